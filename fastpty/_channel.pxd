@@ -1,0 +1,326 @@
+"""A channel: one direction of a session, from a source descriptor to a target descriptor.
+
+    fill    OPEN and empty      read; end of file → DRAINING
+    flush   holds bytes         write; EAGAIN stops; a hard error → TARGET_FAILED
+            DRAINING and empty  the owner half-closes the target → SHUT
+
+An idle channel owns nothing. What it reads goes into a buffer (or, spliced, a pipe) lent by the pool, and goes back as
+soon as it is written; only bytes that the target refused stay lent. While it holds bytes a channel does not read, so
+one buffer bounds its memory, and the kernel's own buffers make the source wait.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdlib cimport free, malloc
+
+from fastpty._linux cimport (
+    O_CLOEXEC,
+    O_NONBLOCK,
+    SPLICE_F_MOVE,
+    SPLICE_F_NONBLOCK,
+    c_splice,
+    close,
+    pipe2,
+    read,
+    write,
+)
+
+cdef enum:
+    BUFFER_BYTES = 65536
+    SPARE_MOST = 32           # lent things kept for the next borrower; more are given back to the system
+
+cdef enum ChannelState:
+    CHANNEL_OPEN
+    CHANNEL_DRAINING
+    CHANNEL_SHUT
+    CHANNEL_SOURCE_FAILED
+    CHANNEL_TARGET_FAILED
+
+cdef struct Buffer:
+    Buffer *next
+    uint32_t start            # data[start:end] is what it holds
+    uint32_t end
+    uint8_t data[BUFFER_BYTES]
+
+cdef struct Pipe:
+    Pipe *next
+    int read_fd
+    int write_fd
+    uint32_t bytes
+
+cdef struct Pool:
+    Buffer *buffers
+    Pipe *pipes
+    uint32_t spare_buffers
+    uint32_t spare_pipes
+    uint32_t lent_buffers
+    uint32_t lent_pipes
+    bint splice_refused       # by this kernel: read and write from now on
+
+cdef struct Channel:
+    ChannelState state
+    int source                # descriptors; -1 when closed
+    int target
+    bint readable             # the source may have bytes; false after it ran dry, until epoll says otherwise
+    bint writable             # the target may have room; false after it refused, until epoll says otherwise
+    bint eager                # the source has hung up: no further event will come, read on to its end
+    uint32_t dry_below_bytes  # a read that brings less than this has emptied the source
+    uint32_t splice_bytes     # what one splice asks of the source
+    uint32_t splice_dry_below_bytes
+    int64_t allowance         # bytes that may still be read; -1 = without end
+    Buffer *buffer
+    Pipe *pipe
+    uint64_t bytes            # delivered to the target
+
+
+cdef inline Buffer *buffer_lend(Pool *pool) noexcept nogil:
+    cdef Buffer *buffer = pool.buffers
+    if buffer != NULL:
+        pool.buffers = buffer.next
+        pool.spare_buffers -= 1
+    else:
+        buffer = <Buffer *>malloc(sizeof(Buffer))
+        if buffer == NULL:
+            return NULL
+    buffer.start = 0
+    buffer.end = 0
+    pool.lent_buffers += 1
+    return buffer
+
+
+cdef inline void buffer_return(Pool *pool, Buffer *buffer) noexcept nogil:
+    pool.lent_buffers -= 1
+    if pool.spare_buffers >= SPARE_MOST:
+        free(buffer)
+        return
+    buffer.next = pool.buffers
+    pool.buffers = buffer
+    pool.spare_buffers += 1
+
+
+cdef inline Pipe *pipe_lend(Pool *pool) noexcept nogil:
+    cdef Pipe *lent = pool.pipes
+    cdef int ends[2]
+    if lent != NULL:
+        pool.pipes = lent.next
+        pool.spare_pipes -= 1
+    else:
+        if pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0:
+            return NULL
+        lent = <Pipe *>malloc(sizeof(Pipe))
+        if lent == NULL:
+            close(ends[0])
+            close(ends[1])
+            return NULL
+        lent.read_fd = ends[0]
+        lent.write_fd = ends[1]
+        lent.bytes = 0
+    pool.lent_pipes += 1
+    return lent
+
+
+cdef inline void pipe_return(Pool *pool, Pipe *lent) noexcept nogil:
+    """Takes a pipe back. One that still holds bytes is closed: the next borrower would read a stranger's output."""
+    pool.lent_pipes -= 1
+    if lent.bytes > 0 or pool.spare_pipes >= SPARE_MOST:
+        close(lent.read_fd)
+        close(lent.write_fd)
+        free(lent)
+        return
+    lent.next = pool.pipes
+    pool.pipes = lent
+    pool.spare_pipes += 1
+
+
+cdef inline void pool_drop_spares(Pool *pool) noexcept nogil:
+    cdef Buffer *buffer
+    cdef Pipe *spare
+    while pool.buffers != NULL:
+        buffer = pool.buffers
+        pool.buffers = buffer.next
+        free(buffer)
+    while pool.pipes != NULL:
+        spare = pool.pipes
+        pool.pipes = spare.next
+        close(spare.read_fd)
+        close(spare.write_fd)
+        free(spare)
+    pool.spare_buffers = 0
+    pool.spare_pipes = 0
+
+
+cdef inline bint channel_holds(const Channel *channel) noexcept nogil:
+    return channel.buffer != NULL or channel.pipe != NULL
+
+
+cdef inline void channel_open(Channel *channel, int source, int target) noexcept nogil:
+    """Opens a channel whose memory is all zero."""
+    channel.source = source
+    channel.target = target
+    channel.writable = True
+    channel.allowance = -1
+
+
+cdef inline void channel_drop(Channel *channel, Pool *pool) noexcept nogil:
+    """Forgets what the channel holds, if anything."""
+    if channel.buffer != NULL:
+        buffer_return(pool, channel.buffer)
+        channel.buffer = NULL
+    if channel.pipe != NULL:
+        pipe_return(pool, channel.pipe)
+        channel.pipe = NULL
+
+
+cdef inline size_t channel_room(const Channel *channel, size_t wanted) noexcept nogil:
+    if 0 <= channel.allowance < <int64_t>wanted:
+        return <size_t>channel.allowance
+    return wanted
+
+
+cdef inline bint channel_took(Channel *channel, ssize_t got, uint32_t dry_below_bytes) noexcept nogil:
+    """Books one read's result; true if another read may bring more at once."""
+    if got <= 0:
+        if got < 0 and errno == EINTR:
+            return True
+        channel.readable = False
+        # A pty says EIO, not 0, when its last slave descriptor is closed and all is read.
+        if got == 0 or errno != EAGAIN:
+            channel.state = CHANNEL_DRAINING if got == 0 or errno == EIO else CHANNEL_SOURCE_FAILED
+        elif channel.eager:
+            channel.state = CHANNEL_DRAINING
+        return False
+    if channel.allowance > 0:
+        channel.allowance -= got
+    if channel.eager:
+        return True
+    channel.readable = got >= <ssize_t>dry_below_bytes
+    return channel.readable
+
+
+cdef inline void channel_fill(Channel *channel, Pool *pool, size_t most_bytes) noexcept nogil:
+    """Reads into a buffer until the source is dry or `most_bytes` are there. The channel must be empty."""
+    cdef Buffer *buffer = buffer_lend(pool)
+    cdef size_t room
+    cdef ssize_t got
+    if buffer == NULL:
+        channel.state = CHANNEL_SOURCE_FAILED
+        return
+    while buffer.end < most_bytes:
+        room = channel_room(channel, most_bytes - buffer.end)
+        got = read(channel.source, buffer.data + buffer.end, room) if room > 0 else 0
+        if got > 0:
+            buffer.end += <uint32_t>got
+        if not channel_took(channel, got, channel.dry_below_bytes):
+            break
+    if buffer.end == 0:
+        buffer_return(pool, buffer)
+    else:
+        channel.buffer = buffer
+
+
+cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_bytes) noexcept nogil:
+    """As channel_fill, by splice(2) into a pipe. False: not possible here, nothing was done; use channel_fill.
+
+    A pipe can be full after few bytes (16 pieces, however small). So a short splice does not tell that a socket is
+    dry, and EAGAIN tells it only while the pipe is empty; otherwise the next call finds out.
+    """
+    cdef Pipe *lent = pipe_lend(pool)
+    cdef size_t room
+    cdef ssize_t got
+    if lent == NULL:
+        return False
+    while lent.bytes < most_bytes:
+        room = channel_room(channel, channel.splice_bytes)
+        got = 0
+        if room > 0:
+            got = c_splice(channel.source, NULL, lent.write_fd, NULL, room, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+        if got < 0 and errno == EINVAL:
+            pool.splice_refused = True
+            break
+        if got < 0 and errno == EAGAIN and lent.bytes > 0:
+            break
+        if got > 0:
+            lent.bytes += <uint32_t>got
+        if not channel_took(channel, got, channel.splice_dry_below_bytes):
+            break
+    if lent.bytes > 0:
+        channel.pipe = lent
+        return True
+    pipe_return(pool, lent)
+    return not pool.splice_refused
+
+
+cdef inline bint channel_wrote(Channel *channel, ssize_t sent, size_t wanted) noexcept nogil:
+    """Books one write's result; true if the rest may be tried at once."""
+    if sent < 0:
+        if errno == EINTR:
+            return True
+        channel.writable = False
+        if errno != EAGAIN:
+            channel.state = CHANNEL_TARGET_FAILED
+        return False
+    channel.bytes += <uint64_t>sent
+    # Less than was offered: the target is full, and another call would only say EAGAIN.
+    channel.writable = <size_t>sent == wanted
+    return channel.writable
+
+
+cdef inline void channel_flush_buffer(Channel *channel) noexcept nogil:
+    """Writes the buffer as far as the target takes it; keeps it even when it is empty then."""
+    cdef Buffer *buffer = channel.buffer
+    cdef size_t wanted
+    cdef ssize_t sent
+    while buffer.start < buffer.end:
+        wanted = buffer.end - buffer.start
+        sent = write(channel.target, buffer.data + buffer.start, wanted)
+        if sent > 0:
+            buffer.start += <uint32_t>sent
+        if not channel_wrote(channel, sent, wanted):
+            return
+
+
+cdef inline void channel_unsplice(Channel *channel, Pool *pool) noexcept nogil:
+    """Moves what is in the pipe into a buffer: this kernel does not splice to the target."""
+    cdef Buffer *buffer = buffer_lend(pool)
+    cdef ssize_t got = -1
+    pool.splice_refused = True
+    if buffer != NULL:
+        got = read(channel.pipe.read_fd, buffer.data, BUFFER_BYTES)
+        buffer.end = <uint32_t>got if got > 0 else 0
+        channel.buffer = buffer
+    if got != <ssize_t>channel.pipe.bytes:
+        channel.state = CHANNEL_SOURCE_FAILED
+    else:
+        channel.pipe.bytes = 0
+    pipe_return(pool, channel.pipe)
+    channel.pipe = NULL
+
+
+cdef inline void channel_flush_pipe(Channel *channel, Pool *pool) noexcept nogil:
+    cdef Pipe *lent = channel.pipe
+    cdef size_t wanted
+    cdef ssize_t sent
+    while lent.bytes > 0:
+        wanted = lent.bytes
+        sent = c_splice(lent.read_fd, NULL, channel.target, NULL, wanted, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+        if sent < 0 and errno == EINVAL:
+            channel_unsplice(channel, pool)
+            return
+        if sent > 0:
+            lent.bytes -= <uint32_t>sent
+        if not channel_wrote(channel, sent, wanted):
+            return
+
+
+cdef inline void channel_flush(Channel *channel, Pool *pool) noexcept nogil:
+    """Writes what the channel holds, as far as the target takes it, and gives back what is empty."""
+    if channel.pipe != NULL:
+        channel_flush_pipe(channel, pool)
+        if channel.pipe != NULL and channel.pipe.bytes == 0:
+            pipe_return(pool, channel.pipe)
+            channel.pipe = NULL
+    if channel.buffer != NULL:
+        channel_flush_buffer(channel)
+        if channel.buffer.start == channel.buffer.end:
+            buffer_return(pool, channel.buffer)
+            channel.buffer = NULL

@@ -1,0 +1,144 @@
+"""Serving the channels: what one event and one step of a channel do."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fastpty._channel cimport (
+    BUFFER_BYTES,
+    CHANNEL_DRAINING,
+    CHANNEL_OPEN,
+    CHANNEL_SHUT,
+    CHANNEL_SOURCE_FAILED,
+    CHANNEL_TARGET_FAILED,
+    Channel,
+    channel_drop,
+    channel_fill,
+    channel_fill_pipe,
+    channel_flush,
+    channel_holds,
+)
+from fastpty._lifecycle cimport (
+    END_INPUT_FIRST_MS,
+    loop_close_peer,
+    loop_end_input,
+    loop_finish,
+    loop_leader_exited,
+    loop_linger,
+)
+from fastpty._linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from fastpty._loop cimport (
+    ABOUT_LEADER,
+    ABOUT_TERMINAL,
+    MILLISECOND_NS,
+    Loop,
+    loop_runnable,
+    loop_source_ready,
+    loop_streams,
+    loop_target_ready,
+    loop_watch_room,
+)
+from fastpty._session cimport (
+    ENDING_EXIT,
+    ENDING_PEER_LEFT,
+    Session,
+    Task,
+    queue_pop,
+    queue_push,
+    session_unwrap,
+)
+
+cdef enum:
+    BULK_OUTPUT_BYTES = 16384          # gathered from a pty before one write to the peer (docs/performance.md)
+
+
+cdef inline void loop_serve(Loop *loop) noexcept nogil:
+    cdef Task *task = queue_pop(&loop.fresh)
+    while task != NULL:
+        loop_step(loop, task)
+        task = queue_pop(&loop.fresh)
+    task = queue_pop(&loop.bulk)
+    if task != NULL:
+        loop_step(loop, task)
+
+
+cdef inline void loop_step(Loop *loop, Task *task) noexcept nogil:
+    """Serves one channel once: what it holds, then one transfer, then what follows from its state."""
+    cdef Session *session = task.session
+    cdef Channel *channel = &task.channel
+    cdef bint streams = loop_streams(loop, task)
+    loop.transfers += 1
+    task.served_at = loop.transfers
+    if session.over:
+        loop_linger(loop, session)
+        return
+    session.active_ns = loop.now_ns
+    channel_flush(channel, &loop.pool)
+    if channel.state == CHANNEL_OPEN and channel.readable and not channel_holds(channel):
+        loop_transfer(loop, task, streams)
+    if channel.state == CHANNEL_DRAINING and not channel_holds(channel):
+        channel.state = CHANNEL_SHUT
+        if task == &session.input:
+            session.end_input_pause_ns = END_INPUT_FIRST_MS * <int64_t>MILLISECOND_NS
+            loop_end_input(loop, session)
+    loop_settle(loop, task)
+
+
+cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept nogil:
+    """One read or splice as far as the source gives, one write as far as the target takes."""
+    cdef Session *session = task.session
+    cdef Channel *channel = &task.channel
+    cdef bint is_input = task == &session.input
+    cdef bint framed = is_input and session.peer.framed
+    cdef size_t most = BUFFER_BYTES if is_input else BULK_OUTPUT_BYTES
+    # A pipe costs more than a copy for a few bytes; only a stream is spliced.
+    if not (streams and loop.splice and not framed and channel_fill_pipe(channel, &loop.pool, most)):
+        channel_fill(channel, &loop.pool, most)
+    if framed and channel.buffer != NULL:
+        session_unwrap(session)
+    channel_flush(channel, &loop.pool)
+
+
+cdef inline void loop_settle(Loop *loop, Task *task) noexcept nogil:
+    """After a step: the session's end if that follows, else waiting for room, or for the next turn."""
+    cdef Session *session = task.session
+    cdef Channel *channel = &task.channel
+    cdef bint is_input = task == &session.input
+    if channel.state == (CHANNEL_SOURCE_FAILED if is_input else CHANNEL_TARGET_FAILED):
+        loop_finish(loop, session, ENDING_PEER_LEFT)
+        return
+    if not is_input and (channel.state == CHANNEL_SHUT or channel.state == CHANNEL_SOURCE_FAILED):
+        loop_finish(loop, session, ENDING_EXIT)
+        return
+    if channel.state == CHANNEL_TARGET_FAILED:
+        # The terminal is hung up; the output channel will find its end and finish the session in order.
+        channel_drop(channel, &loop.pool)
+    if channel_holds(channel) and not channel.writable:
+        loop_watch_room(loop, task, True)
+    elif loop_runnable(task):
+        queue_push(&loop.bulk, task)
+
+
+cdef inline Session *loop_session(const Loop *loop, uint64_t about) noexcept nogil:
+    """The session that an event is about; NULL if it is gone, also when another has its slot."""
+    cdef uint32_t slot = <uint32_t>about
+    cdef Session *session = loop.sessions[slot] if slot < loop.slots else NULL
+    if session != NULL and session.generation == ((about >> 32) & 0xFFFFFF):
+        return session
+    return NULL
+
+
+cdef inline void loop_session_event(Loop *loop, Session *session, uint64_t about, uint32_t events) noexcept nogil:
+    if about >> 56 == ABOUT_LEADER:
+        loop_leader_exited(loop, session)
+    elif about >> 56 == ABOUT_TERMINAL:
+        if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
+            loop_source_ready(loop, &session.output, (events & EPOLLHUP) != 0)
+        if events & EPOLLOUT:
+            loop_target_ready(loop, &session.input)
+    elif events & (EPOLLHUP | EPOLLERR):
+        loop_finish(loop, session, ENDING_PEER_LEFT)
+        loop_close_peer(loop, session)
+    else:
+        if events & (EPOLLIN | EPOLLRDHUP):
+            loop_source_ready(loop, &session.input, (events & EPOLLRDHUP) != 0)
+        if events & EPOLLOUT:
+            loop_target_ready(loop, &session.output)

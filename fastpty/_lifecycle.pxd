@@ -1,0 +1,201 @@
+"""A session's life in the loop: from its slot, through hang-up and lingering, to the list of the done.
+
+A session is over when its output has ended or its peer has left. Its terminal closes then; it is buried, that is, put
+into `loop.done` for the owner to report and release, when no peer lingers and no process is left to be awaited.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint8_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
+
+from fastpty._channel cimport Channel, channel_drop
+from fastpty._linux cimport (
+    P_PIDFD,
+    SHUT_WR,
+    WEXITED,
+    WNOHANG,
+    child_settled,
+    close,
+    read,
+    shutdown,
+    siginfo_t,
+    waitid,
+)
+from fastpty._loop cimport MILLISECOND_NS, Loop, loop_arm, loop_due, loop_expect, loop_source_ready
+from fastpty._session cimport (
+    ENDING_IDLE,
+    ENDING_PEER_LEFT,
+    ENDING_STOPPED,
+    Ending,
+    Session,
+    queue_push,
+    queue_remove,
+)
+from fastpty._terminal cimport terminal_end_input, terminal_group_remains, terminal_hang_up, terminal_kill
+
+cdef enum:
+    AFTER_EXIT_BYTES = 65536           # more than a pty's own buffers hold: all that was written before the exit
+    LINGER_READS_MOST = 16             # of a lingering peer's bytes in one step
+    LINGER_MS = 2000                   # for the peer to take what is left and close, after the session's end
+    END_INPUT_FIRST_MS = 50            # how long until end of input is told again, doubled each time up to the next
+    END_INPUT_SLOWEST_MS = 5000
+
+
+cdef inline Session *loop_new_session(Loop *loop) noexcept nogil:
+    """A session with a slot, all else zero; NULL if memory is short."""
+    cdef uint32_t slot = loop.first_free_slot
+    cdef uint32_t wider
+    cdef Session **table
+    cdef Session *session
+    while slot < loop.slots and loop.sessions[slot] != NULL:
+        slot += 1
+    if slot == loop.slots:
+        wider = 2 * loop.slots + 16
+        table = <Session **>realloc(loop.sessions, wider * sizeof(Session *))
+        if table == NULL:
+            return NULL
+        memset(&table[loop.slots], 0, (wider - loop.slots) * sizeof(Session *))
+        loop.sessions = table
+        loop.slots = wider
+    session = <Session *>calloc(1, sizeof(Session))
+    if session == NULL:
+        return NULL
+    loop.first_free_slot = slot + 1
+    loop.generations = (loop.generations + 1) & 0xFFFFFF
+    loop.live += 1
+    loop.sessions[slot] = session
+    session.slot = slot
+    session.generation = loop.generations
+    session.started_ns = session.active_ns = loop.now_ns
+    if loop.idle_ns > 0:
+        loop_expect(loop, loop.now_ns + loop.idle_ns)
+    return session
+
+
+cdef inline void loop_release_session(Loop *loop, Session *session) noexcept nogil:
+    loop.sessions[session.slot] = NULL
+    if session.slot < loop.first_free_slot:
+        loop.first_free_slot = session.slot
+    loop.live -= 1
+    free(session)
+
+
+cdef inline void loop_hang_up(Loop *loop, Session *session) noexcept nogil:
+    """SIGHUP now, once, and SIGKILL after the grace time to what is left then."""
+    if session.terminal.fd >= 0 and session.terminal.pidfd >= 0 and session.kill_at_ns == 0:
+        terminal_hang_up(&session.terminal)
+        loop_arm(loop, &session.kill_at_ns, loop.grace_ns)
+
+
+cdef inline void loop_finish(Loop *loop, Session *session, Ending ending) noexcept nogil:
+    """The session is over: the terminal closes; the peer stays a while if it has yet to read the end.
+
+    Closing at once would make the kernel throw away what such a peer has not read (TCP) or report a broken connection
+    to it (unix(7)) whenever it had sent something that nobody read.
+    """
+    if session.over:
+        return
+    loop_hang_up(loop, session)
+    session.over = True
+    session.ending = ending
+    queue_remove(&session.input)
+    queue_remove(&session.output)
+    channel_drop(&session.input.channel, &loop.pool)
+    channel_drop(&session.output.channel, &loop.pool)
+    if session.terminal.fd >= 0:
+        close(session.terminal.fd)
+        session.terminal.fd = -1
+    if ending == ENDING_PEER_LEFT:
+        loop_close_peer(loop, session)
+        return
+    shutdown(session.peer.fd, SHUT_WR)
+    loop_arm(loop, &session.linger_until_ns, LINGER_MS * <int64_t>MILLISECOND_NS)
+    loop_source_ready(loop, &session.input, False)
+
+
+cdef inline void loop_linger(Loop *loop, Session *session) noexcept nogil:
+    """Reads and drops what a peer still sends, until it closes too."""
+    cdef uint8_t dropped[4096]
+    cdef ssize_t got = 1
+    cdef int reads = 0
+    while got > 0 and reads < LINGER_READS_MOST:
+        got = read(session.peer.fd, dropped, sizeof(dropped))
+        reads += 1
+    if got > 0:
+        queue_push(&loop.bulk, &session.input)
+        return
+    session.input.channel.readable = False
+    if got == 0:
+        loop_close_peer(loop, session)
+
+
+cdef inline void loop_close_peer(Loop *loop, Session *session) noexcept nogil:
+    if session.peer.fd >= 0:
+        close(session.peer.fd)
+        session.peer.fd = -1
+        queue_remove(&session.input)
+        loop_bury(loop, session)
+
+
+cdef inline void loop_bury(Loop *loop, Session *session) noexcept nogil:
+    """Puts a session that left nothing behind, neither peer nor process, into the list of the done."""
+    if session.buried or not session.over or session.peer.fd >= 0 or session.terminal.pidfd >= 0:
+        return
+    if session.kill_at_ns != 0 and terminal_group_remains(&session.terminal):
+        return
+    session.buried = True
+    session.next_done = loop.done
+    loop.done = session
+
+
+cdef inline void loop_leader_exited(Loop *loop, Session *session) noexcept nogil:
+    """Reaps the leader. What it and its children have written until now is still delivered, and no more than that."""
+    cdef Channel *output = &session.output.channel
+    cdef siginfo_t info
+    memset(&info, 0, sizeof(info))
+    if waitid(P_PIDFD, session.terminal.pidfd, &info, WEXITED | WNOHANG) != 0 or not child_settled(&info):
+        return
+    session.terminal.exit_code = info.si_code
+    session.terminal.exit_status = info.si_status
+    close(session.terminal.pidfd)
+    session.terminal.pidfd = -1
+    if session.over:
+        loop_bury(loop, session)
+        return
+    output.allowance = AFTER_EXIT_BYTES
+    loop_source_ready(loop, &session.output, True)
+
+
+cdef inline void loop_end_input(Loop *loop, Session *session) noexcept nogil:
+    """The peer's end of file lasts, so it is told again, ever more slowly, to whoever reads the terminal next."""
+    terminal_end_input(&session.terminal)
+    loop_arm(loop, &session.end_input_at_ns, session.end_input_pause_ns)
+    if session.end_input_pause_ns < END_INPUT_SLOWEST_MS * <int64_t>MILLISECOND_NS:
+        session.end_input_pause_ns *= 2
+
+
+cdef inline void loop_meet_deadlines(Loop *loop) noexcept nogil:
+    """Looks at every session, which is rare: only when the earliest deadline has come."""
+    cdef uint32_t slot
+    loop.next_deadline_ns = 0
+    for slot in range(loop.slots):
+        if loop.sessions[slot] != NULL:
+            loop_meet_session_deadlines(loop, loop.sessions[slot])
+
+
+cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexcept nogil:
+    if not session.over:
+        if loop_due(loop, &session.end_input_at_ns):
+            loop_end_input(loop, session)
+        if loop.idle_ns > 0:
+            if session.active_ns + loop.idle_ns <= loop.now_ns:
+                loop_finish(loop, session, ENDING_IDLE)
+            else:
+                loop_expect(loop, session.active_ns + loop.idle_ns)
+    if loop_due(loop, &session.kill_at_ns):
+        terminal_kill(&session.terminal)
+        if loop.stopping:
+            loop_finish(loop, session, ENDING_STOPPED)
+        loop_bury(loop, session)
+    if loop_due(loop, &session.linger_until_ns):
+        loop_close_peer(loop, session)

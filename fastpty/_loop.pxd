@@ -1,0 +1,184 @@
+"""The loop: what it knows, epoll, the run queue and the deadlines.
+
+Every descriptor is registered edge-triggered for input, and the channels keep what the loop knows: readable and
+writable until the kernel says otherwise. What can go on waits in one of two queues. `fresh` holds channels that have
+been quiet: each turn serves them all. `bulk` holds those that stream: each turn serves one. So a keystroke waits for
+one transfer of somebody's flood at the most. `loop_watch` is the only caller of epoll_ctl.
+"""
+
+from libc.errno cimport errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fastpty._channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, Channel, Pool, channel_holds
+from fastpty._linux cimport (
+    CLOCK_MONOTONIC,
+    EPOLLET,
+    EPOLLIN,
+    EPOLLOUT,
+    EPOLLRDHUP,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_MOD,
+    clock_gettime,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+    timespec,
+)
+from fastpty._session cimport Queue, Session, Task, queue_push
+
+cdef enum:
+    MILLISECOND_NS = 1000000
+    EVENTS_MOST = 64                   # taken from epoll in one turn
+    STREAM_GAP_TRANSFERS = 8           # a channel served again this soon, beyond its fair share, streams
+
+# What an event is about: in the top byte of epoll's 64 bits, above the session's generation and slot.
+cdef enum About:
+    ABOUT_PEER
+    ABOUT_TERMINAL
+    ABOUT_LEADER
+    ABOUT_LISTENER
+    ABOUT_SIGNALS
+
+cdef struct Loop:
+    int epoll_fd
+    Session **sessions                 # by slot; NULL = free
+    uint32_t slots
+    uint32_t first_free_slot           # none below it is free
+    uint32_t generations
+    uint32_t live
+    Session *done                      # ended, unreported
+    Queue fresh
+    Queue bulk
+    Pool pool
+    bint splice
+    bint stopping
+    int64_t idle_ns                    # 0 = no limit
+    int64_t grace_ns                   # between SIGHUP and SIGKILL
+    int64_t now_ns                     # CLOCK_MONOTONIC, once a turn
+    int64_t next_deadline_ns           # no deadline comes before it; 0 = there is none
+    uint64_t transfers
+    uint64_t wakeups
+
+
+cdef inline int64_t clock_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
+
+
+cdef inline uint64_t loop_token(About about, uint32_t generation, uint32_t slot) noexcept nogil:
+    return (<uint64_t>about << 56) | (<uint64_t>generation << 32) | slot
+
+
+cdef inline int loop_watch(Loop *loop, int operation, int fd, uint32_t events, uint64_t about) noexcept nogil:
+    """0, or -1 with errno set."""
+    cdef epoll_event event
+    event.events = events
+    event.data.u64 = about
+    return epoll_ctl(loop.epoll_fd, operation, fd, &event)
+
+
+cdef inline int loop_watch_session(Loop *loop, Session *session) noexcept nogil:
+    """Registers what a session has: peer, terminal, leader. 0, or -1 with errno set."""
+    cdef int result = loop_watch(loop, EPOLL_CTL_ADD, session.peer.fd, EPOLLIN | EPOLLRDHUP | EPOLLET,
+                                 loop_token(ABOUT_PEER, session.generation, session.slot))
+    if result == 0 and session.terminal.fd >= 0:
+        result = loop_watch(loop, EPOLL_CTL_ADD, session.terminal.fd, EPOLLIN | EPOLLET,
+                            loop_token(ABOUT_TERMINAL, session.generation, session.slot))
+    if result == 0 and session.terminal.pidfd >= 0:
+        result = loop_watch(loop, EPOLL_CTL_ADD, session.terminal.pidfd, EPOLLIN,
+                            loop_token(ABOUT_LEADER, session.generation, session.slot))
+    return result
+
+
+cdef inline void loop_watch_room(Loop *loop, Task *task, bint armed) noexcept nogil:
+    """Waits for room in the channel's target, or no longer. Arming also reports room that is there already.
+
+    Room is not watched for all the time, since epoll would then wake this process whenever a peer or a program has
+    read something: once more for each keystroke.
+    """
+    cdef Session *session = task.session
+    cdef bint is_input = task == &session.input
+    cdef About about = ABOUT_TERMINAL if is_input else ABOUT_PEER
+    cdef uint32_t events = EPOLLIN | EPOLLET
+    if task.armed == armed:
+        return
+    task.armed = armed
+    if not is_input:
+        events |= EPOLLRDHUP
+    if armed:
+        events |= EPOLLOUT
+    loop_watch(loop, EPOLL_CTL_MOD, task.channel.target, events, loop_token(about, session.generation, session.slot))
+
+
+cdef inline bint loop_runnable(const Task *task) noexcept nogil:
+    cdef const Channel *channel = &task.channel
+    if task.session.over:
+        return task == &task.session.input and task.session.peer.fd >= 0 and channel.readable
+    if channel_holds(channel):
+        return channel.writable
+    return channel.state == CHANNEL_DRAINING or (channel.state == CHANNEL_OPEN and channel.readable)
+
+
+cdef inline bint loop_streams(const Loop *loop, const Task *task) noexcept nogil:
+    """Whether the channel was served just now, counted in transfers and not in time: then it is one of the flood."""
+    return task.served_at != 0 and loop.transfers - task.served_at <= 2 * loop.bulk.length + STREAM_GAP_TRANSFERS
+
+
+cdef inline void loop_wake(Loop *loop, Task *task) noexcept nogil:
+    if task.queue == NULL and loop_runnable(task):
+        queue_push(&loop.bulk if loop_streams(loop, task) else &loop.fresh, task)
+
+
+cdef inline void loop_source_ready(Loop *loop, Task *task, bint hung_up) noexcept nogil:
+    task.channel.readable = True
+    task.channel.eager = task.channel.eager or hung_up
+    loop_wake(loop, task)
+
+
+cdef inline void loop_target_ready(Loop *loop, Task *task) noexcept nogil:
+    if task.session.over:
+        return
+    task.channel.writable = True
+    if not channel_holds(&task.channel):
+        loop_watch_room(loop, task, False)
+    loop_wake(loop, task)
+
+
+cdef inline void loop_arm(Loop *loop, int64_t *deadline_ns, int64_t after_ns) noexcept nogil:
+    deadline_ns[0] = loop.now_ns + after_ns
+    loop_expect(loop, deadline_ns[0])
+
+
+cdef inline void loop_expect(Loop *loop, int64_t deadline_ns) noexcept nogil:
+    if deadline_ns != 0 and (loop.next_deadline_ns == 0 or deadline_ns < loop.next_deadline_ns):
+        loop.next_deadline_ns = deadline_ns
+
+
+cdef inline bint loop_due(Loop *loop, int64_t *deadline_ns) noexcept nogil:
+    """Whether a deadline has come: then it is cleared. One that has not is expected."""
+    if deadline_ns[0] != 0 and deadline_ns[0] <= loop.now_ns:
+        deadline_ns[0] = 0
+        return True
+    loop_expect(loop, deadline_ns[0])
+    return False
+
+
+cdef inline int loop_timeout_ms(const Loop *loop) noexcept nogil:
+    cdef int64_t left_ns
+    if loop.fresh.length + loop.bulk.length > 0:
+        return 0
+    if loop.next_deadline_ns == 0:
+        return -1
+    left_ns = loop.next_deadline_ns - clock_ns()
+    return <int>(left_ns / MILLISECOND_NS) + 1 if left_ns > 0 else 0
+
+
+cdef inline int loop_wait(Loop *loop, epoll_event *events) noexcept nogil:
+    """The number of events, 0 to EVENTS_MOST, or -errno."""
+    cdef int count = epoll_wait(loop.epoll_fd, events, EVENTS_MOST, loop_timeout_ms(loop))
+    if count < 0:
+        return -errno
+    loop.wakeups += 1
+    loop.now_ns = clock_ns()
+    return count

@@ -1,0 +1,359 @@
+"""The relay as Python sees it: listeners, signals, and the two upcalls of a session's life, its start and its end.
+
+Between those two everything is C without the GIL: _loop (epoll, run queue, deadlines), _lifecycle (a session's life),
+_flow (serving channels), _session, _terminal, _channel and _frame.
+"""
+
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy, strlen
+
+from fastpty._channel cimport BUFFER_BYTES, CHANNEL_DRAINING, CHANNEL_SHUT, Buffer, buffer_lend, pool_drop_spares
+from fastpty._flow cimport loop_serve, loop_session, loop_session_event
+from fastpty._lifecycle cimport (
+    loop_finish,
+    loop_hang_up,
+    loop_leader_exited,
+    loop_meet_deadlines,
+    loop_new_session,
+    loop_release_session,
+)
+from fastpty._linux cimport (
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    EPOLLEXCLUSIVE,
+    EPOLLIN,
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    O_CLOEXEC,
+    O_RDONLY,
+    SFD_CLOEXEC,
+    SFD_NONBLOCK,
+    SHUT_WR,
+    SIG_BLOCK,
+    SO_PEERCRED,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOL_SOCKET,
+    accept4,
+    c_open,
+    close,
+    epoll_create1,
+    epoll_event,
+    getsockopt,
+    pthread_sigmask,
+    read,
+    send,
+    shutdown,
+    sigaddset,
+    sigemptyset,
+    signalfd,
+    signalfd_siginfo,
+    sigset_t,
+    socklen_t,
+    ucred,
+)
+from fastpty._loop cimport (
+    ABOUT_LISTENER,
+    ABOUT_SIGNALS,
+    EVENTS_MOST,
+    MILLISECOND_NS,
+    Loop,
+    clock_ns,
+    loop_arm,
+    loop_due,
+    loop_token,
+    loop_wait,
+    loop_wake,
+    loop_watch,
+    loop_watch_session,
+)
+from fastpty._session cimport (
+    ENDING_EXIT,
+    ENDING_IDLE,
+    ENDING_PEER_LEFT,
+    ENDING_STOPPED,
+    Session,
+    session_open,
+)
+
+cdef enum:
+    LISTENERS_MOST = 64
+    ACCEPTS_MOST = 16          # of one listener in one turn
+    ACCEPT_PAUSE_MS = 100      # when not even the spare descriptor helps
+
+cdef const char *EXHAUSTED = b"fastpty: the router has no descriptor left for another session; try again later\r\n"
+
+ENDINGS = {
+    ENDING_EXIT: "exit",
+    ENDING_PEER_LEFT: "client left",
+    ENDING_IDLE: "idle",
+    ENDING_STOPPED: "stopped",
+}
+
+cdef struct Listener:
+    int fd
+    bint framed
+    int64_t resume_at_ns       # 0 = accepting
+
+
+@cython.final
+cdef class Relay:
+    cdef Loop loop
+    cdef object handler
+    cdef int signals_fd
+    cdef int spare_fd          # given up for a moment to tell a client that there is no descriptor left
+    cdef Listener listeners[LISTENERS_MOST]
+    cdef int listener_count
+    cdef uint64_t numbers      # sessions begun
+
+    def __cinit__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10):
+        self.handler = handler
+        self.loop.splice = splice
+        self.loop.idle_ns = <int64_t>(idle_seconds * 1e9)
+        self.loop.grace_ns = <int64_t>(grace_seconds * 1e9)
+        self.loop.now_ns = clock_ns()
+        self.signals_fd = self.spare_fd = -1
+        self.loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.loop.epoll_fd < 0:
+            raise OSError(errno, "epoll_create1")
+        self.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
+
+    def __dealloc__(self):
+        pool_drop_spares(&self.loop.pool)
+        free(self.loop.sessions)
+        for fd in (self.loop.epoll_fd, self.signals_fd, self.spare_fd):
+            if fd >= 0:
+                close(fd)
+
+    def listen(self, int fd, *, bint framed):
+        if self.listener_count == LISTENERS_MOST:
+            raise ValueError(f"at most {LISTENERS_MOST} listening sockets")
+        self.listeners[self.listener_count] = Listener(fd, framed, 0)
+        if self.watch_listener(self.listener_count) < 0:
+            raise OSError(errno, "epoll_ctl")
+        self.listener_count += 1
+        return self.listener_count - 1
+
+    def watch_signals(self, signals):
+        cdef sigset_t wanted
+        sigemptyset(&wanted)
+        for number in signals:
+            sigaddset(&wanted, number)
+        pthread_sigmask(SIG_BLOCK, &wanted, NULL)
+        self.signals_fd = signalfd(-1, &wanted, SFD_NONBLOCK | SFD_CLOEXEC)
+        if self.signals_fd < 0:
+            raise OSError(errno, "signalfd")
+        loop_watch(&self.loop, EPOLL_CTL_ADD, self.signals_fd, EPOLLIN, loop_token(ABOUT_SIGNALS, 0, 0))
+
+    def run(self):
+        cdef int result = 0
+        while not self.finished():
+            with nogil:
+                while result == 0 and not self.finished():
+                    result = self.turn()
+            if result == -EINTR:
+                PyErr_CheckSignals()
+                result = 0
+            elif result < 0:
+                raise OSError(-result, "epoll_wait")
+
+    def stop(self):
+        cdef bint at_once = self.loop.stopping
+        cdef uint32_t slot
+        cdef int index
+        cdef Session *session
+        self.loop.stopping = True
+        self.loop.now_ns = clock_ns()
+        if at_once:
+            self.loop.grace_ns = 0
+        else:
+            for index in range(self.listener_count):
+                loop_watch(&self.loop, EPOLL_CTL_DEL, self.listeners[index].fd, 0, 0)
+        for slot in range(self.loop.slots):
+            session = self.loop.sessions[slot]
+            if session != NULL:
+                loop_hang_up(&self.loop, session)
+                if at_once or session.terminal.pidfd < 0:
+                    loop_arm(&self.loop, &session.kill_at_ns, self.loop.grace_ns)
+
+    def reap(self, int pid):
+        cdef uint32_t slot
+        for slot in range(self.loop.slots):
+            if self.loop.sessions[slot] != NULL and self.loop.sessions[slot].terminal.leader == pid:
+                loop_leader_exited(&self.loop, self.loop.sessions[slot])
+                return True
+        return False
+
+    def counters(self):
+        return {
+            "sessions": self.loop.live,
+            "accepted": self.numbers,
+            "buffers_lent": self.loop.pool.lent_buffers,
+            "pipes_lent": self.loop.pool.lent_pipes,
+            "splice_refused": bool(self.loop.pool.splice_refused),
+            "transfers": self.loop.transfers,
+            "wakeups": self.loop.wakeups,
+        }
+
+    cdef bint finished(self) noexcept nogil:
+        return self.loop.stopping and self.loop.live == 0
+
+    cdef int turn(self) noexcept nogil:
+        """One turn of the loop: 0, or -errno."""
+        cdef epoll_event events[EVENTS_MOST]
+        cdef int count = loop_wait(&self.loop, events)
+        cdef int index
+        cdef Session *session
+        if count < 0:
+            return count
+        for index in range(count):
+            session = loop_session(&self.loop, events[index].data.u64)
+            if session != NULL:
+                loop_session_event(&self.loop, session, events[index].data.u64, events[index].events)
+        loop_serve(&self.loop)
+        # After the sessions: whoever is connected goes before those who want to be.
+        for index in range(count):
+            self.own_event(events[index].data.u64)
+        if 0 < self.loop.next_deadline_ns <= self.loop.now_ns:
+            loop_meet_deadlines(&self.loop)
+            self.resume_listeners()
+        if self.loop.done != NULL:
+            self.report_done()
+        return 0
+
+    cdef void own_event(self, uint64_t about) noexcept nogil:
+        if about >> 56 == ABOUT_LISTENER:
+            self.accept_from(<uint32_t>about)
+        elif about >> 56 == ABOUT_SIGNALS:
+            self.read_signals()
+
+    cdef void read_signals(self) noexcept nogil:
+        cdef signalfd_siginfo info
+        while read(self.signals_fd, &info, sizeof(info)) == sizeof(info):
+            with gil:
+                self.handler.signalled(info.ssi_signo)
+
+    # -- listeners --
+
+    cdef int watch_listener(self, int index) noexcept nogil:
+        # Level-triggered, so that what one turn leaves comes again; exclusive, so that one of several workers wakes.
+        return loop_watch(&self.loop, EPOLL_CTL_ADD, self.listeners[index].fd, EPOLLIN | EPOLLEXCLUSIVE,
+                          loop_token(ABOUT_LISTENER, 0, <uint32_t>index))
+
+    cdef void accept_from(self, uint32_t index) noexcept nogil:
+        cdef int accepted
+        cdef int fd
+        for accepted in range(ACCEPTS_MOST):
+            if self.loop.stopping:
+                return
+            fd = accept4(self.listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd >= 0:
+                self.begin(fd, index)
+            elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+                if not self.turn_one_away(index, errno):
+                    return
+            else:
+                return
+
+    cdef bint turn_one_away(self, uint32_t index, int error) noexcept nogil:
+        """No descriptor is left: gives up the spare one to tell a client so. If that fails too, accepting pauses."""
+        cdef int fd
+        if self.spare_fd >= 0:
+            close(self.spare_fd)
+        fd = accept4(self.listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            self.tell_and_close(fd)
+        else:
+            loop_watch(&self.loop, EPOLL_CTL_DEL, self.listeners[index].fd, 0, 0)
+            loop_arm(&self.loop, &self.listeners[index].resume_at_ns, ACCEPT_PAUSE_MS * <int64_t>MILLISECOND_NS)
+        self.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
+        with gil:
+            self.handler.accept_failed(error)
+        return fd >= 0
+
+    cdef void tell_and_close(self, int fd) noexcept nogil:
+        cdef uint8_t dropped[256]
+        send(fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
+        shutdown(fd, SHUT_WR)
+        # What a client says first (its window size), so that it sees an end and not a broken connection.
+        read(fd, dropped, sizeof(dropped))
+        close(fd)
+
+    cdef void resume_listeners(self) noexcept nogil:
+        cdef int index
+        for index in range(self.listener_count):
+            if loop_due(&self.loop, &self.listeners[index].resume_at_ns) and not self.loop.stopping:
+                self.watch_listener(index)
+
+    # -- the two upcalls --
+
+    cdef void begin(self, int fd, uint32_t index) noexcept nogil:
+        """Makes a session of a connection, with the terminal that the handler gives, or with its refusal as output."""
+        cdef Session *session = loop_new_session(&self.loop)
+        if session == NULL:
+            self.tell_and_close(fd)
+            return
+        self.numbers += 1
+        session.number = self.numbers
+        session.terminal.fd = session.terminal.pidfd = -1
+        with gil:
+            self.ask_handler(session, fd, index)
+        if loop_watch_session(&self.loop, session) < 0:
+            loop_finish(&self.loop, session, ENDING_PEER_LEFT)
+        loop_wake(&self.loop, &session.output)
+
+    cdef void ask_handler(self, Session *session, int fd, uint32_t index):
+        cdef ucred peer
+        cdef socklen_t size = sizeof(peer)
+        cdef bytes refusal = b"fastpty: internal error, see the router's log\r\n"
+        peer.pid = 0
+        peer.uid = peer.gid = <unsigned int>-1
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size)
+        session.peer.fd = fd
+        try:
+            answer = self.handler.session_wanted(session.number, index, fd, (peer.pid, peer.uid, peer.gid))
+            if isinstance(answer, bytes):
+                refusal = answer
+            else:
+                refusal = None
+                session.terminal.fd, session.terminal.leader, session.terminal.pidfd = answer[:3]
+                session.terminal.size.ws_row, session.terminal.size.ws_col = answer[3:]
+        finally:
+            session_open(session, fd, self.listeners[index].framed, session.terminal.fd)
+            if refusal is not None:
+                self.refuse(session, refusal)
+
+    cdef void refuse(self, Session *session, bytes text) noexcept:
+        """The text is all the output that there will be, and no input is taken."""
+        cdef Buffer *buffer = buffer_lend(&self.loop.pool)
+        session.input.channel.state = CHANNEL_SHUT
+        session.output.channel.state = CHANNEL_DRAINING
+        if buffer != NULL:
+            buffer.end = <uint32_t>min(len(text), BUFFER_BYTES)
+            memcpy(buffer.data, <const char *>text, buffer.end)
+            session.output.channel.buffer = buffer
+
+    cdef void report_done(self) noexcept nogil:
+        cdef Session *session
+        while self.loop.done != NULL:
+            session = self.loop.done
+            self.loop.done = session.next_done
+            with gil:
+                self.report(session)
+            loop_release_session(&self.loop, session)
+
+    cdef void report(self, Session *session):
+        self.handler.session_ended(
+            session.number,
+            ENDINGS[session.ending],
+            session.terminal.exit_code,
+            session.terminal.exit_status,
+            (session.input.channel.bytes, session.output.channel.bytes),
+            session.peer.ignored_frames,
+            (self.loop.now_ns - session.started_ns) / 1e9,
+        )

@@ -1,0 +1,168 @@
+"""A session: a peer, a terminal, and the two channels between them."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memmove
+
+from fastpty._channel cimport BUFFER_BYTES, Buffer, Channel, channel_flush_buffer, channel_open
+from fastpty._frame cimport (
+    FRAME_COLUMNS,
+    FRAME_IGNORED,
+    FRAME_PARTIAL,
+    FRAME_ROWS,
+    FRAME_SIGNAL,
+    FRAME_STDIN,
+    Frame,
+    FrameParser,
+    frame_next,
+)
+from fastpty._terminal cimport Terminal, terminal_resize, terminal_signal
+
+cdef enum:
+    # A pty gives at most about 4 KiB a read. Much less means that the program has paused (docs/performance.md).
+    PTY_DRY_BELOW_BYTES = 2048
+    PTY_SPLICE_BYTES = 4096
+
+# First in, first out; a task can also be taken from its middle.
+cdef struct Queue:
+    Task *head
+    Task *tail
+    uint32_t length
+
+cdef enum Ending:
+    ENDING_EXIT         # the terminal's output has ended
+    ENDING_PEER_LEFT
+    ENDING_IDLE
+    ENDING_STOPPED      # the router stops, and the grace time is over
+
+cdef struct Peer:
+    int fd                  # -1 when closed
+    bint framed             # speaks the uwsgi protocol
+    FrameParser parser
+    uint64_t ignored_frames
+
+# A channel and its place in the run queue.
+cdef struct Task:
+    Session *session
+    Channel channel
+    Task *previous
+    Task *next
+    Queue *queue            # that it waits in, or NULL
+    uint64_t served_at      # the loop's count of transfers when this one was last served
+    bint armed              # epoll watches the target for room
+
+cdef struct Session:
+    uint32_t slot
+    uint32_t generation     # tells a stale event from one for the slot's present owner
+    uint64_t number
+    bint over               # the terminal is closed; at most the peer lingers and the leader is awaited
+    bint buried             # nothing is left; it is in the list of the done
+    Ending ending           # why it is over
+    Session *next_done
+    Peer peer
+    Terminal terminal
+    Task input              # peer → pty
+    Task output             # pty → peer
+    int64_t started_ns      # CLOCK_MONOTONIC, as all that follow; 0 = not set
+    int64_t active_ns
+    int64_t kill_at_ns
+    int64_t linger_until_ns
+    int64_t end_input_at_ns
+    int64_t end_input_pause_ns
+
+
+cdef inline void queue_push(Queue *queue, Task *task) noexcept nogil:
+    task.queue = queue
+    task.next = NULL
+    task.previous = queue.tail
+    if queue.tail != NULL:
+        queue.tail.next = task
+    else:
+        queue.head = task
+    queue.tail = task
+    queue.length += 1
+
+
+cdef inline void queue_remove(Task *task) noexcept nogil:
+    cdef Queue *queue = task.queue
+    if queue == NULL:
+        return
+    if task.previous != NULL:
+        task.previous.next = task.next
+    else:
+        queue.head = task.next
+    if task.next != NULL:
+        task.next.previous = task.previous
+    else:
+        queue.tail = task.previous
+    task.queue = NULL
+    queue.length -= 1
+
+
+cdef inline Task *queue_pop(Queue *queue) noexcept nogil:
+    cdef Task *task = queue.head
+    if task != NULL:
+        queue_remove(task)
+    return task
+
+
+cdef inline void session_open(Session *session, int peer_fd, bint framed, int terminal_fd) noexcept nogil:
+    """Connects the descriptors; terminal_fd is -1 for a peer that is only told something."""
+    session.peer.fd = peer_fd
+    session.peer.framed = framed
+    session.terminal.fd = terminal_fd
+    session.input.session = session
+    session.output.session = session
+    channel_open(&session.input.channel, peer_fd, terminal_fd)
+    channel_open(&session.output.channel, terminal_fd, peer_fd)
+    session.input.channel.dry_below_bytes = BUFFER_BYTES
+    session.input.channel.splice_bytes = BUFFER_BYTES
+    session.input.channel.splice_dry_below_bytes = 0
+    session.output.channel.dry_below_bytes = PTY_DRY_BELOW_BYTES
+    session.output.channel.splice_bytes = PTY_SPLICE_BYTES
+    session.output.channel.splice_dry_below_bytes = PTY_DRY_BELOW_BYTES
+
+
+cdef inline bint frame_is_window_change(const Frame *frame) noexcept nogil:
+    return frame.kind == FRAME_ROWS or frame.kind == FRAME_COLUMNS
+
+
+cdef inline void session_obey(Session *session, const Frame *frame) noexcept nogil:
+    """Does what a frame without stdin bytes asks for, except for a new size, which the caller applies."""
+    if frame.kind == FRAME_ROWS:
+        session.terminal.size.ws_row = frame.value
+    elif frame.kind == FRAME_COLUMNS:
+        session.terminal.size.ws_col = frame.value
+    elif frame.kind == FRAME_SIGNAL:
+        terminal_signal(&session.terminal, frame.value)
+    elif frame.kind == FRAME_IGNORED:
+        session.peer.ignored_frames += 1
+
+
+cdef inline void session_unwrap(Session *session) noexcept nogil:
+    """Parses the frames in the input's buffer in place: their stdin bytes end up joined at its start.
+
+    Rows and columns that follow each other are applied at once, so that the program sees one change. A signal is sent
+    when it is met, after the stdin before it as far as the terminal takes that: it must reach a program that reads
+    nothing.
+    """
+    cdef Buffer *buffer = session.input.channel.buffer
+    cdef uint32_t size = buffer.end
+    cdef uint32_t at = buffer.start   # behind the gathered stdin, so that moving a payload never meets unread frames
+    cdef bint resized = False
+    cdef Frame frame
+    buffer.end = buffer.start
+    while at < size:
+        at += <uint32_t>frame_next(&session.peer.parser, buffer.data + at, size - at, &frame)
+        if resized and frame.kind != FRAME_PARTIAL and not frame_is_window_change(&frame):
+            terminal_resize(&session.terminal)
+            resized = False
+        if frame.kind == FRAME_STDIN:
+            memmove(buffer.data + buffer.end, frame.payload, frame.size)
+            buffer.end += frame.size
+            continue
+        if frame.kind == FRAME_SIGNAL:
+            channel_flush_buffer(&session.input.channel)
+        session_obey(session, &frame)
+        resized = resized or frame_is_window_change(&frame)
+    if resized:
+        terminal_resize(&session.terminal)

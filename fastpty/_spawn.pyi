@@ -1,0 +1,21 @@
+def spawn(
+    argv: list[bytes],
+    environment: list[bytes],
+    directory: bytes | None,
+    rows: int,
+    columns: int,
+    files: tuple[int, int],
+) -> tuple[int, int, int]:
+    """Starts a program as the leader of a new session whose controlling terminal is a new pty.
+
+    argv: the program's path (no search in PATH) and its arguments, at least one. environment: `NAME=value`, nothing
+    else is passed on. directory: where it starts, None for where this process is. rows, columns: the window, 0 to
+    65535. files: its RLIMIT_NOFILE, soft and hard.
+
+    The child has descriptors 0, 1 and 2 on the terminal and no others, default signal dispositions and an empty
+    mask. This process sleeps until the child runs its program (vfork(2)), so it never copies its memory.
+
+    Returns the pty master (non-blocking, close-on-exec), the pid, and a pidfd, all the caller's to close and reap.
+    Raises OSError with a text for the person at the other end: no pty or descriptor left, no process allowed, the
+    directory or program cannot be used.
+    """

@@ -1,0 +1,122 @@
+"""The pty side of a session: the master descriptor and the process group behind it."""
+
+from posix.types cimport pid_t
+
+from fastpty._linux cimport (
+    ICANON,
+    ISIG,
+    SIGCONT,
+    SIGHUP,
+    SIGINT,
+    SIGKILL,
+    SIGQUIT,
+    SIGTERM,
+    SIGTSTP,
+    TIOCSIG,
+    TIOCSWINSZ,
+    VEOF,
+    _POSIX_VDISABLE,
+    SYS_pidfd_send_signal,
+    getsid,
+    ioctl,
+    kill,
+    syscall,
+    tcgetattr,
+    tcgetpgrp,
+    termios,
+    winsize,
+    write,
+)
+
+cdef struct Terminal:
+    int fd                # the pty master; -1 when closed
+    int pidfd             # of the session leader; -1 when it is reaped
+    pid_t leader
+    pid_t hung_up_group   # a foreground group that got SIGHUP and may need SIGKILL; 0 = none
+    winsize size
+    int exit_code         # as in siginfo_t: CLD_EXITED, CLD_KILLED, …; 0 while the leader lives
+    int exit_status
+
+
+cdef inline pid_t terminal_foreground(const Terminal *terminal) noexcept nogil:
+    """The foreground process group, or 0: none, or one that this pid namespace cannot see.
+
+    1 counts as none too: kill(-1) would signal every process there is.
+    """
+    cdef pid_t group = tcgetpgrp(terminal.fd)
+    return group if group > 1 else 0
+
+
+cdef inline void terminal_signal_leader(const Terminal *terminal, int number) noexcept nogil:
+    if terminal.pidfd >= 0:
+        syscall(SYS_pidfd_send_signal, terminal.pidfd, number, NULL, 0)
+
+
+cdef inline void terminal_signal(const Terminal *terminal, int number) noexcept nogil:
+    """Sends a signal that the client asked for to the foreground group; HUP, TERM and KILL to the leader as well."""
+    cdef pid_t group = terminal_foreground(terminal)
+    if number == SIGINT or number == SIGQUIT or number == SIGTSTP:
+        # The line discipline's own way reaches also what this process may not signal, as sudo in the foreground.
+        ioctl(terminal.fd, TIOCSIG, number)
+    elif group > 0:
+        kill(-group, number)
+    if group != terminal.leader and (number == SIGHUP or number == SIGTERM or number == SIGKILL):
+        terminal_signal_leader(terminal, number)
+
+
+cdef inline void terminal_hang_up(Terminal *terminal) noexcept nogil:
+    """SIGHUP and SIGCONT (a stopped job must run to see it) to the foreground group and the leader."""
+    cdef pid_t group = terminal_foreground(terminal)
+    if group > 0:
+        kill(-group, SIGHUP)
+        kill(-group, SIGCONT)
+    if group != terminal.leader:
+        terminal_signal_leader(terminal, SIGHUP)
+        terminal_signal_leader(terminal, SIGCONT)
+    terminal.hung_up_group = group
+
+
+cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil:
+    """Whether the group that was hung up still exists and is still of this session.
+
+    Its number can be a stranger's by now only if a new process got it, and then that one's session tells.
+    """
+    cdef pid_t session
+    if terminal.hung_up_group == 0 or kill(-terminal.hung_up_group, 0) != 0:
+        return False
+    session = getsid(terminal.hung_up_group)
+    return session < 0 or session == terminal.leader
+
+
+cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
+    """SIGKILL to what outlived terminal_hang_up."""
+    if terminal_group_remains(terminal):
+        kill(-terminal.hung_up_group, SIGKILL)
+    terminal.hung_up_group = 0
+    terminal_signal_leader(terminal, SIGKILL)
+
+
+cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
+    """Sets the window size; the kernel sends SIGWINCH to the foreground group if it has changed."""
+    ioctl(terminal.fd, TIOCSWINSZ, &terminal.size)
+
+
+cdef inline void terminal_end_input(const Terminal *terminal) noexcept nogil:
+    """Tells the program that its input has ended, as a person does with ^D.
+
+    In canonical mode one VEOF character ends a line that was begun, the next is the end of file. A line editor such
+    as readline (not canonical, but with signal characters) takes the character itself; it gets one, and only while the
+    session leader is in the foreground. In raw mode no byte means end of file, and none is sent.
+    """
+    cdef termios attributes
+    cdef unsigned char characters[2]
+    cdef size_t count = 0
+    if tcgetattr(terminal.fd, &attributes) != 0 or attributes.c_cc[VEOF] == _POSIX_VDISABLE:
+        return
+    if attributes.c_lflag & ICANON:
+        count = 2
+    elif attributes.c_lflag & ISIG and terminal_foreground(terminal) == terminal.leader:
+        count = 1
+    characters[0] = characters[1] = attributes.c_cc[VEOF]
+    if count > 0:
+        write(terminal.fd, characters, count)

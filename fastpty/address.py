@@ -1,0 +1,456 @@
+"""Addresses: reading them, listening on them, connecting to them.
+
+The forms are uWSGI's (a path, `@abstract`, `host:port`, `:port`, `fd://N`) and `[::1]:port`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import ipaddress
+import os
+import re
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastpty.errors import FastptyError, UsageError
+
+# unix(7): sun_path is 108 bytes. A path needs a closing NUL in it; an abstract name a leading one and, in
+# uWSGI's spelling, a closing one as well.
+_PATH_LIMIT = 107
+_ABSTRACT_LIMIT = 106
+
+_LOCK_WAIT_SECONDS = 2.0
+_LOCK_POLL_SECONDS = 0.02
+
+
+class _Local:
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it. Of an inherited socket its opener has decided that."""
+        return True
+
+
+@dataclass(frozen=True)
+class UnixAddress(_Local):
+    """A socket file."""
+
+    path: str
+
+    @property
+    def text(self) -> str:
+        """The address as it is written."""
+        return self.path
+
+
+@dataclass(frozen=True)
+class AbstractAddress(_Local):
+    """A name in Linux's abstract socket namespace, without the leading NUL."""
+
+    name: str
+
+    @property
+    def text(self) -> str:
+        """The address as it is written."""
+        return f"@{self.name}"
+
+    @property
+    def spellings(self) -> tuple[bytes, bytes]:
+        """The two names it has for the kernel: everybody's, and uWSGI's, which counts C's closing NUL in."""
+        name = b"\0" + os.fsencode(self.name)
+        return name, name + b"\0"
+
+
+@dataclass(frozen=True)
+class TcpAddress:
+    """A TCP port. No host means all interfaces to a listener and this machine to a client."""
+
+    host: str
+    port: int
+
+    @property
+    def text(self) -> str:
+        """The address as it is written."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it: all that the host resolves to is loopback."""
+        try:
+            return bool(self.host) and all(_is_loopback(str(target[0])) for _, target in self.resolve())
+        except OSError:
+            return False
+
+    def resolve(self) -> list[tuple[int, _Target]]:
+        """The families and socket addresses it stands for, to listen or connect; raises socket.gaierror."""
+        try:
+            found = socket.getaddrinfo(self.host or None, self.port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:  # a label of the name is empty or too long for IDNA
+            raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
+        return [(info[0], info[4]) for info in found]
+
+
+@dataclass(frozen=True)
+class FdAddress(_Local):
+    """A listening socket that was inherited under this descriptor number."""
+
+    number: int
+
+    @property
+    def text(self) -> str:
+        """The address as it is written."""
+        return f"fd://{self.number}"
+
+
+Address = UnixAddress | AbstractAddress | TcpAddress | FdAddress
+
+# What socket.bind() and socket.connect() take.
+_Target = tuple[Any, ...] | str | bytes
+
+
+def parse(text: str) -> Address:
+    """The address that `text` means; raises UsageError where it means none.
+
+    Whatever holds a slash is a path, so `./a:1` is how to write a file name with a colon in it. A TCP port
+    of 0 is allowed: a listener then gets a free one.
+    """
+    if not text:
+        raise UsageError("the address is empty: give a path, @name, HOST:PORT or fd://N")
+    if "\0" in text:
+        raise UsageError(f"{text!r}: an address cannot hold a NUL byte")
+    if text.startswith("@"):
+        return _parse_abstract(text)
+    if text.startswith("fd://"):
+        return FdAddress(_number(text, text.removeprefix("fd://"), "the descriptor", 2**31 - 1))
+    if "/" not in text and ":" in text:
+        return _parse_tcp(text)
+    size = len(os.fsencode(text))
+    if size > _PATH_LIMIT:
+        raise UsageError(
+            f"{text}: a socket's path can have {_PATH_LIMIT} bytes and this has {size}: use a shorter one"
+        )
+    return UnixAddress(text)
+
+
+def _parse_abstract(text: str) -> AbstractAddress:
+    name = text[1:]
+    size = len(os.fsencode(name))
+    if not 1 <= size <= _ABSTRACT_LIMIT:
+        raise UsageError(
+            f"{text}: an abstract name can have 1 to {_ABSTRACT_LIMIT} bytes, and this has {size}"
+        )
+    return AbstractAddress(name)
+
+
+def _parse_tcp(text: str) -> TcpAddress:
+    bracketed = re.fullmatch(r"\[([^][]+)\]:(.*)", text)
+    host, port = bracketed.groups() if bracketed else text.rsplit(":", 1)
+    if bracketed:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise UsageError(f"{text}: {host!r} is not an IPv6 address") from None
+    elif ":" in host:
+        raise UsageError(f"{text}: an IPv6 address needs brackets: [{host}]:{port}")
+    elif not re.fullmatch(r"[^][\s]*", host):
+        raise UsageError(f"{text}: {host!r} is not a host")
+    return TcpAddress(host, _number(text, port, "the port", 65535))
+
+
+def _number(text: str, digits: str, what: str, limit: int) -> int:
+    if digits.isascii() and digits.isdigit() and len(digits) <= 10 and int(digits) <= limit:
+        return int(digits)
+    raise UsageError(f"{text}: {what} must be a number from 0 to {limit}, not {digits!r}")
+
+
+def _is_loopback(host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+class Listener:
+    """A listening socket, non-blocking and close-on-exec, and the socket file that it came with.
+
+    `address` is where it really listens: a port that was given as 0 has its number.
+    """
+
+    def __init__(self, sock: socket.socket, address: Address) -> None:
+        self.socket = sock
+        self.address = address
+        self._file: tuple[str, tuple[int, int]] | None = None
+
+    def own_file(self, path: str) -> None:
+        """Takes over the socket file that was just bound, so that close() removes it; raises OSError."""
+        self._file = os.path.abspath(path), _identity(path)  # absolute: a router changes its directory later
+
+    def owns_file(self) -> bool:
+        """Whether the socket file still is the one that was bound."""
+        try:
+            return self._file is not None and _identity(self._file[0]) == self._file[1]
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Stops listening and removes the socket file, if that is still ours. Safe to call again.
+
+        Raises OSError where the file cannot be removed; it stays behind as a stale one, which the next start
+        replaces.
+        """
+        # The file goes first: while our socket lives nobody takes the path for stale and puts another file
+        # there, and its inode number is not given to another file.
+        try:
+            if self._file is not None and self.owns_file():
+                os.unlink(self._file[0])
+        finally:
+            self._file = None
+            self.socket.close()
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
+
+
+def listen(
+    address: Address, *, mode: int = 0o600, owner: tuple[int, int] | None = None, backlog: int = 100
+) -> list[Listener]:
+    """Listens on `address`; raises FastptyError with a line that says why that cannot be.
+
+    An abstract address gives two listeners, one for each of its spellings, all others one. `mode` and
+    `owner` (uid and gid, -1 for unchanged) are for socket files alone: an abstract name has no permissions,
+    and everybody in the same network namespace can connect. `backlog` is how many connections may wait to
+    be accepted.
+
+    A stale socket file is replaced. A live socket, and a file of any other kind, is left alone and is an
+    error.
+    """
+    listeners: list[Listener] = []
+    try:
+        match address:
+            case UnixAddress():
+                listeners = [_listen_unix(address, mode, owner, backlog)]
+            case AbstractAddress():
+                for name in address.spellings:
+                    listeners.append(_bound(address, socket.AF_UNIX, name))
+                    listeners[-1].socket.listen(backlog)
+            case TcpAddress():
+                listeners = [_listen_tcp(address, backlog)]
+            case FdAddress():
+                listeners = [_inherited(address)]
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        raise _cannot_listen(address, error) from error
+    return listeners
+
+
+def _bound(address: Address, family: int, target: _Target, *, v6only: bool = True) -> Listener:
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+        if isinstance(address, TcpAddress):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted sockets inherit it: an echoed key must not wait for an acknowledgement.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if isinstance(address, UnixAddress):
+            # Linux gives the file the socket's own mode less the umask: it is private from its first instant.
+            os.fchmod(sock.fileno(), 0o600)
+        sock.bind(target)
+    except OSError:
+        sock.close()
+        raise
+    return Listener(sock, address)
+
+
+def _listen_unix(address: UnixAddress, mode: int, owner: tuple[int, int] | None, backlog: int) -> Listener:
+    path = address.path
+    with _directory_locked(os.path.dirname(path) or "."):
+        _make_way(address)
+        listener = _bound(address, socket.AF_UNIX, path)
+        try:
+            listener.own_file(path)
+            if owner is not None:
+                os.chown(path, *owner, follow_symlinks=False)
+            if not listener.owns_file():
+                raise FastptyError(f"cannot listen on {path}: somebody else replaced the socket: try again")
+            os.chmod(path, mode)
+            # Only now, for until here every connection is refused.
+            listener.socket.listen(backlog)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                listener.close()
+            raise
+        return listener
+
+
+def _make_way(address: UnixAddress) -> None:
+    """Removes a stale socket file; raises FastptyError for anything else that stands there."""
+    path = address.path
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "device")
+        raise FastptyError(f"cannot listen on {path}: a {kind} is there: choose another path, or remove it")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        result = probe.connect_ex(path)
+    if result == errno.ECONNREFUSED:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    elif result in (0, errno.EAGAIN):  # EAGAIN: its queue is full
+        raise FastptyError(f"another router is listening on {path}: stop it, or choose another path")
+    elif result != errno.ENOENT:
+        why = os.strerror(result)
+        raise FastptyError(f"cannot listen on {path}: the socket there cannot be tried ({why}): remove it")
+
+
+_KINDS = {
+    stat.S_IFREG: "file",
+    stat.S_IFLNK: "symbolic link",
+    stat.S_IFDIR: "directory",
+    stat.S_IFIFO: "FIFO",
+}
+
+
+@contextlib.contextmanager
+def _directory_locked(directory: str) -> Iterator[None]:
+    """Keeps two routers that start together from taking each other's socket, not listening yet, for stale.
+
+    A courtesy between routers: whoever can read the directory can hold this lock for good, so the wait has
+    an end, and where there is no lock to be had the start goes on.
+    """
+    lock = None
+    try:
+        with contextlib.suppress(OSError):
+            lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            _flock(lock)
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _flock(descriptor: int) -> None:
+    deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_LOCK_POLL_SECONDS)
+
+
+def _listen_tcp(address: TcpAddress, backlog: int) -> Listener:
+    if address.host:
+        # One socket, so one family. A name with both, such as localhost, gets IPv4: what uWSGI listens on.
+        family, target = min(address.resolve(), key=lambda info: info[0] != socket.AF_INET)
+        listener = _bound(address, family, target)
+    elif socket.has_dualstack_ipv6():
+        listener = _bound(address, socket.AF_INET6, ("::", address.port), v6only=False)
+    else:
+        listener = _bound(address, socket.AF_INET, ("0.0.0.0", address.port))  # noqa: S104
+    try:
+        listener.socket.listen(backlog)  # of two sockets bound with SO_REUSEADDR the second fails here
+    except OSError:
+        listener.close()
+        raise
+    listener.address = TcpAddress(address.host, listener.socket.getsockname()[1])
+    return listener
+
+
+def _inherited(address: FdAddress) -> Listener:
+    try:
+        is_socket = stat.S_ISSOCK(os.fstat(address.number).st_mode)
+    except OSError:
+        raise FastptyError(f"cannot listen on {address.text}: no such descriptor was inherited") from None
+    sock = socket.socket(fileno=address.number) if is_socket else None
+    if sock is None or not _is_listening_stream(sock):
+        if sock is not None:
+            sock.detach()  # not ours to close
+        raise FastptyError(f"cannot listen on {address.text}: this is not a listening stream socket")
+    sock.setblocking(False)
+    os.set_inheritable(address.number, False)
+    return Listener(sock, address)
+
+
+def _is_listening_stream(sock: socket.socket) -> bool:
+    return sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
+
+
+def connect(address: Address, timeout: float | None = None) -> socket.socket:
+    """A blocking, close-on-exec connection to `address`; raises FastptyError with a line that says why not.
+
+    `timeout` is in seconds, for each of the places that the address stands for.
+    """
+    failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    try:
+        targets = _targets(address)
+    except socket.gaierror as error:
+        raise _cannot_connect(address, error) from error
+    for family, target in targets:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            sock.connect(target)
+            sock.settimeout(None)
+            if family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError as error:
+            sock.close()
+            failure = error
+    raise _cannot_connect(address, failure) from failure
+
+
+def _targets(address: Address) -> list[tuple[int, _Target]]:
+    match address:
+        case UnixAddress():
+            return [(socket.AF_UNIX, address.path)]
+        case AbstractAddress():
+            return [(socket.AF_UNIX, name) for name in address.spellings]
+        case TcpAddress():
+            return address.resolve()
+        case FdAddress():
+            raise UsageError(f"{address.text}: a descriptor can be listened on, but not connected to")
+
+
+_WHY_NOT_LISTEN = {
+    errno.EADDRINUSE: "another program is listening there: stop it, or choose another address",
+    errno.EACCES: "permission denied: choose a directory that this user may write to, or a port above 1023",
+    errno.EPERM: "only root can give the socket to another owner",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.ENOENT: "its directory does not exist: create it first",
+    errno.ENOTDIR: "its directory does not exist: create it first",
+    errno.EROFS: "the file system is read-only: choose another path",
+}
+_WHY_NOT_CONNECT = {
+    errno.ENOENT: "no such socket: is the router running?",
+    errno.ECONNREFUSED: "nobody is listening there: is the router running?",
+    errno.EACCES: "permission denied: its mode or owner keeps this user out",
+    errno.EAGAIN: "the router is busy: try again",
+}
+
+
+def _cannot_listen(address: Address, error: OSError) -> FastptyError:
+    return FastptyError(f"cannot listen on {address.text}: {_why(error, _WHY_NOT_LISTEN)}")
+
+
+def _cannot_connect(address: Address, error: OSError) -> FastptyError:
+    return FastptyError(f"cannot connect to {address.text}: {_why(error, _WHY_NOT_CONNECT)}")
+
+
+def _why(error: OSError, known: dict[int, str]) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"its host cannot be resolved ({error.strerror})"
+    if isinstance(error, TimeoutError):
+        return "no answer: is this the right address?"
+    return known.get(error.errno or 0, error.strerror or str(error))

@@ -1,0 +1,159 @@
+"""From settings to a checked, typed Config."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastpty import ini
+from fastpty.address import Address
+from fastpty.errors import UsageError
+from fastpty.options import (
+    BY_NAME,
+    COMMAND_LINE,
+    IGNORED,
+    OPTIONS,
+    PLUGINS_BUILT_IN,
+    Option,
+    Setting,
+    comma_list,
+    is_confining,
+    nearest,
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the person asked for, checked. One attribute for each field of the table of options.
+
+    Times are in seconds, and None where there is no limit; `uid` and `gid` are None where the process keeps
+    its own; the gid in `socket_owner` is -1 where the group stays as it is. `environment` holds, in the order
+    of writing, (name, value), or (name, None) for one to be removed. `unshare` holds keys of NAMESPACE_FLAGS.
+    """
+
+    raw_addresses: tuple[Address, ...]
+    uwsgi_addresses: tuple[Address, ...]
+    socket_mode: int
+    socket_owner: tuple[int, int] | None
+    backlog: int
+    insecure_tcp: bool
+    command: str
+    rows: int
+    cols: int
+    idle_timeout_seconds: float | None
+    stop_timeout_seconds: float
+    splice: str
+    environment: tuple[tuple[str, str | None], ...]
+    unshare: tuple[str, ...]
+    exec_as_root: tuple[str, ...]
+    uid: int | None
+    gid: int | None
+    chdir: str | None
+    strict: bool
+    master: bool
+    plugins: tuple[str, ...]
+
+    def environ(self, base: Mapping[str, str]) -> dict[str, str]:
+        """A copy of `base` with the wanted variables set and removed; the later one wins, as in uWSGI."""
+        result = dict(base)
+        for name, value in self.environment:
+            if value is None:
+                result.pop(name, None)
+            else:
+                result[name] = value
+        return result
+
+
+def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
+    """The Config that `settings` ask for, and lines of warning about those that may not do what was meant.
+
+    Of an option that is not repeatable the last setting counts. Raises UsageError for a bad value, for a
+    uWSGI option that would confine the shell and is not supported, under `strict` for an unknown option, and
+    for options that do not go together.
+    """
+    values: dict[str, Any] = {option.field: option.default_value() for option in OPTIONS if option.field}
+    unknown: list[str] = []
+    warnings: list[str] = []
+    for setting in settings:
+        option = BY_NAME.get(setting.name)
+        if option is not None and option.field is not None:
+            value = _parse(option, setting)
+            values[option.field] = values[option.field] + value if option.repeatable else value
+            warnings += _doubts(option, setting)
+        elif setting.name not in IGNORED:
+            unknown.append(_unknown(setting))
+            warnings.append(f"{unknown[-1]}; ignored")
+    if unknown and values["strict"]:
+        raise UsageError(unknown[0])
+    values["gid"] = _primary_group(values["uid"], values["gid"])
+    config = Config(**values)
+    _check_addresses(config)
+    return config, warnings
+
+
+def command_argv(command: str) -> list[str]:
+    """A session's argument vector: the command itself, or /bin/sh -c and the command if it holds a blank."""
+    if any(blank in command for blank in " \t"):
+        return ["/bin/sh", "-c", command]
+    return [command]
+
+
+def _parse(option: Option, setting: Setting) -> Any:
+    text = option.bare if setting.value is None else setting.value
+    if text is None:
+        raise UsageError(f"{setting.label} needs a value: {option.metavar}")
+    try:
+        return option.parse(text)
+    except (ValueError, UsageError) as error:
+        raise UsageError(f"{setting.label}: {error}") from error
+
+
+def _unknown(setting: Setting) -> str:
+    """What to say of an option that is not in the table; raises UsageError if passing it over is not safe."""
+    if is_confining(setting.name):
+        raise UsageError(f"{setting.label} is not supported yet, and going on without it would not be safe")
+    near = nearest(setting.name, in_files=setting.origin != COMMAND_LINE)
+    hint = f" (did you mean {near!r}?)" if near else ""
+    return f"{setting.origin}: unknown option {setting.name!r}{hint}"
+
+
+def _doubts(option: Option, setting: Setting) -> Iterable[str]:
+    """Warnings about a setting that was understood, but perhaps not as it was meant."""
+    value = setting.value or ""
+    magic = ini.magic_in(value)
+    if magic and setting.origin != COMMAND_LINE:
+        yield f"{setting.label}: {magic!r} is taken as it stands: such things are not expanded yet"
+    if option.field == "plugins":
+        for plugin in comma_list(value):
+            if plugin not in PLUGINS_BUILT_IN:
+                yield f"{setting.label}: no plugin {plugin!r} here; ignored"
+
+
+def _primary_group(uid: int | None, gid: int | None) -> int | None:
+    """The group to become: the user's own if only the user is given. uWSGI would stay in group 0."""
+    if uid is None or gid is not None:
+        return gid
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        raise UsageError(f"uid {uid} has no account to take the group from: give gid, too") from None
+
+
+def _check_addresses(config: Config) -> None:
+    addresses = config.raw_addresses + config.uwsgi_addresses
+    if not addresses:
+        raise UsageError(
+            "nothing to listen on: give a socket, as in 'fastpty-router /tmp/fpty.socket' (--help has more)"
+        )
+    texts = [address.text for address in addresses]
+    for text in texts:
+        if texts.count(text) > 1:
+            raise UsageError(f"{text} is given twice: a socket speaks one protocol, for one router")
+    for address in addresses:
+        if not (address.is_loopback or config.insecure_tcp):
+            raise UsageError(
+                f"{address.text} is open to the network, and nobody is asked for a password: "
+                "use a socket file or 127.0.0.1, or insist with insecure-tcp"
+            )

@@ -1,0 +1,19 @@
+"""The errors that end a command with one line for the person who ran it."""
+
+from __future__ import annotations
+
+
+class FastptyError(Exception):
+    """Something failed at run time. Its text is one line: what, where, and what to do about it."""
+
+    exit_status: int = 1
+
+    def __str__(self) -> str:
+        # A file name or a value may hold line ends, escape sequences and bytes that are not UTF-8.
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
+
+
+class UsageError(FastptyError):
+    """The command line or a configuration file asks for something that cannot be: the person can mend it."""
+
+    exit_status: int = 2

@@ -1,0 +1,114 @@
+"""The `fastpty-router` command: bind, enter the jail, relay, clean up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from fastpty import __version__, address, command_line, jail, log
+from fastpty._relay import Relay
+from fastpty.config import Config
+from fastpty.errors import FastptyError
+from fastpty.sessions import Sessions, raise_file_limit
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the router until a signal stops it; the exit status: 0, 1 (it failed) or 2 (bad usage or configuration)."""
+    try:
+        wanted, warnings = command_line.configure(sys.argv[1:] if argv is None else argv)
+        for warning in warnings:
+            print(f"fastpty-router: warning: {warning}", file=sys.stderr)
+        jail.check(wanted)
+        with listening(wanted) as listeners:
+            jail.enter(wanted)
+            serve(wanted, listeners)
+    except FastptyError as error:
+        print(f"fastpty-router: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+@contextmanager
+def listening(wanted: Config) -> Iterator[list[tuple[address.Listener, bool]]]:
+    """All listening sockets, each with whether it speaks the uwsgi protocol. Closes them, and removes their files.
+
+    A socket file belongs to whom the router becomes, so that it is private to the account whose shell it gives, and so
+    that the router can remove it. Raises FastptyError for the first address that cannot be had.
+    """
+    owner = wanted.socket_owner
+    if owner is None and (wanted.uid, wanted.gid) != (None, None):
+        owner = (-1 if wanted.uid is None else wanted.uid, -1 if wanted.gid is None else wanted.gid)
+    with ExitStack() as stack:
+        listeners = []
+        for framed, places in ((False, wanted.raw_addresses), (True, wanted.uwsgi_addresses)):
+            for place in places:
+                for listener in address.listen(place, mode=wanted.socket_mode, owner=owner, backlog=wanted.backlog):
+                    stack.callback(_close, listener)
+                    listeners.append((listener, framed))
+        yield listeners
+
+
+def serve(wanted: Config, listeners: Iterable[tuple[address.Listener, bool]]) -> None:
+    """Relays until a signal stops it. The first one hangs the sessions up, a second one kills what is left at once."""
+    log.start()
+    names: list[str] = []
+
+    def on_signal(number: int) -> None:
+        if number == signal.SIGCHLD:
+            _reap_orphans(relay)
+            return
+        log.logger.info("%s: stopping", signal.Signals(number).name)
+        relay.stop()
+
+    sessions = Sessions(wanted, names, on_signal, raise_file_limit())
+    relay = Relay(
+        sessions,
+        splice=wanted.splice != "off",
+        idle_seconds=wanted.idle_timeout_seconds or 0,
+        grace_seconds=wanted.stop_timeout_seconds,
+    )
+    for listener, framed in listeners:
+        relay.listen(listener.socket.fileno(), framed=framed)
+        names.append(f"{listener.address.text} ({'uwsgi' if framed else 'raw'})")
+    relay.watch_signals(_signals_to_watch())
+    log.logger.info("fastpty-router %s, uid %d gid %d, for: %s", __version__, os.getuid(), os.getgid(), wanted.command)
+    for name in dict.fromkeys(names):
+        log.logger.info("listening on %s", name)
+    relay.run()
+    log.logger.info("stopped")
+
+
+def _signals_to_watch() -> list[int]:
+    """Those that stop the router, unless its parent had them ignored (nohup(1)); process 1 has orphans to reap."""
+    signals: list[int] = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    return [*signals, signal.SIGCHLD] if os.getpid() == 1 else signals
+
+
+def _reap_orphans(relay: Relay) -> None:
+    """As process 1 of a container: whatever was left to us is reaped, the sessions' leaders by the relay."""
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None:
+            return
+        if not relay.reap(found.si_pid):
+            os.waitpid(found.si_pid, 0)
+
+
+def _close(listener: address.Listener) -> None:
+    try:
+        listener.close()
+    except OSError as error:
+        # A router that gave up its rights may not be allowed to remove what it made as root.
+        log.logger.warning("%s stays behind: %s", listener.address.text, error.strerror)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

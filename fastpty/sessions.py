@@ -1,0 +1,122 @@
+"""The router's side of a session: what a client gets when it connects, and what is said of it in the log."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Sequence
+
+from fastpty._spawn import spawn
+from fastpty.config import Config, command_argv
+from fastpty.log import logger
+
+DEFAULT_TERM = "xterm-256color"
+
+# tcp(7): a client that vanished without a word is noticed after about a minute, also by an idle session.
+_KEEPALIVE_IDLE_SECONDS = 30
+_KEEPALIVE_INTERVAL_SECONDS = 10
+_KEEPALIVE_PROBES = 3
+
+
+class Sessions:
+    """Answers the relay's upcalls (`fastpty._relay.Handler`) as the configuration says.
+
+    names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
+    with each signal that the relay watches. files: the RLIMIT_NOFILE, soft and hard, that programs get.
+    """
+
+    def __init__(
+        self, config: Config, names: Sequence[str], on_signal: Callable[[int], None], files: tuple[int, int]
+    ) -> None:
+        environment = {"TERM": DEFAULT_TERM, **os.environ}
+        environment = config.environ(environment)
+        self._argv = [os.fsencode(word) for word in command_argv(config.command)]
+        self._environment = [os.fsencode(f"{name}={value}") for name, value in environment.items()]
+        self._config = config
+        self._names = names
+        self._on_signal = on_signal
+        self._files = files
+
+    def session_wanted(
+        self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
+    ) -> tuple[int, int, int, int, int] | bytes:
+        """Starts the command on a new terminal; what goes wrong is told to the client and logged."""
+        rows, cols = self._config.rows, self._config.cols
+        who = _describe_peer(fd, peer)
+        try:
+            master, pid, pidfd = spawn(self._argv, self._environment, None, rows, cols, self._files)
+        except OSError as error:
+            logger.error("session %d: refused %s on %s: %s", number, who, self._names[listener], error.strerror)
+            return os.fsencode(f"fastpty: {error.strerror}\r\n")
+        logger.info(
+            "session %d: start: %s on %s: process %d: %s", number, who, self._names[listener], pid, self._config.command
+        )
+        return master, pid, pidfd, rows, cols
+
+    def session_ended(
+        self,
+        number: int,
+        ending: str,
+        exit_code: int,
+        exit_status: int,
+        transferred: tuple[int, int],
+        ignored_frames: int,
+        seconds: float,
+    ) -> None:
+        """Logs how a session ended."""
+        ignored = f", {ignored_frames} unknown frames" if ignored_frames else ""
+        logger.info(
+            "session %d: end: %s, %s after %.3f s, %d bytes in, %d bytes out%s",
+            number,
+            ending,
+            _describe_exit(exit_code, exit_status),
+            seconds,
+            *transferred,
+            ignored,
+        )
+
+    def accept_failed(self, error: int) -> None:
+        """Logs that a client was turned away, or could not even be."""
+        logger.error("a client was not accepted: %s", os.strerror(error))
+
+    def signalled(self, number: int) -> None:
+        """Passes a signal on to the router."""
+        self._on_signal(number)
+
+
+def _describe_peer(fd: int, peer: tuple[int, int, int]) -> str:
+    """Who is at the other end, for the log. A TCP connection is prepared for terminal work on this occasion."""
+    with socket.socket(fileno=os.dup(fd)) as connection:
+        if connection.family == socket.AF_UNIX:
+            return "pid {} uid {} gid {}".format(*peer)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
+        host, port = connection.getpeername()[:2]
+        return f"{host} port {port}"
+
+
+def _describe_exit(code: int, status: int) -> str:
+    if code == 0:
+        return "no process"
+    if code == os.CLD_EXITED:
+        return f"exit status {status}"
+    try:
+        name = signal.Signals(status).name
+    except ValueError:
+        name = f"signal {status}"
+    return f"killed by {name}"
+
+
+def raise_file_limit() -> tuple[int, int]:
+    """Raises this process's RLIMIT_NOFILE to what is allowed, three descriptors being a session.
+
+    Returns the limit as it was, for the programs: some close every descriptor up to it one by one.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Client, Router, children, descriptors, eventually
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A directory for sockets that every account may enter."""
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        if folder != Path("/tmp"):
+            folder.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
+def start_router() -> Iterator[Callable[..., Router]]:
+    """Starts routers; at the test's end each must stop cleanly, with no process left behind and no error in its log."""
+    routers: list[Router] = []
+
+    def start(*arguments: str, sockets: int = 1, **keywords: object) -> Router:
+        routers.append(Router(*arguments, **keywords))  # type: ignore[arg-type]
+        return routers[-1].wait_until_listening(sockets)
+
+    yield start
+    for router in routers:
+        if router.process.poll() is None:
+            left_alone = children(router.pid)
+            assert router.end() == 0, router.log
+            assert all(not Path(f"/proc/{pid}").exists() for pid in left_alone), router.log
+        router.end(signal.SIGKILL)
+        assert "Traceback" not in router.log
+        assert "internal error" not in router.log
+
+
+@pytest.fixture(params=["raw", "raw without splice", "uwsgi"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    """The ways that bytes go through a router."""
+    return str(request.param)
+
+
+class Service:
+    """A router with one socket, for tests that hold for every protocol."""
+
+    def __init__(self, start: Callable[..., Router], protocol: str, directory: Path, *arguments: str):
+        self.framed = protocol == "uwsgi"
+        self.path = str(directory / "socket")
+        option = "--forkpty-urouter" if self.framed else "--forkpty-router"
+        splice = "off" if "without" in protocol else "on"
+        self.router = start(option, self.path, "--splice", splice, *arguments)
+        self._idle_descriptors = len(descriptors(self.router.pid))
+
+    def connect(self) -> Client:
+        return Client(self.path)
+
+    def wait_until_idle(self) -> None:
+        """Until no session is left; then no process and, but for spare pipes, no descriptor may be left either."""
+        eventually(lambda: not children(self.router.pid), "no child is left")
+        eventually(
+            lambda: (
+                len([1 for what in descriptors(self.router.pid).values() if not what.startswith("pipe:")])
+                <= self._idle_descriptors
+            ),
+            f"descriptors are given back: {descriptors(self.router.pid)}",
+        )
+
+
+@pytest.fixture
+def serve(start_router: Callable[..., Router], protocol: str, directory: Path) -> Callable[..., Service]:
+    def start(*arguments: str, command: str | None = None) -> Service:
+        chosen = ["--forkptyrouter-command", command] if command else []
+        return Service(start_router, protocol, directory, *chosen, *arguments)
+
+    return start

@@ -1,0 +1,167 @@
+"""What the behaviour tests share: a real router process, and a plain client of its sockets."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+PATIENCE_SECONDS = 30.0
+
+RAW_CAT = "stty raw -echo; printf READY; exec cat"
+
+
+def eventually(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Waits for something that no descriptor tells, such as a process's end; fails when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s: {what}"
+        select.select([], [], [], 0.005)
+
+
+def process_gone(pid: int) -> bool:
+    """True for a process that has ended, also for one that waits to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def children(pid: int) -> list[int]:
+    """The child processes, zombies too."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """The open descriptors of a process and what they are."""
+    found = {}
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(entry)] = os.readlink(f"/proc/{pid}/fd/{entry}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+class Router:
+    """A running fastpty-router whose log is read as it comes."""
+
+    def __init__(self, *arguments: str, preexec: Callable[[], None] | None = None, env: dict[str, str] | None = None):
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fastpty.router", *arguments],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=preexec,
+            env={**os.environ, **(env or {})},
+        )
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+
+    def wait_for_log(self, pattern: str, count: int = 1) -> list[re.Match[str]]:
+        """The first `count` lines of the log that match."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        with self._news:
+            while True:
+                found = [match for line in self.lines if (match := re.search(pattern, line))]
+                if len(found) >= count:
+                    return found[:count]
+                left = deadline - time.monotonic()
+                assert left > 0, f"{len(found)} of {count} lines with {pattern!r} in the log:\n" + self.log
+                assert self._news.wait(left), f"{len(found)} of {count} lines with {pattern!r} in:\n" + self.log
+
+    def wait_until_listening(self, sockets: int = 1) -> Router:
+        self.wait_for_log("listening on ", sockets)
+        return self
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    def end(self, with_signal: int = signal.SIGTERM) -> int:
+        """Stops the router if it still runs; its exit status. The log is complete afterwards."""
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        status = self.process.wait(PATIENCE_SECONDS)
+        self._reader.join(PATIENCE_SECONDS)
+        return status
+
+
+class Client:
+    """A connection to a router's socket, with patience."""
+
+    def __init__(self, path: str | tuple[str, int]):
+        self.socket = socket.socket(socket.AF_INET if isinstance(path, tuple) else socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE_SECONDS)
+        self.socket.connect(path)
+        self.seen = b""
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def frame(self, modifier2: int, size: int = 0, payload: bytes = b"") -> None:
+        self.send(frame(modifier2, size, payload))
+
+    def half_close(self) -> None:
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def read_until(self, *wanted: bytes) -> bytes:
+        """What came up to and with all of `wanted`, one after the other."""
+        start = len(self.seen)
+        for text in wanted:
+            while text not in self.seen[start:]:
+                data = self.socket.recv(65536)
+                assert data, f"ended before {text!r}: {self.seen[-500:]!r}"
+                self.seen += data
+            start = self.seen.index(text, start) + len(text)
+        return self.seen
+
+    def read_exactly(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            more = self.socket.recv(min(65536, count - len(data)))
+            assert more, f"ended after {len(data)} of {count} bytes"
+            data += more
+        return bytes(data)
+
+    def read_to_end(self) -> bytes:
+        """All that came, up to a clean end."""
+        parts = [self.seen]
+        while data := self.socket.recv(65536):
+            parts.append(data)
+        self.seen = b"".join(parts)
+        return self.seen
+
+
+def frame(modifier2: int, size: int = 0, payload: bytes = b"") -> bytes:
+    """A uwsgi packet; the size is the payload's unless there is none."""
+    return struct.pack("<BHB", 0, len(payload) or size, modifier2) + payload

@@ -1,0 +1,195 @@
+"""From settings to a Config."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from fastpty import config, ini
+from fastpty.config import Config, build
+from fastpty.errors import UsageError
+from fastpty.options import BY_NAME, Setting
+
+SOCKET = Setting("forkpty-router", "/tmp/x.socket")
+
+
+def built(*settings: tuple[str, str | None]) -> Config:
+    return build([SOCKET, *(Setting(name, value) for name, value in settings)])[0]
+
+
+def from_file(folder: Path, lines: str) -> tuple[Config, list[str]]:
+    (folder / "x.ini").write_text(f"[uwsgi]\nforkpty-router = {folder}/s\n{lines}\n")
+    return build(ini.read(str(folder / "x.ini")))
+
+
+def test_nothing_but_a_socket_gives_the_defaults() -> None:
+    wanted = built()
+    assert [address.text for address in wanted.raw_addresses] == ["/tmp/x.socket"]
+    assert (wanted.command, wanted.rows, wanted.cols, wanted.socket_mode) == ("/bin/sh", 24, 80, 0o600)
+    assert (wanted.idle_timeout_seconds, wanted.stop_timeout_seconds, wanted.splice) == (None, 10, "auto")
+    assert (wanted.uid, wanted.gid, wanted.unshare, wanted.backlog) == (None, None, (), 100)
+
+
+def test_the_file_of_a_jail_is_understood_whole(tmp_path: Path) -> None:
+    user = pwd.getpwnam("daemon")
+    wanted, warnings = from_file(
+        tmp_path,
+        f"""master = true
+plugins = corerouter,forkptyrouter
+unshare = uts
+exec-as-root = hostname iaminajail
+exec-as-root = true
+uid = daemon
+gid = daemon
+forkpty-urouter = {tmp_path}/u
+forkptyrouter-command= /bin/zsh""",
+    )
+    assert warnings == []
+    assert wanted.exec_as_root == ("hostname iaminajail", "true")
+    assert (wanted.unshare, wanted.uid, wanted.gid) == (("uts",), user.pw_uid, user.pw_gid)
+    assert [address.text for address in wanted.uwsgi_addresses] == [f"{tmp_path}/u"]
+    assert (wanted.command, wanted.master) == ("/bin/zsh", True)
+
+
+@pytest.mark.parametrize("name", ["forkptyrouter-cmd", "forkpty-router-command", "forkpty-router-cmd"])
+def test_an_alias_is_the_option(name: str) -> None:
+    assert built((name, "zsh")).command == "zsh"
+
+
+def test_the_last_of_a_single_option_wins_and_a_repeatable_one_adds_up() -> None:
+    wanted = built(
+        ("forkptyrouter-rows", "1"), ("forkptyrouter-rows", "2"), ("unshare", "uts,ipc"), ("unshare", "net")
+    )
+    assert (wanted.rows, wanted.unshare) == (2, ("uts", "ipc", "net"))
+
+
+def test_chmod_socket_without_a_value_means_0666() -> None:
+    assert built(("chmod-socket", None)).socket_mode == 0o666
+
+
+def test_an_option_that_needs_a_value_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"x\.ini:3: uid needs a value: USER"):
+        from_file(tmp_path, "uid")
+
+
+def test_a_bad_value_names_file_line_option_and_reason(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"x\.ini:4: forkptyrouter-rows: '70000' is not a whole number"):
+        from_file(tmp_path, "master\nforkptyrouter-rows = 70000")
+
+
+def test_a_bad_flag_is_named_as_a_flag() -> None:
+    with pytest.raises(UsageError, match=r"^--uid: no user 'daemno' here \(did you mean 'daemon'\?\)"):
+        built(("uid", "daemno"))
+
+
+def test_an_unknown_key_names_file_line_and_nearest_option(tmp_path: Path) -> None:
+    _, warnings = from_file(tmp_path, "exec-as-rot = x\nprocesses = 2")
+    assert warnings == [
+        f"{tmp_path}/x.ini:3: unknown option 'exec-as-rot' (did you mean 'exec-as-root'?); ignored",
+        f"{tmp_path}/x.ini:4: unknown option 'processes'; ignored",
+    ]
+
+
+@pytest.mark.parametrize("lines", ["strict = true\nbogus = 1", "bogus = 1\nstrict"])
+def test_under_strict_an_unknown_key_is_an_error_wherever_strict_stands(tmp_path: Path, lines: str) -> None:
+    with pytest.raises(UsageError, match=r"x\.ini:[34]: unknown option 'bogus'"):
+        from_file(tmp_path, lines)
+
+
+@pytest.mark.parametrize(
+    "line", ["chroot = /x", "cap = kill", "setns = /x", "if-env = A", "ini = other.ini", "cap"]
+)
+def test_a_key_that_would_confine_is_an_error_even_without_strict(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UsageError, match=r"x\.ini:3: [a-z-]+ is not supported yet"):
+        from_file(tmp_path, line)
+
+
+def test_keys_that_ask_for_nothing_are_passed_over_silently(tmp_path: Path) -> None:
+    assert from_file(tmp_path, "vacuum = true\ndie-on-term\nplugin = pty\nneed-plugin=corerouter")[1] == []
+
+
+def test_a_plugin_that_is_not_here_is_a_warning(tmp_path: Path) -> None:
+    assert from_file(tmp_path, "plugins = pty,python")[1] == [
+        f"{tmp_path}/x.ini:3: plugins: no plugin 'python' here; ignored"
+    ]
+
+
+def test_magic_in_a_file_is_taken_as_it_stands_with_a_warning(tmp_path: Path) -> None:
+    wanted, warnings = from_file(tmp_path, "forkptyrouter-command = /bin/%n")
+    assert wanted.command == "/bin/%n"
+    assert len(warnings) == 1
+    assert "x.ini:3: forkptyrouter-command: '%n' is taken as it stands" in warnings[0]
+    assert build([SOCKET, Setting("forkptyrouter-command", "/bin/%n")])[1] == []
+
+
+def test_no_socket_at_all_says_what_to_give() -> None:
+    with pytest.raises(UsageError, match="nothing to listen on: give a socket"):
+        build([])
+
+
+def test_one_socket_for_both_protocols_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"/tmp/x\.socket is given twice"):
+        built(("forkpty-urouter", "/tmp/x.socket"))
+
+
+@pytest.mark.parametrize("name", ["forkpty-router", "forkpty-urouter"])
+@pytest.mark.parametrize("address", ["0.0.0.0:7777", ":7777", "192.0.2.1:7777", "[::]:7777"])
+def test_an_address_open_to_the_network_is_refused_unless_insisted_on(name: str, address: str) -> None:
+    with pytest.raises(UsageError, match=r"open to the network.*insecure-tcp"):
+        built((name, address))
+    assert built((name, address), ("insecure-tcp", None)).insecure_tcp
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:7777", "[::1]:7777", "@name", "relative.socket"])
+def test_an_address_of_this_machine_is_not(address: str) -> None:
+    assert len(built(("forkpty-router", address)).raw_addresses) == 2
+
+
+def test_a_bad_address_is_named_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"x\.ini:3: forkpty-router: "):
+        from_file(tmp_path, "forkpty-router = host:port:what")
+
+
+def test_uid_without_gid_takes_the_users_own_group_not_that_of_root() -> None:
+    games = pwd.getpwnam("games")
+    assert games.pw_uid != games.pw_gid
+    assert built(("uid", "games")).gid == games.pw_gid
+    assert built(("uid", str(games.pw_uid))).gid == games.pw_gid
+    assert built(("uid", "games"), ("gid", "0")).gid == 0
+
+
+def test_a_uid_without_an_account_needs_a_gid() -> None:
+    with pytest.raises(UsageError, match=r"uid 3999999 has no account.*give gid"):
+        built(("uid", "3999999"))
+    assert built(("uid", "3999999"), ("gid", "5")).gid == 5
+
+
+def test_environment_settings_apply_in_their_order() -> None:
+    wanted = built(("env", "A=1"), ("unenv", "A"), ("unenv", "B"), ("env", "B=2"), ("unenv", "HOME"))
+    base = {"HOME": "/root", "TERM": "vt100"}
+    assert wanted.environ(base) == {"TERM": "vt100", "B": "2"}
+    assert base == {"HOME": "/root", "TERM": "vt100"}
+
+
+@pytest.mark.parametrize(
+    ("command", "argv"),
+    [
+        ("/bin/zsh", ["/bin/zsh"]),
+        ("echo hi", ["/bin/sh", "-c", "echo hi"]),
+        ("echo\thi", ["/bin/sh", "-c", "echo\thi"]),
+    ],
+)
+def test_a_command_with_a_blank_goes_through_the_shell(command: str, argv: list[str]) -> None:
+    assert config.command_argv(command) == argv
+
+
+def test_every_option_that_fills_a_field_can_stand_in_a_file() -> None:
+    assert all(option.in_files for option in BY_NAME.values() if option.field)
+
+
+def test_a_path_may_hold_any_bytes() -> None:
+    name = os.fsdecode(b"/tmp/\xff")
+    assert built(("chdir", name)).chdir == name

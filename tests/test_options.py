@@ -1,0 +1,154 @@
+"""The table of options and the functions that read values."""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+import pwd
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fastpty import options
+from fastpty.config import Config
+from fastpty.options import BY_NAME, IGNORED, OPTIONS, is_confining
+from tests.peers import need
+
+
+def test_every_field_of_the_table_is_one_of_config_and_the_other_way_round() -> None:
+    assert {option.field for option in OPTIONS} - {None} == {
+        field.name for field in dataclasses.fields(Config)
+    }
+
+
+def test_no_name_stands_twice() -> None:
+    names = [name for option in OPTIONS for name in option.names]
+    assert sorted(names) == sorted(set(names))
+    assert not set(names) & IGNORED
+    assert [name for name in names if is_confining(name)] == ["ini"]
+
+
+def test_every_default_is_a_value_that_its_option_accepts() -> None:
+    defaults = {option.name: option.default_value() for option in OPTIONS}
+    assert defaults["chmod-socket"] == 0o600
+    assert (defaults["forkptyrouter-rows"], defaults["forkptyrouter-cols"]) == (24, 80)
+    assert (defaults["exec-as-root"], defaults["strict"], defaults["uid"]) == ((), False, None)
+
+
+def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
+    # The systems's help lists the core's options; the plugins' come with the plugins.
+    shown = subprocess.run(
+        [need("uwsgi"), "--plugins", "corerouter,forkptyrouter", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    theirs = set(re.findall(r"--([A-Za-z0-9_-]+)", shown.stdout))
+    ours = {name for o in OPTIONS if "fastpty's own" not in o.help for name in o.names}
+    # uWSGI spells these two only without the inner dash.
+    ours -= {"forkpty-router-rows", "forkpty-router-cols", "forkpty-router-timeout"}
+    assert ours | IGNORED <= theirs
+    confining = set(options._CONFINING) - {"jail", "jail2", "jail-attach"}  # FreeBSD's
+    assert confining - {"namespace-keep-mount", "config", "xml", "yaml", "yml", "json"} <= theirs
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "chroot",
+            "cap",
+            "setns",
+            "pivot_root",
+            "unshare2",
+            "cgroup",
+            "limit-nproc",
+            "umask",
+            "no-initgroups",
+        ),
+        *("seccomp-profile", "hook-as-root", "exec-pre-jail", "mount-as-root", "exec-as-user", "include"),
+        *("if-env", "ifenv", "endif", "end-if", "for", "for-glob", "endfor"),
+    ],
+)
+def test_what_confines_in_uwsgi_and_is_missing_here_is_known_as_such(name: str) -> None:
+    assert is_confining(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["socket", "processes", "format", "capable", "exec-as-root", "fork-hook", "forkpty"]
+)
+def test_what_does_not_confine_is_not_taken_for_it(name: str) -> None:
+    assert not is_confining(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("forkptyrouter-rows", "0", 0),
+        ("forkptyrouter-cols", "65535", 65535),
+        ("chmod-socket", "666", 0o666),
+        ("chmod-socket", "0660", 0o660),
+        ("forkptyrouter-timeout", "0.5", 0.5),
+        ("stop-timeout", "0", 0.0),
+        ("splice", "off", "off"),
+        ("uid", "0", 0),
+        ("uid", "daemon", pwd.getpwnam("daemon").pw_uid),
+        ("gid", "daemon", grp.getgrnam("daemon").gr_gid),
+        ("chown-socket", "daemon", (pwd.getpwnam("daemon").pw_uid, -1)),
+        ("chown-socket", "daemon:0", (pwd.getpwnam("daemon").pw_uid, 0)),
+        ("unshare", "uts,,fs", ("uts", "mount")),
+        ("env", "A=b=c", (("A", "b=c"),)),
+        ("env", "A=", (("A", ""),)),
+        ("unenv", "A", (("A", None),)),
+        ("listen", "1", 1),
+        *(("master", word, True) for word in ("", "true", "Yes", "1", "on")),
+        *(("master", word, False) for word in ("false", "NO", "0", "off")),
+    ],
+)
+def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
+    assert BY_NAME[name].parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        *(("forkptyrouter-rows", text, "from 0 to 65535") for text in ("70000", "abc", "-1", "", "1_0", "٣")),
+        *(("chmod-socket", text, "octal") for text in ("888", "u+x", "", "4755", "00666", "-1")),
+        *(("forkptyrouter-timeout", text, "seconds") for text in ("0", "-1", "nan", "inf", "x", "")),
+        *(("stop-timeout", text, "seconds") for text in ("-0.1", "x")),
+        ("splice", "yes", "none of auto, on, off"),
+        ("uid", "daemno", "no user 'daemno' here .did you mean 'daemon'"),
+        ("gid", "daemno", "no group 'daemno' here .did you mean 'daemon'"),
+        ("uid", "", "needs a value"),
+        # (uid_t)-1 means "leave unchanged": taken as an id, it would leave root.
+        ("uid", "4294967295", "not a whole number"),
+        ("gid", "4294967295", "not a whole number"),
+        ("uid", "-1", "no user"),
+        ("chown-socket", "daemon:", "needs a value"),
+        ("chown-socket", "nosuchuser", "no user"),
+        ("unshare", "bogus", "known: cgroup, files, fs, ipc, mnt, mount, net, ns, sysvsem, uts"),
+        *(("unshare", name, "not supported yet") for name in ("pid", "user", "uts,time")),
+        ("unshare", ",", "needs a value"),
+        ("env", "A", "NAME=VALUE"),
+        ("env", "=b", "NAME=VALUE"),
+        ("unenv", "A=b", "name of a variable"),
+        ("unenv", "", "name of a variable"),
+        ("listen", "0", "whole number from 1"),
+        ("listen", "2000000000", "net.core.somaxconn"),
+        ("exec-as-root", "", "needs a value"),
+        ("forkptyrouter-command", "", "needs a value"),
+        ("forkpty-router", "", "needs a value"),
+        ("insecure-tcp", "nope", "neither true nor false"),
+    ],
+)
+def test_a_bad_value_is_refused_with_a_reason(name: str, text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        BY_NAME[name].parse(text)
+
+
+def test_a_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert BY_NAME["chdir"].parse("x") == str(tmp_path / "x")
