@@ -1,6 +1,6 @@
 """Serving the channels: what one event and one step of a channel do."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from fastpty._channel cimport (
     BUFFER_BYTES,
@@ -16,19 +16,11 @@ from fastpty._channel cimport (
     channel_flush,
     channel_holds,
 )
-from fastpty._lifecycle cimport (
-    END_INPUT_FIRST_MS,
-    loop_close_peer,
-    loop_end_input,
-    loop_finish,
-    loop_leader_exited,
-    loop_linger,
-)
+from fastpty._lifecycle cimport loop_close_peer, loop_end_input, loop_finish, loop_leader_exited, loop_linger
 from fastpty._linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from fastpty._loop cimport (
     ABOUT_LEADER,
     ABOUT_TERMINAL,
-    MILLISECOND_NS,
     Loop,
     loop_runnable,
     loop_source_ready,
@@ -77,7 +69,6 @@ cdef inline void loop_step(Loop *loop, Task *task) noexcept nogil:
     if channel.state == CHANNEL_DRAINING and not channel_holds(channel):
         channel.state = CHANNEL_SHUT
         if task == &session.input:
-            session.end_input_pause_ns = END_INPUT_FIRST_MS * <int64_t>MILLISECOND_NS
             loop_end_input(loop, session)
     loop_settle(loop, task)
 

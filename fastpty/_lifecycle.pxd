@@ -21,7 +21,15 @@ from fastpty._linux cimport (
     siginfo_t,
     waitid,
 )
-from fastpty._loop cimport MILLISECOND_NS, Loop, loop_arm, loop_due, loop_expect, loop_source_ready
+from fastpty._loop cimport (
+    MILLISECOND_NS,
+    Loop,
+    loop_arm,
+    loop_due,
+    loop_expect,
+    loop_retry,
+    loop_source_ready,
+)
 from fastpty._session cimport (
     ENDING_IDLE,
     ENDING_PEER_LEFT,
@@ -37,8 +45,6 @@ cdef enum:
     AFTER_EXIT_BYTES = 65536           # more than a pty's own buffers hold: all that was written before the exit
     LINGER_READS_MOST = 16             # of a lingering peer's bytes in one step
     LINGER_MS = 2000                   # for the peer to take what is left and close, after the session's end
-    END_INPUT_FIRST_MS = 50            # how long until end of input is told again, doubled each time up to the next
-    END_INPUT_SLOWEST_MS = 5000
 
 
 cdef inline Session *loop_new_session(Loop *loop) noexcept nogil:
@@ -142,6 +148,8 @@ cdef inline void loop_bury(Loop *loop, Session *session) noexcept nogil:
     if session.buried or not session.over or session.peer.fd >= 0 or session.terminal.pidfd >= 0:
         return
     if session.kill_at_ns != 0 and terminal_group_remains(&session.terminal):
+        # Hung up a moment ago, or a zombie that its own parent has yet to reap. No event tells of a group's end.
+        loop_retry(loop, &session.bury)
         return
     session.buried = True
     session.next_done = loop.done
@@ -169,9 +177,7 @@ cdef inline void loop_leader_exited(Loop *loop, Session *session) noexcept nogil
 cdef inline void loop_end_input(Loop *loop, Session *session) noexcept nogil:
     """The peer's end of file lasts, so it is told again, ever more slowly, to whoever reads the terminal next."""
     terminal_end_input(&session.terminal)
-    loop_arm(loop, &session.end_input_at_ns, session.end_input_pause_ns)
-    if session.end_input_pause_ns < END_INPUT_SLOWEST_MS * <int64_t>MILLISECOND_NS:
-        session.end_input_pause_ns *= 2
+    loop_retry(loop, &session.end_input)
 
 
 cdef inline void loop_meet_deadlines(Loop *loop) noexcept nogil:
@@ -185,13 +191,15 @@ cdef inline void loop_meet_deadlines(Loop *loop) noexcept nogil:
 
 cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexcept nogil:
     if not session.over:
-        if loop_due(loop, &session.end_input_at_ns):
+        if loop_due(loop, &session.end_input.at_ns):
             loop_end_input(loop, session)
         if loop.idle_ns > 0:
             if session.active_ns + loop.idle_ns <= loop.now_ns:
                 loop_finish(loop, session, ENDING_IDLE)
             else:
                 loop_expect(loop, session.active_ns + loop.idle_ns)
+    elif loop_due(loop, &session.bury.at_ns):
+        loop_bury(loop, session)
     if loop_due(loop, &session.kill_at_ns):
         terminal_kill(&session.terminal)
         if loop.stopping:

@@ -24,10 +24,12 @@ from fastpty._linux cimport (
     epoll_wait,
     timespec,
 )
-from fastpty._session cimport Queue, Session, Task, queue_push
+from fastpty._session cimport Queue, Retry, Session, Task, queue_push
 
 cdef enum:
     MILLISECOND_NS = 1000000
+    RETRY_FIRST_MS = 20
+    RETRY_SLOWEST_MS = 5000
     EVENTS_MOST = 64                   # taken from epoll in one turn
     STREAM_GAP_TRANSFERS = 8           # a channel served again this soon, beyond its fair share, streams
 
@@ -148,6 +150,15 @@ cdef inline void loop_target_ready(Loop *loop, Task *task) noexcept nogil:
 cdef inline void loop_arm(Loop *loop, int64_t *deadline_ns, int64_t after_ns) noexcept nogil:
     deadline_ns[0] = loop.now_ns + after_ns
     loop_expect(loop, deadline_ns[0])
+
+
+cdef inline void loop_retry(Loop *loop, Retry *retry) noexcept nogil:
+    """Sets the next time to try: after RETRY_FIRST_MS, then twice as long each time, up to RETRY_SLOWEST_MS."""
+    if retry.pause_ns == 0:
+        retry.pause_ns = RETRY_FIRST_MS * <int64_t>MILLISECOND_NS
+    elif retry.pause_ns < RETRY_SLOWEST_MS * <int64_t>MILLISECOND_NS:
+        retry.pause_ns *= 2
+    loop_arm(loop, &retry.at_ns, retry.pause_ns)
 
 
 cdef inline void loop_expect(Loop *loop, int64_t deadline_ns) noexcept nogil:

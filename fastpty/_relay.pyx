@@ -4,6 +4,8 @@ Between those two everything is C without the GIL: _loop (epoll, run queue, dead
 _flow (serving channels), _session, _terminal, _channel and _frame.
 """
 
+import traceback
+
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
@@ -87,6 +89,8 @@ cdef enum:
     ACCEPT_PAUSE_MS = 100      # when not even the spare descriptor helps
 
 cdef const char *EXHAUSTED = b"fastpty: the router has no descriptor left for another session; try again later\r\n"
+
+INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
 
 ENDINGS = {
     ENDING_EXIT: "exit",
@@ -303,30 +307,27 @@ cdef class Relay:
         session.terminal.fd = session.terminal.pidfd = -1
         with gil:
             self.ask_handler(session, fd, index)
+        session_open(session, fd, self.listeners[index].framed, session.terminal.fd)
         if loop_watch_session(&self.loop, session) < 0:
             loop_finish(&self.loop, session, ENDING_PEER_LEFT)
         loop_wake(&self.loop, &session.output)
 
-    cdef void ask_handler(self, Session *session, int fd, uint32_t index):
+    cdef void ask_handler(self, Session *session, int fd, uint32_t index) noexcept:
         cdef ucred peer
         cdef socklen_t size = sizeof(peer)
-        cdef bytes refusal = b"fastpty: internal error, see the router's log\r\n"
         peer.pid = 0
         peer.uid = peer.gid = <unsigned int>-1
         getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size)
-        session.peer.fd = fd
         try:
             answer = self.handler.session_wanted(session.number, index, fd, (peer.pid, peer.uid, peer.gid))
-            if isinstance(answer, bytes):
-                refusal = answer
-            else:
-                refusal = None
-                session.terminal.fd, session.terminal.leader, session.terminal.pidfd = answer[:3]
-                session.terminal.size.ws_row, session.terminal.size.ws_col = answer[3:]
-        finally:
-            session_open(session, fd, self.listeners[index].framed, session.terminal.fd)
-            if refusal is not None:
-                self.refuse(session, refusal)
+        except Exception:
+            traceback.print_exc()
+            answer = INTERNAL_ERROR
+        if isinstance(answer, bytes):
+            self.refuse(session, answer)
+        else:
+            session.terminal.fd, session.terminal.leader, session.terminal.pidfd = answer[:3]
+            session.terminal.size.ws_row, session.terminal.size.ws_col = answer[3:]
 
     cdef void refuse(self, Session *session, bytes text) noexcept:
         """The text is all the output that there will be, and no input is taken."""

@@ -50,6 +50,11 @@ cdef struct Task:
     uint64_t served_at      # the loop's count of transfers when this one was last served
     bint armed              # epoll watches the target for room
 
+# Something to be tried again, ever more slowly.
+cdef struct Retry:
+    int64_t at_ns
+    int64_t pause_ns
+
 cdef struct Session:
     uint32_t slot
     uint32_t generation     # tells a stale event from one for the slot's present owner
@@ -66,8 +71,8 @@ cdef struct Session:
     int64_t active_ns
     int64_t kill_at_ns
     int64_t linger_until_ns
-    int64_t end_input_at_ns
-    int64_t end_input_pause_ns
+    Retry end_input
+    Retry bury
 
 
 cdef inline void queue_push(Queue *queue, Task *task) noexcept nogil:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
+import stat
 import struct
 import termios
 from collections.abc import Callable
@@ -32,13 +34,16 @@ def window_size(fd: int) -> tuple[int, int] | None:
 
 
 def reopened(fd: int, flags: int) -> int | None:
-    """A descriptor of our own for what `fd` is open on, non-blocking; None where the kernel gives none.
+    """A non-blocking descriptor of our own for the terminal or pipe that `fd` is, or None.
 
-    `flags` is os.O_RDONLY or os.O_WRONLY. Setting O_NONBLOCK on `fd` itself would set it for the shell that
-    we share it with, too. Sockets cannot be opened again, nor can another user's terminal.
+    `flags` is os.O_RDONLY or os.O_WRONLY. O_NONBLOCK on `fd` itself would be set for the shell, too, that
+    shares it with us. Files are left alone: a second opening has another offset. Sockets cannot be opened
+    again, and neither can another user's terminal.
     """
     with contextlib.suppress(OSError):
-        if os.fstat(fd).st_rdev != _PTMX:  # opening this one makes a new pty
+        found = os.fstat(fd)
+        # Opening /dev/ptmx would make a new pty.
+        if stat.S_ISFIFO(found.st_mode) or (os.isatty(fd) and found.st_rdev != _PTMX):
             return os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     return None
 
@@ -82,8 +87,9 @@ class RawTerminal:
     def ensure_raw(self) -> None:
         """Sets raw mode again after restore() or forget(), as soon as this process is in the foreground."""
         if self._is_terminal and not self._is_raw and self._in_foreground():
-            self._set(_raw(self._saved))
-            self._is_raw = True
+            with contextlib.suppress(termios.error):  # the terminal has gone
+                self._set(_raw(self._saved))
+                self._is_raw = True
 
     def _in_foreground(self) -> bool:
         try:
@@ -96,15 +102,15 @@ class RawTerminal:
             try:
                 return termios.tcsetattr(self._fd, termios.TCSANOW, modes)
             except termios.error as error:
-                if error.args[0] != InterruptedError.errno:
+                if error.args[0] != errno.EINTR:
                     raise
 
 
 def _raw(modes: list[Any]) -> list[Any]:
     """The modes with all of the kernel's editing, echo, signals and translation off; IUTF8 stays as it is."""
     iflag, oflag, cflag, lflag, ispeed, ospeed, cc = modes
-    iflag &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR |
-    termios.IGNCR) iflag &= ~(termios.ICRNL | termios.IXON | termios.IXOFF | termios.IXANY)
+    iflag &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.IXON)
+    iflag &= ~(termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXOFF | termios.IXANY)
     oflag &= ~termios.OPOST
     cflag = cflag & ~(termios.CSIZE | termios.PARENB) | termios.CS8
     lflag &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
@@ -130,7 +136,7 @@ class HeldSignals:
         self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._previous_wakeup = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         for signum in (signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT, *FATAL):
-            if signal.getsignal(signum) != signal.SIG_IGN:
+            if signal.getsignal(signum) not in (signal.SIG_IGN, None):
                 self._previous[signum] = signal.signal(signum, _only_wake)
         return self
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = float(os.environ.get("FASTPTY_TEST_PATIENCE", "30"))
 
 RAW_CAT = "stty raw -echo; printf READY; exec cat"
 
@@ -114,9 +114,12 @@ class Client:
     """A connection to a router's socket, with patience."""
 
     def __init__(self, path: str | tuple[str, int]):
-        self.socket = socket.socket(socket.AF_INET if isinstance(path, tuple) else socket.AF_UNIX)
+        if isinstance(path, tuple):
+            self.socket = socket.create_connection(path)
+        else:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.connect(path)
         self.socket.settimeout(PATIENCE_SECONDS)
-        self.socket.connect(path)
         self.seen = b""
 
     def __enter__(self) -> Client:

@@ -1,0 +1,249 @@
+"""The contestants, all behind one interface: a Peer gives connections to new sessions of one command.
+
+fastpty and uWSGI speak raw and uwsgi, socat raw; Bare is the command on a pty that the harness itself opens: the limit.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench._load import drain
+
+HERE = Path(__file__).resolve().parent
+PROGRAM = str(HERE / "ptyload")
+SHELL = "/bin/sh"
+START_SECONDS = 10.0
+
+
+class MissingPeerError(Exception):
+    """A contestant that this machine does not have."""
+
+
+class Connection:
+    """A client's end of a session, or the master of a bare pty."""
+
+    def __init__(self, fd: int, framed: bool = False):
+        self.fd = fd
+        self.framed = framed
+        self.pid = 0  # the program's, once ready() has come
+
+    def send(self, data: bytes) -> None:
+        if self.framed:
+            data = struct.pack("<BHB", 0, len(data), 0) + data
+        while data:
+            data = data[os.write(self.fd, data) :]
+
+    def ready(self) -> Connection:
+        """Waits until bench/ptyload.c takes orders."""
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            line += os.read(self.fd, 1) or _fail(f"the session ended, saying {bytes(line)!r}")
+        self.pid = int(line.split()[-1])
+        return self
+
+    def order(self, text: str) -> Connection:
+        self.send(text.encode() + b"\n")
+        return self
+
+    def skip(self, count: int) -> None:
+        if drain(self.fd, count) != count:
+            _fail("the session ended too early")
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Peer:
+    """One contestant. `name` is what the reports call it."""
+
+    name: str
+
+    def connect(self) -> Connection:
+        raise NotImplementedError
+
+    def session(self, order: str) -> Connection:
+        """A session whose program is at work."""
+        return self.connect().ready().order(order)
+
+    def router_pids(self) -> list[int]:
+        """The processes that relay, without the programs on the ptys."""
+        return []
+
+    def end(self) -> None:
+        """Ends every process that was started."""
+
+
+class Server:
+    """A router process and all that descends from it."""
+
+    def __init__(self, argv: list[str], sockets: list[Path], log: Path, cwd: Path | None = None):
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, process_group=0
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not all(_answers(path) for path in sockets):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.end()
+                _fail(f"{argv[0]} does not listen:\n{log.read_text()}")
+            time.sleep(0.02)
+
+    def router_pids(self) -> list[int]:
+        name = command_name(self.process.pid)
+        return [pid for pid in descendants(self.process.pid) if command_name(pid) == name]
+
+    def end(self) -> None:
+        for pid in reversed(descendants(self.process.pid)):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait()
+
+
+class SocketPeer(Peer):
+    """A contestant behind a unix socket. Several may share a server."""
+
+    def __init__(self, name: str, server: Server, path: Path, framed: bool = False):
+        self.name = name
+        self.server = server
+        self.path = str(path)
+        self.framed = framed
+
+    def connect(self) -> Connection:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(self.path)
+            return Connection(client.detach(), self.framed)
+
+    def router_pids(self) -> list[int]:
+        return self.server.router_pids()
+
+    def end(self) -> None:
+        self.server.end()
+
+
+class Bare(Peer):
+    name = "bare"
+
+    def __init__(self, command: str):
+        self.command = command
+        self.pids: list[int] = []
+
+    def connect(self) -> Connection:
+        """posix_spawn(3), which is vfork: the leanest start that there is."""
+        master, slave = pty.openpty()
+        path = os.ttyname(slave)
+        files = [(os.POSIX_SPAWN_OPEN, 0, path, os.O_RDWR, 0)]
+        files += [(os.POSIX_SPAWN_DUP2, 0, target) for target in (1, 2)]
+        pid = os.posix_spawn(self.command, [self.command], os.environ, file_actions=files, setsid=True)
+        os.close(slave)
+        self.pids.append(pid)
+        return Connection(master)
+
+    def end(self) -> None:
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        self.pids.clear()
+
+
+def fastpty(folder: Path, command: str, name: str = "fastpty", splice: str = "auto", tree: Path = HERE.parent,
+            processes: int = 1) -> list[Peer]:  # fmt: skip
+    """Its raw and its uwsgi socket. `tree`: the checkout that it runs from, to compare one with another."""
+    argv = [sys.executable, "-m", "fastpty.router", "--splice", splice, "--forkptyrouter-command", command]
+    if processes > 1:
+        argv += ["--forkptyrouter-processes", str(processes)]
+        if "--forkptyrouter-processes" not in _fastpty_help(tree):
+            raise MissingPeerError(f"{name}: this fastpty has no --forkptyrouter-processes yet")
+    paths = _paths(folder, name)
+    argv += ["--forkpty-router", str(paths[0]), "--forkpty-urouter", str(paths[1])]
+    return _pair(name, Server(argv, paths, paths[0].with_suffix(".log"), cwd=tree), paths)
+
+
+def uwsgi(folder: Path, command: str, name: str = "uWSGI", processes: int = 1) -> list[Peer]:
+    """Debian's uwsgi-core with its forkptyrouter plugin; the timeout is off, as fastpty's is."""
+    _need("uwsgi")
+    paths = _paths(folder, name)
+    ini = paths[0].with_suffix(".ini")
+    ini.write_text(
+        "[uwsgi]\nmaster = true\nplugins = corerouter,forkptyrouter\n"
+        f"forkpty-router = {paths[0]}\nforkpty-urouter = {paths[1]}\n"
+        f"forkptyrouter-command = {command}\nforkptyrouter-processes = {processes}\n"
+        "forkptyrouter-timeout = 100000\nlisten = 100\n"
+    )
+    return _pair(name, Server(["uwsgi", "--ini", str(ini)], paths, ini.with_suffix(".log")), paths)
+
+
+def socat(folder: Path, command: str, name: str = "socat") -> list[Peer]:
+    """A process for each session; 64 KiB a transfer rather than its default of 8 KiB."""
+    _need("socat")
+    path = _paths(folder, name)[0]
+    addresses = [f"UNIX-LISTEN:{path},fork,backlog=100", f"EXEC:{command},pty,setsid,ctty,stderr"]
+    return [SocketPeer(name, Server(["socat", "-b65536", *addresses], [path], path.with_suffix(".log")), path)]
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and all that descend from it, parents first."""
+    found = [pid]
+    for parent in found:
+        try:
+            found += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def command_name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _paths(folder: Path, name: str) -> list[Path]:
+    stem = re.sub(r"\W+", "-", name)
+    return [folder / f"{stem}.raw", folder / f"{stem}.uwsgi"]
+
+
+def _pair(name: str, server: Server, paths: list[Path]) -> list[Peer]:
+    return [SocketPeer(name, server, paths[0]), SocketPeer(f"{name} (uwsgi)", server, paths[1], framed=True)]
+
+
+def _answers(path: Path) -> bool:
+    """Connecting alone would begin a session, so the kernel's list of listening sockets is asked."""
+    listening = 0x00010000
+    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+        fields = line.split(maxsplit=7)
+        if len(fields) == 8 and fields[7] == str(path):
+            return bool(int(fields[3], 16) & listening)
+    return False
+
+
+def _fastpty_help(tree: Path) -> str:
+    argv = [sys.executable, "-m", "fastpty.router", "--help"]
+    return subprocess.run(argv, cwd=tree, capture_output=True, text=True, check=True).stdout
+
+
+def _need(tool: str) -> None:
+    if shutil.which(tool) is None:
+        raise MissingPeerError(f"{tool} is not installed")
+
+
+def _fail(text: str) -> bytes:
+    raise RuntimeError(text)

@@ -1,0 +1,17 @@
+"""Builds the load generator and the program that it runs on the pty, in place. Never part of the wheel."""
+
+import subprocess
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+here = Path(__file__).resolve().parent
+
+extensions = cythonize(
+    [Extension("bench._load", [str(here / "_load.pyx")], extra_compile_args=["-O2", "-Wall"])],
+    build_dir=str(here.parent / "build" / "cython"),
+    compiler_directives={"language_level": 3, "cdivision": True},
+)
+subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-static", "-o", here / "ptyload", here / "ptyload.c"], check=True)
+setup(name="fastpty-bench", ext_modules=extensions, script_args=["-q", "build_ext", "--inplace"])

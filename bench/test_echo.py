@@ -1,0 +1,83 @@
+"""Keystroke echo: one byte there and back through an echoing program on a raw pty."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from bench._load import drain_each, echo
+from bench.compare import BENCH_MIB, Figure, Target, compare, percentiles
+from bench.conftest import Field
+from bench.peers import Peer
+
+KEYSTROKES = max(200, BENCH_MIB * 8)
+PAUSE_US = 500
+FLOODS = 8
+WITHOUT_END = 1 << 62
+
+Beside = Callable[[Peer], AbstractContextManager[None]]
+
+
+@contextmanager
+def flood(peer: Peer) -> Iterator[None]:
+    """Eight sessions that write for ever, to clients that read."""
+    connections = [peer.session("flood") for _ in range(FLOODS)]
+    stop_read, stop_write = os.pipe()
+    fds = [connection.fd for connection in connections]
+    reader = threading.Thread(target=drain_each, args=(fds, WITHOUT_END, stop_read))
+    reader.start()
+    time.sleep(0.2)
+    yield
+    os.write(stop_write, b"x")
+    reader.join()
+    for fd in (*fds, stop_read, stop_write):
+        os.close(fd)
+
+
+@contextmanager
+def stalled(peer: Peer) -> Iterator[None]:
+    """A session that writes for ever, to a client that never reads."""
+    with peer.session("flood"):
+        time.sleep(0.2)
+        yield
+
+
+def keystrokes(peer: Peer, beside: Beside) -> Mapping[str, float]:
+    with peer.session("echo") as connection, beside(peer):
+        echo(connection.fd, 20, PAUSE_US, connection.framed)
+        return percentiles(echo(connection.fd, KEYSTROKES, PAUSE_US, connection.framed))
+
+
+def measures(chosen: Mapping[str, Peer], beside: Beside) -> dict[str, Callable[[], Mapping[str, float]]]:
+    return {name: (lambda peer=peer: keystrokes(peer, beside)) for name, peer in chosen.items()}
+
+
+def test_idle(benchmark: Any, programs: Field) -> None:
+    chosen = programs.select("fastpty", "fastpty (uwsgi)", "uWSGI", "uWSGI (uwsgi)", "socat", "bare")
+    figures = [
+        Figure("p50", "keystroke echo, p50", "µs", [Target("fastpty", "<=", 0.9, "uWSGI")]),
+        Figure("p99", "keystroke echo, p99", "µs"),
+    ]
+    compare(benchmark, measures(chosen, lambda _: nullcontext()), figures, programs.missing)
+
+
+def test_under_flood(benchmark: Any, programs: Field) -> None:
+    chosen = programs.select("fastpty", "fastpty (uwsgi)", "fastpty (no splice)", "uWSGI", "socat", "bare")
+    figures = [
+        Figure("p50", "keystroke echo under flood, p50", "µs",
+               [Target("fastpty", "<=", 0.35, "uWSGI"), Target("fastpty", "<=", 2, "bare")]),
+        Figure("p99", "keystroke echo under flood, p99", "µs", [Target("fastpty", "<=", 0.6, "uWSGI")]),
+    ]  # fmt: skip
+    compare(benchmark, measures(chosen, flood), figures, programs.missing)
+
+
+def test_beside_a_stalled_client(benchmark: Any, programs: Field) -> None:
+    chosen = measures(programs.select("fastpty", "uWSGI"), stalled)
+    idle = measures(programs.select("fastpty"), lambda _: nullcontext())
+    targets = [Target("fastpty", "<=", 1.1, "fastpty, idle")]
+    figure = Figure("p50", "keystroke echo beside a stalled client, p50", "µs", targets)
+    compare(benchmark, {**chosen, "fastpty, idle": idle["fastpty"]}, [figure], programs.missing)

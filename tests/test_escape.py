@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastpty.escape import EscapeFilter
+
+TYPED = st.lists(st.sampled_from([b"~", b".", b"?", b"a", b"\r", b"\n", b"~~", b"text"])).map(b"".join)
+ANY_BYTES = st.binary() | TYPED
+
+
+def split(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def passed(character: bytes | None, pieces: list[bytes]) -> tuple[bytes, bool, bool]:
+    """All output, whether it disconnected and whether help was asked for."""
+    filtered = EscapeFilter(character)
+    output, asked = b"", False
+    for piece in pieces:
+        fed = filtered.feed(piece)
+        output += fed.output
+        asked = asked or fed.help
+        if fed.disconnect:
+            return output, True, asked
+    return output + filtered.flush(), False, asked
+
+
+def model(data: bytes) -> tuple[bytes, bool, bool]:
+    output, start, asked, at = b"", True, False, 0
+    while at < len(data):
+        pair = data[at : at + 2]
+        if start and pair == b"~.":
+            return output, True, asked
+        if start and pair == b"~?":
+            asked, at = True, at + 2
+            continue
+        if start and pair[:1] == b"~":
+            taken = 2
+            sent = b"~" if pair == b"~~" else pair
+            start = pair[1:] in (b"\r", b"\n")
+        else:
+            taken, sent = 1, pair[:1]
+            start = sent in (b"\r", b"\n")
+        output, at = output + sent, at + taken
+    return output, False, asked
+
+
+@given(ANY_BYTES, st.lists(st.integers(0, 1000)))
+def test_without_an_escape_character_everything_passes_as_it_is(data: bytes, cuts: list[int]) -> None:
+    assert passed(None, split(data, cuts)) == (data, False, False)
+
+
+@given(ANY_BYTES, st.lists(st.integers(0, 1000)))
+def test_tildes_inside_a_line_pass_as_they_are(data: bytes, cuts: list[int]) -> None:
+    data = b"x" + data.replace(b"\r~", b"\rx~").replace(b"\n~", b"\nx~")
+    assert passed(b"~", split(data, cuts)) == (data, False, False)
+
+
+@given(TYPED, st.lists(st.integers(0, 1000)))
+def test_escapes_mean_the_same_however_the_input_is_split(data: bytes, cuts: list[int]) -> None:
+    assert passed(b"~", split(data, cuts)) == model(data)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        (b"~~.\r", b"~.\r"),
+        (b"ls\r~~x", b"ls\r~x"),
+        (b"~a~.", b"~a~."),
+        (b"~\r~", b"~\r~"),
+        (b"~", b"~"),
+        (b"\n~/bin\n", b"\n~/bin\n"),
+    ],
+)
+def test_what_is_no_command_is_sent(typed: bytes, sent: bytes) -> None:
+    assert passed(b"~", [typed]) == (sent, False, False)
+
+
+@pytest.mark.parametrize("typed", [b"~.", b"x\r~.", b"x\n~.", b"~?~.", b"ls\r~.more"])
+def test_a_tilde_and_a_dot_on_a_new_line_disconnect(typed: bytes) -> None:
+    output, disconnected, _ = passed(b"~", [typed])
+    assert disconnected
+    assert b"~" not in output
+    assert b"more" not in output
+
+
+def test_another_character_can_take_the_tildes_place() -> None:
+    assert passed(b"%", [b"~.\r%."]) == (b"~.\r", True, False)
+    assert b"%." in EscapeFilter(b"%").help_text()
+
+
+@pytest.mark.parametrize("character", [b"", b"ab", b"\r", b"\n"])
+def test_a_line_end_or_two_bytes_cannot_be_the_escape_character(character: bytes) -> None:
+    with pytest.raises(ValueError, match="escape character"):
+        EscapeFilter(character)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastpty import frame
+
+
+def parsed(stream: bytes) -> list[tuple[int, int, bytes]]:
+    """Size field, modifier2 and payload of each frame; only stdin frames have one."""
+    frames = []
+    while stream:
+        modifier1, size, modifier2 = struct.unpack("<BHB", stream[:4])
+        assert modifier1 == 0
+        end = 4 + (size if modifier2 == 0 else 0)
+        assert len(stream) >= end
+        frames.append((size, modifier2, stream[4:end]))
+        stream = stream[end:]
+    return frames
+
+
+@given(st.binary(max_size=20000))
+def test_stdin_comes_out_of_its_frames_as_it_went_in(data: bytes) -> None:
+    frames = parsed(frame.stdin_frames(data))
+    assert b"".join(payload for _, _, payload in frames) == data
+    assert {modifier2 for _, modifier2, _ in frames} <= {frame.STDIN}
+
+
+@pytest.mark.parametrize("size", [0, 1, 4091, 4092, 4093, 8184, 8185, 65536])
+def test_no_frame_is_larger_than_uwsgis_router_takes_and_none_is_empty(size: int) -> None:
+    sizes = [size for size, _, _ in parsed(frame.stdin_frames(b"x" * size))]
+    assert all(1 <= size <= 4092 for size in sizes)
+    assert sum(sizes) == size
+
+
+def test_the_window_frames_are_those_of_uwsgis_client() -> None:
+    assert frame.window_frames(43, 132) == b"\x00+\x00d\x00\x84\x00e"
+
+
+def test_a_window_edge_can_have_any_value_of_an_unsigned_short() -> None:
+    assert parsed(frame.window_frames(0, 65535)) == [(0, 100, b""), (65535, 101, b"")]
+
+
+@given(st.integers(1, 64))
+def test_a_signal_frame_is_a_header_with_the_signals_number(signum: int) -> None:
+    assert frame.signal_frame(signum) == bytes([0, 0, 0, signum])
+
+
+@pytest.mark.parametrize("signum", [0, 65, 100, 255, -1])
+def test_what_is_no_signal_gets_no_frame(signum: int) -> None:
+    with pytest.raises(ValueError, match="from 1 to 64"):
+        frame.signal_frame(signum)

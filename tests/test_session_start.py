@@ -1,0 +1,232 @@
+"""What a program finds when it starts, and what a client is told when it cannot."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Service
+from tests.harness import Client, Router, children, descriptors, eventually
+from tests.peers import need_root
+
+
+def ask(router_path: str, *commands: str) -> str:
+    """What a shell prints for some commands, as one text."""
+    with Client(router_path) as client:
+        client.send(f"stty -echo; PS1=; echo BE''GIN; {'; '.join(commands)}; echo EN''D; exit\n".encode())
+        client.read_until(b"BEGIN\r\n", b"END\r\n")
+        text = client.read_to_end().split(b"BEGIN\r\n")[-1].split(b"END\r\n")[0]
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_the_terminal_is_controlling_sane_and_utf8(start_router: Callable[..., Router], directory: Path) -> None:
+    path = f"{directory}/s"
+    start_router(path)
+    said = ask(path, "ps -o sid=,pid= -p $$", "tty", "stty size", "stty echo; stty -a")
+    session, process, terminal, rest = said.split(None, 3)
+    assert session == process
+    assert terminal.startswith("/dev/pts/")
+    assert rest.startswith("24 80\n")
+    assert {"icanon", "echo", "isig", "icrnl", "ixon", "opost", "onlcr", "iutf8"} <= set(rest.split())
+
+
+def test_the_window_is_as_configured(start_router: Callable[..., Router], directory: Path) -> None:
+    start_router(f"{directory}/s", "--forkptyrouter-rows", "43", "--forkptyrouter-cols", "132")
+    assert ask(f"{directory}/s", "stty size") == "43 132\n"
+
+
+def test_the_program_has_descriptors_0_1_2_and_no_others(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """Also with listeners, other sessions and their peers open in the router, whose shells uWSGI lets at them."""
+    path = f"{directory}/s"
+    router = start_router(
+        path, "--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command", "/bin/cat", sockets=2
+    )
+    with Client(path) as other, Client(path) as client:
+        for one in (other, client):
+            one.send(b"ready?\n")
+            one.read_until(b"ready?\r\nready?\r\n")
+        for pid in children(router.pid):
+            assert sorted(descriptors(pid)) == [0, 1, 2]
+            assert all(what.startswith("/dev/pts/") for what in descriptors(pid).values())
+
+
+def test_signals_are_default_and_unblocked(start_router: Callable[..., Router], directory: Path) -> None:
+    """Whatever the router ignores or blocks itself; uWSGI hands six ignored signals on."""
+    path = f"{directory}/s"
+
+    def ignore_many() -> None:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+
+    start_router(path, "--forkptyrouter-command", "grep -E '^Sig(Blk|Ign):' /proc/self/status", preexec=ignore_many)
+    with Client(path) as client:
+        lines = client.read_to_end().decode().split()
+    assert lines == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+
+
+def test_term_has_a_default_and_the_router_s_own_wins(
+    start_router: Callable[..., Router], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TERM", raising=False)
+    start_router(f"{directory}/unset")
+    monkeypatch.setenv("TERM", "screen")
+    start_router(f"{directory}/set")
+    start_router(f"{directory}/configured", "--env", "TERM=vt100")
+    terms = [ask(f"{directory}/{name}", "echo $TERM") for name in ("unset", "set", "configured")]
+    assert terms == ["xterm-256color\n", "screen\n", "vt100\n"]
+
+
+def test_environment_and_directory_are_as_configured(start_router: Callable[..., Router], directory: Path) -> None:
+    path = f"{directory}/s"
+    start_router(path, "--env", "A=b c", "--unenv", "HOME", "--chdir", "/usr")
+    assert ask(path, 'echo "$A,${HOME-none}"', "pwd") == "b c,none\n/usr\n"
+
+
+def test_a_command_without_a_blank_is_executed_directly(start_router: Callable[..., Router], directory: Path) -> None:
+    router = start_router(f"{directory}/s", "--forkptyrouter-command", "/bin/cat")
+    with Client(f"{directory}/s") as client:
+        client.send(b"x\n")
+        client.read_until(b"x\r\nx\r\n")
+        (pid,) = children(router.pid)
+        assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"/bin/cat\0"
+
+
+def test_a_command_with_a_blank_goes_through_the_shell(start_router: Callable[..., Router], directory: Path) -> None:
+    start_router(f"{directory}/s", "--forkptyrouter-command", "echo $0 $((40 + 2))")
+    with Client(f"{directory}/s") as client:
+        assert client.read_to_end() == b"/bin/sh 42\r\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [("/no/such/shell", b"No such file or directory"), ("/etc/passwd", b"Permission denied")],
+)
+def test_a_command_that_cannot_run_is_told_to_the_client_and_logged(
+    serve: Callable[..., Service], command: str, reason: bytes
+) -> None:
+    service = serve(command=command)
+    with service.connect() as client:
+        client.send(b"\0\x18\0\x64\0\x50\0\x65")  # what a client says first must not spoil the end
+        assert client.read_to_end() == b"fastpty: cannot execute " + command.encode() + b": " + reason + b"\r\n"
+    service.router.wait_for_log(f"session 1: refused .*{command}: {reason.decode()}")
+    service.wait_until_idle()
+
+
+def test_a_directory_that_went_away_is_named(start_router: Callable[..., Router], directory: Path) -> None:
+    gone = directory / "gone"
+    gone.mkdir()
+    router = start_router(f"{directory}/s", "--chdir", str(gone), "--forkptyrouter-command", "/bin/pwd")
+    gone.rmdir()
+    with Client(f"{directory}/s") as client:
+        assert client.read_to_end()
+    router.wait_for_log("session 1: end: exit")
+
+
+def test_the_program_gets_the_file_limit_that_the_router_was_given(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """The router raises its own; select(2) users and those that close all descriptors want the usual one."""
+    start_router(f"{directory}/s", preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096)))
+    assert ask(f"{directory}/s", "ulimit -Sn", "ulimit -Hn") == "256\n4096\n"
+
+
+def test_descriptor_exhaustion_is_told_and_the_others_go_on(serve: Callable[..., Service]) -> None:
+    """uWSGI dies here, with all sessions."""
+    service = serve()
+    resource.prlimit(service.router.pid, resource.RLIMIT_NOFILE, (40, 40))
+    clients = [service.connect() for _ in range(24)]
+    told, served = [], []
+    for client in clients:
+        client.socket.settimeout(30)
+        first = client.socket.recv(200)
+        (told if first.startswith(b"fastpty: ") else served).append(client)
+    assert told
+    assert served
+    for client in told:
+        assert client.read_to_end() == b""
+        client.socket.close()
+    say(served[0], service.framed, b"echo alive''\n")
+    served[0].read_until(b"alive\r\n")
+    for client in served:
+        client.socket.close()
+    service.wait_until_idle()
+    with service.connect() as client:
+        say(client, service.framed, b"echo again''\n")
+        client.read_until(b"again\r\n")
+
+
+def say(client: Client, framed: bool, text: bytes) -> None:
+    client.send(b"\0" + len(text).to_bytes(2, "little") + b"\0" + text if framed else text)
+
+
+def test_pty_exhaustion_is_told_and_the_others_go_on(serve: Callable[..., Service]) -> None:
+    service = serve()
+    limit = Path("/proc/sys/kernel/pty/max")
+    reserve = Path("/proc/sys/kernel/pty/reserve")
+    need_root()
+    before = limit.read_text(), reserve.read_text()
+    with service.connect() as first:
+        first.read_until(b"# ")
+        in_use = int(Path("/proc/sys/kernel/pty/nr").read_text())
+        try:
+            reserve.write_text("0")
+            limit.write_text(str(in_use))
+            with service.connect() as second:
+                assert second.read_to_end().startswith(b"fastpty: cannot open a pseudo-terminal: No space left")
+        finally:
+            limit.write_text(before[0])
+            reserve.write_text(before[1])
+        say(first, service.framed, b"echo alive''\n")
+        first.read_until(b"alive\r\n")
+    service.wait_until_idle()
+
+
+def test_no_process_allowed_is_told(start_router: Callable[..., Router], directory: Path) -> None:
+    need_root()
+    start_router(
+        f"{directory}/s",
+        "--uid=nobody",
+        "--gid=nogroup",
+        preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (0, 0)),
+    )
+    with Client(f"{directory}/s") as client:
+        assert client.read_to_end().startswith(b"fastpty: cannot start a process: Resource temporarily unavailable")
+
+
+def test_a_burst_of_starts_all_get_their_prompt(serve: Callable[..., Service]) -> None:
+    service = serve()
+    clients = [service.connect() for _ in range(64)]
+    for client in clients:
+        client.read_until(b"# ")
+    for client in clients:
+        client.socket.close()
+    service.wait_until_idle()
+
+
+def test_the_log_tells_who_connected(start_router: Callable[..., Router], directory: Path) -> None:
+    router = start_router(f"{directory}/s")
+    with Client(f"{directory}/s") as client:
+        client.read_until(b"# ")
+        router.wait_for_log(
+            rf"^\S+Z fastpty-router\[{router.pid}\] session 1: start: pid {os.getpid()} uid {os.getuid()} "
+            rf"gid {os.getgid()} on {directory}/s \(raw\): process \d+: /bin/sh$"
+        )
+
+
+def test_a_session_closes_what_it_opened(serve: Callable[..., Service]) -> None:
+    service = serve()
+    for _ in range(20):
+        with service.connect() as client:
+            client.read_until(b"# ")
+    service.wait_until_idle()
+    eventually(
+        lambda: not [what for what in descriptors(service.router.pid).values() if "ptmx" in what], "no pty is left"
+    )
