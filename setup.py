@@ -42,6 +42,6 @@ setup(
     ext_modules=cythonize(
         extensions,
         build_dir="build/cython",
-        compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True},
+        compiler_directives={"language_level": 3, "cdivision": True},
     )
 )

@@ -1,6 +1,6 @@
 """The load generator and the drains, in C without the GIL, so that what is measured is not the harness."""
 
-from libc.errno cimport EINTR, EIO, errno
+from libc.errno cimport EINTR, EIO, ETIMEDOUT, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -25,6 +25,7 @@ cdef enum:
     WRITE_BYTES = 262144           # many packets joined
     DESCRIPTORS_MOST = 65536
     HEADER_BYTES = 4
+    PATIENCE_MS = 20000
 
 
 cdef inline int64_t now_ns() noexcept nogil:
@@ -101,14 +102,18 @@ cdef int watch(list fds) except -1:
     return epoll
 
 
-cdef int drain_watched(int epoll, int count, int64_t wanted, int stop_fd, int64_t *totals, int64_t *done_ns) noexcept nogil:
+cdef int drain_watched(
+    int epoll, int count, int64_t wanted, int stop_fd, int64_t *totals, int64_t *done_ns
+) noexcept nogil:
     """Reads from all of them until each gave `wanted` bytes, or `stop_fd` is readable. 0 or -errno."""
     cdef uint8_t data[CHUNK_BYTES]
     cdef epoll_event events[64]
     cdef int index, fd, ready
     cdef ssize_t got
     while count > 0:
-        ready = epoll_wait(epoll, events, 64, -1)
+        ready = epoll_wait(epoll, events, 64, PATIENCE_MS)
+        if ready == 0:
+            return -ETIMEDOUT
         if ready < 0 and errno != EINTR:
             return -errno
         for index in range(ready):

@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 PROGRAM = str(HERE / "ptyload")
 SHELL = "/bin/sh"
 START_SECONDS = 10.0
+PATIENCE_SECONDS = 20  # then a session that says nothing is an error
 
 
 class MissingPeerError(Exception):
@@ -85,6 +86,9 @@ class Peer:
         """The processes that relay, without the programs on the ptys."""
         return []
 
+    def settle(self) -> None:
+        """Waits until no program of an earlier session is left."""
+
     def end(self) -> None:
         """Ends every process that was started."""
 
@@ -108,6 +112,10 @@ class Server:
         name = command_name(self.process.pid)
         return [pid for pid in descendants(self.process.pid) if command_name(pid) == name]
 
+    def program_pids(self) -> list[int]:
+        name = command_name(self.process.pid)
+        return [pid for pid in descendants(self.process.pid) if command_name(pid) != name and not is_zombie(pid)]
+
     def end(self) -> None:
         for pid in reversed(descendants(self.process.pid)):
             try:
@@ -128,39 +136,54 @@ class SocketPeer(Peer):
 
     def connect(self) -> Connection:
         with socket.socket(socket.AF_UNIX) as client:
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                client.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", PATIENCE_SECONDS, 0))
             client.connect(self.path)
             return Connection(client.detach(), self.framed)
 
     def router_pids(self) -> list[int]:
         return self.server.router_pids()
 
+    def settle(self) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.server.program_pids():
+            if time.monotonic() > deadline:
+                _fail(f"{self.name}: programs outlive their sessions")
+            time.sleep(0.01)
+
     def end(self) -> None:
         self.server.end()
 
 
+class BareConnection(Connection):
+    """A pty master, and the program on it, which ends with it."""
+
+    def __init__(self, fd: int, pid: int):
+        super().__init__(fd)
+        self.pid = pid
+
+    def close(self) -> None:
+        super().close()
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
 class Bare(Peer):
+    """The limit: no router."""
+
     name = "bare"
 
     def __init__(self, command: str):
         self.command = command
-        self.pids: list[int] = []
 
     def connect(self) -> Connection:
         """posix_spawn(3), which is vfork: the leanest start that there is."""
         master, slave = pty.openpty()
-        path = os.ttyname(slave)
-        files = [(os.POSIX_SPAWN_OPEN, 0, path, os.O_RDWR, 0)]
+        files = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0)]
         files += [(os.POSIX_SPAWN_DUP2, 0, target) for target in (1, 2)]
         pid = os.posix_spawn(self.command, [self.command], os.environ, file_actions=files, setsid=True)
         os.close(slave)
-        self.pids.append(pid)
-        return Connection(master)
-
-    def end(self) -> None:
-        for pid in self.pids:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        self.pids.clear()
+        return BareConnection(master, pid)
 
 
 def fastpty(folder: Path, command: str, name: str = "fastpty", splice: str = "auto", tree: Path = HERE.parent,
@@ -214,6 +237,13 @@ def command_name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
+
+
+def is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def _paths(folder: Path, name: str) -> list[Path]:

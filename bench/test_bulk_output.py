@@ -6,12 +6,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from bench._load import drain, drain_each
 from bench.compare import BENCH_MIB, MIB, Figure, Target, compare
 from bench.conftest import Field
 from bench.peers import Peer
 
-SESSIONS = 8
+SHARED = [8, 64, 512]
 
 
 def one_session(peer: Peer, size: int) -> Mapping[str, float]:
@@ -22,9 +24,11 @@ def one_session(peer: Peer, size: int) -> Mapping[str, float]:
         return {"rate": size / MIB / (time.perf_counter() - start)}
 
 
-def many_sessions(peer: Peer, size: int) -> Mapping[str, float]:
+def many_sessions(peer: Peer, sessions: int) -> Mapping[str, float]:
     """The rate of all together, until the last one is through."""
-    connections = [peer.connect().ready() for _ in range(SESSIONS)]
+    peer.settle()
+    size = BENCH_MIB * MIB // sessions
+    connections = [peer.connect().ready() for _ in range(sessions)]
     start = time.perf_counter()
     for connection in connections:
         connection.order(f"write {size}")
@@ -32,8 +36,8 @@ def many_sessions(peer: Peer, size: int) -> Mapping[str, float]:
     elapsed = time.perf_counter() - start
     for connection in connections:
         connection.close()
-    assert [count for count, _ in drained] == [size] * SESSIONS
-    return {"rate": SESSIONS * size / MIB / elapsed}
+    assert [count for count, _ in drained] == [size] * sessions
+    return {"rate": sessions * size / MIB / elapsed}
 
 
 def test_one_session(benchmark: Any, programs: Field) -> None:
@@ -48,19 +52,24 @@ def test_one_session(benchmark: Any, programs: Field) -> None:
     compare(benchmark, measures, [figure], programs.missing)
 
 
-def test_eight_sessions(benchmark: Any, programs: Field) -> None:
-    chosen = programs.select("fastpty", "fastpty (no splice)", "uWSGI", "socat", "bare")
-    targets = [Target("fastpty", ">=", 1.4, "uWSGI"), Target("fastpty", ">=", 0.9, "bare")]
-    figure = Figure("rate", "bulk output, 8 sessions, 1 worker", "MiB/s", targets)
-    share = BENCH_MIB * MIB // SESSIONS
-    measures = {name: (lambda peer=peer: many_sessions(peer, share)) for name, peer in chosen.items()}
+@pytest.mark.parametrize("sessions", SHARED)
+def test_many_sessions(benchmark: Any, programs: Field, sessions: int) -> None:
+    names = ["fastpty", "fastpty (no splice)", "uWSGI", "socat", "bare"]
+    chosen = programs.select(*names) if sessions == SHARED[0] else programs.select("fastpty", "uWSGI", "bare")
+    figure = Figure("rate", f"bulk output, {sessions} sessions, 1 worker", "MiB/s", targets(sessions))
+    measures = {name: (lambda peer=peer: many_sessions(peer, sessions)) for name, peer in chosen.items()}
     compare(benchmark, measures, [figure], programs.missing)
 
 
-def test_eight_sessions_many_workers(benchmark: Any, programs: Field, many_workers: Field) -> None:
+def test_many_workers(benchmark: Any, programs: Field, many_workers: Field) -> None:
+    sessions = SHARED[0]
     chosen = {**many_workers.select("fastpty", "uWSGI"), **programs.select("bare")}
-    targets = [Target("fastpty", ">=", 1.4, "uWSGI"), Target("fastpty", ">=", 0.9, "bare")]
-    figure = Figure("rate", "bulk output, 8 sessions, a worker a core", "MiB/s", targets)
-    share = BENCH_MIB * MIB // SESSIONS
-    measures = {name: (lambda peer=peer: many_sessions(peer, share)) for name, peer in chosen.items()}
+    figure = Figure("rate", f"bulk output, {sessions} sessions, a worker a core", "MiB/s", targets(sessions))
+    measures = {name: (lambda peer=peer: many_sessions(peer, sessions)) for name, peer in chosen.items()}
     compare(benchmark, measures, [figure], many_workers.missing)
+
+
+def targets(sessions: int) -> list[Target]:
+    if sessions != SHARED[0]:
+        return []
+    return [Target("fastpty", ">=", 1.4, "uWSGI"), Target("fastpty", ">=", 0.9, "bare")]

@@ -27,15 +27,18 @@ def flood(peer: Peer) -> Iterator[None]:
     """Eight sessions that write for ever, to clients that read."""
     connections = [peer.session("flood") for _ in range(FLOODS)]
     stop_read, stop_write = os.pipe()
-    fds = [connection.fd for connection in connections]
-    reader = threading.Thread(target=drain_each, args=(fds, WITHOUT_END, stop_read))
+    reader = threading.Thread(
+        target=drain_each, args=([connection.fd for connection in connections], WITHOUT_END, stop_read)
+    )
     reader.start()
     time.sleep(0.2)
     yield
     os.write(stop_write, b"x")
     reader.join()
-    for fd in (*fds, stop_read, stop_write):
-        os.close(fd)
+    for connection in connections:
+        connection.close()
+    os.close(stop_read)
+    os.close(stop_write)
 
 
 @contextmanager
@@ -57,7 +60,7 @@ def measures(chosen: Mapping[str, Peer], beside: Beside) -> dict[str, Callable[[
 
 
 def test_idle(benchmark: Any, programs: Field) -> None:
-    chosen = programs.select("fastpty", "fastpty (uwsgi)", "uWSGI", "uWSGI (uwsgi)", "socat", "bare")
+    chosen = programs.select("fastpty", "fastpty (uwsgi)", "uWSGI", "socat", "bare")
     figures = [
         Figure("p50", "keystroke echo, p50", "µs", [Target("fastpty", "<=", 0.9, "uWSGI")]),
         Figure("p99", "keystroke echo, p99", "µs"),

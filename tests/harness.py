@@ -121,6 +121,7 @@ class Client:
             self.socket.connect(path)
         self.socket.settimeout(PATIENCE_SECONDS)
         self.seen = b""
+        self._looked = 0
 
     def __enter__(self) -> Client:
         return self
@@ -138,14 +139,13 @@ class Client:
         self.socket.shutdown(socket.SHUT_WR)
 
     def read_until(self, *wanted: bytes) -> bytes:
-        """What came up to and with all of `wanted`, one after the other."""
-        start = len(self.seen)
+        """Reads on until all of `wanted` have come, one after the other; all that was seen so far."""
         for text in wanted:
-            while text not in self.seen[start:]:
+            while (found := self.seen.find(text, self._looked)) < 0:
                 data = self.socket.recv(65536)
                 assert data, f"ended before {text!r}: {self.seen[-500:]!r}"
                 self.seen += data
-            start = self.seen.index(text, start) + len(text)
+            self._looked = found + len(text)
         return self.seen
 
     def read_exactly(self, count: int) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -30,3 +31,13 @@ def _missing(reason: str) -> NoReturn:
     if os.environ.get("FASTPTY_REQUIRE_PEERS") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def need_seed(marker: str) -> str:
+    """The text of the user's own document that holds `marker`; it lies beside the checkout, not in it."""
+    seeds = Path(__file__).resolve().parents[2] / "shared" / "seeds"
+    for file in sorted(seeds.glob("*.txt")):
+        text = file.read_text()
+        if marker in text:
+            return text
+    _missing(f"no document with {marker!r} in {seeds}")

@@ -1,0 +1,56 @@
+"""Many idle sessions: memory of the router for each, the echo among them, and quiet while nothing happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bench._load import echo
+from bench.compare import BENCH_MIB, Figure, Target, compare, percentiles
+from bench.conftest import Field
+from bench.peers import Peer
+from bench.usage import cpu_seconds, private_kib, wakeups
+
+COUNTS = [8, 64, 512, 4000] if BENCH_MIB >= 128 else [8, 64]
+KEYSTROKES = 500
+QUIET_SECONDS = 2.0
+
+
+def among_idle(peer: Peer, count: int) -> Mapping[str, float]:
+    peer.settle()
+    with peer.session("echo") as first:
+        echo(first.fd, KEYSTROKES, 500, first.framed)
+        alone = percentiles(echo(first.fd, KEYSTROKES, 500, first.framed))["p50"]
+        before_kib = private_kib(peer.router_pids())
+        idle = [peer.session("idle") for _ in range(count)]
+        pids = peer.router_pids()
+        memory = (private_kib(pids) - before_kib) / count
+        among = percentiles(echo(first.fd, KEYSTROKES, 500, first.framed))["p50"]
+        woken, busy = wakeups(pids), cpu_seconds(pids)
+        time.sleep(QUIET_SECONDS)
+        woken, busy = wakeups(pids) - woken, cpu_seconds(pids) - busy
+        for connection in idle:
+            connection.close()
+    return {
+        "memory": memory,
+        "echo": among / alone,
+        "wakeups": woken / QUIET_SECONDS,
+        "cpu": busy / QUIET_SECONDS * 1000,
+    }
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_idle_sessions(benchmark: Any, programs: Field, count: int) -> None:
+    names = ["fastpty", "uWSGI", "socat"] if count <= 64 else ["fastpty", "uWSGI"]
+    figures = [
+        Figure("memory", f"router memory for each of {count} idle sessions", "KiB",
+               [Target("fastpty", "<=", 1.0, "uWSGI")]),
+        Figure("echo", f"echo among {count} idle sessions, ratio to echo alone", "×"),
+        Figure("wakeups", f"wake-ups of the router with {count} idle sessions", "1/s"),
+        Figure("cpu", f"router CPU with {count} idle sessions", "ms/s"),
+    ]  # fmt: skip
+    measures = {name: (lambda peer=peer: among_idle(peer, count)) for name, peer in programs.select(*names).items()}
+    compare(benchmark, measures, figures, programs.missing, rounds=3)

@@ -1,0 +1,69 @@
+"""The data path makes no Python object: a claim that the interpreter's own counter can refute."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+FRAMES = 1_000_000
+
+# The relay counts its blocks at each SIGUSR1; the client, another process, sends one before and one after the frames.
+WORKER = r"""
+import os, signal, socket, sys
+from fastpty._relay import Relay
+from fastpty._spawn import spawn
+
+FRAMES = int(sys.argv[1])
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("\0fastpty-allocation-%d" % os.getpid())
+listener.listen()
+counts = []
+
+class Handler:
+    def session_wanted(self, number, listener, fd, peer):
+        command = b"stty raw -echo; printf READY; head -c %d | wc -c; printf DONE" % FRAMES
+        return *spawn([b"/bin/sh", b"-c", command], [b"PATH=/usr/bin:/bin"], None, 24, 80, (1024, 1024)), 24, 80
+    def session_ended(self, *what):
+        relay.stop()
+    def signalled(self, number):
+        counts.append(sys.getallocatedblocks())
+        if len(counts) == 3:
+            print(*counts)
+
+def client(router):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect("\0fastpty-allocation-%d" % router)
+    def until(text):
+        seen = b""
+        while text not in seen:
+            seen += connection.recv(4096)
+        return seen
+    until(b"READY")
+    for _ in range(2):
+        os.kill(router, signal.SIGUSR1)
+        signal.sigtimedwait([], 0.1)  # two signals at once would be one
+    piece = b"\0\1\0\0x" * 1000
+    for _ in range(FRAMES // 1000):
+        connection.sendall(piece)
+    assert str(FRAMES).encode() in until(b"DONE")
+    os.kill(router, signal.SIGUSR1)
+    signal.sigtimedwait([], 0.1)
+    connection.close()
+    os._exit(0)
+
+relay = Relay(Handler())
+relay.listen(listener.fileno(), framed=True)
+relay.watch_signals([signal.SIGUSR1])
+router = os.getpid()
+if os.fork() == 0:
+    client(router)
+relay.run()
+"""
+
+
+def test_a_million_frames_leave_the_interpreter_s_blocks_as_they_were() -> None:
+    done = subprocess.run([sys.executable, "-c", WORKER, str(FRAMES)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    _, before, after = (int(word) for word in done.stdout.split())
+    # The list of counts may grow by a few integers; an object for each frame or read would be thousands.
+    assert abs(after - before) < 20
