@@ -1,22 +1,26 @@
 """One figure of all contestants, taken in turn, and what it should reach.
 
-pytest-benchmark times fastpty's rounds; before each of them its `setup` lets the peers have their round, so that
-whatever else the machine does meets all alike. The figures of all go into the report's `extra_info`.
+pytest-benchmark times fastpty's rounds; before each of them its `setup` lets the peers have theirs, so that whatever
+else the machine does meets all alike. The figures of all go into the report's `extra_info`.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-MIB = 1 << 20
-BENCH_MIB = int(os.environ.get("BENCH_MIB", "128"))
-BENCH_ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
+from bench.field import Field
+from bench.peers import Peer
 
-Measure = Callable[[], Mapping[str, float]]
+MIB = 1 << 20
+SIZE_MIB = int(os.environ.get("BENCH_MIB", "128"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
+
+Measure = Callable[[Peer], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -39,29 +43,32 @@ class Figure:
     targets: list[Target] = field(default_factory=list)
 
 
-def compare(benchmark: Any, measures: Mapping[str, Measure], figures: list[Figure], missing: list[str],
-            rounds: int = BENCH_ROUNDS) -> None:  # fmt: skip
-    """Runs all measures in turn, `rounds` times, the first of them as pytest-benchmark's own; one more to warm up.
+def compare(
+    benchmark: Any, field: Field, names: list[str], measure: Measure, figures: list[Figure], rounds: int = ROUNDS
+) -> None:
+    """Measures the contestants in turn, `rounds` times and once to warm up; the first is pytest-benchmark's own.
 
-    A measure returns the values of all figures by their names. Ratios are the median of those of each round, since
-    two figures of one round saw the same machine.
+    `measure` returns the values of all figures by their names. A ratio is the median of those of each round, since
+    two values of one round saw the same machine.
     """
-    subject, *others = measures
-    taken: dict[str, list[Mapping[str, float]]] = {name: [] for name in measures}
+    chosen = field.select(*names)
+    subject, *others = chosen
+    taken: dict[str, list[Mapping[str, float]]] = {name: [] for name in chosen}
+
+    def take(name: str) -> None:
+        chosen[name].settle()
+        taken[name].append(measure(chosen[name]))
 
     def others_turn() -> None:
         for name in others:
-            taken[name].append(measures[name]())
+            take(name)
 
-    def subjects_turn() -> None:
-        taken[subject].append(measures[subject]())
-
-    benchmark.pedantic(subjects_turn, setup=others_turn, rounds=rounds, warmup_rounds=1)
+    benchmark.pedantic(lambda: take(subject), setup=others_turn, rounds=rounds, warmup_rounds=1)
     benchmark.extra_info["figures"] = [
-        _summary(figure, {name: [values[figure.name] for values in series[-rounds:]] for name, series in taken.items()})
+        _summary(figure, {name: [values[figure.name] for values in taken[name][-rounds:]] for name in chosen})
         for figure in figures
     ]
-    benchmark.extra_info["missing"] = missing
+    benchmark.extra_info["missing"] = field.missing
 
 
 def _summary(figure: Figure, series: Mapping[str, list[float]]) -> dict[str, Any]:
@@ -79,7 +86,8 @@ def _summary(figure: Figure, series: Mapping[str, list[float]]) -> dict[str, Any
 
 
 def _ratio(subject: list[float], other: list[float]) -> float:
-    return median(mine / theirs if theirs else float("inf") for mine, theirs in zip(subject, other, strict=True))
+    pairs = zip(subject, other, strict=True)
+    return median(mine / theirs if theirs else math.inf for mine, theirs in pairs)
 
 
 def percentiles(nanoseconds: list[int]) -> dict[str, float]:

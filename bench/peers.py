@@ -1,6 +1,6 @@
 """The contestants, all behind one interface: a Peer gives connections to new sessions of one command.
 
-fastpty and uWSGI speak raw and uwsgi, socat raw; Bare is the command on a pty that the harness itself opens: the limit.
+fastpty and uWSGI speak raw and uwsgi, socat raw; Bare, the limit, is the command on a pty that the harness opens.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Peer:
         return []
 
     def settle(self) -> None:
-        """Waits until no program of an earlier session is left."""
+        """Waits until no program of an earlier session is left: uWSGI drops sessions that begin while one ends."""
 
     def end(self) -> None:
         """Ends every process that was started."""
@@ -109,12 +109,16 @@ class Server:
             time.sleep(0.02)
 
     def router_pids(self) -> list[int]:
-        name = command_name(self.process.pid)
-        return [pid for pid in descendants(self.process.pid) if command_name(pid) == name]
+        return self._alive(relaying=True)
 
     def program_pids(self) -> list[int]:
+        return self._alive(relaying=False)
+
+    def _alive(self, relaying: bool) -> list[int]:
+        """Those with the router's name, or the others; without zombies, which uWSGI leaves behind."""
         name = command_name(self.process.pid)
-        return [pid for pid in descendants(self.process.pid) if command_name(pid) != name and not is_zombie(pid)]
+        alive = [pid for pid in descendants(self.process.pid) if not is_zombie(pid)]
+        return [pid for pid in alive if (command_name(pid) == name) == relaying]
 
     def end(self) -> None:
         for pid in reversed(descendants(self.process.pid)):
@@ -218,7 +222,8 @@ def socat(folder: Path, command: str, name: str = "socat") -> list[Peer]:
     _need("socat")
     path = _paths(folder, name)[0]
     addresses = [f"UNIX-LISTEN:{path},fork,backlog=100", f"EXEC:{command},pty,setsid,ctty,stderr"]
-    return [SocketPeer(name, Server(["socat", "-b65536", *addresses], [path], path.with_suffix(".log")), path)]
+    server = Server(["socat", "-b65536", *addresses], [path], path.with_suffix(".log"))
+    return [SocketPeer(name, server, path)]
 
 
 def descendants(pid: int) -> list[int]:

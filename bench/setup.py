@@ -13,5 +13,6 @@ extensions = cythonize(
     build_dir=str(here.parent / "build" / "cython"),
     compiler_directives={"language_level": 3, "cdivision": True},
 )
-subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-static", "-o", here / "ptyload", here / "ptyload.c"], check=True)
+program = here / "ptyload"
+subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-static", "-o", program, program.with_suffix(".c")], check=True)
 setup(name="fastpty-bench", ext_modules=extensions, script_args=["-q", "build_ext", "--inplace"])

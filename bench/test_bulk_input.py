@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from bench._load import pour, pour_frames
-from bench.compare import BENCH_MIB, MIB, Figure, Target, compare
-from bench.conftest import Field
+from bench.compare import MIB, SIZE_MIB, Figure, Target, compare
+from bench.field import Field
 from bench.peers import Peer
 
-PACKETS = {1: None, 64: 0.85, 4096: 0.95, 65535: None}  # payload bytes: the share of our own raw rate to reach
+PACKETS = {1: None, 64: 0.85, 4096: 0.95, 65535: None}  # payload bytes: what share of our raw rate it must reach
 
 
 def input_rate(peer: Peer, size: int, payload_bytes: int) -> Mapping[str, float]:
-    """Until the program says that it has read all. payload_bytes: of a packet, on a socket that takes packets."""
+    """Until the program says that it has read all. payload_bytes: of a packet, where the socket takes packets."""
     with peer.session(f"read {size}") as connection:
         time.sleep(0.01)  # the order is read
         start = time.perf_counter()
@@ -30,20 +30,18 @@ def input_rate(peer: Peer, size: int, payload_bytes: int) -> Mapping[str, float]
 
 
 def test_raw(benchmark: Any, programs: Field) -> None:
-    chosen = programs.select("fastpty", "fastpty (no splice)", "uWSGI", "socat", "bare")
+    names = ["fastpty", "fastpty (no splice)", "uWSGI", "socat", "bare"]
     targets = [Target("fastpty", ">=", 1.0, "uWSGI"), Target("fastpty", ">=", 0.95, "bare")]
     figure = Figure("rate", "bulk input, raw", "MiB/s", targets)
-    measures = {name: (lambda peer=peer: input_rate(peer, BENCH_MIB * MIB, 0)) for name, peer in chosen.items()}
-    compare(benchmark, measures, [figure], programs.missing)
+    compare(benchmark, programs, names, lambda peer: input_rate(peer, SIZE_MIB * MIB, 0), [figure])
 
 
 @pytest.mark.parametrize("payload_bytes", PACKETS)
 def test_packets(benchmark: Any, programs: Field, payload_bytes: int) -> None:
     """Real uWSGI wedges on packets that are joined in a write, so our own raw socket is the yardstick."""
-    chosen = programs.select("fastpty (uwsgi)", "fastpty")
+    names = ["fastpty (uwsgi)", "fastpty"]
     factor = PACKETS[payload_bytes]
     targets = [Target("fastpty (uwsgi)", ">=", factor, "fastpty")] if factor else []
     figure = Figure("rate", f"bulk input, packets of {payload_bytes}", "MiB/s", targets)
-    size = BENCH_MIB * MIB // (8 if payload_bytes == 1 else 1)
-    measures = {name: (lambda peer=peer: input_rate(peer, size, payload_bytes)) for name, peer in chosen.items()}
-    compare(benchmark, measures, [figure], programs.missing)
+    size = SIZE_MIB * MIB // (8 if payload_bytes == 1 else 1)
+    compare(benchmark, programs, names, lambda peer: input_rate(peer, size, payload_bytes), [figure])

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bench._load import drain, echo, pour
-from bench.compare import BENCH_MIB, MIB, Figure, Target, compare
-from bench.conftest import Field
+from bench.compare import MIB, SIZE_MIB, Figure, Target, compare
+from bench.field import Field
 from bench.peers import Peer
 from bench.usage import cpu_seconds, system_calls
 
@@ -20,13 +20,14 @@ GIB = 1 << 30
 
 
 def cpu_per_gib(peer: Peer) -> Mapping[str, float]:
-    size = BENCH_MIB * MIB
+    size = SIZE_MIB * MIB
     with peer.connect().ready() as connection:
         pids = peer.router_pids()
         before = cpu_seconds(pids)
         connection.order(f"write {size}")
         assert drain(connection.fd, size) == size
         output = cpu_seconds(pids) - before
+    peer.settle()
     with peer.session(f"read {size}") as connection:
         pids = peer.router_pids()
         before = cpu_seconds(pids)
@@ -40,6 +41,7 @@ def calls(peer: Peer) -> Mapping[str, float]:
         echo(connection.fd, 10, 1000, connection.framed)
         with system_calls(peer.router_pids()) as keystroke_calls:
             echo(connection.fd, KEYSTROKES, 1000, connection.framed)
+    peer.settle()
     with peer.connect().ready() as connection:
         size = TRACED_MIB * MIB
         with system_calls(peer.router_pids()) as output_calls:
@@ -52,22 +54,19 @@ def calls(peer: Peer) -> Mapping[str, float]:
 
 
 def test_cpu(benchmark: Any, programs: Field) -> None:
-    chosen = programs.select("fastpty", "fastpty (no splice)", "uWSGI", "socat")
     figures = [
         Figure(way, f"router CPU, bulk {way}", "s/GiB", [Target("fastpty", "<=", 0.9, "uWSGI")])
         for way in ("output", "input")
     ]
-    measures = {name: (lambda peer=peer: cpu_per_gib(peer)) for name, peer in chosen.items()}
-    compare(benchmark, measures, figures, programs.missing)
+    compare(benchmark, programs, ["fastpty", "fastpty (no splice)", "uWSGI", "socat"], cpu_per_gib, figures)
 
 
 def test_system_calls(benchmark: Any, programs: Field) -> None:
     if shutil.which("strace") is None:
         pytest.fail("strace is not installed")
-    chosen = programs.select("fastpty", "fastpty (no splice)", "uWSGI", "socat")
     figures = [
         Figure("keystroke", "system calls per keystroke", "calls", [Target("fastpty", "<=", 1.0, "uWSGI")]),
         Figure("output", "system calls per MiB of output", "calls"),
     ]
-    measures = {name: (lambda peer=peer: calls(peer)) for name, peer in chosen.items()}
-    compare(benchmark, measures, figures, programs.missing, rounds=3)
+    names = ["fastpty", "fastpty (no splice)", "uWSGI", "socat"]
+    compare(benchmark, programs, names, calls, figures, rounds=3)

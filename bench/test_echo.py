@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from bench._load import drain_each, echo
-from bench.compare import BENCH_MIB, Figure, Target, compare, percentiles
-from bench.conftest import Field
+from bench.compare import SIZE_MIB, Figure, Target, compare, percentiles
+from bench.field import Field
 from bench.peers import Peer
 
-KEYSTROKES = max(200, BENCH_MIB * 8)
+KEYSTROKES = max(200, SIZE_MIB * 8)
 PAUSE_US = 500
 FLOODS = 8
 WITHOUT_END = 1 << 62
-
-Beside = Callable[[Peer], AbstractContextManager[None]]
 
 
 @contextmanager
@@ -49,38 +47,43 @@ def stalled(peer: Peer) -> Iterator[None]:
         yield
 
 
-def keystrokes(peer: Peer, beside: Beside) -> Mapping[str, float]:
-    with peer.session("echo") as connection, beside(peer):
+def keystrokes(peer: Peer, beside: AbstractContextManager[None]) -> Mapping[str, float]:
+    with peer.session("echo") as connection, beside:
         echo(connection.fd, 20, PAUSE_US, connection.framed)
         return percentiles(echo(connection.fd, KEYSTROKES, PAUSE_US, connection.framed))
 
 
-def measures(chosen: Mapping[str, Peer], beside: Beside) -> dict[str, Callable[[], Mapping[str, float]]]:
-    return {name: (lambda peer=peer: keystrokes(peer, beside)) for name, peer in chosen.items()}
+def idle(peer: Peer) -> Mapping[str, float]:
+    return keystrokes(peer, nullcontext())
+
+
+def under_flood(peer: Peer) -> Mapping[str, float]:
+    return keystrokes(peer, flood(peer))
+
+
+def beside_stalled(peer: Peer) -> Mapping[str, float]:
+    return {"ratio": keystrokes(peer, stalled(peer))["p50"] / idle(peer)["p50"]}
 
 
 def test_idle(benchmark: Any, programs: Field) -> None:
-    chosen = programs.select("fastpty", "fastpty (uwsgi)", "uWSGI", "socat", "bare")
+    names = ["fastpty", "fastpty (uwsgi)", "uWSGI", "socat", "bare"]
     figures = [
         Figure("p50", "keystroke echo, p50", "µs", [Target("fastpty", "<=", 0.9, "uWSGI")]),
-        Figure("p99", "keystroke echo, p99", "µs"),
+        Figure("p99", "keystroke echo, p99", "µs", [Target("fastpty", "<=", 0.9, "uWSGI")]),
     ]
-    compare(benchmark, measures(chosen, lambda _: nullcontext()), figures, programs.missing)
+    compare(benchmark, programs, names, idle, figures)
 
 
 def test_under_flood(benchmark: Any, programs: Field) -> None:
-    chosen = programs.select("fastpty", "fastpty (uwsgi)", "fastpty (no splice)", "uWSGI", "socat", "bare")
+    names = ["fastpty", "fastpty (uwsgi)", "fastpty (no splice)", "uWSGI", "socat", "bare"]
+    p50 = [Target("fastpty", "<=", 0.35, "uWSGI"), Target("fastpty", "<=", 2, "bare")]
     figures = [
-        Figure("p50", "keystroke echo under flood, p50", "µs",
-               [Target("fastpty", "<=", 0.35, "uWSGI"), Target("fastpty", "<=", 2, "bare")]),
+        Figure("p50", "keystroke echo under flood, p50", "µs", p50),
         Figure("p99", "keystroke echo under flood, p99", "µs", [Target("fastpty", "<=", 0.6, "uWSGI")]),
-    ]  # fmt: skip
-    compare(benchmark, measures(chosen, flood), figures, programs.missing)
+    ]
+    compare(benchmark, programs, names, under_flood, figures)
 
 
 def test_beside_a_stalled_client(benchmark: Any, programs: Field) -> None:
-    chosen = measures(programs.select("fastpty", "uWSGI"), stalled)
-    idle = measures(programs.select("fastpty"), lambda _: nullcontext())
-    targets = [Target("fastpty", "<=", 1.1, "fastpty, idle")]
-    figure = Figure("p50", "keystroke echo beside a stalled client, p50", "µs", targets)
-    compare(benchmark, {**chosen, "fastpty, idle": idle["fastpty"]}, [figure], programs.missing)
+    figure = Figure("ratio", "keystroke echo beside a stalled client, ratio to idle", "x")
+    compare(benchmark, programs, ["fastpty", "uWSGI", "socat"], beside_stalled, [figure])

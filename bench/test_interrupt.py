@@ -7,11 +7,12 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping
+from statistics import median
 from typing import Any
 
 from bench._load import drain_to_end
 from bench.compare import MIB, Figure, Target, compare
-from bench.conftest import Field
+from bench.field import Field
 from bench.peers import Peer
 
 STALL_SECONDS = 0.3
@@ -43,20 +44,21 @@ def while_stalled(peer: Peer) -> float:
 
 
 def several(measure: Callable[[Peer], float], peer: Peer) -> Mapping[str, float]:
-    peer.settle()
-    return {"time": sorted(measure(peer) for _ in range(TIMES))[TIMES // 2]}
+    times = []
+    for _ in range(TIMES):
+        peer.settle()
+        times.append(measure(peer))
+    return {"time": median(times)}
 
 
 def test_client_reads(benchmark: Any, programs: Field) -> None:
-    chosen = programs.select("fastpty", "uWSGI", "socat", "bare")
     figure = Figure("time", "^C to silence, client reads", "ms", [Target("fastpty", "<=", 0.5, "uWSGI")])
-    measures = {name: (lambda peer=peer: several(while_reading, peer)) for name, peer in chosen.items()}
-    compare(benchmark, measures, [figure], programs.missing)
+    names = ["fastpty", "uWSGI", "socat", "bare"]
+    compare(benchmark, programs, names, lambda peer: several(while_reading, peer), [figure])
 
 
 def test_client_had_stopped_reading(benchmark: Any, programs: Field) -> None:
-    chosen = programs.select("fastpty", "uWSGI", "socat", "bare")
-    figure = Figure("time", "^C to the program's end, client does not read", "ms",
-                    [Target("fastpty", "<=", 0.5, "uWSGI")])  # fmt: skip
-    measures = {name: (lambda peer=peer: several(while_stalled, peer)) for name, peer in chosen.items()}
-    compare(benchmark, measures, [figure], programs.missing, rounds=3)
+    title = "^C to the program's end, client does not read"
+    figure = Figure("time", title, "ms", [Target("fastpty", "<=", 0.5, "uWSGI")])
+    names = ["fastpty", "uWSGI", "socat", "bare"]
+    compare(benchmark, programs, names, lambda peer: several(while_stalled, peer), [figure], rounds=3)

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from bench._load import echo
-from bench.compare import BENCH_MIB, Figure, Target, compare, percentiles
-from bench.conftest import Field
+from bench.compare import SIZE_MIB, Figure, Target, compare, percentiles
+from bench.field import Field
 from bench.peers import Peer
 from bench.usage import cpu_seconds, private_kib, wakeups
 
-COUNTS = [8, 64, 512, 4000] if BENCH_MIB >= 128 else [8, 64]
+COUNTS = [8, 64, 512, 4000] if SIZE_MIB >= 128 else [8, 64]
 KEYSTROKES = 500
+SOCAT_MOST = 64  # a process a session
 QUIET_SECONDS = 2.0
 
 
 def among_idle(peer: Peer, count: int) -> Mapping[str, float]:
-    peer.settle()
     with peer.session("echo") as first:
         echo(first.fd, KEYSTROKES, 500, first.framed)
         alone = percentiles(echo(first.fd, KEYSTROKES, 500, first.framed))["p50"]
@@ -44,13 +44,12 @@ def among_idle(peer: Peer, count: int) -> Mapping[str, float]:
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_idle_sessions(benchmark: Any, programs: Field, count: int) -> None:
-    names = ["fastpty", "uWSGI", "socat"] if count <= 64 else ["fastpty", "uWSGI"]
+    names = ["fastpty", "uWSGI", "socat"] if count <= SOCAT_MOST else ["fastpty", "uWSGI"]
+    memory = [Target("fastpty", "<=", 1.0, "uWSGI")]
     figures = [
-        Figure("memory", f"router memory for each of {count} idle sessions", "KiB",
-               [Target("fastpty", "<=", 1.0, "uWSGI")]),
-        Figure("echo", f"echo among {count} idle sessions, ratio to echo alone", "×"),
+        Figure("memory", f"router memory for each of {count} idle sessions", "KiB", memory),
+        Figure("echo", f"echo among {count} idle sessions, ratio to echo alone", "x"),
         Figure("wakeups", f"wake-ups of the router with {count} idle sessions", "1/s"),
         Figure("cpu", f"router CPU with {count} idle sessions", "ms/s"),
-    ]  # fmt: skip
-    measures = {name: (lambda peer=peer: among_idle(peer, count)) for name, peer in programs.select(*names).items()}
-    compare(benchmark, measures, figures, programs.missing, rounds=3)
+    ]
+    compare(benchmark, programs, names, lambda peer: among_idle(peer, count), figures, rounds=3)

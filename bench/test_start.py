@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench._load import drain_each
-from bench.compare import BENCH_MIB, Figure, Target, compare
-from bench.conftest import Field
+from bench.compare import SIZE_MIB, Figure, Target, compare
+from bench.field import Field
 from bench.peers import Peer
 
 AT_ONCE = 16
-STARTS = max(20, BENCH_MIB)
+STARTS = max(20, SIZE_MIB)
 
 
 def start_together(peer: Peer, count: int) -> int:
@@ -38,15 +38,12 @@ def many_at_a_time(peer: Peer) -> Mapping[str, float]:
 
 
 def test_one_at_a_time(benchmark: Any, shells: Field) -> None:
-    chosen = shells.select("fastpty", "fastpty (uwsgi)", "uWSGI", "socat", "bare")
+    names = ["fastpty", "fastpty (uwsgi)", "uWSGI", "socat", "bare"]
     figure = Figure("p50", "session start, 1 at a time, p50", "ms", [Target("fastpty", "<=", 0.75, "uWSGI")])
-    measures = {name: (lambda peer=peer: one_at_a_time(peer)) for name, peer in chosen.items()}
-    compare(benchmark, measures, [figure], shells.missing)
+    compare(benchmark, shells, names, one_at_a_time, [figure])
 
 
 def test_many_at_a_time(benchmark: Any, shells: Field) -> None:
-    chosen = shells.select("fastpty", "uWSGI", "socat", "bare")
     targets = [Target("fastpty", ">=", 1.2, "uWSGI"), Target("fastpty", ">=", 0.9, "bare")]
     figure = Figure("rate", f"session start, {AT_ONCE} at a time", "sessions/s", targets)
-    measures = {name: (lambda peer=peer: many_at_a_time(peer)) for name, peer in chosen.items()}
-    compare(benchmark, measures, [figure], shells.missing)
+    compare(benchmark, shells, ["fastpty", "uWSGI", "socat", "bare"], many_at_a_time, [figure])

@@ -17,11 +17,11 @@ def cpu_seconds(pids: list[int]) -> float:
 
 def private_kib(pids: list[int]) -> int:
     """Memory that nobody else shares: what the processes cost."""
-    return sum(int(kib) for pid in pids for kib in re.findall(r"Private_Dirty: +(\d+)", _read(pid, "smaps_rollup")))
+    return sum(_number(pid, "smaps_rollup", "Private_Dirty") for pid in pids)
 
 
 def wakeups(pids: list[int]) -> int:
-    return sum(int(re.findall(r"\nvoluntary_ctxt_switches:\s+(\d+)", _read(pid, "status"))[0]) for pid in pids)
+    return sum(_number(pid, "status", "voluntary_ctxt_switches") for pid in pids)
 
 
 @contextmanager
@@ -45,6 +45,12 @@ def system_calls(pids: list[int]) -> Iterator[dict[str, int]]:
     for name, calls in re.findall(r"^\s*(\w+)\s+(\d+)$", summary, re.MULTILINE):
         if name != "total":
             counts[name] = int(calls)
+
+
+def _number(pid: int, name: str, key: str) -> int:
+    found = re.search(rf"^{key}:\s+(\d+)", _read(pid, name), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
 
 
 def _read(pid: int, name: str) -> str:

@@ -52,7 +52,7 @@ class Relay:
         self, handler: Handler, *, splice: bool = True, idle_seconds: float = 0, grace_seconds: float = 10
     ) -> None: ...
     def listen(self, fd: int, *, framed: bool) -> int:
-        """Accepts from a listening non-blocking stream socket, which stays the caller's to close.
+        """Accepts from a listening stream socket, which becomes non-blocking and stays the caller's to close.
 
         framed: clients speak the uwsgi protocol. Returns the listener's index. Raises ValueError beyond 64 listeners.
         """

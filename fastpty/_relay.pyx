@@ -4,6 +4,7 @@ Between those two everything is C without the GIL: _loop (epoll, run queue, dead
 _flow (serving channels), _session, _terminal, _channel and _frame.
 """
 
+import os
 import traceback
 
 cimport cython
@@ -137,6 +138,7 @@ cdef class Relay:
     def listen(self, int fd, *, bint framed):
         if self.listener_count == LISTENERS_MOST:
             raise ValueError(f"at most {LISTENERS_MOST} listening sockets")
+        os.set_blocking(fd, False)   # accept(2) must never make the sessions wait
         self.listeners[self.listener_count] = Listener(fd, framed, 0)
         if self.watch_listener(self.listener_count) < 0:
             raise OSError(errno, "epoll_ctl")

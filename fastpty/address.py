@@ -141,9 +141,7 @@ def _parse_abstract(text: str) -> AbstractAddress:
     name = text[1:]
     size = len(os.fsencode(name))
     if not 1 <= size <= _ABSTRACT_LIMIT:
-        raise UsageError(
-            f"{text}: an abstract name can have 1 to {_ABSTRACT_LIMIT} bytes, and this has {size}"
-        )
+        raise UsageError(f"{text}: an abstract name can have 1 to {_ABSTRACT_LIMIT} bytes, and this has {size}")
     return AbstractAddress(name)
 
 

@@ -103,9 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_command(
-    commands: argparse._SubParsersAction[_Parser], name: str, summary: str
-) -> argparse.ArgumentParser:
+def _add_command(commands: argparse._SubParsersAction[_Parser], name: str, summary: str) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name,
         help=summary,

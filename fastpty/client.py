@@ -183,9 +183,7 @@ class _Attachment:
 
     def _write(self) -> None:
         try:
-            del self._to_stdout[
-                : os.write(self._streams.stdout, self._to_stdout[: self._streams.write_bytes])
-            ]
+            del self._to_stdout[: os.write(self._streams.stdout, self._to_stdout[: self._streams.write_bytes])]
         except BlockingIOError:
             return
         except OSError as error:

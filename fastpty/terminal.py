@@ -37,8 +37,9 @@ def reopened(fd: int, flags: int) -> int | None:
     """A non-blocking descriptor of our own for the terminal or pipe that `fd` is, or None.
 
     `flags` is os.O_RDONLY or os.O_WRONLY. O_NONBLOCK on `fd` itself would be set for the shell, too, that
-    shares it with us; without it only small writes are sure not to block (a third of the throughput to a pipe). Files are left alone: a second opening has another offset. Sockets cannot be opened
-    again, and neither can another user's terminal.
+    shares it with us; without it only small writes are sure not to block, at a third of the throughput to a
+    pipe. Files are left alone: a second opening has another offset. Sockets cannot be opened again, and
+    neither can another user's terminal.
     """
     with contextlib.suppress(OSError):
         found = os.fstat(fd)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 30.0
 
 # The lines that the client writes must not depend on who runs the tests.
 CLIENT = [sys.executable, "-m", "fastpty"]
@@ -127,9 +127,7 @@ class TerminalClient:
             stdout=self.terminal,
             stderr=self.terminal,
             start_new_session=True,
-            preexec_fn=lambda: os.close(
-                os.open(os.ttyname(0), os.O_RDWR)
-            ),  # makes it the controlling terminal
+            preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # makes it the controlling terminal
         )
         self.shown = b""
 

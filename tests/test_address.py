@@ -5,7 +5,8 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -117,9 +118,7 @@ def test_loopback_is_recognised(text: str) -> None:
     assert address.parse(text).is_loopback
 
 
-@pytest.mark.parametrize(
-    "text", [":1", "0.0.0.0:1", "[::]:1", "192.0.2.1:1", "no-such-host.invalid:1", "a..b:1"]
-)
+@pytest.mark.parametrize("text", [":1", "0.0.0.0:1", "[::]:1", "192.0.2.1:1", "no-such-host.invalid:1", "a..b:1"])
 def test_what_is_not_surely_loopback_is_not_called_so(text: str) -> None:
     assert not address.parse(text).is_loopback
 
@@ -155,9 +154,7 @@ def test_the_mode_is_the_one_asked_for_whatever_the_umask(tmp_path: Path, mode: 
         os.umask(previous)
 
 
-def test_a_socket_file_is_private_from_its_first_instant(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_socket_file_is_private_from_its_first_instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     chmod = os.chmod
 
@@ -191,9 +188,7 @@ def test_a_start_that_fails_leaves_no_socket_file(tmp_path: Path, monkeypatch: p
     assert not os.listdir(tmp_path)
 
 
-def test_a_file_put_in_the_sockets_place_keeps_its_mode(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_put_in_the_sockets_place_keeps_its_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "s"
 
     def meddle(*_: object, **__: object) -> None:
@@ -242,12 +237,13 @@ def test_what_is_no_socket_is_never_touched(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(f"{tmp_path}/dead")
-    {
+    make: dict[str, Callable[[], object]] = {
         "file": lambda: path.write_text("precious"),
         "symbolic link": lambda: path.symlink_to(tmp_path / "dead"),
         "directory": path.mkdir,
         "FIFO": lambda: os.mkfifo(path),
-    }[kind]()
+    }
+    make[kind]()
     before = os.lstat(path)
     with pytest.raises(FastptyError, match=f"a {kind} is there") as error:
         address.listen(UnixAddress(str(path)))
@@ -324,7 +320,7 @@ def test_checking_and_binding_wait_for_another_router_that_does_the_same(
             other.listen()
             fcntl.flock(directory, fcntl.LOCK_UN)
 
-        monkeypatch.setattr(address.time, "sleep", go_on)
+        monkeypatch.setattr(time, "sleep", go_on)
         with pytest.raises(FastptyError, match="another router is listening"):
             address.listen(UnixAddress(path))
     os.close(directory)

@@ -208,11 +208,8 @@ def test_a_reset_connection_is_told_after_its_output(tcp_router: ScriptedRouter)
 def test_no_connection_is_told_in_one_line(tmp_path: Path) -> None:
     status, output, complaint = run("connect", f"{tmp_path}/none")
     assert (status, output) == (255, b"")
-    assert (
-        complaint
-        == b"fastpty: cannot connect to %a/none: no such socket: is the router running?\n".replace(
-            b"%a", bytes(tmp_path)
-        )
+    assert complaint == b"fastpty: cannot connect to %a/none: no such socket: is the router running?\n".replace(
+        b"%a", bytes(tmp_path)
     )
 
 

@@ -54,9 +54,7 @@ def attached(client: TerminalClient, peer: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"])
-def test_a_client_killed_by_a_signal_restores_the_terminal_and_dies_of_it(
-    router: ScriptedRouter, name: str
-) -> None:
+def test_a_client_killed_by_a_signal_restores_the_terminal_and_dies_of_it(router: ScriptedRouter, name: str) -> None:
     signum = signal.Signals[name]
     with terminal_client("connect", router.address) as client, router.accept() as peer:
         attached(client, peer)
@@ -120,7 +118,9 @@ def test_keys_that_were_typed_ahead_are_sent(router: ScriptedRouter) -> None:
 
 def test_a_signal_that_was_ignored_stays_ignored(router: ScriptedRouter) -> None:
     with (
-        terminal_client("connect", router.address, command=["nohup", *CLIENT]) as client,
+        terminal_client(
+            "connect", router.address, command=["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CLIENT]
+        ) as client,
         router.accept() as peer,
     ):
         client.signal(signal.SIGHUP)

@@ -1,0 +1,55 @@
+"""All contestants of one command, started together.
+
+BENCH_TREES=NAME=DIRECTORY,… adds other checkouts of fastpty, built in place, to every comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import peers
+from bench.peers import Bare, MissingPeerError, Peer
+
+TREES = dict(entry.split("=", 1) for entry in os.environ.get("BENCH_TREES", "").split(",") if entry)
+
+
+class Field:
+    """All contestants that give sessions of one command; `missing` says who is not there, and why."""
+
+    def __init__(self, folder: Path, command: str, processes: int = 1):
+        self.all: dict[str, Peer] = {}
+        self.missing: list[str] = []
+        try:
+            self._start(folder, command, processes)
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self, folder: Path, command: str, processes: int) -> None:
+        self._add(lambda: peers.fastpty(folder, command, processes=processes))
+        for name, tree in TREES.items():
+            self._add(lambda name=name, tree=tree: peers.fastpty(folder, command, name, tree=Path(tree)))
+        if processes == 1:
+            self._add(lambda: peers.fastpty(folder, command, "fastpty (no splice)", splice="off"))
+        self._add(lambda: peers.uwsgi(folder, command, processes=processes))
+        if processes == 1:
+            self._add(lambda: peers.socat(folder, command))
+        self._add(lambda: [Bare(command)])
+
+    def _add(self, start: Callable[[], list[Peer]]) -> None:
+        try:
+            self.all.update({peer.name: peer for peer in start()})
+        except MissingPeerError as error:
+            self.missing.append(str(error))
+            warnings.warn(f"left out: {error}", stacklevel=2)
+
+    def select(self, *names: str) -> dict[str, Peer]:
+        """Those of these names that are there, in this order, and every other tree under comparison."""
+        return {name: self.all[name] for name in (*names, *TREES) if name in self.all}
+
+    def end(self) -> None:
+        for peer in self.all.values():
+            peer.end()
