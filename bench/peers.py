@@ -87,7 +87,10 @@ class Peer:
         return []
 
     def settle(self) -> None:
-        """Waits until no program of an earlier session is left: uWSGI drops sessions that begin while one ends."""
+        """Waits until no program of an earlier session is left, and until its router must have noticed.
+
+        uWSGI drops at once a session that begins while another ends.
+        """
 
     def end(self) -> None:
         """Ends every process that was started."""
@@ -154,6 +157,7 @@ class SocketPeer(Peer):
             if time.monotonic() > deadline:
                 _fail(f"{self.name}: programs outlive their sessions")
             time.sleep(0.01)
+        time.sleep(0.01)
 
     def end(self) -> None:
         self.server.end()

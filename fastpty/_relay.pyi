@@ -1,43 +1,7 @@
 from collections.abc import Iterable
-from typing import Protocol, final
+from typing import final
 
-class Handler(Protocol):
-    """What the relay asks of its owner. An exception in any of these is printed; the relay goes on."""
-
-    def session_wanted(
-        self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
-    ) -> tuple[int, int, int, int, int] | bytes:
-        """A client has connected. Answers with a terminal, or with a text to tell the client before it is closed.
-
-        number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which stays the
-        relay's. peer: pid, uid and gid as SO_PEERCRED tells them; (0, 2**32 - 1, 2**32 - 1) where it cannot.
-
-        The terminal: its master, pid and pidfd as _spawn.spawn returns them, which become the relay's, and its rows
-        and columns.
-        """
-
-    def session_ended(
-        self,
-        number: int,
-        ending: str,
-        exit_code: int,
-        exit_status: int,
-        transferred: tuple[int, int],
-        ignored_frames: int,
-        seconds: float,
-    ) -> None:
-        """Nothing is left of a session: its connection is closed, its leader reaped.
-
-        ending: "exit", "client left", "idle" or "stopped". exit_code and exit_status: as waitid(2) tells them
-        (os.CLD_EXITED, os.CLD_KILLED, …), 0 and 0 for a session that was refused. transferred: bytes to the program,
-        bytes to the client. ignored_frames: uwsgi frames without a meaning. seconds: since the connection.
-        """
-
-    def signalled(self, number: int) -> None:
-        """One of the signals of Relay.watch_signals has come."""
-
-    def accept_failed(self, error: int) -> None:
-        """A connection could not be accepted, with this errno; a client was told so, or accepting pauses for 0.1 s."""
+from fastpty.handler import Handler
 
 @final
 class Relay:
@@ -64,7 +28,10 @@ class Relay:
         """Relays until stop() was called and the last session has ended. Raises OSError if epoll fails."""
 
     def stop(self) -> None:
-        """Accepts no more and hangs up every session; what outlives the grace time is killed. Again: killed at once."""
+        """Accepts no more and hangs up every session; what outlives the grace time is killed.
+
+        Called again it kills at once.
+        """
 
     def reap(self, pid: int) -> bool:
         """Reaps this process if it leads a session. False if it does not. For an owner that is process 1."""

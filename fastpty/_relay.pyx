@@ -116,17 +116,19 @@ cdef class Relay:
     cdef int listener_count
     cdef uint64_t numbers      # sessions begun
 
-    def __cinit__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10):
-        self.handler = handler
-        self.loop.splice = splice
-        self.loop.idle_ns = <int64_t>(idle_seconds * 1e9)
-        self.loop.grace_ns = <int64_t>(grace_seconds * 1e9)
+    def __cinit__(self):
         self.loop.now_ns = clock_ns()
         self.signals_fd = self.spare_fd = -1
         self.loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.loop.epoll_fd < 0:
             raise OSError(errno, "epoll_create1")
         self.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
+
+    def __init__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10):
+        self.handler = handler
+        self.loop.splice = splice
+        self.loop.idle_ns = <int64_t>(idle_seconds * 1e9)
+        self.loop.grace_ns = <int64_t>(grace_seconds * 1e9)
 
     def __dealloc__(self):
         pool_drop_spares(&self.loop.pool)
@@ -252,9 +254,9 @@ cdef class Relay:
                           loop_token(ABOUT_LISTENER, 0, <uint32_t>index))
 
     cdef void accept_from(self, uint32_t index) noexcept nogil:
-        cdef int accepted
+        cdef int _accepted
         cdef int fd
-        for accepted in range(ACCEPTS_MOST):
+        for _accepted in range(ACCEPTS_MOST):
             if self.loop.stopping:
                 return
             fd = accept4(self.listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)

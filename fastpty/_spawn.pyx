@@ -35,7 +35,6 @@ from fastpty._linux cimport (
     dup2,
     execve,
     ioctl,
-    pid_t,
     posix_openpt,
     pthread_sigmask,
     rlimit,
@@ -113,7 +112,7 @@ cdef int child_main(void *argument) noexcept nogil:
 
 
 cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
-    """vfork(2) with a stack and a pidfd. No handler of ours may run in the child, so all signals wait until it is gone."""
+    """vfork(2) with a stack and a pidfd. No handler of ours may run in the child: signals wait until it has left."""
     cdef sigset_t everything, previous
     cdef char *stack = <char *>malloc(CHILD_STACK_BYTES)
     cdef int pid

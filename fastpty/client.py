@@ -7,11 +7,13 @@ program does not read.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
 import signal
 import socket
+import struct
 from collections.abc import Callable, Iterator
 
 from fastpty import frame
@@ -21,6 +23,8 @@ from fastpty.terminal import FATAL, HeldSignals, RawTerminal, reopened, window_s
 
 _CHUNK_BYTES = 65536
 _HIGH_WATER_BYTES = 262144
+
+_DYING_SECONDS = 0.05
 
 # A pipe that poll(2) calls writable takes this much, PIPE_BUF, without blocking.
 _BLOCKING_CHUNK_BYTES = 4096
@@ -42,8 +46,9 @@ def attach(
         HeldSignals() as signals,
         RawTerminal(stdin_fd) as terminal,
         _Streams(stdin_fd, stdout_fd) as streams,
+        _RouterProcess(sock) as router,
     ):
-        _Attachment(sock, framed, streams, filtered, signals, terminal).run()
+        _Attachment(sock, framed, streams, filtered, signals, terminal, router).run()
 
 
 class _Streams:
@@ -66,6 +71,40 @@ class _Streams:
             os.close(fd)
 
 
+class _RouterProcess:
+    """The process behind a local socket, to tell a router that was killed from a session that ended.
+
+    Neither protocol has a word for either, and both look like the end of the output. A fastpty-router that lives
+    closes its half only, and the rest after its client; uWSGI closes both at once, but lives on.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._pidfd: int | None = None
+        if sock.family == socket.AF_UNIX:
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+            pid, _, _ = struct.unpack("iII", credentials)
+            with contextlib.suppress(OSError):  # of another pid namespace: 0, which is no process
+                self._pidfd = os.pidfd_open(pid)
+
+    def __enter__(self) -> _RouterProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+
+    def has_ended(self, sock: socket.socket) -> bool:
+        """Whether it has, at the end of the output of `sock`; False where that cannot be known."""
+        if self._pidfd is None:
+            return False
+        poll = select.poll()
+        poll.register(sock, 0)
+        if not poll.poll(0):  # no hang-up: it closed its half only
+            return False
+        # A dying process's descriptors close a moment before it counts as dead.
+        return bool(select.select([self._pidfd], [], [], _DYING_SECONDS)[0])
+
+
 class _Attachment:
     def __init__(
         self,
@@ -75,8 +114,10 @@ class _Attachment:
         escapes: EscapeFilter,
         signals: HeldSignals,
         terminal: RawTerminal,
+        router: _RouterProcess,
     ) -> None:
         self._sock = sock
+        self._router = router
         self._framed = framed
         self._streams = streams
         self._escapes = escapes
@@ -86,7 +127,7 @@ class _Attachment:
         self._to_stdout = bytearray()
         self._stdin_open = True
         self._session_open = True
-        self._broken: OSError | None = None
+        self._broken: str | None = None
         self._announced: tuple[int, int] | None = None
 
     def run(self) -> None:
@@ -95,7 +136,7 @@ class _Attachment:
             self._terminal.ensure_raw()
             self._turn()
         if self._broken is not None:
-            raise FastptyError(f"the connection broke: {self._broken.strerror}")
+            raise FastptyError(f"the connection broke: {self._broken}")
 
     def _turn(self) -> None:
         poll = select.poll()
@@ -177,9 +218,11 @@ class _Attachment:
             # A local socket cannot break. There a reset follows the last output, and says that the session
             # ended before its input was all read.
             if self._sock.family != socket.AF_UNIX:
-                self._broken = error
+                self._broken = error.strerror
         self._to_stdout += data
         self._session_open = bool(data)
+        if not data and self._router.has_ended(self._sock):
+            self._broken = "the router has ended"
 
     def _write(self) -> None:
         try:

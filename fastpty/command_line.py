@@ -157,9 +157,7 @@ def _help_entry(option: Option) -> str:
         notes += f"; also --{', --'.join(option.aliases)}"
     head = f"  {'-h, ' if option.name == 'help' else ''}--{option.name}{value}"
     indent = " " * _INDENT
-    body = textwrap.wrap(
-        notes, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-    )
+    body = textwrap.wrap(notes, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
     if len(head) + 2 <= _INDENT:
         body[0] = head.ljust(_INDENT) + body[0].lstrip()
         return "\n".join(body)

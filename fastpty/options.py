@@ -336,9 +336,7 @@ BY_NAME: dict[str, Option] = {name: option for option in OPTIONS for name in opt
 PLUGINS_BUILT_IN = frozenset({"corerouter", "forkptyrouter", "pty"})
 """The uWSGI plugins whose work this program does by itself."""
 
-IGNORED = frozenset(
-    {"autoload", "die-on-term", "force-gateway", "no-orphans", "plugin-dir", "plugins-dir", "vacuum"}
-)
+IGNORED = frozenset({"autoload", "die-on-term", "force-gateway", "no-orphans", "plugin-dir", "plugins-dir", "vacuum"})
 """uWSGI keys that may stand in a router's file and ask for nothing that is missing here."""
 
 _CONFINING = frozenset(

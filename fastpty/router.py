@@ -18,7 +18,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the router until a signal stops it; the exit status: 0, 1 (it failed) or 2 (bad usage or configuration)."""
+    """Runs the router until a signal stops it. The exit status: 0, 1 for a failure, 2 for bad usage."""
     try:
         wanted, warnings = command_line.configure(sys.argv[1:] if argv is None else argv)
         for warning in warnings:
@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def listening(wanted: Config) -> Iterator[list[tuple[address.Listener, bool]]]:
     """All listening sockets, each with whether it speaks the uwsgi protocol. Closes them, and removes their files.
 
-    A socket file belongs to whom the router becomes, so that it is private to the account whose shell it gives, and so
-    that the router can remove it. Raises FastptyError for the first address that cannot be had.
+    A socket file belongs to whom the router becomes, so that it is private to the account whose shell it gives, and
+    so that the router can remove it. Raises FastptyError for the first address that cannot be had.
     """
     owner = wanted.socket_owner
     if owner is None and (wanted.uid, wanted.gid) != (None, None):
@@ -54,7 +54,7 @@ def listening(wanted: Config) -> Iterator[list[tuple[address.Listener, bool]]]:
 
 
 def serve(wanted: Config, listeners: Iterable[tuple[address.Listener, bool]]) -> None:
-    """Relays until a signal stops it. The first one hangs the sessions up, a second one kills what is left at once."""
+    """Relays until a signal stops it. The first hangs the sessions up, a second kills at once what is left."""
     log.start()
     names: list[str] = []
 
@@ -76,7 +76,9 @@ def serve(wanted: Config, listeners: Iterable[tuple[address.Listener, bool]]) ->
         relay.listen(listener.socket.fileno(), framed=framed)
         names.append(f"{listener.address.text} ({'uwsgi' if framed else 'raw'})")
     relay.watch_signals(_signals_to_watch())
-    log.logger.info("fastpty-router %s, uid %d gid %d, for: %s", __version__, os.getuid(), os.getgid(), wanted.command)
+    log.logger.info(
+        "fastpty-router %s, uid %d gid %d, for: %s", __version__, os.getuid(), os.getgid(), wanted.command
+    )
     for name in dict.fromkeys(names):
         log.logger.info("listening on %s", name)
     relay.run()

@@ -14,8 +14,8 @@ from fastpty.log import logger
 
 DEFAULT_TERM = "xterm-256color"
 
-# tcp(7). Keystrokes are not held back to be joined, and a client that vanished without a word is noticed after about a
-# minute: 30 s of silence, then three questions 10 s apart.
+# tcp(7). Keystrokes are not held back to be joined, and a client that vanished without a word is noticed after
+# about a minute: 30 s of silence, then three questions 10 s apart.
 _TCP_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -26,7 +26,7 @@ _TCP_OPTIONS = (
 
 
 class Sessions:
-    """Answers the relay's upcalls (`fastpty._relay.Handler`) as the configuration says.
+    """Answers the relay's upcalls (`fastpty.handler.Handler`) as the configuration says.
 
     names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
     with each signal that the relay watches. files: the RLIMIT_NOFILE, soft and hard, that programs get.
@@ -56,7 +56,12 @@ class Sessions:
             logger.error("session %d: refused %s on %s: %s", number, who, self._names[listener], error.strerror)
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         logger.info(
-            "session %d: start: %s on %s: process %d: %s", number, who, self._names[listener], pid, self._config.command
+            "session %d: start: %s on %s: process %d: %s",
+            number,
+            who,
+            self._names[listener],
+            pid,
+            self._config.command,
         )
         return master, pid, pidfd, rows, cols
 

@@ -20,7 +20,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_router() -> Iterator[Callable[..., Router]]:
-    """Starts routers; at the test's end each must stop cleanly, with no process left behind and no error in its log."""
+    """Starts routers. At the test's end each must stop cleanly: no process left behind, no error in its log."""
     routers: list[Router] = []
 
     def start(*arguments: str, sockets: int = 1, **keywords: object) -> Router:

@@ -59,10 +59,10 @@ def frames_in(bytes wire, int repeat):
     cdef size_t size = len(wire)
     cdef size_t at
     cdef long count = 0
-    cdef int round
+    cdef int _round
     memset(&parser, 0, sizeof(parser))
     with nogil:
-        for round in range(repeat):
+        for _round in range(repeat):
             at = 0
             while at < size:
                 at += frame_next(&parser, data + at, size - at, &frame)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,8 +25,8 @@ class Screen:
         self._tmux = [need("tmux"), "-S", f"{directory}/tmux", "-f", "/dev/null"]
         environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
         subprocess.run(
-            [*self._tmux, "new-session", "-d", "-x", str(columns), "-y", str(rows), "/bin/sh"],
-            env={**environment, "PS1": "local:"},
+            [*self._tmux, "new-session", "-d", "-x", str(columns), "-y", str(rows), "env PS1=local: /bin/sh"],
+            env=environment,
             cwd=ROOT,
             check=True,
         )
@@ -46,7 +47,9 @@ class Screen:
         eventually(lambda: text in self.shown, f"{text!r} on the screen")
 
     def wait_for_last_line(self, text: str) -> None:
-        eventually(lambda: self.shown.rstrip().splitlines()[-1:] == [text], f"{text!r} in the last line:\n{self.shown}")
+        eventually(
+            lambda: self.shown.rstrip().splitlines()[-1:] == [text], f"{text!r} in the last line:\n{self.shown}"
+        )
 
     def close(self) -> None:
         subprocess.run([*self._tmux, "kill-server"], check=False)
@@ -91,14 +94,18 @@ def test_vi_edits_a_file(screen: Screen, directory: Path) -> None:
 
 
 def test_keys_with_a_meaning_belong_to_the_remote_shell(screen: Screen) -> None:
-    screen.type("sleep 1000", "Enter")
-    screen.wait_for("sleep 1000")
+    # From inside the job: between two of its own steps the shell can lose an interrupt.
+    job = "sh -c 'echo st\"\"arted %s; exec sleep 1000'"
+    screen.type(job % "one", "Enter")
+    screen.wait_for("started one")
     screen.type("C-c")
     screen.wait_for("^C")
     screen.wait_for_last_line(PROMPT)
-    screen.type("sleep 1000", "Enter", "C-z")
+    screen.type(job % "two", "Enter")
+    screen.wait_for("started two")
+    screen.type("C-z")
     screen.wait_for("Stopped")
-    screen.type("kill %1; cat", "Enter", "typed", "Enter", "C-d")
+    screen.type("kill -9 %1; wait; cat", "Enter", "typed", "Enter", "C-d")
     screen.wait_for("typed\ntyped\n")
     screen.wait_for_last_line(PROMPT)
     screen.type("C-d")
@@ -163,3 +170,17 @@ def test_the_commands_are_installed() -> None:
     for command in ("fastpty", "fastpty-router"):
         program = Path(sys.executable).with_name(command)
         assert subprocess.run([program, "--version"], check=True, capture_output=True).stdout.startswith(b"fastpty")
+
+
+@pytest.mark.parametrize("mode", ["connect", "uconnect"])
+def test_a_router_that_is_killed_is_told_from_a_session_that_ended(
+    router: Router, directory: Path, mode: str
+) -> None:
+    socket = f"{directory}/{'uwsgi' if mode == 'uconnect' else 'raw'}"
+    with piped_client(mode, socket) as client:
+        assert client.stdout is not None
+        assert client.stdout.read(1)
+        router.end(signal.SIGKILL)
+        _, complaint = client.communicate(timeout=60)
+    assert complaint == b"fastpty: the connection broke: the router has ended\n"
+    assert client.returncode == 255

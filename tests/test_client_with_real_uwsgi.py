@@ -176,9 +176,11 @@ def test_output_without_a_terminal_comes_to_stdout(router: RealRouter) -> None:
 
 
 @both_modes
-def test_a_client_ends_and_restores_the_terminal_when_its_router_is_killed(router: RealRouter, mode: str) -> None:
-    """On a local socket that looks as the end of a session does: neither protocol has a word for it."""
+def test_a_client_restores_the_terminal_and_complains_when_its_router_is_killed(
+    router: RealRouter, mode: str
+) -> None:
     with shell(router, mode) as client:
         router.kill()
-        assert client.wait() == 0
+        assert client.wait() == 255
+        assert b"fastpty: the connection broke: the router has ended" in client.shown
         assert client.modes_are_as_before

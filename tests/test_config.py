@@ -99,9 +99,7 @@ def test_under_strict_an_unknown_key_is_an_error_wherever_strict_stands(tmp_path
         from_file(tmp_path, lines)
 
 
-@pytest.mark.parametrize(
-    "line", ["chroot = /x", "cap = kill", "setns = /x", "if-env = A", "ini = other.ini", "cap"]
-)
+@pytest.mark.parametrize("line", ["chroot = /x", "cap = kill", "setns = /x", "if-env = A", "ini = other.ini", "cap"])
 def test_a_key_that_would_confine_is_an_error_even_without_strict(tmp_path: Path, line: str) -> None:
     with pytest.raises(UsageError, match=r"x\.ini:3: [a-z-]+ is not supported yet"):
         from_file(tmp_path, line)

@@ -18,9 +18,7 @@ from tests.peers import need
 
 
 def test_every_field_of_the_table_is_one_of_config_and_the_other_way_round() -> None:
-    assert {option.field for option in OPTIONS} - {None} == {
-        field.name for field in dataclasses.fields(Config)
-    }
+    assert {option.field for option in OPTIONS} - {None} == {field.name for field in dataclasses.fields(Config)}
 
 
 def test_no_name_stands_twice() -> None:
@@ -77,9 +75,7 @@ def test_what_confines_in_uwsgi_and_is_missing_here_is_known_as_such(name: str) 
     assert is_confining(name)
 
 
-@pytest.mark.parametrize(
-    "name", ["socket", "processes", "format", "capable", "exec-as-root", "fork-hook", "forkpty"]
-)
+@pytest.mark.parametrize("name", ["socket", "processes", "format", "capable", "exec-as-root", "fork-hook", "forkpty"])
 def test_what_does_not_confine_is_not_taken_for_it(name: str) -> None:
     assert not is_confining(name)
 

@@ -87,9 +87,7 @@ def test_a_window_change_before_stdin_in_the_same_write_is_seen_by_it(
 
 
 @pytest.mark.parametrize("edge", [0, 65_535])
-def test_extreme_window_sizes_are_accepted(
-    start_router: Callable[..., Router], directory: Path, edge: int
-) -> None:
+def test_extreme_window_sizes_are_accepted(start_router: Callable[..., Router], directory: Path, edge: int) -> None:
     start_router("--forkpty-urouter", f"{directory}/u")
     with Client(f"{directory}/u") as client:
         client.send(frame(100, edge) + frame(101, edge) + frame(0, payload=b"stty size\n"))
@@ -103,8 +101,8 @@ def test_a_signal_reaches_the_foreground_program(
     """uWSGI signals the shell and not the program that runs in it."""
     start_router("--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command", "/bin/bash")
     with Client(f"{directory}/u") as client:
-        script = f"trap : HUP TERM; bash -c 'trap \"echo GOT {name}; exit\" {name}; echo READY''; while :; do read -t 1; done'\n"
-        client.send(frame(0, payload=script.encode()))
+        program = f"bash -c 'trap \"echo GOT {name}; exit\" {name}; echo READY''; while :; do read -t 1; done'"
+        client.send(frame(0, payload=f"trap : HUP TERM; {program}\n".encode()))
         client.read_until(b"READY\r\n")
         client.send(frame(number))
         client.read_until(b"GOT " + name.encode())
@@ -125,8 +123,12 @@ def test_hup_term_and_kill_reach_the_leader_behind_a_foreground_program(
 
 def test_a_signal_overtakes_stdin_that_nobody_reads(start_router: Callable[..., Router], directory: Path) -> None:
     """A program that reads nothing must still be reachable."""
-    router = start_router("--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command",
-                          "stty raw -echo; printf READY; exec sleep 1000")
+    router = start_router(
+        "--forkpty-urouter",
+        f"{directory}/u",
+        "--forkptyrouter-command",
+        "stty raw -echo; printf READY; exec sleep 1000",
+    )
     with Client(f"{directory}/u") as client:
         client.read_until(b"READY")
         client.send(frame(0, payload=bytes(30_000)) + frame(15))
@@ -181,8 +183,10 @@ def fill(client: Client, framed: bool) -> int:
 def test_a_program_that_reads_nothing_stops_its_client_and_nobody_else(
     serve: Callable[..., Service], directory: Path
 ) -> None:
-    service = serve(command=f"[ -e {directory}/first ] && {{ {RAW_CAT}; }}; touch {directory}/first;"
-                            " stty raw -echo; printf FULL; exec sleep 1000")
+    service = serve(
+        command=f"[ -e {directory}/first ] && {{ {RAW_CAT}; }}; touch {directory}/first;"
+        " stty raw -echo; printf FULL; exec sleep 1000"
+    )
     with service.connect() as stuck:
         stuck.read_until(b"FULL")
         assert fill(stuck, service.framed) < 4 << 20
@@ -194,7 +198,9 @@ def test_a_program_that_reads_nothing_stops_its_client_and_nobody_else(
 
 
 def test_a_stalled_client_does_not_delay_others(serve: Callable[..., Service], directory: Path) -> None:
-    service = serve(command=f"[ -e {directory}/first ] && {{ {RAW_CAT}; }}; touch {directory}/first; exec cat /dev/zero")
+    service = serve(
+        command=f"[ -e {directory}/first ] && {{ {RAW_CAT}; }}; touch {directory}/first; exec cat /dev/zero"
+    )
     with service.connect() as stalled:
         select.select([stalled.socket], [], [])
         with service.connect() as other:
@@ -231,14 +237,18 @@ def test_stalled_clients_cost_bounded_memory(serve: Callable[..., Service]) -> N
 
 def wait_until_quiet(pid: int) -> None:
     """Until the process has used no processor time for a while."""
+
     def used() -> str:
         return " ".join(Path(f"/proc/{pid}/stat").read_text().split()[13:15])
+
     state = {"last": "", "same": 0}
+
     def quiet() -> bool:
         now = used()
         state["same"] = state["same"] + 1 if now == state["last"] else 0
         state["last"] = now
         return state["same"] >= 60
+
     eventually(quiet, "the router is quiet")
 
 

@@ -157,7 +157,11 @@ def test_a_program_s_last_words_at_the_stop_reach_its_client(serve: Callable[...
 
 def test_a_second_signal_ends_what_ignores_the_first(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(
-        f"{directory}/s", "--stop-timeout", "600", "--forkptyrouter-command", "trap '' HUP; echo READY; while :; do sleep 1; done"
+        f"{directory}/s",
+        "--stop-timeout",
+        "600",
+        "--forkptyrouter-command",
+        "trap '' HUP; echo READY; while :; do sleep 1; done",
     )
     with Client(f"{directory}/s") as client:
         client.read_until(b"READY\r\n")
@@ -266,7 +270,10 @@ def test_as_process_1_it_reaps_orphans(directory: Path) -> None:
         while "listening on" not in process.stderr.readline():
             pass
         with Client(f"{directory}/s") as client:
-            client.send(b"(sh -c 'sleep 0.1; exit 3' &); sleep 0.3; echo zombies $(grep -l '^State:.Z' /proc/*/status) none''\n")
+            client.send(
+                b"(sh -c 'sleep 0.1; exit 3' &); sleep 0.3; "
+                b"echo zombies $(grep -l '^State:.Z' /proc/*/status) none''\n"
+            )
             client.read_until(b"\r\nzombies none\r\n")
     finally:
         (router,) = children(process.pid)

@@ -78,16 +78,16 @@ def test_an_ini_file_runs_as_it_stands(
 
 
 def assert_dropped_for_good(pid: int, account: pwd.struct_passwd) -> None:
-    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+    )
     assert status["Uid"].split() == [str(account.pw_uid)] * 4
     assert status["Gid"].split() == [str(account.pw_gid)] * 4
     assert status["Groups"].split() == [str(account.pw_gid)]
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
 
 
-def test_the_document_s_python_script_is_a_terminal(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_the_document_s_python_script_is_a_terminal(start_router: Callable[..., Router], directory: Path) -> None:
     script = re.search(r"^import socket\n.*?s\.send\(buf\)\n", need_seed("import select"), re.M | re.S)
     assert script
     (directory / "attach.py").write_text(script[0])

@@ -28,7 +28,9 @@ def test_a_program_that_exits_at_once_loses_nothing_in_500_runs(serve: Callable[
     for _ in range(500):
         with service.connect() as client:
             assert client.read_to_end() == NUMBERS
-    ends = service.router.wait_for_log(r"session \d+: end: exit, exit status 3 after .*, 0 bytes in, 128894 bytes out", 500)
+    ends = service.router.wait_for_log(
+        r"session \d+: end: exit, exit status 3 after .*, 0 bytes in, 128894 bytes out", 500
+    )
     assert len(ends) == 500
     service.wait_until_idle()
 
@@ -192,7 +194,9 @@ def test_socat_with_a_pipe_gets_the_answer(start_router: Callable[..., Router], 
     socat = need("socat")
     start_router(f"{directory}/s")
     done = subprocess.run(
-        [socat, "-t", "30", "-", f"UNIX:{directory}/s"], input=b"echo the host is $(uname -n)''\n", capture_output=True
+        [socat, "-t", "30", "-", f"UNIX:{directory}/s"],
+        input=b"echo the host is $(uname -n)''\n",
+        capture_output=True,
     )
     assert f"the host is {os.uname().nodename}\r\n".encode() in done.stdout
     assert (done.returncode, done.stderr) == (0, b"")
@@ -208,7 +212,9 @@ def test_an_end_is_clean_also_for_a_client_whose_last_words_nobody_read(serve: C
 
 
 def test_a_program_that_closes_its_terminal_ends_the_session(serve: Callable[..., Service]) -> None:
-    service = serve("--stop-timeout", "0.2", command="trap '' HUP; echo last; exec </dev/null >/dev/null 2>&1; sleep 1000")
+    service = serve(
+        "--stop-timeout", "0.2", command="trap '' HUP; echo last; exec </dev/null >/dev/null 2>&1; sleep 1000"
+    )
     with service.connect() as client:
         assert client.read_to_end() == b"last\r\n"
     service.router.wait_for_log("session 1: end: exit, killed by SIGKILL")
@@ -230,9 +236,7 @@ def test_no_session_ends_for_being_idle_unless_asked_for(serve: Callable[..., Se
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
-def test_tcp_delivers_everything_and_ends_cleanly(
-    start_router: Callable[..., Router], host: str
-) -> None:
+def test_tcp_delivers_everything_and_ends_cleanly(start_router: Callable[..., Router], host: str) -> None:
     router = start_router(f"{host}:0", "--forkptyrouter-command", "seq 1 20000; exit")
     port = int(router.wait_for_log(r"listening on .*:(\d+) ")[0][1])
     with Client((host.strip("[]"), port)) as client:

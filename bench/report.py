@@ -1,0 +1,137 @@
+"""Renders a pytest-benchmark report as a table and a picture: `python -m bench.report RESULT.json`.
+
+The table goes between two markers into docs/performance.md, the picture of the ratios beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = DOCS / "performance.md"
+PICTURE = DOCS / "performance.svg"
+BEGIN = "<!-- begin: written by `make bench` -->"
+END = "<!-- end: written by `make bench` -->"
+
+Summary = dict[str, Any]
+
+
+def reached(target: Summary) -> bool:
+    return bool(margin(target) >= 1)
+
+
+def margin(target: Summary) -> float:
+    """How far the ratio is on the right side: 1 = just reached, 2 = twice as good."""
+    ratio, factor = target["ratio"], target["factor"]
+    if target["bound"] == ">=":
+        return float(ratio / factor)
+    return float(factor / ratio) if ratio else math.inf
+
+
+def number(value: float) -> str:
+    if math.isinf(value):
+        return "never"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def figure_lines(figure: Summary) -> list[str]:
+    medians = dict(figure["medians"])
+    subject = next(iter(medians))
+    mine = number(medians.pop(subject))
+    label = "" if subject == "fastpty" else f" ({subject})"
+    others = "<br>".join(f"{name} {number(value)}" for name, value in medians.items())
+    targets = "<br>".join(
+        f"{'✓' if reached(target) else '✗'} {number(target['ratio'])} of {target['other']}"
+        f" (wanted {'≥' if target['bound'] == '>=' else '≤'} {target['factor']:g})"
+        + (f", {target['subject']}" if target["subject"] != subject else "")
+        for target in figure["targets"]
+    )
+    return [f"| {figure['title']}, {figure['unit']} | {mine}{label} | {others} | {targets} |"]
+
+
+def table(figures: list[Summary]) -> list[str]:
+    lines = ["| figure | fastpty | beside it | ratios |", "|---|---|---|---|"]
+    for figure in figures:
+        lines += figure_lines(figure)
+    return lines
+
+
+def machine() -> str:
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return ", ".join(
+        (
+            f"Linux {platform.release()}",
+            f"{os.cpu_count()} cores {model[1] if model else platform.machine()}",
+            f"Python {platform.python_version()}",
+            f"uWSGI {version('(.+)', 'uwsgi', '--version')}",
+            "socat " + version(r"socat version (\S+)", "socat", "-V"),
+        )
+    )
+
+
+def version(pattern: str, *argv: str) -> str:
+    try:
+        text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "missing"
+    found = re.search(pattern, text)
+    return found[1] if found else "unknown"
+
+
+def draw(figures: list[Summary], path: Path) -> None:
+    """One bar a target: how much better than wanted, or worse, on a scale of factors."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    bars = [
+        (f"{figure['title']} / {target['other']}", min(max(margin(target), 0.1), 10))
+        for figure in reversed(figures)
+        for target in reversed(figure["targets"])
+    ]
+    picture, axes = pyplot.subplots(figsize=(9, 0.3 * len(bars) + 1), layout="constrained")
+    margins = [value for _, value in bars]
+    axes.barh(
+        range(len(bars)),
+        [math.log2(value) for value in margins],
+        color=["tab:green" if value >= 1 else "tab:red" for value in margins],
+    )
+    axes.set_yticks(range(len(bars)), [label for label, _ in bars], fontsize=8)
+    axes.set_xticks([-2, -1, 0, 1, 2, 3], ["¼ of it", "½", "as wanted", "2 times", "4 times", "8 times"])
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_title("fastpty against what it should reach (right is better)", fontsize=10)
+    picture.savefig(path)
+
+
+def write_between_markers(page: Path, lines: list[str]) -> None:
+    text = page.read_text() if page.exists() else f"# Performance\n\n{BEGIN}\n{END}\n"
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(before + "\n".join([BEGIN, "", *lines, "", END]) + after)
+
+
+def main(result: Path, publish: bool = True) -> None:
+    report = json.loads(result.read_text())
+    extras = [entry["extra_info"] for entry in report["benchmarks"]]
+    figures = [figure for extra in extras for figure in extra["figures"]]
+    missing = sorted({text for extra in extras for text in extra["missing"]})
+    lines = [f"Measured {report['datetime'][:10]} on {machine()}.", ""]
+    lines += [f"Left out: {text}." for text in missing] + [""]
+    lines += [f"![The ratios]({PICTURE.name})", "", *table(figures)]
+    print("\n".join(lines))
+    if publish:
+        draw(figures, PICTURE)
+        write_between_markers(PAGE, lines)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
