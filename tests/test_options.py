@@ -15,6 +15,7 @@ from fastpty import options
 from fastpty.config import Config
 from fastpty.options import BY_NAME, IGNORED, OPTIONS, is_confining
 from tests.peers import need
+from tools import options_doc
 
 
 def test_every_field_of_the_table_is_one_of_config_and_the_other_way_round() -> None:
@@ -148,3 +149,8 @@ def test_a_bad_value_is_refused_with_a_reason(name: str, text: str, reason: str)
 def test_a_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert BY_NAME["chdir"].parse("x") == str(tmp_path / "x")
+
+
+def test_the_document_of_options_is_the_table() -> None:
+    written = (options_doc.TARGET).read_text()
+    assert written == options_doc.document(), "stale: run python tools/options_doc.py"
