@@ -56,8 +56,12 @@ def compare(
     taken: dict[str, list[Mapping[str, float]]] = {name: [] for name in chosen}
 
     def take(name: str) -> None:
-        chosen[name].settle()
-        taken[name].append(measure(chosen[name]))
+        try:
+            chosen[name].settle()
+            taken[name].append(measure(chosen[name]))
+        except Exception as error:
+            error.add_note(f"contestant: {name}, round {len(taken[name])}")
+            raise
 
     def others_turn() -> None:
         for name in others:
