@@ -224,7 +224,7 @@ cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_byt
     A pipe can be full after few bytes (16 pieces, however small). So a short splice does not tell that a socket is
     dry, and EAGAIN tells it only while the pipe is empty; otherwise the next call finds out.
     """
-    cdef Pipe *lent = pipe_lend(pool)
+    cdef Pipe *lent = NULL if pool.splice_refused else pipe_lend(pool)
     cdef size_t room
     cdef ssize_t got
     if lent == NULL:
