@@ -5,6 +5,7 @@ fastpty and uWSGI speak raw and uwsgi, socat raw; Bare, the limit, is the comman
 
 from __future__ import annotations
 
+import atexit
 import os
 import pty
 import re
@@ -30,6 +31,10 @@ class MissingPeerError(Exception):
     """A contestant that this machine does not have."""
 
 
+class SessionEndedError(Exception):
+    """The router dropped a session that should go on."""
+
+
 class Connection:
     """A client's end of a session, or the master of a bare pty."""
 
@@ -48,7 +53,10 @@ class Connection:
         """Waits until bench/ptyload.c takes orders."""
         line = bytearray()
         while not line.endswith(b"\n"):
-            line += os.read(self.fd, 1) or _fail(f"the session ended, saying {bytes(line)!r}")
+            byte = os.read(self.fd, 1)
+            if not byte:
+                raise SessionEndedError(f"before it was ready: {bytes(line)!r}")
+            line += byte
         self.pid = int(line.split()[-1])
         return self
 
@@ -58,7 +66,7 @@ class Connection:
 
     def skip(self, count: int) -> None:
         if drain(self.fd, count) != count:
-            _fail("the session ended too early")
+            raise SessionEndedError(f"before it had given {count} bytes")
 
     def close(self) -> None:
         os.close(self.fd)
@@ -104,11 +112,12 @@ class Server:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, process_group=0
             )
+        atexit.register(self.end)  # an interrupted run leaves nobody behind
         deadline = time.monotonic() + START_SECONDS
         while not all(_answers(path) for path in sockets):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.end()
-                _fail(f"{argv[0]} does not listen:\n{log.read_text()}")
+                raise RuntimeError(f"{argv[0]} does not listen:\n{log.read_text()}")
             time.sleep(0.02)
 
     def router_pids(self) -> list[int]:
@@ -124,6 +133,7 @@ class Server:
         return [pid for pid in alive if (command_name(pid) == name) == relaying]
 
     def end(self) -> None:
+        atexit.unregister(self.end)
         for pid in reversed(descendants(self.process.pid)):
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -155,7 +165,7 @@ class SocketPeer(Peer):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self.server.program_pids():
             if time.monotonic() > deadline:
-                _fail(f"{self.name}: programs outlive their sessions")
+                raise RuntimeError(f"{self.name}: programs outlive their sessions")
             time.sleep(0.01)
         time.sleep(0.01)
 
@@ -282,7 +292,3 @@ def _fastpty_help(tree: Path) -> str:
 def _need(tool: str) -> None:
     if shutil.which(tool) is None:
         raise MissingPeerError(f"{tool} is not installed")
-
-
-def _fail(text: str) -> bytes:
-    raise RuntimeError(text)

@@ -24,7 +24,6 @@ from fastpty._loop cimport (
     Loop,
     loop_runnable,
     loop_source_ready,
-    loop_streams,
     loop_target_ready,
     loop_watch_room,
 )
@@ -39,6 +38,7 @@ from fastpty._session cimport (
 )
 
 cdef enum:
+    SPLICE_FROM_BYTES = 2048           # what the step before must have moved
     BULK_OUTPUT_BYTES = 16384          # gathered from a pty before one write to the peer (docs/performance.md)
 
 
@@ -56,7 +56,7 @@ cdef inline void loop_step(Loop *loop, Task *task) noexcept nogil:
     """Serves one channel once: what it holds, then one transfer, then what follows from its state."""
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
-    cdef bint streams = loop_streams(loop, task)
+    cdef uint64_t bytes_before = channel.bytes
     loop.transfers += 1
     task.served_at = loop.transfers
     if session.over:
@@ -65,23 +65,25 @@ cdef inline void loop_step(Loop *loop, Task *task) noexcept nogil:
     session.active_ns = loop.now_ns
     channel_flush(channel, &loop.pool)
     if channel.state == CHANNEL_OPEN and channel.readable and not channel_holds(channel):
-        loop_transfer(loop, task, streams)
+        loop_transfer(loop, task)
     if channel.state == CHANNEL_DRAINING and not channel_holds(channel):
         channel.state = CHANNEL_SHUT
         if task == &session.input:
             loop_end_input(loop, session)
+    task.last_step_bytes = channel.bytes - bytes_before
     loop_settle(loop, task)
 
 
-cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept nogil:
+cdef inline void loop_transfer(Loop *loop, Task *task) noexcept nogil:
     """One read or splice as far as the source gives, one write as far as the target takes."""
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
     cdef bint is_input = task == &session.input
     cdef bint framed = is_input and session.peer.framed
     cdef size_t most = BUFFER_BYTES if is_input else BULK_OUTPUT_BYTES
-    # A pipe costs more than a copy for a few bytes; only a stream is spliced.
-    if not (streams and loop.splice and not framed and channel_fill_pipe(channel, &loop.pool, most)):
+    # A pipe costs more than a copy for a few bytes; only what streams is spliced.
+    cdef bint splice = loop.splice and not framed and task.last_step_bytes >= SPLICE_FROM_BYTES
+    if not (splice and channel_fill_pipe(channel, &loop.pool, most)):
         channel_fill(channel, &loop.pool, most)
     if framed and channel.buffer != NULL:
         session_unwrap(session)

@@ -65,7 +65,6 @@ cdef extern from "<termios.h>" nogil:
 
 cdef extern from "<signal.h>" nogil:
     enum:
-        CLD_EXITED
         NSIG "_NSIG"
         SIG_BLOCK
         SIG_SETMASK
@@ -73,7 +72,6 @@ cdef extern from "<signal.h>" nogil:
         SIGHUP
         SIGINT
         SIGKILL
-        SIGPIPE
         SIGQUIT
         SIGTERM
         SIGTSTP
@@ -82,10 +80,6 @@ cdef extern from "<signal.h>" nogil:
     ctypedef struct siginfo_t:
         int si_code
         int si_status
-    ctypedef void (*sighandler_t)(int) noexcept nogil
-    sighandler_t SIG_DFL
-    sighandler_t SIG_IGN
-    sighandler_t signal(int number, sighandler_t handler)
     int kill(pid_t pid, int number)
     int sigemptyset(sigset_t *signals)
     int sigfillset(sigset_t *signals)
@@ -112,6 +106,7 @@ cdef extern from "<sys/syscall.h>" nogil:
     enum:
         SYS_close_range
         SYS_pidfd_send_signal
+        SYS_rt_sigaction
 
 cdef extern from "<sys/wait.h>" nogil:
     enum:

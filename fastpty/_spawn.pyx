@@ -3,6 +3,7 @@
 import os
 
 from libc.errno cimport errno
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -19,7 +20,6 @@ from fastpty._linux cimport (
     P_PIDFD,
     RLIMIT_NOFILE,
     SIG_BLOCK,
-    SIG_DFL,
     SIG_SETMASK,
     SIGCHLD,
     TCSANOW,
@@ -28,6 +28,7 @@ from fastpty._linux cimport (
     TIOCSWINSZ,
     WEXITED,
     SYS_close_range,
+    SYS_rt_sigaction,
     _exit,
     chdir,
     clone,
@@ -43,7 +44,6 @@ from fastpty._linux cimport (
     siginfo_t,
     sigemptyset,
     sigfillset,
-    signal,
     sigset_t,
     syscall,
     tcgetattr,
@@ -90,8 +90,11 @@ cdef int child_main(void *argument) noexcept nogil:
     cdef Plan *plan = <Plan *>argument
     cdef sigset_t none
     cdef int number
+    cdef uint64_t default_action[4]   # the kernel's struct sigaction: SIG_DFL, no flags, no mask
+    memset(default_action, 0, sizeof(default_action))
     for number in range(1, NSIG):
-        signal(number, SIG_DFL)
+        # Not signal(2): glibc keeps 32 and 33 to itself, and an ignored one would stay ignored.
+        syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t))
     plan.stage = STAGE_SESSION
     if setsid() < 0 or ioctl(plan.slave, TIOCSCTTY, 0) < 0:
         return child_fail(plan)
