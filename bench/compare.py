@@ -91,7 +91,7 @@ def _summary(figure: Figure, series: Mapping[str, list[float]]) -> dict[str, Any
 
 def _ratio(subject: list[float], other: list[float]) -> float:
     pairs = zip(subject, other, strict=True)
-    return median(mine / theirs if theirs else math.inf for mine, theirs in pairs)
+    return median(mine / theirs if theirs else (math.inf if mine else 1.0) for mine, theirs in pairs)
 
 
 def percentiles(nanoseconds: list[int]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench import peers
@@ -31,7 +32,7 @@ class Field:
     def _start(self, folder: Path, command: str, processes: int) -> None:
         self._add(lambda: peers.fastpty(folder, command, processes=processes))
         for name, tree in TREES.items():
-            self._add(lambda name=name, tree=tree: peers.fastpty(folder, command, name, tree=Path(tree)))
+            self._add(partial(peers.fastpty, folder, command, name, tree=Path(tree)))
         if processes == 1:
             self._add(lambda: peers.fastpty(folder, command, "fastpty (no splice)", splice="off"))
         self._add(lambda: peers.uwsgi(folder, command, processes=processes))

@@ -13,12 +13,11 @@ from typing import Any
 from bench._load import drain_to_end
 from bench.compare import MIB, Figure, Target, compare
 from bench.field import Field
-from bench.peers import Peer, SessionEndedError
+from bench.peers import Peer
 
 STALL_SECONDS = 0.3
 NEVER_SECONDS = 2.0
 TIMES = 5
-DROPPED_MOST = 10
 
 
 def while_reading(peer: Peer) -> float:
@@ -45,17 +44,10 @@ def while_stalled(peer: Peer) -> float:
 
 
 def several(measure: Callable[[Peer], float], peer: Peer) -> Mapping[str, float]:
-    """The median of a few. uWSGI drops some sessions that follow a killed one: these are tried again."""
-    times: list[float] = []
-    dropped = 0
-    while len(times) < TIMES:
+    times = []
+    for _ in range(TIMES):
         peer.settle()
-        try:
-            times.append(measure(peer))
-        except SessionEndedError:
-            dropped += 1
-            if dropped > DROPPED_MOST:
-                raise
+        times.append(measure(peer))
     return {"time": median(times)}
 
 

@@ -86,7 +86,6 @@ from fastpty._session cimport (
 
 cdef enum:
     LISTENERS_MOST = 64
-    ACCEPTS_MOST = 16          # of one listener in one turn
     ACCEPT_PAUSE_MS = 100      # when not even the spare descriptor helps
 
 cdef const char *EXHAUSTED = b"fastpty: the router has no descriptor left for another session; try again later\r\n"
@@ -254,21 +253,20 @@ cdef class Relay:
                           loop_token(ABOUT_LISTENER, 0, <uint32_t>index))
 
     cdef void accept_from(self, uint32_t index) noexcept nogil:
-        cdef int _accepted
+        """One connection a turn: a start takes long, compared to what the sessions that there are wait for."""
         cdef int fd
-        for _accepted in range(ACCEPTS_MOST):
-            if self.loop.stopping:
-                return
-            fd = accept4(self.listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
-            if fd >= 0:
-                self.begin(fd, index)
-            elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-                if not self.turn_one_away(index, errno):
-                    return
-            else:
-                return
+        if self.loop.stopping:
+            return
+        fd = accept4(self.listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            # To the end of the queue of waiting workers, which epoll would otherwise always wake in the same order.
+            loop_watch(&self.loop, EPOLL_CTL_DEL, self.listeners[index].fd, 0, 0)
+            self.watch_listener(index)
+            self.begin(fd, index)
+        elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            self.turn_one_away(index, errno)
 
-    cdef bint turn_one_away(self, uint32_t index, int error) noexcept nogil:
+    cdef void turn_one_away(self, uint32_t index, int error) noexcept nogil:
         """No descriptor is left: gives up the spare one to tell a client so. If that fails too, accepting pauses."""
         cdef int fd
         if self.spare_fd >= 0:
@@ -282,7 +280,6 @@ cdef class Relay:
         self.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
         with gil:
             self.handler.accept_failed(error)
-        return fd >= 0
 
     cdef void tell_and_close(self, int fd) noexcept nogil:
         cdef uint8_t dropped[256]

@@ -42,6 +42,7 @@ class Config:
     command: str
     rows: int
     cols: int
+    processes: int
     idle_timeout_seconds: float | None
     stop_timeout_seconds: float
     splice: str

@@ -148,6 +148,11 @@ def window_edge(value: str) -> int:
     return _whole(value, 0, 65535)
 
 
+def process_count(value: str) -> int:
+    """How many processes do the same work."""
+    return _whole(value, 1, 1024)
+
+
 def backlog(value: str) -> int:
     """The listen queue; like uWSGI it refuses more than the kernel grants, which would cut it silently."""
     try:
@@ -295,6 +300,10 @@ OPTIONS: tuple[Option, ...] = (
            "rows of a new terminal", metavar="N", default="24", aliases=("forkpty-router-rows",)),
     Option("forkptyrouter-cols", "cols", window_edge, SESSIONS,
            "columns of a new terminal", metavar="N", default="80", aliases=("forkpty-router-cols",)),
+    Option("forkptyrouter-processes", "processes", process_count, SESSIONS,
+           "relay in so many processes, for machines with many busy sessions",
+           metavar="N", default="1",
+           aliases=("forkptyrouter-workers", "forkpty-router-processes", "forkpty-router-workers")),
     Option("forkptyrouter-timeout", "idle_timeout_seconds", positive_seconds, SESSIONS,
            "end a session that was idle for so long; left out, no session is ended",
            metavar="SECONDS", aliases=("forkpty-router-timeout",)),

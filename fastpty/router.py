@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from fastpty import __version__, address, command_line, jail, log
@@ -13,6 +13,7 @@ from fastpty._relay import Relay
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.sessions import Sessions, raise_file_limit
+from fastpty.supervisor import Supervisor
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
@@ -53,10 +54,27 @@ def listening(wanted: Config) -> Iterator[list[tuple[address.Listener, bool]]]:
         yield listeners
 
 
-def serve(wanted: Config, listeners: Iterable[tuple[address.Listener, bool]]) -> None:
+def serve(wanted: Config, listeners: Sequence[tuple[address.Listener, bool]]) -> None:
     """Relays until a signal stops it. The first hangs the sessions up, a second kills at once what is left."""
     log.start()
-    names: list[str] = []
+    names = [f"{listener.address.text} ({'uwsgi' if framed else 'raw'})" for listener, framed in listeners]
+    log.logger.info(
+        "fastpty-router %s, uid %d gid %d, for: %s", __version__, os.getuid(), os.getgid(), wanted.command
+    )
+    for name in dict.fromkeys(names):
+        log.logger.info("listening on %s", name)
+    files = raise_file_limit()
+    if wanted.processes == 1:
+        run_relay(wanted, listeners, names, files)
+    else:
+        Supervisor(wanted.processes, lambda: run_relay(wanted, listeners, names, files), _stop_signals()).run()
+    log.logger.info("stopped")
+
+
+def run_relay(
+    wanted: Config, listeners: Sequence[tuple[address.Listener, bool]], names: Sequence[str], files: tuple[int, int]
+) -> None:
+    """One worker: the sessions of the connections that it accepts, until it is stopped."""
 
     def on_signal(number: int) -> None:
         if number == signal.SIGCHLD:
@@ -65,30 +83,23 @@ def serve(wanted: Config, listeners: Iterable[tuple[address.Listener, bool]]) ->
         log.logger.info("%s: stopping", signal.Signals(number).name)
         relay.stop()
 
-    sessions = Sessions(wanted, names, on_signal, raise_file_limit())
     relay = Relay(
-        sessions,
+        Sessions(wanted, names, on_signal, files),
         splice=wanted.splice != "off",
         idle_seconds=wanted.idle_timeout_seconds or 0,
         grace_seconds=wanted.stop_timeout_seconds,
     )
     for listener, framed in listeners:
         relay.listen(listener.socket.fileno(), framed=framed)
-        names.append(f"{listener.address.text} ({'uwsgi' if framed else 'raw'})")
-    relay.watch_signals(_signals_to_watch())
-    log.logger.info(
-        "fastpty-router %s, uid %d gid %d, for: %s", __version__, os.getuid(), os.getgid(), wanted.command
-    )
-    for name in dict.fromkeys(names):
-        log.logger.info("listening on %s", name)
+    # As process 1 of a container there are orphans to reap.
+    relay.watch_signals([*_stop_signals(), *([signal.SIGCHLD] if os.getpid() == 1 else [])])
+    log.logger.info("ready")
     relay.run()
-    log.logger.info("stopped")
 
 
-def _signals_to_watch() -> list[int]:
-    """Those that stop the router, unless its parent had them ignored (nohup(1)); process 1 has orphans to reap."""
-    signals: list[int] = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-    return [*signals, signal.SIGCHLD] if os.getpid() == 1 else signals
+def _stop_signals() -> list[int]:
+    """Those that stop the router, unless its parent had them ignored, as nohup(1) does."""
+    return [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def _reap_orphans(relay: Relay) -> None:

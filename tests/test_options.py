@@ -47,8 +47,8 @@ def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
     )
     theirs = set(re.findall(r"--([A-Za-z0-9_-]+)", shown.stdout))
     ours = {name for o in OPTIONS if "fastpty's own" not in o.help for name in o.names}
-    # uWSGI spells these two only without the inner dash.
-    ours -= {"forkpty-router-rows", "forkpty-router-cols", "forkpty-router-timeout"}
+    # uWSGI spells these only without the inner dash.
+    ours -= {f"forkpty-router-{word}" for word in ("rows", "cols", "timeout", "processes", "workers")}
     assert ours | IGNORED <= theirs
     confining = set(options._CONFINING) - {"jail", "jail2", "jail-attach"}  # FreeBSD's
     assert confining - {"namespace-keep-mount", "config", "xml", "yaml", "yml", "json"} <= theirs
