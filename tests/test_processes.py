@@ -31,11 +31,13 @@ def sessions(router: Router) -> dict[int, list[int]]:
 
 
 def test_sessions_are_spread_over_the_workers(router: Router, directory: Path) -> None:
-    """Though they come one after the other, when every worker waits."""
-    clients = [Client(f"{directory}/s") for _ in range(9)]
-    for client in clients:
-        echo(client)
-    assert sorted(len(programs) for programs in sessions(router).values()) == [3, 3, 3]
+    """Though they come one after the other, when every worker waits and epoll's own order would take the first one."""
+    clients = []
+    for _ in range(12):
+        clients.append(Client(f"{directory}/s"))
+        echo(clients[-1])
+    # Not exactly four each: one that is still busy with the last start is passed over.
+    assert min(len(programs) for programs in sessions(router).values()) >= 2
     for client in clients:
         client.socket.close()
 
