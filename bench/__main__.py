@@ -26,7 +26,8 @@ def main() -> int:
         environment = {"BENCH_MIB": "8", "BENCH_ROUNDS": "2", **environment}
     subprocess.run([sys.executable, HERE / "setup.py"], cwd=HERE.parent, check=True)
     argv = [sys.executable, "-m", "pytest", "-o", "addopts=", "-o", "timeout=0", f"--benchmark-json={RESULT}", "-q"]
-    status = subprocess.run([*argv, *(arguments or [str(HERE)])], cwd=HERE.parent, env=environment, check=False).returncode
+    argv += arguments or [str(HERE)]
+    status = subprocess.run(argv, cwd=HERE.parent, env=environment, check=False).returncode
     if RESULT.exists():
         report.main(RESULT, publish=not quick)
     return status

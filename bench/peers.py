@@ -198,7 +198,7 @@ class Bare(Peer):
     def connect(self) -> Connection:
         """posix_spawn(3), which is vfork: the leanest start that there is."""
         master, slave = pty.openpty()
-        files = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0)]
+        files: list[tuple[object, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0)]
         files += [(os.POSIX_SPAWN_DUP2, 0, target) for target in (1, 2)]
         pid = os.posix_spawn(self.command, [self.command], os.environ, file_actions=files, setsid=True)
         os.close(slave)

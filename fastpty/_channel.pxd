@@ -1,12 +1,13 @@
 """A channel: one direction of a session, from a source descriptor to a target descriptor.
 
-    fill    OPEN and empty      read; end of file → DRAINING
+    fill    OPEN                read; end of file → DRAINING
     flush   holds bytes         write; EAGAIN stops; a hard error → TARGET_FAILED
             DRAINING and empty  the owner half-closes the target → SHUT
 
 An idle channel owns nothing. What it reads goes into a buffer (or, spliced, a pipe) lent by the pool, and goes back as
-soon as it is written; only bytes that the target refused stay lent. While it holds bytes a channel does not read, so
-one buffer bounds its memory, and the kernel's own buffers make the source wait.
+soon as it is written. A stream gathers for some turns before it writes; else only bytes that the target refused stay
+lent, and while it holds such a channel does not read. So one buffer bounds its memory, and the kernel's own buffers
+make the source wait.
 """
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, errno
@@ -67,9 +68,11 @@ cdef struct Channel:
     uint32_t dry_below_bytes  # a read that brings less than this has emptied the source
     uint32_t splice_bytes     # what one splice asks of the source
     uint32_t splice_dry_below_bytes
+    bint gathering            # what it holds was not offered to the target yet, since more is at hand
     int64_t allowance         # bytes that may still be read; -1 = without end
     Buffer *buffer
     Pipe *pipe
+    uint64_t taken_bytes      # from the source, in all
     uint64_t bytes            # delivered to the target
 
 
@@ -189,6 +192,7 @@ cdef inline bint channel_took(Channel *channel, ssize_t got, uint32_t dry_below_
         elif channel.eager:
             channel.state = CHANNEL_DRAINING
         return False
+    channel.taken_bytes += <uint64_t>got
     if channel.allowance > 0:
         channel.allowance -= got
     if channel.eager:
@@ -197,57 +201,70 @@ cdef inline bint channel_took(Channel *channel, ssize_t got, uint32_t dry_below_
     return channel.readable
 
 
-cdef inline void channel_fill(Channel *channel, Pool *pool, size_t most_bytes) noexcept nogil:
-    """Reads into a buffer until the source is dry or `most_bytes` are there. The channel must be empty."""
-    cdef Buffer *buffer = buffer_lend(pool)
+cdef inline void channel_fill_buffer(Channel *channel, Pool *pool, size_t most_bytes, int reads) noexcept nogil:
+    cdef Buffer *buffer = channel.buffer if channel.buffer != NULL else buffer_lend(pool)
+    cdef bint more = True
     cdef size_t room
     cdef ssize_t got
     if buffer == NULL:
         channel.state = CHANNEL_SOURCE_FAILED
         return
-    while buffer.end < most_bytes:
+    while more and reads > 0 and buffer.end < most_bytes:
         room = channel_room(channel, most_bytes - buffer.end)
         got = read(channel.source, buffer.data + buffer.end, room) if room > 0 else 0
         if got > 0:
             buffer.end += <uint32_t>got
-        if not channel_took(channel, got, channel.dry_below_bytes):
-            break
-    if buffer.end == 0:
+        more = channel_took(channel, got, channel.dry_below_bytes)
+        reads -= 1
+    channel.gathering = more and buffer.end < most_bytes
+    channel.buffer = buffer if buffer.end > 0 else NULL
+    if channel.buffer == NULL:
         buffer_return(pool, buffer)
-    else:
-        channel.buffer = buffer
 
 
-cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_bytes) noexcept nogil:
-    """As channel_fill, by splice(2) into a pipe. False: not possible here, nothing was done; use channel_fill.
+cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_bytes, int reads) noexcept nogil:
+    """False: not possible here, nothing was done.
 
     A pipe can be full after few bytes (16 pieces, however small). So a short splice does not tell that a socket is
     dry, and EAGAIN tells it only while the pipe is empty; otherwise the next call finds out.
     """
-    cdef Pipe *lent = NULL if pool.splice_refused else pipe_lend(pool)
+    cdef Pipe *lent = channel.pipe if channel.pipe != NULL else pipe_lend(pool)
+    cdef bint more = True
     cdef size_t room
     cdef ssize_t got
     if lent == NULL:
         return False
-    while lent.bytes < most_bytes:
+    while more and reads > 0 and lent.bytes < most_bytes:
         room = channel_room(channel, channel.splice_bytes)
         got = 0
         if room > 0:
             got = c_splice(channel.source, NULL, lent.write_fd, NULL, room, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+        if got < 0 and errno == EAGAIN and lent.bytes > 0:
+            more = False
+            break
         if got < 0 and errno == EINVAL:
             pool.splice_refused = True
-            break
-        if got < 0 and errno == EAGAIN and lent.bytes > 0:
+            more = False
             break
         if got > 0:
             lent.bytes += <uint32_t>got
-        if not channel_took(channel, got, channel.splice_dry_below_bytes):
-            break
-    if lent.bytes > 0:
-        channel.pipe = lent
-        return True
-    pipe_return(pool, lent)
-    return not pool.splice_refused
+        more = channel_took(channel, got, channel.splice_dry_below_bytes)
+        reads -= 1
+    channel.gathering = more and lent.bytes < most_bytes
+    channel.pipe = lent if lent.bytes > 0 else NULL
+    if channel.pipe == NULL:
+        pipe_return(pool, lent)
+    return channel.pipe != NULL or not pool.splice_refused
+
+
+cdef inline void channel_fill(
+    Channel *channel, Pool *pool, size_t most_bytes, int reads, bint splice
+) noexcept nogil:
+    """Reads until the source is dry, `most_bytes` are held, or `reads` reads were made; the last leaves it gathering."""
+    if channel.pipe != NULL or (splice and channel.buffer == NULL and not pool.splice_refused):
+        if channel_fill_pipe(channel, pool, most_bytes, reads):
+            return
+    channel_fill_buffer(channel, pool, most_bytes, reads)
 
 
 cdef inline bint channel_wrote(Channel *channel, ssize_t sent, size_t wanted) noexcept nogil:
@@ -314,6 +331,7 @@ cdef inline void channel_flush_pipe(Channel *channel, Pool *pool) noexcept nogil
 
 cdef inline void channel_flush(Channel *channel, Pool *pool) noexcept nogil:
     """Writes what the channel holds, as far as the target takes it, and gives back what is empty."""
+    channel.gathering = False
     if channel.pipe != NULL:
         channel_flush_pipe(channel, pool)
         if channel.pipe != NULL and channel.pipe.bytes == 0:

@@ -12,7 +12,6 @@ from fastpty._channel cimport (
     Channel,
     channel_drop,
     channel_fill,
-    channel_fill_pipe,
     channel_flush,
     channel_holds,
 )
@@ -24,6 +23,7 @@ from fastpty._loop cimport (
     Loop,
     loop_runnable,
     loop_source_ready,
+    loop_streams,
     loop_target_ready,
     loop_watch_room,
 )
@@ -38,8 +38,9 @@ from fastpty._session cimport (
 )
 
 cdef enum:
-    SPLICE_FROM_BYTES = 2048           # what the step before must have moved
-    BULK_OUTPUT_BYTES = 16384          # gathered from a pty before one write to the peer (docs/performance.md)
+    GATHER_BYTES = 32768               # from a pty before a write to the peer (docs/performance.md)
+    READS_MOST = 4                     # of a quiet source in one turn
+
 
 
 cdef inline void loop_serve(Loop *loop) noexcept nogil:
@@ -56,38 +57,44 @@ cdef inline void loop_step(Loop *loop, Task *task) noexcept nogil:
     """Serves one channel once: what it holds, then one transfer, then what follows from its state."""
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
-    cdef uint64_t bytes_before = channel.bytes
+    cdef bint streams = loop_streams(loop, task)
     loop.transfers += 1
     task.served_at = loop.transfers
     if session.over:
         loop_linger(loop, session)
         return
     session.active_ns = loop.now_ns
-    channel_flush(channel, &loop.pool)
-    if channel.state == CHANNEL_OPEN and channel.readable and not channel_holds(channel):
-        loop_transfer(loop, task)
+    if not channel.gathering:
+        channel_flush(channel, &loop.pool)
+    if channel.state == CHANNEL_OPEN and channel.readable and (channel.gathering or not channel_holds(channel)):
+        loop_transfer(loop, task, streams)
     if channel.state == CHANNEL_DRAINING and not channel_holds(channel):
         channel.state = CHANNEL_SHUT
         if task == &session.input:
             loop_end_input(loop, session)
-    task.last_step_bytes = channel.bytes - bytes_before
     loop_settle(loop, task)
 
 
-cdef inline void loop_transfer(Loop *loop, Task *task) noexcept nogil:
-    """One read or splice as far as the source gives, one write as far as the target takes."""
+cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept nogil:
+    """Reads or splices as far as the source gives, and writes as far as the target takes.
+
+    Of streaming output it takes one read a turn, for a pty gives little at a time, and writes when it has gathered
+    many: others wait for one read only, and the client is woken less often.
+    """
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
     cdef bint is_input = task == &session.input
     cdef bint framed = is_input and session.peer.framed
-    cdef size_t most = BUFFER_BYTES if is_input else BULK_OUTPUT_BYTES
+    cdef uint64_t taken_before = channel.taken_bytes
     # A pipe costs more than a copy for a few bytes; only what streams is spliced.
-    cdef bint splice = loop.splice and not framed and task.last_step_bytes >= SPLICE_FROM_BYTES
-    if not (splice and channel_fill_pipe(channel, &loop.pool, most)):
-        channel_fill(channel, &loop.pool, most)
+    cdef bint splice = loop.splice and streams and not framed
+    channel_fill(channel, &loop.pool, BUFFER_BYTES if is_input else GATHER_BYTES,
+                 1 if streams and not is_input else READS_MOST, splice)
+    task.last_transfer_bytes = channel.taken_bytes - taken_before
     if framed and channel.buffer != NULL:
         session_unwrap(session)
-    channel_flush(channel, &loop.pool)
+    if not channel.gathering:
+        channel_flush(channel, &loop.pool)
 
 
 cdef inline void loop_settle(Loop *loop, Task *task) noexcept nogil:

@@ -31,7 +31,8 @@ cdef enum:
     RETRY_FIRST_MS = 20
     RETRY_SLOWEST_MS = 5000
     EVENTS_MOST = 64                   # taken from epoll in one turn
-    STREAM_GAP_TRANSFERS = 8           # a channel served again this soon, beyond its fair share, streams
+    STREAM_FROM_BYTES = 512            # what a channel that streams has moved at least, the last time
+    STREAM_GAP_TRANSFERS = 8           # and how soon, beyond its fair share, it is served again
 
 # What an event is about: in the top byte of epoll's 64 bits, above the session's generation and slot.
 cdef enum About:
@@ -123,8 +124,14 @@ cdef inline bint loop_runnable(const Task *task) noexcept nogil:
 
 
 cdef inline bint loop_streams(const Loop *loop, const Task *task) noexcept nogil:
-    """Whether the channel was served just now, counted in transfers and not in time: then it is one of the flood."""
-    return task.served_at != 0 and loop.transfers - task.served_at <= 2 * loop.bulk.length + STREAM_GAP_TRANSFERS
+    """Whether the channel moved much just now: then it is one of the flood.
+
+    Just now is counted in transfers, not in time. Somebody who types fast beside a few floods is served as often, but
+    moves little.
+    """
+    if task.last_transfer_bytes < STREAM_FROM_BYTES:
+        return False
+    return loop.transfers - task.served_at <= 2 * loop.bulk.length + STREAM_GAP_TRANSFERS
 
 
 cdef inline void loop_wake(Loop *loop, Task *task) noexcept nogil:

@@ -48,7 +48,7 @@ cdef struct Task:
     Task *next
     Queue *queue            # that it waits in, or NULL
     uint64_t served_at      # the loop's count of transfers when this one was last served
-    uint64_t last_step_bytes
+    uint64_t last_transfer_bytes
     bint armed              # epoll watches the target for room
 
 # Something to be tried again, ever more slowly.

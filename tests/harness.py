@@ -95,6 +95,7 @@ class Router:
 
     def wait_until_listening(self, sockets: int = 1) -> Router:
         self.wait_for_log("listening on ", sockets)
+        self.wait_for_log("ready$")
         return self
 
     @property

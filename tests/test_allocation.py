@@ -36,7 +36,7 @@ def client(router):
     def until(text):
         seen = b""
         while text not in seen:
-            seen += connection.recv(4096)
+            seen += connection.recv(4096) or sys.exit("the session ended early")
         return seen
     until(b"READY")
     for _ in range(2):
