@@ -67,7 +67,7 @@ cdef struct Channel:
     bint eager                # the source has hung up: no further event will come, read on to its end
     uint32_t dry_below_bytes  # a read that brings less than this has emptied the source
     uint32_t splice_bytes     # what one splice asks of the source
-    uint32_t splice_dry_below_bytes
+    uint32_t splice_dry_below_bytes   # 0: a splice never tells
     bint gathering            # what it holds was not offered to the target yet, since more is at hand
     int64_t allowance         # bytes that may still be read; -1 = without end
     Buffer *buffer
@@ -225,8 +225,8 @@ cdef inline void channel_fill_buffer(Channel *channel, Pool *pool, size_t most_b
 cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_bytes, int reads) noexcept nogil:
     """False: not possible here, nothing was done.
 
-    A pipe can be full after few bytes (16 pieces, however small). So a short splice does not tell that a socket is
-    dry, and EAGAIN tells it only while the pipe is empty; otherwise the next call finds out.
+    A pipe can be full after few bytes (16 pieces, however small), and a socket does not splice what is urgent (tcp(7)).
+    So neither a short splice nor EAGAIN tells that a socket is dry: a read has to find out.
     """
     cdef Pipe *lent = channel.pipe if channel.pipe != NULL else pipe_lend(pool)
     cdef bint more = True
@@ -235,11 +235,12 @@ cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_byt
     if lent == NULL:
         return False
     while more and reads > 0 and lent.bytes < most_bytes:
-        room = channel_room(channel, channel.splice_bytes)
+        # Not more than is wanted: fragments can be larger than pages, so a pipe takes more than its slots suggest.
+        room = channel_room(channel, min(<size_t>channel.splice_bytes, most_bytes - lent.bytes))
         got = 0
         if room > 0:
             got = c_splice(channel.source, NULL, lent.write_fd, NULL, room, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
-        if got < 0 and errno == EAGAIN and lent.bytes > 0:
+        if got < 0 and errno == EAGAIN and (lent.bytes > 0 or channel.splice_dry_below_bytes == 0):
             more = False
             break
         if got < 0 and errno == EINVAL:
@@ -254,13 +255,13 @@ cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_byt
     channel.pipe = lent if lent.bytes > 0 else NULL
     if channel.pipe == NULL:
         pipe_return(pool, lent)
-    return channel.pipe != NULL or not pool.splice_refused
+    return channel.pipe != NULL or not channel.readable
 
 
 cdef inline void channel_fill(
     Channel *channel, Pool *pool, size_t most_bytes, int reads, bint splice
 ) noexcept nogil:
-    """Reads until the source is dry, `most_bytes` are held, or `reads` reads were made; the last leaves it gathering."""
+    """Reads until the source is dry, `most_bytes` are held, or `reads` reads were made, which leaves it gathering."""
     if channel.pipe != NULL or (splice and channel.buffer == NULL and not pool.splice_refused):
         if channel_fill_pipe(channel, pool, most_bytes, reads):
             return

@@ -16,7 +16,7 @@ from fastpty._channel cimport (
     channel_holds,
 )
 from fastpty._lifecycle cimport loop_close_peer, loop_end_input, loop_finish, loop_leader_exited, loop_linger
-from fastpty._linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from fastpty._linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from fastpty._loop cimport (
     ABOUT_LEADER,
     ABOUT_TERMINAL,
@@ -40,7 +40,6 @@ from fastpty._session cimport (
 cdef enum:
     GATHER_BYTES = 32768               # from a pty before a write to the peer (docs/performance.md)
     READS_MOST = 4                     # of a quiet source in one turn
-
 
 
 cdef inline void loop_serve(Loop *loop) noexcept nogil:
@@ -138,7 +137,10 @@ cdef inline void loop_session_event(Loop *loop, Session *session, uint64_t about
         loop_finish(loop, session, ENDING_PEER_LEFT)
         loop_close_peer(loop, session)
     else:
-        if events & (EPOLLIN | EPOLLRDHUP):
+        if events & EPOLLPRI:
+            # A read ends at urgent data, however much is behind it: from now on only EAGAIN tells that all is read.
+            session.input.channel.dry_below_bytes = 0
+        if events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI):
             loop_source_ready(loop, &session.input, (events & EPOLLRDHUP) != 0)
         if events & EPOLLOUT:
             loop_target_ready(loop, &session.output)

@@ -9,18 +9,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from fastpty._channel cimport Channel, channel_drop
-from fastpty._linux cimport (
-    P_PIDFD,
-    SHUT_WR,
-    WEXITED,
-    WNOHANG,
-    child_settled,
-    close,
-    read,
-    shutdown,
-    siginfo_t,
-    waitid,
-)
+from fastpty._linux cimport SHUT_WR, WNOHANG, close, read, shutdown
 from fastpty._loop cimport (
     MILLISECOND_NS,
     Loop,
@@ -39,7 +28,13 @@ from fastpty._session cimport (
     queue_push,
     queue_remove,
 )
-from fastpty._terminal cimport terminal_end_input, terminal_group_remains, terminal_hang_up, terminal_kill
+from fastpty._terminal cimport (
+    terminal_end_input,
+    terminal_group_remains,
+    terminal_hang_up,
+    terminal_kill,
+    terminal_reap,
+)
 
 cdef enum:
     AFTER_EXIT_BYTES = 65536           # more than a pty's own buffers hold: all that was written before the exit
@@ -67,7 +62,7 @@ cdef inline Session *loop_new_session(Loop *loop) noexcept nogil:
     if session == NULL:
         return NULL
     loop.first_free_slot = slot + 1
-    loop.generations = (loop.generations + 1) & 0xFFFFFF
+    loop.generations = loop.generations % 0xFFFFFF + 1   # never 0, which is that of events about no session
     loop.live += 1
     loop.sessions[slot] = session
     session.slot = slot
@@ -115,6 +110,9 @@ cdef inline void loop_finish(Loop *loop, Session *session, Ending ending) noexce
         loop_close_peer(loop, session)
         return
     shutdown(session.peer.fd, SHUT_WR)
+    if loop.stopping and loop.grace_ns == 0:
+        loop_close_peer(loop, session)
+        return
     loop_arm(loop, &session.linger_until_ns, LINGER_MS * <int64_t>MILLISECOND_NS)
     loop_source_ready(loop, &session.input, False)
 
@@ -159,14 +157,8 @@ cdef inline void loop_bury(Loop *loop, Session *session) noexcept nogil:
 cdef inline void loop_leader_exited(Loop *loop, Session *session) noexcept nogil:
     """Reaps the leader. What it and its children have written until now is still delivered, and no more than that."""
     cdef Channel *output = &session.output.channel
-    cdef siginfo_t info
-    memset(&info, 0, sizeof(info))
-    if waitid(P_PIDFD, session.terminal.pidfd, &info, WEXITED | WNOHANG) != 0 or not child_settled(&info):
+    if not terminal_reap(&session.terminal, WNOHANG):
         return
-    session.terminal.exit_code = info.si_code
-    session.terminal.exit_status = info.si_status
-    close(session.terminal.pidfd)
-    session.terminal.pidfd = -1
     if session.over:
         loop_bury(loop, session)
         return

@@ -143,6 +143,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLHUP
         EPOLLIN
         EPOLLOUT
+        EPOLLPRI
         EPOLLRDHUP
     # The high bits do not fit an int, so these are not enumerators here.
     const uint32_t EPOLLET

@@ -15,6 +15,7 @@ from fastpty._linux cimport (
     EPOLLET,
     EPOLLIN,
     EPOLLOUT,
+    EPOLLPRI,
     EPOLLRDHUP,
     EPOLL_CTL_ADD,
     EPOLL_CTL_MOD,
@@ -28,6 +29,7 @@ from fastpty._session cimport Queue, Retry, Session, Task, queue_push
 
 cdef enum:
     MILLISECOND_NS = 1000000
+    SLEEP_MOST_MS = 3600000            # an int of milliseconds holds 24 days only
     RETRY_FIRST_MS = 20
     RETRY_SLOWEST_MS = 5000
     EVENTS_MOST = 64                   # taken from epoll in one turn
@@ -81,17 +83,29 @@ cdef inline int loop_watch(Loop *loop, int operation, int fd, uint32_t events, u
     return epoll_ctl(loop.epoll_fd, operation, fd, &event)
 
 
+cdef inline uint32_t loop_events(About about) noexcept nogil:
+    """What is watched for all the time."""
+    if about == ABOUT_PEER:
+        return EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET
+    if about == ABOUT_TERMINAL:
+        return EPOLLIN | EPOLLET
+    return EPOLLIN
+
+
+cdef inline int loop_watch_part(Loop *loop, const Session *session, int fd, About about) noexcept nogil:
+    return loop_watch(loop, EPOLL_CTL_ADD, fd, loop_events(about),
+                      loop_token(about, session.generation, session.slot))
+
+
 cdef inline int loop_watch_session(Loop *loop, Session *session) noexcept nogil:
     """Registers what a session has: peer, terminal, leader. 0, or -1 with errno set."""
-    cdef int result = loop_watch(loop, EPOLL_CTL_ADD, session.peer.fd, EPOLLIN | EPOLLRDHUP | EPOLLET,
-                                 loop_token(ABOUT_PEER, session.generation, session.slot))
-    if result == 0 and session.terminal.fd >= 0:
-        result = loop_watch(loop, EPOLL_CTL_ADD, session.terminal.fd, EPOLLIN | EPOLLET,
-                            loop_token(ABOUT_TERMINAL, session.generation, session.slot))
-    if result == 0 and session.terminal.pidfd >= 0:
-        result = loop_watch(loop, EPOLL_CTL_ADD, session.terminal.pidfd, EPOLLIN,
-                            loop_token(ABOUT_LEADER, session.generation, session.slot))
-    return result
+    if loop_watch_part(loop, session, session.peer.fd, ABOUT_PEER) < 0:
+        return -1
+    if session.terminal.fd < 0:
+        return 0
+    if loop_watch_part(loop, session, session.terminal.fd, ABOUT_TERMINAL) < 0:
+        return -1
+    return loop_watch_part(loop, session, session.terminal.pidfd, ABOUT_LEADER)
 
 
 cdef inline void loop_watch_room(Loop *loop, Task *task, bint armed) noexcept nogil:
@@ -103,12 +117,10 @@ cdef inline void loop_watch_room(Loop *loop, Task *task, bint armed) noexcept no
     cdef Session *session = task.session
     cdef bint is_input = task == &session.input
     cdef About about = ABOUT_TERMINAL if is_input else ABOUT_PEER
-    cdef uint32_t events = EPOLLIN | EPOLLET
+    cdef uint32_t events = loop_events(about)
     if task.armed == armed:
         return
     task.armed = armed
-    if not is_input:
-        events |= EPOLLRDHUP
     if armed:
         events |= EPOLLOUT
     loop_watch(loop, EPOLL_CTL_MOD, task.channel.target, events, loop_token(about, session.generation, session.slot))
@@ -189,7 +201,9 @@ cdef inline int loop_timeout_ms(const Loop *loop) noexcept nogil:
     if loop.next_deadline_ns == 0:
         return -1
     left_ns = loop.next_deadline_ns - clock_ns()
-    return <int>(left_ns / MILLISECOND_NS) + 1 if left_ns > 0 else 0
+    if left_ns <= 0:
+        return 0
+    return <int>min(left_ns / MILLISECOND_NS + 1, <int64_t>SLEEP_MOST_MS)
 
 
 cdef inline int loop_wait(Loop *loop, epoll_event *events) noexcept nogil:

@@ -5,11 +5,10 @@ _flow (serving channels), _session, _terminal, _channel and _frame.
 """
 
 import os
-import traceback
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, strlen
@@ -38,6 +37,7 @@ from fastpty._linux cimport (
     SFD_NONBLOCK,
     SHUT_WR,
     SIG_BLOCK,
+    SIGKILL,
     SO_PEERCRED,
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
@@ -83,6 +83,10 @@ from fastpty._session cimport (
     Session,
     session_open,
 )
+
+from fastpty._terminal cimport terminal_reap, terminal_signal_leader
+
+from fastpty.log import logger
 
 cdef enum:
     LISTENERS_MOST = 64
@@ -190,9 +194,11 @@ cdef class Relay:
 
     def reap(self, int pid):
         cdef uint32_t slot
+        cdef Session *session
         for slot in range(self.loop.slots):
-            if self.loop.sessions[slot] != NULL and self.loop.sessions[slot].terminal.leader == pid:
-                loop_leader_exited(&self.loop, self.loop.sessions[slot])
+            session = self.loop.sessions[slot]
+            if session != NULL and session.terminal.pidfd >= 0 and session.terminal.leader == pid:
+                loop_leader_exited(&self.loop, session)
                 return True
         return False
 
@@ -265,6 +271,9 @@ cdef class Relay:
             self.begin(fd, index)
         elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
             self.turn_one_away(index, errno)
+        elif errno != EAGAIN and errno != EINTR and errno != ECONNABORTED:
+            self.pause_listener(index)
+            self.report_failure(errno)
 
     cdef void turn_one_away(self, uint32_t index, int error) noexcept nogil:
         """No descriptor is left: gives up the spare one to tell a client so. If that fails too, accepting pauses."""
@@ -275,9 +284,15 @@ cdef class Relay:
         if fd >= 0:
             self.tell_and_close(fd)
         else:
-            loop_watch(&self.loop, EPOLL_CTL_DEL, self.listeners[index].fd, 0, 0)
-            loop_arm(&self.loop, &self.listeners[index].resume_at_ns, ACCEPT_PAUSE_MS * <int64_t>MILLISECOND_NS)
+            self.pause_listener(index)
         self.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
+        self.report_failure(error)
+
+    cdef void pause_listener(self, uint32_t index) noexcept nogil:
+        loop_watch(&self.loop, EPOLL_CTL_DEL, self.listeners[index].fd, 0, 0)
+        loop_arm(&self.loop, &self.listeners[index].resume_at_ns, ACCEPT_PAUSE_MS * <int64_t>MILLISECOND_NS)
+
+    cdef void report_failure(self, int error) noexcept nogil:
         with gil:
             self.handler.accept_failed(error)
 
@@ -310,8 +325,17 @@ cdef class Relay:
             self.ask_handler(session, fd, index)
         session_open(session, fd, self.listeners[index].framed, session.terminal.fd)
         if loop_watch_session(&self.loop, session) < 0:
-            loop_finish(&self.loop, session, ENDING_PEER_LEFT)
-        loop_wake(&self.loop, &session.output)
+            self.abandon(session, errno)
+        else:
+            loop_wake(&self.loop, &session.output)
+
+    cdef void abandon(self, Session *session, int error) noexcept nogil:
+        """epoll does not take the session's descriptors. No event would tell of the leader's end, so it ends here."""
+        terminal_signal_leader(&session.terminal, SIGKILL)
+        terminal_reap(&session.terminal, 0)
+        send(session.peer.fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
+        loop_finish(&self.loop, session, ENDING_PEER_LEFT)
+        self.report_failure(error)
 
     cdef void ask_handler(self, Session *session, int fd, uint32_t index) noexcept:
         cdef ucred peer
@@ -322,7 +346,7 @@ cdef class Relay:
         try:
             answer = self.handler.session_wanted(session.number, index, fd, (peer.pid, peer.uid, peer.gid))
         except Exception:
-            traceback.print_exc()
+            logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
         if isinstance(answer, bytes):
             self.refuse(session, answer)

@@ -1,10 +1,12 @@
 """The pty side of a session: the master descriptor and the process group behind it."""
 
+from libc.string cimport memset
 from posix.types cimport pid_t
 
 from fastpty._linux cimport (
     ICANON,
     ISIG,
+    P_PIDFD,
     SIGCONT,
     SIGHUP,
     SIGINT,
@@ -15,15 +17,20 @@ from fastpty._linux cimport (
     TIOCSIG,
     TIOCSWINSZ,
     VEOF,
+    WEXITED,
     _POSIX_VDISABLE,
     SYS_pidfd_send_signal,
+    child_settled,
+    close,
     getsid,
     ioctl,
     kill,
+    siginfo_t,
     syscall,
     tcgetattr,
     tcgetpgrp,
     termios,
+    waitid,
     winsize,
     write,
 )
@@ -94,6 +101,24 @@ cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
         kill(-terminal.hung_up_group, SIGKILL)
     terminal.hung_up_group = 0
     terminal_signal_leader(terminal, SIGKILL)
+
+
+cdef inline bint terminal_reap(Terminal *terminal, int options) noexcept nogil:
+    """Reaps the leader and notes how it ended; False if it still runs. options: WNOHANG, or 0 to wait for it."""
+    cdef siginfo_t info
+    cdef int result
+    if terminal.pidfd < 0:
+        return False
+    memset(&info, 0, sizeof(info))
+    result = waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | options)
+    if result == 0 and not child_settled(&info):
+        return False
+    # On an error somebody else has reaped it, and how it ended cannot be known.
+    terminal.exit_code = info.si_code
+    terminal.exit_status = info.si_status
+    close(terminal.pidfd)
+    terminal.pidfd = -1
+    return True
 
 
 cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:

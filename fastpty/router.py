@@ -57,6 +57,8 @@ def listening(wanted: Config) -> Iterator[list[tuple[address.Listener, bool]]]:
 def serve(wanted: Config, listeners: Sequence[tuple[address.Listener, bool]]) -> None:
     """Relays until a signal stops it. The first hangs the sessions up, a second kills at once what is left."""
     log.start()
+    # Ignored, as a parent may have left it, it would make the kernel reap what the relay and the supervisor wait for.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     names = [f"{listener.address.text} ({'uwsgi' if framed else 'raw'})" for listener, framed in listeners]
     log.logger.info(
         "fastpty-router %s, uid %d gid %d, for: %s", __version__, os.getuid(), os.getgid(), wanted.command

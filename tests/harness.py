@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -56,7 +56,19 @@ def descriptors(pid: int) -> dict[int, str]:
 class Router:
     """A running fastpty-router whose log is read as it comes."""
 
-    def __init__(self, *arguments: str, preexec: Callable[[], None] | None = None, env: dict[str, str] | None = None):
+    def __init__(
+        self,
+        *arguments: str,
+        preexec: Callable[[], None] = lambda: None,
+        env: dict[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ):
+        def prepare() -> None:
+            # Whatever started the tests, as a shell's & does, may have had them ignored.
+            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            preexec()
+
         self.lines: list[str] = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
@@ -64,7 +76,8 @@ class Router:
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=preexec,
+            preexec_fn=prepare,
+            pass_fds=pass_fds,
             env={**os.environ, **(env or {})},
         )
         self._reader = threading.Thread(target=self._read_log, daemon=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import socket
 import stat
@@ -16,7 +17,7 @@ import pytest
 
 from fastpty import __version__
 from tests.conftest import Service
-from tests.harness import Client, Router, children, process_gone
+from tests.harness import Client, Router, children, eventually, process_gone
 from tests.peers import need_root
 
 
@@ -155,6 +156,53 @@ def test_a_program_s_last_words_at_the_stop_reach_its_client(serve: Callable[...
     service.router.wait_for_log("session 1: end: exit, exit status 5")
 
 
+def test_a_stop_does_not_wait_for_clients_that_do_not_read(serve: Callable[..., Service], directory: Path) -> None:
+    """One whose program has ended, one whose program writes on, one that was refused."""
+    command = (
+        f"[ -e {directory}/first ] && exec cat /dev/zero; touch {directory}/first; head -c 900000 /dev/zero; echo END"
+    )
+    service = serve("--stop-timeout", "0.3", command=command)
+    dead, writing = service.connect(), None
+    try:
+        eventually(lambda: (directory / "first").exists(), "the first program runs")
+        writing = service.connect()
+        for client in (dead, writing):
+            select.select([client.socket], [], [])
+        assert service.router.end() == 0
+    finally:
+        dead.socket.close()
+        if writing:
+            writing.socket.close()
+
+
+def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: Path) -> None:
+    reader, writer = os.pipe()
+    with (
+        open(reader, "rb") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "fastpty.router", f"{directory}/s", "--forkptyrouter-command", "true"],
+            stderr=writer,
+        ) as process,
+    ):
+        os.close(writer)
+        while b"ready" not in log.readline():
+            pass
+        for _ in range(600):  # two lines each, more than a pipe holds
+            with Client(f"{directory}/s") as client:
+                client.read_to_end()
+        os.set_blocking(reader, False)
+        shown = log.read()
+        with Client(f"{directory}/s") as client:
+            client.read_to_end()
+        process.terminate()
+        assert process.wait(30) == 0
+        os.set_blocking(reader, True)
+        shown += log.read()
+    lost = sum(int(number) for number in re.findall(rb"\] (\d+) lines lost\n", shown))
+    assert lost > 0
+    assert lost + len(re.findall(rb"\] session \d+: ", shown)) == 2 * 601
+
+
 def test_a_second_signal_ends_what_ignores_the_first(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(
         f"{directory}/s",
@@ -271,7 +319,9 @@ def test_as_process_1_it_reaps_orphans(directory: Path) -> None:
             pass
         with Client(f"{directory}/s") as client:
             # A zombie still has its number.
-            client.send(b"orphan=$( (sh -c 'echo $$; exec >&-; exit 3' &) ); while kill -0 $orphan; do :; done; echo go''ne\n")
+            client.send(
+                b"orphan=$( (sh -c 'echo $$; exec >&-; exit 3' &) ); while kill -0 $orphan; do :; done; echo go''ne\n"
+            )
             client.read_until(b"gone\r\n")
     finally:
         (router,) = children(process.pid)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.conftest import Service
 from tests.harness import Client, Router, children, descriptors, eventually
-from tests.peers import need_root
+from tests.peers import need, need_root
 
 
 def ask(router_path: str, *commands: str) -> str:
@@ -57,19 +58,35 @@ def test_the_program_has_descriptors_0_1_2_and_no_others(
             assert all(what.startswith("/dev/pts/") for what in descriptors(pid).values())
 
 
-def test_signals_are_default_and_unblocked(start_router: Callable[..., Router], directory: Path) -> None:
+def test_signals_are_default_and_unblocked() -> None:
     """Whatever the router ignores or blocks itself; uWSGI hands six ignored signals on."""
-    path = f"{directory}/s"
+    code = """
+import os, signal
+from fastpty._spawn import spawn
+for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGINT])
+# Not through a shell, which would set some of it right.
+argv = [b"/bin/grep", b"-E", b"^Sig(Blk|Ign):", b"/proc/self/status"]
+master, pid, _ = spawn(argv, [], None, 24, 80, (1024, 1024))
+os.waitpid(pid, 0)
+print(os.read(master, 4096).decode())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
 
-    def ignore_many() -> None:
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGQUIT):
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
 
-    start_router(path, "--forkptyrouter-command", "grep -E '^Sig(Blk|Ign):' /proc/self/status", preexec=ignore_many)
-    with Client(path) as client:
-        lines = client.read_to_end().decode().split()
-    assert lines == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+def test_a_descriptor_that_the_router_inherited_stays_with_it(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    with open("/etc/hostname") as inherited:
+        router = start_router(f"{directory}/s", "--forkptyrouter-command", "/bin/cat", pass_fds=[inherited.fileno()])
+        assert "/etc/hostname" in descriptors(router.pid).values()
+        with Client(f"{directory}/s") as client:
+            client.send(b"ready?\n")
+            client.read_until(b"ready?\r\nready?\r\n")
+            (program,) = children(router.pid)
+            assert sorted(descriptors(program)) == [0, 1, 2]
 
 
 def test_term_has_a_default_and_the_router_s_own_wins(
@@ -230,3 +247,54 @@ def test_a_session_closes_what_it_opened(serve: Callable[..., Service]) -> None:
     eventually(
         lambda: not [what for what in descriptors(service.router.pid).values() if "ptmx" in what], "no pty is left"
     )
+
+
+def test_accepting_goes_on_after_a_pause_when_not_even_the_spare_descriptor_helps(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    router = start_router(f"{directory}/s")
+    before = resource.prlimit(router.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(router.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    with Client(f"{directory}/s") as client:
+        router.wait_for_log("a client was not accepted: Too many open files", 2)
+        resource.prlimit(router.pid, resource.RLIMIT_NOFILE, before)
+        client.read_until(b"# " if os.geteuid() == 0 else b"$ ")
+
+
+SHIM = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The kernel's limit of watches (epoll(7), max_user_watches), reached at a terminal or at a leader. */
+int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+    char link[64], what[256] = "";
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    readlink(link, what, sizeof what - 1);
+    if (operation == EPOLL_CTL_ADD && strstr(what, FULL_AT)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return syscall(SYS_epoll_ctl, epoll, operation, fd, event);
+}
+"""
+
+
+@pytest.mark.parametrize("full_at", ["ptmx", "pidfd"])
+def test_a_session_that_epoll_does_not_take_is_told_and_leaves_nothing(
+    start_router: Callable[..., Router], directory: Path, full_at: str
+) -> None:
+    (directory / "shim.c").write_text(SHIM)
+    command = [need("cc"), "-shared", "-fPIC", f'-DFULL_AT="{full_at}"', "-o", "shim.so", "shim.c"]
+    subprocess.run(command, cwd=directory, check=True)
+    router = start_router(f"{directory}/s", env={"LD_PRELOAD": f"{directory}/shim.so"})
+    with Client(f"{directory}/s") as client:
+        assert b"no descriptor left" in client.read_to_end()
+    router.wait_for_log("a client was not accepted: No space left")
+    router.wait_for_log("session 1: end: client left, killed by SIGKILL")
+    assert children(router.pid) == []
