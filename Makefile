@@ -26,8 +26,7 @@ lint: $(VENV)/lint.stamp
 	$(BIN)/python -m mypy.stubtest --ignore-missing-stub fastpty._relay fastpty._spawn
 
 bench: $(VENV)/bench.stamp
-	$(BIN)/python -m pytest bench -o addopts= --benchmark-json=build/bench.json
-	$(BIN)/python -m bench.report build/bench.json
+	$(BIN)/python -m bench
 
 $(VENV)/python.stamp:
 	@PYTHON=$(PYTHON) sh tools/preflight.sh
@@ -46,9 +45,8 @@ $(VENV)/lint.stamp: $(VENV)/test.stamp
 	$(BIN)/pip install -q -e '.[lint]'
 	@touch $@
 
-$(VENV)/bench.stamp: $(VENV)/test.stamp $(wildcard bench/*.pyx bench/*.c bench/setup.py)
+$(VENV)/bench.stamp: $(VENV)/test.stamp
 	$(BIN)/pip install -q -e '.[bench]'
-	cd bench && ../$(BIN)/python setup.py -q build_ext --inplace
 	@touch $@
 
 clean:

@@ -205,7 +205,7 @@ class Bare(Peer):
         return BareConnection(master, pid)
 
 
-def fastpty(folder: Path, command: str, name: str = "fastpty", splice: str = "auto", tree: Path = HERE.parent,
+def fastpty(folder: Path, command: str, name: str = "fastpty", splice: str = "on", tree: Path = HERE.parent,
             processes: int = 1) -> list[Peer]:  # fmt: skip
     """Its raw and its uwsgi socket. `tree`: the checkout that it runs from, to compare one with another."""
     argv = [sys.executable, "-m", "fastpty.router", "--splice", splice, "--forkptyrouter-command", command]

@@ -45,7 +45,7 @@ class Config:
     processes: int
     idle_timeout_seconds: float | None
     stop_timeout_seconds: float
-    splice: str
+    splice: bool
     environment: tuple[tuple[str, str | None], ...]
     unshare: tuple[str, ...]
     exec_as_root: tuple[str, ...]

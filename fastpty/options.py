@@ -191,13 +191,6 @@ def mode(value: str) -> int:
     return int(value, 8)
 
 
-def splice(value: str) -> str:
-    """When to use splice(2)."""
-    if value not in ("auto", "on", "off"):
-        raise ValueError(f"{value!r} is none of auto, on, off")
-    return value
-
-
 def comma_list(value: str) -> tuple[str, ...]:
     """The words between commas; empty ones do not count, as in uWSGI."""
     return tuple(word for part in value.split(",") if (word := part.strip()))
@@ -310,8 +303,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("stop-timeout", "stop_timeout_seconds", seconds, SESSIONS,
            "time between SIGHUP and SIGKILL for what is left of a session; 0 kills at once (fastpty's own)",
            metavar="SECONDS", default="10"),
-    Option("splice", "splice", splice, SESSIONS,
-           "move bytes with splice(2): auto, on or off (fastpty's own)", metavar="WHEN", default="auto"),
+    Option("splice", "splice", boolean, SESSIONS,
+           "move streams with splice(2); where the kernel refuses, off by itself (fastpty's own)",
+           metavar="on|off", default="on"),
     Option("env", "environment", one(environment_entry), SESSIONS,
            "set an environment variable", metavar="NAME=VALUE", repeatable=True),
     Option("unenv", "environment", one(environment_removal), SESSIONS,

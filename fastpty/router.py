@@ -87,7 +87,7 @@ def run_relay(
 
     relay = Relay(
         Sessions(wanted, names, on_signal, files),
-        splice=wanted.splice != "off",
+        splice=wanted.splice,
         idle_seconds=wanted.idle_timeout_seconds or 0,
         grace_seconds=wanted.stop_timeout_seconds,
     )

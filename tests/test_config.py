@@ -29,7 +29,7 @@ def test_nothing_but_a_socket_gives_the_defaults() -> None:
     wanted = built()
     assert [address.text for address in wanted.raw_addresses] == ["/tmp/x.socket"]
     assert (wanted.command, wanted.rows, wanted.cols, wanted.socket_mode) == ("/bin/sh", 24, 80, 0o600)
-    assert (wanted.idle_timeout_seconds, wanted.stop_timeout_seconds, wanted.splice) == (None, 10, "auto")
+    assert (wanted.idle_timeout_seconds, wanted.stop_timeout_seconds, wanted.splice) == (None, 10, True)
     assert (wanted.uid, wanted.gid, wanted.unshare, wanted.backlog) == (None, None, (), 100)
 
 

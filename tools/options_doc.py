@@ -21,7 +21,7 @@ yet (`chroot`, `cap`, `setns` and their kin) is always an error: going on withou
 
 def spelled(option: Option) -> str:
     value = "" if option.is_flag else f"[={option.metavar}]" if option.bare else f" {option.metavar}"
-    return f"`--{option.name}{value}`"
+    return f"`--{option.name}{value}`".replace("|", "\\|")
 
 
 def notes(option: Option) -> str:
