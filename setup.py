@@ -35,8 +35,8 @@ extensions = [
     extension("fastpty._spawn", "fastpty/_spawn.pyx"),
 ]
 if os.environ.get("FASTPTY_TEST_PROBES"):
-    # Reaches the parts of the relay that have no door of their own; never part of a wheel.
-    extensions.append(extension("tests.frame_probe", "tests/frame_probe.pyx"))
+    # They reach the parts of the relay that have no door of their own, and are never part of a wheel.
+    extensions += [extension(f"tests.{name}", f"tests/{name}.pyx") for name in ("channel_probe", "frame_probe")]
 
 setup(
     ext_modules=cythonize(

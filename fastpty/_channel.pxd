@@ -180,8 +180,11 @@ cdef inline size_t channel_room(const Channel *channel, size_t wanted) noexcept 
     return wanted
 
 
-cdef inline bint channel_took(Channel *channel, ssize_t got, uint32_t dry_below_bytes) noexcept nogil:
-    """Books one read's result; true if another read may bring more at once."""
+cdef inline bint channel_took(Channel *channel, ssize_t got, size_t room, uint32_t dry_below_bytes) noexcept nogil:
+    """Books the result of one read of at most `room` bytes; true if another read may bring more at once.
+
+    Only a read that brought less than it could have tells that the source is dry.
+    """
     if got <= 0:
         if got < 0 and errno == EINTR:
             return True
@@ -197,7 +200,7 @@ cdef inline bint channel_took(Channel *channel, ssize_t got, uint32_t dry_below_
         channel.allowance -= got
     if channel.eager:
         return True
-    channel.readable = got >= <ssize_t>dry_below_bytes
+    channel.readable = <size_t>got == room or got >= <ssize_t>dry_below_bytes
     return channel.readable
 
 
@@ -214,7 +217,7 @@ cdef inline void channel_fill_buffer(Channel *channel, Pool *pool, size_t most_b
         got = read(channel.source, buffer.data + buffer.end, room) if room > 0 else 0
         if got > 0:
             buffer.end += <uint32_t>got
-        more = channel_took(channel, got, channel.dry_below_bytes)
+        more = channel_took(channel, got, room, channel.dry_below_bytes)
         reads -= 1
     channel.gathering = more and buffer.end < most_bytes
     channel.buffer = buffer if buffer.end > 0 else NULL
@@ -249,7 +252,7 @@ cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_byt
             break
         if got > 0:
             lent.bytes += <uint32_t>got
-        more = channel_took(channel, got, channel.splice_dry_below_bytes)
+        more = channel_took(channel, got, room, channel.splice_dry_below_bytes)
         reads -= 1
     channel.gathering = more and lent.bytes < most_bytes
     channel.pipe = lent if lent.bytes > 0 else NULL
