@@ -65,10 +65,10 @@ cdef struct Channel:
     bint readable             # the source may have bytes; false after it ran dry, until epoll says otherwise
     bint writable             # the target may have room; false after it refused, until epoll says otherwise
     bint eager                # the source has hung up: no further event will come, read on to its end
-    uint32_t dry_below_bytes  # a read that brings less than this has emptied the source
+    bint short_read_tells     # that the source is dry
+    bint short_splice_tells
     uint32_t splice_bytes     # what one splice asks of the source
-    uint32_t splice_dry_below_bytes   # 0: a splice never tells
-    bint gathering            # what it holds was not offered to the target yet, since more is at hand
+    bint gathering            # what it holds was not offered to the target yet, since more may come at once
     int64_t allowance         # bytes that may still be read; -1 = without end
     Buffer *buffer
     Pipe *pipe
@@ -152,6 +152,12 @@ cdef inline void pool_drop_spares(Pool *pool) noexcept nogil:
     pool.spare_pipes = 0
 
 
+cdef inline size_t channel_held_bytes(const Channel *channel) noexcept nogil:
+    if channel.pipe != NULL:
+        return channel.pipe.bytes
+    return channel.buffer.end - channel.buffer.start if channel.buffer != NULL else 0
+
+
 cdef inline bint channel_holds(const Channel *channel) noexcept nogil:
     return channel.buffer != NULL or channel.pipe != NULL
 
@@ -180,10 +186,10 @@ cdef inline size_t channel_room(const Channel *channel, size_t wanted) noexcept 
     return wanted
 
 
-cdef inline bint channel_took(Channel *channel, ssize_t got, size_t room, uint32_t dry_below_bytes) noexcept nogil:
+cdef inline bint channel_took(Channel *channel, ssize_t got, size_t room, bint short_tells) noexcept nogil:
     """Books the result of one read of at most `room` bytes; true if another read may bring more at once.
 
-    Only a read that brought less than it could have tells that the source is dry.
+    Only a read that brought less than it could have tells that the source is dry: then the next byte is an event.
     """
     if got <= 0:
         if got < 0 and errno == EINTR:
@@ -200,7 +206,7 @@ cdef inline bint channel_took(Channel *channel, ssize_t got, size_t room, uint32
         channel.allowance -= got
     if channel.eager:
         return True
-    channel.readable = <size_t>got == room or got >= <ssize_t>dry_below_bytes
+    channel.readable = <size_t>got == room or not short_tells
     return channel.readable
 
 
@@ -217,9 +223,8 @@ cdef inline void channel_fill_buffer(Channel *channel, Pool *pool, size_t most_b
         got = read(channel.source, buffer.data + buffer.end, room) if room > 0 else 0
         if got > 0:
             buffer.end += <uint32_t>got
-        more = channel_took(channel, got, room, channel.dry_below_bytes)
+        more = channel_took(channel, got, room, channel.short_read_tells)
         reads -= 1
-    channel.gathering = more and buffer.end < most_bytes
     channel.buffer = buffer if buffer.end > 0 else NULL
     if channel.buffer == NULL:
         buffer_return(pool, buffer)
@@ -243,18 +248,17 @@ cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_byt
         got = 0
         if room > 0:
             got = c_splice(channel.source, NULL, lent.write_fd, NULL, room, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
-        if got < 0 and errno == EAGAIN and (lent.bytes > 0 or channel.splice_dry_below_bytes == 0):
-            more = False
+        if got < 0 and errno == EAGAIN and (lent.bytes > 0 or not channel.short_splice_tells):
+            channel.gathering = False
             break
         if got < 0 and errno == EINVAL:
             pool.splice_refused = True
-            more = False
+            channel.gathering = False
             break
         if got > 0:
             lent.bytes += <uint32_t>got
-        more = channel_took(channel, got, room, channel.splice_dry_below_bytes)
+        more = channel_took(channel, got, room, channel.short_splice_tells)
         reads -= 1
-    channel.gathering = more and lent.bytes < most_bytes
     channel.pipe = lent if lent.bytes > 0 else NULL
     if channel.pipe == NULL:
         pipe_return(pool, lent)
@@ -264,7 +268,7 @@ cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_byt
 cdef inline void channel_fill(
     Channel *channel, Pool *pool, size_t most_bytes, int reads, bint splice
 ) noexcept nogil:
-    """Reads until the source is dry, `most_bytes` are held, or `reads` reads were made, which leaves it gathering."""
+    """Reads until the source is dry, `most_bytes` are held, or `reads` reads were made."""
     if channel.pipe != NULL or (splice and channel.buffer == NULL and not pool.splice_refused):
         if channel_fill_pipe(channel, pool, most_bytes, reads):
             return

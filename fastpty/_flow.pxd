@@ -13,6 +13,7 @@ from fastpty._channel cimport (
     channel_drop,
     channel_fill,
     channel_flush,
+    channel_held_bytes,
     channel_holds,
 )
 from fastpty._lifecycle cimport loop_close_peer, loop_end_input, loop_finish, loop_leader_exited, loop_linger
@@ -63,7 +64,7 @@ cdef inline void loop_step(Loop *loop, Task *task) noexcept nogil:
         loop_linger(loop, session)
         return
     session.active_ns = loop.now_ns
-    if not channel.gathering:
+    if not (channel.gathering and channel.readable):
         channel_flush(channel, &loop.pool)
     if channel.state == CHANNEL_OPEN and channel.readable and (channel.gathering or not channel_holds(channel)):
         loop_transfer(loop, task, streams)
@@ -78,7 +79,8 @@ cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept no
     """Reads or splices as far as the source gives, and writes as far as the target takes.
 
     Of streaming output it takes one read a turn, for a pty gives little at a time, and writes when it has gathered
-    many: others wait for one read only, and the client is woken less often.
+    much or when by its next turn nothing more has come. So others wait for one read only, and the client is woken
+    less often. A read that finds the pty empty is avoided: it would wait for the kernel's worker behind the tty.
     """
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
@@ -87,9 +89,12 @@ cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept no
     cdef uint64_t taken_before = channel.taken_bytes
     # A pipe costs more than a copy for a few bytes; only what streams is spliced.
     cdef bint splice = loop.splice and streams and not framed
+    channel.gathering = streams and not is_input
     channel_fill(channel, &loop.pool, BUFFER_BYTES if is_input else GATHER_BYTES,
-                 1 if streams and not is_input else READS_MOST, splice)
+                 1 if channel.gathering else READS_MOST, splice)
     task.last_transfer_bytes = channel.taken_bytes - taken_before
+    if channel.state != CHANNEL_OPEN or not 0 < channel_held_bytes(channel) < GATHER_BYTES:
+        channel.gathering = False
     if framed and channel.buffer != NULL:
         session_unwrap(session)
     if not channel.gathering:
@@ -139,7 +144,7 @@ cdef inline void loop_session_event(Loop *loop, Session *session, uint64_t about
     else:
         if events & EPOLLPRI:
             # A read ends at urgent data, however much is behind it: from now on only EAGAIN tells that all is read.
-            session.input.channel.dry_below_bytes = 0
+            session.input.channel.short_read_tells = False
         if events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI):
             loop_source_ready(loop, &session.input, (events & EPOLLRDHUP) != 0)
         if events & EPOLLOUT:

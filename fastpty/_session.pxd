@@ -18,9 +18,7 @@ from fastpty._frame cimport (
 from fastpty._terminal cimport Terminal, terminal_resize, terminal_signal
 
 cdef enum:
-    # A pty gives at most about 4 KiB a read. Much less means that the program has paused (docs/performance.md).
-    PTY_DRY_BELOW_BYTES = 2048
-    PTY_SPLICE_BYTES = 4096
+    PTY_SPLICE_BYTES = 4096   # a pty gives at most about that in one read; asking for more allocates pages for nothing
 
 # First in, first out; a task can also be taken from its middle.
 cdef struct Queue:
@@ -120,12 +118,12 @@ cdef inline void session_open(Session *session, int peer_fd, bint framed, int te
     session.output.session = session
     channel_open(&session.input.channel, peer_fd, terminal_fd)
     channel_open(&session.output.channel, terminal_fd, peer_fd)
-    session.input.channel.dry_below_bytes = BUFFER_BYTES
+    session.input.channel.short_read_tells = True
+    session.input.channel.short_splice_tells = False
     session.input.channel.splice_bytes = BUFFER_BYTES
-    session.input.channel.splice_dry_below_bytes = 0
-    session.output.channel.dry_below_bytes = PTY_DRY_BELOW_BYTES
+    session.output.channel.short_read_tells = True
+    session.output.channel.short_splice_tells = True
     session.output.channel.splice_bytes = PTY_SPLICE_BYTES
-    session.output.channel.splice_dry_below_bytes = PTY_DRY_BELOW_BYTES
 
 
 cdef inline bint frame_is_window_change(const Frame *frame) noexcept nogil:

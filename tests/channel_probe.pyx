@@ -2,7 +2,15 @@
 
 from libc.string cimport memset
 
-from fastpty._channel cimport Channel, Pool, channel_drop, channel_fill, channel_open, pool_drop_spares
+from fastpty._channel cimport (
+    Channel,
+    Pool,
+    channel_drop,
+    channel_fill,
+    channel_held_bytes,
+    channel_open,
+    pool_drop_spares,
+)
 
 
 cdef class Probe:
@@ -10,12 +18,12 @@ cdef class Probe:
     cdef Channel channel
     cdef Pool pool
 
-    def __init__(self, int source, int dry_below_bytes):
+    def __init__(self, int source):
         memset(&self.channel, 0, sizeof(self.channel))
         memset(&self.pool, 0, sizeof(self.pool))
         channel_open(&self.channel, source, -1)
-        self.channel.dry_below_bytes = self.channel.splice_bytes = dry_below_bytes
-        self.channel.splice_dry_below_bytes = dry_below_bytes
+        self.channel.short_read_tells = self.channel.short_splice_tells = True
+        self.channel.splice_bytes = 4096
         self.channel.readable = True
 
     def __dealloc__(self):
@@ -23,11 +31,6 @@ cdef class Probe:
         pool_drop_spares(&self.pool)
 
     def fill(self, int most_bytes, int reads, bint splice):
-        """One channel_fill; returns (bytes held, readable, gathering)."""
+        """One channel_fill; returns (bytes held, readable)."""
         channel_fill(&self.channel, &self.pool, most_bytes, reads, splice)
-        held = 0
-        if self.channel.buffer != NULL:
-            held += self.channel.buffer.end - self.channel.buffer.start
-        if self.channel.pipe != NULL:
-            held += self.channel.pipe.bytes
-        return held, bool(self.channel.readable), bool(self.channel.gathering)
+        return channel_held_bytes(&self.channel), bool(self.channel.readable)
