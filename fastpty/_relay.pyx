@@ -83,7 +83,6 @@ from fastpty._session cimport (
     Session,
     session_open,
 )
-
 from fastpty._terminal cimport terminal_reap, terminal_signal_leader
 
 from fastpty.log import logger
