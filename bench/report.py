@@ -68,7 +68,7 @@ def machine() -> str:
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return ", ".join(
         (
-            f"Linux {platform.release().split("-")[0]}",
+            f"Linux {platform.release().split('-')[0]}",
             f"{os.cpu_count()} cores {model[1] if model else platform.machine()}",
             f"Python {platform.python_version()}",
             f"uWSGI {version('(.+)', 'uwsgi', '--version')}",

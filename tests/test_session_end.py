@@ -248,6 +248,7 @@ def test_what_a_killed_session_left_unread_is_nobody_else_s_output(serve: Callab
     with service.connect() as stalled:
         say(stalled, service.framed, b"secret\n")
         stalled.read_until(b"secret\r\nsecret\r\n" * 100)
+        eventually(lambda: state_of_children(service.router.pid) == "S", "the program waits for room")
     service.wait_until_idle()
     for _ in range(3):
         with service.connect() as client:
