@@ -23,14 +23,6 @@ DEADLINE_SECONDS = 30.0
 CLIENT = [sys.executable, "-m", "fastpty"]
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """For what has no descriptor to wait on; fails after the deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for: {what}"
-        time.sleep(0.01)
-
-
 class ScriptedRouter:
     """A listening socket; the test plays the router's part on the connection that comes in."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +20,14 @@ def need(tool: str) -> str:
     if path is None:
         _missing(f"{tool} is not installed")
     return path
+
+
+def preload(directory: Path, source: str, *defines: str) -> dict[str, str]:
+    """The environment for a program some of whose libc is replaced by this C source, compiled into `directory`."""
+    (directory / "shim.c").write_text(source)
+    command = [need("cc"), "-shared", "-fPIC", *(f"-D{define}" for define in defines), "-o", "shim.so", "shim.c"]
+    subprocess.run(command, cwd=directory, check=True)
+    return {"LD_PRELOAD": f"{directory}/shim.so"}
 
 
 def need_root() -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.client_harness import TerminalClient, piped_client, terminal_client, wait_until
+from tests.client_harness import TerminalClient, piped_client, terminal_client
+from tests.harness import eventually
 from tests.peers import need
 
 
@@ -41,7 +42,7 @@ class RealRouter:
             start_new_session=True,
         )
         log.close()
-        wait_until(lambda: self._answers(self.raw) and self._answers(self.framed), "uWSGI")
+        eventually(lambda: self._answers(self.raw) and self._answers(self.framed), "uWSGI")
 
     def _answers(self, path: str) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Service
 from tests.harness import Client, Router, children, descriptors, eventually
-from tests.peers import need, need_root
+from tests.peers import need_root, preload
 
 
 def ask(router_path: str, *commands: str) -> str:
@@ -289,10 +289,7 @@ int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
 def test_a_session_that_epoll_does_not_take_is_told_and_leaves_nothing(
     start_router: Callable[..., Router], directory: Path, full_at: str
 ) -> None:
-    (directory / "shim.c").write_text(SHIM)
-    command = [need("cc"), "-shared", "-fPIC", f'-DFULL_AT="{full_at}"', "-o", "shim.so", "shim.c"]
-    subprocess.run(command, cwd=directory, check=True)
-    router = start_router(f"{directory}/s", env={"LD_PRELOAD": f"{directory}/shim.so"})
+    router = start_router(f"{directory}/s", env=preload(directory, SHIM, f'FULL_AT="{full_at}"'))
     with Client(f"{directory}/s") as client:
         assert b"no descriptor left" in client.read_to_end()
     router.wait_for_log("a client was not accepted: No space left")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import RAW_CAT, Client, Router
-from tests.peers import need
+from tests.peers import preload
 
 SHIM = """
 #define _GNU_SOURCE
@@ -37,11 +36,8 @@ ssize_t splice(int source, off_t *source_offset, int target, off_t *target_offse
 def test_read_and_write_take_over_and_no_byte_is_lost(
     start_router: Callable[..., Router], directory: Path, refused: str
 ) -> None:
-    (directory / "shim.c").write_text(SHIM)
-    command = [need("cc"), "-shared", "-fPIC", f"-DREFUSED={refused}", "-o", "shim.so", "shim.c"]
-    subprocess.run(command, cwd=directory, check=True)
     router = start_router(
-        f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env={"LD_PRELOAD": f"{directory}/shim.so"}
+        f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=preload(directory, SHIM, f"REFUSED={refused}")
     )
     data = random.Random(refused).randbytes(3 << 20)
     with Client(f"{directory}/s") as client:

@@ -20,8 +20,8 @@ from tests.client_harness import (
     TerminalClient,
     scripted_router,
     terminal_client,
-    wait_until,
 )
+from tests.harness import eventually
 
 FATAL = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM]
 
@@ -71,7 +71,7 @@ def test_a_client_killed_while_its_output_is_stuck_restores_the_terminal(router:
         with pytest.raises(TimeoutError):
             peer.sendall(bytes(8 * 1024 * 1024))
         client.signal(signal.SIGTERM)
-        wait_until(lambda: client.modes_are_as_before, "the terminal's modes")
+        eventually(lambda: client.modes_are_as_before, "the terminal's modes")
         assert client.wait() == -signal.SIGTERM
 
 
@@ -89,7 +89,7 @@ def test_the_terminal_is_restored_when_the_client_crashes(router: ScriptedRouter
         terminal_client("connect", router.address, command=[sys.executable, "-c", crash]) as client,
         router.accept() as peer,
     ):
-        wait_until(lambda: client.is_raw, "raw mode")
+        eventually(lambda: client.is_raw, "raw mode")
         peer.sendall(b"x")
         assert client.wait() == 1
         assert b"TypeError" in client.shown
@@ -139,7 +139,7 @@ def test_a_stopped_client_leaves_the_terminal_as_it_was_and_takes_it_again(route
         assert client.modes_are_as_before
         client.type(b"go on\n")
         client.read_until(b"go on\r\n")
-        wait_until(lambda: client.is_raw, "raw mode after fg")
+        eventually(lambda: client.is_raw, "raw mode after fg")
         client.type(b"\x03")
         assert peer.recv(10) == b"\x03"
         peer.close()
@@ -152,7 +152,7 @@ def test_a_client_started_in_the_background_waits_for_the_foreground(router: Scr
     shell = ["bash", "-mc", '"$@" & read line; fg >/dev/null; echo "status $?"', "bash", *CLIENT]
     with terminal_client("connect", router.address, command=shell) as client, router.accept() as peer:
         pid = client_pid(peer)
-        wait_until(lambda: state(pid) == "T", "the stop")
+        eventually(lambda: state(pid) == "T", "the stop")
         assert client.modes_are_as_before
         client.type(b"go on\n")
         client.read_until(b"go on\r\n")
@@ -165,10 +165,10 @@ def test_a_client_that_was_halted_and_goes_on_is_raw_again(router: ScriptedRoute
     with terminal_client("connect", router.address) as client, router.accept() as peer:
         attached(client, peer)
         client.signal(signal.SIGSTOP)
-        wait_until(lambda: state(client.pid) == "T", "the stop")
+        eventually(lambda: state(client.pid) == "T", "the stop")
         termios.tcsetattr(client.terminal, termios.TCSANOW, client.modes)  # as a shell does
         client.signal(signal.SIGCONT)
-        wait_until(lambda: client.is_raw, "raw mode")
+        eventually(lambda: client.is_raw, "raw mode")
         client.signal(signal.SIGTERM)
         assert client.wait() == -signal.SIGTERM
         assert client.modes_are_as_before
@@ -179,7 +179,7 @@ def test_a_window_that_changed_during_a_stop_is_announced(router: ScriptedRouter
         attached(client, peer)
         peer.recv(100)
         client.signal(signal.SIGSTOP)
-        wait_until(lambda: state(client.pid) == "T", "the stop")
+        eventually(lambda: state(client.pid) == "T", "the stop")
         client.resize(30, 90)
         client.signal(signal.SIGCONT)
         assert peer.recv(100) == struct.pack("<BHBBHB", 0, 30, 100, 0, 90, 101)
@@ -193,7 +193,7 @@ def test_a_client_in_the_background_keeps_off_the_terminal(router: ScriptedRoute
         attached(client, peer)
         pid = client_pid(peer)
         os.kill(pid, signal.SIGTSTP)
-        wait_until(lambda: client.modes_are_as_before and state(pid) == "S", "bg")
+        eventually(lambda: client.modes_are_as_before and state(pid) == "S", "bg")
         peer.sendall(b"output goes on")
         client.read_until(b"output goes on")
         assert client.modes_are_as_before
