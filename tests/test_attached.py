@@ -30,8 +30,12 @@ class Screen:
             cwd=ROOT,
             check=True,
         )
-        self.wait_for("local:")
-        self.type(" ".join(command), "Enter")
+        try:
+            self.wait_for("local:")
+            self.type(" ".join(command), "Enter")
+        except BaseException:
+            self.close()
+            raise
 
     def type(self, *keys: str) -> None:
         subprocess.run([*self._tmux, "send-keys", *keys], check=True)
@@ -66,9 +70,11 @@ def router(start_router: Callable[..., Router], directory: Path) -> Router:
 def screen(router: Router, directory: Path) -> Iterator[Screen]:
     """At the remote prompt, 132 columns by 43 rows, over the uwsgi socket."""
     opened = Screen(directory, 132, 43, [*CLIENT, "connect", "--uwsgi", f"{directory}/uwsgi"])
-    opened.wait_for_last_line(PROMPT)
-    yield opened
-    opened.close()
+    try:
+        opened.wait_for_last_line(PROMPT)
+        yield opened
+    finally:
+        opened.close()
 
 
 def test_less_fills_the_window_and_follows_its_size(screen: Screen) -> None:

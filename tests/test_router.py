@@ -185,19 +185,22 @@ def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: P
         ) as process,
     ):
         os.close(writer)
-        while b"ready" not in log.readline():
-            pass
-        for _ in range(600):  # two lines each, more than a pipe holds
+        try:
+            while b"ready" not in log.readline():
+                pass
+            for _ in range(600):  # two lines each, more than a pipe holds
+                with Client(f"{directory}/s") as client:
+                    client.read_to_end()
+            os.set_blocking(reader, False)
+            shown = log.read()
             with Client(f"{directory}/s") as client:
                 client.read_to_end()
-        os.set_blocking(reader, False)
-        shown = log.read()
-        with Client(f"{directory}/s") as client:
-            client.read_to_end()
-        process.terminate()
-        assert process.wait(30) == 0
-        os.set_blocking(reader, True)
-        shown += log.read()
+            process.terminate()
+            assert process.wait(30) == 0
+            os.set_blocking(reader, True)
+            shown += log.read()
+        finally:
+            process.kill()
     lost = sum(int(number) for number in re.findall(rb"\] (\d+) lines lost\n", shown))
     assert lost > 0
     assert lost + len(re.findall(rb"\] session \d+: ", shown)) == 2 * 601
