@@ -7,9 +7,9 @@ from setuptools import Extension, setup
 
 FLAVOURS = {
     "release": (["-O2"], []),
-    "debug": (["-O0", "-g", "-UNDEBUG", "-DFASTPTY_DEBUG"], []),
+    "debug": (["-O0", "-g", "-UNDEBUG"], []),
     "sanitize": (
-        ["-O1", "-g", "-UNDEBUG", "-DFASTPTY_DEBUG", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"],
+        ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"],
         ["-fsanitize=address,undefined"],
     ),
 }

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import select
+import signal
 import time
 
 logger = logging.getLogger("fastpty.router")
@@ -14,6 +15,14 @@ logger = logging.getLogger("fastpty.router")
 _LINE_BYTES_MOST = 4096
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def signal_name(number: int) -> str:
+    """A signal as signal(7) calls it; a real-time signal has only its number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class _OneLine(logging.Formatter):

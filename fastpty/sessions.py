@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import socket
 from collections.abc import Callable, Sequence
 
 from fastpty._spawn import spawn
 from fastpty.config import Config, command_argv
-from fastpty.log import logger
+from fastpty.log import logger, signal_name
 
 DEFAULT_TERM = "xterm-256color"
 
@@ -117,11 +116,7 @@ def _describe_exit(code: int, status: int) -> str:
         return "no process"
     if code == os.CLD_EXITED:
         return f"exit status {status}"
-    try:
-        name = signal.Signals(status).name
-    except ValueError:
-        name = f"signal {status}"
-    return f"killed by {name}"
+    return f"killed by {signal_name(status)}"
 
 
 def raise_file_limit() -> tuple[int, int]:

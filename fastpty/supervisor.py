@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Collection
 
-from fastpty.log import logger
+from fastpty.log import logger, signal_name
 
 _PR_SET_PDEATHSIG = 1
 
@@ -81,7 +81,7 @@ class Supervisor:
                 self._replace(pid, os.waitstatus_to_exitcode(status), started)
 
     def _replace(self, pid: int, status: int, started: float) -> None:
-        how = f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
+        how = f"exit status {status}" if status >= 0 else f"killed by {signal_name(-status)}"
         logger.error("worker %d has ended (%s); another one starts", pid, how)
         if time.monotonic() - started < _HASTY_SECONDS:
             info = signal.sigtimedwait(self._stop_signals, _HASTY_SECONDS)

@@ -42,14 +42,3 @@ def test_the_window_frames_are_those_of_uwsgis_client() -> None:
 
 def test_a_window_edge_can_have_any_value_of_an_unsigned_short() -> None:
     assert parsed(frame.window_frames(0, 65535)) == [(0, 100, b""), (65535, 101, b"")]
-
-
-@given(st.integers(1, 64))
-def test_a_signal_frame_is_a_header_with_the_signals_number(signum: int) -> None:
-    assert frame.signal_frame(signum) == bytes([0, 0, 0, signum])
-
-
-@pytest.mark.parametrize("signum", [0, 65, 100, 255, -1])
-def test_what_is_no_signal_gets_no_frame(signum: int) -> None:
-    with pytest.raises(ValueError, match="from 1 to 64"):
-        frame.signal_frame(signum)

@@ -42,13 +42,16 @@ def test_sessions_are_spread_over_the_workers(router: Router, directory: Path) -
         client.socket.close()
 
 
-def test_a_killed_worker_is_replaced_and_the_others_go_on(router: Router, directory: Path) -> None:
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGKILL, "SIGKILL"), (40, "signal 40")])
+def test_a_killed_worker_is_replaced_and_the_others_go_on(
+    router: Router, directory: Path, number: int, name: str
+) -> None:
     clients = [Client(f"{directory}/s") for _ in range(3)]
     for client in clients:
         echo(client)
     victim, programs = next((worker, programs) for worker, programs in sessions(router).items() if programs)
-    os.kill(victim, signal.SIGKILL)
-    router.wait_for_log(f"worker {victim} has ended \\(killed by SIGKILL\\)")
+    os.kill(victim, number)
+    router.wait_for_log(f"worker {victim} has ended \\(killed by {name}\\)")
     eventually(lambda: len(children(router.pid)) == 3, "there are three workers again")
     eventually(lambda: all(process_gone(pid) for pid in programs), "its sessions' programs are hung up")
     alive = 0
