@@ -3,8 +3,9 @@
     modifier1 u8 = 0 | size u16 little-endian | modifier2 u8 | payload
 
 modifier2 says what the frame is. STDIN frames carry a payload; in ROWS and COLUMNS the size field is the value itself
-and the header is the whole frame. Signal frames are not needed: a key goes as a byte, and the remote terminal decides. Server → client there are no frames, only
-the terminal's bytes. (Rules and numbers: uWSGI 2.0.21's plugins pty and forkptyrouter, measured.)
+and the header is the whole frame. Signal frames are not needed here: a key goes as a byte, and the remote terminal
+decides. Server → client there are no frames, only the terminal's bytes. (Rules and numbers: uWSGI 2.0.21's plugins pty
+and forkptyrouter, measured.)
 """
 
 from __future__ import annotations
