@@ -9,6 +9,13 @@ import pytest
 from tests.harness import Client, Router, children, descriptors, eventually
 
 
+def pytest_configure() -> None:
+    """What started the tests, as nohup(1) or a shell's & does, may have had signals ignored; nobody inherits that."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """A directory for sockets that every account may enter."""

@@ -63,12 +63,6 @@ class Router:
         env: dict[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ):
-        def prepare() -> None:
-            # Whatever started the tests, as a shell's & does, may have had them ignored.
-            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_DFL)
-            preexec()
-
         self.lines: list[str] = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
@@ -76,7 +70,7 @@ class Router:
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=prepare,
+            preexec_fn=preexec,
             pass_fds=pass_fds,
             env={**os.environ, **(env or {})},
         )

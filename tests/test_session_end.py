@@ -36,11 +36,17 @@ def test_a_program_that_exits_at_once_loses_nothing_in_500_runs(serve: Callable[
     service.wait_until_idle()
 
 
-def test_a_client_that_reads_late_gets_all_of_a_dead_program_s_output(serve: Callable[..., Service]) -> None:
-    service = serve(command="seq 1 20000; exit")
+def test_a_client_that_reads_late_gets_all_of_a_dead_program_s_output(
+    serve: Callable[..., Service], directory: Path
+) -> None:
+    """In few and large writes: a socket holds only some hundred small ones, and the program would wait for room."""
+    words = os.urandom(100_000)
+    (directory / "words").write_bytes(words)
+    service = serve(command=f"stty raw; exec cat {directory}/words")
     clients = [service.connect() for _ in range(20)]
+    service.router.wait_for_log("session .*: start: ", 20)
     eventually(lambda: all(process_gone(pid) for pid in children(service.router.pid)), "all programs have written")
-    assert [client.read_to_end() for client in clients] == [NUMBERS] * 20
+    assert [client.read_to_end() for client in clients] == [words] * 20
     for client in clients:
         client.socket.close()
     service.wait_until_idle()
