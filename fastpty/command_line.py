@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 from fastpty import __version__, ini
 from fastpty.config import Config, build
 from fastpty.errors import FastptyError, UsageError
-from fastpty.options import OPTIONS, Option, Setting, is_confining, nearest
+from fastpty.options import OPTIONS, Option, Setting
+from fastpty.uwsgi_keys import is_confining, nearest
 
 PROGRAM = "fastpty-router"
 _WIDTH = 79

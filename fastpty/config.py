@@ -10,18 +10,9 @@ from typing import Any
 from fastpty import ini
 from fastpty.address import Address
 from fastpty.errors import UsageError
-from fastpty.options import (
-    BY_NAME,
-    COMMAND_LINE,
-    IGNORED,
-    OPTIONS,
-    PLUGINS_BUILT_IN,
-    Option,
-    Setting,
-    comma_list,
-    is_confining,
-    nearest,
-)
+from fastpty.options import BY_NAME, COMMAND_LINE, OPTIONS, Option, Setting
+from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, is_confining, nearest
+from fastpty.values import comma_list
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from functools import partial
 
 from fastpty.config import Config
 from fastpty.errors import FastptyError
-from fastpty.options import NAMESPACE_FLAGS
+from fastpty.values import NAMESPACE_FLAGS
 
 _MS_REC = 0x4000
 _MS_PRIVATE = 1 << 18

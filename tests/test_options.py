@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import options
+from fastpty import uwsgi_keys
 from fastpty.config import Config
-from fastpty.options import BY_NAME, IGNORED, OPTIONS, is_confining
+from fastpty.options import BY_NAME, OPTIONS
+from fastpty.uwsgi_keys import IGNORED, is_confining
 from tests.peers import need
 from tools import options_doc
 
@@ -50,7 +51,7 @@ def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
     # uWSGI spells these only without the inner dash.
     ours -= {f"forkpty-router-{word}" for word in ("rows", "cols", "timeout", "processes", "workers")}
     assert ours | IGNORED <= theirs
-    confining = set(options._CONFINING) - {"jail", "jail2", "jail-attach"}  # FreeBSD's
+    confining = set(uwsgi_keys._CONFINING) - {"jail", "jail2", "jail-attach"}  # FreeBSD's
     assert confining - {"namespace-keep-mount", "config", "xml", "yaml", "yml", "json"} <= theirs
 
 

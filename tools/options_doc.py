@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastpty.options import IGNORED, OPTIONS, Option
+from fastpty.options import OPTIONS, Option
+from fastpty.uwsgi_keys import IGNORED
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 

@@ -1,0 +1,51 @@
+"""What is known of uWSGI's options that are not in the table: which may be passed over, and which must not."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+from fastpty.options import BY_NAME
+
+PLUGINS_BUILT_IN = frozenset({"corerouter", "forkptyrouter", "pty"})
+"""The uWSGI plugins whose work this program does by itself."""
+
+IGNORED = frozenset({"autoload", "die-on-term", "force-gateway", "no-orphans", "plugin-dir", "plugins-dir", "vacuum"})
+"""uWSGI keys that may stand in a router's file and ask for nothing that is missing here."""
+
+_CONFINING = frozenset(
+    {
+        # another root, other namespaces, other control groups
+        *("chroot", "pivot-root", "pivot_root", "jailed", "jail", "jail2", "jail-attach", "unshare2"),
+        *("namespace", "ns", "namespace-net", "ns-net", "namespace-keep-mount"),
+        *("setns", "setns-preopen", "setns-socket", "setns-socket-skip", "setns-skip"),
+        *("cgroup", "cgroup-opt", "cgroup-dir-mode"),
+        # fewer rights and resources
+        *("cap", "immediate-uid", "immediate-gid", "add-gid", "no-initgroups"),
+        *("umask", "limit-as", "limit-nproc", "file-write"),
+        # other files, which may hold any of these
+        *("include", "inherit", "config", "ini", "xml", "yaml", "yml", "json"),
+    }
+)
+_CONFINING_FAMILIES = re.compile(
+    r"(seccomp|apparmor|selinux|landlock)(-.*)?"
+    # steps that build the jail
+    r"|(hook|exec|mount|umount|call)-(asap|pre-jail|post-jail|in-jail|as-root|as-user)"
+    # logic: with its frame ignored, what stands inside would always apply
+    r"|(end-?)?(if|for)(-.*)?|if[a-z]+"
+)
+
+
+def is_confining(name: str) -> bool:
+    """Whether uWSGI's key `name` is one whose silent absence could leave the shell less confined."""
+    option = BY_NAME.get(name)
+    if option is not None and option.in_files:
+        return False
+    return name in _CONFINING or _CONFINING_FAMILIES.fullmatch(name) is not None
+
+
+def nearest(name: str, *, in_files: bool) -> str | None:
+    """The known option name most like `name`, or None where none is alike."""
+    known = [known for known, option in BY_NAME.items() if option.in_files or not in_files]
+    close = get_close_matches(name, known, n=1, cutoff=0.7)
+    return close[0] if close else None
