@@ -1,7 +1,7 @@
 """The load generator and the drains, in C without the GIL, so that what is measured is not the harness."""
 
 from libc.errno cimport EINTR, EIO, ETIMEDOUT, errno
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, nanosleep, timespec
@@ -12,7 +12,7 @@ cdef extern from "<sys/epoll.h>" nogil:
     enum: EPOLL_CTL_ADD
     enum: EPOLL_CTL_DEL
     union epoll_data:
-        int fd
+        uint32_t u32
     struct epoll_event:
         unsigned int events
         epoll_data data
@@ -20,10 +20,17 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
     int epoll_wait(int epoll, epoll_event *events, int most, int timeout_ms)
 
+cdef extern from "<poll.h>" nogil:
+    enum: POLLIN
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *fds, unsigned long count, int timeout_ms)
+
 cdef enum:
     CHUNK_BYTES = 65536
     WRITE_BYTES = 262144           # many packets joined
-    DESCRIPTORS_MOST = 65536
     HEADER_BYTES = 4
     PATIENCE_MS = 20000
 
@@ -90,44 +97,52 @@ def drain_to_end(int fd):
     return total, last_ns
 
 
-cdef int watch(list fds) except -1:
+cdef struct Source:
+    int fd
+    int64_t total
+    int64_t done_ns                # 0 = it has not given all that was wanted
+
+
+cdef int watch(Source *sources, int count, int stop_fd) except -1:
+    """An epoll of all of these; what an event is about is its index, and `count` for `stop_fd`."""
     cdef epoll_event event
     cdef int epoll = epoll_create1(0)
+    cdef int index
     check(epoll)
     event.events = EPOLLIN
-    for fd in fds:
-        event.data.fd = fd
-        if fd >= DESCRIPTORS_MOST or epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+    for index in range(count + (stop_fd >= 0)):
+        event.data.u32 = index
+        if epoll_ctl(epoll, EPOLL_CTL_ADD, sources[index].fd if index < count else stop_fd, &event) < 0:
             raise OSError(errno, "epoll_ctl")
     return epoll
 
 
-cdef int drain_watched(
-    int epoll, int count, int64_t wanted, int stop_fd, int64_t *totals, int64_t *done_ns
-) noexcept nogil:
-    """Reads from all of them until each gave `wanted` bytes, or `stop_fd` is readable. 0 or -errno."""
+cdef int drain_watched(int epoll, Source *sources, int count, int64_t wanted) noexcept nogil:
+    """Reads from all of them until each gave `wanted` bytes, or the stop descriptor is readable. 0 or -errno."""
     cdef uint8_t data[CHUNK_BYTES]
     cdef epoll_event events[64]
-    cdef int index, fd, ready
+    cdef int left = count
+    cdef int index, ready
+    cdef Source *source
     cdef ssize_t got
-    while count > 0:
+    while left > 0:
         ready = epoll_wait(epoll, events, 64, PATIENCE_MS)
         if ready == 0:
             return -ETIMEDOUT
         if ready < 0 and errno != EINTR:
             return -errno
         for index in range(ready):
-            fd = events[index].data.fd
-            if fd == stop_fd:
+            if events[index].data.u32 == <uint32_t>count:
                 return 0
-            got = read_some(fd, data, CHUNK_BYTES)
+            source = &sources[events[index].data.u32]
+            got = read_some(source.fd, data, CHUNK_BYTES)
             if got < 0:
                 return <int>got
-            totals[fd] += got
-            if got == 0 or totals[fd] >= wanted:
-                done_ns[fd] = now_ns()
-                epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL)
-                count -= 1
+            source.total += got
+            if got == 0 or source.total >= wanted:
+                source.done_ns = now_ns()
+                epoll_ctl(epoll, EPOLL_CTL_DEL, source.fd, NULL)
+                left -= 1
     return 0
 
 
@@ -136,17 +151,17 @@ def drain_each(list fds, int64_t wanted, int stop_fd=-1):
 
     Returns for each its bytes, and when (CLOCK_MONOTONIC, ns; 0 = not at all) it had given them.
     """
-    cdef int epoll = watch(fds + ([stop_fd] if stop_fd >= 0 else []))
-    cdef int64_t *totals = <int64_t *>calloc(DESCRIPTORS_MOST, sizeof(int64_t))
-    cdef int64_t *done_ns = <int64_t *>calloc(DESCRIPTORS_MOST, sizeof(int64_t))
     cdef int count = len(fds)
-    cdef int result
+    cdef Source *sources = <Source *>calloc(count, sizeof(Source))
+    cdef int index, epoll, result
+    for index in range(count):
+        sources[index].fd = fds[index]
+    epoll = watch(sources, count, stop_fd)
     with nogil:
-        result = drain_watched(epoll, count, wanted, stop_fd, totals, done_ns)
+        result = drain_watched(epoll, sources, count, wanted)
         close(epoll)
-    found = [(totals[fd], done_ns[fd]) for fd in fds]
-    free(totals)
-    free(done_ns)
+    found = [(sources[index].total, sources[index].done_ns) for index in range(count)]
+    free(sources)
     check(result)
     return found
 
@@ -204,10 +219,19 @@ def pour_frames(int fd, int64_t total, int payload_bytes):
 
 
 cdef int64_t round_trip(int fd, const uint8_t *key, size_t size) noexcept nogil:
-    """The nanoseconds until the echo of one keystroke, or -errno, or 0 if the connection has ended."""
+    """The nanoseconds until the echo of one keystroke, or -errno, or 0 if the connection has ended.
+
+    It waits in poll(2), as every terminal client does, which has a keyboard to watch as well. In read(2) it would be
+    woken by the router's read of the key too, since the kernel wakes it for room.
+    """
     cdef uint8_t answer
+    cdef pollfd waiting
     cdef int64_t start_ns = now_ns()
     cdef ssize_t result = write_all(fd, key, size)
+    waiting.fd = fd
+    waiting.events = POLLIN
+    if result == 0 and poll(&waiting, 1, PATIENCE_MS) == 0:
+        result = -ETIMEDOUT
     if result == 0:
         result = read_some(fd, &answer, 1)
     return now_ns() - start_ns if result > 0 else result

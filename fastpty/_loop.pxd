@@ -32,6 +32,7 @@ cdef enum:
     SLEEP_MOST_MS = 3600000            # an int of milliseconds holds 24 days only
     RETRY_FIRST_MS = 20
     RETRY_SLOWEST_MS = 5000
+    PUT_OFF_MS = 20                    # what of a session's start can wait until its program has had the CPU
     EVENTS_MOST = 64                   # taken from epoll in one turn
     STREAM_FROM_BYTES = 512            # what a channel that streams has moved at least, the last time
     STREAM_GAP_TRANSFERS = 8           # and how soon, beyond its fair share, it is served again
@@ -60,7 +61,8 @@ cdef struct Loop:
     int64_t idle_ns                    # 0 = no limit
     int64_t grace_ns                   # between SIGHUP and SIGKILL
     int64_t now_ns                     # CLOCK_MONOTONIC, once a turn
-    int64_t next_deadline_ns           # no deadline comes before it; 0 = there is none
+    int64_t next_deadline_ns           # no session's deadline comes before it; 0 = there is none
+    int64_t put_off_until_ns           # when the owner does what it has put off; 0 = nothing
     uint64_t transfers
     uint64_t wakeups
 
@@ -195,12 +197,15 @@ cdef inline bint loop_due(Loop *loop, int64_t *deadline_ns) noexcept nogil:
 
 
 cdef inline int loop_timeout_ms(const Loop *loop) noexcept nogil:
+    cdef int64_t deadline_ns = loop.next_deadline_ns
     cdef int64_t left_ns
     if loop.fresh.length + loop.bulk.length > 0:
         return 0
-    if loop.next_deadline_ns == 0:
+    if deadline_ns == 0 or 0 < loop.put_off_until_ns < deadline_ns:
+        deadline_ns = loop.put_off_until_ns
+    if deadline_ns == 0:
         return -1
-    left_ns = loop.next_deadline_ns - clock_ns()
+    left_ns = deadline_ns - clock_ns()
     if left_ns <= 0:
         return 0
     return <int>min(left_ns / MILLISECOND_NS + 1, <int64_t>SLEEP_MOST_MS)

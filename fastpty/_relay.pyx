@@ -65,6 +65,7 @@ from fastpty._loop cimport (
     ABOUT_SIGNALS,
     EVENTS_MOST,
     MILLISECOND_NS,
+    PUT_OFF_MS,
     Loop,
     clock_ns,
     loop_arm,
@@ -228,6 +229,8 @@ cdef class Relay:
             if session != NULL:
                 loop_session_event(&self.loop, session, events[index].data.u64, events[index].events)
         loop_serve(&self.loop)
+        if 0 < self.loop.put_off_until_ns <= self.loop.now_ns:
+            self.catch_up()
         # After the sessions: whoever is connected goes before those who want to be.
         for index in range(count):
             self.own_event(events[index].data.u64)
@@ -322,6 +325,8 @@ cdef class Relay:
         session.terminal.fd = session.terminal.pidfd = -1
         with gil:
             self.ask_handler(session, fd, index)
+        if self.loop.put_off_until_ns == 0:
+            self.loop.put_off_until_ns = self.loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
         session_open(session, fd, self.listeners[index].framed, session.terminal.fd)
         if loop_watch_session(&self.loop, session) < 0:
             self.abandon(session, errno)
@@ -363,8 +368,15 @@ cdef class Relay:
             memcpy(buffer.data, <const char *>text, buffer.end)
             session.output.channel.buffer = buffer
 
+    cdef void catch_up(self) noexcept nogil:
+        if self.loop.put_off_until_ns != 0:
+            self.loop.put_off_until_ns = 0
+            with gil:
+                self.handler.caught_up()
+
     cdef void report_done(self) noexcept nogil:
         cdef Session *session
+        self.catch_up()
         while self.loop.done != NULL:
             session = self.loop.done
             self.loop.done = session.next_done

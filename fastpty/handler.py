@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 
+UNKNOWN_PEER = (0, 2**32 - 1, 2**32 - 1)
+"""What SO_PEERCRED tells of a peer that is not a process of this machine (unix(7), socket(7))."""
+
+
 class Handler(Protocol):
     """The upcalls of a relay. An exception in any of these is printed; the relay goes on."""
 
@@ -14,10 +18,17 @@ class Handler(Protocol):
         """A client has connected. Answers with a terminal, or with a text to tell the client before it is closed.
 
         number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which stays the
-        relay's. peer: pid, uid and gid as SO_PEERCRED tells them; (0, 2**32 - 1, 2**32 - 1) where it cannot.
+        relay's. peer: pid, uid and gid as SO_PEERCRED tells them; UNKNOWN_PEER where it cannot.
 
         The terminal: its master, pid and pidfd as _spawn.spawn returns them, which become the relay's, and its rows
         and columns.
+        """
+
+    def caught_up(self) -> None:
+        """Called 20 ms after session_wanted, or just before session_ended if that comes sooner.
+
+        For what can wait until then, such as a line in the log: until the first output is at the client, program and
+        client start sooner when this process sleeps, since the CPU that it runs on is often the one that they are on.
         """
 
     def session_ended(

@@ -25,6 +25,13 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def info_of(when: float, text: str, *about: object) -> None:
+    """Logs what happened at a moment that is past, in seconds since the epoch."""
+    record = logger.makeRecord(logger.name, logging.INFO, "", 0, text, about, None)
+    record.created, record.msecs = when, when % 1 * 1000
+    logger.handle(record)
+
+
 class _OneLine(logging.Formatter):
     """Time in UTC, process, text; what a terminal or a log reader could mistake for more than text is escaped."""
 

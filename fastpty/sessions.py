@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import time
 from collections.abc import Callable, Sequence
 
+from fastpty import log
 from fastpty._spawn import spawn
 from fastpty.config import Config, command_argv
+from fastpty.handler import UNKNOWN_PEER
 from fastpty.log import logger, signal_name
 
 DEFAULT_TERM = "xterm-256color"
@@ -42,6 +45,7 @@ class Sessions:
         self._names = names
         self._on_signal = on_signal
         self._files = files
+        self._put_off: list[tuple[float, tuple[object, ...]]] = []
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
@@ -54,15 +58,14 @@ class Sessions:
         except OSError as error:
             logger.error("session %d: refused %s on %s: %s", number, who, self._names[listener], error.strerror)
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
-        logger.info(
-            "session %d: start: %s on %s: process %d: %s",
-            number,
-            who,
-            self._names[listener],
-            pid,
-            self._config.command,
-        )
+        self._put_off.append((time.time(), (number, who, self._names[listener], pid, self._config.command)))
         return master, pid, pidfd, rows, cols
+
+    def caught_up(self) -> None:
+        """Logs which sessions have started."""
+        for when, about in self._put_off:
+            log.info_of(when, "session %d: start: %s on %s: process %d: %s", *about)
+        self._put_off.clear()
 
     def session_ended(
         self,
@@ -97,10 +100,10 @@ class Sessions:
 
 def _describe_peer(fd: int, peer: tuple[int, int, int]) -> str:
     """Who is at the other end, for the log. A TCP connection is prepared for terminal work on this occasion."""
+    if peer != UNKNOWN_PEER:
+        return "pid {} uid {} gid {}".format(*peer)
     connection = socket.socket(fileno=fd)
     try:
-        if connection.family == socket.AF_UNIX:
-            return "pid {} uid {} gid {}".format(*peer)
         for level, option, value in _TCP_OPTIONS:
             connection.setsockopt(level, option, value)
         host, port = connection.getpeername()[:2]
