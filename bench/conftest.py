@@ -22,6 +22,8 @@ def end_in_order() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def many_files() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if os.geteuid() == 0:
+        hard = max(hard, 100_000)  # three for each of 20,000 sessions
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from bench._load import drain, echo, pour
 from bench.compare import MIB, SIZE_MIB, Figure, Target, compare
 from bench.field import Field
+from bench.instructions import per_frame
 from bench.peers import Peer
 from bench.usage import cpu_seconds, system_calls
 
@@ -70,3 +72,11 @@ def test_system_calls(benchmark: Any, programs: Field) -> None:
     ]
     names = ["fastpty", "fastpty (no splice)", "uWSGI", "socat"]
     compare(benchmark, programs, names, calls, figures, rounds=3)
+
+
+def test_parser(benchmark: Any, tmp_path: Path) -> None:
+    """Counted by callgrind, so once is enough."""
+    instructions = benchmark.pedantic(lambda: per_frame(64, tmp_path), rounds=1)
+    figure = {"title": "the parser, a frame of 64 bytes", "unit": "instructions", "targets": []}
+    benchmark.extra_info["figures"] = [{**figure, "medians": {"fastpty": instructions}, "spread": {}}]
+    benchmark.extra_info["missing"] = []

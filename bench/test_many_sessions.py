@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,17 @@ COUNTS = [8, 64, 512, 4000] if SIZE_MIB >= 128 else [8, 64]
 KEYSTROKES = 500
 SOCAT_MOST = 64  # a process a session
 QUIET_SECONDS = 2.0
+VERY_MANY = 20_000
+PTY_MAX = Path("/proc/sys/kernel/pty/max")
+
+
+@pytest.fixture
+def very_many_ptys() -> Iterator[None]:
+    """The kernel's limit is 4096; root may raise it."""
+    before = PTY_MAX.read_text()
+    PTY_MAX.write_text(str(VERY_MANY + 1000))
+    yield
+    PTY_MAX.write_text(before)
 
 
 def among_idle(peer: Peer, count: int) -> Mapping[str, float]:
@@ -45,11 +58,22 @@ def among_idle(peer: Peer, count: int) -> Mapping[str, float]:
 @pytest.mark.parametrize("count", COUNTS)
 def test_idle_sessions(benchmark: Any, programs: Field, count: int) -> None:
     names = ["fastpty", "uWSGI", "socat"] if count <= SOCAT_MOST else ["fastpty", "uWSGI"]
+    compare(benchmark, programs, names, lambda peer: among_idle(peer, count), figures_of(count), rounds=3)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or SIZE_MIB < 128, reason="needs root, and time")
+@pytest.mark.usefixtures("very_many_ptys")
+def test_very_many_idle_sessions(benchmark: Any, programs: Field) -> None:
+    compare(
+        benchmark, programs, ["fastpty"], lambda peer: among_idle(peer, VERY_MANY), figures_of(VERY_MANY), rounds=1
+    )
+
+
+def figures_of(count: int) -> list[Figure]:
     memory = [Target("fastpty", "<=", 1.0, "uWSGI")]
-    figures = [
+    return [
         Figure("memory", f"router memory for each of {count} idle sessions", "KiB", memory),
         Figure("echo", f"echo among {count} idle sessions, ratio to echo alone", "x"),
         Figure("wakeups", f"wake-ups of the router with {count} idle sessions", "1/s"),
         Figure("cpu", f"router CPU with {count} idle sessions", "ms/s"),
     ]
-    compare(benchmark, programs, names, lambda peer: among_idle(peer, count), figures, rounds=3)

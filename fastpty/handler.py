@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-
 UNKNOWN_PEER = (0, 2**32 - 1, 2**32 - 1)
 """What SO_PEERCRED tells of a peer that is not a process of this machine (unix(7), socket(7))."""
 

@@ -1,0 +1,39 @@
+"""How many instructions the frame parser takes for a frame, as callgrind counts them: no clock is involved."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_PARSE = """
+import struct, sys
+from tests.frame_probe import frames_in
+payload_bytes, frames, repeat = map(int, sys.argv[1:])
+wire = (struct.pack("<BHB", 0, payload_bytes, 0) + bytes(payload_bytes)) * frames
+assert frames_in(wire, repeat) == frames * repeat
+"""
+
+
+def per_frame(payload_bytes: int, folder: Path) -> float:
+    """Of stdin frames with so much payload, all in one piece. Needs valgrind, and the probes of `make test`.
+
+    The interpreter's own instructions are the same in two runs that differ only in how often the frames are parsed.
+    """
+    frames, few, many = 1000, 1, 101
+    counts = [_instructions(folder, payload_bytes, frames, repeat) for repeat in (few, many)]
+    return (counts[1] - counts[0]) / (frames * (many - few))
+
+
+def _instructions(folder: Path, *numbers: int) -> int:
+    tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.out"]
+    script = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}){_PARSE}"]
+    argv = [*tool, *script, *map(str, numbers)]
+    done = subprocess.run(argv, cwd=ROOT, env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False)
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode or found is None:
+        raise RuntimeError(f"callgrind: {done.stderr}")
+    return int(found[1])
