@@ -8,9 +8,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from fastpty import __version__, ini
+from fastpty import __version__, check, loader, logic, sources
 from fastpty.config import Config, build
-from fastpty.errors import FastptyError, UsageError
+from fastpty.errors import FastptyError, UsageError, printable
 from fastpty.options import OPTIONS, Option, Setting
 from fastpty.uwsgi_keys import is_confining, nearest
 
@@ -23,7 +23,8 @@ usage: {PROGRAM} [OPTION]... SOCKET
        {PROGRAM} [OPTION]... FILE.ini
 
 Gives each client of a socket a shell on a new pseudo-terminal.
-SOCKET stands for --forkpty-router SOCKET, FILE.ini for --ini FILE.ini.
+SOCKET stands for --forkpty-router SOCKET, FILE.ini for --ini FILE.ini; so do
+files that end with .json, .yaml, .yml and .toml.
 ADDR is a path, @name, host:port, :port, [::1]:port or fd://N.
 """
 _EXAMPLES = f"""\
@@ -33,33 +34,34 @@ Examples:
   {PROGRAM} --unshare uts --exec-as-root 'hostname iaminajail' @jail
   {PROGRAM} --strict jail.ini
 
-Every option but ini, help and version is also a key of the [uwsgi] section of
-FILE.ini, without the dashes. Attach with: fastpty connect SOCKET
+Without the dashes, every option but check, help and version is also a key of
+the [uwsgi] section of FILE.ini. Attach with: fastpty connect SOCKET
 """
 
 
-def configure(argv: Sequence[str]) -> tuple[Config, list[str]]:
+def configure(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, list[str]]:
     """The Config and the warnings for a command line (without the program's name).
 
-    Ends the process for --help and --version (status 0), and with one line on stderr where something is wrong
-    (status 2).
+    Ends the process for --help, --version and --check (status 0), and with one line on stderr where something is
+    wrong (status 2). What `print` and `show-config` ask for goes to stderr.
     """
     try:
-        return build(load(argv))
+        flags = parse(argv)
+        loaded = loader.load(flags, is_reload=is_reload)
+        config, warnings = build(loaded.settings)
     except FastptyError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(error.exit_status) from None
-
-
-def load(argv: Sequence[str]) -> list[Setting]:
-    """All settings of a command line and the files it names. Flags come last, so that they win over files.
-
-    Raises UsageError for a wrong flag and an unreadable file.
-    """
-    flags = parse(argv)
-    files = [flag.value for flag in flags if flag.name == "ini" and flag.value is not None]
-    settings = [setting for file in files for setting in ini.read(file)]
-    return settings + [flag for flag in flags if flag.name != "ini"]
+    for line in [*loaded.printed, *(check.as_ini(loaded.listing) if loaded.listing is not None else ())]:
+        print(printable(line), file=sys.stderr)
+    warnings = [printable(warning) for warning in loaded.warnings + warnings]
+    if any(flag.name == "check" for flag in flags):
+        for warning in warnings:
+            print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
+        for line in check.report(loaded.settings):
+            print(printable(line))
+        raise SystemExit(0)
+    return config, warnings
 
 
 def parse(argv: Sequence[str]) -> list[Setting]:
@@ -135,12 +137,14 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _positional(argument: str) -> Setting:
-    return Setting("ini" if argument.endswith(".ini") else "forkpty-router", argument)
+    return Setting(sources.ending(argument) or "forkpty-router", argument)
 
 
 def _unknown_flag(argument: str) -> str:
     flag = argument.partition("=")[0]
     name = flag.lstrip("-")
+    if name in logic.WORDS:
+        return f"{flag} can stand in files only"
     if is_confining(name):
         return f"{flag} is not supported yet"
     near = nearest(name, in_files=False)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastpty import ini
 from fastpty.address import Address
 from fastpty.errors import UsageError
 from fastpty.options import BY_NAME, COMMAND_LINE, OPTIONS, Option, Setting
@@ -76,7 +75,9 @@ def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
             warnings += _doubts(option, setting)
         elif setting.name not in IGNORED:
             unknown.append(_unknown(setting))
-            warnings.append(f"{unknown[-1]}; ignored")
+            # What something looked up is of use as a placeholder.
+            if not setting.is_used:
+                warnings.append(f"{unknown[-1]}; ignored")
     if unknown and values["strict"]:
         raise UsageError(unknown[0])
     values["gid"] = _primary_group(values["uid"], values["gid"])
@@ -114,9 +115,6 @@ def _unknown(setting: Setting) -> str:
 def _doubts(option: Option, setting: Setting) -> Iterable[str]:
     """Warnings about a setting that was understood, but perhaps not as it was meant."""
     value = setting.value or ""
-    magic = ini.magic_in(value)
-    if magic and setting.origin != COMMAND_LINE:
-        yield f"{setting.label}: {magic!r} is taken as it stands: such things are not expanded yet"
     if option.field == "plugins":
         for plugin in comma_list(value):
             if plugin not in PLUGINS_BUILT_IN:

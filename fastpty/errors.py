@@ -9,11 +9,15 @@ class FastptyError(Exception):
     exit_status: int = 1
 
     def __str__(self) -> str:
-        # A file name or a value may hold line ends, escape sequences and bytes that are not UTF-8.
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
+        return printable(super().__str__())
 
 
 class UsageError(FastptyError):
     """The command line or a configuration file asks for something that cannot be: the person can mend it."""
 
     exit_status: int = 2
+
+
+def printable(text: str) -> str:
+    """One line that is safe on a terminal: a file name or a value may hold line ends, escapes and any bytes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

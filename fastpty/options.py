@@ -36,25 +36,41 @@ COMMAND_LINE = "command line"
 class Setting:
     """One thing the person wrote: an option's name as spelled, its value, and where it stands.
 
-    `value` is None where none was written (`--master`, or a bare `master` line). `origin` is `FILE:LINE`, or
-    `COMMAND_LINE`.
+    `value` is None where none was written (`--master`, or a bare `master` line). `origin` is `FILE:LINE`,
+    `$VARIABLE` for one of the environment, or `COMMAND_LINE`. A placeholder is for `%(name)` only; `is_used` tells
+    that something looked the name up, so that it need not be an option to be of use.
     """
 
     name: str
     value: str | None
     origin: str = COMMAND_LINE
+    is_placeholder: bool = False
+    is_used: bool = False
 
     @property
     def label(self) -> str:
         """How to name this setting at the start of a message."""
         return f"--{self.name}" if self.origin == COMMAND_LINE else f"{self.origin}: {self.name}"
 
+    @property
+    def is_from_environment(self) -> bool:
+        """Whether a variable of the environment is its origin."""
+        return self.origin.startswith("$")
+
+    @property
+    def file(self) -> str | None:
+        """The path of the file that it stands in, or None."""
+        if self.origin == COMMAND_LINE or self.is_from_environment:
+            return None
+        return self.origin.rpartition(":")[0]
+
 
 @dataclass(frozen=True)
 class Option:
     """One option, whether it is written as `--name value` or as `name = value`.
 
-    `field` is the attribute of Config it fills, or None where the command line itself deals with it. `parse`
+    `field` is the attribute of Config it fills, or None where the command line or the
+    loader deals with it, before there is a Config. `parse`
     turns the text into the typed value and raises ValueError with a text that fits after the option's name. A
     `repeatable` option's `parse` gives a tuple, and the tuples of all its settings are joined. `default` is
     text, for `parse`. `bare` is what the option means when written without a value; an option without `bare`
@@ -96,6 +112,7 @@ class Option:
 SOCKETS = "Sockets"
 SESSIONS = "Sessions"
 JAIL = "Jail"
+FILES = "Configuration files"
 GENERAL = "General"
 
 # fmt: off
@@ -151,8 +168,26 @@ OPTIONS: tuple[Option, ...] = (
     Option("gid", "gid", group, JAIL,
            "become this group, a name or a number; the user's own when only uid is given", metavar="GROUP"),
     Option("chdir", "chdir", directory, JAIL, "work in this directory, once in the jail", metavar="DIR"),
-    Option("ini", None, text, GENERAL, "read settings from this file; flags win over files",
-           metavar="FILE", repeatable=True, in_files=False),
+    Option("ini", None, text, FILES, "read settings from this ini file, or from one section of it",
+           metavar="FILE[:SECTION]", repeatable=True),
+    Option("json", None, text, FILES, "read settings from this JSON file, in uWSGI's form",
+           metavar="FILE[:NAME]", aliases=("js",), repeatable=True),
+    Option("yaml", None, text, FILES, "read settings from this YAML file, in uWSGI's form; needs PyYAML",
+           metavar="FILE[:NAME]", aliases=("yml",), repeatable=True),
+    Option("toml", None, text, FILES, "read settings from the [fastpty] table of this TOML file (fastpty's own)",
+           metavar="FILE[:TABLE]", repeatable=True),
+    Option("include", None, text, FILES, "read settings from this file; its ending tells the format",
+           metavar="FILE[:SECTION]", repeatable=True),
+    Option("inherit", None, text, FILES, "the same, but after all others, and without expanding its values",
+           metavar="FILE[:SECTION]", repeatable=True),
+    Option("set", None, text, FILES, "set an option, or a name for %(NAME)", metavar="NAME=VALUE", repeatable=True),
+    Option("set-placeholder", None, text, FILES, "set a name for %(NAME), which must not be an option's",
+           metavar="NAME=VALUE", aliases=("set-ph",), repeatable=True),
+    Option("print", None, text, FILES, "write this text to standard error", metavar="TEXT", repeatable=True),
+    Option("show-config", None, boolean, FILES, "write all settings to standard error, as an ini file", bare="true"),
+    Option("check", None, boolean, FILES,
+           "only check the configuration, and show it with where each value comes from (fastpty's own)",
+           bare="true", in_files=False),
     Option("strict", "strict", boolean, GENERAL,
            "refuse a file with an unknown option, instead of a warning", bare="true"),
     Option("master", "master", boolean, GENERAL,

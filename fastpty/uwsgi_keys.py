@@ -23,15 +23,15 @@ _CONFINING = frozenset(
         # fewer rights and resources
         *("cap", "immediate-uid", "immediate-gid", "add-gid", "no-initgroups"),
         *("umask", "limit-as", "limit-nproc", "file-write"),
-        # other files, which may hold any of these
-        *("include", "inherit", "config", "ini", "xml", "yaml", "yml", "json"),
+        # other files and other names, which may hold any of these
+        *("config", "xml", "inject-before", "inject-after", "declare-option", "declare-option2"),
     }
 )
 _CONFINING_FAMILIES = re.compile(
     r"(seccomp|apparmor|selinux|landlock)(-.*)?"
     # steps that build the jail
     r"|(hook|exec|mount|umount|call)-(asap|pre-jail|post-jail|in-jail|as-root|as-user)"
-    # logic: with its frame ignored, what stands inside would always apply
+    # logic that is not known: with its frame ignored, what stands inside would always apply
     r"|(end-?)?(if|for)(-.*)?|if[a-z]+"
 )
 

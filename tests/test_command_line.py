@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import __version__
-from fastpty.command_line import configure, help_text, load, parse
+from fastpty import __version__, loader
+from fastpty.command_line import configure, help_text, parse
 from fastpty.errors import UsageError
 from fastpty.options import OPTIONS
 
@@ -84,7 +84,7 @@ def test_a_flag_wins_over_a_file_wherever_it_stands(tmp_path: Path) -> None:
 def test_several_files_are_read_in_their_order(tmp_path: Path) -> None:
     for name, rows in (("a", 1), ("b", 2)):
         (tmp_path / f"{name}.ini").write_text(f"[uwsgi]\nforkptyrouter-rows = {rows}\n")
-    settings = load([f"--ini={tmp_path}/b.ini", str(tmp_path / "a.ini")])
+    settings = loader.load(parse([f"--ini={tmp_path}/b.ini", str(tmp_path / "a.ini")]), {}).settings
     assert [setting.value for setting in settings] == ["2", "1"]
 
 
@@ -97,6 +97,7 @@ def test_several_files_are_read_in_their_order(tmp_path: Path) -> None:
         (["--forkptyrouter-row", "3"], r"unknown flag --forkptyrouter-row .*--forkptyrouter-rows"),
         (["-M"], "unknown flag -M"),
         (["--chroot", "/x"], "--chroot is not supported yet"),
+        (["--if-env", "X"], "--if-env can stand in files only"),
         (["--uid"], "--uid: expected one argument"),
         (["--forkptyrouter-cmd"], "--forkptyrouter-cmd: expected one argument"),
         (["--uid", "--strict"], "--uid: expected one argument"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import config, ini
+from fastpty import config, loader
 from fastpty.config import Config, build
 from fastpty.errors import UsageError
 from fastpty.options import BY_NAME, Setting
@@ -22,7 +22,7 @@ def built(*settings: tuple[str, str | None]) -> Config:
 
 def from_file(folder: Path, lines: str) -> tuple[Config, list[str]]:
     (folder / "x.ini").write_text(f"[uwsgi]\nforkpty-router = {folder}/s\n{lines}\n")
-    return build(ini.read(str(folder / "x.ini")))
+    return build(loader.load([Setting("ini", str(folder / "x.ini"))], {}).settings)
 
 
 def test_nothing_but_a_socket_gives_the_defaults() -> None:
@@ -99,7 +99,7 @@ def test_under_strict_an_unknown_key_is_an_error_wherever_strict_stands(tmp_path
         from_file(tmp_path, lines)
 
 
-@pytest.mark.parametrize("line", ["chroot = /x", "cap = kill", "setns = /x", "if-env = A", "ini = other.ini", "cap"])
+@pytest.mark.parametrize("line", ["chroot = /x", "cap = kill", "setns = /x", "if-moon = full", "cap"])
 def test_a_key_that_would_confine_is_an_error_even_without_strict(tmp_path: Path, line: str) -> None:
     with pytest.raises(UsageError, match=r"x\.ini:3: [a-z-]+ is not supported yet"):
         from_file(tmp_path, line)
@@ -115,12 +115,12 @@ def test_a_plugin_that_is_not_here_is_a_warning(tmp_path: Path) -> None:
     ]
 
 
-def test_magic_in_a_file_is_taken_as_it_stands_with_a_warning(tmp_path: Path) -> None:
-    wanted, warnings = from_file(tmp_path, "forkptyrouter-command = /bin/%n")
-    assert wanted.command == "/bin/%n"
-    assert len(warnings) == 1
-    assert "x.ini:3: forkptyrouter-command: '%n' is taken as it stands" in warnings[0]
-    assert build([SOCKET, Setting("forkptyrouter-command", "/bin/%n")])[1] == []
+def test_an_unknown_key_that_served_as_a_placeholder_is_no_warning_but_for_strict(tmp_path: Path) -> None:
+    lines = "shell = /bin/dash\nforkptyrouter-command = %(shell)"
+    wanted, warnings = from_file(tmp_path, lines)
+    assert (wanted.command, warnings) == ("/bin/dash", [])
+    with pytest.raises(UsageError, match=r"x\.ini:3: unknown option 'shell'"):
+        from_file(tmp_path, f"{lines}\nstrict")
 
 
 def test_no_socket_at_all_says_what_to_give() -> None:

@@ -1,4 +1,4 @@
-"""The ini reader, by itself and against the real uWSGI."""
+"""The form of ini files, by itself and against the real uWSGI. Their language is in test_language.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import ini
+from fastpty import loader
 from fastpty.errors import UsageError
+from fastpty.options import Setting
 from tests.peers import need
 
 ODDITIES = """\
@@ -46,8 +47,12 @@ def write(folder: Path, content: str | bytes) -> str:
     return str(path)
 
 
+def read(path: str) -> list[Setting]:
+    return loader.load([Setting("ini", path)], {}).settings
+
+
 def pairs(path: str) -> list[tuple[str, str | None]]:
-    return [(setting.name, setting.value) for setting in ini.read(path)]
+    return [(setting.name, setting.value) for setting in read(path)]
 
 
 def as_uwsgi_reads(path: str) -> list[tuple[str, str]]:
@@ -81,7 +86,7 @@ def test_values_are_verbatim_and_order_and_repetition_are_kept(tmp_path: Path) -
 
 def test_each_setting_knows_its_file_and_line(tmp_path: Path) -> None:
     path = write(tmp_path, "# first\n[uwsgi]\n\na = 1\n")
-    assert [setting.origin for setting in ini.read(path)] == [f"{path}:4"]
+    assert [setting.origin for setting in read(path)] == [f"{path}:4"]
 
 
 def test_a_key_without_equals_has_no_value_and_one_with_nothing_behind_it_an_empty_one(
@@ -119,29 +124,19 @@ def test_a_line_that_means_nothing_is_an_error_with_file_and_line(
 ) -> None:
     path = write(tmp_path, content)
     with pytest.raises(UsageError, match=f"^{re.escape(path)}:{line}: .*{reason}"):
-        ini.read(path)
+        read(path)
 
 
 def test_a_file_without_the_section_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path, "[other]\na = 1\n")
     with pytest.raises(UsageError, match=r"x\.ini: there is no \[uwsgi\] section"):
-        ini.read(path)
+        read(path)
 
 
 def test_a_file_that_cannot_be_read_is_an_error_that_says_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
-        ini.read(str(tmp_path / "missing.ini"))
+        read(str(tmp_path / "missing.ini"))
     with pytest.raises(UsageError, match="Is a directory"):
-        ini.read(str(tmp_path))
+        read(str(tmp_path))
     with pytest.raises(UsageError, match="cannot read"):
-        ini.read("a\0b.ini")
-
-
-@pytest.mark.parametrize("value", ["/tmp/%n.sock", "$(HOME)/x", "@(file)", "%(x)", "100%%"])
-def test_magic_is_recognised(value: str) -> None:
-    assert ini.magic_in(value)
-
-
-@pytest.mark.parametrize("value", ["/tmp/x", "100%", "@abstract", "$HOME", "a (b)"])
-def test_plain_values_are_not_magic(value: str) -> None:
-    assert ini.magic_in(value) is None
+        read("a\0b.ini")

@@ -14,9 +14,11 @@ HEAD = """# Options of fastpty-router
 Generated from the table in `fastpty/options.py` by `tools/options_doc.py`; do not edit.
 
 Every option is a flag (`--name VALUE` or `--name=VALUE`) and, unless it says "flag only", a key of the `[uwsgi]` or
-`[fastpty]` section of an ini file (`name = VALUE`). Flags win over files. What is not in this table is a warning, with
-the nearest known name, or an error under `strict`. A uWSGI option that confines what it starts and is not supported
-yet (`chroot`, `cap`, `setns` and their kin) is always an error: going on without it would not be safe.
+`[fastpty]` section of a file (`name = VALUE`) and a variable of the environment (`UWSGI_NAME` or `FASTPTY_NAME`).
+Flags win over files, files over the environment; [configuration.md](configuration.md) has the language of the files.
+What is not in this table is a warning, with the nearest known name, or an error under `strict`. A uWSGI option that
+confines what it starts and is not supported yet (`chroot`, `cap`, `setns` and their kin) is always an error: going on
+without it would not be safe.
 """
 
 

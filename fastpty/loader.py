@@ -1,0 +1,282 @@
+"""From flags, files and the environment to plain settings: runs the configuration language.
+
+As in uWSGI 2.0.21 (measured), words that act do so when they are read: conditions, loops, `include`, `ini`, `set`.
+Everything else is gathered; when all is read, the values are expanded (see `fastpty.expansion`), and last come the
+files of `inherit`, whose values stay as they are and win over the file that inherits. Where uWSGI takes environment,
+flags and files in the order of the command line, here flags win over files and files over the environment, and it is
+also in this order that a `%(name)` looks for its name, first one first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from fastpty import environment, expansion, logic, magic, sources
+from fastpty.errors import UsageError
+from fastpty.options import BY_NAME, Setting
+from fastpty.sources import Place
+from fastpty.uwsgi_keys import IGNORED, is_confining, nearest
+from fastpty.values import boolean
+
+_FILE_WORDS = frozenset({*sources.FORMATS, "include"})
+_PLACEHOLDER_WORDS = frozenset({"set-placeholder", "set-ph"})
+_ACTING_WORDS = _FILE_WORDS | _PLACEHOLDER_WORDS | {"set"} | logic.WORDS
+_MAX_DEPTH = 32
+_MAX_SETTINGS = 100_000
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was read: the settings of options, those that win last; warnings; the texts of `print`.
+
+    `listing` has everything, words of the language too, as `show-config` shows it, or is None where nobody asked.
+    """
+
+    settings: list[Setting]
+    warnings: list[str]
+    printed: list[str]
+    listing: list[Setting] | None
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A file that is being read, and by which setting."""
+
+    identity: tuple[str, str | None]
+    reader: Setting
+
+
+def load(flags: Iterable[Setting], environ: Mapping[str, str] = os.environ, *, is_reload: bool = False) -> Loaded:
+    """Reads everything that `flags` and `environ` ask for. `is_reload` is what `if-reload` looks at.
+
+    Raises UsageError for what cannot be read or means nothing.
+    """
+    return _Loader(environ, is_reload).load(flags)
+
+
+class _Loader:
+    def __init__(self, environ: Mapping[str, str], is_reload: bool):
+        self._environ = environ
+        self._flags: list[Setting] = []
+        self._files: list[Setting] = []
+        self._environment: list[Setting] = []
+        self._warnings: list[str] = []
+        self._doubts: dict[str, str] = {}
+        self._used: set[str] = set()
+        self._stack: list[_Frame] = []
+        self._last: Place | None = None
+        self._constants = magic.of_process()
+        self._facts = logic.Facts(environ, self._find, is_reload)
+
+    def load(self, flags: Iterable[Setting]) -> Loaded:
+        """See `load`. Flags come first, so that a file's conditions see those, too, that follow its name."""
+        given = [*environment.settings(self._environ), *flags]
+        for setting in given:
+            if setting.name in logic.WORDS:
+                raise UsageError(f"{setting.label} can stand in files only")
+            if setting.name not in _FILE_WORDS:
+                self._add(setting, self._environment if setting.is_from_environment else self._flags)
+        for setting in given:
+            if setting.name in _FILE_WORDS:
+                self._add(setting, self._files)
+        self._expand()
+        self._inherit()
+        everything = [*self._environment, *self._files, *self._flags]
+        settings = [self._marked(s) for s in everything if not s.is_placeholder and not _is_word(s.name)]
+        return Loaded(
+            [setting for setting in settings if not self._is_stray(setting)],
+            self._warnings + self._leftovers(settings),
+            [setting.value or "" for setting in everything if setting.name == "print"],
+            everything if any(map(_asks_to_show, everything)) else None,
+        )
+
+    # Reading
+
+    def _add(self, setting: Setting, target: list[Setting]) -> None:
+        """Adds a setting to its kind, and does what it says if it is a word that acts."""
+        if len(self._flags) + len(self._files) + len(self._environment) >= _MAX_SETTINGS:
+            raise UsageError(f"{setting.label}: more than {_MAX_SETTINGS} settings: is there a loop too long?")
+        target.append(setting)
+        if setting.name in _FILE_WORDS:
+            self._read(setting)
+        elif setting.name == "set":
+            self._add(_set(setting), target)
+        elif setting.name in _PLACEHOLDER_WORDS:
+            self._add(_placeholder(_set(setting)), target)
+
+    def _read(self, setting: Setting) -> None:
+        """Reads the file that a setting names, and runs it."""
+        if not setting.value:
+            raise UsageError(f"{setting.label} needs a value: FILE")
+        try:
+            place = sources.locate(setting.value, setting.name, self._last)
+        except ValueError as error:
+            raise UsageError(f"{setting.label}: {error}") from error
+        frame = _Frame((os.path.realpath(place.path), place.section), setting)
+        self._check_depth(frame)
+        self._last = place
+        variables = self._constants | magic.of_file(place.given, place.path, place.section)
+        if "P" not in self._constants:
+            self._constants |= magic.of_first_file(variables)
+            variables |= self._constants
+        try:
+            entries, doubt = sources.read(place, lambda text, origin: self._put_in(text, origin, variables))
+        except UsageError as error:
+            # Where it is the whole file that is wrong, the line that names it is what can be mended.
+            if setting.file is not None and str(error).startswith(f"{place.path}: "):
+                raise UsageError(f"{setting.label}: {error}") from error
+            raise
+        if doubt:
+            self._doubts[place.path] = doubt
+        self._stack.append(frame)
+        self._run(entries)
+        self._stack.pop()
+
+    def _check_depth(self, frame: _Frame) -> None:
+        above = [other.identity for other in self._stack]
+        way = " -> ".join([*(other.reader.origin for other in self._stack[1:]), frame.reader.origin])
+        if frame.identity in above:
+            raise UsageError(f"{frame.reader.label}: these files read each other in a circle: {way}")
+        if len(above) >= _MAX_DEPTH:
+            raise UsageError(f"{frame.reader.label}: files read files more than {_MAX_DEPTH} deep: {way}")
+
+    def _run(self, entries: Iterable[Setting]) -> None:
+        """The lines of one file, with its blocks. A block ends with its file; uWSGI would carry it into the next."""
+        block: logic.Block | None = None
+        for entry in entries:
+            if entry.name in logic.ENDS:
+                if block is None:
+                    self._warnings.append(f"{entry.label}: there is nothing to end here")
+                block = None
+                self._add(entry, self._files)
+            elif block is None and entry.name in logic.OPENERS:
+                self._add(entry, self._files)
+                self._warn_of_early(entry)
+                block = logic.Block(entry, self._facts)
+            elif block is None:
+                self._add(entry, self._files)
+            elif entry.name == logic.ELSE:
+                block.turn(entry)
+            elif entry.name in logic.OPENERS:
+                raise UsageError(f"{entry.label} stands inside {block.opener.label}: blocks cannot be nested")
+            else:
+                for setting in block.apply(entry):
+                    self._add(setting, self._files)
+        if block is not None:
+            self._warnings.append(f"{block.opener.label} has no end: taken to be the end of the file")
+
+    def _put_in(self, text: str, origin: str, variables: Mapping[str, str]) -> str:
+        try:
+            text, unknown = magic.expand(text, variables)
+        except ValueError as error:
+            raise UsageError(f"{origin}: {error}") from error
+        self._warnings += [
+            f"{origin}: {name!r} means nothing and is left out (write %% for a %)" for name in dict.fromkeys(unknown)
+        ]
+        return text
+
+    def _warn_of_early(self, opener: Setting) -> None:
+        if opener.name != "for" and any(start in (opener.value or "") for start in ("$(", "%(", "@(")):
+            self._warnings.append(f"{opener.label}: {opener.value!r} is taken as it stands: only values are expanded")
+
+    # Expanding
+
+    def _expand(self) -> None:
+        self._pass(lambda setting, value: expansion.from_environment(setting, value, self._environ))
+        self._pass(lambda setting, value: expansion.from_files(setting, value, self._doubt(setting), self._environ))
+        values: dict[str, str] = {}
+        for name, value in self._first_ones():
+            values.setdefault(name, value)
+
+        def find(name: str) -> str | None:
+            self._used.add(name)
+            return values.get(name)
+
+        self._pass(lambda setting, value: expansion.from_options(setting, value, find))
+
+    def _doubt(self, setting: Setting) -> str | None:
+        return self._doubts.get(setting.file or "")
+
+    def _pass(self, expand: Callable[[Setting, str], str]) -> None:
+        for group in (self._flags, self._files, self._environment):
+            for index, setting in enumerate(group):
+                if setting.value is None or setting.is_placeholder or setting.name in _ACTING_WORDS:
+                    continue
+                value = expand(setting, setting.value)
+                if value != setting.value:
+                    group[index] = replace(setting, value=value)
+
+    def _inherit(self) -> None:
+        done = 0
+        while pending := [s for s in [*self._flags, *self._files] if s.name == "inherit"][done:]:
+            done += 1
+            self._read(pending[0])
+
+    def _first_ones(self) -> Iterator[tuple[str, str]]:
+        for setting in (*self._flags, *self._files, *self._environment):
+            yield setting.name, setting.value or ""
+
+    def _find(self, name: str) -> str | None:
+        """The value that a name has so far, for conditions: as it was written."""
+        self._used.add(name)
+        return next((value for known, value in self._first_ones() if known == name), None)
+
+    # What comes out
+
+    def _marked(self, setting: Setting) -> Setting:
+        return replace(setting, is_used=True) if setting.name in self._used else setting
+
+    def _is_stray(self, setting: Setting) -> bool:
+        """Whether this is a variable of the environment that means nothing to us."""
+        return setting.is_from_environment and not (_is_option(setting.name) or is_confining(setting.name))
+
+    def _leftovers(self, settings: Iterable[Setting]) -> list[str]:
+        """Warnings about variables with our prefix that mean nothing, and about what was not expanded."""
+        lines = []
+        for setting in settings:
+            if self._is_stray(setting):
+                if setting.origin.startswith(f"${environment.OURS}") and not setting.is_used:
+                    near = nearest(setting.name, in_files=True)
+                    hint = f" (did you mean {near!r}?)" if near else ""
+                    lines.append(f"{setting.origin}: unknown option {setting.name!r}{hint}; ignored")
+            elif _is_option(setting.name) and (left := expansion.left_over(setting.value or "")):
+                lines.append(f"{setting.label}: {left} stands for nothing here and stays as it is")
+        return lines
+
+
+def _set(setting: Setting) -> Setting:
+    name, equals, value = (setting.value or "").partition("=")
+    if not (name and equals):
+        raise UsageError(f"{setting.label}: {setting.value!r} is not NAME=VALUE")
+    if name in logic.WORDS or name == "set":
+        raise UsageError(f"{setting.label}: {name} cannot be set, it stands on a line of its own")
+    return replace(setting, name=name, value=value)
+
+
+def _placeholder(setting: Setting) -> Setting:
+    if setting.name in BY_NAME or setting.name in IGNORED or is_confining(setting.name):
+        raise UsageError(
+            f"{setting.label} is an option, so it cannot be a placeholder (set = NAME=VALUE sets options)"
+        )
+    return replace(setting, is_placeholder=True)
+
+
+def _is_option(name: str) -> bool:
+    option = BY_NAME.get(name)
+    return option is not None and option.in_files
+
+
+def _is_word(name: str) -> bool:
+    option = BY_NAME.get(name)
+    return name in logic.WORDS or (option is not None and option.field is None)
+
+
+def _asks_to_show(setting: Setting) -> bool:
+    if setting.name != "show-config":
+        return False
+    try:
+        return boolean(setting.value or "")
+    except ValueError as error:
+        raise UsageError(f"{setting.label}: {error}") from error
