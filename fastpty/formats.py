@@ -72,8 +72,10 @@ def parse_toml(text: str, path: str, section: str | None, expand: Expand) -> lis
     """The settings of the [fastpty] or [uwsgi] table, each with its key's line. Raises UsageError."""
     try:
         tables = tomllib.loads(text, parse_float=str)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, and a number of too many digits
         raise UsageError(f"{path}: this is not TOML: {error}") from error
+    except RecursionError:
+        raise UsageError(f"{path}: this TOML is nested too deep") from None
     lines = text.split("\n")
     settings = []
     found = False
@@ -126,6 +128,8 @@ def parse_yaml(text: str, path: str, section: str | None, expand: Expand) -> lis
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else path
         raise UsageError(f"{place}: this is not YAML: {getattr(error, 'problem', None) or error}") from error
+    except RecursionError:
+        raise UsageError(f"{path}: this YAML is nested too deep") from None
     settings = []
     found = False
     for name, table in _pairs(root, f"{path}:1"):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from fastpty import environment, expansion, logic, magic, sources
 from fastpty.errors import UsageError
-from fastpty.options import BY_NAME, Setting
+from fastpty.options import BY_NAME, COMMAND_LINE, Setting
 from fastpty.sources import Place
 from fastpty.uwsgi_keys import IGNORED, is_confining, nearest
 from fastpty.values import boolean
@@ -84,7 +84,7 @@ class _Loader:
         self._expand()
         self._inherit()
         everything = [*self._environment, *self._files, *self._flags]
-        settings = [self._marked(s) for s in everything if not s.is_placeholder and not _is_word(s.name)]
+        settings = [self._marked(s) for s in everything if not (s.is_placeholder or _is_word(s))]
         return Loaded(
             [setting for setting in settings if not self._is_stray(setting)],
             self._warnings + self._leftovers(settings),
@@ -155,10 +155,12 @@ class _Loader:
                 self._add(entry, self._files)
                 self._warn_of_early(entry)
                 block = logic.Block(entry, self._facts)
+            elif entry.name == logic.ELSE:
+                if block is None:
+                    raise UsageError(f"{entry.label} belongs to no if")
+                block.turn(entry)
             elif block is None:
                 self._add(entry, self._files)
-            elif entry.name == logic.ELSE:
-                block.turn(entry)
             elif entry.name in logic.OPENERS:
                 raise UsageError(f"{entry.label} stands inside {block.opener.label}: blocks cannot be nested")
             else:
@@ -210,7 +212,7 @@ class _Loader:
 
     def _inherit(self) -> None:
         done = 0
-        while pending := [s for s in [*self._flags, *self._files] if s.name == "inherit"][done:]:
+        while pending := [s for s in [*self._environment, *self._flags, *self._files] if s.name == "inherit"][done:]:
             done += 1
             self._read(pending[0])
 
@@ -268,9 +270,12 @@ def _is_option(name: str) -> bool:
     return option is not None and option.in_files
 
 
-def _is_word(name: str) -> bool:
-    option = BY_NAME.get(name)
-    return name in logic.WORDS or (option is not None and option.field is None)
+def _is_word(setting: Setting) -> bool:
+    """Whether it is of the language, or a flag for the command line alone: nothing that a Config is made of."""
+    option = BY_NAME.get(setting.name)
+    if option is None:
+        return setting.name in logic.WORDS
+    return option.field is None and (option.in_files or setting.origin == COMMAND_LINE)
 
 
 def _asks_to_show(setting: Setting) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fastpty import loader
 from fastpty.command_line import parse
@@ -159,6 +162,9 @@ def test_logic_and_includes_work_in_every_format(tmp_path: Path, monkeypatch: py
         ("x.yaml", "uwsgi:\n  a:\n    b: 1\n", ":3: a should be a text or a list of texts"),
         ("x.yaml", "uwsgi:\n  ? [a]\n  : 1\n", ":1: a name should be a text"),
         ("x.toml", "[uwsgi]\na = \n", r": this is not TOML: Invalid value \(at line 2"),
+        ("x.toml", "a = " + "[" * 100_000, ": this TOML is nested too deep"),
+        ("x.toml", "a = " + "9" * 5000, ": this is not TOML"),
+        ("x.yaml", "a: " + "[" * 5000, ": this YAML is nested too deep"),
         ("x.toml", "[x]\n", ": there is no object named uwsgi"),
         ("x.toml", "uwsgi = 1\n", ":1: there should be an object"),
         ("x.toml", "[uwsgi]\n\n[uwsgi.a]\nb = 1\n", ":1: a should be a text, a number"),
@@ -186,3 +192,39 @@ def test_yaml_without_pyyaml_is_an_error_that_says_how_to_get_it(tmp_path: Path)
         f"fastpty-router: {tmp_path}/x.yaml: YAML needs PyYAML: "
         "pip install 'fastpty[yaml]' or apt-get install python3-yaml\n"
     )
+
+
+PIECES = [
+    "[uwsgi]",
+    "[",
+    "]",
+    "{",
+    "}",
+    "uwsgi",
+    ":",
+    "=",
+    ",",
+    '"',
+    "'",
+    "\n",
+    "- ",
+    "  ",
+    "a",
+    "1",
+    "true",
+    "#",
+    "%",
+    "(",
+    "$(A)",
+]
+PIECES += ["if-env = A", "endif", "for = a b", "set = a=b", "%(a)", "@(x)", "\0", "\\", "\ud800", "&a ", "*a", "0x1"]
+
+
+@pytest.mark.parametrize("name", ["x.ini", "x.json", "x.yaml", "x.toml"])
+@given(content=st.one_of(st.binary(), st.lists(st.sampled_from(PIECES)).map("".join)))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_content_does_anything_but_load_or_be_refused(tmp_path: Path, name: str, content: bytes | str) -> None:
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+    (tmp_path / name).write_bytes(data)
+    with contextlib.suppress(UsageError):
+        loader.load(parse([f"{tmp_path}/{name}"]), {"A": "x"})

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastpty import loader, logic
+from fastpty.config import build
 from fastpty.errors import UsageError
 from fastpty.loader import Loaded
 from fastpty.options import Setting
@@ -233,9 +234,14 @@ def test_unknown_uwsgi_variables_are_passed_over_and_unknown_ones_of_ours_are_no
     assert loaded.warnings == ["$FASTPTY_ROWZ: unknown option 'rowz'; ignored"]
 
 
-def test_a_file_that_the_environment_names_is_read(read: Read) -> None:
+@pytest.mark.parametrize("variable", ["UWSGI_INI", "UWSGI_INCLUDE", "FASTPTY_INHERIT"])
+def test_a_file_that_the_environment_names_is_read(read: Read, variable: str) -> None:
     Path("y.ini").write_text("[uwsgi]\nuid = 0\n")
-    assert [setting.origin for setting in read("", UWSGI_INI="y.ini").settings] == ["y.ini:2"]
+    assert [setting.origin for setting in read("", **{variable: "y.ini"}).settings] == ["y.ini:2"]
+
+
+def test_what_is_a_flag_only_is_unknown_in_a_file(read: Read) -> None:
+    assert build(read("check\nforkpty-router = s").settings)[1] == ["x.ini:2: unknown option 'check'; ignored"]
 
 
 def test_real_uwsgi_takes_the_same_variables(read: Read, tmp_path: Path) -> None:
@@ -361,6 +367,7 @@ def test_blocks_that_are_not_closed_or_not_opened_are_warnings(read: Read) -> No
         ("for-readline = nope\nuid = 1", r"x\.ini:2: for-readline: nope: No such file"),
         ("if-hostname-match = (\nuid = 1", r"x\.ini:2: if-hostname-match: '\(' is no regular expression"),
         ("for = a\nelse", r"x\.ini:3: else belongs to no if"),
+        ("else", r"x\.ini:2: else belongs to no if"),
         ("if-env = A\nelse\nelse", r"x\.ini:4: else belongs to no if"),
         ("set = abc", r"x\.ini:2: set: 'abc' is not NAME=VALUE"),
         ("set-ph = =1", r"x\.ini:2: set-ph: '=1' is not NAME=VALUE"),
