@@ -88,7 +88,7 @@ def _substitute(
         value = value[:begin] + text + value[end:]
         start = 0 if again else begin + len(text)
         if len(value) > _MAX_CHARACTERS:
-            break
+            raise UsageError(f"{setting.label} becomes longer than 1 MiB")
         if "\0" in text:
             raise UsageError(f"{setting.label}: what {symbol}(…) stands for holds a NUL byte")
     raise UsageError(f"{setting.label}: {symbol}(…) never comes to an end: something stands for itself")

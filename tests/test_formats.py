@@ -36,6 +36,8 @@ uwsgi:
   master: yes
   chmod-socket: 0660
   env: "A=%n"
+  strict:
+  insecure-tcp: ""
 note: [1, {}]
 """
 TOML = """note = 1
@@ -84,6 +86,8 @@ def test_yaml_gives_settings_with_their_lines(tmp_path: Path, name: str) -> None
         ("master", "yes", f"{name}:8"),
         ("chmod-socket", "0660", f"{name}:9"),
         ("env", "A=x", f"{name}:10"),
+        ("strict", None, f"{name}:11"),
+        ("insecure-tcp", "", f"{name}:12"),
     ]
 
 

@@ -404,6 +404,13 @@ def test_a_variable_that_stands_for_itself_is_an_error(read: Read) -> None:
         read("print = $(A)", A="x$(A)")
 
 
+def test_a_value_of_more_than_a_mebibyte_is_an_error(read: Read) -> None:
+    Path("big").write_text("x" * (1 << 19))
+    assert len(read("print = @(big)@(big)").printed[0]) == 1 << 20
+    with pytest.raises(UsageError, match=r"^x\.ini:3: print becomes longer than 1 MiB$"):
+        read("a = @(big)\nprint = %(a)-%(a)")
+
+
 def test_an_expansion_that_explodes_is_an_error(read: Read) -> None:
     lines = [f"a{number} = %(a{number + 1})%(a{number + 1})" for number in range(30)]
     with pytest.raises(UsageError, match="never comes to an end"):
