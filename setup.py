@@ -1,4 +1,7 @@
-"""Builds the C part. `FASTPTY_BUILD` chooses the flavour: release (default), debug, or sanitize."""
+"""Builds the C part. `FASTPTY_BUILD` chooses the flavour: release (default), debug, or sanitize.
+
+The last two check the assertions of fastpty/_check.pxd.
+"""
 
 import os
 
@@ -7,9 +10,9 @@ from setuptools import Extension, setup
 
 FLAVOURS = {
     "release": (["-O2"], []),
-    "debug": (["-O0", "-g", "-UNDEBUG"], []),
+    "debug": (["-O0", "-g", "-UNDEBUG", "-DFASTPTY_CHECKED"], []),
     "sanitize": (
-        ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"],
+        ["-O1", "-g", "-UNDEBUG", "-DFASTPTY_CHECKED", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"],
         ["-fsanitize=address,undefined"],
     ),
 }

@@ -7,13 +7,14 @@
 An idle channel owns nothing. What it reads goes into a buffer (or, spliced, a pipe) lent by the pool, and goes back as
 soon as it is written. A stream gathers for some turns before it writes; else only bytes that the target refused stay
 lent, and while it holds such a channel does not read. So one buffer bounds its memory, and the kernel's own buffers
-make the source wait.
+make the source wait. Where memory is short the channel waits.
 """
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
+from fastpty._check cimport check
 from fastpty._linux cimport (
     O_CLOEXEC,
     O_NONBLOCK,
@@ -68,6 +69,7 @@ cdef struct Channel:
     bint short_read_tells     # that the source is dry
     bint short_splice_tells
     uint32_t splice_bytes     # what one splice asks of the source
+    bint starved              # there was no memory for a buffer: to be tried again after a while
     bint gathering            # what it holds was not offered to the target yet, since more may come at once
     int64_t allowance         # bytes that may still be read; -1 = without end
     Buffer *buffer
@@ -92,6 +94,8 @@ cdef inline Buffer *buffer_lend(Pool *pool) noexcept nogil:
 
 
 cdef inline void buffer_return(Pool *pool, Buffer *buffer) noexcept nogil:
+    check(pool.lent_buffers > 0, "a buffer comes back once")
+    check(buffer.start <= buffer.end <= BUFFER_BYTES, "a buffer's marks are in order and in it")
     pool.lent_buffers -= 1
     if pool.spare_buffers >= SPARE_MOST:
         free(buffer)
@@ -124,6 +128,7 @@ cdef inline Pipe *pipe_lend(Pool *pool) noexcept nogil:
 
 cdef inline void pipe_return(Pool *pool, Pipe *lent) noexcept nogil:
     """Takes a pipe back. One that still holds bytes is closed: the next borrower would read a stranger's output."""
+    check(pool.lent_pipes > 0, "a pipe comes back once")
     pool.lent_pipes -= 1
     if lent.bytes > 0 or pool.spare_pipes >= SPARE_MOST:
         close(lent.read_fd)
@@ -215,8 +220,8 @@ cdef inline void channel_fill_buffer(Channel *channel, Pool *pool, size_t most_b
     cdef bint more = True
     cdef size_t room
     cdef ssize_t got
-    if buffer == NULL:
-        channel.state = CHANNEL_SOURCE_FAILED
+    channel.starved = buffer == NULL
+    if channel.starved:
         return
     while more and reads > 0 and buffer.end < most_bytes:
         room = channel_room(channel, most_bytes - buffer.end)
@@ -307,12 +312,14 @@ cdef inline void channel_flush_buffer(Channel *channel) noexcept nogil:
 cdef inline void channel_unsplice(Channel *channel, Pool *pool) noexcept nogil:
     """Moves what is in the pipe into a buffer: this kernel does not splice to the target."""
     cdef Buffer *buffer = buffer_lend(pool)
-    cdef ssize_t got = -1
+    cdef ssize_t got
     pool.splice_refused = True
-    if buffer != NULL:
-        got = read(channel.pipe.read_fd, buffer.data, BUFFER_BYTES)
-        buffer.end = <uint32_t>got if got > 0 else 0
-        channel.buffer = buffer
+    channel.starved = buffer == NULL
+    if channel.starved:
+        return
+    got = read(channel.pipe.read_fd, buffer.data, BUFFER_BYTES)
+    buffer.end = <uint32_t>got if got > 0 else 0
+    channel.buffer = buffer
     if got != <ssize_t>channel.pipe.bytes:
         channel.state = CHANNEL_SOURCE_FAILED
     else:

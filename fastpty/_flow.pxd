@@ -1,6 +1,6 @@
 """Serving the channels: what one event and one step of a channel do."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpty._channel cimport (
     BUFFER_BYTES,
@@ -21,7 +21,10 @@ from fastpty._linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPO
 from fastpty._loop cimport (
     ABOUT_LEADER,
     ABOUT_TERMINAL,
+    MILLISECOND_NS,
+    RETRY_FIRST_MS,
     Loop,
+    loop_arm,
     loop_runnable,
     loop_source_ready,
     loop_streams,
@@ -30,6 +33,7 @@ from fastpty._loop cimport (
 )
 from fastpty._session cimport (
     ENDING_EXIT,
+    ENDING_MEMORY,
     ENDING_PEER_LEFT,
     Session,
     Task,
@@ -40,6 +44,7 @@ from fastpty._session cimport (
 
 cdef enum:
     GATHER_BYTES = 32768               # from a pty before a write to the peer (docs/performance.md)
+    STARVE_MOST_MS = 1000              # that a channel waits for memory
     READS_MOST = 4                     # of a quiet source in one turn
 
 
@@ -106,6 +111,8 @@ cdef inline void loop_settle(Loop *loop, Task *task) noexcept nogil:
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
     cdef bint is_input = task == &session.input
+    if not channel.starved:
+        task.starved_ns = 0
     if channel.state == (CHANNEL_SOURCE_FAILED if is_input else CHANNEL_TARGET_FAILED):
         loop_finish(loop, session, ENDING_PEER_LEFT)
         return
@@ -117,8 +124,23 @@ cdef inline void loop_settle(Loop *loop, Task *task) noexcept nogil:
         channel_drop(channel, &loop.pool)
     if channel_holds(channel) and not channel.writable:
         loop_watch_room(loop, task, True)
+    elif channel.starved:
+        loop_starve(loop, task)
     elif loop_runnable(task):
         queue_push(&loop.bulk, task)
+
+
+cdef inline void loop_starve(Loop *loop, Task *task) noexcept nogil:
+    """There is no memory for a buffer: tried again after a moment, as others give theirs back.
+
+    But not for ever: those who hold them may wait for each other's. Then some sessions end, so that others can go on.
+    """
+    if task.starved_ns == 0:
+        task.starved_ns = loop.now_ns
+    if loop.now_ns - task.starved_ns > STARVE_MOST_MS * <int64_t>MILLISECOND_NS:
+        loop_finish(loop, task.session, ENDING_MEMORY)
+    else:
+        loop_arm(loop, &task.session.memory_at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)
 
 
 cdef inline Session *loop_session(const Loop *loop, uint64_t about) noexcept nogil:

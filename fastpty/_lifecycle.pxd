@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from fastpty._channel cimport Channel, channel_drop
+from fastpty._channel cimport Channel, channel_drop, channel_holds
+from fastpty._check cimport check
 from fastpty._linux cimport SHUT_WR, WNOHANG, close, read, shutdown
 from fastpty._loop cimport (
     MILLISECOND_NS,
@@ -18,6 +19,7 @@ from fastpty._loop cimport (
     loop_expect,
     loop_retry,
     loop_source_ready,
+    loop_wake,
 )
 from fastpty._session cimport (
     ENDING_IDLE,
@@ -74,6 +76,10 @@ cdef inline Session *loop_new_session(Loop *loop) noexcept nogil:
 
 
 cdef inline void loop_release_session(Loop *loop, Session *session) noexcept nogil:
+    check(session.buried and session.terminal.fd < 0, "a session that is released has come to its end")
+    check(session.input.queue == NULL and session.output.queue == NULL, "a released session is in no queue")
+    check(not channel_holds(&session.input.channel) and not channel_holds(&session.output.channel),
+          "a released session holds nothing")
     loop.sessions[session.slot] = NULL
     if session.slot < loop.first_free_slot:
         loop.first_free_slot = session.slot
@@ -185,6 +191,9 @@ cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexc
     if not session.over:
         if loop_due(loop, &session.end_input.at_ns):
             loop_end_input(loop, session)
+        if loop_due(loop, &session.memory_at_ns):
+            loop_wake(loop, &session.input)
+            loop_wake(loop, &session.output)
         if loop.idle_ns > 0:
             if session.active_ns + loop.idle_ns <= loop.now_ns:
                 loop_finish(loop, session, ENDING_IDLE)

@@ -10,6 +10,7 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpty._channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, Channel, Pool, channel_holds
+from fastpty._check cimport check
 from fastpty._linux cimport (
     CLOCK_MONOTONIC,
     EPOLLET,
@@ -219,3 +220,11 @@ cdef inline int loop_wait(Loop *loop, epoll_event *events) noexcept nogil:
     loop.wakeups += 1
     loop.now_ns = clock_ns()
     return count
+
+
+cdef inline void loop_check_returned(const Loop *loop) noexcept nogil:
+    """In a checked build: with no session left, nothing is lent, queued or unreported."""
+    check(loop.live == 0 and loop.done == NULL, "no session is left")
+    check(loop.fresh.length == 0 and loop.bulk.length == 0, "nothing waits to be served")
+    check(loop.pool.lent_buffers == 0, "every buffer has come back")
+    check(loop.pool.lent_pipes == 0, "every pipe has come back")

@@ -69,6 +69,7 @@ from fastpty._loop cimport (
     Loop,
     clock_ns,
     loop_arm,
+    loop_check_returned,
     loop_due,
     loop_token,
     loop_wait,
@@ -79,6 +80,7 @@ from fastpty._loop cimport (
 from fastpty._session cimport (
     ENDING_EXIT,
     ENDING_IDLE,
+    ENDING_MEMORY,
     ENDING_PEER_LEFT,
     ENDING_STOPPED,
     Session,
@@ -100,6 +102,7 @@ ENDINGS = {
     ENDING_EXIT: "exit",
     ENDING_PEER_LEFT: "client left",
     ENDING_IDLE: "idle",
+    ENDING_MEMORY: "out of memory",
     ENDING_STOPPED: "stopped",
 }
 
@@ -172,6 +175,7 @@ cdef class Relay:
                 result = 0
             elif result < 0:
                 raise OSError(-result, "epoll_wait")
+        loop_check_returned(&self.loop)
 
     def stop(self):
         cdef bint at_once = self.loop.stopping
@@ -353,12 +357,12 @@ cdef class Relay:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
         if isinstance(answer, bytes):
-            self.refuse(session, answer)
+            self.refuse(session, answer, fd)
         else:
             session.terminal.fd, session.terminal.leader, session.terminal.pidfd = answer[:3]
             session.terminal.size.ws_row, session.terminal.size.ws_col = answer[3:]
 
-    cdef void refuse(self, Session *session, bytes text) noexcept:
+    cdef void refuse(self, Session *session, bytes text, int fd) noexcept:
         """The text is all the output that there will be, and no input is taken."""
         cdef Buffer *buffer = buffer_lend(&self.loop.pool)
         session.input.channel.state = CHANNEL_SHUT
@@ -367,6 +371,8 @@ cdef class Relay:
             buffer.end = <uint32_t>min(len(text), BUFFER_BYTES)
             memcpy(buffer.data, <const char *>text, buffer.end)
             session.output.channel.buffer = buffer
+        else:
+            send(fd, <const char *>text, len(text), MSG_DONTWAIT | MSG_NOSIGNAL)
 
     cdef void catch_up(self) noexcept nogil:
         if self.loop.put_off_until_ns != 0:

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
 from fastpty._channel cimport BUFFER_BYTES, Buffer, Channel, channel_flush_buffer, channel_open
+from fastpty._check cimport check
 from fastpty._frame cimport (
     FRAME_COLUMNS,
     FRAME_IGNORED,
@@ -30,6 +31,7 @@ cdef enum Ending:
     ENDING_EXIT         # the terminal's output has ended
     ENDING_PEER_LEFT
     ENDING_IDLE
+    ENDING_MEMORY       # there was none for a buffer, for a whole while
     ENDING_STOPPED      # the router stops, and the grace time is over
 
 cdef struct Peer:
@@ -47,6 +49,7 @@ cdef struct Task:
     Queue *queue            # that it waits in, or NULL
     uint64_t served_at      # the loop's count of transfers when this one was last served
     uint64_t last_transfer_bytes
+    int64_t starved_ns      # since when there is no memory for its buffer; 0 = there is
     bint armed              # epoll watches the target for room
 
 # Something to be tried again, ever more slowly.
@@ -70,11 +73,13 @@ cdef struct Session:
     int64_t active_ns
     int64_t kill_at_ns
     int64_t linger_until_ns
+    int64_t memory_at_ns    # when a channel that found no memory tries again
     Retry end_input
     Retry bury
 
 
 cdef inline void queue_push(Queue *queue, Task *task) noexcept nogil:
+    check(task.queue == NULL, "a task waits in one queue")
     task.queue = queue
     task.next = NULL
     task.previous = queue.tail
@@ -99,6 +104,7 @@ cdef inline void queue_remove(Task *task) noexcept nogil:
     else:
         queue.tail = task.previous
     task.queue = NULL
+    check(queue.length > 0, "a queue is as long as it says")
     queue.length -= 1
 
 
@@ -161,6 +167,7 @@ cdef inline void session_unwrap(Session *session) noexcept nogil:
             terminal_resize(&session.terminal)
             resized = False
         if frame.kind == FRAME_STDIN:
+            check(buffer.end + frame.size <= at, "gathered stdin stays behind what is parsed")
             memmove(buffer.data + buffer.end, frame.payload, frame.size)
             buffer.end += frame.size
             continue
