@@ -1,0 +1,167 @@
+"""A door to the relay's C part for the fuzzers: what `_relay.pyx` does around the loop, without Python.
+
+Compiled to C and linked with a simulated kernel (kernel.c); the module itself is never imported.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+
+from fastpty._channel cimport CHANNEL_DRAINING, CHANNEL_SHUT, Buffer, buffer_lend, pool_drop_spares
+from fastpty._flow cimport loop_serve, loop_session, loop_session_event
+from fastpty._frame cimport (
+    FRAME_COLUMNS,
+    FRAME_IGNORED,
+    FRAME_ROWS,
+    FRAME_SIGNAL,
+    FRAME_STDIN,
+    Frame,
+    FrameParser,
+    frame_next,
+)
+from fastpty._lifecycle cimport loop_hang_up, loop_meet_deadlines, loop_new_session, loop_release_session
+from fastpty._linux cimport epoll_event
+from fastpty._loop cimport (
+    EVENTS_MOST,
+    Loop,
+    clock_ns,
+    loop_arm,
+    loop_check_returned,
+    loop_timeout_ms,
+    loop_wait,
+    loop_wake,
+    loop_watch_session,
+)
+from fastpty._session cimport ENDING_EXIT, Session, session_open
+
+cdef extern from "kernel.h" nogil:
+    void kernel_ended(int world, bint exited, uint64_t bytes_in, uint64_t bytes_out)
+
+cdef Loop loop
+
+
+cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t grace_ns) noexcept nogil:
+    memset(&loop, 0, sizeof(loop))
+    loop.epoll_fd = epoll_fd
+    loop.splice = splice
+    loop.idle_ns = idle_ns
+    loop.grace_ns = grace_ns
+    loop.now_ns = clock_ns()
+
+
+cdef public bint door_session(int world, int peer, int terminal, int leader, int pidfd, bint framed) noexcept nogil:
+    """False: memory is short, and nothing was taken."""
+    cdef Session *session = loop_new_session(&loop)
+    if session == NULL:
+        return False
+    session.number = <uint64_t>world
+    session.terminal.leader = leader
+    session.terminal.pidfd = pidfd
+    session_open(session, peer, framed, terminal)
+    loop_watch_session(&loop, session)
+    loop_wake(&loop, &session.output)
+    return True
+
+
+cdef public bint door_refusal(int world, int peer, const uint8_t *text, uint32_t size) noexcept nogil:
+    """A session without a terminal, whose only output is `text`. False as above."""
+    cdef Session *session = loop_new_session(&loop)
+    cdef Buffer *buffer
+    if session == NULL:
+        return False
+    session.number = <uint64_t>world
+    session.terminal.pidfd = -1
+    buffer = buffer_lend(&loop.pool)
+    session.input.channel.state = CHANNEL_SHUT
+    session.output.channel.state = CHANNEL_DRAINING
+    if buffer != NULL:
+        memcpy(buffer.data, text, size)
+        buffer.end = size
+        session.output.channel.buffer = buffer
+    session_open(session, peer, False, -1)
+    loop_watch_session(&loop, session)
+    loop_wake(&loop, &session.output)
+    return True
+
+
+cdef public int door_timeout_ms() noexcept nogil:
+    return loop_timeout_ms(&loop)
+
+
+cdef public void door_turn() noexcept nogil:
+    cdef epoll_event events[EVENTS_MOST]
+    cdef Session *session
+    cdef int index
+    cdef int count = loop_wait(&loop, events)
+    for index in range(count):
+        session = loop_session(&loop, events[index].data.u64)
+        if session != NULL:
+            loop_session_event(&loop, session, events[index].data.u64, events[index].events)
+    loop_serve(&loop)
+    if 0 < loop.next_deadline_ns <= loop.now_ns:
+        loop_meet_deadlines(&loop)
+    while loop.done != NULL:
+        session = loop.done
+        loop.done = session.next_done
+        kernel_ended(<int>session.number, session.ending == ENDING_EXIT, session.input.channel.bytes,
+                     session.output.channel.bytes)
+        loop_release_session(&loop, session)
+
+
+cdef public void door_stop() noexcept nogil:
+    """The first time as SIGTERM does, the second time at once."""
+    cdef uint32_t slot
+    cdef Session *session
+    cdef bint at_once = loop.stopping
+    loop.stopping = True
+    loop.now_ns = clock_ns()
+    if at_once:
+        loop.grace_ns = 0
+    for slot in range(loop.slots):
+        session = loop.sessions[slot]
+        if session != NULL:
+            loop_hang_up(&loop, session)
+            if at_once or session.terminal.pidfd < 0:
+                loop_arm(&loop, &session.kill_at_ns, loop.grace_ns)
+
+
+cdef public uint32_t door_live() noexcept nogil:
+    return loop.live
+
+
+cdef public void door_close() noexcept nogil:
+    """All sessions have ended: all that was lent must be back."""
+    loop_check_returned(&loop)
+    pool_drop_spares(&loop.pool)
+    free(loop.sessions)
+
+
+# -- the frame parser alone --
+
+cdef FrameParser parser
+
+
+cdef public void door_parser_reset() noexcept nogil:
+    memset(&parser, 0, sizeof(parser))
+
+
+cdef public size_t door_parse(const uint8_t *data, size_t size, int *kind, const uint8_t **payload,
+                              uint32_t *value) noexcept nogil:
+    """One frame_next. kind: 0 nothing, 1 stdin, 2 signal, 3 rows, 4 columns, 5 ignored; value: or stdin's size."""
+    cdef Frame frame
+    cdef size_t used = frame_next(&parser, data, size, &frame)
+    kind[0] = 0
+    payload[0] = frame.payload
+    value[0] = frame.value
+    if frame.kind == FRAME_STDIN:
+        kind[0] = 1
+        value[0] = frame.size
+    elif frame.kind == FRAME_SIGNAL:
+        kind[0] = 2
+    elif frame.kind == FRAME_ROWS:
+        kind[0] = 3
+    elif frame.kind == FRAME_COLUMNS:
+        kind[0] = 4
+    elif frame.kind == FRAME_IGNORED:
+        kind[0] = 5
+    return used

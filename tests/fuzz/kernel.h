@@ -1,0 +1,69 @@
+/* Puts the simulated kernel of kernel.c in the place of libc's calls, in whatever is compiled with `-include kernel.h`.
+ * The system's headers come first, so that only the calls get other names. */
+#ifndef FASTPTY_FUZZ_KERNEL_H
+#define FASTPTY_FUZZ_KERNEL_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+ssize_t kernel_read(int fd, void *data, size_t size);
+ssize_t kernel_write(int fd, const void *data, size_t size);
+ssize_t kernel_splice(int source, off_t *from, int target, off_t *to, size_t size, unsigned flags);
+int kernel_close(int fd);
+int kernel_pipe2(int *ends, int flags);
+int kernel_shutdown(int fd, int how);
+int kernel_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
+int kernel_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout_ms);
+int kernel_ioctl(int fd, unsigned long request, ...);
+int kernel_tcgetattr(int fd, struct termios *attributes);
+pid_t kernel_tcgetpgrp(int fd);
+int kernel_kill(pid_t pid, int number);
+pid_t kernel_getsid(pid_t pid);
+long kernel_syscall(long number, ...);
+int kernel_waitid(int kind, unsigned number, siginfo_t *info, int options);
+int kernel_clock_gettime(int clock, struct timespec *now);
+void *kernel_malloc(size_t size);
+void *kernel_calloc(size_t count, size_t size);
+void *kernel_realloc(void *old, size_t size);
+
+/* The relay tells that nothing is left of a session. */
+void kernel_ended(int world, int exited, uint64_t bytes_in, uint64_t bytes_out);
+
+#ifdef FASTPTY_SIMULATED
+#include <Python.h>
+#define read kernel_read
+#define write kernel_write
+#define splice kernel_splice
+#define close kernel_close
+#define pipe2 kernel_pipe2
+#define shutdown kernel_shutdown
+#define epoll_ctl kernel_epoll_ctl
+#define epoll_wait kernel_epoll_wait
+#define ioctl kernel_ioctl
+#define tcgetattr kernel_tcgetattr
+#define tcgetpgrp kernel_tcgetpgrp
+#define kill kernel_kill
+#define getsid kernel_getsid
+#define syscall kernel_syscall
+#define waitid kernel_waitid
+#define clock_gettime kernel_clock_gettime
+#define malloc kernel_malloc
+#define calloc kernel_calloc
+#define realloc kernel_realloc
+#endif
+
+#endif
