@@ -1,6 +1,8 @@
 # make run    build into .venv and start a router on $(SOCKET)
 # make test   build, install what the tests need, run them
 # make lint   style, types, stubs        make bench   measure beside the peers        make clean
+# make sanitize   the relay's tests on a build with sanitizers and assertions      make memcheck   some under valgrind
+# make fuzz       FUZZ_SECONDS=25          make soak       SOAK_SECONDS=3600
 
 PYTHON ?= python3
 SOCKET ?= /tmp/fpty.socket
@@ -9,7 +11,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SOURCES := setup.py pyproject.toml $(wildcard fastpty/*.py* fastpty/*.pxd tests/*.pyx)
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint bench sanitize memcheck fuzz soak clean
 
 run: $(VENV)/run.stamp
 	@echo "Attach from another terminal:  $(BIN)/fastpty connect $(SOCKET)"
@@ -27,6 +29,41 @@ lint: $(VENV)/lint.stamp
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m bench
+
+# A copy, since the C part is built in place. Python's own allocator would hide what is freed, and what the interpreter
+# leaves at its end is no leak of ours. Left out: a test that measures memory, which the sanitizers need, and long repeats.
+SANITIZED_TESTS := $(addprefix tests/,test_faults.py test_relay.py test_session_end.py test_session_start.py \
+	test_splice_refused.py test_channel.py test_frame_parser.py)
+SANITIZED_BUT := not bounded_memory and not 500_runs and not ten_thousand and not 8388608
+SANITIZED := SANITIZED_PYTHON=$(CURDIR)/$(BIN)/python PYTHONPATH=tests/sanitize
+
+sanitize: $(VENV)/test.stamp
+	rm -rf build/sanitize && mkdir -p build/sanitize
+	cp -r setup.py pyproject.toml README.md LICENSE fastpty tests bench build/sanitize
+	cd build/sanitize && rm -f fastpty/*.so tests/*.so
+	cd build/sanitize && FASTPTY_BUILD=sanitize FASTPTY_TEST_PROBES=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+	cd build/sanitize && $(SANITIZED) SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/asan PYTHONMALLOC=malloc \
+		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+		tests/sanitize/asan -m pytest -q -p no:cacheprovider -k '$(SANITIZED_BUT)' $(SANITIZED_TESTS)
+
+# One session of each kind through its life. valgrind makes a plain fork of clone(CLONE_VM | CLONE_VFORK), so that an
+# execve that failed cannot be told, and keeps descriptors to itself: the tests of these two are not among them.
+MEMCHECKED := (every_byte and 4097) or within_a_line or (hangs_up_shell and raw) or (full_duplex and uwsgi) \
+	or (closes_its_terminal and raw)
+memcheck: $(VENV)/test.stamp
+	$(SANITIZED) SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/valgrind $(BIN)/python -m pytest -q -k '($(MEMCHECKED)) and not without' \
+		tests/test_relay.py tests/test_session_end.py tests/test_session_start.py
+
+# CI gives these two less time.
+FUZZ_SECONDS ?= 3600
+SOAK_SECONDS ?= 3600
+
+fuzz: $(VENV)/test.stamp
+	sh tests/fuzz/build.sh
+	sh tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+soak: $(VENV)/test.stamp
+	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS)
 
 $(VENV)/python.stamp:
 	@PYTHON=$(PYTHON) sh tools/preflight.sh

@@ -3,14 +3,29 @@
 from libc.string cimport memset
 
 from fastpty._channel cimport (
+    Buffer,
     Channel,
     Pool,
+    buffer_lend,
+    buffer_return,
     channel_drop,
     channel_fill,
     channel_held_bytes,
     channel_open,
     pool_drop_spares,
 )
+
+cdef extern from *:
+    """
+    #ifdef FASTPTY_CHECKED
+    #define IS_CHECKED 1
+    #else
+    #define IS_CHECKED 0
+    #endif
+    """
+    const bint C_IS_CHECKED "IS_CHECKED"
+
+IS_CHECKED = bool(C_IS_CHECKED)
 
 
 cdef class Probe:
@@ -34,3 +49,14 @@ cdef class Probe:
         """One channel_fill; returns (bytes held, readable)."""
         channel_fill(&self.channel, &self.pool, most_bytes, reads, splice)
         return channel_held_bytes(&self.channel), bool(self.channel.readable)
+
+
+def give_back_what_was_not_lent():
+    """Ends the process in a checked build (fastpty/_check.pxd)."""
+    cdef Pool pool
+    cdef Buffer *buffer
+    memset(&pool, 0, sizeof(pool))
+    buffer = buffer_lend(&pool)
+    pool.lent_buffers = 0
+    buffer_return(&pool, buffer)
+    pool_drop_spares(&pool)

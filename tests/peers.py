@@ -36,6 +36,20 @@ def need_root() -> None:
         _missing("needs root")
 
 
+def need_control_group(controller: str) -> Path:
+    """Where control groups with this controller can be made, of version 2 or 1."""
+    need_root()
+    found = []
+    for root in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup") / controller):
+        version_2 = root / "cgroup.subtree_control"
+        is_there = controller in version_2.read_text().split() if version_2.exists() else (root / "tasks").exists()
+        if is_there and os.access(root, os.W_OK):
+            found.append(root)
+    if not found:
+        _missing(f"no control groups with {controller} that one may make here")
+    return found[0]
+
+
 def _missing(reason: str) -> NoReturn:
     if os.environ.get("FASTPTY_REQUIRE_PEERS") == "1":
         pytest.fail(reason)
