@@ -51,7 +51,7 @@ sanitize: $(VENV)/test.stamp
 MEMCHECKED := (every_byte and 4097) or within_a_line or (hangs_up_shell and raw) or (full_duplex and uwsgi) \
 	or (closes_its_terminal and raw)
 memcheck: $(VENV)/test.stamp
-	$(SANITIZED) SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/valgrind $(BIN)/python -m pytest -q -k '($(MEMCHECKED)) and not without' \
+	$(SANITIZED) FASTPTY_TEST_PATIENCE=110 SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/valgrind $(BIN)/python -m pytest -q -k '($(MEMCHECKED)) and not without' \
 		tests/test_relay.py tests/test_session_end.py tests/test_session_start.py
 
 # CI gives these two less time.
