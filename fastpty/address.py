@@ -187,6 +187,11 @@ class Listener:
         """Takes over the socket file that was just bound, so that close() removes it; raises OSError."""
         self._file = os.path.abspath(path), _identity(path)  # absolute: a router changes its directory later
 
+    @property
+    def has_file(self) -> bool:
+        """Whether it came with a socket file that has not been removed by close()."""
+        return self._file is not None
+
     def owns_file(self) -> bool:
         """Whether the socket file still is the one that was bound."""
         try:

@@ -12,7 +12,7 @@ from fastpty import __version__, check, loader, logic, sources
 from fastpty.config import Config, build
 from fastpty.errors import FastptyError, UsageError, printable
 from fastpty.options import OPTIONS, Option, Setting
-from fastpty.uwsgi_keys import is_confining, nearest
+from fastpty.uwsgi_keys import instead, is_confining, nearest
 
 PROGRAM = "fastpty-router"
 _WIDTH = 79
@@ -146,7 +146,8 @@ def _unknown_flag(argument: str) -> str:
     if name in logic.WORDS:
         return f"{flag} can stand in files only"
     if is_confining(name):
-        return f"{flag} is not supported yet"
+        advice = instead(name)
+        return f"{flag} is not supported: {advice}" if advice else f"{flag} is not supported yet"
     near = nearest(name, in_files=False)
     return f"unknown flag {flag}" + (f" (did you mean --{near}?)" if near else " (--help lists all)")
 

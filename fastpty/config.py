@@ -9,9 +9,11 @@ from typing import Any
 
 from fastpty.address import Address
 from fastpty.errors import UsageError
+from fastpty.hooks import Hook
 from fastpty.options import BY_NAME, COMMAND_LINE, OPTIONS, Option, Setting
-from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, is_confining, nearest
+from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, instead, is_confining, nearest
 from fastpty.values import comma_list
+from fastpty.waiting import Wait
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Config:
 
     Times are in seconds, and None where there is no limit; `uid` and `gid` are None where the process keeps
     its own; the gid in `socket_owner` is -1 where the group stays as it is. `environment` holds, in the order
-    of writing, (name, value), or (name, None) for one to be removed. `unshare` holds keys of NAMESPACE_FLAGS.
+    of writing, (name, value), or (name, None) for one to be removed. `unshare` and `unshare2` hold keys of
+    NAMESPACE_FLAGS, `cap` numbers of capabilities, `pivot_root` the new root and where in it the old one goes.
     """
 
     raw_addresses: tuple[Address, ...]
@@ -37,11 +40,32 @@ class Config:
     stop_timeout_seconds: float
     splice: bool
     environment: tuple[tuple[str, str | None], ...]
+    setns: str | None
+    setns_pid: int | None
     unshare: tuple[str, ...]
-    exec_as_root: tuple[str, ...]
+    jailed: bool
+    chroot: str | None
+    pivot_root: tuple[str, str] | None
+    unshare2: tuple[str, ...]
+    waits: tuple[Wait, ...]
+    wait_interface_seconds: float
+    wait_fs_seconds: float
+    hooks: tuple[Hook, ...]
+    immediate_uid: int | None
+    immediate_gid: int | None
     uid: int | None
     gid: int | None
+    add_gid: tuple[int, ...]
+    no_initgroups: bool
+    cap: tuple[int, ...]
+    umask: int | None
     chdir: str | None
+    chdir2: str | None
+    procname: str | None
+    procname_master: str | None
+    procname_prefix: str | None
+    procname_append: str | None
+    auto_procname: bool
     strict: bool
     master: bool
     plugins: tuple[str, ...]
@@ -83,6 +107,8 @@ def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     values["gid"] = _primary_group(values["uid"], values["gid"])
     config = Config(**values)
     _check_addresses(config)
+    _check_jail(config)
+    warnings += _idle_hooks(config)
     return config, warnings
 
 
@@ -106,7 +132,12 @@ def _parse(option: Option, setting: Setting) -> Any:
 def _unknown(setting: Setting) -> str:
     """What to say of an option that is not in the table; raises UsageError if passing it over is not safe."""
     if is_confining(setting.name):
-        raise UsageError(f"{setting.label} is not supported yet, and going on without it would not be safe")
+        advice = instead(setting.name)
+        raise UsageError(
+            f"{setting.label} is not supported: {advice}"
+            if advice
+            else f"{setting.label} is not supported yet, and going on without it would not be safe"
+        )
     near = nearest(setting.name, in_files=setting.origin != COMMAND_LINE)
     hint = f" (did you mean {near!r}?)" if near else ""
     return f"{setting.origin}: unknown option {setting.name!r}{hint}"
@@ -147,3 +178,15 @@ def _check_addresses(config: Config) -> None:
                 f"{address.text} is open to the network, and nobody is asked for a password: "
                 "use a socket file or 127.0.0.1, or insist with insecure-tcp"
             )
+
+
+def _check_jail(config: Config) -> None:
+    if config.pivot_root and "mount" not in config.unshare and (config.setns, config.setns_pid) == (None, None):
+        raise UsageError("pivot-root would change the root of the whole machine: add unshare = mount")
+
+
+def _idle_hooks(config: Config) -> Iterable[str]:
+    if not (config.unshare or config.jailed):
+        for hook in config.hooks:
+            if hook.phase == "post-jail":
+                yield f"{hook.what} is not run, as in uWSGI: there is no unshare (jailed = true runs it nevertheless)"

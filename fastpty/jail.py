@@ -1,156 +1,219 @@
-"""Enters the jail: what a router does after its sockets are bound and before it accepts the first client.
+"""The way into the jail, step by step: what a router does between reading its settings and accepting a client.
 
-The order is uWSGI 2.0.21's: namespaces, commands as root, group and user, working directory. None of it can
-be undone, and it is meant for a process with one thread.
+The order is uWSGI 2.0.21's, as measured, but for the sockets: they are bound outside, before the jail is entered, where
+uWSGI binds a router's inside. None of it can be undone, and it is meant for a process with one thread.
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
-import pwd
-import signal
-import subprocess
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
+from fastpty import linux, namespaces, pid_namespace, privileges
 from fastpty.config import Config
 from fastpty.errors import FastptyError
-from fastpty.values import NAMESPACE_FLAGS
+from fastpty.hooks import KINDS
+from fastpty.waiting import INTERFACE
 
-_MS_REC = 0x4000
-_MS_PRIVATE = 1 << 18
+# A step returns True if the way goes on in a child only: that is how a pid namespace is entered.
+Step = Callable[[], bool | None]
 
-_libc = ctypes.CDLL(None, use_errno=True)
+
+def prepare(config: Config) -> None:
+    """What comes before the sockets are bound; raises FastptyError, also where rights are missing for `inside`."""
+    check(config)
+    steps: list[Step] = [
+        partial(privileges.become_immediately, config),
+        partial(_set_umask, config),
+        partial(_set_environment, config),
+        *_hooks(config, "asap"),
+    ]
+    for step in steps:
+        step()
+
+
+def inside(config: Config, work: Callable[[Config], None]) -> int:
+    """Enters the jail, calls `work` there, and runs the hooks for the end; the exit status of the process.
+
+    `work` gets the config with the environment as the hooks left it. Where a pid namespace is entered, `work` runs in
+    another process, and this one waits for it. Raises FastptyError at the first step that fails or cannot be shown to
+    have worked; the process is then part of the way in and should end.
+    """
+    return _walk(_steps(config), config, work)
+
+
+def _steps(config: Config) -> list[Step]:
+    groups = privileges.groups_wanted(config)
+    return [
+        partial(_join, config),
+        *_hooks(config, "pre-jail"),
+        *_hooks(config, "in-jail"),
+        *_unshare(config, "unshare"),
+        *(_hooks(config, "post-jail") if config.unshare or config.jailed else ()),
+        partial(_chroot, config),
+        partial(_pivot_root, config),
+        *_unshare(config, "unshare2"),
+        *_waits(config),
+        *_hooks(config, "as-root"),
+        partial(privileges.become, config, groups),
+        *_hooks(config, "as-user"),
+        partial(_chdir, "chdir", config.chdir),
+        partial(_chdir, "chdir2", config.chdir2),
+        partial(_check_terminals, config),
+    ]
+
+
+def _walk(steps: Sequence[Step], config: Config, work: Callable[[Config], None]) -> int:
+    for done, step in enumerate(steps, 1):
+        if step():
+            return pid_namespace.in_child(partial(_walk, steps[done:], config, work))
+    pid_namespace.stay_with_parent()
+    return pid_namespace.under_process_1(partial(_work, config, work))
+
+
+def _work(config: Config, work: Callable[[Config], None]) -> int:
+    try:
+        # What is set is in this process's environment by now; what was removed may have a default to be removed.
+        removed = tuple((name, None) for name, _ in config.environment if name not in os.environ)
+        work(replace(config, environment=removed))
+    finally:
+        for hook in _hooks(config, "as-user-atexit"):
+            try:
+                hook()
+            except FastptyError as error:  # nothing is left that it could stop
+                print(f"fastpty-router: {error}", file=sys.stderr)
+    return 0
+
+
+def hides_files(config: Config) -> bool:
+    """Whether a path may mean another file inside than it does outside."""
+    return bool(
+        config.chroot or config.pivot_root or config.setns or config.setns_pid
+        or {"mount"} & {*config.unshare, *config.unshare2}
+    )  # fmt: skip
 
 
 def check(config: Config) -> None:
-    """Raises FastptyError if this process lacks the rights for `enter`; a router asks before it binds."""
+    """Raises FastptyError if this process lacks the rights for the way in; a router asks before it binds.
+
+    uWSGI leaves out silently what it lacks the rights for.
+    """
     if os.geteuid() == 0:
         return
-    # uWSGI leaves these out silently when it is not root.
-    if config.exec_as_root:
-        raise FastptyError("exec-as-root needs root: start as root, or leave it out")
+    for name, wanted, own in (
+        ("immediate-uid", config.immediate_uid, os.getresuid()),
+        ("immediate-gid", config.immediate_gid, os.getresgid()),
+    ):
+        if wanted is not None and own != (wanted,) * 3:
+            raise FastptyError(f"{name} {wanted} needs root: start as root")
+    if "user" in config.unshare:
+        _check_as_own_root(config)
+        return
+    needing = {
+        **{hook.option: True for hook in config.hooks if hook.phase == "as-root"},
+        "chroot": config.chroot,
+        "pivot-root": config.pivot_root,
+        "cap": config.cap,
+        "add-gid": config.add_gid,
+    }
+    for name, given in needing.items():
+        if given:
+            raise FastptyError(f"{name} needs root: start as root, or add unshare = user, or leave it out")
     if config.uid is not None and os.getresuid() != (config.uid,) * 3:
         raise FastptyError(f"uid {config.uid} needs root: start as root, or as that user")
     if config.gid is not None and os.getresgid() != (config.gid,) * 3:
         raise FastptyError(f"gid {config.gid} needs root: start as root, or with that group")
 
 
-def enter(config: Config) -> None:
-    """Puts this process where and makes it whom `config` says, for good.
+def _check_as_own_root(config: Config) -> None:
+    for name, number in (("uid", config.uid), ("gid", config.gid), *(("add-gid", gid) for gid in config.add_gid)):
+        if number not in (None, 0) or name == "add-gid":
+            raise FastptyError(
+                f"{name} {number} needs root: in a user namespace of an ordinary user the only one is 0, "
+                "which is that user outside"
+            )
 
-    Raises FastptyError at the first step that fails or cannot be shown to have worked; the process is then
-    part of the way in and should end.
-    """
-    check(config)
-    unshare(config.unshare)
+
+def _hooks(config: Config, phase: str) -> Iterator[Step]:
+    chosen = (hook for hook in config.hooks if hook.phase == phase)
+    return iter(sorted(chosen, key=lambda hook: KINDS.index(hook.kind)))
+
+
+def _waits(config: Config) -> Iterator[Step]:
+    for wait in config.waits:
+        seconds = config.wait_interface_seconds if wait.kind == INTERFACE else config.wait_fs_seconds
+        yield partial(wait.run, seconds)
+
+
+def _set_umask(config: Config) -> None:
+    if config.umask is not None:
+        os.umask(config.umask)
+
+
+def _set_environment(config: Config) -> None:
     environment = config.environ(os.environ)
-    for command in config.exec_as_root:
-        run_as_root(command, environment)
-    if os.geteuid() == 0 and (config.uid, config.gid) != (None, None):
-        uid = os.getuid() if config.uid is None else config.uid
-        gid = os.getgid() if config.gid is None else config.gid
-        drop_privileges(uid, gid, _groups_of(config.uid, gid))
-    if config.chdir is not None:
-        try:
-            os.chdir(config.chdir)
-        except OSError as error:
-            raise FastptyError(f"chdir: cannot enter {config.chdir}: {error.strerror}") from error
+    os.environ.clear()
+    os.environ.update(environment)
 
 
-def unshare(names: Sequence[str]) -> None:
-    """Moves this process into new namespaces, by their names in NAMESPACE_FLAGS.
+def _join(config: Config) -> bool:
+    elsewhere = namespaces.join(config.setns) if config.setns is not None else False
+    if config.setns_pid is not None:
+        elsewhere |= namespaces.join_process(config.setns_pid)
+    return elsewhere
 
-    In a new mount namespace all mounts become private: else a mount made inside would show outside, and the
-    other way round.
-    """
-    if not names:
+
+def _unshare(config: Config, option: str) -> Iterator[Step]:
+    names = config.unshare if option == "unshare" else config.unshare2
+    if names:
+        yield partial(namespaces.unshare, option, names)
+        so_far = {*config.unshare, *names}
+        if {"pid", "mount"} <= so_far and {"pid", "mount"} & {*names}:
+            yield namespaces.mount_proc
+
+
+def _chroot(config: Config) -> None:
+    if config.chroot is None:
         return
-    flags = 0
-    for name in names:
-        flags |= NAMESPACE_FLAGS[name]
-    what = f"unshare={','.join(names)}"
-    if _libc.unshare(flags):
-        number = ctypes.get_errno()
-        if number == errno.EPERM:
-            raise FastptyError(f"{what} needs CAP_SYS_ADMIN: start as root, or leave it out")
-        raise FastptyError(f"{what} failed: {os.strerror(number)}")
-    if "mount" in names and _libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None):
-        raise FastptyError(f"{what}: cannot make the mounts private: {os.strerror(ctypes.get_errno())}")
-
-
-def run_as_root(command: str, environment: dict[str, str]) -> None:
-    """Runs a command through /bin/sh -c with empty input, default signals and no descriptors but 0, 1 and 2.
-
-    Its output goes where this process's goes. Raises FastptyError unless it exits with 0.
-    """
-    what = f"exec-as-root {command!r}"
     try:
-        status = subprocess.run(
-            ["/bin/sh", "-c", command],
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            preexec_fn=_default_signals,
-            check=False,
-        ).returncode
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise FastptyError(f"{what} cannot run: {error}") from error
-    if status > 0:
-        raise FastptyError(f"{what} failed with exit code {status}")
-    if status < 0:
-        raise FastptyError(f"{what} was killed by signal {-status} ({signal.strsignal(-status)})")
-
-
-def drop_privileges(uid: int, gid: int, groups: Sequence[int]) -> None:
-    """Becomes this user and these groups (real, effective and saved ids), and checks that it is for good.
-
-    Raises FastptyError if a step fails, if the kernel reports other ids afterwards, or if root can be
-    regained, which a kept capability or securebit would allow.
-    """
-    try:
-        # The user last: without root, the groups could not be changed any more.
-        os.setgroups(groups)
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
+        os.chroot(config.chroot)
+        os.chdir("/")  # uWSGI stays where it was, which is a way out
     except OSError as error:
-        raise FastptyError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from error
-    if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or set(os.getgroups()) != set(groups):
-        raise FastptyError(f"uid {uid} and gid {gid} were asked for, but the kernel reports others")
-    if uid != 0:
-        _check_no_way_back(gid)
+        raise FastptyError(f"chroot: cannot enter {config.chroot}: {error.strerror}") from error
 
 
-def _check_no_way_back(gid: int) -> None:
-    attempts: dict[str, Callable[[], None]] = {
-        "setuid(0)": partial(os.setuid, 0),
-        "setresuid(0, 0, 0)": partial(os.setresuid, 0, 0, 0),
-        "setgroups([0])": partial(os.setgroups, [0]),
-    }
-    if gid != 0:
-        attempts["setgid(0)"] = partial(os.setgid, 0)
-        attempts["setresgid(0, 0, 0)"] = partial(os.setresgid, 0, 0, 0)
-    for name, attempt in attempts.items():
-        try:
-            attempt()
-        except PermissionError:
-            continue
-        raise FastptyError(f"privileges are not gone: {name} still works after the change of user")
-
-
-def _groups_of(uid: int | None, gid: int) -> list[int]:
-    """The supplementary groups that initgroups(3) would set, or `gid` alone for a user without an account."""
-    if uid is None:
-        return [gid]
+def _pivot_root(config: Config) -> None:
+    if config.pivot_root is None:
+        return
+    new, old = config.pivot_root
     try:
-        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
-    except KeyError:
-        return [gid]
+        linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+        os.chdir(new)
+        linux.pivot_root(".", old)
+        os.chdir("/")
+    except OSError as error:
+        hint = "" if os.path.ismount(new) else " (it must be a mount: bind it over itself with mount-post-jail)"
+        raise FastptyError(f"pivot-root: cannot make {new} the root: {error.strerror}{hint}") from error
 
 
-def _default_signals() -> None:
-    # A mask and ignored signals pass through exec; a command that starts a daemon should not hand ours on.
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+def _check_terminals(config: Config) -> None:
+    if not hides_files(config):
+        return
+    try:
+        os.close(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError as error:
+        raise FastptyError(
+            f"no terminal can be opened in the jail: /dev/ptmx: {error.strerror}: "
+            "mount /dev, or a devpts with /dev/ptmx bound to its ptmx, see docs/jails.md"
+        ) from error
+
+
+def _chdir(option: str, directory: str | None) -> None:
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise FastptyError(f"{option}: cannot enter {directory}: {error.strerror}") from error

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fastpty import hooks, waiting
 from fastpty.values import (
     address,
     backlog,
     boolean,
+    capabilities,
     comma_list,
     directory,
     environment_entry,
@@ -19,11 +21,14 @@ from fastpty.values import (
     group,
     mode,
     namespaces,
+    new_and_old_root,
     one,
     owner,
     positive_seconds,
+    process,
     process_count,
     seconds,
+    spaced,
     text,
     user,
     window_edge,
@@ -112,6 +117,8 @@ class Option:
 SOCKETS = "Sockets"
 SESSIONS = "Sessions"
 JAIL = "Jail"
+HOOKS = "Hooks"
+PROCESS = "Process names"
 FILES = "Configuration files"
 GENERAL = "General"
 
@@ -158,16 +165,76 @@ OPTIONS: tuple[Option, ...] = (
            "set an environment variable", metavar="NAME=VALUE", repeatable=True),
     Option("unenv", "environment", one(environment_removal), SESSIONS,
            "remove an environment variable", metavar="NAME", repeatable=True),
+    Option("setns", "setns", text, JAIL,
+           "enter the namespaces of a directory such as /proc/PID/ns, of one file of it, or of a uWSGI's setns-socket",
+           metavar="PATH"),
+    Option("setns-pid", "setns_pid", process, JAIL,
+           "enter all namespaces of a running process, its root and its directory, as nsenter does (fastpty's own)",
+           metavar="PID"),
     Option("unshare", "unshare", namespaces, JAIL,
-           "new namespaces, a comma list of uts, ipc, net, mount (or fs, mnt, ns), cgroup, files, sysvsem",
-           metavar="NAMES", repeatable=True),
-    Option("exec-as-root", "exec_as_root", one(text), JAIL,
-           "run this through /bin/sh -c before privileges are dropped; if it fails, nothing starts",
-           metavar="CMD", repeatable=True),
+           "new namespaces, a comma list of uts, ipc, net, mount (or fs, mnt, ns), pid, user, cgroup, time, files, "
+           "sysvsem", metavar="NAMES", repeatable=True),
+    Option("jailed", "jailed", boolean, JAIL, "run the post-jail hooks without unshare, too", bare="true"),
+    Option("chroot", "chroot", directory, JAIL, "make this directory the root", metavar="DIR"),
+    Option("pivot-root", "pivot_root", new_and_old_root, JAIL,
+           "make a mount the root, and put the old root into a directory of it", metavar="NEW OLD",
+           aliases=("pivot_root",)),
+    Option("unshare2", "unshare2", namespaces, JAIL,
+           "more new namespaces, after the change of root", metavar="NAMES", repeatable=True),
+    *(Option(f"wait-for-{kind}", "waits", one(waiting.parse(kind)), JAIL,
+             f"wait until this {what} is there, before the as-root hooks", metavar=metavar, repeatable=True,
+             aliases=aliases)
+      for kind, what, metavar, aliases in (
+          ("interface", "network interface", "NAME", ("wait-interface", "wait-for-iface", "wait-iface")),
+          ("fs", "file of any kind", "PATH", ()), ("file", "file", "PATH", ()),
+          ("dir", "directory", "PATH", ()), ("mountpoint", "mount", "PATH", ()))),
+    Option("wait-for-interface-timeout", "wait_interface_seconds", seconds, JAIL,
+           "how long wait-for-interface waits", metavar="SECONDS", default="60",
+           aliases=("wait-interface-timeout", "wait-for-iface-timeout", "wait-iface-timeout")),
+    Option("wait-for-fs-timeout", "wait_fs_seconds", seconds, JAIL,
+           "how long the other wait-for options wait", metavar="SECONDS", default="60"),
+    Option("immediate-uid", "immediate_uid", user, JAIL,
+           "become this user before anything else, sockets and hooks", metavar="USER"),
+    Option("immediate-gid", "immediate_gid", group, JAIL,
+           "become this group before anything else", metavar="GROUP"),
     Option("uid", "uid", user, JAIL, "become this user, a name or a number", metavar="USER"),
     Option("gid", "gid", group, JAIL,
            "become this group, a name or a number; the user's own when only uid is given", metavar="GROUP"),
+    Option("add-gid", "add_gid", one(group), JAIL,
+           "have this group as well as those of the user", metavar="GROUP", repeatable=True),
+    Option("no-initgroups", "no_initgroups", boolean, JAIL,
+           "leave the user's supplementary groups out", bare="true"),
+    Option("cap", "cap", capabilities, JAIL,
+           "keep these capabilities, a comma list such as net_raw,kill, in the sessions, too; no program of the jail "
+           "can ever have another", metavar="NAMES", repeatable=True),
+    Option("umask", "umask", mode, JAIL, "octal file mode creation mask", metavar="MASK"),
     Option("chdir", "chdir", directory, JAIL, "work in this directory, once in the jail", metavar="DIR"),
+    Option("chdir2", "chdir2", directory, JAIL, "and then go to this one", metavar="DIR"),
+    *(Option(f"{kind}-{phase}", "hooks", hooks.parse(kind, phase), HOOKS, f"{what} {when}", metavar=metavar,
+             repeatable=True)
+      for phase, when in (
+          ("asap", "before anything else is done"),
+          ("pre-jail", "before the jail is built"),
+          ("in-jail", "right after pre-jail, as in uWSGI"),
+          ("post-jail", "after unshare"),
+          ("as-root", "before privileges are dropped"),
+          ("as-user", "after privileges are dropped"),
+          ("as-user-atexit", "when the router ends"))
+      for kind, what, metavar in (
+          ("hook", "do this", "ACTION:ARGUMENT"),
+          ("mount", "mount this", "TYPE WHAT WHERE [FLAGS [DATA]]"),
+          ("umount", "unmount this", "WHERE [FLAGS]"),
+          ("exec", "run this through /bin/sh -c", "CMD"))
+      if kind in ("hook", "exec") or "user" not in phase),
+    Option("procname", "procname", text, PROCESS, "the name of the router's processes in ps", metavar="NAME"),
+    Option("procname-master", "procname_master", text, PROCESS,
+           "the name of the process that looks after the others", metavar="NAME"),
+    Option("procname-prefix", "procname_prefix", text, PROCESS, "what stands before the name", metavar="TEXT"),
+    Option("procname-prefix-spaced", "procname_prefix", spaced, PROCESS,
+           "what stands before the name, and a blank", metavar="TEXT"),
+    Option("procname-append", "procname_append", text, PROCESS, "what stands after the name", metavar="TEXT"),
+    Option("auto-procname", "auto_procname", boolean, PROCESS,
+           "name the processes after what they do", bare="true"),
     Option("ini", None, text, FILES, "read settings from this ini file, or from one section of it",
            metavar="FILE[:SECTION]", repeatable=True),
     Option("json", None, text, FILES, "read settings from this JSON file, in uWSGI's form",

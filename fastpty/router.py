@@ -7,8 +7,9 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
-from fastpty import __version__, address, command_line, jail, log
+from fastpty import __version__, address, command_line, jail, log, procname
 from fastpty._relay import Relay
 from fastpty.config import Config
 from fastpty.errors import FastptyError
@@ -24,14 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         wanted, warnings = command_line.configure(sys.argv[1:] if argv is None else argv)
         for warning in warnings:
             print(f"fastpty-router: warning: {warning}", file=sys.stderr)
-        jail.check(wanted)
+        jail.prepare(wanted)
+        procname.set_title(wanted, procname.ROUTER if wanted.processes == 1 else procname.MASTER)
         with listening(wanted) as listeners:
-            jail.enter(wanted)
-            serve(wanted, listeners)
+            return jail.inside(wanted, partial(serve, listeners))
     except FastptyError as error:
         print(f"fastpty-router: {error}", file=sys.stderr)
         return error.exit_status
-    return 0
 
 
 @contextmanager
@@ -42,19 +42,20 @@ def listening(wanted: Config) -> Iterator[list[tuple[address.Listener, bool]]]:
     so that the router can remove it. Raises FastptyError for the first address that cannot be had.
     """
     owner = wanted.socket_owner
-    if owner is None and (wanted.uid, wanted.gid) != (None, None):
+    if owner is None and (wanted.uid, wanted.gid) != (None, None) and os.geteuid() == 0:
         owner = (-1 if wanted.uid is None else wanted.uid, -1 if wanted.gid is None else wanted.gid)
+    hidden = jail.hides_files(wanted)
     with ExitStack() as stack:
         listeners = []
         for framed, places in ((False, wanted.raw_addresses), (True, wanted.uwsgi_addresses)):
             for place in places:
                 for listener in address.listen(place, mode=wanted.socket_mode, owner=owner, backlog=wanted.backlog):
-                    stack.callback(_close, listener)
+                    stack.callback(_close, listener, hidden)
                     listeners.append((listener, framed))
         yield listeners
 
 
-def serve(wanted: Config, listeners: Sequence[tuple[address.Listener, bool]]) -> None:
+def serve(listeners: Sequence[tuple[address.Listener, bool]], wanted: Config) -> None:
     """Relays until a signal stops it. The first hangs the sessions up, a second kills at once what is left."""
     log.start()
     # Ignored, as a parent may have left it, it would make the kernel reap what the relay and the supervisor wait for.
@@ -69,7 +70,12 @@ def serve(wanted: Config, listeners: Sequence[tuple[address.Listener, bool]]) ->
     if wanted.processes == 1:
         run_relay(wanted, listeners, names, files)
     else:
-        Supervisor(wanted.processes, lambda: run_relay(wanted, listeners, names, files), _stop_signals()).run()
+
+        def work() -> None:
+            procname.set_title(wanted, procname.WORKER)
+            run_relay(wanted, listeners, names, files)
+
+        Supervisor(wanted.processes, work, _stop_signals()).run()
     log.logger.info("stopped")
 
 
@@ -117,8 +123,10 @@ def _reap_orphans(relay: Relay) -> None:
             os.waitpid(found.si_pid, 0)
 
 
-def _close(listener: address.Listener) -> None:
+def _close(listener: address.Listener, hidden: bool) -> None:
     try:
+        if hidden and listener.has_file and not listener.owns_file():
+            log.logger.warning("%s stays behind: it lies outside the jail", listener.address.text)
         listener.close()
     except OSError as error:
         # A router that gave up its rights may not be allowed to remove what it made as root.

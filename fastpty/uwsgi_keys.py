@@ -10,19 +10,23 @@ from fastpty.options import BY_NAME
 PLUGINS_BUILT_IN = frozenset({"corerouter", "forkptyrouter", "pty"})
 """The uWSGI plugins whose work this program does by itself."""
 
-IGNORED = frozenset({"autoload", "die-on-term", "force-gateway", "no-orphans", "plugin-dir", "plugins-dir", "vacuum"})
+IGNORED = frozenset(
+    {
+        *("autoload", "die-on-term", "force-gateway", "no-orphans", "plugin-dir", "plugins-dir", "vacuum"),
+        # a fork where a pid namespace needs one is made without being asked for
+        *("refork", "refork-as-root", "refork-post-jail", "drop-after-apps", "drop-after-init"),
+    }
+)
 """uWSGI keys that may stand in a router's file and ask for nothing that is missing here."""
 
 _CONFINING = frozenset(
     {
         # another root, other namespaces, other control groups
-        *("chroot", "pivot-root", "pivot_root", "jailed", "jail", "jail2", "jail-attach", "unshare2"),
-        *("namespace", "ns", "namespace-net", "ns-net", "namespace-keep-mount"),
-        *("setns", "setns-preopen", "setns-socket", "setns-socket-skip", "setns-skip"),
+        *("jail", "jail2", "jail-attach", "namespace", "ns", "namespace-net", "ns-net", "namespace-keep-mount"),
+        *("setns-preopen", "setns-socket", "setns-socket-skip", "setns-skip"),
         *("cgroup", "cgroup-opt", "cgroup-dir-mode"),
-        # fewer rights and resources
-        *("cap", "immediate-uid", "immediate-gid", "add-gid", "no-initgroups"),
-        *("umask", "limit-as", "limit-nproc", "file-write"),
+        # fewer resources
+        *("limit-as", "limit-nproc", "file-write"),
         # other files and other names, which may hold any of these
         *("config", "xml", "inject-before", "inject-after", "declare-option", "declare-option2"),
     }
@@ -30,10 +34,27 @@ _CONFINING = frozenset(
 _CONFINING_FAMILIES = re.compile(
     r"(seccomp|apparmor|selinux|landlock)(-.*)?"
     # steps that build the jail
-    r"|(hook|exec|mount|umount|call)-(asap|pre-jail|post-jail|in-jail|as-root|as-user)"
+    r"|(hook|exec|mount|umount|call)-(asap|pre-jail|post-jail|in-jail|as-root|as-user)(-.*)?"
     # logic that is not known: with its frame ignored, what stands inside would always apply
     r"|(end-?)?(if|for)(-.*)?|if[a-z]+"
 )
+
+# What does the work of an option that is not supported.
+_INSTEAD = (
+    (re.compile(r"call-.*"), "there are no C functions to call here: use exec- or hook- of the same phase"),
+    (re.compile(r"u?mount-as-user.*"), "mounts are made before privileges are dropped: use mount-as-root"),
+    (re.compile(r"namespace|ns|namespace-keep-mount"), "use unshare = fs,pid,uts,ipc and pivot-root"),
+    (re.compile(r"(namespace|ns)-net"), "use unshare = net and a hook that sets the network up"),
+    (re.compile(r"setns-.*"), "enter this router's namespaces from outside with setns-pid"),
+    (re.compile(r"jail|jail2|jail-attach"), "that is FreeBSD's: use unshare and chroot or pivot-root"),
+    (re.compile(r"cgroup.*"), "put the router into its group by exec-asap, or by the service manager"),
+    (re.compile(r"limit-(as|nproc)"), "start the router under prlimit(1), or by a service manager with limits"),
+)
+
+
+def instead(name: str) -> str | None:
+    """What to use instead of uWSGI's option `name`, where there is something."""
+    return next((advice for pattern, advice in _INSTEAD if pattern.fullmatch(name)), None)
 
 
 def is_confining(name: str) -> bool:

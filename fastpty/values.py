@@ -15,24 +15,35 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
+from fastpty import linux
 from fastpty.address import Address
 from fastpty.address import parse as parse_address
 
 T = TypeVar("T")
 
-# Linux's clone flags (sched.h), under the names uWSGI 2.0.21 accepts; `cgroup` is ours.
+# Under the names uWSGI 2.0.21 accepts; `cgroup` and `time` are ours.
 NAMESPACE_FLAGS: dict[str, int] = {
-    "uts": 0x0400_0000,
-    "ipc": 0x0800_0000,
-    "net": 0x4000_0000,
-    "mount": 0x0002_0000,
-    "cgroup": 0x0200_0000,
-    "files": 0x0000_0400,
-    "sysvsem": 0x0004_0000,
+    "uts": linux.CLONE_NEWUTS,
+    "ipc": linux.CLONE_NEWIPC,
+    "net": linux.CLONE_NEWNET,
+    "mount": linux.CLONE_NEWNS,
+    "pid": linux.CLONE_NEWPID,
+    "user": linux.CLONE_NEWUSER,
+    "cgroup": linux.CLONE_NEWCGROUP,
+    "time": linux.CLONE_NEWTIME,
+    "files": linux.CLONE_FILES,
+    "sysvsem": linux.CLONE_SYSVSEM,
 }
 _NAMESPACE_ALIASES = {"fs": "mount", "mnt": "mount", "ns": "mount"}
-# These need more than one unshare(2) before the fork: a first process, id maps, clock offsets.
-_NAMESPACES_TO_COME = ("pid", "user", "time")
+
+# capabilities(7), in the order of their numbers.
+_CAPABILITY_NAMES = """
+chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
+net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin
+sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override
+mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore
+"""
+CAPABILITIES: dict[str, int] = {name: number for number, name in enumerate(_CAPABILITY_NAMES.split())}
 
 # (uid_t)-1 and (gid_t)-1 mean "leave unchanged" to the kernel, so they cannot be ids.
 _ID_LIMIT = 2**32 - 1
@@ -135,12 +146,49 @@ def namespaces(value: str) -> tuple[str, ...]:
     if not names:
         raise ValueError("needs a value")
     for name in names:
-        if name in _NAMESPACES_TO_COME:
-            raise ValueError(f"{name!r} is not supported yet")
         if name not in NAMESPACE_FLAGS:
             known = ", ".join(sorted([*NAMESPACE_FLAGS, *_NAMESPACE_ALIASES]))
             raise ValueError(f"{name!r} is not a namespace (known: {known})")
     return names
+
+
+def capabilities(value: str) -> tuple[int, ...]:
+    """The numbers of capabilities, from their names with or without cap_ before them; uWSGI wants them without."""
+    numbers = []
+    for word in comma_list(value):
+        name = word.lower().removeprefix("cap_")
+        if name not in CAPABILITIES:
+            close = get_close_matches(name, CAPABILITIES, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else " (see capabilities(7))"
+            raise ValueError(f"{word!r} is not a capability{hint}")
+        numbers.append(CAPABILITIES[name])
+    if not numbers:
+        raise ValueError("needs a value")
+    return tuple(numbers)
+
+
+def process(value: str) -> int:
+    """A process id."""
+    return _whole(value, 1, 2**22)
+
+
+def new_and_old_root(value: str) -> tuple[str, str]:
+    """`NEW OLD`: two directories, OLD written as it is seen from outside, below NEW; OLD is returned relative to NEW.
+
+    uWSGI takes off as many characters as NEW has and looks no further.
+    """
+    new, _, old = value.partition(" ")
+    if not (new and old):
+        raise ValueError(f"{value!r} is not NEW_ROOT PUT_OLD")
+    new, old = os.path.abspath(new), os.path.abspath(old)
+    if not old.startswith(new.rstrip("/") + "/"):
+        raise ValueError(f"{old} is not below {new}: the old root is put into a directory of the new one")
+    return new, os.path.relpath(old, new)
+
+
+def spaced(value: str) -> str:
+    """A text that a blank follows."""
+    return text(value) + " "
 
 
 def environment_entry(value: str) -> tuple[str, str]:

@@ -65,10 +65,14 @@ def status(*fields: str) -> dict[str, str]:
 
 
 def entered(config: Config, look: Callable[[], Any], before: Callable[[], Any] = lambda: None) -> Any:
+    """What `look` finds inside the jail; not for a pid namespace, where it is another process that would find it."""
+
     def act() -> Any:
         before()
-        jail.enter(config)
-        return look()
+        seen: list[Any] = []
+        jail.prepare(config)
+        jail.inside(config, lambda _: seen.append(look()))
+        return seen[0]
 
     return in_child(act)
 
@@ -181,7 +185,7 @@ def test_it_refuses_to_go_on_if_a_step_did_nothing(step: str, monkeypatch: pytes
     monkeypatch.setattr(os, step, lambda *_: None)
     config = wanted(("uid", "daemon"))
     with pytest.raises(FastptyError, match="the kernel reports others"):
-        in_child(lambda: jail.enter(config))
+        entered(config, lambda: None)
 
 
 def test_commands_run_as_root_in_their_order_in_the_namespace_before_privileges_are_dropped(
