@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from fastpty import linux
+from fastpty.address import AbstractAddress, UnixAddress, connect, parse
 from fastpty.errors import FastptyError
 from fastpty.values import NAMESPACE_FLAGS
 
@@ -182,21 +183,23 @@ def _join_all(what: str, fds: Sequence[int]) -> bool:
 
 
 def _ask_server(what: str, place: str) -> list[int]:
-    address = f"\0{place[1:]}" if place.startswith("@") else place
+    where = parse(place)
+    if not isinstance(where, UnixAddress | AbstractAddress):
+        raise FastptyError(f"{what}: namespaces come through a path or an @name only")
     deadline = time.monotonic() + _SERVER_WAIT_SECONDS
     while True:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(_SERVER_WAIT_SECONDS)
-            try:
-                sock.connect(address)
+        try:
+            with connect(where, _SERVER_WAIT_SECONDS) as sock:
                 word, fds, _, _ = socket.recv_fds(sock, len(_SERVER_WORD) + 4, _SERVER_DESCRIPTORS_MOST)
-                if word.startswith(_SERVER_WORD):
-                    return fds
-                raise FastptyError(f"{what}: nobody speaks uWSGI's setns protocol there: use setns-pid PID")
-            except (FileNotFoundError, ConnectionError) as error:
-                if time.monotonic() >= deadline:
-                    raise FastptyError(f"{what}: no setns-socket there in half a minute ({error})") from error
-        time.sleep(_SERVER_POLL_SECONDS)
+        except FastptyError as error:
+            absent = isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError)
+            if not absent or time.monotonic() >= deadline:
+                raise FastptyError(f"{what}: {error}") from error
+            time.sleep(_SERVER_POLL_SECONDS)
+            continue
+        if word.startswith(_SERVER_WORD):
+            return fds
+        raise FastptyError(f"{what}: what answers there is no setns-socket of uWSGI: use setns-pid PID")
 
 
 def join_process(pid: int) -> bool:

@@ -62,11 +62,12 @@ class Router:
         preexec: Callable[[], None] = lambda: None,
         env: dict[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        program: Sequence[str] = ("-m", "fastpty.router"),
     ):
         self.lines: list[str] = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "fastpty.router", *arguments],
+            [sys.executable, *program, *arguments],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
