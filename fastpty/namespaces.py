@@ -68,7 +68,9 @@ def unshare(option: str, names: Sequence[str]) -> bool:
 
 
 def mount_proc() -> None:
-    """Mounts the /proc of this process's pid namespace over the one of another."""
+    """Mounts the /proc of this process's pid namespace over the one of another, if there is one in this root."""
+    if not os.path.isdir("/proc"):
+        return
     try:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     except OSError as error:

@@ -44,7 +44,7 @@ def innermost(pid: int) -> int:
 # changed its user is not its own to write to, as one that has executed a program is (prctl(2), PR_SET_DUMPABLE).
 AS_NOBODY = (
     "-c",
-    f"""import ctypes, os, shutil, sys
+    f"""import ctypes, encodings.utf_8_sig, os, shutil, sys
 from fastpty.router import main
 os.setgroups([])
 os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
