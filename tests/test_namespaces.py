@@ -134,6 +134,17 @@ def test_a_signal_during_the_way_in_ends_it(path: str) -> None:
     assert not os.path.exists(path)
 
 
+def test_when_the_outer_process_is_killed_during_the_way_in_the_inner_one_ends(path: str) -> None:
+    need_root()
+    router = Router(
+        "--unshare", "pid", "--hook-as-root", "print:waiting", "--hook-as-root", "wait_for_fs:/none", path
+    )
+    router.wait_for_log("waiting")
+    inside = innermost(router.pid)
+    router.end(signal.SIGKILL)
+    eventually(lambda: process_gone(inside), "the inner process has ended", 10)
+
+
 def test_several_workers_live_in_the_pid_namespace(start_router: Start, path: str) -> None:
     need_root()
     router = start_router("--unshare", "pid,mount", "--forkptyrouter-processes", "2", path)
