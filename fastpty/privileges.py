@@ -36,7 +36,7 @@ def become(config: Config, groups: Sequence[int] | None) -> None:
     gid = os.getgid() if config.gid is None else config.gid
     if config.cap:
         _bound(config.cap)
-    if groups is not None and os.geteuid() == 0:
+    if groups is not None:
         drop(uid, gid, groups, keep=config.cap)
     if config.cap:
         _keep(config.cap)
@@ -45,9 +45,10 @@ def become(config: Config, groups: Sequence[int] | None) -> None:
 def groups_wanted(config: Config) -> list[int] | None:
     """The supplementary groups to have, or None where ids and groups stay as they are.
 
-    To be asked outside the jail: the accounts are the host's.
+    To be asked outside the jail: the accounts are the host's. An ordinary user has no others to become, also where he
+    is root in a user namespace.
     """
-    if (config.uid, config.gid) == (None, None) and not config.add_gid:
+    if os.geteuid() != 0 or ((config.uid, config.gid) == (None, None) and not config.add_gid):
         return None
     if config.no_initgroups:
         groups = []
@@ -68,8 +69,7 @@ def drop(uid: int, gid: int, groups: Sequence[int], keep: Collection[int] = ()) 
         if keep:
             linux.prctl(linux.PR_SET_KEEPCAPS, 1)
         # The user last: without root, the groups could not be changed any more.
-        if sorted(os.getgroups()) != sorted(groups):  # in a user namespace of an ordinary user it is forbidden
-            os.setgroups(groups)
+        os.setgroups(groups)
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     except OSError as error:

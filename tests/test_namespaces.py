@@ -170,7 +170,8 @@ def test_an_ordinary_user_is_root_inside_and_himself_outside(start_router: Start
 
 def test_an_ordinary_user_gets_a_whole_container(start_router: Start, path: str) -> None:
     need_root()
-    router = start_router("--unshare", "user,pid,mount,ipc,uts,net,cgroup", path, program=AS_NOBODY)
+    ids = ("--uid", "0", "--gid", "0")  # what he is inside anyway
+    router = start_router("--unshare", "user,pid,mount,ipc,uts,net,cgroup", *ids, path, program=AS_NOBODY)
     inside = innermost(router.pid)
     for kind in ("user", "pid", "mnt", "ipc", "uts", "net", "cgroup"):
         assert namespace(inside, kind) != namespace("self", kind), kind
