@@ -34,7 +34,8 @@ cdef enum:
     RETRY_FIRST_MS = 20
     RETRY_SLOWEST_MS = 5000
     PUT_OFF_MS = 20                    # what of a session's start can wait until its program has had the CPU
-    EVENTS_MOST = 64                   # taken from epoll in one turn
+    EVENTS_MOST = 1024                 # that can be taken from epoll in one turn, and
+    EVENTS_USUAL = 64                  # that are
     STREAM_FROM_BYTES = 512            # what a channel that streams has moved at least, the last time
     STREAM_GAP_TRANSFERS = 8           # and how soon, beyond its fair share, it is served again
 
@@ -45,6 +46,12 @@ cdef enum About:
     ABOUT_LEADER
     ABOUT_LISTENER
     ABOUT_SIGNALS
+
+# What another process may look at: whether the loop is stuck, whether it is idle.
+cdef struct Heartbeat:
+    int64_t turn_since_ns              # when the turn that goes on has begun; 0 between turns
+    int64_t sessions
+    int64_t accepted
 
 cdef struct Loop:
     int epoll_fd
@@ -66,6 +73,8 @@ cdef struct Loop:
     int64_t put_off_until_ns           # when the owner does what it has put off; 0 = nothing
     uint64_t transfers
     uint64_t wakeups
+    int events_most                    # to be taken in one turn, 1 to EVENTS_MOST
+    Heartbeat *heartbeat
 
 
 cdef inline int64_t clock_ns() noexcept nogil:
@@ -213,8 +222,8 @@ cdef inline int loop_timeout_ms(const Loop *loop) noexcept nogil:
 
 
 cdef inline int loop_wait(Loop *loop, epoll_event *events) noexcept nogil:
-    """The number of events, 0 to EVENTS_MOST, or -errno."""
-    cdef int count = epoll_wait(loop.epoll_fd, events, EVENTS_MOST, loop_timeout_ms(loop))
+    """The number of events, 0 to events_most, or -errno."""
+    cdef int count = epoll_wait(loop.epoll_fd, events, loop.events_most, loop_timeout_ms(loop))
     if count < 0:
         return -errno
     loop.wakeups += 1

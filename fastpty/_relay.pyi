@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import final
+from typing import Any, final
 
 from fastpty.handler import Handler
 
@@ -9,11 +9,21 @@ class Relay:
 
     splice: stream raw mode through splice(2); where the kernel refuses, read and write take over. idle_seconds: ends
     a session in which nothing was transferred for so long; 0 = never. grace_seconds: how long a hung-up program has
-    between SIGHUP and SIGKILL.
+    between SIGHUP and SIGKILL. events: how many epoll events one turn takes at the most, 1 to 1024. heartbeat: 24
+    writable bytes, perhaps shared with other processes, where three native int64 tell: since when (CLOCK_MONOTONIC,
+    in nanoseconds) the present turn of the loop goes on, 0 while it waits; the live sessions; those accepted so far.
+    Raises ValueError for bad ones.
     """
 
     def __init__(
-        self, handler: Handler, *, splice: bool = True, idle_seconds: float = 0, grace_seconds: float = 10
+        self,
+        handler: Handler,
+        *,
+        splice: bool = True,
+        idle_seconds: float = 0,
+        grace_seconds: float = 10,
+        events: int = 64,
+        heartbeat: Any = None,
     ) -> None: ...
     def listen(self, fd: int, *, framed: bool) -> int:
         """Accepts from a listening stream socket, which becomes non-blocking and stays the caller's to close.
@@ -25,7 +35,7 @@ class Relay:
         """Blocks these signals for the process and passes them to Handler.signalled from now on. Once only."""
 
     def run(self) -> None:
-        """Relays until stop() was called and the last session has ended. Raises OSError if epoll fails."""
+        """Relays until stop() or drain() was called and the last session has ended. Raises OSError if epoll fails."""
 
     def stop(self) -> None:
         """Accepts no more and hangs up every session; what outlives the grace time is killed.
@@ -33,8 +43,16 @@ class Relay:
         Called again it kills at once.
         """
 
-    def reap(self, pid: int) -> bool:
-        """Reaps this process if it leads a session. False if it does not. For an owner that is process 1."""
+    def drain(self) -> None:
+        """Accepts no more and goes on with the sessions that there are, until they end by themselves.
+
+        A connection that waits at this moment is still taken. Afterwards the listening sockets may be closed.
+        """
+
+    def sessions(self) -> list[tuple[int, int, float, float, int, int, int]]:
+        """Of each session: number, leader's pid (0: none), seconds since its start, seconds since its last transfer,
+        bytes to the program, bytes to the client, uwsgi frames without a meaning."""
 
     def counters(self) -> dict[str, int | bool]:
-        """sessions, accepted, buffers_lent, pipes_lent, splice_refused, transfers, wakeups."""
+        """sessions (live), accepted, bytes_in, bytes_out, ignored_frames, buffers_lent, pipes_lent, splice_refused,
+        transfers, wakeups."""

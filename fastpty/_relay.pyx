@@ -7,6 +7,7 @@ _flow (serving channels), _session, _terminal, _channel and _frame.
 import os
 
 cimport cython
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -64,8 +65,10 @@ from fastpty._loop cimport (
     ABOUT_LISTENER,
     ABOUT_SIGNALS,
     EVENTS_MOST,
+    EVENTS_USUAL,
     MILLISECOND_NS,
     PUT_OFF_MS,
+    Heartbeat,
     Loop,
     clock_ns,
     loop_arm,
@@ -121,17 +124,32 @@ cdef class Relay:
     cdef Listener listeners[LISTENERS_MOST]
     cdef int listener_count
     cdef uint64_t numbers      # sessions begun
+    cdef uint64_t ended_bytes[2]  # in and out, of sessions that have ended
+    cdef uint64_t ended_ignored_frames
+    cdef bint draining
+    cdef Heartbeat unseen_heartbeat
+    cdef Py_buffer shown       # the heartbeat that others look at; .buf is NULL where nobody does
 
     def __cinit__(self):
         self.loop.now_ns = clock_ns()
+        self.loop.heartbeat = &self.unseen_heartbeat
         self.signals_fd = self.spare_fd = -1
         self.loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.loop.epoll_fd < 0:
             raise OSError(errno, "epoll_create1")
         self.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
 
-    def __init__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10):
+    def __init__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10,
+                 int events=EVENTS_USUAL, heartbeat=None):
+        if not 1 <= events <= EVENTS_MOST:
+            raise ValueError(f"events: from 1 to {EVENTS_MOST}")
+        if heartbeat is not None:
+            if len(heartbeat) < <Py_ssize_t>sizeof(Heartbeat):
+                raise ValueError(f"heartbeat: {sizeof(Heartbeat)} bytes at least")
+            PyObject_GetBuffer(heartbeat, &self.shown, PyBUF_WRITABLE)
+            self.loop.heartbeat = <Heartbeat *>self.shown.buf
         self.handler = handler
+        self.loop.events_most = events
         self.loop.splice = splice
         self.loop.idle_ns = <int64_t>(idle_seconds * 1e9)
         self.loop.grace_ns = <int64_t>(grace_seconds * 1e9)
@@ -142,6 +160,8 @@ cdef class Relay:
         for fd in (self.loop.epoll_fd, self.signals_fd, self.spare_fd):
             if fd >= 0:
                 close(fd)
+        if self.shown.buf != NULL:
+            PyBuffer_Release(&self.shown)
 
     def listen(self, int fd, *, bint framed):
         if self.listener_count == LISTENERS_MOST:
@@ -180,15 +200,13 @@ cdef class Relay:
     def stop(self):
         cdef bint at_once = self.loop.stopping
         cdef uint32_t slot
-        cdef int index
         cdef Session *session
-        self.loop.stopping = True
         self.loop.now_ns = clock_ns()
         if at_once:
             self.loop.grace_ns = 0
-        else:
-            for index in range(self.listener_count):
-                loop_watch(&self.loop, EPOLL_CTL_DEL, self.listeners[index].fd, 0, 0)
+        elif not self.draining:
+            self.abandon_listeners()
+        self.loop.stopping = True
         for slot in range(self.loop.slots):
             session = self.loop.sessions[slot]
             if session != NULL:
@@ -196,20 +214,44 @@ cdef class Relay:
                 if at_once or session.terminal.pidfd < 0:
                     loop_arm(&self.loop, &session.kill_at_ns, self.loop.grace_ns)
 
-    def reap(self, int pid):
+    def drain(self):
+        cdef int index
+        if self.draining or self.loop.stopping:
+            return
+        self.loop.now_ns = clock_ns()
+        # Whoever has woken this worker alone (EPOLLEXCLUSIVE) would otherwise wait until somebody else comes.
+        for index in range(self.listener_count):
+            self.accept_from(<uint32_t>index)
+        self.abandon_listeners()
+        self.draining = True
+
+    def sessions(self):
         cdef uint32_t slot
-        cdef Session *session
+        cdef const Session *session
+        cdef int64_t now_ns = clock_ns()
+        rows = []
         for slot in range(self.loop.slots):
             session = self.loop.sessions[slot]
-            if session != NULL and session.terminal.pidfd >= 0 and session.terminal.leader == pid:
-                loop_leader_exited(&self.loop, session)
-                return True
-        return False
+            if session != NULL:
+                rows.append((
+                    session.number,
+                    session.terminal.leader if session.terminal.pidfd >= 0 else 0,
+                    (now_ns - session.started_ns) / 1e9,
+                    (now_ns - session.active_ns) / 1e9,
+                    session.input.channel.bytes,
+                    session.output.channel.bytes,
+                    session.peer.ignored_frames,
+                ))
+        return rows
 
     def counters(self):
+        sessions = self.sessions()
         return {
             "sessions": self.loop.live,
             "accepted": self.numbers,
+            "bytes_in": self.ended_bytes[0] + sum(row[4] for row in sessions),
+            "bytes_out": self.ended_bytes[1] + sum(row[5] for row in sessions),
+            "ignored_frames": self.ended_ignored_frames + sum(row[6] for row in sessions),
             "buffers_lent": self.loop.pool.lent_buffers,
             "pipes_lent": self.loop.pool.lent_pipes,
             "splice_refused": bool(self.loop.pool.splice_refused),
@@ -218,7 +260,7 @@ cdef class Relay:
         }
 
     cdef bint finished(self) noexcept nogil:
-        return self.loop.stopping and self.loop.live == 0
+        return (self.loop.stopping or self.draining) and self.loop.live == 0
 
     cdef int turn(self) noexcept nogil:
         """One turn of the loop: 0, or -errno."""
@@ -228,6 +270,7 @@ cdef class Relay:
         cdef Session *session
         if count < 0:
             return count
+        self.loop.heartbeat.turn_since_ns = self.loop.now_ns
         for index in range(count):
             session = loop_session(&self.loop, events[index].data.u64)
             if session != NULL:
@@ -243,6 +286,7 @@ cdef class Relay:
             self.resume_listeners()
         if self.loop.done != NULL:
             self.report_done()
+        self.loop.heartbeat.turn_since_ns = 0
         return 0
 
     cdef void own_event(self, uint64_t about) noexcept nogil:
@@ -267,7 +311,7 @@ cdef class Relay:
     cdef void accept_from(self, uint32_t index) noexcept nogil:
         """One connection a turn: a start takes long, compared to what the sessions that there are wait for."""
         cdef int fd
-        if self.loop.stopping:
+        if self.loop.stopping or self.draining:
             return
         fd = accept4(self.listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
@@ -310,10 +354,16 @@ cdef class Relay:
         read(fd, dropped, sizeof(dropped))
         close(fd)
 
+    cdef void abandon_listeners(self) noexcept nogil:
+        cdef int index
+        for index in range(self.listener_count):
+            loop_watch(&self.loop, EPOLL_CTL_DEL, self.listeners[index].fd, 0, 0)
+            self.listeners[index].resume_at_ns = 0
+
     cdef void resume_listeners(self) noexcept nogil:
         cdef int index
         for index in range(self.listener_count):
-            if loop_due(&self.loop, &self.listeners[index].resume_at_ns) and not self.loop.stopping:
+            if loop_due(&self.loop, &self.listeners[index].resume_at_ns):
                 self.watch_listener(index)
 
     # -- the two upcalls --
@@ -325,6 +375,8 @@ cdef class Relay:
             self.tell_and_close(fd)
             return
         self.numbers += 1
+        self.loop.heartbeat.accepted += 1
+        self.loop.heartbeat.sessions = self.loop.live
         session.number = self.numbers
         session.terminal.fd = session.terminal.pidfd = -1
         with gil:
@@ -389,8 +441,12 @@ cdef class Relay:
             with gil:
                 self.report(session)
             loop_release_session(&self.loop, session)
+        self.loop.heartbeat.sessions = self.loop.live
 
     cdef void report(self, Session *session):
+        self.ended_bytes[0] += session.input.channel.bytes
+        self.ended_bytes[1] += session.output.channel.bytes
+        self.ended_ignored_frames += session.peer.ignored_frames
         self.handler.session_ended(
             session.number,
             ENDINGS[session.ending],

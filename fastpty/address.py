@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import stat
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,7 +108,19 @@ class FdAddress(_Local):
         return f"fd://{self.number}"
 
 
-Address = UnixAddress | AbstractAddress | TcpAddress | FdAddress
+@dataclass(frozen=True)
+class SharedAddress(_Local):
+    """uWSGI's `=N`: the address of the N-th shared-socket, from 0."""
+
+    index: int
+
+    @property
+    def text(self) -> str:
+        """The address as it is written."""
+        return f"={self.index}"
+
+
+Address = UnixAddress | AbstractAddress | TcpAddress | FdAddress | SharedAddress
 
 # What socket.bind() and socket.connect() take.
 _Target = tuple[Any, ...] | str | bytes
@@ -125,6 +138,8 @@ def parse(text: str) -> Address:
         raise UsageError(f"{text!r}: an address cannot hold a NUL byte")
     if text.startswith("@"):
         return _parse_abstract(text)
+    if text.startswith("="):
+        return SharedAddress(_number(text, text[1:], "the shared socket", 1023))
     if text.startswith("fd://"):
         return FdAddress(_number(text, text.removeprefix("fd://"), "the descriptor", 2**31 - 1))
     if "/" not in text and ":" in text:
@@ -182,10 +197,12 @@ class Listener:
         self.socket = sock
         self.address = address
         self._file: tuple[str, tuple[int, int]] | None = None
+        self._pin: int | None = None
 
     def own_file(self, path: str) -> None:
         """Takes over the socket file that was just bound, so that close() removes it; raises OSError."""
         self._file = os.path.abspath(path), _identity(path)  # absolute: a router changes its directory later
+        self._pin = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     @property
     def has_file(self) -> bool:
@@ -198,6 +215,13 @@ class Listener:
             return self._file is not None and _identity(self._file[0]) == self._file[1]
         except OSError:
             return False
+
+    def lost_file(self) -> bool:
+        """Whether it came with a socket file that has been removed or replaced since: nobody can connect any more.
+
+        This holds in any root and mount namespace, where the path may mean something else.
+        """
+        return self._pin is not None and os.fstat(self._pin).st_nlink == 0
 
     def close(self) -> None:
         """Stops listening and removes the socket file, if that is still ours. Safe to call again.
@@ -212,7 +236,14 @@ class Listener:
                 os.unlink(self._file[0])
         finally:
             self._file = None
-            self.socket.close()
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Closes this process's copy of the socket and leaves its file alone."""
+        self.socket.close()
+        if self._pin is not None:
+            os.close(self._pin)
+            self._pin = None
 
 
 def _identity(path: str) -> tuple[int, int]:
@@ -220,15 +251,29 @@ def _identity(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+class AddressInUseError(FastptyError):
+    """Somebody else listens there. `perhaps_not_for_long`: it may be what a router that was killed has left."""
+
+    def __init__(self, text: str, *, perhaps_not_for_long: bool) -> None:
+        super().__init__(text)
+        self.perhaps_not_for_long = perhaps_not_for_long
+
+
 def listen(
-    address: Address, *, mode: int = 0o600, owner: tuple[int, int] | None = None, backlog: int = 100
+    address: Address,
+    *,
+    mode: int = 0o600,
+    owner: tuple[int, int] | None = None,
+    backlog: int = 100,
+    reuse_port: bool = False,
 ) -> list[Listener]:
     """Listens on `address`; raises FastptyError with a line that says why that cannot be.
 
     An abstract address gives two listeners, one for each of its spellings, all others one. `mode` and
     `owner` (uid and gid, -1 for unchanged) are for socket files alone: an abstract name has no permissions,
     and everybody in the same network namespace can connect. `backlog` is how many connections may wait to
-    be accepted.
+    be accepted. `reuse_port` lets other processes of the same user that ask for it, too, listen on the same TCP port
+    (SO_REUSEPORT, socket(7)).
 
     A stale socket file is replaced. A live socket, and a file of any other kind, is left alone and is an
     error.
@@ -243,9 +288,11 @@ def listen(
                     listeners.append(_bound(address, socket.AF_UNIX, name))
                     listeners[-1].socket.listen(backlog)
             case TcpAddress():
-                listeners = [_listen_tcp(address, backlog)]
+                listeners = [_listen_tcp(address, backlog, reuse_port)]
             case FdAddress():
                 listeners = [_inherited(address)]
+            case SharedAddress():
+                raise UsageError(f"{address.text}: there is no such shared-socket")
     except OSError as error:
         for listener in listeners:
             listener.close()
@@ -253,13 +300,16 @@ def listen(
     return listeners
 
 
-def _bound(address: Address, family: int, target: _Target, *, v6only: bool = True) -> Listener:
+def _bound(
+    address: Address, family: int, target: _Target, *, v6only: bool = True, reuse_port: bool = False
+) -> Listener:
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
         if isinstance(address, TcpAddress):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
             # Accepted sockets inherit it: an echoed key must not wait for an acknowledgement.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if isinstance(address, UnixAddress):
@@ -305,14 +355,30 @@ def _make_way(address: UnixAddress) -> None:
         raise FastptyError(f"cannot listen on {path}: a {kind} is there: choose another path, or remove it")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         result = probe.connect_ex(path)
+        opener_gone = result == 0 and _opener_is_gone(probe)
     if result == errno.ECONNREFUSED:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     elif result in (0, errno.EAGAIN):  # EAGAIN: its queue is full
-        raise FastptyError(f"another router is listening on {path}: stop it, or choose another path")
+        raise AddressInUseError(
+            f"another router is listening on {path}: stop it, or choose another path",
+            perhaps_not_for_long=result == 0 and opener_gone,
+        )
     elif result != errno.ENOENT:
         why = os.strerror(result)
         raise FastptyError(f"cannot listen on {path}: the socket there cannot be tried ({why}): remove it")
+
+
+def _opener_is_gone(connection: socket.socket) -> bool:
+    """Whether the process that called listen(2) has ended, though the socket lives on in its children."""
+    pid, _, _ = struct.unpack("=3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    try:
+        os.kill(pid or os.getpid(), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 _KINDS = {
@@ -352,15 +418,16 @@ def _flock(descriptor: int) -> None:
         time.sleep(_LOCK_POLL_SECONDS)
 
 
-def _listen_tcp(address: TcpAddress, backlog: int) -> Listener:
+def _listen_tcp(address: TcpAddress, backlog: int, reuse_port: bool) -> Listener:
     if address.host:
         # One socket, so one family. A name with both, such as localhost, gets IPv4: what uWSGI listens on.
         family, target = min(address.resolve(), key=lambda info: info[0] != socket.AF_INET)
-        listener = _bound(address, family, target)
+        listener = _bound(address, family, target, reuse_port=reuse_port)
     elif socket.has_dualstack_ipv6():
-        listener = _bound(address, socket.AF_INET6, ("::", address.port), v6only=False)
+        listener = _bound(address, socket.AF_INET6, ("::", address.port), v6only=False, reuse_port=reuse_port)
     else:
-        listener = _bound(address, socket.AF_INET, ("0.0.0.0", address.port))  # noqa: S104
+        anywhere = ("0.0.0.0", address.port)  # noqa: S104
+        listener = _bound(address, socket.AF_INET, anywhere, reuse_port=reuse_port)
     try:
         listener.socket.listen(backlog)  # of two sockets bound with SO_REUSEADDR the second fails here
     except OSError:
@@ -422,7 +489,7 @@ def _targets(address: Address) -> list[tuple[int, _Target]]:
             return [(socket.AF_UNIX, name) for name in address.spellings]
         case TcpAddress():
             return address.resolve()
-        case FdAddress():
+        case FdAddress() | SharedAddress():
             raise UsageError(f"{address.text}: a descriptor can be listened on, but not connected to")
 
 
@@ -444,7 +511,10 @@ _WHY_NOT_CONNECT = {
 
 
 def _cannot_listen(address: Address, error: OSError) -> FastptyError:
-    return FastptyError(f"cannot listen on {address.text}: {_why(error, _WHY_NOT_LISTEN)}")
+    text = f"cannot listen on {address.text}: {_why(error, _WHY_NOT_LISTEN)}"
+    if error.errno == errno.EADDRINUSE:
+        return AddressInUseError(text, perhaps_not_for_long=True)
+    return FastptyError(text)
 
 
 def _cannot_connect(address: Address, error: OSError) -> FastptyError:

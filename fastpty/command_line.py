@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from fastpty import __version__, check, loader, logic, sources
+from fastpty import __version__, check, loader, logic, pidfile, sources
 from fastpty.config import Config, build
 from fastpty.errors import FastptyError, UsageError, printable
 from fastpty.options import OPTIONS, Option, Setting
-from fastpty.uwsgi_keys import instead, is_confining, nearest
+from fastpty.uwsgi_keys import WITHOUT_MEANING, instead, is_confining, nearest
 
 PROGRAM = "fastpty-router"
 _WIDTH = 79
@@ -34,19 +35,21 @@ Examples:
   {PROGRAM} --unshare uts --exec-as-root 'hostname iaminajail' @jail
   {PROGRAM} --strict jail.ini
 
-Without the dashes, every option but check, help and version is also a key of
-the [uwsgi] section of FILE.ini. Attach with: fastpty connect SOCKET
+Without the dashes, every option but check, stop, reload, help and version is
+also a key of the [uwsgi] section of FILE.ini.
+Attach with: fastpty connect SOCKET
 """
 
 
 def configure(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, list[str]]:
     """The Config and the warnings for a command line (without the program's name).
 
-    Ends the process for --help, --version and --check (status 0), and with one line on stderr where something is
-    wrong (status 2). What `print` and `show-config` ask for goes to stderr.
+    Ends the process for --help, --version, --check, --stop and --reload (status 0), and with one line on stderr
+    where something is wrong (status 2). What `print` and `show-config` ask for goes to stderr.
     """
     try:
         flags = parse(argv)
+        _tell_another(flags)
         loaded = loader.load(flags, is_reload=is_reload)
         config, warnings = build(loaded.settings)
     except FastptyError as error:
@@ -140,11 +143,22 @@ def _positional(argument: str) -> Setting:
     return Setting(sources.ending(argument) or "forkpty-router", argument)
 
 
+def _tell_another(flags: Sequence[Setting]) -> None:
+    """For --stop and --reload: signals the router of that pid file, and ends this process. Raises FastptyError."""
+    signals = {"stop": signal.SIGTERM, "reload": signal.SIGHUP}
+    for flag in flags:
+        if flag.name in signals:
+            pidfile.send(flag.value or "", signals[flag.name])
+            raise SystemExit(0)
+
+
 def _unknown_flag(argument: str) -> str:
     flag = argument.partition("=")[0]
     name = flag.lstrip("-")
     if name in logic.WORDS:
         return f"{flag} can stand in files only"
+    if name in WITHOUT_MEANING:
+        return f"{flag}: {WITHOUT_MEANING[name]}"
     if is_confining(name):
         advice = instead(name)
         return f"{flag} is not supported: {advice}" if advice else f"{flag} is not supported yet"

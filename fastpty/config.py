@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pwd
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastpty.address import Address
+from fastpty.address import Address, SharedAddress
 from fastpty.errors import UsageError
 from fastpty.hooks import Hook
+from fastpty.log import Destination
 from fastpty.options import BY_NAME, COMMAND_LINE, OPTIONS, Option, Setting
-from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, instead, is_confining, nearest
+from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, WITHOUT_MEANING, instead, is_confining, nearest
 from fastpty.values import comma_list
 from fastpty.waiting import Wait
 
@@ -31,11 +32,19 @@ class Config:
     socket_mode: int
     socket_owner: tuple[int, int] | None
     backlog: int
+    reuse_port: bool
+    shared_sockets: tuple[Address, ...]
     insecure_tcp: bool
     command: str
     rows: int
     cols: int
     processes: int
+    events: int
+    cheap: bool
+    cheap_idle_seconds: float | None
+    harakiri_seconds: float | None
+    stats_addresses: tuple[Address, ...]
+    stats_http: bool
     idle_timeout_seconds: float | None
     stop_timeout_seconds: float
     splice: bool
@@ -68,6 +77,16 @@ class Config:
     auto_procname: bool
     strict: bool
     master: bool
+    die_on_term: bool
+    close_on_exec: bool
+    daemonize: str | None
+    daemonize2: str | None
+    logto: str | None
+    logto2: str | None
+    loggers: tuple[Destination, ...]
+    pidfiles: tuple[str, ...]
+    pidfiles2: tuple[str, ...]
+    vacuum: bool
     plugins: tuple[str, ...]
 
     def environ(self, base: Mapping[str, str]) -> dict[str, str]:
@@ -105,6 +124,8 @@ def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     if unknown and values["strict"]:
         raise UsageError(unknown[0])
     values["gid"] = _primary_group(values["uid"], values["gid"])
+    for kind in ("raw_addresses", "uwsgi_addresses", "stats_addresses"):
+        values[kind] = tuple(_shared(where, values["shared_sockets"]) for where in values[kind])
     config = Config(**values)
     _check_addresses(config)
     _check_jail(config)
@@ -131,6 +152,8 @@ def _parse(option: Option, setting: Setting) -> Any:
 
 def _unknown(setting: Setting) -> str:
     """What to say of an option that is not in the table; raises UsageError if passing it over is not safe."""
+    if setting.name in WITHOUT_MEANING:
+        raise UsageError(f"{setting.label}: {WITHOUT_MEANING[setting.name]}")
     if is_confining(setting.name):
         advice = instead(setting.name)
         raise UsageError(
@@ -162,9 +185,18 @@ def _primary_group(uid: int | None, gid: int | None) -> int | None:
         raise UsageError(f"uid {uid} has no account to take the group from: give gid, too") from None
 
 
+def _shared(where: Address, shared: Sequence[Address]) -> Address:
+    """The address that =N stands for; any other as it is."""
+    if not isinstance(where, SharedAddress):
+        return where
+    if where.index >= len(shared):
+        raise UsageError(f"{where.text}: there are {len(shared)} shared-socket options, numbered from 0")
+    return shared[where.index]
+
+
 def _check_addresses(config: Config) -> None:
-    addresses = config.raw_addresses + config.uwsgi_addresses
-    if not addresses:
+    addresses = config.raw_addresses + config.uwsgi_addresses + config.stats_addresses
+    if not config.raw_addresses + config.uwsgi_addresses:
         raise UsageError(
             "nothing to listen on: give a socket, as in 'fastpty-router /tmp/fpty.socket' (--help has more)"
         )

@@ -1,4 +1,4 @@
-"""The router's log: one line per event, on standard error."""
+"""The router's log: one line per event, on standard error, in files or to syslog; never waited for."""
 
 from __future__ import annotations
 
@@ -7,12 +7,25 @@ import os
 import re
 import select
 import signal
+import socket
+import stat
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastpty.errors import FastptyError
 
 logger = logging.getLogger("fastpty.router")
 
 # pipe(7): what a pipe that poll(2) calls writable takes without blocking.
 _LINE_BYTES_MOST = 4096
+
+SYSLOG_SOCKET = "/dev/log"
+
+# <sys/syslog.h>
+_FACILITY_NAMES = "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp"
+FACILITIES: dict[str, int] = {name: index << 3 for index, name in enumerate(_FACILITY_NAMES.split())}
+FACILITIES |= {f"local{index}": (16 + index) << 3 for index in range(8)}
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -32,8 +45,30 @@ def info_of(when: float, text: str, *about: object) -> None:
     logger.handle(record)
 
 
+@dataclass(frozen=True)
+class LogFile:
+    """A file to log to, absolute."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Syslog:
+    """The system's log: under which name, and in which facility (syslog(3))."""
+
+    name: str = "fastpty-router"
+    facility: int = FACILITIES["daemon"]
+
+
+Destination = LogFile | Syslog
+
+
 class _OneLine(logging.Formatter):
     """Time in UTC, process, text; what a terminal or a log reader could mistake for more than text is escaped."""
+
+    def __init__(self, head: str) -> None:
+        super().__init__()
+        self._head = head
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -41,46 +76,158 @@ class _OneLine(logging.Formatter):
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         text = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-        return f"{moment}.{int(record.msecs):03d}Z fastpty-router[{record.process}] {text}"
+        return self._head.format(time=f"{moment}.{int(record.msecs):03d}Z", process=record.process) + text
 
 
 class _NeverWaits(logging.Handler):
-    """Writes lines to a descriptor that takes them at once, and drops and counts the others.
+    """Gives lines to whoever takes them at once, and drops and counts the others.
 
-    A full disk or a log reader that stands still must not stop the sessions. The descriptor is shared with other
-    processes, so it is asked with poll(2) and not made non-blocking.
+    A full disk or a log reader that stands still must not stop the sessions.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, head: str) -> None:
         super().__init__()
-        self._fd = fd
+        self.setFormatter(_OneLine(head))
         self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._lost:
             lost = logging.LogRecord(record.name, logging.ERROR, "", 0, "%d lines lost", (self._lost,), None)
-            if not self._write(lost):
+            if not self._try(lost):
                 self._lost += 1
                 return
             self._lost = 0
-        if not self._write(record):
+        if not self._try(record):
             self._lost += 1
 
-    def _write(self, record: logging.LogRecord) -> bool:
-        line = self.format(record).encode("utf-8", "backslashreplace")[: _LINE_BYTES_MOST - 1] + b"\n"
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
+    def _try(self, record: logging.LogRecord) -> bool:
+        line = self.format(record).encode("utf-8", "backslashreplace")[: _LINE_BYTES_MOST - 1]
         try:
-            return bool(poll.poll(0)) and os.write(self._fd, line) == len(line)
+            return self._write(line, record.levelno)
         except OSError:
             return False
 
+    def _write(self, line: bytes, level: int) -> bool:
+        raise NotImplementedError
 
-def start() -> None:
-    """Sends the router's log to standard error."""
-    logging.raiseExceptions = False
-    handler = _NeverWaits(2)
-    handler.setFormatter(_OneLine())
+    def reopen(self) -> None:
+        """Begins anew, for a file that was moved away meanwhile; raises OSError."""
+
+
+class _ToDescriptor(_NeverWaits):
+    """The descriptor is shared with other processes, so it is asked with poll(2) and not made non-blocking."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__("{time} fastpty-router[{process}] ")
+        self._fd = fd
+
+    def _write(self, line: bytes, level: int) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        return bool(poll.poll(0)) and os.write(self._fd, line + b"\n") == len(line) + 1
+
+
+class _ToFile(_ToDescriptor):
+    def __init__(self, path: str, fd: int | None = None) -> None:
+        """Opens the file anew as `fd`, or as any descriptor; raises OSError."""
+        self._path = path
+        opened = _open(path)
+        if fd is not None:
+            os.dup2(opened, fd)
+            os.close(opened)
+        super().__init__(opened if fd is None else fd)
+
+    def reopen(self) -> None:
+        opened = _open(self._path)
+        os.dup2(opened, self._fd, inheritable=self._fd <= 2)
+        os.close(opened)
+        if self._fd == 2:
+            os.dup2(2, 1)
+
+
+class _ToSyslog(_NeverWaits):
+    """The local syslog daemon's datagram socket, as syslog(3) would, which could wait."""
+
+    def __init__(self, where: Syslog) -> None:
+        super().__init__(where.name.replace("{", "{{").replace("}", "}}") + "[{process}]: ")
+        self._facility = where.facility
+        self._socket: socket.socket | None = None
+        self._connect()
+
+    def _connect(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            sock.connect(SYSLOG_SOCKET)
+        except OSError:
+            sock.close()
+            raise
+        self._socket = sock
+        return sock
+
+    def _write(self, line: bytes, level: int) -> bool:
+        severity = 3 if level >= logging.ERROR else 4 if level >= logging.WARNING else 6
+        moment = time.strftime("%b %e %H:%M:%S")
+        packet = f"<{self._facility | severity}>{moment} ".encode() + line
+        sock = self._socket or self._connect()
+        try:
+            sock.send(packet)
+        except (ConnectionError, OSError) as error:
+            if isinstance(error, BlockingIOError):
+                return False
+            # The daemon was restarted: its old socket is gone, perhaps there is a new one.
+            sock.close()
+            self._socket = None
+            self._connect().send(packet)
+        return True
+
+
+def _open(path: str) -> int:
+    """A file to append to, 0640 as uWSGI's when it is new. A FIFO without a reader fails instead of waiting."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, 0o640)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        os.set_blocking(fd, True)
+    return fd
+
+
+def _add(handler: _NeverWaits) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    logging.raiseExceptions = False
+
+
+def start(destinations: Sequence[Destination]) -> None:
+    """Sends the log there, or where there are none to standard error. Raises FastptyError for one that cannot be."""
+    if not destinations:
+        _add(_ToDescriptor(2))
+    for where in destinations:
+        try:
+            _add(_ToFile(where.path) if isinstance(where, LogFile) else _ToSyslog(where))
+        except OSError as error:
+            name = where.path if isinstance(where, LogFile) else SYSLOG_SOCKET
+            raise FastptyError(f"cannot log to {name}: {error.strerror}") from error
+
+
+def redirect(path: str | None) -> None:
+    """Makes a file standard output and standard error, of this process and of what it starts. Raises FastptyError."""
+    if path is None:
+        return
+    try:
+        handler = _ToFile(path, 2)
+    except OSError as error:
+        raise FastptyError(f"cannot log to {path}: {error.strerror}") from error
+    os.dup2(2, 1)
+    for known in list(logger.handlers):
+        if isinstance(known, _ToDescriptor) and known._fd == 2:
+            logger.removeHandler(known)
+            _add(handler)
+
+
+def reopen() -> None:
+    """Opens the log's files anew, after they were moved away (logrotate(8)). What cannot be opened stays as it is."""
+    for handler in logger.handlers:
+        if isinstance(handler, _NeverWaits):
+            try:
+                handler.reopen()
+            except OSError as error:
+                logger.warning("the log is not opened anew: %s", error.strerror)

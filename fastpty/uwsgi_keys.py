@@ -12,12 +12,25 @@ PLUGINS_BUILT_IN = frozenset({"corerouter", "forkptyrouter", "pty"})
 
 IGNORED = frozenset(
     {
-        *("autoload", "die-on-term", "force-gateway", "no-orphans", "plugin-dir", "plugins-dir", "vacuum"),
+        *("autoload", "force-gateway", "no-orphans", "plugin-dir", "plugins-dir"),
         # a fork where a pid namespace needs one is made without being asked for
         *("refork", "refork-as-root", "refork-post-jail", "drop-after-apps", "drop-after-init"),
     }
 )
 """uWSGI keys that may stand in a router's file and ask for nothing that is missing here."""
+
+_FALLBACK = (
+    "a terminal has no other node to go to: start a second router, on an address of its own, for the clients to try"
+)
+_ZERG = (
+    "a router does not take its sockets from a zerg server: hand them over as fd://N, or share a port with reuse-port"
+)
+WITHOUT_MEANING = {
+    f"{router}-{word}": why
+    for router in ("forkptyrouter", "forkpty-router")
+    for word, why in (("fallback", _FALLBACK), ("zerg", _ZERG))
+}
+"""uWSGI's options of this plugin that make no sense for a pty, and what to use instead."""
 
 _CONFINING = frozenset(
     {

@@ -10,6 +10,7 @@ import grp
 import math
 import os
 import pwd
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TypeVar
 from fastpty import linux
 from fastpty.address import Address
 from fastpty.address import parse as parse_address
+from fastpty.log import FACILITIES, Destination, LogFile, Syslog
 
 T = TypeVar("T")
 
@@ -68,6 +70,36 @@ def boolean(value: str) -> bool:
     if word in ("false", "off", "no", "0"):
         return False
     raise ValueError(f"{value!r} is neither true nor false")
+
+
+def event_count(value: str) -> int:
+    """How many events one turn of the relay takes; the upper bound is the relay's."""
+    return _whole(value, 1, 1024)
+
+
+def log_file(value: str) -> str:
+    """A file to log to, made absolute. uWSGI also takes HOST:PORT, and logs there over UDP."""
+    if re.fullmatch(r"[^/]*:[0-9]+", value):
+        raise ValueError(f"{value!r} is a UDP address: log to a file, or use logger = syslog")
+    return os.path.abspath(text(value))
+
+
+def log_destination(value: str) -> Destination:
+    """[NAME ]file:PATH or [NAME ]syslog[:IDENT[,FACILITY]]; the name is uWSGI's, for routes, and means nothing here."""
+    kind, _, rest = value.rpartition(" ")[2].partition(":")
+    if kind == "file":
+        return LogFile(log_file(rest))
+    if kind == "syslog":
+        return syslog(rest)
+    raise ValueError(f"{value!r}: there is only file:PATH and syslog[:IDENT[,FACILITY]]")
+
+
+def syslog(value: str) -> Syslog:
+    """[IDENT][,FACILITY]"""
+    ident, _, facility = value.partition(",")
+    if (facility or "daemon") not in FACILITIES:
+        raise ValueError(f"{facility!r} is not a facility (known: {', '.join(FACILITIES)})")
+    return Syslog(ident or Syslog.name, FACILITIES[facility or "daemon"])
 
 
 def one(parse: Callable[[str], T]) -> Callable[[str], tuple[T]]:

@@ -37,7 +37,7 @@ def start_router() -> Iterator[Callable[..., Router]]:
     yield start
     for router in routers:
         if router.process.poll() is None:
-            left_alone = children(router.pid)
+            left_alone = [pid for worker in router.workers for pid in (worker, *children(worker))]
             assert router.end() == 0, router.log
             assert all(not Path(f"/proc/{pid}").exists() for pid in left_alone), router.log
         router.end(signal.SIGKILL)

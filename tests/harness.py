@@ -80,7 +80,13 @@ class Router:
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        """The first worker: the process that relays, whose children are the sessions' programs."""
+        return children(self.process.pid)[0]
+
+    @property
+    def workers(self) -> list[int]:
+        """All workers; `process` is their supervisor."""
+        return children(self.process.pid)
 
     def _read_log(self) -> None:
         assert self.process.stderr is not None
@@ -109,6 +115,11 @@ class Router:
     @property
     def log(self) -> str:
         return "\n".join(self.lines)
+
+    def kill_supervisor(self) -> None:
+        """With SIGKILL: the workers, and with them the log, live on."""
+        self.process.kill()
+        self.process.wait(PATIENCE_SECONDS)
 
     def end(self, with_signal: int = signal.SIGTERM) -> int:
         """Stops the router if it still runs; its exit status. The log is complete afterwards."""

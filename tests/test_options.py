@@ -14,7 +14,7 @@ import pytest
 from fastpty import logic, uwsgi_keys
 from fastpty.config import Config
 from fastpty.options import BY_NAME, OPTIONS
-from fastpty.uwsgi_keys import IGNORED, is_confining
+from fastpty.uwsgi_keys import IGNORED, WITHOUT_MEANING, is_confining
 from fastpty.waiting import Wait
 from tests.peers import need
 from tools import options_doc
@@ -50,9 +50,11 @@ def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
     )
     theirs = set(re.findall(r"--([A-Za-z0-9_-]+)", shown.stdout))
     ours = {name for o in OPTIONS if "fastpty's own" not in o.help for name in o.names}
-    # uWSGI spells these only without the inner dash.
-    ours -= {f"forkpty-router-{word}" for word in ("rows", "cols", "timeout", "processes", "workers")}
-    assert ours | IGNORED <= theirs
+    # uWSGI spells most only without the inner dash.
+    ours = {name.replace("forkpty-router-", "forkptyrouter-") for name in ours}
+    assert ours | IGNORED | {name for name in WITHOUT_MEANING if "pty-router" not in name} <= theirs
+    plugin = {name for name in theirs if name.startswith("forkpty")}
+    assert plugin <= set(BY_NAME) | set(WITHOUT_MEANING)
     confining = set(uwsgi_keys._CONFINING) - {"jail", "jail2", "jail-attach"}  # FreeBSD's
     assert confining - {"namespace-keep-mount", "config", "xml"} <= theirs
     assert logic.WORDS - {"end", "else"} <= theirs  # uWSGI knows the first without listing it, and later the second

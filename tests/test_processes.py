@@ -27,7 +27,7 @@ def echo(client: Client, text: bytes = b"hello\n") -> None:
 
 def sessions(router: Router) -> dict[int, list[int]]:
     """The programs of each worker."""
-    return {worker: children(worker) for worker in children(router.pid)}
+    return {worker: children(worker) for worker in router.workers}
 
 
 def test_sessions_are_spread_over_the_workers(router: Router, directory: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on(
     victim, programs = next((worker, programs) for worker, programs in sessions(router).items() if programs)
     os.kill(victim, number)
     router.wait_for_log(f"worker {victim} has ended \\(killed by {name}\\)")
-    eventually(lambda: len(children(router.pid)) == 3, "there are three workers again")
+    eventually(lambda: len(router.workers) == 3, "there are three workers again")
     eventually(lambda: all(process_gone(pid) for pid in programs), "its sessions' programs are hung up")
     alive = 0
     for client in clients:
@@ -81,10 +81,18 @@ def test_a_stop_ends_all_workers_and_their_sessions(router: Router, directory: P
     assert len(router.wait_for_log("session .* end: exit, killed by SIGHUP", 6)) == 6
 
 
-def test_workers_end_when_their_supervisor_is_killed(router: Router, directory: Path) -> None:
+def test_workers_carry_their_sessions_on_when_their_supervisor_is_killed(
+    start_router: Callable[..., Router], router: Router, directory: Path
+) -> None:
+    """And they accept no more, so that a new router can start at once on the same address."""
     with Client(f"{directory}/s") as client:
         echo(client)
-        workers = children(router.pid)
-        router.end(signal.SIGKILL)
-        client.read_to_end()
-    eventually(lambda: all(process_gone(pid) for pid in workers), "the workers have ended")
+        workers = router.workers
+        router.kill_supervisor()
+        start_router(f"{directory}/s", "--forkptyrouter-command", "echo new; exec cat")
+        echo(client)
+        with Client(f"{directory}/s") as another:
+            another.read_until(b"new\r\n")
+        echo(client)
+        eventually(lambda: [process_gone(pid) for pid in workers].count(False) == 1, "workers without session end")
+    eventually(lambda: all(process_gone(pid) for pid in workers), "the worker of the session ends with it")

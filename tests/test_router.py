@@ -128,7 +128,7 @@ def test_a_socket_that_was_replaced_by_another_s_is_left_alone(
         client.read_until(b"# " if os.getuid() == 0 else b"$ ")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_a_signal_ends_the_router_and_all_that_it_started(
     start_router: Callable[..., Router], directory: Path, number: int
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Service
 from tests.harness import Client, Router, children, descriptors, eventually
-from tests.peers import need_root, preload
+from tests.peers import need, need_root, preload
 
 
 def ask(router_path: str, *commands: str) -> str:
@@ -208,12 +208,9 @@ def test_pty_exhaustion_is_told_and_the_others_go_on(serve: Callable[..., Servic
 
 def test_no_process_allowed_is_told(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
-    start_router(
-        f"{directory}/s",
-        "--uid=nobody",
-        "--gid=nogroup",
-        preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (0, 0)),
-    )
+    router = start_router(f"{directory}/s", "--uid=nobody", "--gid=nogroup")
+    limit = [need("prlimit"), f"--pid={router.pid}", "--nproc=0:0"]
+    subprocess.run(limit, user="nobody", group="nogroup", extra_groups=[], check=True)
     with Client(f"{directory}/s") as client:
         assert client.read_to_end().startswith(b"fastpty: cannot start a process: Resource temporarily unavailable")
 

@@ -1,0 +1,115 @@
+"""All sockets that a router listens on, and what a new configuration makes of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fastpty import address, jail
+from fastpty.config import Config
+from fastpty.log import logger
+
+RAW, UWSGI, STATS = "raw", "uwsgi", "stats"
+
+# A router that was killed leaves workers that are about to close its sockets.
+_PREDECESSOR_SECONDS = 2.0
+_PREDECESSOR_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Place:
+    """A socket, and what is spoken there: RAW, UWSGI or STATS."""
+
+    listener: address.Listener
+    protocol: str
+
+    @property
+    def name(self) -> str:
+        """Its address and protocol, for the log."""
+        return f"{self.listener.address.text} ({self.protocol})"
+
+
+class Listeners:
+    """The sockets that `config` asks for, listening. Raises FastptyError for the first that cannot be had.
+
+    A socket file belongs to whom the router becomes, so that it is private to the account whose shell it gives, and
+    so that the router can remove it. Sockets that `previous` has for the same addresses are taken over as they are,
+    unless their file is gone.
+    """
+
+    def __init__(self, config: Config, previous: Listeners | None = None) -> None:
+        self._places: dict[address.Address, list[Place]] = {}
+        self._are_hidden = jail.hides_files(config)
+        wanted = [(where, RAW) for where in config.raw_addresses]
+        wanted += [(where, UWSGI) for where in config.uwsgi_addresses]
+        wanted += [(where, STATS) for where in config.stats_addresses]
+        try:
+            for where, protocol in wanted:
+                known = previous.usable(where) if previous else []
+                found = known or _listen(where, config)
+                self._places[where] = [Place(listener, protocol) for listener in found]
+        except BaseException:
+            self.close(keep=previous)
+            raise
+
+    def usable(self, where: address.Address) -> list[address.Listener]:
+        """The sockets for an address, none if there are none or if their file was removed or replaced."""
+        found = [place.listener for place in self._places.get(where, [])]
+        return [] if any(listener.lost_file() for listener in found) else found
+
+    def __iter__(self) -> Iterator[Place]:
+        """All places, those for sessions first."""
+        places = [place for group in self._places.values() for place in group]
+        return iter(sorted(places, key=lambda place: place.protocol == STATS))
+
+    @property
+    def for_sessions(self) -> list[Place]:
+        """Where sessions begin."""
+        return [place for place in self if place.protocol != STATS]
+
+    @property
+    def for_stats(self) -> list[Place]:
+        """Where statistics are told."""
+        return [place for place in self if place.protocol == STATS]
+
+    def close(self, keep: Listeners | None = None) -> None:
+        """Closes the sockets and removes their files, but for those that `keep` has, too."""
+        kept = {place.listener for place in keep} if keep else set()
+        for place in self:
+            if place.listener in kept:
+                continue
+            try:
+                if self._are_hidden and place.listener.has_file and not place.listener.owns_file():
+                    logger.warning("%s stays behind: it lies outside the jail", place.listener.address.text)
+                place.listener.close()
+            except OSError as error:
+                # A router that gave up its rights may not be allowed to remove what it made as root.
+                logger.warning("%s stays behind: %s", place.listener.address.text, error.strerror)
+
+    def become(self, other: Listeners) -> None:
+        """Closes what `other` does not have, and is as that from now on."""
+        self.close(keep=other)
+        self._places, self._are_hidden = other._places, other._are_hidden
+
+    def let_go(self) -> None:
+        """Closes this process's copies of the sockets; whoever else has them goes on listening."""
+        for place in self:
+            place.listener.let_go()
+
+
+def _listen(where: address.Address, config: Config) -> list[address.Listener]:
+    owner = config.socket_owner
+    if owner is None and (config.uid, config.gid) != (None, None) and os.geteuid() == 0:
+        owner = (-1 if config.uid is None else config.uid, -1 if config.gid is None else config.gid)
+    deadline = time.monotonic() + _PREDECESSOR_SECONDS
+    while True:
+        try:
+            return address.listen(
+                where, mode=config.socket_mode, owner=owner, backlog=config.backlog, reuse_port=config.reuse_port
+            )
+        except address.AddressInUseError as error:
+            if not error.perhaps_not_for_long or time.monotonic() >= deadline:
+                raise
+        time.sleep(_PREDECESSOR_POLL_SECONDS)

@@ -1,0 +1,137 @@
+"""A worker: one relay in a process of its own, what its signals mean, and what its supervisor sees of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import signal
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from fastpty import log, procname
+from fastpty._relay import Relay
+from fastpty.config import Config
+from fastpty.listeners import UWSGI, Listeners
+from fastpty.log import logger
+from fastpty.sessions import Sessions
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+DRAIN_SIGNAL = signal.SIGHUP
+LOG_SIGNAL = signal.SIGUSR1
+REPORT_SIGNAL = signal.SIGUSR2
+
+REPORTED = b"!"
+DRAINED = b"."
+
+_SESSION_KEYS = ("session", "pid", "seconds", "idle_seconds", "bytes_in", "bytes_out", "ignored_frames")
+
+
+class Link:
+    """What a worker and its supervisor share, made before the fork.
+
+    The heartbeat is memory that the relay writes without a system call. A report is written into a file in memory,
+    however large it is, and one byte in a pipe tells of it: so neither side ever waits for the other.
+    """
+
+    def __init__(self) -> None:
+        self.heartbeat = mmap.mmap(-1, mmap.PAGESIZE)
+        self._report = os.memfd_create("fastpty-report")
+        self.news, self._news_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def pulse(self) -> tuple[int, int, int]:
+        """Since when the worker's present turn goes on (CLOCK_MONOTONIC, ns; 0: it waits), sessions, accepted."""
+        turn, sessions, accepted = struct.unpack_from("=3q", self.heartbeat)
+        return turn, sessions, accepted
+
+    def publish(self, report: dict[str, Any]) -> None:
+        """The worker's side: shows a report and says so. Without memory for it the supervisor gets no answer."""
+        data = json.dumps(report).encode()
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._report, 0)
+            os.pwrite(self._report, data, 0)
+            os.write(self._news_writer, REPORTED)
+
+    def has_drained(self) -> None:
+        """The worker's side: says that it accepts no more. Nobody may be there to hear it."""
+        with contextlib.suppress(OSError):
+            os.write(self._news_writer, DRAINED)
+
+    def hear(self) -> bytes:
+        """The supervisor's side, when `news` is readable: REPORTED, DRAINED or both; empty if the worker has ended."""
+        return os.read(self.news, 4096)
+
+    def report(self) -> dict[str, Any]:
+        """The supervisor's side: the last report; raises ValueError if the worker is just writing another one."""
+        report: dict[str, Any] = json.loads(os.pread(self._report, os.fstat(self._report).st_size, 0))
+        return report
+
+    def keep_side(self, *, worker: bool) -> None:
+        """After the fork: closes what is the other's."""
+        os.close(self.news if worker else self._news_writer)
+
+    def close(self) -> None:
+        """The supervisor's side is done with it."""
+        os.close(self.news)
+        os.close(self._report)
+        self.heartbeat.close()
+
+
+def run(config: Config, listeners: Listeners, link: Link, *, files: tuple[int, int]) -> None:
+    """Serves the connections that it accepts, until it is stopped, or drained and without a session.
+
+    SIGTERM, SIGINT and SIGQUIT hang the sessions up, and at the second time kill them; SIGHUP, which the kernel sends
+    too when the supervisor dies, makes it accept no more and go on; SIGUSR1 logs the counters; SIGUSR2 shows them to
+    the supervisor. files: the RLIMIT_NOFILE, soft and hard, that programs get.
+    """
+
+    def on_signal(number: int) -> None:
+        if number in STOP_SIGNALS:
+            logger.info("%s: stopping", signal.Signals(number).name)
+            relay.stop()
+        elif number == DRAIN_SIGNAL:
+            relay.drain()
+            # Closed here as well, the addresses are free for a new router as soon as the supervisor is gone.
+            listeners.let_go()
+            log.reopen()
+            link.has_drained()
+            logger.info("draining: %d sessions go on", relay.counters()["sessions"])
+        elif number == LOG_SIGNAL:
+            logger.info("statistics: %s", _in_words(relay.counters()))
+        else:
+            link.publish(_report(relay))
+
+    procname.set_title(config, procname.WORKER)
+    names = [place.name for place in listeners.for_sessions]
+    relay = Relay(
+        Sessions(config, names, on_signal, files),
+        splice=config.splice,
+        idle_seconds=config.idle_timeout_seconds or 0,
+        grace_seconds=config.stop_timeout_seconds,
+        events=config.events,
+        heartbeat=link.heartbeat,
+    )
+    for place in listeners.for_sessions:
+        relay.listen(place.listener.socket.fileno(), framed=place.protocol == UWSGI)
+    for number in (DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL):
+        signal.signal(number, signal.SIG_DFL)  # an ignored one would not come
+    relay.watch_signals([*stop_signals(), DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL])
+    logger.info("ready")
+    relay.run()
+
+
+def stop_signals() -> list[int]:
+    """Those that stop the router, unless its parent had them ignored, as nohup(1) does."""
+    return [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
+
+def _report(relay: Relay) -> dict[str, Any]:
+    rows: Sequence[tuple[float, ...]] = relay.sessions()
+    rounded = [[round(value, 3) for value in row] for row in rows]
+    return {**relay.counters(), "sessions": [dict(zip(_SESSION_KEYS, row, strict=True)) for row in rounded]}
+
+
+def _in_words(counters: dict[str, int | bool]) -> str:
+    return ", ".join(f"{name} {int(value)}" for name, value in counters.items())
