@@ -12,7 +12,6 @@ from fastpty.config import Config
 
 _NAME_BYTES_MOST = 15  # prctl(2), PR_SET_NAME
 
-ROUTER = "router"
 MASTER = "master"
 WORKER = "worker"
 
