@@ -19,7 +19,6 @@ from fastpty._flow cimport loop_serve, loop_session, loop_session_event
 from fastpty._lifecycle cimport (
     loop_finish,
     loop_hang_up,
-    loop_leader_exited,
     loop_meet_deadlines,
     loop_new_session,
     loop_release_session,
