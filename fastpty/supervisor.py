@@ -117,9 +117,11 @@ class Supervisor:
         if self._asleep:
             self._watch_listeners(False)
         self._asleep = False
+        # Another one the second time: two of the same that are not taken yet are one.
+        passed_on = signal.SIGINT if self._stopping else signal.SIGTERM
         self._stopping = True
         for each in self.workers.values():
-            each.send(signal.SIGTERM if number == signal.SIGHUP else number)
+            each.send(passed_on)
 
     def _log_statistics(self) -> None:
         sessions = sum(each.link.pulse()[1] for each in self.workers.values())

@@ -115,9 +115,10 @@ def run(config: Config, listeners: Listeners, link: Link, *, files: tuple[int, i
     )
     for place in listeners.for_sessions:
         relay.listen(place.listener.socket.fileno(), framed=place.protocol == UWSGI)
-    for number in (DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL):
+    watched = (*STOP_SIGNALS, DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL)
+    for number in watched:
         signal.signal(number, signal.SIG_DFL)  # an ignored one would not come
-    relay.watch_signals([*stop_signals(), DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL])
+    relay.watch_signals(watched)
     logger.info("ready")
     relay.run()
 
