@@ -71,7 +71,7 @@ def _walk(steps: Sequence[Step], config: Config, work: Callable[[Config], None])
         if step():
             return pid_namespace.in_child(partial(_walk, steps[done:], config, work))
     pid_namespace.stay_with_parent()
-    return pid_namespace.under_process_1(partial(_work, config, work))
+    return _work(config, work)
 
 
 def _work(config: Config, work: Callable[[Config], None]) -> int:

@@ -2,8 +2,8 @@
 
 Only the children of a process get into a pid namespace that it has made or entered (pid_namespaces(7)). So the router
 goes on in a child, and the process that was started stays outside for whoever started it: it passes signals on, and
-ends as the child does. In a namespace of its own that child is process 1 and starts the router as its child: process 1
-must reap orphans, cannot be killed by a signal that it does not handle, and takes all others with it.
+ends as the child does. In a namespace of its own that child, the supervisor, is process 1: it reaps orphans, cannot be
+killed by a signal that it does not handle, and takes all others with it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from fastpty import linux
 from fastpty.errors import FastptyError
+from fastpty.signals import SI_KERNEL
 
 # All that can be caught and that somebody may send; stopping and going on is between the terminal and the processes.
 _PASSED_ON = signal.valid_signals() - {
@@ -53,11 +54,6 @@ def in_child(work: Work) -> int:
     return status
 
 
-def under_process_1(work: Work) -> int:
-    """Runs `work`; in a child if this process became process 1 through `in_child`, to reap what is left to it."""
-    return in_child(work) if os.getpid() == 1 and _outside is not None else work()
-
-
 def stay_with_parent() -> None:
     """In a child of `in_child`: ends, by SIGTERM, when the parent does. To be repeated after a change of user.
 
@@ -71,11 +67,15 @@ def stay_with_parent() -> None:
 
 
 def _wait_for(child: int) -> int:
-    """Reaps all children until this one has ended; its exit status, negative for a signal. Passes signals on."""
+    """Reaps all children until this one has ended; its exit status, negative for a signal. Passes signals on.
+
+    The SIGHUP of a terminal that closes is the kernel's and ends the router; passed on, it would look like a reload.
+    """
     while True:
-        number = signal.sigwait([*_PASSED_ON, signal.SIGCHLD])
-        if number != signal.SIGCHLD:
-            os.kill(child, number)
+        info = signal.sigwaitinfo([*_PASSED_ON, signal.SIGCHLD])
+        if info.si_signo != signal.SIGCHLD:
+            closed = info.si_signo == signal.SIGHUP and info.si_code == SI_KERNEL
+            os.kill(child, signal.SIGTERM if closed else info.si_signo)
             continue
         while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             pid, status = found

@@ -61,17 +61,17 @@ def path(directory: Path) -> str:
 
 
 @pytest.mark.parametrize("names", ["pid", "pid,mount", "user,pid,mount,net,uts,ipc,cgroup,time"])
-def test_in_a_pid_namespace_the_router_has_a_process_1_beside_it_and_sessions_see_only_these(
+def test_in_a_pid_namespace_the_supervisor_is_process_1_and_sessions_see_only_it_and_the_worker(
     names: str, start_router: Start, path: str
 ) -> None:
     need_root()
     router = start_router("--unshare", names, path)
-    init, inside = children(router.pid)[0], innermost(router.pid)
+    init, inside = children(router.process.pid)[0], innermost(router.process.pid)
     assert Path(f"/proc/{inside}/status").read_text().split("NSpid:")[1].split("\n")[0].split()[-1] == "2"
     for name in names.split(","):
         kind = {"mount": "mnt"}.get(name, name)
         assert namespace(inside, kind) == namespace(init, kind) != namespace("self", kind), kind
-    # Process 1, the router and the shell; its ps is the fourth.
+    # Process 1, which is the supervisor, the worker and the shell.
     seen = said(path, "echo $PPID $$; echo /proc/[0-9]*")
     assert seen[:2] == ["2", seen[1]]
     if "mount" in names:
@@ -81,18 +81,18 @@ def test_in_a_pid_namespace_the_router_has_a_process_1_beside_it_and_sessions_se
 def test_process_1_reaps_orphans(start_router: Start, path: str) -> None:
     need_root()
     router = start_router("--unshare", "pid", path)
-    init = children(router.pid)[0]
+    init = children(router.process.pid)[0]
     with Client(path) as client:
         client.send(b"(setsid sleep 0.1 &); exec sleep 100\n")
         eventually(lambda: len(children(init)) == 2, "the orphan has become a child of process 1")
         eventually(lambda: len(children(init)) == 1, "the orphan is reaped")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_a_signal_to_the_outer_process_stops_the_router_in_order(number: int, start_router: Start, path: str) -> None:
     need_root()
     router = start_router("--unshare", "pid,mount", path)
-    inside = innermost(router.pid)
+    inside = innermost(router.process.pid)
     assert router.end(number) == 0
     assert "stopped" in router.log
     assert process_gone(inside)
@@ -104,19 +104,18 @@ def test_when_the_outer_process_is_killed_all_ends_even_after_a_change_of_user(
 ) -> None:
     need_root()
     router = start_router("--unshare", "pid", "--uid", "daemon", path)
-    inside = innermost(router.pid)
-    os.kill(router.pid, signal.SIGKILL)
+    inside = innermost(router.process.pid)
+    router.process.kill()
     eventually(lambda: process_gone(inside), "the router inside has ended")
 
 
-def test_when_the_router_inside_is_killed_all_ends_with_a_status_and_a_reason(start_router: Start, path: str) -> None:
+def test_a_killed_supervisor_inside_ends_all_with_a_status_and_a_reason(start_router: Start, path: str) -> None:
     need_root()
     router = start_router("--unshare", "pid", path)
     with Client(path) as client:
         client.send(b"echo $$-\n")
         client.read_until(b"-\r\n")
-        init = children(router.pid)[0]
-        os.kill(children(init)[0], signal.SIGKILL)
+        os.kill(children(router.process.pid)[0], signal.SIGKILL)
         assert router.process.wait(30) == 1
         client.read_to_end()
     router.end()
@@ -140,7 +139,7 @@ def test_when_the_outer_process_is_killed_during_the_way_in_the_inner_one_ends(p
         "--unshare", "pid", "--hook-as-root", "print:waiting", "--hook-as-root", "wait_for_fs:/none", path
     )
     router.wait_for_log("waiting")
-    inside = innermost(router.pid)
+    inside = innermost(router.process.pid)
     router.end(signal.SIGKILL)
     eventually(lambda: process_gone(inside), "the inner process has ended", 10)
 
@@ -149,7 +148,7 @@ def test_several_workers_live_in_the_pid_namespace(start_router: Start, path: st
     need_root()
     router = start_router("--unshare", "pid,mount", "--forkptyrouter-processes", "2", path)
     router.wait_for_log("ready$", 2)
-    assert said(path, "cat /proc/1/comm && echo $PPID")[1] in ("3", "4")
+    assert said(path, "cat /proc/1/comm && echo $PPID")[1] in ("2", "3")
 
 
 def test_an_ordinary_user_is_root_inside_and_himself_outside(start_router: Start, path: str) -> None:
@@ -172,7 +171,7 @@ def test_an_ordinary_user_gets_a_whole_container(start_router: Start, path: str)
     need_root()
     ids = ("--uid", "0", "--gid", "0")  # what he is inside anyway
     router = start_router("--unshare", "user,pid,mount,ipc,uts,net,cgroup", *ids, path, program=AS_NOBODY)
-    inside = innermost(router.pid)
+    inside = innermost(router.process.pid)
     for kind in ("user", "pid", "mnt", "ipc", "uts", "net", "cgroup"):
         assert namespace(inside, kind) != namespace("self", kind), kind
     assert said(path, "id -u; cat /proc/1/comm | wc -l; ls /proc | grep -c '^[0-9]'")[:2] == ["0", "1"]
@@ -217,7 +216,7 @@ def test_unshare2_comes_after_the_change_of_root(start_router: Start, path: str,
     note = tmp_path / "note"
     arguments = ("--unshare", "uts", "--exec-post-jail", f"readlink /proc/self/ns/ipc /proc/self/ns/uts > {note}")
     router = start_router(*arguments, "--unshare2", "ipc,pid", path)
-    inside = innermost(router.pid)
+    inside = innermost(router.process.pid)
     ipc, uts = note.read_text().split()
     assert ipc == namespace("self", "ipc") != namespace(inside, "ipc")
     assert uts == namespace(inside, "uts")
@@ -254,7 +253,7 @@ def test_setns_pid_enters_all_namespaces_of_a_container_with_its_root_and_direct
     command += "cd /home && echo ready && exec sleep 1000'"
     with container("--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", command=command) as pid:
         router = start_router("--setns-pid", str(pid), path)
-        inside = innermost(router.pid)
+        inside = innermost(router.process.pid)
         for kind in KINDS:
             assert namespace(inside, kind) == namespace(pid, kind) != namespace("self", kind), kind
         assert said(path, "pwd; hostname; echo /*; cat /proc/1/comm") == [
@@ -286,7 +285,7 @@ def test_setns_enters_a_directory_of_namespaces_or_one_file(start_router: Start,
     need_root()
     with container("--net", "--uts", "--pid", command="hostname boxed") as pid:
         router = start_router("--setns", f"/proc/{pid}/ns", str(directory / "all"))
-        inside = innermost(router.pid)
+        inside = innermost(router.process.pid)
         for kind in ("net", "uts", "pid"):
             assert namespace(inside, kind) == namespace(pid, kind) != namespace("self", kind), kind
         assert router.end() == 0

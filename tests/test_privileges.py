@@ -145,9 +145,9 @@ def test_the_second_directory_is_the_one_that_sessions_start_in(start_router: St
     ("arguments", "title"),
     [
         (("--procname", "terminals"), "terminals"),
-        (("--auto-procname",), "fastpty-router router"),
+        (("--auto-procname",), "fastpty-router worker"),
         (("--procname-prefix", "a-", "--procname-append=-z", "--procname", "m"), "a-m-z"),
-        (("--procname-prefix-spaced", "jail1"), "jail1 fastpty-router router"),
+        (("--procname-prefix-spaced", "jail1"), "jail1 fastpty-router worker"),
         (("--procname", "x" * 5000), "x" * 20),
     ],
 )
@@ -164,8 +164,8 @@ def test_master_and_workers_have_their_own_names(start_router: Start, directory:
     two = ("--forkptyrouter-processes", "2", "--procname", "worker", "--procname-master", "the-master")
     router = start_router(*two, str(directory / "socket"))
     router.wait_for_log("ready$", 2)
-    assert Path(f"/proc/{router.pid}/comm").read_text() == "the-master\n"
-    assert [Path(f"/proc/{pid}/comm").read_text() for pid in children(router.pid)] == ["worker\n"] * 2
+    assert Path(f"/proc/{router.process.pid}/comm").read_text() == "the-master\n"
+    assert [Path(f"/proc/{pid}/comm").read_text() for pid in children(router.process.pid)] == ["worker\n"] * 2
     assert router.end(signal.SIGTERM) == 0
 
 
