@@ -6,11 +6,11 @@ into `loop.done` for the owner to report and release, when no peer lingers and n
 
 from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
+from libc.string cimport memset, strlen
 
 from fastpty._channel cimport Channel, channel_drop, channel_holds
 from fastpty._check cimport check
-from fastpty._linux cimport SHUT_WR, WNOHANG, close, read, shutdown
+from fastpty._linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, WNOHANG, close, read, send, shutdown
 from fastpty._loop cimport (
     MILLISECOND_NS,
     Loop,
@@ -23,7 +23,9 @@ from fastpty._loop cimport (
 )
 from fastpty._session cimport (
     ENDING_IDLE,
+    ENDING_LIFETIME,
     ENDING_PEER_LEFT,
+    ENDING_SILENT,
     ENDING_STOPPED,
     Ending,
     Session,
@@ -42,6 +44,37 @@ cdef enum:
     AFTER_EXIT_BYTES = 65536           # more than a pty's own buffers hold: all that was written before the exit
     LINGER_READS_MOST = 16             # of a lingering peer's bytes in one step
     LINGER_MS = 2000                   # for the peer to take what is left and close, after the session's end
+
+
+cdef inline void loop_expect_limits(Loop *loop, const Session *session) noexcept nogil:
+    """Has the loop look at the session again when the first of its times may be over."""
+    if loop.idle_ns > 0:
+        loop_expect(loop, session.active_ns + loop.idle_ns)
+    if loop.lifetime_ns > 0:
+        loop_expect(loop, session.started_ns + loop.lifetime_ns)
+    if loop.greeting_ns > 0 and session.peer.framed and session.input.channel.taken_bytes == 0:
+        loop_expect(loop, session.started_ns + loop.greeting_ns)
+
+
+cdef inline void loop_meet_limits(Loop *loop, Session *session) noexcept nogil:
+    """Ends a session one of whose times is over, and tells the client which."""
+    if loop.idle_ns > 0 and session.active_ns + loop.idle_ns <= loop.now_ns:
+        loop_end(loop, session, ENDING_IDLE, b"\r\nfastpty: the session was idle for too long\r\n")
+    elif loop.lifetime_ns > 0 and session.started_ns + loop.lifetime_ns <= loop.now_ns:
+        loop_end(loop, session, ENDING_LIFETIME, b"\r\nfastpty: the session's time is over\r\n")
+    elif (
+        loop.greeting_ns > 0 and session.peer.framed and session.input.channel.taken_bytes == 0
+        and session.started_ns + loop.greeting_ns <= loop.now_ns
+    ):
+        loop_end(loop, session, ENDING_SILENT, b"\r\nfastpty: the client never said anything\r\n")
+    else:
+        loop_expect_limits(loop, session)
+
+
+cdef inline void loop_end(Loop *loop, Session *session, Ending ending, const char *text) noexcept nogil:
+    """Ends a session with a last line for the client, as far as its socket has room for that."""
+    send(session.peer.fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL)
+    loop_finish(loop, session, ending)
 
 
 cdef inline Session *loop_new_session(Loop *loop) noexcept nogil:
@@ -70,8 +103,6 @@ cdef inline Session *loop_new_session(Loop *loop) noexcept nogil:
     session.slot = slot
     session.generation = loop.generations
     session.started_ns = session.active_ns = loop.now_ns
-    if loop.idle_ns > 0:
-        loop_expect(loop, loop.now_ns + loop.idle_ns)
     return session
 
 
@@ -194,11 +225,7 @@ cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexc
         if loop_due(loop, &session.memory_at_ns):
             loop_wake(loop, &session.input)
             loop_wake(loop, &session.output)
-        if loop.idle_ns > 0:
-            if session.active_ns + loop.idle_ns <= loop.now_ns:
-                loop_finish(loop, session, ENDING_IDLE)
-            else:
-                loop_expect(loop, session.active_ns + loop.idle_ns)
+        loop_meet_limits(loop, session)
     elif loop_due(loop, &session.bury.at_ns):
         loop_bury(loop, session)
     if loop_due(loop, &session.kill_at_ns):

@@ -11,6 +11,7 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void *data, size_t size)
     int close(int fd)
     int dup2(int fd, int target)
+    int fchown(int fd, uid_t owner, gid_t group)
     int pipe2(int *fds, int flags)
     int chdir(const char *path)
     pid_t setsid()
@@ -32,6 +33,16 @@ cdef extern from "<fcntl.h>" nogil:
     int c_open "open"(const char *path, int flags, ...)
     ssize_t c_splice "splice"(int source, off_t *source_offset, int target, off_t *target_offset,
                               size_t size, unsigned int flags)
+
+cdef extern from "<stdio.h>" nogil:
+    int dprintf(int fd, const char *format, ...)
+
+cdef extern from "<string.h>" nogil:
+    char *strerror(int error)
+
+cdef extern from "<sys/prctl.h>" nogil:
+    enum:
+        PR_SET_NO_NEW_PRIVS
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_openpt(int flags)
@@ -105,8 +116,15 @@ cdef extern from "<sched.h>" nogil:
 cdef extern from "<sys/syscall.h>" nogil:
     enum:
         SYS_close_range
+        SYS_getgroups
+        SYS_getresgid
+        SYS_getresuid
         SYS_pidfd_send_signal
+        SYS_prctl
         SYS_rt_sigaction
+        SYS_setgroups
+        SYS_setresgid
+        SYS_setresuid
 
 cdef extern from "<sys/wait.h>" nogil:
     enum:

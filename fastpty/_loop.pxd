@@ -66,7 +66,9 @@ cdef struct Loop:
     Pool pool
     bint splice
     bint stopping
-    int64_t idle_ns                    # 0 = no limit
+    int64_t idle_ns                    # 0 = no limit, as with the next two
+    int64_t lifetime_ns
+    int64_t greeting_ns                # for the first byte of a uwsgi peer
     int64_t grace_ns                   # between SIGHUP and SIGKILL
     int64_t now_ns                     # CLOCK_MONOTONIC, once a turn
     int64_t next_deadline_ns           # no session's deadline comes before it; 0 = there is none

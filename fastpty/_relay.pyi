@@ -12,7 +12,10 @@ class Relay:
     between SIGHUP and SIGKILL. events: how many epoll events one turn takes at the most, 1 to 1024. heartbeat: 24
     writable bytes, perhaps shared with other processes, where three native int64 tell: since when (CLOCK_MONOTONIC,
     in nanoseconds) the present turn of the loop goes on, 0 while it waits; the live sessions; those accepted so far.
-    Raises ValueError for bad ones.
+    between SIGHUP and SIGKILL. lifetime_seconds: ends every session after so long; 0 = never. greeting_seconds: ends a
+    session whose client speaks the uwsgi protocol and has sent no byte for so long since it came; 0 = never. A client
+    whose time is over is told so in one line. Raises ValueError for bad
+    events and heartbeat.
     """
 
     def __init__(
@@ -24,6 +27,8 @@ class Relay:
         grace_seconds: float = 10,
         events: int = 64,
         heartbeat: Any = None,
+        lifetime_seconds: float = 0,
+        greeting_seconds: float = 0,
     ) -> None: ...
     def listen(self, fd: int, *, framed: bool) -> int:
         """Accepts from a listening stream socket, which becomes non-blocking and stays the caller's to close.

@@ -17,6 +17,7 @@ from libc.string cimport memcpy, strlen
 from fastpty._channel cimport BUFFER_BYTES, CHANNEL_DRAINING, CHANNEL_SHUT, Buffer, buffer_lend, pool_drop_spares
 from fastpty._flow cimport loop_serve, loop_session, loop_session_event
 from fastpty._lifecycle cimport (
+    loop_expect_limits,
     loop_finish,
     loop_hang_up,
     loop_meet_deadlines,
@@ -82,8 +83,10 @@ from fastpty._loop cimport (
 from fastpty._session cimport (
     ENDING_EXIT,
     ENDING_IDLE,
+    ENDING_LIFETIME,
     ENDING_MEMORY,
     ENDING_PEER_LEFT,
+    ENDING_SILENT,
     ENDING_STOPPED,
     Session,
     session_open,
@@ -104,6 +107,8 @@ ENDINGS = {
     ENDING_EXIT: "exit",
     ENDING_PEER_LEFT: "client left",
     ENDING_IDLE: "idle",
+    ENDING_LIFETIME: "lifetime over",
+    ENDING_SILENT: "never said anything",
     ENDING_MEMORY: "out of memory",
     ENDING_STOPPED: "stopped",
 }
@@ -139,7 +144,7 @@ cdef class Relay:
         self.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
 
     def __init__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10,
-                 int events=EVENTS_USUAL, heartbeat=None):
+                 double lifetime_seconds=0, double greeting_seconds=0, int events=EVENTS_USUAL, heartbeat=None):
         if not 1 <= events <= EVENTS_MOST:
             raise ValueError(f"events: from 1 to {EVENTS_MOST}")
         if heartbeat is not None:
@@ -152,6 +157,8 @@ cdef class Relay:
         self.loop.splice = splice
         self.loop.idle_ns = <int64_t>(idle_seconds * 1e9)
         self.loop.grace_ns = <int64_t>(grace_seconds * 1e9)
+        self.loop.lifetime_ns = <int64_t>(lifetime_seconds * 1e9)
+        self.loop.greeting_ns = <int64_t>(greeting_seconds * 1e9)
 
     def __dealloc__(self):
         pool_drop_spares(&self.loop.pool)
@@ -383,6 +390,7 @@ cdef class Relay:
         if self.loop.put_off_until_ns == 0:
             self.loop.put_off_until_ns = self.loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
         session_open(session, fd, self.listeners[index].framed, session.terminal.fd)
+        loop_expect_limits(&self.loop, session)
         if loop_watch_session(&self.loop, session) < 0:
             self.abandon(session, errno)
         else:

@@ -31,6 +31,8 @@ cdef enum Ending:
     ENDING_EXIT         # the terminal's output has ended
     ENDING_PEER_LEFT
     ENDING_IDLE
+    ENDING_LIFETIME     # the session has lasted as long as it may
+    ENDING_SILENT       # a uwsgi peer never said anything
     ENDING_MEMORY       # there was none for a buffer, for a whole while
     ENDING_STOPPED      # the router stops, and the grace time is over
 

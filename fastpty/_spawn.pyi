@@ -5,15 +5,23 @@ def spawn(
     rows: int,
     columns: int,
     files: tuple[int, int],
+    *,
+    program: bytes | None = None,
+    account: tuple[int, int, list[int]] | None = None,
+    no_new_privs: bool = False,
 ) -> tuple[int, int, int]:
     """Starts a program as the leader of a new session whose controlling terminal is a new pty.
 
     argv: the program's path (no search in PATH) and its arguments, at least one. environment: `NAME=value`, nothing
     else is passed on. directory: where it starts, None for where this process is. rows, columns: the window, 0 to
-    65535. files: its RLIMIT_NOFILE, soft and hard.
+    65535. files: its RLIMIT_NOFILE, soft and hard. program: the path where it is not argv[0], as of a login shell.
+    account: uid, gid and supplementary groups to become, for good, which needs root; the terminal then belongs to that
+    user. no_new_privs: as PR_SET_NO_NEW_PRIVS (prctl(2)) has it.
 
     The child has descriptors 0, 1 and 2 on the terminal and no others, default signal dispositions and an empty
-    mask. This process sleeps until the child runs its program (vfork(2)), so it never copies its memory.
+    mask. This process sleeps until the child runs its program (vfork(2)), so it never copies its memory. Not with an
+    `account`: then the child is on its own, tells what fails on its terminal and exits with 127, and starts in / where
+    it cannot enter its directory.
 
     Returns the pty master (non-blocking, close-on-exec), the pid, and a pidfd, all the caller's to close and reap.
     Raises OSError with a text for the person at the other end: no pty or descriptor left, no process allowed, the

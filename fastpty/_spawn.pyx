@@ -2,10 +2,11 @@
 
 import os
 
-from libc.errno cimport errno
+from libc.errno cimport EPERM, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
+from posix.types cimport gid_t, uid_t
 
 from fastpty._linux cimport (
     CLONE_PIDFD,
@@ -17,6 +18,7 @@ from fastpty._linux cimport (
     O_NOCTTY,
     O_NONBLOCK,
     O_RDWR,
+    PR_SET_NO_NEW_PRIVS,
     P_PIDFD,
     RLIMIT_NOFILE,
     SIG_BLOCK,
@@ -28,13 +30,22 @@ from fastpty._linux cimport (
     TIOCSWINSZ,
     WEXITED,
     SYS_close_range,
+    SYS_getgroups,
+    SYS_getresgid,
+    SYS_getresuid,
+    SYS_prctl,
     SYS_rt_sigaction,
+    SYS_setgroups,
+    SYS_setresgid,
+    SYS_setresuid,
     _exit,
     chdir,
     clone,
     close,
+    dprintf,
     dup2,
     execve,
+    fchown,
     ioctl,
     posix_openpt,
     pthread_sigmask,
@@ -45,6 +56,7 @@ from fastpty._linux cimport (
     sigemptyset,
     sigfillset,
     sigset_t,
+    strerror,
     syscall,
     tcgetattr,
     tcsetattr,
@@ -57,36 +69,136 @@ from fastpty._linux cimport (
 cdef enum:
     CHILD_STACK_BYTES = 65536   # used only between clone and execve
 
-# What the child was doing when it failed; the text is for the person at the other end.
+# What the child was doing when it failed.
 cdef enum Stage:
     STAGE_SESSION
+    STAGE_ACCOUNT
     STAGE_DIRECTORY
     STAGE_EXECUTE
 
-STAGE_TEXTS = {
-    STAGE_SESSION: "cannot start a session on the terminal",
-    STAGE_DIRECTORY: "cannot change to directory",
-    STAGE_EXECUTE: "cannot execute",
-}
+cdef struct Account:
+    uid_t uid
+    gid_t gid
+    gid_t *groups
+    gid_t *found              # room for as many, to check them
+    int group_count
 
 cdef struct Plan:
+    char *program
     char **argv
     char **envp
     char *directory           # NULL: stay
+    Account *account          # NULL: stay who we are
+    bint no_new_privs
     int slave
     rlimit files
     int error
     Stage stage
 
 
+cdef const char *stage_text(Stage stage) noexcept nogil:
+    """The text is for the person at the other end."""
+    if stage == STAGE_SESSION:
+        return b"cannot start a session on the terminal"
+    if stage == STAGE_ACCOUNT:
+        return b"cannot give up the router's rights"
+    if stage == STAGE_DIRECTORY:
+        return b"cannot change to directory "
+    return b"cannot execute "
+
+
+cdef const char *stage_object(const Plan *plan) noexcept nogil:
+    if plan.stage == STAGE_DIRECTORY:
+        return plan.directory
+    if plan.stage == STAGE_EXECUTE:
+        return plan.program
+    return b""
+
+
+cdef void child_tell(const Plan *plan) noexcept nogil:
+    """What went wrong, on the terminal."""
+    dprintf(plan.slave if plan.stage == STAGE_SESSION else 2, "fastpty: %s%s: %s\n", stage_text(plan.stage),
+            stage_object(plan), strerror(errno))
+
+
 cdef int child_fail(Plan *plan) noexcept nogil:
     plan.error = errno
+    if plan.account != NULL:
+        child_tell(plan)      # nobody waits for plan.error: see clone_child
     _exit(127)
     return 127
 
 
+cdef bint account_holds(const Account *account, gid_t group) noexcept nogil:
+    cdef int index
+    for index in range(account.group_count):
+        if account.groups[index] == group:
+            return True
+    return False
+
+
+cdef bint child_became(const Account *account) noexcept nogil:
+    """Whether the kernel says that all ids and groups are the account's, and there is no way back to root."""
+    cdef uid_t uids[3]
+    cdef gid_t gids[3]
+    cdef int index
+    if syscall(SYS_getresuid, &uids[0], &uids[1], &uids[2]) < 0:
+        return False
+    if syscall(SYS_getresgid, &gids[0], &gids[1], &gids[2]) < 0:
+        return False
+    for index in range(3):
+        if uids[index] != account.uid or gids[index] != account.gid:
+            return False
+    if syscall(SYS_getgroups, account.group_count, account.found) != account.group_count:
+        return False
+    for index in range(account.group_count):
+        if not account_holds(account, account.found[index]):
+            return False
+    return account.uid == 0 or syscall(SYS_setresuid, 0, 0, 0) < 0
+
+
+cdef int child_become(const Account *account) noexcept nogil:
+    """Becomes the account for good: 0, or -1 with errno set. The user last: without root, groups cannot be changed."""
+    if syscall(SYS_setgroups, account.group_count, account.groups) < 0:
+        return -1
+    if syscall(SYS_setresgid, account.gid, account.gid, account.gid) < 0:
+        return -1
+    if syscall(SYS_setresuid, account.uid, account.uid, account.uid) < 0:
+        return -1
+    if not child_became(account):
+        (&errno)[0] = EPERM
+        return -1
+    return 0
+
+
+cdef int child_go_home(Plan *plan) noexcept nogil:
+    """Changes the directory. One who logs in and has no home is told so and starts in /, as with ssh."""
+    plan.stage = STAGE_DIRECTORY
+    if plan.directory == NULL or chdir(plan.directory) == 0:
+        return 0
+    if plan.account == NULL:
+        return -1
+    child_tell(plan)
+    return chdir("/")
+
+
+cdef int child_take_terminal(Plan *plan) noexcept nogil:
+    cdef int number
+    plan.stage = STAGE_SESSION
+    if setsid() < 0 or ioctl(plan.slave, TIOCSCTTY, 0) < 0:
+        return -1
+    for number in range(3):
+        if dup2(plan.slave, number) < 0:
+            return -1
+    return 0
+
+
 cdef int child_main(void *argument) noexcept nogil:
-    """Runs in the child, in the parent's memory, with the parent asleep: only system calls on what is prepared."""
+    """Runs in the child, mostly in the parent's memory with the parent asleep: only system calls on what is prepared.
+
+    Ids are changed by the system calls themselves: glibc's functions would change them in all threads it knows of, and
+    what it knows is the parent's.
+    """
     cdef Plan *plan = <Plan *>argument
     cdef sigset_t none
     cdef int number
@@ -95,36 +207,44 @@ cdef int child_main(void *argument) noexcept nogil:
     for number in range(1, NSIG):
         # Not signal(2): glibc keeps 32 and 33 to itself, and an ignored one would stay ignored.
         syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t))
-    plan.stage = STAGE_SESSION
-    if setsid() < 0 or ioctl(plan.slave, TIOCSCTTY, 0) < 0:
+    if child_take_terminal(plan) < 0:
         return child_fail(plan)
-    for number in range(3):
-        if dup2(plan.slave, number) < 0:
-            return child_fail(plan)
     setrlimit(RLIMIT_NOFILE, &plan.files)
     if syscall(SYS_close_range, 3, <unsigned int>-1, 0) < 0:
         return child_fail(plan)
-    plan.stage = STAGE_DIRECTORY
-    if plan.directory != NULL and chdir(plan.directory) < 0:
+    plan.stage = STAGE_ACCOUNT
+    if plan.account != NULL and child_become(plan.account) < 0:
+        return child_fail(plan)
+    if plan.no_new_privs and syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0:
+        return child_fail(plan)
+    if child_go_home(plan) < 0:
         return child_fail(plan)
     plan.stage = STAGE_EXECUTE
     sigemptyset(&none)
     pthread_sigmask(SIG_SETMASK, &none, NULL)
-    execve(plan.argv[0], plan.argv, plan.envp)
+    execve(plan.program, plan.argv, plan.envp)
     return child_fail(plan)
 
 
 cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
-    """vfork(2) with a stack and a pidfd. No handler of ours may run in the child: signals wait until it has left."""
+    """vfork(2) with a stack and a pidfd. No handler of ours may run in the child: signals wait until it has left.
+
+    A child that becomes somebody else gets a copy of the memory instead, and is not waited for. That somebody may
+    stop it, trace it, or have a home on a file system that never answers: none of it may reach the parent. So such a
+    child tells what fails itself.
+    """
     cdef sigset_t everything, previous
     cdef char *stack = <char *>malloc(CHILD_STACK_BYTES)
+    cdef int flags = CLONE_PIDFD | SIGCHLD
     cdef int pid
     cdef int error
     if stack == NULL:
         return -1
+    if plan.account == NULL:
+        flags |= CLONE_VM | CLONE_VFORK
     sigfillset(&everything)
     pthread_sigmask(SIG_BLOCK, &everything, &previous)
-    pid = clone(child_main, stack + CHILD_STACK_BYTES, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, plan, pidfd)
+    pid = clone(child_main, stack + CHILD_STACK_BYTES, flags, plan, pidfd)
     error = errno
     pthread_sigmask(SIG_SETMASK, &previous, NULL)
     free(stack)
@@ -143,6 +263,20 @@ cdef char **pointers(list strings) except NULL:
         array[index] = <bytes>strings[index]
     array[count] = NULL
     return array
+
+
+cdef fill_account(Account *account, tuple wanted):
+    """`wanted` is uid, gid and the list of groups. The two arrays are to be freed."""
+    cdef list groups = wanted[2]
+    cdef int index
+    account.uid, account.gid = wanted[:2]
+    account.group_count = len(groups)
+    account.groups = <gid_t *>malloc((account.group_count + 1) * sizeof(gid_t))
+    account.found = <gid_t *>malloc((account.group_count + 1) * sizeof(gid_t))
+    if account.groups == NULL or account.found == NULL:
+        raise MemoryError()
+    for index in range(account.group_count):
+        account.groups[index] = groups[index]
 
 
 cdef open_terminal(unsigned short rows, unsigned short columns, int *master, int *slave):
@@ -178,16 +312,18 @@ cdef run_child(Plan *plan, int *pidfd):
         raise OSError(errno, f"cannot start a process: {os.strerror(errno)}")
     if plan.error != 0:
         waitid(P_PIDFD, pidfd[0], &info, WEXITED)
-        text = STAGE_TEXTS[plan.stage]
-        if plan.stage != STAGE_SESSION:
-            text += " " + os.fsdecode(<bytes>(plan.directory if plan.stage == STAGE_DIRECTORY else plan.argv[0]))
+        text = os.fsdecode(<bytes>stage_text(plan.stage) + <bytes>stage_object(plan))
         raise OSError(plan.error, f"{text}: {os.strerror(plan.error)}")
     return pid
 
 
-def spawn(list argv, list environment, directory, int rows, int columns, tuple files):
+def spawn(
+    list argv, list environment, directory, int rows, int columns, tuple files,
+    *, program=None, account=None, bint no_new_privs=False
+):
     """Starts `argv` on a new terminal; see _spawn.pyi."""
     cdef Plan plan
+    cdef Account becomes
     cdef int master = -1
     cdef int pidfd = -1
     plan.argv = plan.envp = NULL
@@ -196,10 +332,18 @@ def spawn(list argv, list environment, directory, int rows, int columns, tuple f
     plan.stage = STAGE_SESSION
     plan.directory = NULL if directory is None else <char *><bytes>directory
     plan.files.rlim_cur, plan.files.rlim_max = files
+    plan.program = <char *><bytes>(argv[0] if program is None else program)
+    plan.account = NULL if account is None else &becomes
+    plan.no_new_privs = no_new_privs
+    becomes.groups = becomes.found = NULL
     try:
+        if account is not None:
+            fill_account(&becomes, account)
         plan.argv = pointers(argv)
         plan.envp = pointers(environment)
         open_terminal(rows, columns, &master, &plan.slave)
+        if account is not None and fchown(plan.slave, becomes.uid, <gid_t>-1) < 0:
+            raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
         pid = run_child(&plan, &pidfd)
     except BaseException:
         if pidfd >= 0:
@@ -210,6 +354,8 @@ def spawn(list argv, list environment, directory, int rows, int columns, tuple f
     finally:
         free(plan.argv)
         free(plan.envp)
+        free(becomes.groups)
+        free(becomes.found)
         if plan.slave >= 0:
             close(plan.slave)
     return master, pid, pidfd

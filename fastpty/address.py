@@ -325,15 +325,16 @@ def _bound(
 def _listen_unix(address: UnixAddress, mode: int, owner: tuple[int, int] | None, backlog: int) -> Listener:
     path = address.path
     with _directory_locked(os.path.dirname(path) or "."):
-        _make_way(address)
+        _make_way(address, owner)
         listener = _bound(address, socket.AF_UNIX, path)
         try:
             listener.own_file(path)
-            if owner is not None:
-                os.chown(path, *owner, follow_symlinks=False)
-            if not listener.owns_file():
-                raise FastptyError(f"cannot listen on {path}: somebody else replaced the socket: try again")
-            os.chmod(path, mode)
+            with _held(listener, path) as file:
+                if owner is not None:
+                    os.chown(file, *owner)
+                if not listener.owns_file():
+                    raise _replaced(path)
+                os.chmod(file, mode)
             # Only now, for until here every connection is refused.
             listener.socket.listen(backlog)
         except BaseException:
@@ -343,7 +344,40 @@ def _listen_unix(address: UnixAddress, mode: int, owner: tuple[int, int] | None,
         return listener
 
 
-def _make_way(address: UnixAddress) -> None:
+@contextlib.contextmanager
+def _held(listener: Listener, path: str) -> Iterator[str]:
+    """A path of the listener's own file that means that file for as long as it is held, whatever is put in its place.
+
+    The account that the file is given to can replace it, by a link to a file of root's for instance, before its mode is
+    set. Raises FastptyError if it is not what was bound.
+    """
+    held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(held)
+        if not (stat.S_ISSOCK(found.st_mode) and found.st_nlink == 1 and listener.owns_file()):
+            raise _replaced(path)
+        if not os.path.exists(f"/proc/self/fd/{held}"):
+            raise FastptyError(f"cannot listen on {path}: its mode cannot be set safely without /proc: mount that")
+        yield f"/proc/self/fd/{held}"
+    finally:
+        os.close(held)
+
+
+def _replaced(path: str) -> FastptyError:
+    return FastptyError(f"cannot listen on {path}: somebody else replaced the socket: try again")
+
+
+def _check_owner(path: str, uid: int, owner: tuple[int, int] | None) -> None:
+    """Raises FastptyError for a socket file that a stranger left where everybody may leave files, as in /tmp."""
+    directory = os.stat(os.path.dirname(path) or ".")
+    known = {0, os.geteuid(), -1 if owner is None else owner[0]}
+    if directory.st_mode & stat.S_IWOTH and uid not in known:
+        raise FastptyError(
+            f"cannot listen on {path}: a socket of uid {uid} is there: remove it, or choose a directory of your own"
+        )
+
+
+def _make_way(address: UnixAddress, owner: tuple[int, int] | None) -> None:
     """Removes a stale socket file; raises FastptyError for anything else that stands there."""
     path = address.path
     try:
@@ -353,6 +387,7 @@ def _make_way(address: UnixAddress) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "device")
         raise FastptyError(f"cannot listen on {path}: a {kind} is there: choose another path, or remove it")
+    _check_owner(path, found.st_uid, owner)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         result = probe.connect_ex(path)
         opener_gone = result == 0 and _opener_is_gone(probe)

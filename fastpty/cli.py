@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastpty import __version__
-from fastpty.address import connect, parse
+from fastpty.address import Address, TcpAddress, connect, parse
 from fastpty.client import attach
 from fastpty.errors import FastptyError, UsageError
 from fastpty.terminal import die_of
+from fastpty.tls_identity import Identity
 
 BROKEN = 255
 """Exit status where there is no saying how the session ended, as in ssh(1): not connected, broken,
@@ -72,9 +73,35 @@ def _run(wanted: argparse.Namespace) -> int:
     if len(given) != 1:
         problem = "two addresses: give one" if given else "nothing to do: try fastpty connect ADDR"
         raise UsageError(f"{problem} (see fastpty --help)")
-    with connect(parse(given[0])) as sock:
-        attach(sock, framed, escape=wanted.escape)
+    address = parse(given[0])
+    identity = _identity(wanted, address)
+    with connect(address) as sock:
+        if identity is None:
+            attach(sock, framed, escape=wanted.escape)
+        else:
+            from fastpty.tls import tunnel  # it takes a while to load
+
+            with tunnel(sock, identity, wanted.tls_name or _host(address)) as plain:
+                attach(plain, framed, escape=wanted.escape)
     return 0
+
+
+def _identity(wanted: argparse.Namespace, address: Address) -> Identity | None:
+    """The files for TLS, or None if none is wanted."""
+    files = [wanted.tls_cert, wanted.tls_key, wanted.tls_ca]
+    if not any(files):
+        if wanted.tls_name:
+            raise UsageError("--tls-name needs TLS: give --tls-cert, --tls-key and --tls-ca")
+        return None
+    if not all(files):
+        raise UsageError("TLS needs all three of --tls-cert, --tls-key and --tls-ca")
+    if not isinstance(address, TcpAddress):
+        raise UsageError(f"{address.text}: TLS is for TCP addresses")
+    return Identity(*files)
+
+
+def _host(address: Address) -> str:
+    return address.host or "localhost" if isinstance(address, TcpAddress) else ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,7 +112,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=_formatter,
         allow_abbrev=False,
     )
-    parser.set_defaults(address=None, uwsgi=False, escape=b"~")
+    parser.set_defaults(
+        address=None, uwsgi=False, escape=b"~", tls_cert=None, tls_key=None, tls_ca=None, tls_name=None
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--pty-connect", metavar="ADDR", help="attach over the raw protocol")
     parser.add_argument("--pty-uconnect", metavar="ADDR", help="attach over the uwsgi protocol")
@@ -120,6 +149,13 @@ def _add_command(commands: argparse._SubParsersAction[_Parser], name: str, summa
         default=b"~",
         help="the escape character instead of ~; none switches escapes off",
     )
+    for name, text in (
+        ("cert", "speak TLS, with this certificate (PEM)"),
+        ("key", "its key"),
+        ("ca", "the authorities that the router's certificate must be from"),
+    ):
+        command.add_argument(f"--tls-{name}", metavar="FILE", help=text)
+    command.add_argument("--tls-name", metavar="NAME", help="the name in its certificate, if that is not the host's")
     command.add_argument("address", metavar="ADDR", help="where the router listens")
     return command
 

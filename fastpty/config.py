@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastpty import access
 from fastpty.address import Address, SharedAddress
 from fastpty.errors import UsageError
 from fastpty.hooks import Hook
 from fastpty.log import Destination
 from fastpty.options import BY_NAME, COMMAND_LINE, OPTIONS, Option, Setting
+from fastpty.tls_identity import Identity
 from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, WITHOUT_MEANING, instead, is_confining, nearest
 from fastpty.values import comma_list
 from fastpty.waiting import Wait
@@ -35,7 +37,16 @@ class Config:
     reuse_port: bool
     shared_sockets: tuple[Address, ...]
     insecure_tcp: bool
-    command: str
+    allow_users: tuple[int, ...]
+    allow_groups: tuple[int, ...]
+    deny_users: tuple[int, ...]
+    deny_groups: tuple[int, ...]
+    run_as: str | None
+    tls_certificate: str | None
+    tls_key: str | None
+    tls_authorities: str | None
+    allow_tls_names: tuple[str, ...]
+    given_command: str | None
     rows: int
     cols: int
     processes: int
@@ -49,6 +60,12 @@ class Config:
     stop_timeout_seconds: float
     splice: bool
     environment: tuple[tuple[str, str | None], ...]
+    clear_environment: bool
+    no_new_privs: bool
+    max_sessions: int | None
+    max_sessions_per_uid: int | None
+    lifetime_seconds: float | None
+    greeting_timeout_seconds: float | None
     setns: str | None
     setns_pid: int | None
     unshare: tuple[str, ...]
@@ -88,6 +105,18 @@ class Config:
     pidfiles2: tuple[str, ...]
     vacuum: bool
     plugins: tuple[str, ...]
+
+    @property
+    def tls_identity(self) -> Identity | None:
+        """The files for TLS, or None: TCP is plain."""
+        if self.tls_certificate is None or self.tls_key is None or self.tls_authorities is None:
+            return None
+        return Identity(self.tls_certificate, self.tls_key, self.tls_authorities)
+
+    @property
+    def command(self) -> str:
+        """What a session runs, unless it runs its client's login shell."""
+        return self.given_command or "/bin/sh"
 
     def environ(self, base: Mapping[str, str]) -> dict[str, str]:
         """A copy of `base` with the wanted variables set and removed; the later one wins, as in uWSGI."""
@@ -129,8 +158,7 @@ def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     config = Config(**values)
     _check_addresses(config)
     _check_jail(config)
-    warnings += _idle_hooks(config)
-    return config, warnings
+    return config, [*warnings, *_idle_hooks(config), *access.doubts(config)]
 
 
 def command_argv(command: str) -> list[str]:
@@ -205,10 +233,10 @@ def _check_addresses(config: Config) -> None:
         if texts.count(text) > 1:
             raise UsageError(f"{text} is given twice: a socket speaks one protocol, for one router")
     for address in addresses:
-        if not (address.is_loopback or config.insecure_tcp):
+        if not (address.is_loopback or config.insecure_tcp or config.tls_identity):
             raise UsageError(
                 f"{address.text} is open to the network, and nobody is asked for a password: "
-                "use a socket file or 127.0.0.1, or insist with insecure-tcp"
+                "use a socket file, 127.0.0.1 or TLS (tls-cert), or insist with insecure-tcp"
             )
 
 

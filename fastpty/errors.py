@@ -18,6 +18,10 @@ class UsageError(FastptyError):
     exit_status: int = 2
 
 
+class RefusedError(FastptyError):
+    """A client does not get a session. The text is for the client and for the log."""
+
+
 def printable(text: str) -> str:
     """One line that is safe on a terminal: a file name or a value may hold line ends, escapes and any bytes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

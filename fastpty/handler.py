@@ -42,9 +42,10 @@ class Handler(Protocol):
     ) -> None:
         """Nothing is left of a session: its connection is closed, its leader reaped.
 
-        ending: "exit", "client left", "idle", "out of memory" or "stopped". exit_code and exit_status: as waitid(2)
-        tells them (os.CLD_EXITED, os.CLD_KILLED, …), 0 and 0 for a session that was refused. transferred: bytes to
-        the program, bytes to the client. ignored_frames: uwsgi frames without a meaning. seconds: since the connection.
+        ending: "exit", "client left", "idle", "lifetime over", "never said anything", "out of memory" or "stopped".
+        exit_code and exit_status: as waitid(2) tells them (os.CLD_EXITED, os.CLD_KILLED, …), 0 and 0 for a session that
+        was refused. transferred: bytes to the program, bytes to the client. ignored_frames: uwsgi frames without a
+        meaning. seconds: since the connection.
         """
 
     def signalled(self, number: int) -> None:

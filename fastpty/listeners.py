@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fastpty import address, jail
+from fastpty import address, jail, socket_directory
 from fastpty.config import Config
+from fastpty.errors import FastptyError
 from fastpty.log import logger
 
 RAW, UWSGI, STATS = "raw", "uwsgi", "stats"
@@ -20,15 +21,16 @@ _PREDECESSOR_POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Place:
-    """A socket, and what is spoken there: RAW, UWSGI or STATS."""
+    """A socket, and what is spoken there: RAW, UWSGI or STATS; perhaps one that only the TLS proxy can reach."""
 
     listener: address.Listener
     protocol: str
+    is_behind_tls: bool = False
 
     @property
     def name(self) -> str:
         """Its address and protocol, for the log."""
-        return f"{self.listener.address.text} ({self.protocol})"
+        return f"{self.listener.address.text} ({self.protocol}{' over TLS' if self.is_behind_tls else ''})"
 
 
 class Listeners:
@@ -48,16 +50,24 @@ class Listeners:
         try:
             for where, protocol in wanted:
                 known = previous.usable(where) if previous else []
-                found = known or _listen(where, config)
-                self._places[where] = [Place(listener, protocol) for listener in found]
+                if previous and not known and config.tls_identity and isinstance(where, address.TcpAddress):
+                    raise FastptyError(f"{where.text}: an address for TLS can be added by a restart only")
+                found = known or [Place(listener, protocol) for listener in _listen(where, config)]
+                self._places[where] = [replace(place, protocol=protocol) for place in found]
         except BaseException:
             self.close(keep=previous)
             raise
 
-    def usable(self, where: address.Address) -> list[address.Listener]:
+    def usable(self, where: address.Address) -> list[Place]:
         """The sockets for an address, none if there are none or if their file was removed or replaced."""
-        found = [place.listener for place in self._places.get(where, [])]
-        return [] if any(listener.lost_file() for listener in found) else found
+        found = self._places.get(where, [])
+        return [] if any(place.listener.lost_file() for place in found) else found
+
+    def put_behind_tls(self, outside: Place, inside: address.Listener) -> None:
+        """Puts `inside`, which the TLS proxy reaches, in the place of a socket that is to be the proxy's."""
+        for group in self._places.values():
+            if outside in group:
+                group[group.index(outside)] = Place(inside, outside.protocol, is_behind_tls=True)
 
     def __iter__(self) -> Iterator[Place]:
         """All places, those for sessions first."""
@@ -103,6 +113,10 @@ def _listen(where: address.Address, config: Config) -> list[address.Listener]:
     owner = config.socket_owner
     if owner is None and (config.uid, config.gid) != (None, None) and os.geteuid() == 0:
         owner = (-1 if config.uid is None else config.uid, -1 if config.gid is None else config.gid)
+    if isinstance(where, address.UnixAddress):
+        trusted = {os.geteuid()} if owner is None else {os.geteuid(), owner[0]}
+        for doubt in socket_directory.doubts(where.path, trusted):
+            logger.warning("%s", doubt)
     deadline = time.monotonic() + _PREDECESSOR_SECONDS
     while True:
         try:

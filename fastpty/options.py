@@ -30,7 +30,9 @@ from fastpty.values import (
     positive_seconds,
     process,
     process_count,
+    run_as,
     seconds,
+    session_count,
     spaced,
     syslog,
     text,
@@ -119,7 +121,9 @@ class Option:
 
 
 SOCKETS = "Sockets"
+ACCESS = "Access"
 SESSIONS = "Sessions"
+LIMITS = "Limits"
 JAIL = "Jail"
 HOOKS = "Hooks"
 PROCESS = "Process names"
@@ -152,9 +156,33 @@ OPTIONS: tuple[Option, ...] = (
     Option("insecure-tcp", "insecure_tcp", boolean, SOCKETS,
            "allow TCP addresses that are not loopback, where anybody may connect (fastpty's own)",
            bare="true"),
-    Option("forkptyrouter-command", "command", text, SESSIONS,
-           "what each connection runs; with a blank in it, through /bin/sh -c",
-           metavar="CMD", default="/bin/sh",
+    Option("allow-user", "allow_users", one(user), ACCESS,
+           "let this user connect, and whom no allow rule names no more, root neither (fastpty's own)",
+           metavar="USER", repeatable=True),
+    Option("allow-group", "allow_groups", one(group), ACCESS,
+           "let the members of this group connect, and whom no allow rule names no more (fastpty's own)",
+           metavar="GROUP", repeatable=True),
+    Option("deny-user", "deny_users", one(user), ACCESS,
+           "do not let this user connect, whatever else says so (fastpty's own)", metavar="USER", repeatable=True),
+    Option("deny-group", "deny_groups", one(group), ACCESS,
+           "do not let the members of this group connect, whatever else says so (fastpty's own)",
+           metavar="GROUP", repeatable=True),
+    Option("run-as", "run_as", run_as, ACCESS,
+           "give each client a session under its own account, in its home; needs root, and a client that is root"
+           " needs allow-user root (fastpty's own)", metavar="peer"),
+    Option("tls-cert", "tls_certificate", directory, ACCESS,
+           "speak TLS 1.3 on all TCP addresses, with this certificate and its chain (PEM); clients must show one, too"
+           " (fastpty's own)", metavar="FILE"),
+    Option("tls-key", "tls_key", directory, ACCESS,
+           "the certificate's key (PEM), read before privileges are dropped (fastpty's own)", metavar="FILE"),
+    Option("tls-ca", "tls_authorities", directory, ACCESS,
+           "the authorities whose client certificates are believed (PEM; fastpty's own)", metavar="FILE"),
+    Option("allow-tls-name", "allow_tls_names", one(text), ACCESS,
+           "of the clients with a good certificate let only those in that have this common name or alternative name"
+           " (fastpty's own)", metavar="NAME", repeatable=True),
+    Option("forkptyrouter-command", "given_command", text, SESSIONS,
+           "what each connection runs; with a blank in it, through /bin/sh -c; left out, /bin/sh, or with run-as peer"
+           " the login shell", metavar="CMD",
            aliases=("forkptyrouter-cmd", "forkpty-router-command", "forkpty-router-cmd")),
     Option("forkptyrouter-rows", "rows", window_edge, SESSIONS,
            "rows of a new terminal", metavar="N", default="24", aliases=("forkpty-router-rows",)),
@@ -173,6 +201,19 @@ OPTIONS: tuple[Option, ...] = (
            "set an environment variable", metavar="NAME=VALUE", repeatable=True),
     Option("unenv", "environment", one(environment_removal), SESSIONS,
            "remove an environment variable", metavar="NAME", repeatable=True),
+    Option("clear-env", "clear_environment", boolean, SESSIONS,
+           "start from an environment of PATH and TERM alone, not from the router's (fastpty's own)", bare="true"),
+    Option("no-new-privs", "no_new_privs", boolean, SESSIONS,
+           "what sessions run can gain no rights, with su or sudo neither (prctl(2); fastpty's own)", bare="true"),
+    Option("max-sessions", "max_sessions", session_count, LIMITS,
+           "so many sessions at a time, in all workers together (fastpty's own)", metavar="N"),
+    Option("max-sessions-per-uid", "max_sessions_per_uid", session_count, LIMITS,
+           "so many sessions at a time of each user; all TCP clients count as one (fastpty's own)", metavar="N"),
+    Option("session-lifetime", "lifetime_seconds", positive_seconds, LIMITS,
+           "end a session after so long, used or not (fastpty's own)", metavar="SECONDS"),
+    Option("greeting-timeout", "greeting_timeout_seconds", positive_seconds, LIMITS,
+           "end the session of a uwsgi client that has sent nothing for so long since it came (fastpty's own)",
+           metavar="SECONDS"),
     Option("forkptyrouter-processes", "processes", process_count, PROCESSES,
            "relay in so many processes, for machines with many busy sessions",
            metavar="N", default="1",

@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from fastpty import __version__, command_line, daemon, jail, log, procname, reread, worker
+from fastpty import __version__, accounts, command_line, daemon, jail, log, procname, reread, worker
 from fastpty.config import Config
-from fastpty.errors import FastptyError
+from fastpty.errors import FastptyError, printable
+from fastpty.limits import Limits
 from fastpty.listeners import Listeners
 from fastpty.pidfile import PidFile
 from fastpty.sessions import raise_file_limit
 from fastpty.supervisor import Supervisor
+from fastpty.tls_proxy import Proxy
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,8 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config, warnings = command_line.configure(argv)
         for warning in warnings:
-            print(f"fastpty-router: warning: {warning}", file=sys.stderr)
+            print(f"fastpty-router: warning: {printable(warning)}", file=sys.stderr)
         jail.check(config)
+        accounts.check(config.run_as)
         if config.daemonize or config.daemonize2:
             starter = daemon.go_to_background()
         return run(config, argv, starter)
@@ -46,7 +49,8 @@ def run(config: Config, argv: Sequence[str], starter: daemon.Starter) -> int:
         listeners = Listeners(config)
         stack.callback(listeners.close)
         keep_pidfiles(config.pidfiles, config.vacuum, stack)
-        return jail.inside(config, partial(serve, listeners, again, starter))
+        proxy = Proxy(config, listeners)  # before the jail: the key may be root's alone to read
+        return jail.inside(config, partial(serve, listeners, proxy, again, starter))
 
 
 def keep_pidfiles(paths: Sequence[str], vacuum: bool, stack: ExitStack) -> None:
@@ -56,11 +60,16 @@ def keep_pidfiles(paths: Sequence[str], vacuum: bool, stack: ExitStack) -> None:
         stack.callback(_end_pidfile, file, vacuum)
 
 
-def serve(listeners: Listeners, again: Callable[[Config], Config], starter: daemon.Starter, config: Config) -> None:
+def serve(
+    listeners: Listeners, proxy: Proxy, again: Callable[[Config], Config], starter: daemon.Starter, config: Config
+) -> None:
     """In the jail: relays until a signal stops it. The first hangs the sessions up, a second kills what is left."""
+    # Ignored, as a parent may have left it, it would make the kernel reap what the supervisor waits for.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with ExitStack() as stack:
         log.redirect(config.daemonize2 or config.logto2)
         keep_pidfiles(config.pidfiles2, config.vacuum, stack)
+        stack.enter_context(proxy.running())
         supervise(listeners, again, starter, config)
 
 
@@ -68,14 +77,12 @@ def supervise(
     listeners: Listeners, again: Callable[[Config], Config], starter: daemon.Starter, config: Config
 ) -> None:
     """Runs the supervisor of the workers to its end."""
-    # Ignored, as a parent may have left it, it would make the kernel reap what the supervisor waits for.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     log.logger.info(
         "fastpty-router %s, uid %d gid %d, for: %s", __version__, os.getuid(), os.getgid(), config.command
     )
     for name in dict.fromkeys(place.name for place in listeners):
         log.logger.info("listening on %s", name)
-    supervisor = Supervisor(config, listeners, again, partial(worker.run, files=raise_file_limit()))
+    supervisor = Supervisor(config, listeners, again, partial(worker.run, files=raise_file_limit(), limits=Limits()))
     starter.ready()
     supervisor.run()
     log.logger.info("stopped")

@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 
 from fastpty import log
 from fastpty._spawn import spawn
-from fastpty.config import Config, command_argv
+from fastpty.access import Rules
+from fastpty.config import Config
+from fastpty.errors import RefusedError
 from fastpty.handler import UNKNOWN_PEER
+from fastpty.identity import Peer, local_peer, peer_behind_tls, tcp_peer
+from fastpty.limits import Limits
 from fastpty.log import logger, signal_name
-
-DEFAULT_TERM = "xterm-256color"
+from fastpty.program import Program, Programs
 
 # tcp(7). Keystrokes are not held back to be joined, and a client that vanished without a word is noticed after
 # about a minute: 30 s of silence, then three questions 10 s apart.
@@ -31,35 +34,46 @@ class Sessions:
     """Answers the relay's upcalls (`fastpty.handler.Handler`) as the configuration says.
 
     names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
-    with each signal that the relay watches. files: the RLIMIT_NOFILE, soft and hard, that programs get.
+    with each signal that the relay watches. files: the RLIMIT_NOFILE, soft and hard, that programs get. limits: what
+    is counted over all workers. behind_tls: the listeners that only the TLS proxy can reach.
     """
 
     def __init__(
-        self, config: Config, names: Sequence[str], on_signal: Callable[[int], None], files: tuple[int, int]
+        self,
+        config: Config,
+        names: Sequence[str],
+        on_signal: Callable[[int], None],
+        files: tuple[int, int],
+        limits: Limits,
+        behind_tls: frozenset[int] = frozenset(),
     ) -> None:
-        environment = {"TERM": DEFAULT_TERM, **os.environ}
-        environment = config.environ(environment)
-        self._argv = [os.fsencode(word) for word in command_argv(config.command)]
-        self._environment = [os.fsencode(f"{name}={value}") for name, value in environment.items()]
         self._config = config
         self._names = names
         self._on_signal = on_signal
         self._files = files
+        self._rules = Rules(config)
+        self._programs = Programs(config)
+        self._limits = limits
+        self._behind_tls = behind_tls
+        self._seats: dict[int, list[int]] = {}
         self._put_off: list[tuple[float, tuple[object, ...]]] = []
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
     ) -> tuple[int, int, int, int, int] | bytes:
-        """Starts the command on a new terminal; what goes wrong is told to the client and logged."""
-        rows, cols = self._config.rows, self._config.cols
-        who = _describe_peer(fd, peer)
+        """Starts the program on a new terminal; what goes wrong, or is not allowed, is told the client and logged."""
+        where = self._names[listener]
+        who = "a client"
         try:
-            master, pid, pidfd = spawn(self._argv, self._environment, None, rows, cols, self._files)
-        except OSError as error:
-            logger.error("session %d: refused %s on %s: %s", number, who, self._names[listener], error.strerror)
-            return os.fsencode(f"fastpty: {error.strerror}\r\n")
-        self._put_off.append((time.time(), (number, who, self._names[listener], pid, self._config.command)))
-        return master, pid, pidfd, rows, cols
+            client = self._meet(fd, peer, listener in self._behind_tls)
+            who = client.text
+            program, (master, pid, pidfd) = self._start(number, client)
+        except (OSError, RefusedError) as error:
+            why = error.strerror if isinstance(error, OSError) else f"refused: {error}"
+            logger.error("session %d: refused %s on %s: %s", number, who, where, why)
+            return os.fsencode(f"fastpty: {why}\r\n")
+        self._put_off.append((time.time(), (number, who, where, pid, program.text)))
+        return master, pid, pidfd, self._config.rows, self._config.cols
 
     def caught_up(self) -> None:
         """Logs which sessions have started."""
@@ -77,7 +91,8 @@ class Sessions:
         ignored_frames: int,
         seconds: float,
     ) -> None:
-        """Logs how a session ended."""
+        """Logs how a session ended, and frees its place."""
+        self._limits.leave(self._seats.pop(number, []))
         ignored = f", {ignored_frames} unknown frames" if ignored_frames else ""
         logger.info(
             "session %d: end: %s, %s after %.3f s, %d bytes in, %d bytes out%s",
@@ -89,6 +104,43 @@ class Sessions:
             ignored,
         )
 
+    def _meet(self, fd: int, credentials: tuple[int, int, int], behind_tls: bool) -> Peer:
+        """Who the client is; raises OSError if it has left."""
+        if credentials != UNKNOWN_PEER and not behind_tls:
+            return local_peer(fd, credentials, self._rules.need_groups)
+        connection = socket.socket(fileno=fd)
+        try:
+            if behind_tls:
+                return peer_behind_tls(connection)
+            prepare_tcp(connection)
+            return tcp_peer(connection)
+        finally:
+            connection.detach()
+
+    def _start(self, number: int, client: Peer) -> tuple[Program, tuple[int, int, int]]:
+        """What runs, and its master, pid and pidfd. Nothing is spawned for whom the rules or limits keep out."""
+        config = self._config
+        self._rules.check(client)
+        program = self._programs.for_peer(client)
+        seats = self._limits.admit(config, client)
+        try:
+            started = spawn(
+                program.argv,
+                program.environment,
+                program.directory,
+                config.rows,
+                config.cols,
+                self._files,
+                program=program.path,
+                account=program.account,
+                no_new_privs=config.no_new_privs,
+            )
+        except BaseException:
+            self._limits.leave(seats)
+            raise
+        self._seats[number] = seats
+        return program, started
+
     def accept_failed(self, error: int) -> None:
         """Logs that a client was turned away, or could not even be."""
         logger.error("a client was not accepted: %s", os.strerror(error))
@@ -98,20 +150,10 @@ class Sessions:
         self._on_signal(number)
 
 
-def _describe_peer(fd: int, peer: tuple[int, int, int]) -> str:
-    """Who is at the other end, for the log. A TCP connection is prepared for terminal work on this occasion."""
-    if peer != UNKNOWN_PEER:
-        return "pid {} uid {} gid {}".format(*peer)
-    connection = socket.socket(fileno=fd)
-    try:
-        for level, option, value in _TCP_OPTIONS:
-            connection.setsockopt(level, option, value)
-        host, port = connection.getpeername()[:2]
-        return f"{host} port {port}"
-    except OSError as error:
-        return f"a client that has left ({error.strerror})"
-    finally:
-        connection.detach()
+def prepare_tcp(connection: socket.socket) -> None:
+    """Makes a TCP connection fit for terminal work; raises OSError if it is broken."""
+    for level, option, value in _TCP_OPTIONS:
+        connection.setsockopt(level, option, value)
 
 
 def _describe_exit(code: int, status: int) -> str:

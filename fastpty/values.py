@@ -47,6 +47,9 @@ mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_rest
 """
 CAPABILITIES: dict[str, int] = {name: number for number, name in enumerate(_CAPABILITY_NAMES.split())}
 
+# More than any machine has ptys for; `fastpty.limits` numbers seats with it.
+SESSIONS_MOST = 2**20
+
 # (uid_t)-1 and (gid_t)-1 mean "leave unchanged" to the kernel, so they cannot be ids.
 _ID_LIMIT = 2**32 - 1
 
@@ -127,6 +130,18 @@ def window_edge(value: str) -> int:
 def process_count(value: str) -> int:
     """How many processes do the same work."""
     return _whole(value, 1, 1024)
+
+
+def session_count(value: str) -> int:
+    """How many sessions there may be at a time."""
+    return _whole(value, 1, SESSIONS_MOST)
+
+
+def run_as(value: str) -> str:
+    """Whom sessions run as; there is one choice besides leaving it out."""
+    if value != "peer":
+        raise ValueError(f"{value!r} is not known: peer, or leave it out (uid and gid change the router itself)")
+    return value
 
 
 def backlog(value: str) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from fastpty import log, procname
 from fastpty._relay import Relay
 from fastpty.config import Config
+from fastpty.limits import Limits
 from fastpty.listeners import UWSGI, Listeners
 from fastpty.log import logger
 from fastpty.sessions import Sessions
@@ -79,12 +80,12 @@ class Link:
         self.heartbeat.close()
 
 
-def run(config: Config, listeners: Listeners, link: Link, *, files: tuple[int, int]) -> None:
+def run(config: Config, listeners: Listeners, link: Link, *, files: tuple[int, int], limits: Limits) -> None:
     """Serves the connections that it accepts, until it is stopped, or drained and without a session.
 
     SIGTERM, SIGINT and SIGQUIT hang the sessions up, and at the second time kill them; SIGHUP, which the kernel sends
     too when the supervisor dies, makes it accept no more and go on; SIGUSR1 logs the counters; SIGUSR2 shows them to
-    the supervisor. files: the RLIMIT_NOFILE, soft and hard, that programs get.
+    the supervisor. files: the RLIMIT_NOFILE, soft and hard, that programs get. limits: what all workers count together.
     """
 
     def on_signal(number: int) -> None:
@@ -105,11 +106,14 @@ def run(config: Config, listeners: Listeners, link: Link, *, files: tuple[int, i
 
     procname.set_title(config, procname.WORKER)
     names = [place.name for place in listeners.for_sessions]
+    behind_tls = frozenset(index for index, place in enumerate(listeners.for_sessions) if place.is_behind_tls)
     relay = Relay(
-        Sessions(config, names, on_signal, files),
+        Sessions(config, names, on_signal, files, limits, behind_tls),
         splice=config.splice,
         idle_seconds=config.idle_timeout_seconds or 0,
         grace_seconds=config.stop_timeout_seconds,
+        lifetime_seconds=config.lifetime_seconds or 0,
+        greeting_seconds=config.greeting_timeout_seconds or 0,
         events=config.events,
         heartbeat=link.heartbeat,
     )

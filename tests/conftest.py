@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,13 +18,20 @@ def pytest_configure() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
+@pytest.fixture(scope="session")
+def open_directory() -> Iterator[Path]:
+    """Not where tmp_path is: another pytest of the same user makes that private again when it starts."""
+    with tempfile.TemporaryDirectory(prefix="fastpty-", ignore_cleanup_errors=True) as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
+def directory(open_directory: Path) -> Path:
     """A directory for sockets that every account may enter."""
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        if folder != Path("/tmp"):
-            folder.chmod(0o755)
-    return tmp_path
+    made = Path(tempfile.mkdtemp(dir=open_directory))
+    made.chmod(0o755)
+    return made
 
 
 @pytest.fixture

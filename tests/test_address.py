@@ -159,7 +159,7 @@ def test_a_socket_file_is_private_from_its_first_instant(tmp_path: Path, monkeyp
     chmod = os.chmod
 
     def watched(path: str, mode: int) -> None:
-        seen.append(stat.S_IMODE(os.lstat(path).st_mode))
+        seen.append(stat.S_IMODE(os.stat(path).st_mode))
         chmod(path, mode)
 
     monkeypatch.setattr(os, "chmod", watched)

@@ -234,7 +234,7 @@ def test_no_session_ends_for_being_idle_unless_asked_for(serve: Callable[..., Se
             say(busy, service.framed, b"x")
             busy.read_exactly(1)
             ended = any("session 1: end: idle" in line for line in service.router.lines)
-        assert idle.socket.recv(10) == b""
+        assert idle.read_to_end() == b"READY\r\nfastpty: the session was idle for too long\r\n"
         say(busy, service.framed, b"y")
         assert busy.read_exactly(1) == b"y"
 

@@ -1,0 +1,83 @@
+"""Who may connect: the rules about users and groups, and whether they fit the addresses that are listened on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from fastpty.address import AbstractAddress, TcpAddress
+from fastpty.errors import RefusedError, UsageError
+from fastpty.identity import Peer
+
+if TYPE_CHECKING:
+    from fastpty.config import Config
+
+
+class Rules:
+    """`allow-user`, `allow-group`, `deny-user` and `deny-group`, as sshd_config(5) has them.
+
+    A deny rule wins over every allow rule. Where there is an allow rule, whom none of them names is refused; root
+    is nobody special. Where there is any rule, a client whom the kernel does not know (TCP) is refused, unless its
+    certificate was good enough for the TLS proxy, which knows allow-tls-name.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._allow_users = frozenset(config.allow_users)
+        self._allow_groups = frozenset(config.allow_groups)
+        self._deny_users = frozenset(config.deny_users)
+        self._deny_groups = frozenset(config.deny_groups)
+        self._any = has_rules(config)
+        self._run_as_peer = config.run_as == "peer"
+
+    @property
+    def need_groups(self) -> bool:
+        """Whether a client's supplementary groups matter."""
+        return bool(self._allow_groups or self._deny_groups)
+
+    def check(self, peer: Peer) -> None:
+        """Raises RefusedError, with a text for the client, unless it may connect."""
+        if peer.is_admitted:
+            return
+        if not peer.is_known:
+            if self._any or self._run_as_peer:
+                raise RefusedError("the rules of this router are about users, and your connection has none")
+            return
+        denied = peer.uid in self._deny_users or peer.groups & self._deny_groups
+        allowed = peer.uid in self._allow_users or peer.groups & self._allow_groups
+        if denied or ((self._allow_users or self._allow_groups) and not allowed):
+            raise RefusedError(f"uid {peer.uid} may not connect here")
+        if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:
+            raise RefusedError("root may not connect here (it needs allow-user root)")
+
+
+def has_rules(config: Config) -> bool:
+    """Whether there is any rule about users or groups."""
+    return bool(config.allow_users or config.allow_groups or config.deny_users or config.deny_groups)
+
+
+def doubts(config: Config) -> Iterable[str]:
+    """Warnings about addresses that are open to more than their owner may think.
+
+    Raises UsageError for an address at which the rules could let nobody in, and where run-as and the jail contradict
+    each other.
+    """
+    if config.run_as == "peer" and (config.uid, config.gid) != (None, None):
+        raise UsageError("run-as peer needs root at every start of a session: leave out uid and gid")
+    files = (config.tls_certificate, config.tls_key, config.tls_authorities)
+    if any(files) and not all(files):
+        raise UsageError("TLS needs all three of tls-cert, tls-key and tls-ca")
+    if config.allow_tls_names and not any(files):
+        raise UsageError("allow-tls-name needs TLS: give tls-cert, tls-key and tls-ca")
+    by_name = bool(config.allow_tls_names) and config.run_as != "peer"
+    wants_users = has_rules(config) or config.run_as == "peer"
+    for address in config.raw_addresses + config.uwsgi_addresses:
+        if wants_users and isinstance(address, TcpAddress) and not by_name:
+            raise UsageError(
+                f"{address.text} can let nobody in: rules and run-as are about the users of socket files and abstract "
+                "names, and TCP has none: leave one of the two out, or use rules with TLS and allow-tls-name"
+            )
+        if isinstance(address, AbstractAddress) and not wants_users:
+            yield (
+                f"{address.text} has no file mode: every process of this network namespace may connect and gets a "
+                "shell: say who may with allow-user or allow-group, or use a socket file"
+            )

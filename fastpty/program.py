@@ -1,0 +1,66 @@
+"""What a session runs: the command, its environment, its directory, and as whom."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastpty.accounts import account_of
+from fastpty.config import Config, command_argv
+from fastpty.errors import RefusedError
+from fastpty.identity import Peer
+
+DEFAULT_TERM = "xterm-256color"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Program:
+    """The arguments of `fastpty._spawn.spawn` that depend on the client, and words for the log."""
+
+    text: str
+    path: bytes
+    argv: list[bytes]
+    environment: list[bytes]
+    directory: bytes | None = None
+    account: tuple[int, int, list[int]] | None = None
+
+
+class Programs:
+    """The programs that a configuration has for its clients."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        # Who logs in must not see what is meant for the router, root's, alone.
+        clear = config.clear_environment or config.run_as == "peer"
+        self._base = {"TERM": DEFAULT_TERM, **({"PATH": DEFAULT_PATH} if clear else os.environ)}
+        argv = command_argv(config.command)
+        self._own = Program(config.command, os.fsencode(argv[0]), _encoded(argv), self._environment({}))
+
+    def for_peer(self, peer: Peer) -> Program:
+        """What this client gets; raises RefusedError where it is to run as the client and that cannot be."""
+        if self._config.run_as != "peer":
+            return self._own
+        if peer.uid is None:
+            raise RefusedError("sessions run as their users here, and your connection has none")
+        account = account_of(peer.uid)
+        command = self._config.given_command
+        argv = account.login_argv if command is None else command_argv(command)
+        path = account.shell if command is None else argv[0]
+        return Program(
+            f"{command or path} as {account.name}",
+            os.fsencode(path),
+            _encoded(argv),
+            self._environment(account.environment),
+            os.fsencode(account.home),
+            (account.uid, account.gid, list(account.groups)),
+        )
+
+    def _environment(self, account: Mapping[str, str]) -> list[bytes]:
+        variables = self._config.environ({**self._base, **account})
+        return [os.fsencode(f"{name}={value}") for name, value in variables.items()]
+
+
+def _encoded(words: Sequence[str]) -> list[bytes]:
+    return [os.fsencode(word) for word in words]

@@ -1,0 +1,264 @@
+"""TLS for TCP: what both ends need, and the pump that stands between a TLS connection and a plain socket.
+
+Only TLS 1.3, and only with certificates on both sides. A half-close is TLS's close_notify, which ends one direction
+alone (RFC 8446, 6.1). Where a connection ends without one it was cut, and that is never taken for an end of input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from fastpty.errors import FastptyError, UsageError
+from fastpty.tls_identity import Identity
+
+_CHUNK_BYTES = 65536
+_HIGH_WATER_BYTES = 262144
+_HANDSHAKE_SECONDS = 10.0
+_LINGER_SECONDS = 2.0
+
+
+def context_of(identity: Identity, *, server: bool) -> ssl.SSLContext:
+    """For connections whose other end must show a certificate, too. Raises UsageError for a file that is no use."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_verify_locations(identity.authorities)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"tls-ca: {identity.authorities} cannot be used: {_reason(error)}") from error
+    try:
+        # Never ask for a passphrase: there may be nobody to ask.
+        context.load_cert_chain(identity.certificate, identity.key, password=lambda: b"")
+    except (OSError, ssl.SSLError) as error:
+        files = f"{identity.certificate} with {identity.key}"
+        raise UsageError(f"tls-cert and tls-key: {files} cannot be used: {_reason(error)}") from error
+    return context
+
+
+def certificate_names(certificate: dict[str, Any] | None) -> list[str]:
+    """The names of a verified certificate: its subject's common names, then its alternative names of any kind."""
+    found: list[str] = []
+    for part in (certificate or {}).get("subject", ()):
+        found += [value for kind, value in part if kind == "commonName"]
+    found += [value for _, value in (certificate or {}).get("subjectAltName", ())]
+    return list(dict.fromkeys(found))
+
+
+class Pump:
+    """Moves bytes between a TLS connection and a plain socket, with bounded buffers, each direction by itself.
+
+    It closes neither. `network` is a connected TCP socket.
+    """
+
+    def __init__(
+        self, network: socket.socket, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None
+    ) -> None:
+        self._network = network
+        self._received, self._encrypted = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._received, self._encrypted, server_side=server_side, server_hostname=server_name
+        )
+        self._to_network = bytearray()
+        self._to_plain = bytearray()
+        self._network_open = True  # the other end has not said goodbye
+        self._plain_open = True
+        self._said_goodbye = False
+
+    @property
+    def certificate(self) -> dict[str, Any] | None:
+        """The other end's, once hands were shaken."""
+        return self._tls.getpeercert()
+
+    def shake_hands(self) -> None:
+        """Raises OSError (ssl.SSLError is one) if that fails or takes longer than ten seconds."""
+        deadline = time.monotonic() + _HANDSHAKE_SECONDS
+        done = False
+        while not done:
+            try:
+                self._tls.do_handshake()
+                done = True
+            except ssl.SSLWantReadError:
+                pass
+            finally:  # an alert says what is wrong
+                self._network.settimeout(max(0.01, deadline - time.monotonic()))
+                self._network.sendall(self._encrypted.read())
+            if not done:
+                data = self._network.recv(_CHUNK_BYTES)
+                if not data:
+                    raise ConnectionError("the other side closed the connection during the handshake")
+                self._received.write(data)
+
+    def say(self, text: bytes) -> None:
+        """The text, and goodbye."""
+        self._network.settimeout(_HANDSHAKE_SECONDS)
+        self._tls.write(text)
+        self._say_goodbye()
+        self._network.sendall(self._to_network)
+        self.part()
+
+    def run(self, plain: socket.socket) -> None:
+        """Returns when all is said in both directions, or nobody is at the plain end. Raises OSError if TLS breaks."""
+        self._network.setblocking(False)
+        plain.setblocking(False)
+        self._decrypt()
+        self._pass_on(plain)
+        while not self._finished():
+            events = self._wait(plain)
+            if self._network.fileno() in events:
+                self._receive()
+            if events.get(plain.fileno(), 0) & select.POLLOUT:
+                self._write(plain)
+            if events.get(plain.fileno(), 0) & (select.POLLIN | select.POLLHUP | select.POLLERR):
+                self._read(plain)
+            self._pass_on(plain)
+
+    def part(self) -> None:
+        """Lets the other side read what it was sent: closing at once would make TCP throw that away (RFC 1122)."""
+        deadline = time.monotonic() + _LINGER_SECONDS
+        with contextlib.suppress(OSError):
+            self._network.shutdown(socket.SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0:
+                self._network.settimeout(left)
+                if not self._network.recv(_CHUNK_BYTES):
+                    return
+
+    def _finished(self) -> bool:
+        under_way = self._network_open or self._plain_open or self._to_plain or self._to_network
+        return self._said_goodbye and not under_way
+
+    def _wait(self, plain: socket.socket) -> dict[int, int]:
+        """Polls for what can be used. A socket that nothing is wanted of would report its hang-up again and again."""
+        poll = select.poll()
+        room = self._network_open and len(self._to_plain) < _HIGH_WATER_BYTES
+        wanted = (select.POLLIN if room else 0) | (select.POLLOUT if self._to_network else 0)
+        if wanted:
+            poll.register(self._network, wanted)
+        room = self._plain_open and len(self._to_network) < _HIGH_WATER_BYTES
+        wanted = (select.POLLIN if room else 0) | (select.POLLOUT if self._to_plain else 0)
+        if wanted or (not self._plain_open and self._network_open):  # then a hang-up means that nobody listens
+            poll.register(plain, wanted)
+        return dict(poll.poll())
+
+    def _pass_on(self, plain: socket.socket) -> None:
+        """What needs no waiting: ends are told when all before them was, and TLS's bytes are sent."""
+        all_read = not (self._network_open and self._received.pending)
+        if not self._plain_open and not self._said_goodbye and all_read:
+            self._say_goodbye()
+        if self._to_network:
+            with contextlib.suppress(BlockingIOError):
+                del self._to_network[: self._network.send(self._to_network[:_CHUNK_BYTES])]
+        if not self._network_open and not self._to_plain:
+            with contextlib.suppress(OSError):
+                plain.shutdown(socket.SHUT_WR)
+
+    def _receive(self) -> None:
+        if not self._network_open or len(self._to_plain) >= _HIGH_WATER_BYTES:
+            return
+        try:
+            data = self._network.recv(_CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._received.write(data)
+        else:
+            self._received.write_eof()
+        self._decrypt()
+
+    def _decrypt(self) -> None:
+        while self._network_open and len(self._to_plain) < _HIGH_WATER_BYTES:
+            try:
+                data = self._tls.read(_CHUNK_BYTES)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLZeroReturnError:
+                data = b""
+            except ssl.SSLEOFError:
+                raise ConnectionError("it was cut off: the other side did not say goodbye") from None
+            self._to_plain += data
+            self._network_open = bool(data)
+        self._to_network += self._encrypted.read()  # an answer of TLS's own, such as a new key
+
+    def _read(self, plain: socket.socket) -> None:
+        if not self._plain_open:
+            # Hung up: what the network still says is for nobody.
+            self._network_open = False
+            self._to_plain.clear()
+            return
+        try:
+            data = plain.recv(_CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if data:
+            self._tls.write(data)
+            self._to_network += self._encrypted.read()
+        self._plain_open = bool(data)
+
+    def _write(self, plain: socket.socket) -> None:
+        try:
+            del self._to_plain[: plain.send(self._to_plain[:_CHUNK_BYTES])]
+        except BlockingIOError:
+            return
+        except OSError:  # it takes no more, but may have something to say
+            self._to_plain.clear()
+            self._network_open = False
+        self._decrypt()
+
+    def _say_goodbye(self) -> None:
+        self._said_goodbye = True
+        with contextlib.suppress(ssl.SSLError):  # it would like to wait for the other side's
+            self._tls.unwrap()
+        self._to_network += self._encrypted.read()
+
+
+@contextlib.contextmanager
+def tunnel(network: socket.socket, identity: Identity, server_name: str) -> Iterator[socket.socket]:
+    """A plain socket to what is behind a TLS connection, moved by a thread; closed at the end.
+
+    Raises FastptyError where the other side is not `server_name` or does not want us, and, at the end, where the
+    connection broke.
+    """
+    pump = Pump(network, context_of(identity, server=False), server_side=False, server_name=server_name)
+    try:
+        pump.shake_hands()
+    except OSError as error:
+        raise FastptyError(f"TLS with {server_name} failed: {_reason(error)}") from error
+    ours, theirs = socket.socketpair()
+    failures: list[str] = []
+
+    def move() -> None:
+        with theirs:
+            try:
+                pump.run(theirs)
+            except OSError as error:
+                failures.append(_reason(error))
+
+    # Signals are for the main thread, which holds them.
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    thread = threading.Thread(target=move, daemon=True)
+    thread.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+    with ours:
+        yield ours
+    thread.join(_HANDSHAKE_SECONDS)
+    if failures:
+        raise FastptyError(f"the connection broke: {failures[0]}")
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not good: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return error.strerror or str(error)

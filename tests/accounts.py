@@ -1,0 +1,70 @@
+"""Accounts for the tests, and clients that connect as one of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.peers import need, need_root
+
+_CONNECT = """
+import os, socket, sys
+path, uid, gid, groups, text = sys.argv[1:]
+os.setgroups([int(group) for group in groups.split(",") if group])
+os.setresgid(*[int(gid)] * 3)
+os.setresuid(*[int(uid)] * 3)
+with socket.socket(socket.AF_UNIX) as client:
+    client.connect(path)
+    client.settimeout(30)
+    with client.makefile("rb") as output:
+        # One that is refused gets its line and may find the other side closed already.
+        try:
+            client.sendall(text.encode())
+        except OSError:
+            pass
+        sys.stdout.buffer.write(output.read())
+"""
+
+
+@dataclass(frozen=True)
+class Login:
+    """An account that a test made."""
+
+    name: str
+    uid: int
+    gid: int
+    home: Path
+
+
+def make_account(name: str, home: Path, shell: str = "/bin/sh") -> Login:
+    """A user with a home and a second group, `NAME-more`, for remove_account()."""
+    need_root()
+    need("useradd")
+    remove_account(name)
+    subprocess.run(["groupadd", f"{name}-more"], check=True)
+    subprocess.run(
+        ["useradd", "-M", "-d", str(home), "-s", shell, "-U", "-G", f"{name}-more", name],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    ids = [int(subprocess.run(["id", flag, name], capture_output=True, check=True).stdout) for flag in ("-u", "-g")]
+    return Login(name, ids[0], ids[1], home)
+
+
+def remove_account(name: str) -> None:
+    """Removes what make_account() made, as far as it is there."""
+    for command in (["userdel", name], ["groupdel", name], ["groupdel", f"{name}-more"]):
+        with suppress(subprocess.CalledProcessError):
+            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+
+
+def talk_as(path: str, uid: int, gid: int, groups: Sequence[int] = (), text: str = "") -> str:
+    """All that a session says to a client of these ids which sends `text`."""
+    arguments = [path, str(uid), str(gid), ",".join(map(str, groups)), text]
+    ended = subprocess.run([sys.executable, "-c", _CONNECT, *arguments], capture_output=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr.decode()
+    return ended.stdout.decode()

@@ -1,0 +1,132 @@
+"""Who may connect: rules about users and groups, decided before anything is started."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.accounts import talk_as
+from tests.harness import Client, Router, children
+from tests.peers import need_root
+from tests.test_router import run
+
+ALICE, BOB = 54_001, 54_002  # no account is needed to connect
+STAFF, EXTRA = 54_010, 54_011
+
+
+def open_router(start_router: Callable[..., Router], directory: Path, *arguments: str) -> Router:
+    need_root()
+    return start_router("--chmod-socket=666", *arguments, "--forkptyrouter-command", "echo IN", f"{directory}/s")
+
+
+@pytest.mark.parametrize(
+    ("rules", "uid", "gid", "groups", "comes_in"),
+    [
+        ([], BOB, STAFF, [], True),
+        (["--allow-user", str(ALICE)], ALICE, STAFF, [], True),
+        (["--allow-user", str(ALICE)], BOB, STAFF, [], False),
+        (["--allow-user", str(ALICE), "--allow-user", str(BOB)], BOB, STAFF, [], True),
+        (["--allow-group", str(STAFF)], BOB, STAFF, [], True),
+        (["--allow-group", str(STAFF)], BOB, EXTRA, [STAFF], True),
+        (["--allow-group", str(STAFF)], BOB, EXTRA, [], False),
+        (["--allow-user", str(ALICE), "--allow-group", str(STAFF)], BOB, STAFF, [], True),
+        (["--deny-user", str(BOB)], BOB, STAFF, [], False),
+        (["--deny-user", str(BOB)], ALICE, STAFF, [], True),
+        (["--deny-group", str(STAFF)], BOB, EXTRA, [STAFF], False),
+        (["--allow-user", str(BOB), "--deny-group", str(EXTRA)], BOB, STAFF, [EXTRA], False),
+        (["--allow-user", str(BOB), "--deny-user", str(BOB)], BOB, STAFF, [], False),
+        (["--allow-user", str(ALICE)], 0, 0, [], False),
+        (["--allow-user", "root"], 0, 0, [], True),
+    ],
+)
+def test_the_rules_decide_by_the_ids_that_the_kernel_tells(
+    start_router: Callable[..., Router],
+    directory: Path,
+    rules: list[str],
+    uid: int,
+    gid: int,
+    groups: Sequence[int],
+    comes_in: bool,
+) -> None:
+    open_router(start_router, directory, *rules)
+    said = talk_as(f"{directory}/s", uid, gid, groups)
+    assert said == ("IN\r\n" if comes_in else f"fastpty: refused: uid {uid} may not connect here\r\n")
+
+
+def test_a_member_of_many_groups_is_recognised_by_each(start_router: Callable[..., Router], directory: Path) -> None:
+    open_router(start_router, directory, "--allow-group", "60399")
+    assert talk_as(f"{directory}/s", BOB, STAFF, range(60_000, 60_400)) == "IN\r\n"
+
+
+def test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    ran = directory / "ran"
+    ran.touch(mode=0o666)
+    router = start_router(
+        "--chmod-socket=666", "--deny-user", str(BOB), "--forkptyrouter-command", f"echo x >> {ran}", f"{directory}/s"
+    )
+    talk_as(f"{directory}/s", BOB, STAFF)
+    router.wait_for_log(
+        rf"session 1: refused pid \d+ uid {BOB} gid {STAFF} on .*/s \(raw\): refused: uid {BOB} may not connect here$"
+    )
+    router.wait_for_log("session 1: end: exit, no process")
+    assert ran.read_text() == ""
+    assert children(router.pid) == []
+
+
+def test_rules_hold_for_the_uwsgi_protocol_and_in_every_worker(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    start_router(
+        "--chmod-socket=666", "--forkpty-urouter", f"{directory}/s", "--allow-user", str(ALICE),
+        "--forkptyrouter-processes", "2", "--forkptyrouter-command", "echo IN",
+    )  # fmt: skip
+    for _ in range(4):
+        assert talk_as(f"{directory}/s", ALICE, STAFF) == "IN\r\n"
+        assert "may not connect" in talk_as(f"{directory}/s", BOB, STAFF)
+
+
+def test_a_rule_makes_an_abstract_name_private(start_router: Callable[..., Router], directory: Path) -> None:
+    need_root()
+    name = f"fastpty-rule-{directory.name}"
+    start_router(f"@{name}", "--allow-user", str(ALICE), "--forkptyrouter-command", "echo IN")
+    with Client(f"\0{name}") as client:
+        assert b"uid 0 may not connect here" in client.read_to_end()
+
+
+def test_an_abstract_name_without_a_rule_is_warned_of(start_router: Callable[..., Router], directory: Path) -> None:
+    router = start_router(f"@fastpty-norule-{directory.name}")
+    router.wait_for_log("warning: @fastpty-norule-.* has no file mode: .* allow-user or allow-group")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 can let nobody in"),
+        (["127.0.0.1:0", "--deny-user", "nobody"], "127.0.0.1:0 can let nobody in"),
+        (["127.0.0.1:0", "--run-as", "peer"], "127.0.0.1:0 can let nobody in"),
+        (["/tmp/x", "--allow-user", "nobodyy"], "no user 'nobodyy' here (did you mean 'nobody'?)"),
+        (["/tmp/x", "--deny-group", "nogrou"], "no group 'nogrou' here (did you mean 'nogroup'?)"),
+        (["/tmp/x", "--run-as", "root"], "'root' is not known: peer"),
+        (["/tmp/x", "--run-as", "peer", "--uid", "nobody"], "run-as peer needs root at every start"),
+        (["/tmp/x", "--run-as", "peer", "--gid", "nogroup"], "run-as peer needs root at every start"),
+    ],
+)
+def test_rules_that_cannot_work_are_refused_at_the_start(arguments: list[str], words: str) -> None:
+    ended = run(*arguments)
+    assert words in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert ended.returncode == 2
+
+
+def test_an_inherited_tcp_socket_lets_nobody_in_where_there_are_rules(start_router: Callable[..., Router]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        router = start_router(f"fd://{server.fileno()}", "--deny-user", "nobody", pass_fds=[server.fileno()])
+        with Client(("127.0.0.1", server.getsockname()[1])) as client:
+            assert b"the rules of this router are about users" in client.read_to_end()
+        router.wait_for_log("refused 127.0.0.1 port")

@@ -1,0 +1,298 @@
+"""TLS on TCP, with certificates on both sides, made by openssl."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.client_harness import CLIENT, ROOT
+from tests.harness import Router, children, eventually, process_gone
+from tests.peers import need, need_root
+from tests.test_router import run
+
+
+class Authority:
+    """A certificate authority in a directory, and the certificates that it gave."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.directory = directory
+        self.certificate = directory / f"{name}.pem"
+        self._name = name
+        self._openssl(
+            "req", "-x509", "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
+            "-keyout", f"{name}.key", "-out", f"{name}.pem", *_NEW_KEY,
+        )  # fmt: skip
+
+    def give(self, name: str, extra: str = "") -> tuple[str, str]:
+        """The certificate and the key of NAME, also for 127.0.0.1."""
+        alternatives = f"subjectAltName=DNS:localhost,IP:127.0.0.1{extra}"
+        self._openssl("req", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr", *_NEW_KEY)
+        (self.directory / "extensions").write_text(alternatives)
+        self._openssl(
+            "x509", "-req", "-in", f"{name}.csr", "-CA", f"{self._name}.pem", "-CAkey", f"{self._name}.key",
+            "-CAcreateserial", "-days", "2", "-extfile", "extensions", "-out", f"{name}.pem",
+        )  # fmt: skip
+        return f"{self.directory}/{name}.pem", f"{self.directory}/{name}.key"
+
+    def options(self, name: str, extra: str = "") -> list[str]:
+        certificate, key = self.give(name, extra)
+        return ["--tls-cert", certificate, "--tls-key", key, "--tls-ca", str(self.certificate)]
+
+    def _openssl(self, *arguments: str) -> None:
+        subprocess.run([need("openssl"), *arguments], cwd=self.directory, check=True, capture_output=True)
+
+
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), "ca")
+
+
+@pytest.fixture
+def tls_router(start_router: Callable[..., Router], authority: Authority) -> Callable[..., tuple[Router, int]]:
+    """Starts a router with TLS; it and its port."""
+
+    def start(*arguments: str, framed: bool = False) -> tuple[Router, int]:
+        option = "--forkpty-urouter" if framed else "--forkpty-router"
+        router = start_router(option, "127.0.0.1:0", *authority.options("server"), *arguments)
+        return router, int(router.wait_for_log(r"listening on 127.0.0.1:(\d+) \((raw|uwsgi) over TLS\)")[0][1])
+
+    return start
+
+
+@contextmanager
+def connected(authority: Authority, port: int, name: str | None = "alice") -> Iterator[ssl.SSLSocket]:
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    if name is not None:
+        context.load_cert_chain(*authority.give(name))
+    with (
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        connection.settimeout(30)
+        yield connection
+
+
+def read_to_end(connection: ssl.SSLSocket) -> bytes:
+    """Up to a close_notify: where that is missing ssl raises."""
+    data = b""
+    connection.suppress_ragged_eofs = False
+    while some := connection.recv(65536):
+        data += some
+    return data
+
+
+def attached(authority: Authority, port: int, *options: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [*CLIENT, "connect", *options, *authority.options("alice"), f"localhost:{port}"]
+    return subprocess.run(command, cwd=ROOT, input=text, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_the_client_gets_a_session_through_tls_and_the_end_of_its_input_arrives(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority, framed: bool
+) -> None:
+    router, port = tls_router("--forkptyrouter-command", "read word; cat; echo got $word", framed=framed)
+    ended = attached(authority, port, *(["--uwsgi"] if framed else []), text=b"hello\n")
+    assert ended.stdout.endswith(b"got hello\r\n")
+    assert (ended.stderr, ended.returncode) == (b"", 0)
+    router.wait_for_log(r"session 1: start: TLS client 127\.0\.0\.1 port \d+ alice on .* over TLS\)")
+
+
+def test_every_byte_of_a_stream_arrives_both_ways(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
+    """Input and output at once, the input's end in between, and more output after it."""
+    _, port = tls_router(
+        "--forkptyrouter-command", "stty raw -echo; printf R; head -c 3000000; head -c 2000000 /dev/zero"
+    )
+    sent = os.urandom(1000) * 3000
+    with connected(authority, port) as connection:
+        assert connection.recv(1) == b"R"
+        connection.setblocking(False)
+        received = bytearray()
+        at = 0
+        while len(received) < len(sent) + 2_000_000:
+            wanted = select.POLLIN | (select.POLLOUT if at < len(sent) else 0)
+            poll = select.poll()
+            poll.register(connection, wanted)
+            if not connection.pending():
+                assert poll.poll(30_000)
+            with suppress(ssl.SSLWantWriteError):
+                at += connection.send(sent[at : at + 16384]) if at < len(sent) else 0
+            with suppress(ssl.SSLWantReadError):
+                received += connection.recv(65536)
+    assert bytes(received) == sent + bytes(2_000_000)
+
+
+def test_output_that_follows_the_end_of_input_still_comes(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
+    _, port = tls_router("--forkptyrouter-command", "cat; head -c 3000000 /dev/zero | tr '\\0' x; echo END")
+    ended = attached(authority, port, text=b"a\n")
+    assert ended.stdout.endswith(b"a\r\n" + b"x" * 3_000_000 + b"END\r\n")
+    assert ended.returncode == 0
+
+
+def test_a_client_without_a_certificate_or_with_a_stranger_s_gets_no_session(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority, tmp_path: Path
+) -> None:
+    router, port = tls_router()
+    with pytest.raises(OSError, match="certificate required"), connected(authority, port, None) as connection:
+        connection.recv(1)
+    stranger = Authority(tmp_path, "other")
+    command = [*CLIENT, "connect", *stranger.options("alice"), f"localhost:{port}"]
+    command[command.index("--tls-ca") + 1] = str(authority.certificate)
+    ended = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, timeout=60)
+    assert b"unknown ca" in ended.stderr
+    assert (ended.stderr.count(b"\n"), ended.returncode) == (1, 255)
+    with socket.create_connection(("127.0.0.1", port)) as plain:
+        plain.sendall(b"id\n" * 100)
+        plain.settimeout(30)
+        assert b"uid=" not in plain.recv(65536)
+    router.wait_for_log("TLS client 127.0.0.1 port .*: no session", 3)
+    assert "session 1" not in router.log
+
+
+def test_the_client_does_not_speak_to_a_router_that_it_cannot_believe(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority, tmp_path: Path
+) -> None:
+    _, port = tls_router()
+    certificate, key = authority.give("alice")
+    other = Authority(tmp_path, "other")
+    for options, words in (
+        (["--tls-ca", str(other.certificate)], b"the certificate is not good"),
+        (
+            ["--tls-ca", str(authority.certificate), "--tls-name", "elsewhere"],
+            b"the certificate is not good: Hostname",
+        ),
+    ):
+        command = [*CLIENT, "connect", "--tls-cert", certificate, "--tls-key", key, *options, f"localhost:{port}"]
+        ended = subprocess.run(command, cwd=ROOT, input=b"id\n", capture_output=True, timeout=60)
+        assert words in ended.stderr
+        assert (ended.stdout, ended.stderr.count(b"\n"), ended.returncode) == (b"", 1, 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "comes_in"),
+    [("alice", "", True), ("bob", "", False), ("carol", ",email:ops@example.org", True)],
+)
+def test_allow_tls_name_decides_by_the_certificate_s_names(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority, name: str, extra: str, comes_in: bool
+) -> None:
+    rules = ("--allow-tls-name", "alice", "--allow-tls-name", "ops@example.org")
+    router, port = tls_router(*rules, "--forkptyrouter-command", "echo IN")
+    authority.give(name, extra)
+    ended = subprocess.run(
+        [*CLIENT, "connect", *authority.options(name, extra), f"localhost:{port}"],
+        cwd=ROOT, input=b"", capture_output=True, timeout=60,
+    )  # fmt: skip
+    refusal = b"fastpty: refused: the names of your certificate may not connect here\r\n"
+    assert ended.stdout == (b"IN\r\n" if comes_in else refusal)
+    if not comes_in:
+        router.wait_for_log(r"TLS client 127.0.0.1 port \d+ \(bob, localhost, 127.0.0.1\): refused")
+
+
+def test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
+    """Who can cut a connection must not be able to make a program go on as if its input were complete."""
+    router, port = tls_router("--forkptyrouter-command", "stty -echo; printf R; cat; echo COMPLETE >&2; exit 7")
+    with connected(authority, port) as connection:
+        assert connection.recv(1) == b"R"
+        connection.sendall(b"half\n")
+        assert connection.recv(6) == b"half\r\n"
+        socket.socket.shutdown(connection, socket.SHUT_WR)  # TCP's end alone, without TLS's
+        router.wait_for_log("session 1: end: client left, killed by SIGHUP")
+
+
+def proxy_of(router: Router) -> tuple[int, int]:
+    """The process that looks after the proxy, and the proxy."""
+    eventually(lambda: [1 for pid in children(router.pid) if children(pid)], "the proxy has started")
+    (supervisor,) = children(router.pid)
+    (proxy,) = children(supervisor)
+    return supervisor, proxy
+
+
+def test_the_proxy_is_replaced_when_it_dies_and_ends_with_the_router(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
+    router, port = tls_router("--forkptyrouter-command", "echo IN")
+    supervisor, proxy = proxy_of(router)
+    os.kill(proxy, signal.SIGKILL)
+    router.wait_for_log("another one starts")
+    assert attached(authority, port).stdout == b"IN\r\n"
+    successors = children(supervisor)
+    assert router.end() == 0
+    eventually(lambda: all(process_gone(pid) for pid in successors), "the proxy has ended, too")
+
+
+def test_the_proxy_ends_when_the_router_is_killed(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
+    router, _ = tls_router()
+    both = proxy_of(router)
+    router.end(signal.SIGKILL)
+    eventually(lambda: all(process_gone(pid) for pid in both), "the proxy has ended, too")
+
+
+def test_the_key_may_be_root_s_alone_and_the_proxy_runs_as_whom_the_router_becomes(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
+    need_root()
+    router, port = tls_router("--uid", "nobody", "--gid", "nogroup", "--forkptyrouter-command", "id -un; true")
+    assert os.stat(authority.directory / "server.key").st_mode & 0o077 == 0
+    assert attached(authority, port).stdout == b"nobody\r\n"
+    for pid in proxy_of(router):
+        assert "Uid:\t65534\t65534\t65534\t65534" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_workers_share_the_proxy_and_the_limits_hold(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
+    _, port = tls_router(
+        "--forkptyrouter-processes", "2", "--max-sessions", "2", "--forkptyrouter-command", "printf R; cat"
+    )
+    with connected(authority, port) as first, connected(authority, port) as second:
+        assert (first.recv(1), second.recv(1)) == (b"R", b"R")
+        with connected(authority, port) as third:
+            assert b"no more than 2 sessions" in read_to_end(third)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--tls-cert", "/x", "127.0.0.1:0"], "TLS needs all three of tls-cert, tls-key and tls-ca"),
+        (["--allow-tls-name", "x", "127.0.0.1:0"], "allow-tls-name needs TLS"),
+        (
+            ["--tls-cert", "/x", "--tls-key", "/x", "--tls-ca", "/x", "127.0.0.1:0"],
+            "tls-ca: /x cannot be used: No such",
+        ),
+    ],
+)
+def test_tls_that_cannot_be_is_refused_at_the_start(arguments: list[str], words: str) -> None:
+    ended = run(*arguments)
+    assert words in ended.stderr
+    assert (ended.stderr.count("\n"), ended.returncode) == (1, 2)
+
+
+def test_an_open_address_is_allowed_with_tls(start_router: Callable[..., Router], authority: Authority) -> None:
+    router = start_router("0.0.0.0:0", *authority.options("server"), "--forkptyrouter-command", "echo IN")
+    port = int(router.wait_for_log(r"listening on .*:(\d+) \(raw over TLS\)")[0][1])
+    assert attached(authority, port).stdout == b"IN\r\n"
+
+
+def test_tls_without_a_tcp_address_is_refused(authority: Authority, directory: Path) -> None:
+    ended = run(*authority.options("server"), f"{directory}/s")
+    assert "there is no TCP address to speak TLS on" in ended.stderr
+    assert ended.returncode == 2
