@@ -76,9 +76,9 @@ def _walk(steps: Sequence[Step], config: Config, work: Callable[[Config], None])
 
 def _work(config: Config, work: Callable[[Config], None]) -> int:
     try:
-        # What is set is in this process's environment by now; what was removed may have a default to be removed.
-        removed = tuple((name, None) for name, _ in config.environment if name not in os.environ)
-        work(replace(config, environment=removed))
+        # As the hooks left it; what was removed may have a default to be removed.
+        environment = tuple((name, os.environ.get(name)) for name, _ in config.environment)
+        work(replace(config, environment=environment))
     finally:
         for hook in _hooks(config, "as-user-atexit"):
             try:

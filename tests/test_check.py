@@ -42,12 +42,12 @@ def test_check_shows_each_value_with_where_it_comes_from(tmp_path: Path) -> None
         "[uwsgi]\nset-ph = base=%d\nforkpty-router = %(base)raw\ninclude = more.json\nforkptyrouter-rows = 1\n"
         "for = A B\nenv = %(_)=x\nendfor\nforkptyrouter-rows = 2\nmaster\n"
     )
-    (tmp_path / "more.json").write_text('{"uwsgi": {\n"forkpty-urouter": "@%n"}}')
+    (tmp_path / "more.json").write_text('{"uwsgi": {\n"forkpty-urouter": "/run/%n"}}')
     ended = run("--check", "--uid=0", "jail.ini", cwd=tmp_path, UWSGI_LISTEN="7", FASTPTY_FORKPTYROUTER_COLS="99")
     assert (ended.returncode, ended.stderr) == (0, "")
     found = shown(ended)
     assert found["forkpty-router"] == [("jail.ini:3", f"{tmp_path}/raw")]
-    assert found["forkpty-urouter"] == [("more.json:2", "@more")]
+    assert found["forkpty-urouter"] == [("more.json:2", "/run/more")]
     assert found["forkptyrouter-rows"] == [("jail.ini:9", "2")]
     assert found["forkptyrouter-cols"] == [("$FASTPTY_FORKPTYROUTER_COLS", "99")]
     assert found["listen"] == [("$UWSGI_LISTEN", "7")]
