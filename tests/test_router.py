@@ -251,12 +251,16 @@ def test_a_command_with_control_characters_stays_one_line_of_the_log(
     assert router.wait_for_log(r"process \d+: echo a\\x0a\\x1b\[31mb; true$")
 
 
+def answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(path) == 0
+
+
 def test_a_full_log_does_not_stop_the_router(directory: Path) -> None:
     with open("/dev/full", "w") as full:
         process = subprocess.Popen([sys.executable, "-m", "fastpty.router", f"{directory}/s"], stderr=full)
     try:
-        while not Path(f"{directory}/s").exists():
-            assert process.poll() is None
+        eventually(lambda: answers(f"{directory}/s"), "the router listens")
         with Client(f"{directory}/s") as client:
             client.send(b"exit\n")
             client.read_to_end()

@@ -217,22 +217,22 @@ def test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input(
 
 
 def proxy_of(router: Router) -> tuple[int, int]:
-    """The process that looks after the proxy, and the proxy."""
-    eventually(lambda: [1 for pid in children(router.pid) if children(pid)], "the proxy has started")
-    (supervisor,) = children(router.pid)
-    (proxy,) = children(supervisor)
-    return supervisor, proxy
+    """The process that looks after the proxy, which is the supervisor's first child, and the proxy."""
+    keeper = children(router.process.pid)[0]
+    eventually(lambda: children(keeper), "the proxy has started")
+    (proxy,) = children(keeper)
+    return keeper, proxy
 
 
 def test_the_proxy_is_replaced_when_it_dies_and_ends_with_the_router(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     router, port = tls_router("--forkptyrouter-command", "echo IN")
-    supervisor, proxy = proxy_of(router)
+    keeper, proxy = proxy_of(router)
     os.kill(proxy, signal.SIGKILL)
     router.wait_for_log("another one starts")
     assert attached(authority, port).stdout == b"IN\r\n"
-    successors = children(supervisor)
+    successors = children(keeper)
     assert router.end() == 0
     eventually(lambda: all(process_gone(pid) for pid in successors), "the proxy has ended, too")
 
