@@ -35,12 +35,16 @@ from fastpty._session cimport (
     ENDING_EXIT,
     ENDING_MEMORY,
     ENDING_PEER_LEFT,
+    ROLE_PRIVATE,
+    ROLE_VIEWER,
     Session,
     Task,
     queue_pop,
     queue_push,
     session_unwrap,
 )
+from fastpty._shared cimport shared_next_input
+from fastpty._shared_flow cimport shared_step, viewer_left
 
 cdef enum:
     GATHER_BYTES = 32768               # from a pty before a write to the peer (docs/performance.md)
@@ -67,6 +71,9 @@ cdef inline void loop_step(Loop *loop, Task *task) noexcept nogil:
     task.served_at = loop.transfers
     if session.over:
         loop_linger(loop, session)
+        return
+    if session.role != ROLE_PRIVATE:
+        shared_step(loop, task, streams)
         return
     session.active_ns = loop.now_ns
     if not (channel.gathering and channel.readable):
@@ -160,7 +167,12 @@ cdef inline void loop_session_event(Loop *loop, Session *session, uint64_t about
             loop_source_ready(loop, &session.output, (events & EPOLLHUP) != 0)
         if events & EPOLLOUT:
             loop_target_ready(loop, &session.input)
+            if session.role != ROLE_PRIVATE:
+                shared_next_input(loop, session.shared)
     elif events & (EPOLLHUP | EPOLLERR):
+        if session.role == ROLE_VIEWER and not session.over:
+            viewer_left(loop, session)
+            return
         loop_finish(loop, session, ENDING_PEER_LEFT)
         loop_close_peer(loop, session)
     else:

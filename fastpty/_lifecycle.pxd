@@ -27,11 +27,13 @@ from fastpty._session cimport (
     ENDING_PEER_LEFT,
     ENDING_SILENT,
     ENDING_STOPPED,
+    ROLE_PRIVATE,
     Ending,
     Session,
     queue_push,
     queue_remove,
 )
+from fastpty._shared cimport shared_part
 from fastpty._terminal cimport (
     terminal_end_input,
     terminal_group_remains,
@@ -47,7 +49,9 @@ cdef enum:
 
 
 cdef inline void loop_expect_limits(Loop *loop, const Session *session) noexcept nogil:
-    """Has the loop look at the session again when the first of its times may be over."""
+    """Has the loop look at a private session again when the first of its times may be over."""
+    if session.role != ROLE_PRIVATE:
+        return
     if loop.idle_ns > 0:
         loop_expect(loop, session.active_ns + loop.idle_ns)
     if loop.lifetime_ns > 0:
@@ -57,7 +61,9 @@ cdef inline void loop_expect_limits(Loop *loop, const Session *session) noexcept
 
 
 cdef inline void loop_meet_limits(Loop *loop, Session *session) noexcept nogil:
-    """Ends a session one of whose times is over, and tells the client which."""
+    """Ends a private session one of whose times is over, and tells the client which."""
+    if session.role != ROLE_PRIVATE:
+        return
     if loop.idle_ns > 0 and session.active_ns + loop.idle_ns <= loop.now_ns:
         loop_end(loop, session, ENDING_IDLE, b"\r\nfastpty: the session was idle for too long\r\n")
     elif loop.lifetime_ns > 0 and session.started_ns + loop.lifetime_ns <= loop.now_ns:
@@ -143,6 +149,13 @@ cdef inline void loop_finish(Loop *loop, Session *session, Ending ending) noexce
     if session.terminal.fd >= 0:
         close(session.terminal.fd)
         session.terminal.fd = -1
+    if session.role != ROLE_PRIVATE:
+        shared_part(loop, session)
+        if session.shared.closing and session.shared.viewers == NULL and session.shared.program != NULL:
+            loop_hang_up(loop, session.shared.program)
+    if session.peer.fd < 0:
+        loop_bury(loop, session)
+        return
     if ending == ENDING_PEER_LEFT:
         loop_close_peer(loop, session)
         return
@@ -234,4 +247,5 @@ cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexc
             loop_finish(loop, session, ENDING_STOPPED)
         loop_bury(loop, session)
     if loop_due(loop, &session.linger_until_ns):
+        loop_finish(loop, session, ENDING_PEER_LEFT)
         loop_close_peer(loop, session)

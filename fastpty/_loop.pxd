@@ -113,7 +113,7 @@ cdef inline int loop_watch_part(Loop *loop, const Session *session, int fd, Abou
 
 cdef inline int loop_watch_session(Loop *loop, Session *session) noexcept nogil:
     """Registers what a session has: peer, terminal, leader. 0, or -1 with errno set."""
-    if loop_watch_part(loop, session, session.peer.fd, ABOUT_PEER) < 0:
+    if session.peer.fd >= 0 and loop_watch_part(loop, session, session.peer.fd, ABOUT_PEER) < 0:
         return -1
     if session.terminal.fd < 0:
         return 0

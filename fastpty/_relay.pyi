@@ -36,6 +36,18 @@ class Relay:
         framed: clients speak the uwsgi protocol. Returns the listener's index. Raises ValueError beyond 64 listeners.
         """
 
+    def share(self, *, scrollback_bytes: int) -> None:
+        """Has a terminal shared by all clients for which the handler answers JOIN, whose program the handler gives.
+
+        scrollback_bytes: how much of the output so far a client sees when it joins. Raises ValueError the second time.
+        """
+
+    def join(self, fd: int) -> int:
+        """Lets a connected stream socket, which becomes the relay's, join the shared terminal without asking.
+
+        Returns the session's number. Raises ValueError if there is no shared terminal.
+        """
+
     def watch_signals(self, signals: Iterable[int]) -> None:
         """Blocks these signals for the process and passes them to Handler.signalled from now on. Once only."""
 

@@ -1,7 +1,8 @@
-"""The relay as Python sees it: listeners, signals, and the two upcalls of a session's life, its start and its end.
+"""The relay as Python sees it: listeners, signals, and the upcalls of a session's life, its start and its end.
 
-Between those two everything is C without the GIL: _loop (epoll, run queue, deadlines), _lifecycle (a session's life),
-_flow (serving channels), _session, _terminal, _channel and _frame.
+Between those everything is C without the GIL: _loop (epoll, run queue, deadlines), _lifecycle (a session's life),
+_flow (serving channels), _shared and _shared_flow (a terminal with many viewers), _session, _terminal, _channel and
+_frame.
 """
 
 import os
@@ -69,11 +70,13 @@ from fastpty._loop cimport (
     MILLISECOND_NS,
     PUT_OFF_MS,
     Heartbeat,
+    RETRY_SLOWEST_MS,
     Loop,
     clock_ns,
     loop_arm,
     loop_check_returned,
     loop_due,
+    loop_retry,
     loop_token,
     loop_wait,
     loop_wake,
@@ -88,11 +91,15 @@ from fastpty._session cimport (
     ENDING_PEER_LEFT,
     ENDING_SILENT,
     ENDING_STOPPED,
+    ROLE_PROGRAM,
     Session,
+    Shared,
     session_open,
 )
+from fastpty._shared cimport shared_begin, shared_end, shared_free, shared_join, shared_new, shared_tell
 from fastpty._terminal cimport terminal_reap, terminal_signal_leader
 
+from fastpty.handler import JOIN
 from fastpty.log import logger
 
 cdef enum:
@@ -133,6 +140,7 @@ cdef class Relay:
     cdef bint draining
     cdef Heartbeat unseen_heartbeat
     cdef Py_buffer shown       # the heartbeat that others look at; .buf is NULL where nobody does
+    cdef Shared *shared        # the terminal that clients can join, or NULL
 
     def __cinit__(self):
         self.loop.now_ns = clock_ns()
@@ -162,6 +170,7 @@ cdef class Relay:
 
     def __dealloc__(self):
         pool_drop_spares(&self.loop.pool)
+        shared_free(self.shared)
         free(self.loop.sessions)
         for fd in (self.loop.epoll_fd, self.signals_fd, self.spare_fd):
             if fd >= 0:
@@ -178,6 +187,26 @@ cdef class Relay:
             raise OSError(errno, "epoll_ctl")
         self.listener_count += 1
         return self.listener_count - 1
+
+    def share(self, *, uint64_t scrollback_bytes):
+        if self.shared != NULL:
+            raise ValueError("there is a shared terminal already")
+        self.shared = shared_new(scrollback_bytes)
+        if self.shared == NULL:
+            raise MemoryError()
+        self.start_program()
+
+    def join(self, int fd):
+        cdef Session *session
+        if self.shared == NULL:
+            raise ValueError("there is no shared terminal")
+        os.set_blocking(fd, False)
+        session = self.new_session()
+        if session == NULL:
+            raise MemoryError()
+        session.shared = self.shared
+        self.open_session(session, fd, False)
+        return session.number
 
     def watch_signals(self, signals):
         cdef sigset_t wanted
@@ -219,6 +248,8 @@ cdef class Relay:
                 loop_hang_up(&self.loop, session)
                 if at_once or session.terminal.pidfd < 0:
                     loop_arm(&self.loop, &session.kill_at_ns, self.loop.grace_ns)
+        if self.shared != NULL and self.shared.program == NULL:
+            shared_end(&self.loop, self.shared)
 
     def drain(self):
         cdef int index
@@ -230,6 +261,8 @@ cdef class Relay:
             self.accept_from(<uint32_t>index)
         self.abandon_listeners()
         self.draining = True
+        if self.shared != NULL:
+            self.close_shared()
 
     def sessions(self):
         cdef uint32_t slot
@@ -290,6 +323,8 @@ cdef class Relay:
         if 0 < self.loop.next_deadline_ns <= self.loop.now_ns:
             loop_meet_deadlines(&self.loop)
             self.resume_listeners()
+            if self.shared != NULL and loop_due(&self.loop, &self.shared.restart.at_ns):
+                self.start_program()
         if self.loop.done != NULL:
             self.report_done()
         self.loop.heartbeat.turn_since_ns = 0
@@ -372,24 +407,36 @@ cdef class Relay:
             if loop_due(&self.loop, &self.listeners[index].resume_at_ns):
                 self.watch_listener(index)
 
-    # -- the two upcalls --
+    # -- a session's life, and its upcalls --
+
+    cdef Session *new_session(self) noexcept nogil:
+        cdef Session *session = loop_new_session(&self.loop)
+        if session != NULL:
+            self.numbers += 1
+            self.loop.heartbeat.accepted += 1
+            self.loop.heartbeat.sessions = self.loop.live
+            session.number = self.numbers
+            session.terminal.fd = session.terminal.pidfd = -1
+        return session
 
     cdef void begin(self, int fd, uint32_t index) noexcept nogil:
         """Makes a session of a connection, with the terminal that the handler gives, or with its refusal as output."""
-        cdef Session *session = loop_new_session(&self.loop)
+        cdef Session *session = self.new_session()
         if session == NULL:
             self.tell_and_close(fd)
             return
-        self.numbers += 1
-        self.loop.heartbeat.accepted += 1
-        self.loop.heartbeat.sessions = self.loop.live
-        session.number = self.numbers
-        session.terminal.fd = session.terminal.pidfd = -1
         with gil:
             self.ask_handler(session, fd, index)
+        self.open_session(session, fd, self.listeners[index].framed)
+
+    cdef void open_session(self, Session *session, int fd, bint framed) noexcept nogil:
         if self.loop.put_off_until_ns == 0:
             self.loop.put_off_until_ns = self.loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
-        session_open(session, fd, self.listeners[index].framed, session.terminal.fd)
+        session_open(session, fd, framed, session.terminal.fd)
+        if session.shared != NULL and fd >= 0:
+            shared_join(session.shared, session)
+        elif session.shared != NULL:
+            shared_begin(&self.loop, session.shared, session)
         loop_expect_limits(&self.loop, session)
         if loop_watch_session(&self.loop, session) < 0:
             self.abandon(session, errno)
@@ -412,14 +459,21 @@ cdef class Relay:
         getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size)
         try:
             answer = self.handler.session_wanted(session.number, index, fd, (peer.pid, peer.uid, peer.gid))
+            if answer == JOIN and self.shared == NULL:
+                raise ValueError("there is no shared terminal to join")
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
         if isinstance(answer, bytes):
             self.refuse(session, answer, fd)
+        elif answer == JOIN:
+            session.shared = self.shared
         else:
-            session.terminal.fd, session.terminal.leader, session.terminal.pidfd = answer[:3]
-            session.terminal.size.ws_row, session.terminal.size.ws_col = answer[3:]
+            self.take_terminal(session, answer)
+
+    cdef void take_terminal(self, Session *session, answer) noexcept:
+        session.terminal.fd, session.terminal.leader, session.terminal.pidfd = answer[:3]
+        session.terminal.size.ws_row, session.terminal.size.ws_col = answer[3:]
 
     cdef void refuse(self, Session *session, bytes text, int fd) noexcept:
         """The text is all the output that there will be, and no input is taken."""
@@ -439,6 +493,51 @@ cdef class Relay:
             with gil:
                 self.handler.caught_up()
 
+    cdef void start_program(self) noexcept nogil:
+        """A program for the shared terminal, if the handler has another one."""
+        cdef Session *session = self.new_session()
+        if session == NULL:
+            loop_retry(&self.loop, &self.shared.restart)
+            return
+        with gil:
+            self.ask_for_program(session)
+        if session.terminal.fd >= 0:
+            session.shared = self.shared
+            self.open_session(session, -1, False)
+        else:
+            loop_release_session(&self.loop, session)
+
+    cdef void ask_for_program(self, Session *session) noexcept:
+        try:
+            answer = self.handler.program_wanted(session.number)
+        except Exception:
+            logger.exception("session %d: internal error", session.number)
+            answer = INTERNAL_ERROR
+        if answer is None:
+            shared_end(&self.loop, self.shared)
+        elif isinstance(answer, bytes):
+            shared_tell(&self.loop, self.shared, <const char *>answer, len(answer))
+            loop_retry(&self.loop, &self.shared.restart)
+        else:
+            self.take_terminal(session, answer)
+
+    cdef void close_shared(self) noexcept nogil:
+        """Its program is the last; and when nobody looks any more, nobody can come back to it."""
+        self.shared.closing = True
+        if self.shared.program == NULL:
+            shared_end(&self.loop, self.shared)
+        elif self.shared.viewers == NULL:
+            loop_hang_up(&self.loop, self.shared.program)
+
+    cdef void after_program(self, const Session *session) noexcept nogil:
+        """The next one comes soon, but ever later if each ends early."""
+        if self.loop.stopping or self.shared.closing:
+            shared_end(&self.loop, self.shared)
+            return
+        if self.loop.now_ns - session.started_ns > RETRY_SLOWEST_MS * <int64_t>MILLISECOND_NS:
+            self.shared.restart.pause_ns = 0
+        loop_retry(&self.loop, &self.shared.restart)
+
     cdef void report_done(self) noexcept nogil:
         cdef Session *session
         self.catch_up()
@@ -447,10 +546,12 @@ cdef class Relay:
             self.loop.done = session.next_done
             with gil:
                 self.report(session)
+            if session.role == ROLE_PROGRAM:
+                self.after_program(session)
             loop_release_session(&self.loop, session)
         self.loop.heartbeat.sessions = self.loop.live
 
-    cdef void report(self, Session *session):
+    cdef void report(self, Session *session) noexcept:
         self.ended_bytes[0] += session.input.channel.bytes
         self.ended_bytes[1] += session.output.channel.bytes
         self.ended_ignored_frames += session.peer.ignored_frames
@@ -461,5 +562,6 @@ cdef class Relay:
             session.terminal.exit_status,
             (session.input.channel.bytes, session.output.channel.bytes),
             session.peer.ignored_frames,
+            session.lagged_bytes,
             (self.loop.now_ns - session.started_ns) / 1e9,
         )

@@ -1,8 +1,13 @@
-"""A session: a peer, a terminal, and the two channels between them."""
+"""A session: a peer, a terminal, and the two channels between them.
+
+Where a terminal is shared, the two sides are sessions of their own: one session has the terminal and no peer, and each
+viewer is a session with a peer and no terminal. `Shared` joins them.
+"""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
+from fastpty._broadcast cimport Broadcast
 from fastpty._channel cimport BUFFER_BYTES, Buffer, Channel, channel_flush_buffer, channel_open
 from fastpty._check cimport check
 from fastpty._frame cimport (
@@ -36,8 +41,13 @@ cdef enum Ending:
     ENDING_MEMORY       # there was none for a buffer, for a whole while
     ENDING_STOPPED      # the router stops, and the grace time is over
 
+cdef enum Role:
+    ROLE_PRIVATE        # a peer and a terminal (or only a peer, which is told why there is none)
+    ROLE_PROGRAM        # the terminal of a Shared
+    ROLE_VIEWER         # a peer of a Shared
+
 cdef struct Peer:
-    int fd                  # -1 when closed
+    int fd                  # -1 when closed, or when there never was one
     bint framed             # speaks the uwsgi protocol
     FrameParser parser
     uint64_t ignored_frames
@@ -59,7 +69,20 @@ cdef struct Retry:
     int64_t at_ns
     int64_t pause_ns
 
+# A terminal that outlives its programs, and everybody who looks at it and types on it.
+cdef struct Shared:
+    Broadcast output
+    uint64_t announced         # the position up to which the viewers were told to read
+    uint64_t scrollback_bytes  # what a late-comer sees of what was before
+    Session *program           # that runs on it at present, or NULL
+    Session *viewers           # the first
+    Queue waiting              # the viewers' inputs that wait for room in the terminal
+    bint closing               # no more viewers can come, and no other program either
+    bint ended                 # there will be no other program
+    Retry restart
+
 cdef struct Session:
+    Role role
     uint32_t slot
     uint32_t generation     # tells a stale event from one for the slot's present owner
     uint64_t number
@@ -78,6 +101,11 @@ cdef struct Session:
     int64_t memory_at_ns    # when a channel that found no memory tries again
     Retry end_input
     Retry bury
+    Shared *shared          # NULL for a private session
+    Session *next_viewer
+    Session *previous_viewer
+    uint64_t position       # in the shared output, that this viewer reads from next
+    uint64_t lagged_bytes   # of the shared output, that this viewer did not get
 
 
 cdef inline void queue_push(Queue *queue, Task *task) noexcept nogil:
@@ -118,7 +146,9 @@ cdef inline Task *queue_pop(Queue *queue) noexcept nogil:
 
 
 cdef inline void session_open(Session *session, int peer_fd, bint framed, int terminal_fd) noexcept nogil:
-    """Connects the descriptors; terminal_fd is -1 for a peer that is only told something."""
+    """Connects the descriptors; peer_fd is -1 for a shared terminal, terminal_fd for a viewer of one and for a
+    peer that is only told something.
+    """
     session.peer.fd = peer_fd
     session.peer.framed = framed
     session.terminal.fd = terminal_fd

@@ -31,6 +31,7 @@ class Config:
 
     raw_addresses: tuple[Address, ...]
     uwsgi_addresses: tuple[Address, ...]
+    pty_addresses: tuple[Address, ...]
     socket_mode: int
     socket_owner: tuple[int, int] | None
     backlog: int
@@ -66,6 +67,14 @@ class Config:
     max_sessions_per_uid: int | None
     lifetime_seconds: float | None
     greeting_timeout_seconds: float | None
+    pty_command: str | None
+    pty_once: bool
+    pty_scrollback_bytes: int
+    pty_log: bool
+    pty_input: bool
+    pty_connect: Address | None
+    pty_uconnect: Address | None
+    pty_no_isig: bool
     setns: str | None
     setns_pid: int | None
     unshare: tuple[str, ...]
@@ -118,6 +127,16 @@ class Config:
         """What a session runs, unless it runs its client's login shell."""
         return self.given_command or "/bin/sh"
 
+    @property
+    def shared_command(self) -> str:
+        """What runs on the shared terminal."""
+        return self.command if self.pty_command is None else self.pty_command
+
+    @property
+    def is_client(self) -> bool:
+        """Whether this is to be a client, as `uwsgi --pty-connect` is, and no router."""
+        return (self.pty_connect, self.pty_uconnect) != (None, None)
+
     def environ(self, base: Mapping[str, str]) -> dict[str, str]:
         """A copy of `base` with the wanted variables set and removed; the later one wins, as in uWSGI."""
         result = dict(base)
@@ -153,12 +172,12 @@ def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     if unknown and values["strict"]:
         raise UsageError(unknown[0])
     values["gid"] = _primary_group(values["uid"], values["gid"])
-    for kind in ("raw_addresses", "uwsgi_addresses", "stats_addresses"):
+    for kind in ("raw_addresses", "uwsgi_addresses", "pty_addresses", "stats_addresses"):
         values[kind] = tuple(_shared(where, values["shared_sockets"]) for where in values[kind])
     config = Config(**values)
     _check_addresses(config)
     _check_jail(config)
-    return config, [*warnings, *_idle_hooks(config), *access.doubts(config)]
+    return config, [*warnings, *_idle_hooks(config), *access.doubts(config), *_check_shared(config)]
 
 
 def command_argv(command: str) -> list[str]:
@@ -222,9 +241,31 @@ def _shared(where: Address, shared: Sequence[Address]) -> Address:
     return shared[where.index]
 
 
+def _check_shared(config: Config) -> list[str]:
+    """Warnings about what is asked of the shared terminal; raises UsageError for what cannot be."""
+    if config.pty_input and (config.daemonize or config.daemonize2):
+        raise UsageError("pty-input needs the terminal that the router was started on: leave daemonize out")
+    if config.pty_addresses and config.run_as is not None:
+        raise UsageError("a shared terminal runs as one account, not as each of its clients: leave run-as out")
+    asked = {
+        "pty-exec": config.pty_command is not None,
+        "pty-once": config.pty_once,
+        "pty-log": config.pty_log,
+        "pty-input": config.pty_input,
+    }
+    if config.pty_addresses:
+        return []
+    return [f"{name} does nothing without pty-socket" for name, is_set in asked.items() if is_set]
+
+
 def _check_addresses(config: Config) -> None:
-    addresses = config.raw_addresses + config.uwsgi_addresses + config.stats_addresses
-    if not config.raw_addresses + config.uwsgi_addresses:
+    for_sessions = config.raw_addresses + config.uwsgi_addresses + config.pty_addresses
+    addresses = for_sessions + config.stats_addresses
+    if config.is_client:
+        if addresses or None not in (config.pty_connect, config.pty_uconnect):
+            raise UsageError("pty-connect and pty-uconnect make this a client of one address, which listens nowhere")
+        return
+    if not for_sessions:
         raise UsageError(
             "nothing to listen on: give a socket, as in 'fastpty-router /tmp/fpty.socket' (--help has more)"
         )

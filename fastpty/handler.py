@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Literal, Protocol
+
+JOIN: Final = "join"
+"""Handler.session_wanted's answer for a client that shall join the shared terminal."""
+
+Terminal = tuple[int, int, int, int, int]
+"""A program's terminal: its master, pid and pidfd as _spawn.spawn returns them, which become the relay's, and its rows
+and columns.
+"""
 
 UNKNOWN_PEER = (0, 2**32 - 1, 2**32 - 1)
 """What SO_PEERCRED tells of a peer that is not a process of this machine (unix(7), socket(7))."""
@@ -13,18 +21,23 @@ class Handler(Protocol):
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
-    ) -> tuple[int, int, int, int, int] | bytes:
-        """A client has connected. Answers with a terminal, or with a text to tell the client before it is closed.
+    ) -> Terminal | Literal["join"] | bytes:
+        """A client has connected. Answers with a terminal of its own, with JOIN to let it join the shared one, or with
+        a text to tell the client before it is closed.
 
         number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which stays the
         relay's. peer: pid, uid and gid as SO_PEERCRED tells them; UNKNOWN_PEER where it cannot.
+        """
 
-        The terminal: its master, pid and pidfd as _spawn.spawn returns them, which become the relay's, and its rows
-        and columns.
+    def program_wanted(self, number: int) -> Terminal | bytes | None:
+        """The shared terminal has no program: at first, and again when one has ended.
+
+        Answers with its terminal; with a text for the viewers, to be asked again later; or with None if there will be
+        no other program, so that the viewers are let go. number: the program's as a session.
         """
 
     def caught_up(self) -> None:
-        """Called 20 ms after session_wanted, or just before session_ended if that comes sooner.
+        """Called 20 ms after session_wanted or program_wanted, or just before session_ended if that comes sooner.
 
         For what can wait until then, such as a line in the log: until the first output is at the client, program and
         client start sooner when this process sleeps, since the CPU that it runs on is often the one that they are on.
@@ -38,14 +51,16 @@ class Handler(Protocol):
         exit_status: int,
         transferred: tuple[int, int],
         ignored_frames: int,
+        lagged_bytes: int,
         seconds: float,
     ) -> None:
         """Nothing is left of a session: its connection is closed, its leader reaped.
 
         ending: "exit", "client left", "idle", "lifetime over", "never said anything", "out of memory" or "stopped".
-        exit_code and exit_status: as waitid(2) tells them (os.CLD_EXITED, os.CLD_KILLED, …), 0 and 0 for a session that
-        was refused. transferred: bytes to the program, bytes to the client. ignored_frames: uwsgi frames without a
-        meaning. seconds: since the connection.
+        exit_code and exit_status: as waitid(2) tells them (os.CLD_EXITED, os.CLD_KILLED, …), 0 and 0 for a session
+        without a program, refused or joined. transferred: bytes to the program, bytes to the client. ignored_frames:
+        uwsgi frames without a meaning. lagged_bytes: what this viewer of the shared terminal was too slow for.
+        seconds: since the connection.
         """
 
     def signalled(self, number: int) -> None:

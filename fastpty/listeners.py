@@ -12,7 +12,7 @@ from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 
-RAW, UWSGI, STATS = "raw", "uwsgi", "stats"
+RAW, UWSGI, PTY, STATS = "raw", "uwsgi", "pty", "stats"
 
 # A router that was killed leaves workers that are about to close its sockets.
 _PREDECESSOR_SECONDS = 2.0
@@ -21,7 +21,10 @@ _PREDECESSOR_POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Place:
-    """A socket, and what is spoken there: RAW, UWSGI or STATS; perhaps one that only the TLS proxy can reach."""
+    """A socket, and what is spoken there: RAW, UWSGI, PTY (raw, to a shared terminal) or STATS.
+
+    It may be one that only the TLS proxy can reach.
+    """
 
     listener: address.Listener
     protocol: str
@@ -46,6 +49,7 @@ class Listeners:
         self._are_hidden = jail.hides_files(config)
         wanted = [(where, RAW) for where in config.raw_addresses]
         wanted += [(where, UWSGI) for where in config.uwsgi_addresses]
+        wanted += [(where, PTY) for where in config.pty_addresses]
         wanted += [(where, STATS) for where in config.stats_addresses]
         try:
             for where, protocol in wanted:

@@ -27,6 +27,8 @@ _FACILITY_NAMES = "kern user mail daemon auth syslog lpr news uucp cron authpriv
 FACILITIES: dict[str, int] = {name: index << 3 for index, name in enumerate(_FACILITY_NAMES.split())}
 FACILITIES |= {f"local{index}": (16 + index) << 3 for index in range(8)}
 
+_RESERVE_BYTES = 1 << 20
+
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -89,8 +91,21 @@ class _NeverWaits(logging.Handler):
         super().__init__()
         self.setFormatter(_OneLine(head))
         self._lost = 0
+        # Address space that is given up for a moment where memory is short: a session's end is still told.
+        self._reserve = bytearray(_RESERVE_BYTES)
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._emit(record)
+        except MemoryError:
+            del self._reserve[:]
+            try:
+                self._emit(record)
+                self._reserve = bytearray(_RESERVE_BYTES)
+            except MemoryError:
+                self._lost += 1
+
+    def _emit(self, record: logging.LogRecord) -> None:
         if self._lost:
             lost = logging.LogRecord(record.name, logging.ERROR, "", 0, "%d lines lost", (self._lost,), None)
             if not self._try(lost):
@@ -101,7 +116,7 @@ class _NeverWaits(logging.Handler):
             self._lost += 1
 
     def _try(self, record: logging.LogRecord) -> bool:
-        line = self.format(record).encode("utf-8", "backslashreplace")[: _LINE_BYTES_MOST - 1]
+        line = self.format(record).encode("utf-8", "backslashreplace")[: _LINE_BYTES_MOST - 2]
         try:
             return self._write(line, record.levelno)
         except OSError:
@@ -120,11 +135,14 @@ class _ToDescriptor(_NeverWaits):
     def __init__(self, fd: int) -> None:
         super().__init__("{time} fastpty-router[{process}] ")
         self._fd = fd
+        # A terminal may be in raw mode, by a client that has it too.
+        self._line_end = b"\r\n" if os.isatty(fd) else b"\n"
 
     def _write(self, line: bytes, level: int) -> bool:
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
-        return bool(poll.poll(0)) and os.write(self._fd, line + b"\n") == len(line) + 1
+        line += self._line_end
+        return bool(poll.poll(0)) and os.write(self._fd, line) == len(line)
 
 
 class _ToFile(_ToDescriptor):

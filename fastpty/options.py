@@ -13,6 +13,7 @@ from fastpty.values import (
     address,
     backlog,
     boolean,
+    byte_count,
     capabilities,
     comma_list,
     directory,
@@ -124,6 +125,8 @@ SOCKETS = "Sockets"
 ACCESS = "Access"
 SESSIONS = "Sessions"
 LIMITS = "Limits"
+SHARED = "Shared terminal"
+CLIENT = "As a client"
 JAIL = "Jail"
 HOOKS = "Hooks"
 PROCESS = "Process names"
@@ -268,6 +271,27 @@ OPTIONS: tuple[Option, ...] = (
            repeatable=True),
     Option("vacuum", "vacuum", boolean, LOG,
            "remove the pid files at the end; socket files are always removed", bare="true"),
+    Option("pty-socket", "pty_addresses", one(address), SHARED,
+           "listen here for raw clients that share one terminal: everybody sees, everybody types",
+           metavar="ADDR", repeatable=True),
+    Option("pty-exec", "pty_command", text, SHARED,
+           "what runs on the shared terminal; left out, what forkptyrouter-command says", metavar="CMD"),
+    Option("pty-once", "pty_once", boolean, SHARED,
+           "do not start it again when it has ended; clients get its last output and an end (fastpty's own)",
+           bare="true"),
+    Option("pty-scrollback", "pty_scrollback_bytes", byte_count, SHARED,
+           "how much of the output so far a client sees when it joins; K and M are understood (fastpty's own)",
+           metavar="BYTES", default="64K"),
+    Option("pty-log", "pty_log", boolean, SHARED,
+           "write the shared terminal's output to the log too, line by line", bare="true"),
+    Option("pty-input", "pty_input", boolean, SHARED,
+           "the terminal that the router was started on is a client too (~. detaches it)", bare="true"),
+    Option("pty-connect", "pty_connect", address, CLIENT,
+           "be a raw client of ADDR, as fastpty --pty-connect is", metavar="ADDR"),
+    Option("pty-uconnect", "pty_uconnect", address, CLIENT,
+           "be a uwsgi client of ADDR, as fastpty --pty-uconnect is", metavar="ADDR"),
+    Option("pty-no-isig", "pty_no_isig", boolean, CLIENT,
+           "accepted, and no change: ^C, ^\\ and ^Z always go to the remote terminal", bare="true"),
     Option("setns", "setns", text, JAIL,
            "enter the namespaces of a directory such as /proc/PID/ns, of one file of it, or of a uWSGI's setns-socket",
            metavar="PATH"),

@@ -35,8 +35,8 @@ class Programs:
         # Who logs in must not see what is meant for the router, root's, alone.
         clear = config.clear_environment or config.run_as == "peer"
         self._base = {"TERM": DEFAULT_TERM, **({"PATH": DEFAULT_PATH} if clear else os.environ)}
-        argv = command_argv(config.command)
-        self._own = Program(config.command, os.fsencode(argv[0]), _encoded(argv), self._environment({}))
+        self._own = self._of_router(config.command)
+        self.shared = self._of_router(config.shared_command)
 
     def for_peer(self, peer: Peer) -> Program:
         """What this client gets; raises RefusedError where it is to run as the client and that cannot be."""
@@ -56,6 +56,11 @@ class Programs:
             os.fsencode(account.home),
             (account.uid, account.gid, list(account.groups)),
         )
+
+    def _of_router(self, command: str) -> Program:
+        """A command that runs as the router itself."""
+        argv = command_argv(command)
+        return Program(command, os.fsencode(argv[0]), _encoded(argv), self._environment({}))
 
     def _environment(self, account: Mapping[str, str]) -> list[bytes]:
         variables = self._config.environ({**self._base, **account})

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from fastpty import __version__, accounts, command_line, daemon, jail, log, procname, reread, worker
+from fastpty import __version__, accounts, cli, command_line, daemon, jail, log, procname, reread, worker
 from fastpty.config import Config
 from fastpty.errors import FastptyError, printable
 from fastpty.limits import Limits
 from fastpty.listeners import Listeners
+from fastpty.own_viewers import OwnTerminal
 from fastpty.pidfile import PidFile
 from fastpty.sessions import raise_file_limit
 from fastpty.supervisor import Supervisor
@@ -30,12 +31,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"fastpty-router: warning: {printable(warning)}", file=sys.stderr)
         jail.check(config)
         accounts.check(config.run_as)
+        if config.is_client:
+            jail.prepare(config)
+            return jail.inside(config, be_client)
         if config.daemonize or config.daemonize2:
             starter = daemon.go_to_background()
         return run(config, argv, starter)
     except FastptyError as error:
         starter.failed(error)
         return error.exit_status
+
+
+def be_client(config: Config) -> None:
+    """Does what `fastpty` does, as `uwsgi --pty-connect` is uWSGI's client, and ends the process with its status."""
+    option, place = (
+        ("--pty-connect", config.pty_connect) if config.pty_connect else ("--pty-uconnect", config.pty_uconnect)
+    )
+    assert place is not None
+    raise SystemExit(cli.main([option, place.text]))
 
 
 def run(config: Config, argv: Sequence[str], starter: daemon.Starter) -> int:
@@ -49,8 +62,10 @@ def run(config: Config, argv: Sequence[str], starter: daemon.Starter) -> int:
         listeners = Listeners(config)
         stack.callback(listeners.close)
         keep_pidfiles(config.pidfiles, config.vacuum, stack)
-        proxy = Proxy(config, listeners)  # before the jail: the key may be root's alone to read
-        return jail.inside(config, partial(serve, listeners, proxy, again, starter))
+        # Before the jail: the key may be root's alone to read, and the socket's file outside.
+        proxy = Proxy(config, listeners)
+        terminal = OwnTerminal(config.pty_addresses) if config.pty_input and config.pty_addresses else None
+        return jail.inside(config, partial(serve, listeners, proxy, terminal, again, starter))
 
 
 def keep_pidfiles(paths: Sequence[str], vacuum: bool, stack: ExitStack) -> None:
@@ -61,7 +76,12 @@ def keep_pidfiles(paths: Sequence[str], vacuum: bool, stack: ExitStack) -> None:
 
 
 def serve(
-    listeners: Listeners, proxy: Proxy, again: Callable[[Config], Config], starter: daemon.Starter, config: Config
+    listeners: Listeners,
+    proxy: Proxy,
+    terminal: OwnTerminal | None,
+    again: Callable[[Config], Config],
+    starter: daemon.Starter,
+    config: Config,
 ) -> None:
     """In the jail: relays until a signal stops it. The first hangs the sessions up, a second kills what is left."""
     # Ignored, as a parent may have left it, it would make the kernel reap what the supervisor waits for.
@@ -70,6 +90,9 @@ def serve(
         log.redirect(config.daemonize2 or config.logto2)
         keep_pidfiles(config.pidfiles2, config.vacuum, stack)
         stack.enter_context(proxy.running())
+        if terminal is not None:
+            terminal.start()
+            stack.callback(terminal.end)
         supervise(listeners, again, starter, config)
 
 

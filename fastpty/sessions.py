@@ -7,13 +7,14 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from fastpty import log
 from fastpty._spawn import spawn
 from fastpty.access import Rules
 from fastpty.config import Config
 from fastpty.errors import RefusedError
-from fastpty.handler import UNKNOWN_PEER
+from fastpty.handler import JOIN, UNKNOWN_PEER, Terminal
 from fastpty.identity import Peer, local_peer, peer_behind_tls, tcp_peer
 from fastpty.limits import Limits
 from fastpty.log import logger, signal_name
@@ -35,7 +36,8 @@ class Sessions:
 
     names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
     with each signal that the relay watches. files: the RLIMIT_NOFILE, soft and hard, that programs get. limits: what
-    is counted over all workers. behind_tls: the listeners that only the TLS proxy can reach.
+    is counted over all workers. behind_tls: the listeners that only the TLS proxy can reach. shared: those whose
+    clients share a terminal.
     """
 
     def __init__(
@@ -46,9 +48,12 @@ class Sessions:
         files: tuple[int, int],
         limits: Limits,
         behind_tls: frozenset[int] = frozenset(),
+        shared: frozenset[int] = frozenset(),
     ) -> None:
         self._config = config
         self._names = names
+        self._shared = shared
+        self._shared_started = False
         self._on_signal = on_signal
         self._files = files
         self._rules = Rules(config)
@@ -60,19 +65,40 @@ class Sessions:
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
-    ) -> tuple[int, int, int, int, int] | bytes:
-        """Starts the program on a new terminal; what goes wrong, or is not allowed, is told the client and logged."""
+    ) -> Terminal | Literal["join"] | bytes:
+        """Starts the program on a new terminal, or lets the client join the shared one.
+
+        What goes wrong, or is not allowed, is told the client and logged.
+        """
         where = self._names[listener]
         who = "a client"
         try:
             client = self._meet(fd, peer, listener in self._behind_tls)
             who = client.text
+            if listener in self._shared:
+                self._admit(number, client)
+                logger.info("session %d: join: %s on %s", number, who, where)
+                return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
             why = error.strerror if isinstance(error, OSError) else f"refused: {error}"
             logger.error("session %d: refused %s on %s: %s", number, who, where, why)
             return os.fsencode(f"fastpty: {why}\r\n")
         self._put_off.append((time.time(), (number, who, where, pid, program.text)))
+        return master, pid, pidfd, self._config.rows, self._config.cols
+
+    def program_wanted(self, number: int) -> Terminal | bytes | None:
+        """Starts the shared terminal's command, again and again unless `pty-once` is set."""
+        if self._shared_started and self._config.pty_once:
+            return None
+        self._shared_started = True
+        program = self._programs.shared
+        try:
+            master, pid, pidfd = self._spawn(program)
+        except OSError as error:
+            logger.error("session %d: refused the shared terminal: %s", number, error.strerror)
+            return os.fsencode(f"fastpty: {error.strerror}\r\n")
+        logger.info("session %d: start: the shared terminal: process %d: %s", number, pid, program.text)
         return master, pid, pidfd, self._config.rows, self._config.cols
 
     def caught_up(self) -> None:
@@ -89,19 +115,22 @@ class Sessions:
         exit_status: int,
         transferred: tuple[int, int],
         ignored_frames: int,
+        lagged_bytes: int,
         seconds: float,
     ) -> None:
         """Logs how a session ended, and frees its place."""
         self._limits.leave(self._seats.pop(number, []))
         ignored = f", {ignored_frames} unknown frames" if ignored_frames else ""
+        lagged = f", {lagged_bytes} bytes lagged" if lagged_bytes else ""
         logger.info(
-            "session %d: end: %s, %s after %.3f s, %d bytes in, %d bytes out%s",
+            "session %d: end: %s, %s after %.3f s, %d bytes in, %d bytes out%s%s",
             number,
             ending,
             _describe_exit(exit_code, exit_status),
             seconds,
             *transferred,
             ignored,
+            lagged,
         )
 
     def _meet(self, fd: int, credentials: tuple[int, int, int], behind_tls: bool) -> Peer:
@@ -117,29 +146,33 @@ class Sessions:
         finally:
             connection.detach()
 
+    def _admit(self, number: int, client: Peer) -> None:
+        """Gives the client its place; raises RefusedError where the rules or limits keep it out."""
+        self._rules.check(client)
+        self._seats[number] = self._limits.admit(self._config, client)
+
     def _start(self, number: int, client: Peer) -> tuple[Program, tuple[int, int, int]]:
         """What runs, and its master, pid and pidfd. Nothing is spawned for whom the rules or limits keep out."""
-        config = self._config
-        self._rules.check(client)
-        program = self._programs.for_peer(client)
-        seats = self._limits.admit(config, client)
+        self._admit(number, client)
         try:
-            started = spawn(
-                program.argv,
-                program.environment,
-                program.directory,
-                config.rows,
-                config.cols,
-                self._files,
-                program=program.path,
-                account=program.account,
-                no_new_privs=config.no_new_privs,
-            )
+            program = self._programs.for_peer(client)
+            return program, self._spawn(program)
         except BaseException:
-            self._limits.leave(seats)
+            self._limits.leave(self._seats.pop(number))
             raise
-        self._seats[number] = seats
-        return program, started
+
+    def _spawn(self, program: Program) -> tuple[int, int, int]:
+        return spawn(
+            program.argv,
+            program.environment,
+            program.directory,
+            self._config.rows,
+            self._config.cols,
+            self._files,
+            program=program.path,
+            account=program.account,
+            no_new_privs=self._config.no_new_privs,
+        )
 
     def accept_failed(self, error: int) -> None:
         """Logs that a client was turned away, or could not even be."""

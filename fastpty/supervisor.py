@@ -36,6 +36,7 @@ class Worker:
     link: worker.Link
     started: float = field(default_factory=time.monotonic)
     draining: bool = False
+    shares: bool = False  # has the shared terminal, which can be in one process only
     stuckness: Stuckness = field(default_factory=Stuckness)
 
     def send(self, number: int) -> None:
@@ -56,7 +57,7 @@ class Supervisor:
         config: Config,
         listeners: Listeners,
         reread: Callable[[Config], Config],
-        work: Callable[[Config, Listeners, worker.Link], None],
+        work: Callable[[Config, Listeners, worker.Link, bool], None],
     ) -> None:
         self.config = config
         self.listeners = listeners
@@ -137,7 +138,7 @@ class Supervisor:
             return
         try:
             while len(self.active) < self.config.processes:
-                self._start(self.config, self.listeners)
+                self._start(self.config, self.listeners, shares=not any(each.shares for each in self.active))
         except OSError as error:
             if not self._has_started:
                 raise FastptyError(f"cannot start a worker: {error.strerror}") from error
@@ -145,7 +146,7 @@ class Supervisor:
             logger.error("cannot start a worker: %s; trying again", error.strerror)
         self._has_started = True
 
-    def _start(self, config: Config, listeners: Listeners) -> Worker:
+    def _start(self, config: Config, listeners: Listeners, *, shares: bool) -> Worker:
         link = worker.Link()
         supervisor = os.getpid()
         try:
@@ -155,9 +156,9 @@ class Supervisor:
             link.close()
             raise
         if pid == 0:
-            self._be_a_worker(config, listeners, link, supervisor)
+            self._be_a_worker(config, listeners, link, shares, supervisor)
         link.keep_side(worker=False)
-        started = self.workers[pid] = Worker(pid, link)
+        started = self.workers[pid] = Worker(pid, link, shares=shares)
         self._selector.register(link.news, selectors.EVENT_READ, lambda: self._hear(started))
         return started
 
@@ -172,7 +173,9 @@ class Supervisor:
         if worker.DRAINED in news or not news:
             self._accepts_no_more(speaker)
 
-    def _be_a_worker(self, config: Config, listeners: Listeners, link: worker.Link, supervisor: int) -> None:
+    def _be_a_worker(
+        self, config: Config, listeners: Listeners, link: worker.Link, shares: bool, supervisor: int
+    ) -> None:
         status = 1
         try:
             os.setpgid(0, 0)
@@ -181,7 +184,7 @@ class Supervisor:
             if os.getppid() == supervisor:  # it may have ended before the line above
                 link.keep_side(worker=True)
                 self._close_what_is_the_supervisor_s()
-                self._work(config, listeners, link)
+                self._work(config, listeners, link, shares)
                 status = 0
         except BaseException:
             logger.exception("worker failed")
@@ -248,7 +251,8 @@ class Supervisor:
             return
         fresh: list[Worker] = []
         try:
-            fresh += [self._start(config, listeners) for _ in range(0 if self._asleep else config.processes)]
+            count = 0 if self._asleep else config.processes
+            fresh += [self._start(config, listeners, shares=index == 0) for index in range(count)]
         except OSError as error:
             logger.error("not reloaded, no new worker can start: %s", error.strerror)
             self._drain(set(self.active) - set(old))

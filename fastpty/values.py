@@ -144,6 +144,15 @@ def run_as(value: str) -> str:
     return value
 
 
+def byte_count(value: str) -> int:
+    """A number of bytes, up to 1 GiB; K and M stand for 1024 and 1024 * 1024."""
+    digits = value.rstrip("KkMm")
+    unit = {"": 1, "k": 1024, "m": 1024 * 1024}.get(value[len(digits) :].lower())
+    if unit is None or not (digits.isascii() and digits.isdigit() and int(digits) * unit <= 2**30):
+        raise ValueError(f"{value!r} is not a number of bytes from 0 to 1024M")
+    return int(digits) * unit
+
+
 def backlog(value: str) -> int:
     """The listen queue; like uWSGI it refuses more than the kernel grants, which would cut it silently."""
     try:

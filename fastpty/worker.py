@@ -7,16 +7,19 @@ import json
 import mmap
 import os
 import signal
+import socket
 import struct
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from fastpty import log, procname
 from fastpty._relay import Relay
 from fastpty.config import Config
 from fastpty.limits import Limits
-from fastpty.listeners import UWSGI, Listeners
+from fastpty.listeners import PTY, UWSGI, Listeners
 from fastpty.log import logger
+from fastpty.own_viewers import OutputLog
 from fastpty.sessions import Sessions
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -80,12 +83,15 @@ class Link:
         self.heartbeat.close()
 
 
-def run(config: Config, listeners: Listeners, link: Link, *, files: tuple[int, int], limits: Limits) -> None:
+def run(
+    config: Config, listeners: Listeners, link: Link, shares: bool, *, files: tuple[int, int], limits: Limits
+) -> None:
     """Serves the connections that it accepts, until it is stopped, or drained and without a session.
 
     SIGTERM, SIGINT and SIGQUIT hang the sessions up, and at the second time kill them; SIGHUP, which the kernel sends
     too when the supervisor dies, makes it accept no more and go on; SIGUSR1 logs the counters; SIGUSR2 shows them to
     the supervisor. files: the RLIMIT_NOFILE, soft and hard, that programs get. limits: what all workers count together.
+    shares: whether the shared terminal is this one's.
     """
 
     def on_signal(number: int) -> None:
@@ -105,10 +111,12 @@ def run(config: Config, listeners: Listeners, link: Link, *, files: tuple[int, i
             link.publish(_report(relay))
 
     procname.set_title(config, procname.WORKER)
-    names = [place.name for place in listeners.for_sessions]
-    behind_tls = frozenset(index for index, place in enumerate(listeners.for_sessions) if place.is_behind_tls)
+    places = [place for place in listeners.for_sessions if shares or place.protocol != PTY]
+    names = [place.name for place in places]
+    behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)
+    shared = frozenset(index for index, place in enumerate(places) if place.protocol == PTY)
     relay = Relay(
-        Sessions(config, names, on_signal, files, limits, behind_tls),
+        Sessions(config, names, on_signal, files, limits, behind_tls, shared),
         splice=config.splice,
         idle_seconds=config.idle_timeout_seconds or 0,
         grace_seconds=config.stop_timeout_seconds,
@@ -117,14 +125,27 @@ def run(config: Config, listeners: Listeners, link: Link, *, files: tuple[int, i
         events=config.events,
         heartbeat=link.heartbeat,
     )
-    for place in listeners.for_sessions:
+    for place in places:
         relay.listen(place.listener.socket.fileno(), framed=place.protocol == UWSGI)
     watched = (*STOP_SIGNALS, DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL)
     for number in watched:
         signal.signal(number, signal.SIG_DFL)  # an ignored one would not come
     relay.watch_signals(watched)
-    logger.info("ready")
-    relay.run()
+    with ExitStack() as viewers:
+        if shared:
+            relay.share(scrollback_bytes=config.pty_scrollback_bytes)
+            if config.pty_log:
+                viewers.callback(_log_output(relay).end)
+        logger.info("ready")
+        relay.run()
+
+
+def _log_output(relay: Relay) -> OutputLog:
+    ours, theirs = socket.socketpair()
+    logger.info("session %d: join: the log", relay.join(theirs.detach()))
+    output_log = OutputLog(ours)
+    output_log.start()
+    return output_log
 
 
 def stop_signals() -> list[int]:

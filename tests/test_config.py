@@ -193,3 +193,36 @@ def test_every_option_that_fills_a_field_can_stand_in_a_file() -> None:
 def test_a_path_may_hold_any_bytes() -> None:
     name = os.fsdecode(b"/tmp/\xff")
     assert built(("chdir", name)).chdir == name
+
+
+SHARED = Setting("pty-socket", "/tmp/shared.socket")
+
+
+def test_a_shared_terminal_runs_its_own_command_or_the_default_one() -> None:
+    wanted, warnings = build([SHARED, Setting("forkptyrouter-command", "/bin/bash")])
+    assert (wanted.shared_command, wanted.pty_scrollback_bytes, warnings) == ("/bin/bash", 65_536, [])
+    assert build([SHARED, Setting("pty-exec", "top")])[0].shared_command == "top"
+
+
+def test_what_is_for_a_shared_terminal_that_is_not_there_is_a_warning() -> None:
+    _, warnings = build([SOCKET, Setting("pty-exec", "top"), Setting("pty-log", None)])
+    assert warnings == ["pty-exec does nothing without pty-socket", "pty-log does nothing without pty-socket"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (Setting("daemonize", "/tmp/log"), "pty-input needs the terminal that the router was started on"),
+        (Setting("run-as", "peer"), "a shared terminal runs as one account"),
+    ],
+)
+def test_what_does_not_go_with_a_shared_terminal_is_an_error(setting: Setting, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        build([SHARED, Setting("pty-input", None), setting])
+
+
+@pytest.mark.parametrize("other", [SOCKET, SHARED, Setting("pty-uconnect", "/tmp/u")])
+def test_a_client_has_one_address_and_listens_nowhere(other: Setting) -> None:
+    assert build([Setting("pty-connect", "/tmp/x")])[0].is_client
+    with pytest.raises(UsageError, match="make this a client of one address"):
+        build([Setting("pty-connect", "/tmp/x"), other])

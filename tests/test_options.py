@@ -42,7 +42,7 @@ def test_every_default_is_a_value_that_its_option_accepts() -> None:
 def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
     # The systems's help lists the core's options; the plugins' come with the plugins.
     shown = subprocess.run(
-        [need("uwsgi"), "--plugins", "corerouter,forkptyrouter", "--help"],
+        [need("uwsgi"), "--plugins", "corerouter,forkptyrouter,pty", "--help"],
         capture_output=True,
         text=True,
         timeout=20,
@@ -111,6 +111,7 @@ def test_what_does_not_confine_is_not_taken_for_it(name: str) -> None:
         ("env", "A=", (("A", ""),)),
         ("unenv", "A", (("A", None),)),
         ("listen", "1", 1),
+        *(("pty-scrollback", *pair) for pair in (("0", 0), ("100", 100), ("2k", 2048), ("1M", 1 << 20))),
         *(("master", word, True) for word in ("", "true", "Yes", "1", "on")),
         *(("master", word, False) for word in ("false", "NO", "0", "off")),
     ],
@@ -173,6 +174,7 @@ def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
         ("exec-as-root", "", "needs a value"),
         ("forkptyrouter-command", "", "needs a value"),
         ("forkpty-router", "", "needs a value"),
+        *(("pty-scrollback", text, "number of bytes") for text in ("", "K", "-1", "1.5M", "2048M", "1kk", "1G")),
         ("insecure-tcp", "nope", "neither true nor false"),
     ],
 )
