@@ -38,8 +38,11 @@ def process_gone(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """The child processes, zombies too."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The child processes, zombies too; none of a process that is gone."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def descriptors(pid: int) -> dict[int, str]:
