@@ -36,7 +36,7 @@ def test_every_example_is_tried() -> None:
 def test_an_example_does_what_it_says(name: str, start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
     need("ip")
-    directory.chmod(0o777)
+    directory.chmod(0o1777)
     (directory / "root").mkdir()
     ini = directory / "jail.ini"
     program = {"program": AS_NOBODY} if name == "mine" else {}

@@ -56,7 +56,7 @@ sys.exit(main(sys.argv[1:]))""",
 
 @pytest.fixture
 def path(directory: Path) -> str:
-    directory.chmod(0o777)
+    directory.chmod(0o1777)
     return str(directory / "socket")
 
 

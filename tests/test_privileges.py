@@ -116,7 +116,7 @@ def test_supplementary_groups_are_those_asked_for(settings: list[tuple[str, str]
 
 def test_the_immediate_user_is_there_before_the_hooks_and_the_sockets(start_router: Start, directory: Path) -> None:
     need_root()
-    directory.chmod(0o777)
+    directory.chmod(0o1777)
     path, note = directory / "socket", directory / "note"
     immediate = ("--immediate-uid", "daemon", "--immediate-gid", "games")
     router = start_router(*immediate, "--exec-asap", f"id -u >> {note}; id -g >> {note}", str(path))
