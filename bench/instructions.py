@@ -9,6 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Each run has the same to do: the same order in sets, and no first one that compiles what the next ones read.
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+
 _PARSE = """
 import struct, sys
 from tests.frame_probe import frames_in
@@ -32,7 +35,7 @@ def _instructions(folder: Path, *numbers: int) -> int:
     tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.out"]
     script = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}){_PARSE}"]
     argv = [*tool, *script, *map(str, numbers)]
-    done = subprocess.run(argv, cwd=ROOT, env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode or found is None:
         raise RuntimeError(f"callgrind: {done.stderr}")

@@ -216,11 +216,11 @@ def test_floods_without_memory_end_some_sessions_and_the_others_lose_nothing(ser
 def test_a_fork_that_is_refused_is_told_and_the_others_go_on(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """RLIMIT_NPROC, for a router that is not root: itself and two programs, and no process more."""
+    """RLIMIT_NPROC, for a router that is not root: its two processes, two programs, and no process more."""
     need_root()
     router = start_router(
         f"{directory}/s", "--uid", "4242", "--gid", "4242", "--forkptyrouter-command", "/bin/cat",
-        preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (3, 3)),
+        preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (4, 4)),
     )  # fmt: skip
     with Client(f"{directory}/s") as first:
         with Client(f"{directory}/s") as second:
