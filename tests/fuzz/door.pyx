@@ -23,6 +23,7 @@ from fastpty._lifecycle cimport loop_hang_up, loop_meet_deadlines, loop_new_sess
 from fastpty._linux cimport epoll_event
 from fastpty._loop cimport (
     EVENTS_MOST,
+    EVENTS_USUAL,
     Loop,
     clock_ns,
     loop_arm,
@@ -43,6 +44,7 @@ cdef Loop loop
 cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t grace_ns) noexcept nogil:
     memset(&loop, 0, sizeof(loop))
     loop.epoll_fd = epoll_fd
+    loop.events_most = EVENTS_USUAL
     loop.splice = splice
     loop.idle_ns = idle_ns
     loop.grace_ns = grace_ns
