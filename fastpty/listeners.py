@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fastpty import address, jail, socket_directory
+from fastpty import address, jail, listening, socket_directory
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.log import logger
@@ -26,7 +26,7 @@ class Place:
     It may be one that only the TLS proxy can reach.
     """
 
-    listener: address.Listener
+    listener: listening.Listener
     protocol: str
     is_behind_tls: bool = False
 
@@ -67,7 +67,7 @@ class Listeners:
         found = self._places.get(where, [])
         return [] if any(place.listener.lost_file() for place in found) else found
 
-    def put_behind_tls(self, outside: Place, inside: address.Listener) -> None:
+    def put_behind_tls(self, outside: Place, inside: listening.Listener) -> None:
         """Puts `inside`, which the TLS proxy reaches, in the place of a socket that is to be the proxy's."""
         for group in self._places.values():
             if outside in group:
@@ -113,7 +113,7 @@ class Listeners:
             place.listener.let_go()
 
 
-def _listen(where: address.Address, config: Config) -> list[address.Listener]:
+def _listen(where: address.Address, config: Config) -> list[listening.Listener]:
     owner = config.socket_owner
     if owner is None and (config.uid, config.gid) != (None, None) and os.geteuid() == 0:
         owner = (-1 if config.uid is None else config.uid, -1 if config.gid is None else config.gid)
@@ -124,10 +124,10 @@ def _listen(where: address.Address, config: Config) -> list[address.Listener]:
     deadline = time.monotonic() + _PREDECESSOR_SECONDS
     while True:
         try:
-            return address.listen(
+            return listening.listen(
                 where, mode=config.socket_mode, owner=owner, backlog=config.backlog, reuse_port=config.reuse_port
             )
-        except address.AddressInUseError as error:
+        except listening.AddressInUseError as error:
             if not error.perhaps_not_for_long or time.monotonic() >= deadline:
                 raise
         time.sleep(_PREDECESSOR_POLL_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastpty.address import Listener
+from fastpty.listening import Listener
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from functools import partial
 from typing import NoReturn
 
 from fastpty import linux
-from fastpty.address import Listener
 from fastpty.config import Config
 from fastpty.errors import FastptyError, UsageError
 from fastpty.listeners import Listeners
+from fastpty.listening import Listener
 from fastpty.log import logger
 from fastpty.tls_identity import Front, Identity
 

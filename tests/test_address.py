@@ -12,22 +12,24 @@ from pathlib import Path
 
 import pytest
 
+import fastpty.listening
 from fastpty import address
 from fastpty.address import AbstractAddress, FdAddress, TcpAddress, UnixAddress
 from fastpty.errors import FastptyError, UsageError
+from fastpty.listening import Listener, listen
 from tests.peers import need_root
 
 
 @contextmanager
-def listening(text: str, **options: object) -> Iterator[list[address.Listener]]:
+def listening(text: str, **options: object) -> Iterator[list[Listener]]:
     with ExitStack() as stack:
-        listeners = address.listen(address.parse(text), **options)  # type: ignore[arg-type]
+        listeners = listen(address.parse(text), **options)  # type: ignore[arg-type]
         for listener in listeners:
             stack.callback(listener.close)
         yield listeners
 
 
-def can_be_reached(listener: address.Listener, name: address.Address | str | bytes) -> bool:
+def can_be_reached(listener: Listener, name: address.Address | str | bytes) -> bool:
     """Whether a connection to `name` arrives at this listener."""
     if isinstance(name, (str, bytes)):
         client = socket.socket(socket.AF_UNIX)
@@ -184,7 +186,7 @@ def test_a_start_that_fails_leaves_no_socket_file(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "chown", refuse)
     with pytest.raises(FastptyError, match="only root"):
-        address.listen(UnixAddress(f"{tmp_path}/s"), owner=(1, 1))
+        listen(UnixAddress(f"{tmp_path}/s"), owner=(1, 1))
     assert not os.listdir(tmp_path)
 
 
@@ -198,7 +200,7 @@ def test_a_file_put_in_the_sockets_place_keeps_its_mode(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "chown", meddle)
     with pytest.raises(FastptyError, match="somebody else replaced"):
-        address.listen(UnixAddress(str(path)), mode=0o666, owner=(0, 0))
+        listen(UnixAddress(str(path)), mode=0o666, owner=(0, 0))
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
@@ -214,7 +216,7 @@ def test_a_live_socket_is_not_stolen(tmp_path: Path) -> None:
     path = f"{tmp_path}/s"
     with listening(path) as (listener,):
         with pytest.raises(FastptyError, match=f"another router is listening on {path}") as error:
-            address.listen(UnixAddress(path))
+            listen(UnixAddress(path))
         the_text_of(error)
         listener.socket.accept()[0].close()  # the try of the second router
         assert can_be_reached(listener, address.parse(path))
@@ -229,7 +231,7 @@ def test_a_live_socket_with_a_full_queue_is_not_stolen(tmp_path: Path) -> None:
             if waiting.connect_ex(path):
                 break
         with pytest.raises(FastptyError, match="another router is listening"):
-            address.listen(UnixAddress(path))
+            listen(UnixAddress(path))
 
 
 @pytest.mark.parametrize("kind", ["file", "symbolic link", "directory", "FIFO"])
@@ -246,7 +248,7 @@ def test_what_is_no_socket_is_never_touched(tmp_path: Path, kind: str) -> None:
     make[kind]()
     before = os.lstat(path)
     with pytest.raises(FastptyError, match=f"a {kind} is there") as error:
-        address.listen(UnixAddress(str(path)))
+        listen(UnixAddress(str(path)))
     assert str(path) in the_text_of(error)
     after = os.lstat(path)
     assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (
@@ -291,7 +293,7 @@ def test_of_routers_that_start_together_one_gets_the_path(tmp_path: Path) -> Non
     def start() -> None:
         gate.wait()
         try:
-            got.extend(address.listen(UnixAddress(path)))
+            got.extend(listen(UnixAddress(path)))
         except FastptyError as error:
             refused.append(str(error))
 
@@ -322,14 +324,14 @@ def test_checking_and_binding_wait_for_another_router_that_does_the_same(
 
         monkeypatch.setattr(time, "sleep", go_on)
         with pytest.raises(FastptyError, match="another router is listening"):
-            address.listen(UnixAddress(path))
+            listen(UnixAddress(path))
     os.close(directory)
 
 
 def test_a_lock_that_is_never_given_back_does_not_prevent_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(address, "_LOCK_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(fastpty.listening, "_LOCK_WAIT_SECONDS", 0.01)
     directory = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(directory, fcntl.LOCK_EX)
     with listening(f"{tmp_path}/s") as (listener,):
@@ -339,7 +341,7 @@ def test_a_lock_that_is_never_given_back_does_not_prevent_the_start(
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(FastptyError, match="directory does not exist") as error:
-        address.listen(UnixAddress(f"{tmp_path}/no/s"))
+        listen(UnixAddress(f"{tmp_path}/no/s"))
     assert f"{tmp_path}/no/s" in the_text_of(error)
 
 
@@ -352,7 +354,7 @@ def test_an_abstract_name_is_listened_on_in_both_spellings() -> None:
         assert can_be_reached(listeners[0], f"\0{name}")
         assert can_be_reached(listeners[1], f"\0{name}\0")
         with pytest.raises(FastptyError, match="another program is listening"):
-            address.listen(AbstractAddress(name))
+            listen(AbstractAddress(name))
 
 
 @pytest.mark.parametrize("tail", ["", "\0"])
@@ -369,7 +371,7 @@ def test_a_half_taken_abstract_name_is_not_half_listened_on() -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(f"\0{name}\0")
         with pytest.raises(FastptyError, match="another program"):
-            address.listen(AbstractAddress(name))
+            listen(AbstractAddress(name))
         with socket.socket(socket.AF_UNIX) as free:
             free.bind(f"\0{name}")
 
@@ -382,7 +384,7 @@ def test_a_tcp_port_is_listened_on_and_its_number_is_told(text: str) -> None:
         assert real.port != 0
         assert can_be_reached(listener, real)
         with pytest.raises(FastptyError, match="another program is listening") as error:
-            address.listen(real)
+            listen(real)
         assert real.text in the_text_of(error)
 
 
@@ -407,7 +409,7 @@ def test_keys_do_not_wait_on_tcp() -> None:
 )
 def test_a_tcp_address_that_cannot_be_had_is_explained(text: str, why: str) -> None:
     with pytest.raises(FastptyError, match=why) as error:
-        address.listen(address.parse(text))
+        listen(address.parse(text))
     assert text in the_text_of(error)
 
 
@@ -431,13 +433,13 @@ def test_a_descriptor_that_does_not_listen_is_refused_and_left_open(tmp_path: Pa
     ):
         for fd in (ends[0].fileno(), datagram.fileno(), file.fileno()):
             with pytest.raises(FastptyError, match="not a listening stream socket"):
-                address.listen(FdAddress(fd))
+                listen(FdAddress(fd))
             os.fstat(fd)
 
 
 def test_a_descriptor_that_is_not_there_is_refused() -> None:
     with pytest.raises(FastptyError, match="no such descriptor"):
-        address.listen(FdAddress(98765))
+        listen(FdAddress(98765))
 
 
 # Connecting

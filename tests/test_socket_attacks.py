@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import address
+from fastpty import listening
 from fastpty.address import UnixAddress
 from fastpty.errors import FastptyError
 from tests.harness import Client, Router
@@ -88,15 +88,15 @@ def test_a_link_put_in_place_between_the_look_and_the_bind_is_not_followed(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = shared.parent / "made"
-    bound = address._bound
+    bound = listening._bound
 
-    def too_late(place: UnixAddress, *rest: object) -> address.Listener:
+    def too_late(place: UnixAddress, *rest: object) -> listening.Listener:
         (shared / "s").symlink_to(target)
         return bound(place, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(address, "_bound", too_late)
+    monkeypatch.setattr(listening, "_bound", too_late)
     with pytest.raises(FastptyError):
-        address.listen(UnixAddress(f"{shared}/s"), mode=0o666)
+        listening.listen(UnixAddress(f"{shared}/s"), mode=0o666)
     assert not target.exists()
     assert (shared / "s").is_symlink()  # not ours to remove
 
@@ -121,7 +121,7 @@ def test_its_new_owner_cannot_have_the_mode_of_a_file_of_root_s_changed(
         chmod(file, mode)
 
     monkeypatch.setattr(os, "chmod", swapped)
-    for listener in address.listen(UnixAddress(str(path)), mode=0o666, owner=(MALLORY, MALLORY)):
+    for listener in listening.listen(UnixAddress(str(path)), mode=0o666, owner=(MALLORY, MALLORY)):
         listener.close()
     found = victim.stat()
     assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, 0)
