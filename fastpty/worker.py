@@ -126,6 +126,9 @@ def run(
         heartbeat=link.heartbeat,
     )
     for place in places:
+        if place.listener.socket.family == socket.AF_UNIX:
+            # Again, so that SO_PEERCRED tells clients of this process (unix(7)): their sessions end with it.
+            place.listener.socket.listen(config.backlog)
         relay.listen(place.listener.socket.fileno(), framed=place.protocol == UWSGI)
     watched = (*STOP_SIGNALS, DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL)
     for number in watched:

@@ -186,7 +186,7 @@ def test_a_router_that_is_killed_is_told_from_a_session_that_ended(
     with piped_client(mode, socket) as client:
         assert client.stdout is not None
         assert client.stdout.read(1)
-        router.end(signal.SIGKILL)
+        os.kill(router.pid, signal.SIGKILL)
         _, complaint = client.communicate(timeout=60)
     assert complaint == b"fastpty: the connection broke: the router has ended\n"
     assert client.returncode == 255
