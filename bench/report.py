@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.compare import ROUNDS, SIZE_MIB
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = DOCS / "performance.md"
 PICTURE = DOCS / "performance.svg"
@@ -124,7 +126,7 @@ def main(result: Path, publish: bool = True) -> None:
     extras = [entry["extra_info"] for entry in report["benchmarks"]]
     figures = [figure for extra in extras for figure in extra["figures"]]
     missing = sorted({text for extra in extras for text in extra["missing"]})
-    lines = [f"Measured {report['datetime'][:10]} on {machine()}.", ""]
+    lines = [f"Measured {report['datetime'][:10]} on {machine()}; {SIZE_MIB} MiB a transfer, {ROUNDS} turns.", ""]
     lines += [f"Left out: {text}." for text in missing] + [""]
     lines += [f"![The ratios]({PICTURE.name})", "", *table(figures)]
     print("\n".join(lines))
