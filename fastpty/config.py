@@ -172,6 +172,7 @@ def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     if unknown and values["strict"]:
         raise UsageError(unknown[0])
     values["gid"] = _primary_group(values["uid"], values["gid"])
+    warnings += _unused_sockets(values)
     for kind in ("raw_addresses", "uwsgi_addresses", "pty_addresses", "stats_addresses"):
         values[kind] = tuple(_shared(where, values["shared_sockets"]) for where in values[kind])
     config = Config(**values)
@@ -239,6 +240,15 @@ def _shared(where: Address, shared: Sequence[Address]) -> Address:
     if where.index >= len(shared):
         raise UsageError(f"{where.text}: there are {len(shared)} shared-socket options, numbered from 0")
     return shared[where.index]
+
+
+def _unused_sockets(values: Mapping[str, Any]) -> Iterable[str]:
+    """Warnings about those shared sockets that no address names."""
+    kinds = ("raw_addresses", "uwsgi_addresses", "pty_addresses", "stats_addresses")
+    named = {where.index for kind in kinds for where in values[kind] if isinstance(where, SharedAddress)}
+    for index, where in enumerate(values["shared_sockets"]):
+        if index not in named:
+            yield f"shared-socket {where.text} is not listened on: no address names it as ={index}"
 
 
 def _check_shared(config: Config) -> list[str]:

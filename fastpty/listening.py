@@ -11,6 +11,7 @@ import stat
 import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from fastpty.address import AbstractAddress, Address, FdAddress, SharedAddress, Target, TcpAddress, UnixAddress, why
 from fastpty.errors import FastptyError, UsageError
@@ -237,15 +238,16 @@ def _make_way(address: UnixAddress, owner: tuple[int, int] | None) -> None:
 
 
 def _opener_is_gone(connection: socket.socket) -> bool:
-    """Whether the process that called listen(2) has ended, though the socket lives on in its children."""
+    """Whether the process that called listen(2) last has ended, or was left behind by its parent.
+
+    That is a worker whose supervisor was killed: it is about to close the socket.
+    """
     pid, _, _ = struct.unpack("=3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     try:
-        os.kill(pid or os.getpid(), 0)
-    except ProcessLookupError:
+        parent = Path(f"/proc/{pid or 'self'}/stat").read_text().rpartition(")")[2].split()[1]
+        return parent == "1" and os.getpgid(pid) == pid
+    except (FileNotFoundError, ProcessLookupError):
         return True
-    except PermissionError:
-        pass
-    return False
 
 
 _KINDS = {

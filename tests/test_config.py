@@ -226,3 +226,10 @@ def test_a_client_has_one_address_and_listens_nowhere(other: Setting) -> None:
     assert build([Setting("pty-connect", "/tmp/x")])[0].is_client
     with pytest.raises(UsageError, match="make this a client of one address"):
         build([Setting("pty-connect", "/tmp/x"), other])
+
+
+def test_a_shared_socket_that_nobody_names_is_warned_of() -> None:
+    sockets = [Setting("shared-socket", "/tmp/first"), Setting("shared-socket", "/tmp/second")]
+    config, warnings = build([*sockets, Setting("forkpty-router", "=1")])
+    assert [address.text for address in config.raw_addresses] == ["/tmp/second"]
+    assert warnings == ["shared-socket /tmp/first is not listened on: no address names it as =0"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from tests.harness import PATIENCE_SECONDS, Client, Router, children, eventually, process_gone
 from tests.peers import preload
+from tests.test_costs import traced
 
 ECHO = "stty -echo; echo {}; exec cat"
 
@@ -311,13 +313,17 @@ def state(pid: int) -> str:
 def test_events_bounds_what_one_turn_takes_and_nothing_is_lost(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    start_router(f"{directory}/s", "--forkptyrouter-events", "1", "--forkptyrouter-command", ECHO.format("hi"))
+    events = ("--forkptyrouter-events", "3")
+    router = start_router(f"{directory}/s", *events, "--forkptyrouter-command", ECHO.format("hi"))
     clients = [greeted(f"{directory}/s", "hi") for _ in range(8)]
-    for client in clients:
-        client.send(b"one\ntwo\n")
-    for client in clients:
-        client.read_until(b"one\r\ntwo\r\n")
-        client.socket.close()
+    with traced(router, directory / "calls"):
+        for client in clients:
+            client.send(b"one\ntwo\n")
+        for client in clients:
+            client.read_until(b"one\r\ntwo\r\n")
+            client.socket.close()
+    bounds = re.findall(r"epoll_wait\(.*, (\d+), -?\d+\) += ", (directory / "calls").read_text())
+    assert set(bounds) == {"3"}
 
 
 @pytest.mark.parametrize(
