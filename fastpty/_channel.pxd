@@ -69,6 +69,7 @@ cdef struct Channel:
     bint short_read_tells     # that the source is dry
     bint short_splice_tells
     uint32_t splice_bytes     # what one splice asks of the source
+    uint32_t flush_bytes      # what one flush gives the target, at the most
     bint starved              # there was no memory for a buffer: to be tried again after a while
     bint gathering            # what it holds was not offered to the target yet, since more may come at once
     int64_t allowance         # bytes that may still be read; -1 = without end
@@ -173,6 +174,7 @@ cdef inline void channel_open(Channel *channel, int source, int target) noexcept
     channel.target = target
     channel.writable = True
     channel.allowance = -1
+    channel.flush_bytes = BUFFER_BYTES
 
 
 cdef inline void channel_drop(Channel *channel, Pool *pool) noexcept nogil:
@@ -295,16 +297,17 @@ cdef inline bint channel_wrote(Channel *channel, ssize_t sent, size_t wanted) no
     return channel.writable
 
 
-cdef inline void channel_flush_buffer(Channel *channel) noexcept nogil:
-    """Writes the buffer as far as the target takes it; keeps it even when it is empty then."""
+cdef inline void channel_flush_buffer(Channel *channel, size_t most_bytes) noexcept nogil:
+    """Writes so much of the buffer, as far as the target takes it; keeps it even when it is empty then."""
     cdef Buffer *buffer = channel.buffer
     cdef size_t wanted
     cdef ssize_t sent
-    while buffer.start < buffer.end:
-        wanted = buffer.end - buffer.start
+    while buffer.start < buffer.end and most_bytes > 0:
+        wanted = min(<size_t>(buffer.end - buffer.start), most_bytes)
         sent = write(channel.target, buffer.data + buffer.start, wanted)
         if sent > 0:
             buffer.start += <uint32_t>sent
+            most_bytes -= <size_t>sent
         if not channel_wrote(channel, sent, wanted):
             return
 
@@ -330,22 +333,24 @@ cdef inline void channel_unsplice(Channel *channel, Pool *pool) noexcept nogil:
 
 cdef inline void channel_flush_pipe(Channel *channel, Pool *pool) noexcept nogil:
     cdef Pipe *lent = channel.pipe
+    cdef size_t most_bytes = channel.flush_bytes
     cdef size_t wanted
     cdef ssize_t sent
-    while lent.bytes > 0:
-        wanted = lent.bytes
+    while lent.bytes > 0 and most_bytes > 0:
+        wanted = min(<size_t>lent.bytes, most_bytes)
         sent = c_splice(lent.read_fd, NULL, channel.target, NULL, wanted, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
         if sent < 0 and errno == EINVAL:
             channel_unsplice(channel, pool)
             return
         if sent > 0:
             lent.bytes -= <uint32_t>sent
+            most_bytes -= <size_t>sent
         if not channel_wrote(channel, sent, wanted):
             return
 
 
 cdef inline void channel_flush(Channel *channel, Pool *pool) noexcept nogil:
-    """Writes what the channel holds, as far as the target takes it, and gives back what is empty."""
+    """Writes what the channel holds, up to `flush_bytes`, as far as the target takes it; gives back what is empty."""
     channel.gathering = False
     if channel.pipe != NULL:
         channel_flush_pipe(channel, pool)
@@ -353,7 +358,7 @@ cdef inline void channel_flush(Channel *channel, Pool *pool) noexcept nogil:
             pipe_return(pool, channel.pipe)
             channel.pipe = NULL
     if channel.buffer != NULL:
-        channel_flush_buffer(channel)
+        channel_flush_buffer(channel, channel.flush_bytes)
         if channel.buffer.start == channel.buffer.end:
             buffer_return(pool, channel.buffer)
             channel.buffer = NULL

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from fastpty._busy_poll cimport busy_poll_key
 from fastpty._channel cimport (
     BUFFER_BYTES,
     CHANNEL_DRAINING,
@@ -23,6 +24,7 @@ from fastpty._loop cimport (
     ABOUT_TERMINAL,
     MILLISECOND_NS,
     RETRY_FIRST_MS,
+    STREAM_FROM_BYTES,
     Loop,
     loop_arm,
     loop_runnable,
@@ -111,6 +113,8 @@ cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept no
         session_unwrap(session)
     if not channel.gathering:
         channel_flush(channel, &loop.pool)
+    if is_input and 0 < task.last_transfer_bytes < STREAM_FROM_BYTES:
+        busy_poll_key(&loop.busy_poll, loop.now_ns)
 
 
 cdef inline void loop_settle(Loop *loop, Task *task) noexcept nogil:

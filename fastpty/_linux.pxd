@@ -201,3 +201,6 @@ cdef extern from "<time.h>" nogil:
         long tv_sec
         long tv_nsec
     int clock_gettime(int clock, timespec *now)
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()

@@ -9,10 +9,10 @@ one transfer of somebody's flood at the most. `loop_watch` is the only caller of
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from fastpty._busy_poll cimport BusyPoll, busy_poll_wait, clock_ns
 from fastpty._channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, Channel, Pool, channel_holds
 from fastpty._check cimport check
 from fastpty._linux cimport (
-    CLOCK_MONOTONIC,
     EPOLLET,
     EPOLLIN,
     EPOLLOUT,
@@ -20,11 +20,9 @@ from fastpty._linux cimport (
     EPOLLRDHUP,
     EPOLL_CTL_ADD,
     EPOLL_CTL_MOD,
-    clock_gettime,
     epoll_ctl,
     epoll_event,
     epoll_wait,
-    timespec,
 )
 from fastpty._session cimport Queue, Retry, Session, Task, queue_push
 
@@ -76,13 +74,8 @@ cdef struct Loop:
     uint64_t transfers
     uint64_t wakeups
     int events_most                    # to be taken in one turn, 1 to EVENTS_MOST
+    BusyPoll busy_poll
     Heartbeat *heartbeat
-
-
-cdef inline int64_t clock_ns() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
 cdef inline uint64_t loop_token(About about, uint32_t generation, uint32_t slot) noexcept nogil:
@@ -225,7 +218,13 @@ cdef inline int loop_timeout_ms(const Loop *loop) noexcept nogil:
 
 cdef inline int loop_wait(Loop *loop, epoll_event *events) noexcept nogil:
     """The number of events, 0 to events_most, or -errno."""
-    cdef int count = epoll_wait(loop.epoll_fd, events, loop.events_most, loop_timeout_ms(loop))
+    cdef int timeout_ms = loop_timeout_ms(loop)
+    cdef int count = 0
+    if timeout_ms != 0 and loop.busy_poll.until_ns != 0:
+        count = busy_poll_wait(&loop.busy_poll, loop.epoll_fd, events, loop.events_most)
+        timeout_ms = loop_timeout_ms(loop)
+    if count == 0:
+        count = epoll_wait(loop.epoll_fd, events, loop.events_most, timeout_ms)
     if count < 0:
         return -errno
     loop.wakeups += 1

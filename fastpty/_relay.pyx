@@ -152,7 +152,8 @@ cdef class Relay:
         self.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
 
     def __init__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10,
-                 double lifetime_seconds=0, double greeting_seconds=0, int events=EVENTS_USUAL, heartbeat=None):
+                 double lifetime_seconds=0, double greeting_seconds=0, double busy_poll_seconds=0,
+                 int events=EVENTS_USUAL, heartbeat=None):
         if not 1 <= events <= EVENTS_MOST:
             raise ValueError(f"events: from 1 to {EVENTS_MOST}")
         if heartbeat is not None:
@@ -163,6 +164,7 @@ cdef class Relay:
         self.handler = handler
         self.loop.events_most = events
         self.loop.splice = splice
+        self.loop.busy_poll.limit_ns = <int64_t>(busy_poll_seconds * 1e9)
         self.loop.idle_ns = <int64_t>(idle_seconds * 1e9)
         self.loop.grace_ns = <int64_t>(grace_seconds * 1e9)
         self.loop.lifetime_ns = <int64_t>(lifetime_seconds * 1e9)

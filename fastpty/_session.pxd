@@ -25,6 +25,7 @@ from fastpty._terminal cimport Terminal, terminal_resize, terminal_signal
 
 cdef enum:
     PTY_SPLICE_BYTES = 4096   # a pty gives at most about that in one read; asking for more allocates pages for nothing
+    PTY_WRITE_BYTES = 1792    # of input in one turn: one of the tty's buffers, so that the program reads it meanwhile
 
 # First in, first out; a task can also be taken from its middle.
 cdef struct Queue:
@@ -159,6 +160,7 @@ cdef inline void session_open(Session *session, int peer_fd, bint framed, int te
     session.input.channel.short_read_tells = True
     session.input.channel.short_splice_tells = False
     session.input.channel.splice_bytes = BUFFER_BYTES
+    session.input.channel.flush_bytes = PTY_WRITE_BYTES
     session.output.channel.short_read_tells = True
     session.output.channel.short_splice_tells = True
     session.output.channel.splice_bytes = PTY_SPLICE_BYTES
@@ -204,7 +206,7 @@ cdef inline void session_unwrap(Session *session) noexcept nogil:
             buffer.end += frame.size
             continue
         if frame.kind == FRAME_SIGNAL:
-            channel_flush_buffer(&session.input.channel)
+            channel_flush_buffer(&session.input.channel, BUFFER_BYTES)
         session_obey(session, &frame)
         resized = resized or frame_is_window_change(&frame)
     if resized:

@@ -60,6 +60,7 @@ class Config:
     idle_timeout_seconds: float | None
     stop_timeout_seconds: float
     splice: bool
+    busy_poll_us: int
     environment: tuple[tuple[str, str | None], ...]
     clear_environment: bool
     no_new_privs: bool

@@ -80,6 +80,11 @@ def event_count(value: str) -> int:
     return _whole(value, 1, 1024)
 
 
+def microseconds(value: str) -> int:
+    """A time so short that a process may spend it waiting without sleep: 0 to 10 ms."""
+    return _whole(value, 0, 10000)
+
+
 def log_file(value: str) -> str:
     """A file to log to, made absolute. uWSGI also takes HOST:PORT, and logs there over UDP."""
     if re.fullmatch(r"[^/]*:[0-9]+", value):

@@ -122,6 +122,7 @@ def run(
         grace_seconds=config.stop_timeout_seconds,
         lifetime_seconds=config.lifetime_seconds or 0,
         greeting_seconds=config.greeting_timeout_seconds or 0,
+        busy_poll_seconds=config.busy_poll_us / 1e6,
         events=config.events,
         heartbeat=link.heartbeat,
     )

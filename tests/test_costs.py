@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import signal
+import struct
 import subprocess
+import termios
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,9 @@ from tests.harness import RAW_CAT, Client, Router, eventually
 from tests.peers import need
 
 KEYSTROKES = 100
+MIB = 1 << 20
 OUTPUT_MIB = 8
+TTY_BUFFER_BYTES = 1792  # of Linux where pages have 4 KiB: half a page, less its header
 TRANSFERS = {"read", "write", "splice"}
 
 
@@ -45,6 +51,11 @@ def wakeups(router: Router) -> int:
 
 def asleep(router: Router) -> bool:
     return Path(f"/proc/{router.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
+def unread_bytes(client: Client) -> int:
+    """What the client has sent and the router has not read (SIOCOUTQ, unix(7))."""
+    return int(struct.unpack("i", fcntl.ioctl(client.socket, termios.TIOCOUTQ, bytes(4)))[0])
 
 
 def type_keys(client: Client, framed: bool) -> None:
@@ -117,6 +128,62 @@ def test_bulk_output_costs_few_calls_for_a_mebibyte(
     assert relaying / OUTPUT_MIB <= 3 * 512, calls
     # The end of the session, and its line in the log.
     assert others < 50, calls
+
+
+def test_input_is_given_to_a_terminal_one_tty_buffer_at_a_time(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """So that the program reads the first while the next is written: more at once is slower (docs/performance.md)."""
+    path = str(directory / "socket")
+    command = f"stty raw -echo; printf READY; head -c {MIB} | wc -c"
+    router = start_router("--forkpty-router", path, "--forkptyrouter-command", command)
+    with Client(path) as client:
+        client.read_until(b"READY")
+        with traced(router, directory / "calls"):
+            client.send(bytes(MIB))
+            client.read_until(f"{MIB}\n".encode())
+    trace = (directory / "calls").read_text()
+    terminal = re.findall(rf'read\((\d+), "{MIB}', trace)[0]
+    given = re.findall(rf"(?:write\({terminal},|splice\(\d+, NULL, {terminal},).* = (\d+)$", trace, re.MULTILINE)
+    assert sum(map(int, given)) == MIB
+    assert max(map(int, given)) <= TTY_BUFFER_BYTES
+
+
+@pytest.fixture
+def polling(start_router: Callable[..., Router], directory: Path) -> Callable[[str, int], tuple[Router, Client]]:
+    def start(program: str, busy_poll_us: int) -> tuple[Router, Client]:
+        path = str(directory / "socket")
+        router = start_router(path, "--busy-poll", str(busy_poll_us), "--forkptyrouter-command", program)
+        client = Client(path)
+        client.read_until(b"READY")
+        router.wait_for_log("session 1: start")
+        eventually(lambda: asleep(router), "the router rests")
+        return router, client
+
+    return start
+
+
+def test_busy_poll_waits_for_an_echo_by_yielding(
+    polling: Callable[[str, int], tuple[Router, Client]], directory: Path
+) -> None:
+    router, client = polling(RAW_CAT, 10000)
+    with client, traced(router, directory / "calls") as calls:
+        type_keys(client, False)
+    assert calls["sched_yield"] > 0
+    assert set(calls) <= {"epoll_wait", "sched_yield", *TRANSFERS}
+
+
+def test_busy_poll_lets_ever_more_keys_go_by_that_nobody_answers(
+    polling: Callable[[str, int], tuple[Router, Client]], directory: Path
+) -> None:
+    router, client = polling("stty raw -echo; printf READY; exec cat >/dev/null", 500)
+    with client, traced(router, directory / "calls"):
+        for _ in range(KEYSTROKES):
+            client.send(b"k")
+            eventually(lambda: unread_bytes(client) == 0 and asleep(router), "the router rests")
+    names = re.findall(r"^\d+ +(\w+)\(", (directory / "calls").read_text(), re.MULTILINE)
+    bets = sum(pair == ("write", "sched_yield") for pair in pairwise(names))
+    assert 0 < bets <= 10
 
 
 def test_a_frame_costs_the_parser_few_instructions(directory: Path) -> None:

@@ -235,6 +235,8 @@ def test_keys_of_several_wait_for_room_in_turn(share: Callable[..., Shared], dir
 def test_viewers_stay_when_the_program_ends_and_see_the_next(share: Callable[..., Shared]) -> None:
     shared = share()
     with shared.join() as one, shared.join() as two:
+        # What is typed before the first prompt is echoed before it, and that prompt would be taken for the next one's.
+        two.read_until(b"prompt:")
         for number in (3, 4):
             one.send(b"exit %d\n" % number)
             two.read_until(b"exit %d\r\n" % number, b"prompt:")
