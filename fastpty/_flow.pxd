@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fastpty._busy_poll cimport busy_poll_key
+from fastpty._busy_poll cimport busy_poll_expect_answer, busy_poll_expect_more, busy_poll_pays
 from fastpty._channel cimport (
     BUFFER_BYTES,
     CHANNEL_DRAINING,
@@ -24,7 +24,6 @@ from fastpty._loop cimport (
     ABOUT_TERMINAL,
     MILLISECOND_NS,
     RETRY_FIRST_MS,
-    STREAM_FROM_BYTES,
     Loop,
     loop_arm,
     loop_runnable,
@@ -49,7 +48,8 @@ from fastpty._shared cimport shared_next_input
 from fastpty._shared_flow cimport shared_step, viewer_left
 
 cdef enum:
-    GATHER_BYTES = 32768               # from a pty before a write to the peer (docs/performance.md)
+    GATHER_BYTES = 32768               # from a pty before a write to the peer (docs/performance.md),
+    GATHER_ALONE_BYTES = 4096          # and for each stream where their next pieces are waited for without sleep
     STARVE_MOST_MS = 1000              # that a channel waits for memory
     READS_MOST = 4                     # of a quiet source in one turn
 
@@ -89,6 +89,17 @@ cdef inline void loop_step(Loop *loop, Task *task) noexcept nogil:
     loop_settle(loop, task)
 
 
+cdef inline size_t loop_gather_bytes(const Loop *loop) noexcept nogil:
+    """How much of a stream is gathered before it is written.
+
+    One that is alone flows best in small pieces, since program, router and client then work side by side; if the
+    router sleeps in between, or others stream too, each write that is saved counts more.
+    """
+    if not busy_poll_pays(&loop.busy_poll):
+        return GATHER_BYTES
+    return min(<size_t>GATHER_BYTES, GATHER_ALONE_BYTES * (1 + <size_t>loop.bulk.length))
+
+
 cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept nogil:
     """Reads or splices as far as the source gives, and writes as far as the target takes.
 
@@ -103,18 +114,20 @@ cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept no
     cdef uint64_t taken_before = channel.taken_bytes
     # A pipe costs more than a copy for a few bytes; only what streams is spliced.
     cdef bint splice = loop.splice and streams and not framed
+    cdef size_t most_bytes = BUFFER_BYTES if is_input else loop_gather_bytes(loop)
     channel.gathering = streams and not is_input
-    channel_fill(channel, &loop.pool, BUFFER_BYTES if is_input else GATHER_BYTES,
-                 1 if channel.gathering else READS_MOST, splice)
+    channel_fill(channel, &loop.pool, most_bytes, 1 if channel.gathering else READS_MOST, splice)
     task.last_transfer_bytes = channel.taken_bytes - taken_before
-    if channel.state != CHANNEL_OPEN or not 0 < channel_held_bytes(channel) < GATHER_BYTES:
+    if channel.state != CHANNEL_OPEN or not 0 < channel_held_bytes(channel) < most_bytes:
         channel.gathering = False
     if framed and channel.buffer != NULL:
         session_unwrap(session)
     if not channel.gathering:
         channel_flush(channel, &loop.pool)
-    if is_input and 0 < task.last_transfer_bytes < STREAM_FROM_BYTES:
-        busy_poll_key(&loop.busy_poll, loop.now_ns)
+    if streams and not is_input:
+        busy_poll_expect_more(&loop.busy_poll)
+    elif is_input and not streams:
+        busy_poll_expect_answer(&loop.busy_poll)
 
 
 cdef inline void loop_settle(Loop *loop, Task *task) noexcept nogil:

@@ -183,7 +183,10 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_CLOEXEC
         SOCK_NONBLOCK
         SOL_SOCKET
+        AF_UNIX
+        SO_DOMAIN
         SO_PEERCRED
+        SO_SNDBUF
     ctypedef unsigned int socklen_t
     struct ucred:
         pid_t pid
@@ -192,6 +195,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int accept4(int fd, void *address, socklen_t *size, int flags)
     int shutdown(int fd, int how)
     int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
+    int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
     ssize_t send(int fd, const void *data, size_t size, int flags)
 
 cdef extern from "<time.h>" nogil:

@@ -220,7 +220,7 @@ cdef inline int loop_wait(Loop *loop, epoll_event *events) noexcept nogil:
     """The number of events, 0 to events_most, or -errno."""
     cdef int timeout_ms = loop_timeout_ms(loop)
     cdef int count = 0
-    if timeout_ms != 0 and loop.busy_poll.until_ns != 0:
+    if timeout_ms != 0 and loop.busy_poll.expected_ns > 0:
         count = busy_poll_wait(&loop.busy_poll, loop.epoll_fd, events, loop.events_most)
         timeout_ms = loop_timeout_ms(loop)
     if count == 0:

@@ -10,10 +10,10 @@ import os
 cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcpy
 
 from fastpty._channel cimport BUFFER_BYTES, CHANNEL_DRAINING, CHANNEL_SHUT, Buffer, buffer_lend, pool_drop_spares
 from fastpty._flow cimport loop_serve, loop_session, loop_session_event
@@ -28,24 +28,15 @@ from fastpty._lifecycle cimport (
 from fastpty._linux cimport (
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL,
-    EPOLLEXCLUSIVE,
     EPOLLIN,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
-    O_CLOEXEC,
-    O_RDONLY,
     SFD_CLOEXEC,
     SFD_NONBLOCK,
-    SHUT_WR,
     SIG_BLOCK,
     SIGKILL,
     SO_PEERCRED,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
     SOL_SOCKET,
-    accept4,
-    c_open,
     close,
     epoll_create1,
     epoll_event,
@@ -53,7 +44,6 @@ from fastpty._linux cimport (
     pthread_sigmask,
     read,
     send,
-    shutdown,
     sigaddset,
     sigemptyset,
     signalfd,
@@ -61,6 +51,17 @@ from fastpty._linux cimport (
     sigset_t,
     socklen_t,
     ucred,
+)
+from fastpty._listeners cimport (
+    LISTENERS_MOST,
+    Listeners,
+    listener_accept,
+    listeners_abandon,
+    listeners_add,
+    listeners_open,
+    listeners_resume,
+    tell_exhausted,
+    turn_away,
 )
 from fastpty._loop cimport (
     ABOUT_LISTENER,
@@ -102,12 +103,6 @@ from fastpty._terminal cimport terminal_reap, terminal_signal_leader
 from fastpty.handler import JOIN
 from fastpty.log import logger
 
-cdef enum:
-    LISTENERS_MOST = 64
-    ACCEPT_PAUSE_MS = 100      # when not even the spare descriptor helps
-
-cdef const char *EXHAUSTED = b"fastpty: the router has no descriptor left for another session; try again later\r\n"
-
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
 
 ENDINGS = {
@@ -120,20 +115,13 @@ ENDINGS = {
     ENDING_STOPPED: "stopped",
 }
 
-cdef struct Listener:
-    int fd
-    bint framed
-    int64_t resume_at_ns       # 0 = accepting
-
 
 @cython.final
 cdef class Relay:
     cdef Loop loop
     cdef object handler
     cdef int signals_fd
-    cdef int spare_fd          # given up for a moment to tell a client that there is no descriptor left
-    cdef Listener listeners[LISTENERS_MOST]
-    cdef int listener_count
+    cdef Listeners listeners
     cdef uint64_t numbers      # sessions begun
     cdef uint64_t ended_bytes[2]  # in and out, of sessions that have ended
     cdef uint64_t ended_ignored_frames
@@ -145,11 +133,11 @@ cdef class Relay:
     def __cinit__(self):
         self.loop.now_ns = clock_ns()
         self.loop.heartbeat = &self.unseen_heartbeat
-        self.signals_fd = self.spare_fd = -1
+        self.signals_fd = self.listeners.spare_fd = -1
         self.loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.loop.epoll_fd < 0:
             raise OSError(errno, "epoll_create1")
-        self.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
+        listeners_open(&self.listeners)
 
     def __init__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10,
                  double lifetime_seconds=0, double greeting_seconds=0, double busy_poll_seconds=0,
@@ -174,21 +162,21 @@ cdef class Relay:
         pool_drop_spares(&self.loop.pool)
         shared_free(self.shared)
         free(self.loop.sessions)
-        for fd in (self.loop.epoll_fd, self.signals_fd, self.spare_fd):
+        for fd in (self.loop.epoll_fd, self.signals_fd, self.listeners.spare_fd):
             if fd >= 0:
                 close(fd)
         if self.shown.buf != NULL:
             PyBuffer_Release(&self.shown)
 
     def listen(self, int fd, *, bint framed):
-        if self.listener_count == LISTENERS_MOST:
+        cdef int index
+        if self.listeners.count == LISTENERS_MOST:
             raise ValueError(f"at most {LISTENERS_MOST} listening sockets")
         os.set_blocking(fd, False)   # accept(2) must never make the sessions wait
-        self.listeners[self.listener_count] = Listener(fd, framed, 0)
-        if self.watch_listener(self.listener_count) < 0:
+        index = listeners_add(&self.loop, &self.listeners, fd, framed)
+        if index < 0:
             raise OSError(errno, "epoll_ctl")
-        self.listener_count += 1
-        return self.listener_count - 1
+        return index
 
     def share(self, *, uint64_t scrollback_bytes):
         if self.shared != NULL:
@@ -242,7 +230,7 @@ cdef class Relay:
         if at_once:
             self.loop.grace_ns = 0
         elif not self.draining:
-            self.abandon_listeners()
+            listeners_abandon(&self.loop, &self.listeners)
         self.loop.stopping = True
         for slot in range(self.loop.slots):
             session = self.loop.sessions[slot]
@@ -259,9 +247,9 @@ cdef class Relay:
             return
         self.loop.now_ns = clock_ns()
         # Whoever has woken this worker alone (EPOLLEXCLUSIVE) would otherwise wait until somebody else comes.
-        for index in range(self.listener_count):
-            self.accept_from(<uint32_t>index)
-        self.abandon_listeners()
+        for index in range(self.listeners.count):
+            self.accept_from(index)
+        listeners_abandon(&self.loop, &self.listeners)
         self.draining = True
         if self.shared != NULL:
             self.close_shared()
@@ -324,7 +312,7 @@ cdef class Relay:
             self.own_event(events[index].data.u64)
         if 0 < self.loop.next_deadline_ns <= self.loop.now_ns:
             loop_meet_deadlines(&self.loop)
-            self.resume_listeners()
+            listeners_resume(&self.loop, &self.listeners)
             if self.shared != NULL and loop_due(&self.loop, &self.shared.restart.at_ns):
                 self.start_program()
         if self.loop.done != NULL:
@@ -334,7 +322,7 @@ cdef class Relay:
 
     cdef void own_event(self, uint64_t about) noexcept nogil:
         if about >> 56 == ABOUT_LISTENER:
-            self.accept_from(<uint32_t>about)
+            self.accept_from(<int><uint32_t>about)
         elif about >> 56 == ABOUT_SIGNALS:
             self.read_signals()
 
@@ -344,70 +332,19 @@ cdef class Relay:
             with gil:
                 self.handler.signalled(info.ssi_signo)
 
-    # -- listeners --
-
-    cdef int watch_listener(self, int index) noexcept nogil:
-        # Level-triggered, so that what one turn leaves comes again; exclusive, so that one of several workers wakes.
-        return loop_watch(&self.loop, EPOLL_CTL_ADD, self.listeners[index].fd, EPOLLIN | EPOLLEXCLUSIVE,
-                          loop_token(ABOUT_LISTENER, 0, <uint32_t>index))
-
-    cdef void accept_from(self, uint32_t index) noexcept nogil:
-        """One connection a turn: a start takes long, compared to what the sessions that there are wait for."""
-        cdef int fd
+    cdef void accept_from(self, int index) noexcept nogil:
+        cdef int failure, fd
         if self.loop.stopping or self.draining:
             return
-        fd = accept4(self.listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        fd = listener_accept(&self.loop, &self.listeners, index, &failure)
         if fd >= 0:
-            # To the end of the queue of waiting workers, which epoll would otherwise always wake in the same order.
-            loop_watch(&self.loop, EPOLL_CTL_DEL, self.listeners[index].fd, 0, 0)
-            self.watch_listener(index)
             self.begin(fd, index)
-        elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-            self.turn_one_away(index, errno)
-        elif errno != EAGAIN and errno != EINTR and errno != ECONNABORTED:
-            self.pause_listener(index)
-            self.report_failure(errno)
-
-    cdef void turn_one_away(self, uint32_t index, int error) noexcept nogil:
-        """No descriptor is left: gives up the spare one to tell a client so. If that fails too, accepting pauses."""
-        cdef int fd
-        if self.spare_fd >= 0:
-            close(self.spare_fd)
-        fd = accept4(self.listeners[index].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
-        if fd >= 0:
-            self.tell_and_close(fd)
-        else:
-            self.pause_listener(index)
-        self.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
-        self.report_failure(error)
-
-    cdef void pause_listener(self, uint32_t index) noexcept nogil:
-        loop_watch(&self.loop, EPOLL_CTL_DEL, self.listeners[index].fd, 0, 0)
-        loop_arm(&self.loop, &self.listeners[index].resume_at_ns, ACCEPT_PAUSE_MS * <int64_t>MILLISECOND_NS)
+        elif failure != 0:
+            self.report_failure(failure)
 
     cdef void report_failure(self, int error) noexcept nogil:
         with gil:
             self.handler.accept_failed(error)
-
-    cdef void tell_and_close(self, int fd) noexcept nogil:
-        cdef uint8_t dropped[256]
-        send(fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
-        shutdown(fd, SHUT_WR)
-        # What a client says first (its window size), so that it sees an end and not a broken connection.
-        read(fd, dropped, sizeof(dropped))
-        close(fd)
-
-    cdef void abandon_listeners(self) noexcept nogil:
-        cdef int index
-        for index in range(self.listener_count):
-            loop_watch(&self.loop, EPOLL_CTL_DEL, self.listeners[index].fd, 0, 0)
-            self.listeners[index].resume_at_ns = 0
-
-    cdef void resume_listeners(self) noexcept nogil:
-        cdef int index
-        for index in range(self.listener_count):
-            if loop_due(&self.loop, &self.listeners[index].resume_at_ns):
-                self.watch_listener(index)
 
     # -- a session's life, and its upcalls --
 
@@ -421,15 +358,15 @@ cdef class Relay:
             session.terminal.fd = session.terminal.pidfd = -1
         return session
 
-    cdef void begin(self, int fd, uint32_t index) noexcept nogil:
+    cdef void begin(self, int fd, int index) noexcept nogil:
         """Makes a session of a connection, with the terminal that the handler gives, or with its refusal as output."""
         cdef Session *session = self.new_session()
         if session == NULL:
-            self.tell_and_close(fd)
+            turn_away(fd)
             return
         with gil:
             self.ask_handler(session, fd, index)
-        self.open_session(session, fd, self.listeners[index].framed)
+        self.open_session(session, fd, self.listeners.each[index].framed)
 
     cdef void open_session(self, Session *session, int fd, bint framed) noexcept nogil:
         if self.loop.put_off_until_ns == 0:
@@ -449,11 +386,11 @@ cdef class Relay:
         """epoll does not take the session's descriptors. No event would tell of the leader's end, so it ends here."""
         terminal_signal_leader(&session.terminal, SIGKILL)
         terminal_reap(&session.terminal, 0)
-        send(session.peer.fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
+        tell_exhausted(session.peer.fd)
         loop_finish(&self.loop, session, ENDING_PEER_LEFT)
         self.report_failure(error)
 
-    cdef void ask_handler(self, Session *session, int fd, uint32_t index) noexcept:
+    cdef void ask_handler(self, Session *session, int fd, int index) noexcept:
         cdef ucred peer
         cdef socklen_t size = sizeof(peer)
         peer.pid = 0

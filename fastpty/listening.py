@@ -18,6 +18,7 @@ from fastpty.errors import FastptyError, UsageError
 
 _LOCK_WAIT_SECONDS = 2.0
 _LOCK_POLL_SECONDS = 0.02
+_UNSENT_BYTES = 16384
 
 
 class Listener:
@@ -143,8 +144,7 @@ def _bound(
         if isinstance(address, TcpAddress):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
-            # Accepted sockets inherit it: an echoed key must not wait for an acknowledgement.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _tune(sock)
         if isinstance(address, UnixAddress):
             # Linux gives the file the socket's own mode less the umask: it is private from its first instant.
             os.fchmod(sock.fileno(), 0o600)
@@ -153,6 +153,14 @@ def _bound(
         sock.close()
         raise
     return Listener(sock, address)
+
+
+def _tune(sock: socket.socket) -> None:
+    """What accepted TCP sockets inherit: an echoed key does not wait for an acknowledgement, and what is not even sent
+    is little, so that after ^C a slow client does not see megabytes of what was before.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
 
 def _listen_unix(address: UnixAddress, mode: int, owner: tuple[int, int] | None, backlog: int) -> Listener:
@@ -316,6 +324,8 @@ def _inherited(address: FdAddress) -> Listener:
         if sock is not None:
             sock.detach()  # not ours to close
         raise FastptyError(f"cannot listen on {address.text}: this is not a listening stream socket")
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        _tune(sock)
     sock.setblocking(False)
     os.set_inheritable(address.number, False)
     return Listener(sock, address)

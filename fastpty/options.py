@@ -202,8 +202,8 @@ OPTIONS: tuple[Option, ...] = (
            "move streams with splice(2); where the kernel refuses, off by itself (fastpty's own)",
            metavar="on|off", default="on"),
     Option("busy-poll", "busy_poll_us", microseconds, SESSIONS,
-           "look for the answer to a key for so long before going to sleep, 0 to 10000: a third faster, for the CPU "
-           "of this time; for machines with CPU to spare (fastpty's own)", metavar="USEC", default="0"),
+           "go to sleep only after so long, when a key's answer or, for half as long, more of a stream is expected; "
+           "0 to 10000 (fastpty's own)", metavar="USEC", default="100"),
     Option("env", "environment", one(environment_entry), SESSIONS,
            "set an environment variable", metavar="NAME=VALUE", repeatable=True),
     Option("unenv", "environment", one(environment_removal), SESSIONS,

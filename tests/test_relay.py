@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import select
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -259,8 +260,23 @@ def test_input_goes_on_while_the_client_does_not_read(serve: Callable[..., Servi
         select.select([client.socket], [], [])
         wait_until_quiet(service.router.pid)
         client.send(frame(0, payload=b"\x03") if service.framed else b"\x03")
-        client.read_to_end()
+        rest = client.read_to_end()
     service.router.wait_for_log("session 1: end: exit, killed by SIGINT")
+    assert len(rest) < 65536, "somebody on a slow link waits long after ^C"
+
+
+def test_a_slow_tcp_client_reads_little_more_after_an_interrupt(start_router: Callable[..., Router]) -> None:
+    """Linux would send megabytes ahead, as much as its send buffer may grow to."""
+    router = start_router("127.0.0.1:0", "--forkptyrouter-command", "/bin/sh -c 'exec cat /dev/zero'")
+    port = int(router.wait_for_log(r"listening on .*:(\d+) ")[0][1])
+    with Client(("127.0.0.1", port)) as client:
+        client.read_exactly(8 << 20)  # while it is fast the send buffer grows
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        wait_until_quiet(router.pid)
+        client.send(b"\x03")
+        rest = client.read_to_end()
+    router.wait_for_log("session 1: end: exit, killed by SIGINT")
+    assert len(rest) < 1 << 20
 
 
 def test_a_client_that_leaves_is_noticed_while_reading_from_it_is_paused(serve: Callable[..., Service]) -> None:

@@ -41,13 +41,15 @@ cdef extern from "kernel.h" nogil:
 cdef Loop loop
 
 
-cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t grace_ns) noexcept nogil:
+cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t grace_ns,
+                           int64_t busy_poll_ns) noexcept nogil:
     memset(&loop, 0, sizeof(loop))
     loop.epoll_fd = epoll_fd
     loop.events_most = EVENTS_USUAL
     loop.splice = splice
     loop.idle_ns = idle_ns
     loop.grace_ns = grace_ns
+    loop.busy_poll.limit_ns = busy_poll_ns
     loop.now_ns = clock_ns()
 
 

@@ -19,7 +19,7 @@ enum {
     VEOF_CHARACTER = 4, MILLISECOND = 1000000,
 };
 
-void door_open(int epoll_fd, int splice, int64_t idle_ns, int64_t grace_ns);
+void door_open(int epoll_fd, int splice, int64_t idle_ns, int64_t grace_ns, int64_t busy_poll_ns);
 int door_session(int world, int peer, int terminal, int leader, int pidfd, int framed);
 int door_refusal(int world, int peer, const uint8_t *text, uint32_t size);
 int door_timeout_ms(void);
@@ -552,6 +552,13 @@ int kernel_clock_gettime(int clock, struct timespec *now)
     return 0;
 }
 
+/* Whoever yields may wait for the others' whole time slices. */
+int kernel_sched_yield(void)
+{
+    now_ns += 10000 + (decide() % 8 == 7 ? 3 * MILLISECOND : 0);
+    return 0;
+}
+
 static bool memory_fails(void)
 {
     bool fails = short_of_memory && decide() % 4 == 3;
@@ -863,7 +870,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     refuses_source = (traits & 48) == 48;
     refuses_target = (traits & 48) == 32;
     int epoll_fd = open_file(EPOLL, NULL, NULL);
-    door_open(epoll_fd, !(traits & 64), traits & 128 ? 3000ll * MILLISECOND : 0, 1000ll * MILLISECOND);
+    bool in_a_hurry = traits & 128;
+    door_open(epoll_fd, !(traits & 64), in_a_hurry ? 3000ll * MILLISECOND : 0, 1000ll * MILLISECOND,
+              in_a_hurry ? MILLISECOND / 10 : 0);
     begin_world();
     play();
     short_of_memory = short_of_pipes = interrupts = false;

@@ -36,6 +36,7 @@ pid_t kernel_getsid(pid_t pid);
 long kernel_syscall(long number, ...);
 int kernel_waitid(int kind, unsigned number, siginfo_t *info, int options);
 int kernel_clock_gettime(int clock, struct timespec *now);
+int kernel_sched_yield(void);
 void *kernel_malloc(size_t size);
 void *kernel_calloc(size_t count, size_t size);
 void *kernel_realloc(void *old, size_t size);
@@ -61,6 +62,7 @@ void kernel_ended(int world, int exited, uint64_t bytes_in, uint64_t bytes_out);
 #define syscall kernel_syscall
 #define waitid kernel_waitid
 #define clock_gettime kernel_clock_gettime
+#define sched_yield kernel_sched_yield
 #define malloc kernel_malloc
 #define calloc kernel_calloc
 #define realloc kernel_realloc
