@@ -35,12 +35,13 @@ class Target:
 
 @dataclass
 class Figure:
-    """What a measure calls it, and how to show it."""
+    """What a measure calls it, and how to show it: in a row of its own, or in `column` of the row of its title."""
 
     name: str
     title: str
     unit: str
     targets: list[Target] = field(default_factory=list)
+    column: int | None = None
 
 
 def compare(
@@ -79,6 +80,7 @@ def _summary(figure: Figure, series: Mapping[str, list[float]]) -> dict[str, Any
     return {
         "title": figure.title,
         "unit": figure.unit,
+        "column": figure.column,
         "medians": {name: median(values) for name, values in series.items()},
         "spread": {name: [min(values), max(values)] for name, values in series.items()},
         "targets": [

@@ -101,6 +101,9 @@ class Peer:
         uWSGI drops at once a session that begins while another ends.
         """
 
+    def restart(self) -> None:
+        """Puts a new router in the place of the old one, whose memory has grown with what it has served."""
+
     def end(self) -> None:
         """Ends every process that was started."""
 
@@ -109,16 +112,20 @@ class Server:
     """A router process and all that descends from it."""
 
     def __init__(self, argv: list[str], sockets: list[Path], log: Path, cwd: Path | None = None):
-        with log.open("w") as output:
+        self._argv, self._sockets, self._log, self._cwd = argv, sockets, log, cwd
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("w") as output:
             self.process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, process_group=0
+                self._argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self._cwd, process_group=0
             )
         atexit.register(self.end)  # an interrupted run leaves nobody behind
         deadline = time.monotonic() + START_SECONDS
-        while not all(_answers(path) for path in sockets):
+        while not all(_answers(path) for path in self._sockets):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.end()
-                raise RuntimeError(f"{argv[0]} does not listen:\n{log.read_text()}")
+                raise RuntimeError(f"{self._argv[0]} does not listen:\n{self._log.read_text()}")
             time.sleep(0.02)
 
     def router_pids(self) -> list[int]:
@@ -141,6 +148,8 @@ class Server:
             except ProcessLookupError:
                 continue
         self.process.wait()
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
 
 
 class SocketPeer(Peer):
@@ -169,6 +178,10 @@ class SocketPeer(Peer):
                 raise RuntimeError(f"{self.name}: programs outlive their sessions")
             time.sleep(0.01)
         time.sleep(0.01)
+
+    def restart(self) -> None:
+        self.server.end()
+        self.server.start()
 
     def end(self) -> None:
         self.server.end()

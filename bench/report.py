@@ -66,6 +66,22 @@ def table(figures: list[Summary]) -> list[str]:
     return lines
 
 
+def growth(figures: list[Summary]) -> list[str]:
+    """A row for each title, a column for each number of sessions; beside fastpty's figure the others'."""
+    columns = sorted({figure["column"] for figure in figures})
+    titles = list(dict.fromkeys((figure["title"], figure["unit"]) for figure in figures))
+    lines = ["| sessions | " + " | ".join(map(str, columns)) + " |", "|---" * (len(columns) + 1) + "|"]
+    for title, unit in titles:
+        row = {figure["column"]: figure["medians"] for figure in figures if figure["title"] == title}
+        lines.append(f"| {title}, {unit} | " + " | ".join(_beside(row.get(column, {})) for column in columns) + " |")
+    return lines
+
+
+def _beside(medians: dict[str, float]) -> str:
+    (_, mine), *others = medians.items() or [("", math.nan)]
+    return number(mine) + "".join(f" ({name} {number(value)})" for name, value in others)
+
+
 def machine() -> str:
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return ", ".join(
@@ -128,7 +144,10 @@ def main(result: Path, publish: bool = True) -> None:
     missing = sorted({text for extra in extras for text in extra["missing"]})
     lines = [f"Measured {report['datetime'][:10]} on {machine()}; {SIZE_MIB} MiB a transfer, {ROUNDS} turns.", ""]
     lines += [f"Left out: {text}." for text in missing] + [""]
-    lines += [f"![The ratios]({PICTURE.name})", "", *table(figures)]
+    single = [figure for figure in figures if figure["column"] is None]
+    growing = [figure for figure in figures if figure["column"] is not None]
+    lines += [f"![The ratios]({PICTURE.name})", "", *table(single)]
+    lines += ["", "What each session, or each byte, costs:", "", *growth(growing)] if growing else []
     print("\n".join(lines))
     if publish:
         draw(figures, PICTURE)

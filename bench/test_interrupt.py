@@ -13,11 +13,13 @@ from typing import Any
 from bench._load import drain_to_end
 from bench.compare import MIB, Figure, Target, compare
 from bench.field import Field
-from bench.peers import Peer
+from bench.peers import Connection, Peer
 
 STALL_SECONDS = 0.3
 NEVER_SECONDS = 2.0
 TIMES = 5
+PIECE_BYTES = 4096
+SLOW_BYTES_A_SECOND = 2 * MIB
 
 
 def while_reading(peer: Peer) -> float:
@@ -28,6 +30,28 @@ def while_reading(peer: Peer) -> float:
         connection.send(b"\3")
         _, last_ns = drain_to_end(connection.fd)
         return (last_ns - start_ns) / 1e6
+
+
+def while_slow(peer: Peer) -> float:
+    """The same for a client on a slow link; what was on its way before the key must still be read."""
+    with peer.session("flood") as connection:
+        read_slowly(connection, 64)
+        start_ns = time.monotonic_ns()
+        connection.send(b"\3")
+        read_slowly(connection, None)
+        return (time.monotonic_ns() - start_ns) / 1e6
+
+
+def read_slowly(connection: Connection, pieces: int | None) -> None:
+    """So many pieces, or all to the end."""
+    while pieces is None or pieces > 0:
+        try:
+            if not os.read(connection.fd, PIECE_BYTES):
+                return
+        except OSError:  # the end of a bare pty
+            return
+        time.sleep(PIECE_BYTES / SLOW_BYTES_A_SECOND)
+        pieces = None if pieces is None else pieces - 1
 
 
 def while_stalled(peer: Peer) -> float:
@@ -55,6 +79,12 @@ def test_client_reads(benchmark: Any, programs: Field) -> None:
     figure = Figure("time", "^C to silence, client reads", "ms", [Target("fastpty", "<=", 0.5, "uWSGI")])
     names = ["fastpty", "uWSGI", "socat", "bare"]
     compare(benchmark, programs, names, lambda peer: several(while_reading, peer), [figure])
+
+
+def test_client_is_slow(benchmark: Any, programs: Field) -> None:
+    figure = Figure("time", "^C to silence, client reads 2 MiB/s", "ms", [Target("fastpty", "<=", 0.5, "uWSGI")])
+    names = ["fastpty", "uWSGI", "socat", "bare"]
+    compare(benchmark, programs, names, lambda peer: several(while_slow, peer), [figure], rounds=3)
 
 
 def test_client_had_stopped_reading(benchmark: Any, programs: Field) -> None:
