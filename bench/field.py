@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,13 @@ class Field:
         except BaseException:
             self.end()
             raise
+
+    @classmethod
+    def of(cls, contestants: Iterable[Peer]) -> Field:
+        """These and no others."""
+        field = cls.__new__(cls)
+        field.all, field.missing = {peer.name: peer for peer in contestants}, []
+        return field
 
     def _start(self, folder: Path, command: str, processes: int) -> None:
         self._add(lambda: peers.fastpty(folder, command, processes=processes))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 def cpu_seconds(pids: list[int]) -> float:
     """From the scheduler's count in ns; /proc/PID/stat has ticks of 10 ms."""
-    return sum(int(_read(pid, "schedstat").split()[0]) for pid in pids) / 1e9
+    return sum(int(text.split()[0]) for pid in pids if (text := _read(pid, "schedstat"))) / 1e9
 
 
 def private_kib(pids: list[int]) -> int:
@@ -49,9 +49,12 @@ def system_calls(pids: list[int]) -> Iterator[dict[str, int]]:
 
 def _number(pid: int, name: str, key: str) -> int:
     found = re.search(rf"^{key}:\s+(\d+)", _read(pid, name), re.MULTILINE)
-    assert found is not None
-    return int(found[1])
+    return int(found[1]) if found else 0
 
 
 def _read(pid: int, name: str) -> str:
-    return Path(f"/proc/{pid}/{name}").read_text()
+    """Empty for a process that has ended: what is about to become a program still looks like the router."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

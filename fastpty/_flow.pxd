@@ -24,6 +24,7 @@ from fastpty._loop cimport (
     ABOUT_TERMINAL,
     MILLISECOND_NS,
     RETRY_FIRST_MS,
+    STREAM_FROM_BYTES,
     Loop,
     loop_arm,
     loop_runnable,
@@ -49,7 +50,7 @@ from fastpty._shared_flow cimport shared_step, viewer_left
 
 cdef enum:
     GATHER_BYTES = 32768               # from a pty before a write to the peer (docs/performance.md),
-    GATHER_ALONE_BYTES = 4096          # and for each stream where their next pieces are waited for without sleep
+    GATHER_ALONE_BYTES = 4096          # and of a lone stream whose next piece is waited for without sleep
     STARVE_MOST_MS = 1000              # that a channel waits for memory
     READS_MOST = 4                     # of a quiet source in one turn
 
@@ -95,9 +96,7 @@ cdef inline size_t loop_gather_bytes(const Loop *loop) noexcept nogil:
     One that is alone flows best in small pieces, since program, router and client then work side by side; if the
     router sleeps in between, or others stream too, each write that is saved counts more.
     """
-    if not busy_poll_pays(&loop.busy_poll):
-        return GATHER_BYTES
-    return min(<size_t>GATHER_BYTES, GATHER_ALONE_BYTES * (1 + <size_t>loop.bulk.length))
+    return GATHER_ALONE_BYTES if loop.bulk.length == 0 and busy_poll_pays(&loop.busy_poll) else GATHER_BYTES
 
 
 cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept nogil:
@@ -126,7 +125,7 @@ cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept no
         channel_flush(channel, &loop.pool)
     if streams and not is_input:
         busy_poll_expect_more(&loop.busy_poll)
-    elif is_input and not streams:
+    elif is_input and 0 < task.last_transfer_bytes < STREAM_FROM_BYTES:
         busy_poll_expect_answer(&loop.busy_poll)
 
 

@@ -64,6 +64,7 @@ from fastpty._linux cimport (
     unlockpt,
     waitid,
     winsize,
+    write,
 )
 
 cdef enum:
@@ -72,6 +73,7 @@ cdef enum:
 # What the child was doing when it failed.
 cdef enum Stage:
     STAGE_SESSION
+    STAGE_CGROUP
     STAGE_ACCOUNT
     STAGE_DIRECTORY
     STAGE_EXECUTE
@@ -90,6 +92,7 @@ cdef struct Plan:
     char *directory           # NULL: stay
     Account *account          # NULL: stay who we are
     bint no_new_privs
+    int cgroup                # of its cgroup.procs; -1: stay where we are
     int slave
     rlimit files
     int error
@@ -100,6 +103,8 @@ cdef const char *stage_text(Stage stage) noexcept nogil:
     """The text is for the person at the other end."""
     if stage == STAGE_SESSION:
         return b"cannot start a session on the terminal"
+    if stage == STAGE_CGROUP:
+        return b"cannot enter the session's cgroup"
     if stage == STAGE_ACCOUNT:
         return b"cannot give up the router's rights"
     if stage == STAGE_DIRECTORY:
@@ -208,6 +213,9 @@ cdef int child_main(void *argument) noexcept nogil:
         # Not signal(2): glibc keeps 32 and 33 to itself, and an ignored one would stay ignored.
         syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t))
     if child_take_terminal(plan) < 0:
+        return child_fail(plan)
+    plan.stage = STAGE_CGROUP
+    if plan.cgroup >= 0 and write(plan.cgroup, b"0", 1) < 0:
         return child_fail(plan)
     setrlimit(RLIMIT_NOFILE, &plan.files)
     if syscall(SYS_close_range, 3, <unsigned int>-1, 0) < 0:
@@ -319,7 +327,7 @@ cdef run_child(Plan *plan, int *pidfd):
 
 def spawn(
     list argv, list environment, directory, int rows, int columns, tuple files,
-    *, program=None, account=None, bint no_new_privs=False
+    *, program=None, account=None, bint no_new_privs=False, int cgroup=-1
 ):
     """Starts `argv` on a new terminal; see _spawn.pyi."""
     cdef Plan plan
@@ -335,6 +343,7 @@ def spawn(
     plan.program = <char *><bytes>(argv[0] if program is None else program)
     plan.account = NULL if account is None else &becomes
     plan.no_new_privs = no_new_privs
+    plan.cgroup = cgroup
     becomes.groups = becomes.found = NULL
     try:
         if account is not None:

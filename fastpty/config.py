@@ -64,6 +64,7 @@ class Config:
     environment: tuple[tuple[str, str | None], ...]
     clear_environment: bool
     no_new_privs: bool
+    session_cgroup: str | None
     max_sessions: int | None
     max_sessions_per_uid: int | None
     lifetime_seconds: float | None

@@ -15,6 +15,7 @@ from fastpty.values import (
     boolean,
     byte_count,
     capabilities,
+    cgroup,
     comma_list,
     directory,
     environment_entry,
@@ -212,6 +213,9 @@ OPTIONS: tuple[Option, ...] = (
            "start from an environment of PATH and TERM alone, not from the router's (fastpty's own)", bare="true"),
     Option("no-new-privs", "no_new_privs", boolean, SESSIONS,
            "what sessions run can gain no rights, with su or sudo neither (prctl(2); fastpty's own)", bare="true"),
+    Option("session-cgroup", "session_cgroup", cgroup, SESSIONS,
+           "give each session a cgroup (version 2) below this one, or below the router's own, with which all that the "
+           "session has started ends, daemons too (fastpty's own)", metavar="DIRECTORY|own", bare="own"),
     Option("max-sessions", "max_sessions", session_count, LIMITS,
            "so many sessions at a time, in all workers together (fastpty's own)", metavar="N"),
     Option("max-sessions-per-uid", "max_sessions_per_uid", session_count, LIMITS,

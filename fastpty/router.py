@@ -16,6 +16,7 @@ from fastpty.limits import Limits
 from fastpty.listeners import Listeners
 from fastpty.own_viewers import OwnTerminal
 from fastpty.pidfile import PidFile
+from fastpty.session_cgroups import SessionCgroups
 from fastpty.sessions import raise_file_limit
 from fastpty.supervisor import Supervisor
 from fastpty.tls_proxy import Proxy
@@ -65,7 +66,8 @@ def run(config: Config, argv: Sequence[str], starter: daemon.Starter) -> int:
         # Before the jail: the key may be root's alone to read, and the socket's file outside.
         proxy = Proxy(config, listeners)
         terminal = OwnTerminal(config.pty_addresses) if config.pty_input and config.pty_addresses else None
-        return jail.inside(config, partial(serve, listeners, proxy, terminal, again, starter))
+        cgroups = SessionCgroups(config) if config.session_cgroup else None
+        return jail.inside(config, partial(serve, listeners, proxy, terminal, cgroups, again, starter))
 
 
 def keep_pidfiles(paths: Sequence[str], vacuum: bool, stack: ExitStack) -> None:
@@ -79,6 +81,7 @@ def serve(
     listeners: Listeners,
     proxy: Proxy,
     terminal: OwnTerminal | None,
+    cgroups: SessionCgroups | None,
     again: Callable[[Config], Config],
     starter: daemon.Starter,
     config: Config,
@@ -93,11 +96,17 @@ def serve(
         if terminal is not None:
             terminal.start()
             stack.callback(terminal.end)
-        supervise(listeners, again, starter, config)
+        if cgroups is not None:
+            stack.callback(cgroups.close)
+        supervise(listeners, cgroups, again, starter, config)
 
 
 def supervise(
-    listeners: Listeners, again: Callable[[Config], Config], starter: daemon.Starter, config: Config
+    listeners: Listeners,
+    cgroups: SessionCgroups | None,
+    again: Callable[[Config], Config],
+    starter: daemon.Starter,
+    config: Config,
 ) -> None:
     """Runs the supervisor of the workers to its end."""
     log.logger.info(
@@ -105,7 +114,8 @@ def supervise(
     )
     for name in dict.fromkeys(place.name for place in listeners):
         log.logger.info("listening on %s", name)
-    supervisor = Supervisor(config, listeners, again, partial(worker.run, files=raise_file_limit(), limits=Limits()))
+    work = partial(worker.run, files=raise_file_limit(), limits=Limits(), cgroups=cgroups)
+    supervisor = Supervisor(config, listeners, again, work, worker_ended=cgroups.end_of_worker if cgroups else None)
     starter.ready()
     supervisor.run()
     log.logger.info("stopped")

@@ -19,6 +19,7 @@ from fastpty.identity import Peer, local_peer, peer_behind_tls, tcp_peer
 from fastpty.limits import Limits
 from fastpty.log import logger, signal_name
 from fastpty.program import Program, Programs
+from fastpty.session_cgroups import SessionCgroups
 
 # tcp(7). Keystrokes are not held back to be joined, and a client that vanished without a word is noticed after
 # about a minute: 30 s of silence, then three questions 10 s apart.
@@ -36,8 +37,8 @@ class Sessions:
 
     names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
     with each signal that the relay watches. files: the RLIMIT_NOFILE, soft and hard, that programs get. limits: what
-    is counted over all workers. behind_tls: the listeners that only the TLS proxy can reach. shared: those whose
-    clients share a terminal.
+    is counted over all workers. cgroups: of the sessions, where they have such. behind_tls: the listeners that only
+    the TLS proxy can reach. shared: those whose clients share a terminal.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Sessions:
         on_signal: Callable[[int], None],
         files: tuple[int, int],
         limits: Limits,
+        cgroups: SessionCgroups | None,
         behind_tls: frozenset[int] = frozenset(),
         shared: frozenset[int] = frozenset(),
     ) -> None:
@@ -59,6 +61,7 @@ class Sessions:
         self._rules = Rules(config)
         self._programs = Programs(config)
         self._limits = limits
+        self._cgroups = cgroups
         self._behind_tls = behind_tls
         self._seats: dict[int, list[int]] = {}
         self._put_off: list[tuple[float, tuple[object, ...]]] = []
@@ -94,7 +97,7 @@ class Sessions:
         self._shared_started = True
         program = self._programs.shared
         try:
-            master, pid, pidfd = self._spawn(program)
+            master, pid, pidfd = self._spawn(number, program)
         except OSError as error:
             logger.error("session %d: refused the shared terminal: %s", number, error.strerror)
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
@@ -120,6 +123,8 @@ class Sessions:
     ) -> None:
         """Logs how a session ended, and frees its place."""
         self._limits.leave(self._seats.pop(number, []))
+        if self._cgroups is not None:
+            self._cgroups.end(number)
         ignored = f", {ignored_frames} unknown frames" if ignored_frames else ""
         lagged = f", {lagged_bytes} bytes lagged" if lagged_bytes else ""
         logger.info(
@@ -156,12 +161,24 @@ class Sessions:
         self._admit(number, client)
         try:
             program = self._programs.for_peer(client)
-            return program, self._spawn(program)
+            return program, self._spawn(number, program)
         except BaseException:
             self._limits.leave(self._seats.pop(number))
             raise
 
-    def _spawn(self, program: Program) -> tuple[int, int, int]:
+    def _spawn(self, number: int, program: Program) -> tuple[int, int, int]:
+        if self._cgroups is None:
+            return self._spawn_in(program, -1)
+        cgroup = self._cgroups.begin(number)
+        try:
+            return self._spawn_in(program, cgroup)
+        except OSError:
+            self._cgroups.end(number)
+            raise
+        finally:
+            os.close(cgroup)
+
+    def _spawn_in(self, program: Program, cgroup: int) -> tuple[int, int, int]:
         return spawn(
             program.argv,
             program.environment,
@@ -172,6 +189,7 @@ class Sessions:
             program=program.path,
             account=program.account,
             no_new_privs=self._config.no_new_privs,
+            cgroup=cgroup,
         )
 
     def accept_failed(self, error: int) -> None:

@@ -49,7 +49,8 @@ class Supervisor:
 
     SIGTERM, SIGINT and SIGQUIT are passed on; SIGHUP reloads: `reread` gives the new configuration, or raises
     FastptyError, and then the old one goes on. Workers are in process groups of their own, so that a terminal's ^C
-    reaches them once, from here. As process 1 of a container it reaps orphans too.
+    reaches them once, from here. As process 1 of a container it reaps orphans too. worker_ended: called with the pid
+    of each worker that has been reaped.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Supervisor:
         listeners: Listeners,
         reread: Callable[[Config], Config],
         work: Callable[[Config, Listeners, worker.Link, bool], None],
+        worker_ended: Callable[[int], None] | None = None,
     ) -> None:
         self.config = config
         self.listeners = listeners
         self.workers: dict[int, Worker] = {}
         self._reread = reread
         self._work = work
+        self._worker_ended = worker_ended
         self._has_started = config.cheap
         self._stopping = False
         self._asleep = config.cheap
@@ -216,6 +219,8 @@ class Supervisor:
         self._stats.lost(ended)
         self._accepts_no_more(ended)
         ended.link.close()
+        if self._worker_ended is not None:
+            self._worker_ended(ended.pid)
         if self._stopping or (ended.draining and status == 0):
             return
         how = f"exit status {status}" if status >= 0 else f"killed by {signal_name(-status)}"

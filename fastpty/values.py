@@ -267,6 +267,11 @@ def environment_removal(value: str) -> tuple[str, None]:
     return value, None
 
 
+def cgroup(value: str) -> str:
+    """A directory of the cgroup2 file system, made absolute, or `own`."""
+    return value if value == "own" else directory(value)
+
+
 def directory(value: str) -> str:
     """A directory, made absolute: from then on it means the same whatever the current one is."""
     return os.path.abspath(text(value))

@@ -20,6 +20,7 @@ from fastpty.limits import Limits
 from fastpty.listeners import PTY, UWSGI, Listeners
 from fastpty.log import logger
 from fastpty.own_viewers import OutputLog
+from fastpty.session_cgroups import SessionCgroups
 from fastpty.sessions import Sessions
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -84,14 +85,21 @@ class Link:
 
 
 def run(
-    config: Config, listeners: Listeners, link: Link, shares: bool, *, files: tuple[int, int], limits: Limits
+    config: Config,
+    listeners: Listeners,
+    link: Link,
+    shares: bool,
+    *,
+    files: tuple[int, int],
+    limits: Limits,
+    cgroups: SessionCgroups | None,
 ) -> None:
     """Serves the connections that it accepts, until it is stopped, or drained and without a session.
 
     SIGTERM, SIGINT and SIGQUIT hang the sessions up, and at the second time kill them; SIGHUP, which the kernel sends
     too when the supervisor dies, makes it accept no more and go on; SIGUSR1 logs the counters; SIGUSR2 shows them to
     the supervisor. files: the RLIMIT_NOFILE, soft and hard, that programs get. limits: what all workers count together.
-    shares: whether the shared terminal is this one's.
+    shares: whether the shared terminal is this one's. cgroups: of the sessions, where they have such.
     """
 
     def on_signal(number: int) -> None:
@@ -116,7 +124,7 @@ def run(
     behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)
     shared = frozenset(index for index, place in enumerate(places) if place.protocol == PTY)
     relay = Relay(
-        Sessions(config, names, on_signal, files, limits, behind_tls, shared),
+        Sessions(config, names, on_signal, files, limits, cgroups, behind_tls, shared),
         splice=config.splice,
         idle_seconds=config.idle_timeout_seconds or 0,
         grace_seconds=config.stop_timeout_seconds,
@@ -142,6 +150,8 @@ def run(
                 viewers.callback(_log_output(relay).end)
         logger.info("ready")
         relay.run()
+        if cgroups is not None:
+            cgroups.close()
 
 
 def _log_output(relay: Relay) -> OutputLog:

@@ -1,0 +1,119 @@
+"""`session-cgroup`: what a session has started ends with it, however it tried to get away."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Client, Router, children, eventually, process_gone
+from tests.peers import need_root
+from tests.test_router import run
+
+DAEMON = "setsid -f sleep 1000 </dev/null >/dev/null 2>&1; printf READY; exec cat"
+
+
+@pytest.fixture
+def above() -> Iterator[Path]:
+    """A cgroup of version 2 of the test's own."""
+    need_root()
+    mount = re.findall(r"^\S+ \S+ \S+ \S+ (\S+) .* - cgroup2 ", Path("/proc/self/mountinfo").read_text(), re.M)[0]
+    directory = Path(mount, f"fastpty-test-{os.getpid()}")
+    directory.mkdir()
+    yield directory
+    for left in sorted(directory.glob("**/"), reverse=True):
+        left.rmdir()
+
+
+def members(cgroup: Path) -> list[int]:
+    return [int(word) for word in (cgroup / "cgroup.procs").read_text().split()]
+
+
+def cgroups(above: Path) -> list[Path]:
+    """Those of sessions."""
+    return [path for path in above.glob("fastpty-*/*-*/") if path.is_dir()]
+
+
+def daemon_of(cgroup: Path, router: Router) -> int:
+    """The process there that is no child of a worker's."""
+    return next(pid for pid in members(cgroup) if pid not in children(router.pid))
+
+
+def begin(start_router: Callable[..., Router], directory: Path, *arguments: str) -> tuple[Router, Client]:
+    path = f"{directory}/s"
+    router = start_router(path, "--forkptyrouter-command", DAEMON, *arguments)
+    client = Client(path)
+    client.read_until(b"READY")
+    return router, client
+
+
+def test_a_daemon_ends_with_its_session(above: Path, start_router: Callable[..., Router], directory: Path) -> None:
+    router, client = begin(start_router, directory, f"--session-cgroup={above}")
+    with client:
+        (cgroup,) = cgroups(above)
+        daemon = daemon_of(cgroup, router)
+        assert os.getsid(daemon) == daemon
+    eventually(lambda: process_gone(daemon), "the daemon is killed")
+    with Client(f"{directory}/s") as another:  # by the next start at the latest what is empty is removed
+        another.read_until(b"READY")
+        eventually(lambda: cgroup not in cgroups(above), "the cgroup is removed")
+
+
+def test_each_session_has_its_own(above: Path, start_router: Callable[..., Router], directory: Path) -> None:
+    router, client = begin(start_router, directory, f"--session-cgroup={above}")
+    with client, Client(f"{directory}/s") as other:
+        other.read_until(b"READY")
+        first, second = (daemon_of(cgroup, router) for cgroup in sorted(cgroups(above)))
+        client.socket.close()
+        eventually(lambda: process_gone(first), "the daemon of the first is killed")
+        router.wait_for_log("session 1: end")
+        assert not process_gone(second)
+
+
+def test_what_a_killed_worker_s_sessions_started_ends(
+    above: Path, start_router: Callable[..., Router], directory: Path
+) -> None:
+    router, client = begin(start_router, directory, f"--session-cgroup={above}")
+    with client:
+        daemon = daemon_of(cgroups(above)[0], router)
+        os.kill(router.pid, signal.SIGKILL)
+        eventually(lambda: process_gone(daemon), "the daemon is killed")
+
+
+@pytest.mark.parametrize("account", [(), ("--uid", "65534", "--gid", "65534")])
+def test_a_router_that_ends_leaves_no_process_and_the_next_no_cgroup(
+    above: Path, start_router: Callable[..., Router], directory: Path, account: tuple[str, ...]
+) -> None:
+    """A router that has given up root cannot leave the cgroup it made itself; the next one removes that."""
+    os.chown(directory, 65534, 65534)
+    router, client = begin(start_router, directory, f"--session-cgroup={above}", *account)
+    with client:
+        daemon = daemon_of(cgroups(above)[0], router)
+        assert router.end() == 0
+        eventually(lambda: process_gone(daemon), "the daemon is killed")
+    assert not cgroups(above)
+    second = start_router(f"{directory}/t", f"--session-cgroup={above}")
+    assert list(above.glob("fastpty-*/")) == [above / f"fastpty-{second.process.pid}"]
+    assert second.end() == 0
+    assert not list(above.glob("fastpty-*/"))
+
+
+def test_a_program_that_cannot_run_leaves_no_cgroup(
+    above: Path, start_router: Callable[..., Router], directory: Path
+) -> None:
+    router = start_router(f"{directory}/s", f"--session-cgroup={above}", "--forkptyrouter-command", "/no/such/thing")
+    with Client(f"{directory}/s") as client:
+        assert b"cannot execute /no/such/thing" in client.read_to_end()
+    router.wait_for_log("refused")
+    assert not cgroups(above)
+
+
+def test_where_no_cgroup_can_be_made_is_told_in_one_line(directory: Path) -> None:
+    ended = run(f"{directory}/s", f"--session-cgroup={directory}")
+    assert ended.returncode == 1
+    assert ended.stderr == f"fastpty-router: session-cgroup: {directory} is no cgroup of version 2 with cgroup.kill\n"
+    assert [entry.name for entry in directory.iterdir()] == []
