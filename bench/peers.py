@@ -149,6 +149,8 @@ class Server:
                 continue
         self.process.wait()
         for path in self._sockets:
+            while _answers(path):  # in a child that is about to end
+                time.sleep(0.01)
             path.unlink(missing_ok=True)
 
 
