@@ -139,13 +139,13 @@ def write_between_markers(page: Path, lines: list[str]) -> None:
 
 def main(result: Path, publish: bool = True) -> None:
     report = json.loads(result.read_text())
-    extras = [entry["extra_info"] for entry in report["benchmarks"]]
+    extras = [entry["extra_info"] for entry in report["benchmarks"] if entry["extra_info"]]  # the others failed
     figures = [figure for extra in extras for figure in extra["figures"]]
     missing = sorted({text for extra in extras for text in extra["missing"]})
     lines = [f"Measured {report['datetime'][:10]} on {machine()}; {SIZE_MIB} MiB a transfer, {ROUNDS} turns.", ""]
     lines += [f"Left out: {text}." for text in missing] + [""]
-    single = [figure for figure in figures if figure["column"] is None]
-    growing = [figure for figure in figures if figure["column"] is not None]
+    single = [figure for figure in figures if figure.get("column") is None]
+    growing = [figure for figure in figures if figure.get("column") is not None]
     lines += [f"![The ratios]({PICTURE.name})", "", *table(single)]
     lines += ["", "What each session, or each byte, costs:", "", *growth(growing)] if growing else []
     print("\n".join(lines))

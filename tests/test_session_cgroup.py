@@ -56,7 +56,7 @@ def test_a_daemon_ends_with_its_session(above: Path, start_router: Callable[...,
     with client:
         (cgroup,) = cgroups(above)
         daemon = daemon_of(cgroup, router)
-        assert os.getsid(daemon) == daemon
+        eventually(lambda: os.getsid(daemon) == daemon, "it has left the session")
     eventually(lambda: process_gone(daemon), "the daemon is killed")
     with Client(f"{directory}/s") as another:  # by the next start at the latest what is empty is removed
         another.read_until(b"READY")
