@@ -1,8 +1,8 @@
 """The relay as Python sees it: listeners, signals, and the upcalls of a session's life, its start and its end.
 
-Between those everything is C without the GIL: _loop (epoll, run queue, deadlines), _lifecycle (a session's life),
-_flow (serving channels), _shared and _shared_flow (a terminal with many viewers), _session, _terminal, _channel and
-_frame.
+Between those everything is C without the GIL: _listeners (accepting), _loop (epoll, run queue, deadlines), _lifecycle
+(a session's life), _flow (serving channels), _shared and _shared_flow (a terminal with many viewers), _session,
+_terminal, _channel and _frame.
 """
 
 import os
