@@ -33,7 +33,7 @@ def many_files() -> None:
 
 def _field(command: str, processes: int = 1) -> Callable[[pytest.TempPathFactory], Iterator[Field]]:
     def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
-        field = Field(tmp_path_factory.mktemp("sockets"), command, processes)
+        field = Field.started(tmp_path_factory.mktemp("sockets"), command, processes)
         yield field
         field.end()
 

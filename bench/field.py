@@ -20,20 +20,19 @@ TREES = dict(entry.split("=", 1) for entry in os.environ.get("BENCH_TREES", "").
 class Field:
     """All contestants that give sessions of one command; `missing` says who is not there, and why."""
 
-    def __init__(self, folder: Path, command: str, processes: int = 1):
-        self.all: dict[str, Peer] = {}
+    def __init__(self, contestants: Iterable[Peer] = ()):
+        self.all: dict[str, Peer] = {peer.name: peer for peer in contestants}
         self.missing: list[str] = []
-        try:
-            self._start(folder, command, processes)
-        except BaseException:
-            self.end()
-            raise
 
     @classmethod
-    def of(cls, contestants: Iterable[Peer]) -> Field:
-        """These and no others."""
-        field = cls.__new__(cls)
-        field.all, field.missing = {peer.name: peer for peer in contestants}, []
+    def started(cls, folder: Path, command: str, processes: int = 1) -> Field:
+        """With every contestant that this machine has."""
+        field = cls()
+        try:
+            field._start(folder, command, processes)
+        except BaseException:
+            field.end()
+            raise
         return field
 
     def _start(self, folder: Path, command: str, processes: int) -> None:

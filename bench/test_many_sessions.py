@@ -68,7 +68,7 @@ def test_idle_sessions(benchmark: Any, programs: Field, count: int) -> None:
 def test_very_many_idle_sessions(benchmark: Any, tmp_path: Path) -> None:
     """With as many workers as it takes, for a session has three descriptors in one of them."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    field = Field(tmp_path, peers.PROGRAM, processes=-(-4 * VERY_MANY // limit))
+    field = Field.started(tmp_path, peers.PROGRAM, processes=-(-4 * VERY_MANY // limit))
     try:
         compare(
             benchmark, field, ["fastpty"], lambda peer: among_idle(peer, VERY_MANY), figures_of(VERY_MANY), rounds=1

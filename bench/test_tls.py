@@ -101,7 +101,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
             context,
         ),
     ]  # fmt: skip
-    field = Field.of(
+    field = Field(
         TcpPeer(name, argv, port, folder, kind) for (name, argv, kind), port in zip(contestants, ports, strict=True)
     )
     yield field

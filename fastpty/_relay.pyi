@@ -9,13 +9,13 @@ class Relay:
 
     splice: stream raw mode through splice(2); where the kernel refuses, read and write take over. idle_seconds: ends
     a session in which nothing was transferred for so long; 0 = never. grace_seconds: how long a hung-up program has
-    between SIGHUP and SIGKILL. lifetime_seconds: ends every session after so long; 0 = never. greeting_seconds: ends a
-    session whose client speaks the uwsgi protocol and has sent no byte for so long since it came; 0 = never. A client
-    whose time is over is told so in one line. busy_poll_seconds: after a key the loop waits for its answer without
-    sleep for so long; 0 = it sleeps. events: how many epoll events one turn takes at the most, 1 to 1024. heartbeat: 24
-    writable bytes, perhaps shared with other processes, where three native int64 tell: since when (CLOCK_MONOTONIC,
-    in nanoseconds) the present turn of the loop goes on, 0 while it waits; the live sessions; those accepted so far.
-    Raises ValueError for bad events and heartbeat.
+    between SIGHUP and SIGKILL. lifetime_seconds: ends every session after so long; 0 = never. greeting_seconds: ends
+    a session whose client speaks the uwsgi protocol and has sent no byte for so long since it came; 0 = never. A
+    client whose time is over is told so in one line. busy_poll_seconds: how long the loop waits without sleep for the
+    answer to a key, and half of it for more of a stream; 0 = it sleeps at once. events: how many epoll events one
+    turn takes at the most, 1 to 1024. heartbeat: 24 writable bytes, perhaps shared with other processes, where three
+    native int64 tell: since when (CLOCK_MONOTONIC, in nanoseconds) the present turn of the loop goes on, 0 while it
+    waits; the live sessions; those accepted so far. Raises ValueError for bad events and heartbeat.
     """
 
     def __init__(

@@ -64,6 +64,7 @@ class SessionCgroups:
             os.mkdir(name, dir_fd=self._base)
             return os.open(f"{name}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._base)
         except OSError as error:
+            self._left.add(name)
             raise OSError(error.errno, f"cannot make a cgroup for the session: {error.strerror}") from error
 
     def end(self, number: int) -> None:
@@ -103,9 +104,13 @@ class SessionCgroups:
 
     def _tidy(self) -> None:
         for name in [*self._left]:
-            with contextlib.suppress(OSError):  # EBUSY: they are about to end
+            try:
                 os.rmdir(name, dir_fd=self._base)
-                self._left.discard(name)
+            except FileNotFoundError:
+                pass
+            except OSError:  # EBUSY: they are about to end
+                continue
+            self._left.discard(name)
 
     def _names(self) -> list[str]:
         return [entry.name for entry in os.scandir(self._base) if entry.is_dir()]

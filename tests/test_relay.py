@@ -262,7 +262,8 @@ def test_input_goes_on_while_the_client_does_not_read(serve: Callable[..., Servi
         client.send(frame(0, payload=b"\x03") if service.framed else b"\x03")
         rest = client.read_to_end()
     service.router.wait_for_log("session 1: end: exit, killed by SIGINT")
-    assert len(rest) < 65536, "somebody on a slow link waits long after ^C"
+    # 20 KiB in the socket and 32 in hand, and a piece more at the worst; Linux's own send buffer holds 150 and more.
+    assert len(rest) < 120_000, "somebody on a slow link waits long after ^C"
 
 
 def test_a_slow_tcp_client_reads_little_more_after_an_interrupt(start_router: Callable[..., Router]) -> None:
