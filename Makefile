@@ -3,6 +3,7 @@
 # make lint   style, types, stubs        make bench   measure beside the peers        make clean
 # make sanitize   the relay's tests on a build with sanitizers and assertions      make memcheck   some under valgrind
 # make fuzz       FUZZ_SECONDS=25          make soak       SOAK_SECONDS=3600
+# make mutants    take each protection out and see its test fail; MUTANTS='word…' for some of them
 
 PYTHON ?= python3
 SOCKET ?= /tmp/fpty.socket
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SOURCES := setup.py pyproject.toml $(wildcard fastpty/*.py* fastpty/*.pxd tests/*.pyx)
 
-.PHONY: run test lint bench sanitize memcheck fuzz soak clean
+.PHONY: run test lint bench sanitize memcheck fuzz soak mutants clean
 
 run: $(VENV)/run.stamp
 	@echo "Attach from another terminal:  $(BIN)/fastpty connect $(SOCKET)"
@@ -39,7 +40,7 @@ SANITIZED := SANITIZED_PYTHON=$(CURDIR)/$(BIN)/python PYTHONPATH=tests/sanitize
 
 sanitize: $(VENV)/test.stamp
 	rm -rf build/sanitize && mkdir -p build/sanitize
-	cp -r setup.py pyproject.toml README.md LICENSE fastpty tests bench build/sanitize
+	cp -r setup.py pyproject.toml *.md LICENSE docs fastpty tests tools bench build/sanitize
 	cd build/sanitize && rm -f fastpty/*.so tests/*.so
 	cd build/sanitize && FASTPTY_BUILD=sanitize FASTPTY_TEST_PROBES=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd build/sanitize && $(SANITIZED) SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/asan PYTHONMALLOC=malloc \
@@ -64,6 +65,9 @@ fuzz: $(VENV)/test.stamp
 
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS)
+
+mutants: $(VENV)/test.stamp
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 $(VENV)/python.stamp:
 	@PYTHON=$(PYTHON) sh tools/preflight.sh

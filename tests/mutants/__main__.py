@@ -1,0 +1,86 @@
+"""Shows that the tests can fail: `make mutants`, or `python -m tests.mutants [WORD]...` for those that name a WORD.
+
+Works in a copy of the program. Each mutant must still be a router that gives a shell, and the test that is for the
+missing protection must fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.mutants.mutant import Mutant, StaleMutantError
+from tests.mutants.reliability import RELIABILITY
+from tests.mutants.security import SECURITY
+
+HERE = Path(__file__).resolve().parents[2]
+TREE = HERE / "build/mutants"
+COPIED = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "docs", "fastpty", "tests", "tools", "bench")
+WORKS = "test_router.py::test_both_protocols_on_several_sockets_at_once"
+TESTS_FAILED = 1  # pytest's exit status; others tell that there was no test, or no chance to run it
+
+
+def main() -> int:
+    words = sys.argv[1:]
+    chosen = [mutant for mutant in (*RELIABILITY, *SECURITY) if all(word in str(mutant) for word in words)]
+    make_copy()
+    survived = [mutant for mutant in chosen if not is_noticed(mutant)]
+    print(f"{len(chosen) - len(survived)} of {len(chosen)} mutants were noticed")
+    return 1 if survived or not chosen else 0
+
+
+def make_copy() -> None:
+    shutil.rmtree(TREE, ignore_errors=True)
+    TREE.mkdir(parents=True)
+    for name in COPIED:
+        if (HERE / name).is_dir():
+            shutil.copytree(HERE / name, TREE / name)
+        else:
+            shutil.copy(HERE / name, TREE)
+
+
+def is_noticed(mutant: Mutant) -> bool:
+    """Tries one mutant, says how it went, and puts the program back as it was."""
+    try:
+        text = mutant.apply(TREE)
+    except StaleMutantError as error:
+        verdict = f"is out of date: {error}"
+    else:
+        verdict = try_out(mutant)
+        (TREE / mutant.path).write_text(text)
+        for built in HERE.glob("fastpty/*.so"):
+            shutil.copy(built, TREE / "fastpty")
+    print(f"{mutant.what}: {verdict or 'noticed'}", flush=True)
+    return not verdict
+
+
+def try_out(mutant: Mutant) -> str:
+    """What is wrong with the applied mutant, or with its test; empty if nothing is."""
+    build(mutant)
+    if pytest(WORKS) != 0:
+        return "is no working program"
+    status = pytest(mutant.test)
+    if status == 0:
+        return f"NOT NOTICED by {mutant.test}"
+    return "" if status == TESTS_FAILED else f"pytest ended with status {status} for {mutant.test}"
+
+
+def build(mutant: Mutant) -> None:
+    """Builds the C part anew if the mutant is in it, without optimisation: the compiler is what takes the time."""
+    if mutant.path.endswith(".py"):
+        return
+    argv = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    environment = {**os.environ, "FASTPTY_TEST_PROBES": "1", "CFLAGS": "-O0"}
+    subprocess.run(argv, cwd=TREE, env=environment, check=True, capture_output=True)
+
+
+def pytest(test: str) -> int:
+    argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{test}"]
+    return subprocess.run(argv, cwd=TREE, check=False, capture_output=True).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
