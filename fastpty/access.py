@@ -17,8 +17,8 @@ class Rules:
     """`allow-user`, `allow-group`, `deny-user` and `deny-group`, as sshd_config(5) has them.
 
     A deny rule wins over every allow rule. Where there is an allow rule, whom none of them names is refused; root
-    is nobody special. Where there is any rule, a client whom the kernel does not know (TCP) is refused, unless its
-    certificate was good enough for the TLS proxy, which knows allow-tls-name.
+    is nobody special. Whom `tls-user` names is that user here; allow-tls-name is an allow rule as well. Where there
+    is any rule, a client that is nobody's (TCP) is refused, unless allow-tls-name has let its certificate in.
     """
 
     def __init__(self, config: Config) -> None:
@@ -36,14 +36,12 @@ class Rules:
 
     def check(self, peer: Peer) -> None:
         """Raises RefusedError, with a text for the client, unless it may connect."""
-        if peer.is_admitted:
-            return
         if not peer.is_known:
-            if self._any or self._run_as_peer:
+            if self._run_as_peer or (self._any and not peer.is_admitted):
                 raise RefusedError("the rules of this router are about users, and your connection has none")
             return
         denied = peer.uid in self._deny_users or peer.groups & self._deny_groups
-        allowed = peer.uid in self._allow_users or peer.groups & self._allow_groups
+        allowed = peer.is_admitted or peer.uid in self._allow_users or peer.groups & self._allow_groups
         if denied or ((self._allow_users or self._allow_groups) and not allowed):
             raise RefusedError(f"uid {peer.uid} may not connect here")
         if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:
@@ -63,21 +61,31 @@ def doubts(config: Config) -> Iterable[str]:
     """
     if config.run_as == "peer" and (config.uid, config.gid) != (None, None):
         raise UsageError("run-as peer needs root at every start of a session: leave out uid and gid")
-    files = (config.tls_certificate, config.tls_key, config.tls_authorities)
-    if any(files) and not all(files):
-        raise UsageError("TLS needs all three of tls-cert, tls-key and tls-ca")
-    if config.allow_tls_names and not any(files):
-        raise UsageError("allow-tls-name needs TLS: give tls-cert, tls-key and tls-ca")
-    by_name = bool(config.allow_tls_names) and config.run_as != "peer"
+    _check_tls(config)
+    has_names = bool(config.tls_users or (config.allow_tls_names and config.run_as != "peer"))
     wants_users = has_rules(config) or config.run_as == "peer"
     for address in config.raw_addresses + config.uwsgi_addresses:
-        if wants_users and isinstance(address, TcpAddress) and not by_name:
+        if wants_users and isinstance(address, TcpAddress) and not has_names:
             raise UsageError(
                 f"{address.text} can let nobody in: rules and run-as are about the users of socket files and abstract "
-                "names, and TCP has none: leave one of the two out, or use rules with TLS and allow-tls-name"
+                "names, and TCP has none: leave one of the two out, or use TLS with tls-user (or allow-tls-name, but "
+                "for run-as)"
             )
         if isinstance(address, AbstractAddress) and not wants_users:
             yield (
                 f"{address.text} has no file mode: every process of this network namespace may connect and gets a "
                 "shell: say who may with allow-user or allow-group, or use a socket file"
             )
+
+
+def _check_tls(config: Config) -> None:
+    files = (config.tls_certificate, config.tls_key, config.tls_authorities)
+    if any(files) and not all(files):
+        raise UsageError("TLS needs all three of tls-cert, tls-key and tls-ca")
+    for option, names in (("allow-tls-name", config.allow_tls_names), ("tls-user", config.tls_users)):
+        if names and not any(files):
+            raise UsageError(f"{option} needs TLS: give tls-cert, tls-key and tls-ca")
+    users = dict(config.tls_users)
+    for name, uid in config.tls_users:
+        if users[name] != uid:
+            raise UsageError(f"tls-user: {name} cannot be two users (uids {uid} and {users[name]})")

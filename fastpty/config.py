@@ -47,6 +47,7 @@ class Config:
     tls_key: str | None
     tls_authorities: str | None
     allow_tls_names: tuple[str, ...]
+    tls_users: tuple[tuple[str, int], ...]
     given_command: str | None
     rows: int
     cols: int

@@ -8,9 +8,13 @@ import os
 import socket
 from dataclasses import dataclass
 
+from fastpty.accounts import account_of
+
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13; not in Python's socket module
 _GROUPS_MOST = 65536  # NGROUPS_MAX
 _FIRST_GUESS = 32
+
+_NAME_BYTES_MOST = 107  # unix(7)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -19,8 +23,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Peer:
     """A client: the process that connected, when it did (unix(7), SO_PEERCRED), and words for the log.
 
-    `groups` holds its group and, if they were asked for, its supplementary groups. `uid` is None where the kernel knows
-    nobody, as on TCP. `is_admitted`: the TLS proxy has decided that it may connect.
+    `groups` holds its group and, if they were asked for, its supplementary groups. `uid` is None where nobody is known,
+    as on TCP, unless a certificate tells. `is_admitted`: allow-tls-name has let its certificate in.
     """
 
     text: str
@@ -51,11 +55,26 @@ def tcp_peer(connection: socket.socket) -> Peer:
     return Peer(f"{host} port {port}")
 
 
-def peer_behind_tls(connection: socket.socket) -> Peer:
-    """The client of whom the TLS proxy tells, in the name of its own end; raises OSError where it has left already."""
+def name_behind_tls(connection: str, uid: int | None, who: str) -> bytes:
+    """The name that the TLS proxy gives its end of a connection to the relay, to tell it who the client is.
+
+    `connection` makes the name unique. What is too long for unix(7) is cut off.
+    """
+    user = "-" if uid is None else uid
+    return f"\0{connection} {user} {who}".encode("utf-8", "replace")[:_NAME_BYTES_MOST]
+
+
+def peer_behind_tls(connection: socket.socket, is_admitted: bool, with_groups: bool) -> Peer:
+    """The client of whom the TLS proxy tells; raises OSError where it has left already.
+
+    Its groups are those of its account, if it is a user: `with_groups`. Raises RefusedError where that has no account.
+    """
     name = connection.getpeername()
-    _, _, who = os.fsdecode(name).partition(" ")
-    return Peer(f"TLS client {who}", is_admitted=True)
+    _, user, who = os.fsdecode(name).split(" ", 2)
+    if user == "-":
+        return Peer(f"TLS client {who}", is_admitted=is_admitted)
+    groups = frozenset(account_of(int(user)).groups) if with_groups else frozenset[int]()
+    return Peer(f"TLS client {who} uid {user}", int(user), groups, is_admitted)
 
 
 def _peer_groups(fd: int) -> list[int]:

@@ -39,6 +39,7 @@ from fastpty.values import (
     spaced,
     syslog,
     text,
+    tls_user,
     user,
     window_edge,
 )
@@ -185,6 +186,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("allow-tls-name", "allow_tls_names", one(text), ACCESS,
            "of the clients with a good certificate let only those in that have this common name or alternative name"
            " (fastpty's own)", metavar="NAME", repeatable=True),
+    Option("tls-user", "tls_users", one(tls_user), ACCESS,
+           "take who has a certificate with this common name or alternative name for this user: in the rules about"
+           " users and groups, in max-sessions-per-uid and with run-as peer (fastpty's own)",
+           metavar="NAME=USER", repeatable=True),
     Option("forkptyrouter-command", "given_command", text, SESSIONS,
            "what each connection runs; with a blank in it, through /bin/sh -c; left out, /bin/sh, or with run-as peer"
            " the login shell", metavar="CMD",
@@ -219,7 +224,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("max-sessions", "max_sessions", session_count, LIMITS,
            "so many sessions at a time, in all workers together (fastpty's own)", metavar="N"),
     Option("max-sessions-per-uid", "max_sessions_per_uid", session_count, LIMITS,
-           "so many sessions at a time of each user; all TCP clients count as one (fastpty's own)", metavar="N"),
+           "so many sessions at a time of each user; TCP clients that are no user's count as one (fastpty's own)",
+           metavar="N"),
     Option("session-lifetime", "lifetime_seconds", positive_seconds, LIMITS,
            "end a session after so long, used or not (fastpty's own)", metavar="SECONDS"),
     Option("greeting-timeout", "greeting_timeout_seconds", positive_seconds, LIMITS,

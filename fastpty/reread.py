@@ -19,7 +19,8 @@ _OF_THE_START = {
     option.field: option.name for option in OPTIONS if option.field and option.group in (JAIL, HOOKS, LOG, PROCESS)
 }
 _OF_THE_START |= {"tls_certificate": "tls-cert", "tls_key": "tls-key", "tls_authorities": "tls-ca"}
-_OF_THE_START |= {"allow_tls_names": "allow-tls-name", "run_as": "run-as", "session_cgroup": "session-cgroup"}
+_OF_THE_START |= {"allow_tls_names": "allow-tls-name", "tls_users": "tls-user"}
+_OF_THE_START |= {"run_as": "run-as", "session_cgroup": "session-cgroup"}
 _OF_NEW_SOCKETS = {"socket_mode": "chmod-socket", "socket_owner": "chown-socket", "backlog": "listen"}
 _OF_NEW_SOCKETS |= {"reuse_port": "reuse-port"}
 

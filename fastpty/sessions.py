@@ -145,7 +145,7 @@ class Sessions:
         connection = socket.socket(fileno=fd)
         try:
             if behind_tls:
-                return peer_behind_tls(connection)
+                return peer_behind_tls(connection, bool(self._config.allow_tls_names), self._rules.need_groups)
             prepare_tcp(connection)
             return tcp_peer(connection)
         finally:

@@ -8,8 +8,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from fastpty.errors import RefusedError
+from fastpty.identity import name_behind_tls
 from fastpty.log import logger
 from fastpty.sessions import prepare_tcp
 from fastpty.tls import Pump, certificate_names
@@ -18,16 +20,18 @@ from fastpty.tls_identity import Front
 # At a time, so that connections that never say anything take no more threads than this.
 _HANDSHAKES_MOST = 64
 _LAST_WORDS_SECONDS = 5.0
-_NAME_BYTES_MOST = 107  # unix(7)
 
 
 class Connections:
-    """A thread for each connection."""
+    """A thread for each connection. `allowed`: allow-tls-name; `users`: tls-user, a uid for a name of a certificate."""
 
-    def __init__(self, fronts: Sequence[Front], context: ssl.SSLContext, allowed: frozenset[str]) -> None:
+    def __init__(
+        self, fronts: Sequence[Front], context: ssl.SSLContext, allowed: frozenset[str], users: Mapping[str, int]
+    ) -> None:
         self._fronts = fronts
         self._context = context
         self._allowed = allowed
+        self._users = users
         self._handshakes = threading.Semaphore(_HANDSHAKES_MOST)
         self._count = 0
 
@@ -63,13 +67,25 @@ class Connections:
                 if pump is None:
                     return
                 names = certificate_names(pump.certificate)
-                if self._allowed and not self._allowed.intersection(names):
-                    logger.error("TLS client %s (%s): refused: no name of it is allowed", text, ", ".join(names))
+                try:
+                    uid = self._admit(names)
+                except RefusedError as error:
+                    logger.error("TLS client %s (%s): refused: %s", text, ", ".join(names), error)
                     pump.say(b"fastpty: refused: the names of your certificate may not connect here\r\n")
                     return
-                self._connect(pump, f"{text} {names[0] if names else 'nameless'}", number, front)
+                who = f"{text} {names[0] if names else 'nameless'}"
+                self._connect(pump, name_behind_tls(f"{os.getpid()}.{number}", uid, who), front)
         except OSError as error:
             logger.warning("TLS client %s: %s", text, error)
+
+    def _admit(self, names: Sequence[str]) -> int | None:
+        """Which user a certificate with these names is, if one; raises RefusedError where it may not connect."""
+        if self._allowed and not self._allowed.intersection(names):
+            raise RefusedError("no name of it is allowed")
+        uids = {self._users[name] for name in names if name in self._users}
+        if len(uids) > 1:
+            raise RefusedError("its names are more than one user's")
+        return uids.pop() if uids else None
 
     def _greet(self, network: socket.socket, text: str) -> Pump | None:
         try:
@@ -83,10 +99,10 @@ class Connections:
             self._handshakes.release()
         return pump
 
-    def _connect(self, pump: Pump, who: str, number: int, front: Front) -> None:
-        """To the relay. The name of our end tells it who comes, for its log."""
+    def _connect(self, pump: Pump, name: bytes, front: Front) -> None:
+        """To the relay. The name of our end tells it who comes."""
         with socket.socket(socket.AF_UNIX) as plain:
-            plain.bind(f"\0{os.getpid()}.{number} {who}".encode("utf-8", "replace")[:_NAME_BYTES_MOST])
+            plain.bind(name)
             plain.connect(f"/proc/self/fd/{front.entrance}")
             pump.run(plain)
         pump.part()

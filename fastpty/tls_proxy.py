@@ -18,16 +18,17 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NoReturn
 
-from fastpty import linux
+from fastpty import linux, privileges
 from fastpty.config import Config
 from fastpty.errors import FastptyError, UsageError
 from fastpty.listeners import Listeners
 from fastpty.listening import Listener
 from fastpty.log import logger
-from fastpty.tls_identity import Front, Identity
+from fastpty.tls_identity import Front
 
 # A proxy that ends sooner than this after its start would end again at once; its successor waits so long.
 _HASTY_SECONDS = 1.0
+_NOBODY = 65534  # Linux's overflow uid and gid
 
 
 def front_for(outside: Listener, backlog: int) -> Front:
@@ -56,7 +57,7 @@ class Proxy:
     """
 
     def __init__(self, wanted: Config, listeners: Listeners) -> None:
-        self._serve = _server(wanted.tls_identity, frozenset(wanted.allow_tls_names))
+        self._serve = _server(wanted)
         self._fronts: list[Front] = []
         self._listeners = listeners
         if self._serve is None:
@@ -145,12 +146,29 @@ def _be_the_proxy(work: Callable[[], None]) -> NoReturn:
         os._exit(status)
 
 
-def _server(identity: Identity | None, allowed: frozenset[str]) -> Callable[[Sequence[Front]], None] | None:
+def _server(wanted: Config) -> Callable[[Sequence[Front]], None] | None:
     """What the child does, with its certificate and key read already; None where no TLS is wanted."""
+    identity = wanted.tls_identity
     if identity is None:
         return None
     from fastpty.tls import context_of
     from fastpty.tls_connections import Connections
 
     context = context_of(identity, server=True)
-    return lambda fronts: Connections(fronts, context, allowed).serve()
+    allowed, users = frozenset(wanted.allow_tls_names), dict(wanted.tls_users)
+
+    def serve(fronts: Sequence[Front]) -> None:
+        if wanted.run_as == "peer":
+            _become_nobody()
+        Connections(fronts, context, allowed, users).serve()
+
+    return serve
+
+
+def _become_nobody() -> None:
+    """The router stays root to become its clients; who speaks with strangers has no need of that.
+
+    Raises FastptyError where that cannot be.
+    """
+    privileges.drop(_NOBODY, _NOBODY, [])
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)  # a change of ids has undone it

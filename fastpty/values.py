@@ -303,6 +303,14 @@ def group(value: str) -> int:
     )
 
 
+def tls_user(value: str) -> tuple[str, int]:
+    """NAME=USER, as (name of a certificate, uid)."""
+    name, equals, account = value.rpartition("=")
+    if not (name and equals):
+        raise ValueError(f"{value!r} is not NAME=USER, a name of a certificate and a user here")
+    return text(name), user(account)
+
+
 def owner(value: str) -> tuple[int, int]:
     """USER or USER:GROUP, as (uid, gid) for chown(2); gid is -1, unchanged, where no group is given."""
     name, colon, group_name = value.partition(":")

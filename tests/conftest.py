@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Client, Router, children, descriptors, eventually
+from tests.tls_harness import Authority
 
 
 def pytest_configure() -> None:
@@ -91,5 +92,22 @@ def serve(start_router: Callable[..., Router], protocol: str, directory: Path) -
     def start(*arguments: str, command: str | None = None) -> Service:
         chosen = ["--forkptyrouter-command", command] if command else []
         return Service(start_router, protocol, directory, *chosen, *arguments)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), "ca")
+
+
+@pytest.fixture
+def tls_router(start_router: Callable[..., Router], authority: Authority) -> Callable[..., tuple[Router, int]]:
+    """Starts a router with TLS; it and its port."""
+
+    def start(*arguments: str, framed: bool = False) -> tuple[Router, int]:
+        option = "--forkpty-urouter" if framed else "--forkpty-router"
+        router = start_router(option, "127.0.0.1:0", *authority.options("server"), *arguments)
+        return router, int(router.wait_for_log(r"listening on 127.0.0.1:(\d+) \((raw|uwsgi) over TLS\)")[0][1])
 
     return start

@@ -8,94 +8,17 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.client_harness import CLIENT, ROOT
 from tests.harness import Router, children, eventually, process_gone
-from tests.peers import need, need_root
+from tests.peers import need_root
 from tests.test_router import run
-
-
-class Authority:
-    """A certificate authority in a directory, and the certificates that it gave."""
-
-    def __init__(self, directory: Path, name: str) -> None:
-        self.directory = directory
-        self.certificate = directory / f"{name}.pem"
-        self._name = name
-        self._openssl(
-            "req", "-x509", "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
-            "-keyout", f"{name}.key", "-out", f"{name}.pem", *_NEW_KEY,
-        )  # fmt: skip
-
-    def give(self, name: str, extra: str = "") -> tuple[str, str]:
-        """The certificate and the key of NAME, also for 127.0.0.1."""
-        alternatives = f"subjectAltName=DNS:localhost,IP:127.0.0.1{extra}"
-        self._openssl("req", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr", *_NEW_KEY)
-        (self.directory / "extensions").write_text(alternatives)
-        self._openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", f"{self._name}.pem", "-CAkey", f"{self._name}.key",
-            "-CAcreateserial", "-days", "2", "-extfile", "extensions", "-out", f"{name}.pem",
-        )  # fmt: skip
-        return f"{self.directory}/{name}.pem", f"{self.directory}/{name}.key"
-
-    def options(self, name: str, extra: str = "") -> list[str]:
-        certificate, key = self.give(name, extra)
-        return ["--tls-cert", certificate, "--tls-key", key, "--tls-ca", str(self.certificate)]
-
-    def _openssl(self, *arguments: str) -> None:
-        subprocess.run([need("openssl"), *arguments], cwd=self.directory, check=True, capture_output=True)
-
-
-_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"), "ca")
-
-
-@pytest.fixture
-def tls_router(start_router: Callable[..., Router], authority: Authority) -> Callable[..., tuple[Router, int]]:
-    """Starts a router with TLS; it and its port."""
-
-    def start(*arguments: str, framed: bool = False) -> tuple[Router, int]:
-        option = "--forkpty-urouter" if framed else "--forkpty-router"
-        router = start_router(option, "127.0.0.1:0", *authority.options("server"), *arguments)
-        return router, int(router.wait_for_log(r"listening on 127.0.0.1:(\d+) \((raw|uwsgi) over TLS\)")[0][1])
-
-    return start
-
-
-@contextmanager
-def connected(authority: Authority, port: int, name: str | None = "alice") -> Iterator[ssl.SSLSocket]:
-    context = ssl.create_default_context(cafile=str(authority.certificate))
-    if name is not None:
-        context.load_cert_chain(*authority.give(name))
-    with (
-        socket.create_connection(("127.0.0.1", port)) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as connection,
-    ):
-        connection.settimeout(30)
-        yield connection
-
-
-def read_to_end(connection: ssl.SSLSocket) -> bytes:
-    """Up to a close_notify: where that is missing ssl raises."""
-    data = b""
-    connection.suppress_ragged_eofs = False
-    while some := connection.recv(65536):
-        data += some
-    return data
-
-
-def attached(authority: Authority, port: int, *options: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [*CLIENT, "connect", *options, *authority.options("alice"), f"localhost:{port}"]
-    return subprocess.run(command, cwd=ROOT, input=text, capture_output=True, timeout=60)
+from tests.tls_harness import Authority, attached, connected, proxy_of, read_to_end
 
 
 @pytest.mark.parametrize("framed", [False, True])
@@ -192,11 +115,7 @@ def test_allow_tls_name_decides_by_the_certificate_s_names(
 ) -> None:
     rules = ("--allow-tls-name", "alice", "--allow-tls-name", "ops@example.org")
     router, port = tls_router(*rules, "--forkptyrouter-command", "echo IN")
-    authority.give(name, extra)
-    ended = subprocess.run(
-        [*CLIENT, "connect", *authority.options(name, extra), f"localhost:{port}"],
-        cwd=ROOT, input=b"", capture_output=True, timeout=60,
-    )  # fmt: skip
+    ended = attached(authority, port, name=name, extra=extra)
     refusal = b"fastpty: refused: the names of your certificate may not connect here\r\n"
     assert ended.stdout == (b"IN\r\n" if comes_in else refusal)
     if not comes_in:
@@ -214,14 +133,6 @@ def test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input(
         assert connection.recv(6) == b"half\r\n"
         socket.socket.shutdown(connection, socket.SHUT_WR)  # TCP's end alone, without TLS's
         router.wait_for_log("session 1: end: client left, killed by SIGHUP")
-
-
-def proxy_of(router: Router) -> tuple[int, int]:
-    """The process that looks after the proxy, which is the supervisor's first child, and the proxy."""
-    keeper = children(router.process.pid)[0]
-    eventually(lambda: children(keeper), "the proxy has started")
-    (proxy,) = children(keeper)
-    return keeper, proxy
 
 
 def test_the_proxy_is_replaced_when_it_dies_and_ends_with_the_router(
