@@ -113,7 +113,8 @@ cdef inline Session *loop_new_session(Loop *loop) noexcept nogil:
 
 
 cdef inline void loop_release_session(Loop *loop, Session *session) noexcept nogil:
-    check(session.buried and session.terminal.fd < 0, "a session that is released has come to its end")
+    check(session.buried or session.input.session == NULL, "a session that is released has ended, or never begun")
+    check(session.terminal.fd < 0, "a released session has no terminal")
     check(session.input.queue == NULL and session.output.queue == NULL, "a released session is in no queue")
     check(not channel_holds(&session.input.channel) and not channel_holds(&session.output.channel),
           "a released session holds nothing")

@@ -11,13 +11,13 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void *data, size_t size)
     int close(int fd)
     int dup2(int fd, int target)
+    int dup3(int fd, int target, int flags)
     int fchown(int fd, uid_t owner, gid_t group)
     int pipe2(int *fds, int flags)
     int chdir(const char *path)
     pid_t setsid()
     pid_t getsid(pid_t pid)
     int execve(const char *path, char *const *argv, char *const *envp)
-    void _exit(int status)
     pid_t tcgetpgrp(int fd)
     long syscall(long number, ...)
 
@@ -107,6 +107,7 @@ cdef extern from "<sys/signalfd.h>" nogil:
 
 cdef extern from "<sched.h>" nogil:
     enum:
+        CLONE_FILES
         CLONE_PIDFD
         CLONE_VFORK
         CLONE_VM
@@ -116,6 +117,7 @@ cdef extern from "<sched.h>" nogil:
 cdef extern from "<sys/syscall.h>" nogil:
     enum:
         SYS_close_range
+        SYS_exit_group
         SYS_getgroups
         SYS_getresgid
         SYS_getresuid
@@ -136,11 +138,14 @@ cdef extern from *:
     """
     /* glibc 2.36 names it; older ones do not. */
     #define FASTPTY_P_PIDFD 3
+    /* linux/close_range.h, Linux 5.9. */
+    #define FASTPTY_CLOSE_RANGE_UNSHARE 2
     /* waitid(2) through a pidfd: Linux 5.4. */
     #define FASTPTY_CHILD_SETTLED(info) ((info)->si_pid != 0)
     """
     enum:
         P_PIDFD "FASTPTY_P_PIDFD"
+        CLOSE_RANGE_UNSHARE "FASTPTY_CLOSE_RANGE_UNSHARE"
     bint child_settled "FASTPTY_CHILD_SETTLED"(siginfo_t *info) nogil
 
 cdef extern from "<sys/resource.h>" nogil:

@@ -1,3 +1,9 @@
+def reserve() -> None:
+    """Keeps two low descriptors of this process for spawn(), which then takes no longer with many descriptors open.
+
+    To be called once, before there are many. Raises OSError where there is none left.
+    """
+
 def spawn(
     argv: list[bytes],
     environment: list[bytes],

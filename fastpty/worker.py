@@ -15,6 +15,7 @@ from typing import Any
 
 from fastpty import log, procname
 from fastpty._relay import Relay
+from fastpty._spawn import reserve
 from fastpty.config import Config
 from fastpty.limits import Limits
 from fastpty.listeners import PTY, UWSGI, Listeners
@@ -119,6 +120,7 @@ def run(
             link.publish(_report(relay))
 
     procname.set_title(config, procname.WORKER)
+    reserve()
     places = [place for place in listeners.for_sessions if shares or place.protocol != PTY]
     names = [place.name for place in places]
     behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grp
+import pwd
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -37,6 +39,7 @@ class Login:
     name: str
     uid: int
     gid: int
+    more: int  # the second group's gid
     home: Path
 
 
@@ -51,8 +54,8 @@ def make_account(name: str, home: Path, shell: str = "/bin/sh") -> Login:
         check=True,
         stderr=subprocess.DEVNULL,
     )
-    ids = [int(subprocess.run(["id", flag, name], capture_output=True, check=True).stdout) for flag in ("-u", "-g")]
-    return Login(name, ids[0], ids[1], home)
+    entry = pwd.getpwnam(name)
+    return Login(name, entry.pw_uid, entry.pw_gid, grp.getgrnam(f"{name}-more").gr_gid, home)
 
 
 def remove_account(name: str) -> None:

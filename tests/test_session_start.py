@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -41,21 +42,53 @@ def test_the_window_is_as_configured(start_router: Callable[..., Router], direct
     assert ask(f"{directory}/s", "stty size") == "43 132\n"
 
 
+@pytest.mark.parametrize("before", [0, 40])
 def test_the_program_has_descriptors_0_1_2_and_no_others(
-    start_router: Callable[..., Router], directory: Path
+    start_router: Callable[..., Router], directory: Path, before: int
 ) -> None:
     """Also with listeners, other sessions and their peers open in the router, whose shells uWSGI lets at them."""
     path = f"{directory}/s"
     router = start_router(
         path, "--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command", "/bin/cat", sockets=2
     )
-    with Client(path) as other, Client(path) as client:
-        for one in (other, client):
+    with ExitStack() as many, Client(path) as other, Client(path) as client:
+        for one in (*(many.enter_context(Client(path)) for _ in range(before)), other, client):
             one.send(b"ready?\n")
             one.read_until(b"ready?\r\nready?\r\n")
         for pid in children(router.pid):
             assert sorted(descriptors(pid)) == [0, 1, 2]
             assert all(what.startswith("/dev/pts/") for what in descriptors(pid).values())
+
+
+def test_a_start_with_many_descriptors_open_copies_none_of_them() -> None:
+    """The child gets a cut of the table, not a copy that is then closed. What fails is told, and nothing stays."""
+    code = """
+import os
+from fastpty._spawn import reserve, spawn
+reserve()
+many = [os.eventfd(0) for _ in range(500)]
+before = os.listdir("/proc/self/fd")
+for program in (b"/bin/true", b"/no/such/program", b"/bin/true"):
+    try:
+        master, pid, pidfd = spawn([program], [], None, 24, 80, (1024, 1024))
+    except OSError as error:
+        print(error.strerror)
+        continue
+    os.waitpid(pid, 0)
+    try:
+        os.read(master, 1)
+    except OSError as error:
+        print(error.strerror)  # the slave side is closed everywhere
+    os.close(master)
+    os.close(pidfd)
+assert os.listdir("/proc/self/fd") == before
+"""
+    argv = [need("strace"), "-f", "-e", "trace=clone,close_range", sys.executable, "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "Input/output error", "cannot execute /no/such/program: No such file or directory", "Input/output error",
+    ]  # fmt: skip
+    assert done.stderr.count("CLOSE_RANGE_UNSHARE) = 0") == 3
 
 
 def test_signals_are_default_and_unblocked() -> None:

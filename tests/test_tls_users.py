@@ -38,7 +38,7 @@ def test_a_certificate_s_user_gets_a_session_of_its_own_account(
     )
     uid, groups, *homes = attached(authority, port).stdout.split(b"\r\n")[:-1]
     assert int(uid) == login.uid
-    assert {int(group) for group in groups.split()} == {login.gid, login.gid - 1}
+    assert {int(group) for group in groups.split()} == {login.gid, login.more}
     assert homes == [os.fsencode(login.home)] * 2
     router.wait_for_log(rf"start: TLS client 127\.0\.0\.1 port \d+ alice uid {login.uid} on .*: .* as {NAME}$")
 
