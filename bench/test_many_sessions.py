@@ -1,4 +1,4 @@
-"""Many idle sessions: memory of the router for each, the echo among them, and quiet while nothing happens."""
+"""Many idle sessions: memory of the router for each, echo and start among them, and quiet while nothing happens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from bench.usage import cpu_seconds, private_kib, wakeups
 
 COUNTS = [8, 64, 512, 4000] if SIZE_MIB >= 128 else [8, 64]
 KEYSTROKES = 500
+STARTS = 40
 SOCAT_MOST = 64  # a process a session
 QUIET_SECONDS = 2.0
 VERY_MANY = 20_000
@@ -36,22 +38,37 @@ def very_many_ptys() -> Iterator[None]:
     PTY_MAX.write_text(before)
 
 
+def start_ms(peer: Peer) -> float:
+    """From connect to the program's first word, the median."""
+    times_ns = []
+    for _ in range(STARTS):
+        begin_ns = time.monotonic_ns()
+        with peer.connect().ready():
+            times_ns.append(time.monotonic_ns() - begin_ns)
+        time.sleep(0.01)  # uWSGI drops at once a session that begins while another ends
+    return median(times_ns) / 1e6
+
+
 def among_idle(peer: Peer, count: int) -> Mapping[str, float]:
     peer.restart()
     with peer.session("echo") as first:
         echo(first.fd, KEYSTROKES, 500, first.framed)
         alone = percentiles(echo(first.fd, KEYSTROKES, 500, first.framed))["p50"]
+        start_alone = start_ms(peer)
         before_kib = private_kib(peer.router_pids())
         with crowd(peer, count):
             pids = peer.router_pids()
             memory = (private_kib(pids) - before_kib) / count
             among = percentiles(echo(first.fd, KEYSTROKES, 500, first.framed))["p50"]
+            start_among = start_ms(peer)
+            time.sleep(0.1)
             woken, busy = wakeups(pids), cpu_seconds(pids)
             time.sleep(QUIET_SECONDS)
             woken, busy = wakeups(pids) - woken, cpu_seconds(pids) - busy
     return {
         "memory": memory,
         "echo": among / alone,
+        "start": start_among / start_alone,
         "wakeups": woken / QUIET_SECONDS,
         "cpu": busy / QUIET_SECONDS * 1000,
     }
@@ -82,6 +99,7 @@ def figures_of(count: int) -> list[Figure]:
     return [
         Figure("memory", f"router memory for each of {count} idle sessions", "KiB", memory),
         Figure("echo", f"echo among {count} idle sessions, ratio to echo alone", "x"),
+        Figure("start", f"session start among {count} idle sessions, ratio to start alone", "x"),
         Figure("wakeups", f"wake-ups of the router with {count} idle sessions", "1/s"),
         Figure("cpu", f"router CPU with {count} idle sessions", "ms/s"),
     ]
