@@ -17,7 +17,14 @@ from fastpty._channel cimport (
     channel_held_bytes,
     channel_holds,
 )
-from fastpty._lifecycle cimport loop_close_peer, loop_end_input, loop_finish, loop_leader_exited, loop_linger
+from fastpty._lifecycle cimport (
+    loop_close_peer,
+    loop_end_input,
+    loop_finish,
+    loop_leader_exited,
+    loop_linger,
+    loop_output_ended,
+)
 from fastpty._linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from fastpty._loop cimport (
     ABOUT_LEADER,
@@ -34,7 +41,6 @@ from fastpty._loop cimport (
     loop_watch_room,
 )
 from fastpty._session cimport (
-    ENDING_EXIT,
     ENDING_MEMORY,
     ENDING_PEER_LEFT,
     ROLE_PRIVATE,
@@ -140,7 +146,7 @@ cdef inline void loop_settle(Loop *loop, Task *task) noexcept nogil:
         loop_finish(loop, session, ENDING_PEER_LEFT)
         return
     if not is_input and (channel.state == CHANNEL_SHUT or channel.state == CHANNEL_SOURCE_FAILED):
-        loop_finish(loop, session, ENDING_EXIT)
+        loop_output_ended(loop, session)
         return
     if channel.state == CHANNEL_TARGET_FAILED:
         # The terminal is hung up; the output channel will find its end and finish the session in order.

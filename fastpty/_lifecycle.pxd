@@ -22,6 +22,7 @@ from fastpty._loop cimport (
     loop_wake,
 )
 from fastpty._session cimport (
+    ENDING_EXIT,
     ENDING_IDLE,
     ENDING_LIFETIME,
     ENDING_PEER_LEFT,
@@ -45,6 +46,7 @@ from fastpty._terminal cimport (
 cdef enum:
     AFTER_EXIT_BYTES = 65536           # more than a pty's own buffers hold: all that was written before the exit
     LINGER_READS_MOST = 16             # of a lingering peer's bytes in one step
+    EXIT_MS = 200                      # for a leader that has closed its terminal to exit, before it is hung up
     LINGER_MS = 2000                   # for the peer to take what is left and close, after the session's end
 
 
@@ -205,6 +207,18 @@ cdef inline void loop_bury(Loop *loop, Session *session) noexcept nogil:
     loop.done = session
 
 
+cdef inline void loop_output_ended(Loop *loop, Session *session) noexcept nogil:
+    """Nobody has the terminal open any more, which is the session's end.
+
+    A leader's descriptors close before it has exited, and some close them first. So it may come to its own end, and
+    how it ended can be told, before a hang-up would kill it.
+    """
+    if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal, WNOHANG):
+        loop_arm(loop, &session.exit_by_ns, EXIT_MS * <int64_t>MILLISECOND_NS)
+    else:
+        loop_finish(loop, session, ENDING_EXIT)
+
+
 cdef inline void loop_leader_exited(Loop *loop, Session *session) noexcept nogil:
     """Reaps the leader. What it and its children have written until now is still delivered, and no more than that."""
     cdef Channel *output = &session.output.channel
@@ -212,6 +226,9 @@ cdef inline void loop_leader_exited(Loop *loop, Session *session) noexcept nogil
         return
     if session.over:
         loop_bury(loop, session)
+        return
+    if session.exit_by_ns != 0:
+        loop_finish(loop, session, ENDING_EXIT)
         return
     output.allowance = AFTER_EXIT_BYTES
     loop_source_ready(loop, &session.output, True)
@@ -239,7 +256,10 @@ cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexc
         if loop_due(loop, &session.memory_at_ns):
             loop_wake(loop, &session.input)
             loop_wake(loop, &session.output)
-        loop_meet_limits(loop, session)
+        if loop_due(loop, &session.exit_by_ns):
+            loop_finish(loop, session, ENDING_EXIT)
+        else:
+            loop_meet_limits(loop, session)
     elif loop_due(loop, &session.bury.at_ns):
         loop_bury(loop, session)
     if loop_due(loop, &session.kill_at_ns):

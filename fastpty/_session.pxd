@@ -99,6 +99,7 @@ cdef struct Session:
     int64_t active_ns
     int64_t kill_at_ns
     int64_t linger_until_ns
+    int64_t exit_by_ns      # until when a leader that has closed its terminal may exit by itself
     int64_t memory_at_ns    # when a channel that found no memory tries again
     Retry end_input
     Retry bury

@@ -23,7 +23,7 @@ from fastpty._channel cimport (
     channel_took,
     channel_wrote,
 )
-from fastpty._lifecycle cimport LINGER_MS, loop_finish
+from fastpty._lifecycle cimport LINGER_MS, loop_finish, loop_output_ended
 from fastpty._linux cimport read, write
 from fastpty._loop cimport (
     MILLISECOND_NS,
@@ -76,7 +76,8 @@ cdef inline void program_step(Loop *loop, Task *task, bint streams) noexcept nog
     if not channel.gathering:
         shared_announce(loop, shared)
     if channel.state != CHANNEL_OPEN:
-        loop_finish(loop, session, ENDING_EXIT)
+        channel.state = CHANNEL_SHUT
+        loop_output_ended(loop, session)
     elif channel.gathering or loop_runnable(task):
         queue_push(&loop.bulk, task)
 

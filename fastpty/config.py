@@ -177,11 +177,11 @@ def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     values["gid"] = _primary_group(values["uid"], values["gid"])
     warnings += _unused_sockets(values)
     for kind in ("raw_addresses", "uwsgi_addresses", "pty_addresses", "stats_addresses"):
-        values[kind] = tuple(_shared(where, values["shared_sockets"]) for where in values[kind])
+        values[kind] = tuple(_address_meant(where, values["shared_sockets"]) for where in values[kind])
     config = Config(**values)
     _check_addresses(config)
     _check_jail(config)
-    return config, [*warnings, *_idle_hooks(config), *access.doubts(config), *_check_shared(config)]
+    return config, [*warnings, *_idle_hooks(config), *access.doubts(config), *_check_shared_terminal(config)]
 
 
 def command_argv(command: str) -> list[str]:
@@ -236,7 +236,7 @@ def _primary_group(uid: int | None, gid: int | None) -> int | None:
         raise UsageError(f"uid {uid} has no account to take the group from: give gid, too") from None
 
 
-def _shared(where: Address, shared: Sequence[Address]) -> Address:
+def _address_meant(where: Address, shared: Sequence[Address]) -> Address:
     """The address that =N stands for; any other as it is."""
     if not isinstance(where, SharedAddress):
         return where
@@ -254,7 +254,7 @@ def _unused_sockets(values: Mapping[str, Any]) -> Iterable[str]:
             yield f"shared-socket {where.text} is not listened on: no address names it as ={index}"
 
 
-def _check_shared(config: Config) -> list[str]:
+def _check_shared_terminal(config: Config) -> list[str]:
     """Warnings about what is asked of the shared terminal; raises UsageError for what cannot be."""
     if config.pty_input and (config.daemonize or config.daemonize2):
         raise UsageError("pty-input needs the terminal that the router was started on: leave daemonize out")

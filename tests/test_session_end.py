@@ -224,6 +224,14 @@ def test_a_program_that_closes_its_terminal_ends_the_session(serve: Callable[...
     service.router.wait_for_log("session 1: end: exit, killed by SIGKILL")
 
 
+def test_how_a_program_ended_is_known_though_it_had_closed_its_terminal(serve: Callable[..., Service]) -> None:
+    """The client's end waits for the program's, as it comes at once."""
+    service = serve(command="echo last; exec </dev/null >/dev/null 2>&1; /bin/true; /bin/true; exit 3")
+    with service.connect() as client:
+        assert client.read_to_end() == b"last\r\n"
+    service.router.wait_for_log("session 1: end: exit, exit status 3")
+
+
 def test_no_session_ends_for_being_idle_unless_asked_for(serve: Callable[..., Service]) -> None:
     service = serve("--forkptyrouter-timeout", "0.5", command=RAW_CAT)
     with service.connect() as idle, service.connect() as busy:
