@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.limits import CGROUPS, LIMITS
+from tests.mutants.processes import LOG, RELOAD, STOP, WORKERS
 
-RELIABILITY: tuple[Mutant, ...] = ()
+RELIABILITY = (*WORKERS, *RELOAD, *STOP, *LOG, *LIMITS, *CGROUPS)
