@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -123,6 +124,14 @@ class Router:
         """With SIGKILL: the workers, and with them the log, live on."""
         self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
+
+    def destroy(self) -> None:
+        """Kills what is left of a router that did not stop when it should have."""
+        if self.process.poll() is None:
+            for pid in (self.process.pid, *self.workers):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait(PATIENCE_SECONDS)
 
     def end(self, with_signal: int = signal.SIGTERM) -> int:
         """Stops the router if it still runs; its exit status. The log is complete afterwards."""

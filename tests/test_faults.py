@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 from tests import channel_probe
 from tests.conftest import Service
-from tests.harness import RAW_CAT, Client, Router, children, eventually, frame
+from tests.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, children, eventually, frame
 from tests.peers import need_control_group, need_root, preload
 
 # Opened and dropped at random points of the protocol. The seed is part of the test's name, so that a failure can be
@@ -191,8 +192,10 @@ def test_floods_without_memory_end_some_sessions_and_the_others_lose_nothing(ser
             client.read_until(b"READY")
             client.socket.setblocking(False)
         memory_limit(service.router, 1 << 20)
+        deadline = time.monotonic() + PATIENCE_SECONDS
         sent, echoed, cut = dict.fromkeys(clients, 0), {client: bytearray() for client in clients}, set[Client]()
         while busy := [client for client in clients if client not in cut and len(echoed[client]) < len(data)]:
+            assert time.monotonic() < deadline, f"{len(busy)} sessions neither go on nor end"
             select.select([client.socket for client in busy], [], [], 0.01)
             for client in busy:
                 with suppress(BlockingIOError, BrokenPipeError):

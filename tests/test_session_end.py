@@ -150,6 +150,19 @@ def test_a_foreground_job_that_ignores_sighup_is_killed_though_its_shell_is_gone
     service.wait_until_idle()
 
 
+def test_a_leader_that_ignores_sighup_is_killed_though_its_foreground_job_is_gone(
+    serve: Callable[..., Service],
+) -> None:
+    service = serve("--stop-timeout", "0.3", command="/bin/bash")
+    with service.connect() as client:
+        loop = b"while :; do sleep 0.1; done"
+        say(client, service.framed, b"trap : HUP; sh -c 'echo pid $$; exec sleep 1000'; %b\n" % loop)
+        job = job_number(client)
+    service.router.wait_for_log("session 1: end: client left, killed by SIGKILL")
+    assert process_gone(job)
+    service.wait_until_idle()
+
+
 def test_a_half_close_ends_the_shell_and_all_output_comes(serve: Callable[..., Service]) -> None:
     service = serve()
     with service.connect() as client:

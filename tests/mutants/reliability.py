@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tests.mutants.faults import FAULTS
 from tests.mutants.limits import CGROUPS, LIMITS
 from tests.mutants.processes import LOG, RELOAD, STOP, WORKERS
+from tests.mutants.sessions import ENDS, FLOW
 
-RELIABILITY = (*WORKERS, *RELOAD, *STOP, *LOG, *LIMITS, *CGROUPS)
+RELIABILITY = (*FAULTS, *ENDS, *FLOW, *LIMITS, *CGROUPS, *WORKERS, *RELOAD, *STOP, *LOG)
