@@ -70,6 +70,7 @@ class Router:
     ):
         self.lines: list[str] = []
         self._news = threading.Condition()
+        self._orphans: list[int] = []
         self.process = subprocess.Popen(
             [sys.executable, *program, *arguments],
             stdin=subprocess.DEVNULL,
@@ -122,11 +123,16 @@ class Router:
 
     def kill_supervisor(self) -> None:
         """With SIGKILL: the workers, and with them the log, live on."""
+        self._orphans = [os.pidfd_open(pid) for pid in self.workers]
         self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
 
     def destroy(self) -> None:
-        """Kills what is left of a router that did not stop when it should have."""
+        """Kills what is left of a router that did not end when it should have."""
+        for pidfd in self._orphans:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
         if self.process.poll() is None:
             for pid in (self.process.pid, *self.workers):
                 with suppress(ProcessLookupError):
