@@ -108,7 +108,7 @@ FAULTS = (
         "fastpty/log.py",
         "            del self._reserve[:]\n",
         "            self._lost += 1\n            return\n",
-        "test_faults.py::test_floods_without_memory_end_some_sessions_and_the_others_lose_nothing",
+        "test_background.py::test_a_line_is_logged_also_where_memory_is_short",
     ),
     Mutant(
         "no session ends for a clock that jumps, and idle ones end as they should",
