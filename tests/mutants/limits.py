@@ -123,7 +123,7 @@ CGROUPS = (
         "test_session_cgroup.py::test_a_daemon_ends_with_its_session",
     ),
     Mutant(
-        "a session's end ends what others have started not",
+        "a session's end ends nothing that others have started",
         "fastpty/session_cgroups.py",
         '        self._kill(f"{os.getpid()}-{number}")',
         '        for name in self._names():\n            if name != "router":\n                self._kill(name)',
@@ -151,10 +151,10 @@ CGROUPS = (
         "test_session_cgroup.py::test_a_router_that_ends_leaves_no_process_and_the_next_no_cgroup",
     ),
     Mutant(
-        "a program that cannot run leaves no cgroup",
+        "a shared terminal's program that cannot run leaves no cgroup",
         "fastpty/sessions.py",
         "        except OSError:\n            self._cgroups.end(number)\n            raise\n",
         "        except OSError:\n            raise\n",
-        "test_session_cgroup.py::test_a_program_that_cannot_run_leaves_no_cgroup",
+        "test_session_cgroup.py::test_a_shared_terminal_s_program_that_cannot_run_leaves_no_cgroups",
     ),
 )
