@@ -398,17 +398,29 @@ def test_a_new_router_waits_for_the_workers_of_a_killed_one_to_let_go(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """They need the CPU for that, as a stopped one shows."""
-    router = start_router(f"{directory}/s", "--forkptyrouter-command", ECHO.format("old"))
-    with greeted(f"{directory}/s", "old") as old:
+    path = f"{directory}/s"
+    router = start_router(path, "--forkptyrouter-command", ECHO.format("old"))
+    with greeted(path, "old") as old:
         worker = router.pid
         os.kill(worker, signal.SIGSTOP)
         router.kill_supervisor()
-        timer = threading.Timer(0.5, os.kill, (worker, signal.SIGCONT))
-        timer.start()
-        start_router(f"{directory}/s", "--forkptyrouter-command", ECHO.format("new"))
-        with greeted(f"{directory}/s", "new"):
+        before = sockets_at(path)
+
+        def go_on() -> None:
+            eventually(lambda: sockets_at(path) > before, "the new router has found that somebody listens")
+            os.kill(worker, signal.SIGCONT)
+
+        going_on = threading.Thread(target=go_on)
+        going_on.start()
+        start_router(path, "--forkptyrouter-command", ECHO.format("new"))
+        with greeted(path, "new"):
             echoes(old)
-        timer.join()
+        going_on.join()
+
+
+def sockets_at(path: str) -> int:
+    """How many listen there, are connected to it, or wait to be accepted."""
+    return sum(line.endswith(f" {path}") for line in Path("/proc/net/unix").read_text().splitlines())
 
 
 # -- a worker that dies of its own --

@@ -282,6 +282,9 @@ def test_a_router_started_with_nohup_ignores_sighup(start_router: Callable[..., 
     router.process.send_signal(signal.SIGHUP)
     with Client(f"{directory}/s") as client:
         client.read_until(b"# " if os.getuid() == 0 else b"$ ")
+    assert router.end() == 0
+    assert "reloaded" not in router.log
+    assert "draining" not in router.log
 
 
 def test_each_session_leaves_a_start_and_an_end_in_the_log(

@@ -156,10 +156,10 @@ RELOAD = (
         "test_life.py::test_a_terminal_that_closes_stops_a_router_in_its_foreground",
     ),
     Mutant(
-        "no SIGHUP reloads or ends a router that nohup has started",
+        "no SIGHUP reloads a router that nohup has started",
         "fastpty/supervisor.py",
         "reloading = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []",
-        "reloading: list[int] = []\n        signal.signal(signal.SIGHUP, signal.SIG_DFL)",
+        "reloading = [signal.SIGHUP]",
         "test_router.py::test_a_router_started_with_nohup_ignores_sighup",
     ),
 )
