@@ -30,10 +30,15 @@ def eventually(condition: Callable[[], object], what: str, seconds: float = PATI
         select.select([], [], [], 0.005)
 
 
+def state(pid: int) -> str:
+    """Of a process, a letter as in ps(1)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def process_gone(pid: int) -> bool:
     """True for a process that has ended, also for one that waits to be reaped."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return state(pid) == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
 

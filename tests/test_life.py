@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import PATIENCE_SECONDS, Client, Router, children, eventually, process_gone
+from tests.harness import PATIENCE_SECONDS, Client, Router, children, eventually, process_gone, state
 from tests.peers import preload
 from tests.test_costs import traced
 
@@ -305,10 +305,6 @@ def test_a_router_without_work_wakes_nobody(start_router: Callable[..., Router],
 def switches(pid: int) -> list[str]:
     """How often a process has gone to sleep."""
     return [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("voluntary")]
-
-
-def state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_events_bounds_what_one_turn_takes_and_nothing_is_lost(

@@ -17,7 +17,7 @@ import pytest
 
 from fastpty import __version__
 from tests.conftest import Service
-from tests.harness import Client, Router, children, eventually, process_gone
+from tests.harness import Client, Router, children, eventually, process_gone, state
 from tests.peers import need_root
 
 
@@ -261,6 +261,7 @@ def test_two_stop_signals_are_two_also_for_a_worker_that_takes_both_at_once(
             for count in (1, 2):
                 router.process.send_signal(signal.SIGTERM)
                 router.wait_for_log(rf"\[{router.process.pid}\] SIGTERM: stopping", count)
+                eventually(lambda: state(router.process.pid) == "S", "the supervisor has passed it on")
         finally:
             os.kill(worker, signal.SIGCONT)
         client.read_to_end()
@@ -272,7 +273,7 @@ def test_a_stop_continues_a_stopped_program_which_can_end_in_order_then(serve: C
     with service.connect() as client:
         client.read_until(b"READY\r\n")
         (program,) = children(service.router.pid)
-        eventually(lambda: "\nState:\tT" in Path(f"/proc/{program}/status").read_text(), "the program is stopped")
+        eventually(lambda: state(program) == "T", "the program is stopped")
         assert service.router.end() == 0
     service.router.wait_for_log("session 1: end: exit, exit status 6")
 
