@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Service
-from tests.harness import Client, Router, children, descriptors, eventually
+from tests.harness import RAW_CAT, Client, Router, children, descriptors, eventually
 from tests.peers import need, need_root, preload
 
 
@@ -179,6 +179,26 @@ def test_descriptor_exhaustion_is_told_and_the_others_go_on(serve: Callable[...,
     with service.connect() as client:
         say(client, service.framed, b"echo again''\n")
         client.read_until(b"again\r\n")
+
+
+def test_who_comes_when_sessions_hold_every_descriptor_is_told_and_does_not_wait_for_one(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """One after the other, from a spare descriptor."""
+    router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT)
+    with Client(f"{directory}/s") as steady:
+        steady.read_until(b"READY")
+        before = resource.prlimit(router.pid, resource.RLIMIT_NOFILE)
+        lowest_free = min(set(range(before[0])) - set(descriptors(router.pid)))
+        resource.prlimit(router.pid, resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+        for _ in range(3):
+            with Client(f"{directory}/s") as client:
+                assert client.read_to_end().startswith(b"fastpty: the router has no descriptor left")
+        steady.send(b"still here")
+        assert steady.read_exactly(10) == b"still here"
+        resource.prlimit(router.pid, resource.RLIMIT_NOFILE, before)
+        with Client(f"{directory}/s") as client:
+            client.read_until(b"READY")
 
 
 def say(client: Client, framed: bool, text: bytes) -> None:

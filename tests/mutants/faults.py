@@ -10,14 +10,14 @@ FAULTS = (
         "fastpty/_listeners.pxd",
         "    if listeners.spare_fd >= 0:\n        close(listeners.spare_fd)\n    fd =",
         "    fd =",
-        "test_session_start.py::test_descriptor_exhaustion_is_told_and_the_others_go_on",
+        "test_session_start.py::test_who_comes_when_sessions_hold_every_descriptor_is_told_and_does_not_wait_for_one",
     ),
     Mutant(
         "there is a spare descriptor again after somebody was turned away",
         "fastpty/_listeners.pxd",
         "        listener_pause(loop, listeners, index)\n    listeners.spare_fd = c_open(",
         "        listener_pause(loop, listeners, index)\n    listeners.spare_fd = -1 if fd >= 0 else c_open(",
-        "test_session_start.py::test_descriptor_exhaustion_is_told_and_the_others_go_on",
+        "test_session_start.py::test_who_comes_when_sessions_hold_every_descriptor_is_told_and_does_not_wait_for_one",
     ),
     Mutant(
         "accepting goes on after a pause",
