@@ -135,8 +135,8 @@ def test_a_signal_ends_the_router_and_all_that_it_started(
     router = start_router(f"{directory}/s", "--forkptyrouter-command", "/bin/bash")
     clients = [Client(f"{directory}/s") for _ in range(3)]
     for client in clients:
-        client.send(b"sleep 1000\n")
-        client.read_until(b"sleep 1000\r\n")
+        client.send(b"sh -c 'echo in the fore''ground; exec sleep 1000'\n")
+        client.read_until(b"in the foreground\r\n")
     programs = children(router.pid)
     assert len(programs) == 3
     assert router.end(number) == 0
