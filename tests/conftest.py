@@ -45,14 +45,22 @@ def start_router() -> Iterator[Callable[..., Router]]:
         return routers[-1].wait_until_listening(sockets)
 
     yield start
-    for router in routers:
-        if router.process.poll() is None:
-            left_alone = [pid for worker in router.workers for pid in (worker, *children(worker))]
-            assert router.end() == 0, router.log
-            assert all(not Path(f"/proc/{pid}").exists() for pid in left_alone), router.log
-        router.end(signal.SIGKILL)
-        assert "Traceback" not in router.log
-        assert "internal error" not in router.log
+    try:
+        for router in routers:
+            expect_a_clean_end(router)
+    finally:
+        for router in routers:
+            router.destroy()
+
+
+def expect_a_clean_end(router: Router) -> None:
+    if router.process.poll() is None:
+        left_alone = [pid for worker in router.workers for pid in (worker, *children(worker))]
+        assert router.end() == 0, router.log
+        assert all(not Path(f"/proc/{pid}").exists() for pid in left_alone), router.log
+    router.end(signal.SIGKILL)
+    assert "Traceback" not in router.log
+    assert "internal error" not in router.log
 
 
 @pytest.fixture(params=["raw", "raw without splice", "uwsgi"])

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -29,10 +30,15 @@ def eventually(condition: Callable[[], object], what: str, seconds: float = PATI
         select.select([], [], [], 0.005)
 
 
+def state(pid: int) -> str:
+    """Of a process, a letter as in ps(1)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def process_gone(pid: int) -> bool:
     """True for a process that has ended, also for one that waits to be reaped."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return state(pid) == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
 
@@ -69,6 +75,7 @@ class Router:
     ):
         self.lines: list[str] = []
         self._news = threading.Condition()
+        self._orphans: list[int] = []
         self.process = subprocess.Popen(
             [sys.executable, *program, *arguments],
             stdin=subprocess.DEVNULL,
@@ -121,8 +128,21 @@ class Router:
 
     def kill_supervisor(self) -> None:
         """With SIGKILL: the workers, and with them the log, live on."""
+        self._orphans = [os.pidfd_open(pid) for pid in self.workers]
         self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
+
+    def destroy(self) -> None:
+        """Kills what is left of a router that did not end when it should have."""
+        for pidfd in self._orphans:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
+        if self.process.poll() is None:
+            for pid in (self.process.pid, *self.workers):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait(PATIENCE_SECONDS)
 
     def end(self, with_signal: int = signal.SIGTERM) -> int:
         """Stops the router if it still runs; its exit status. The log is complete afterwards."""

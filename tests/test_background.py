@@ -229,6 +229,29 @@ def test_syslog_gets_a_line_an_event_and_its_restart_or_standstill_stops_nobody(
             daemon.socket.close()
 
 
+SHORT_OF_MEMORY = """
+import resource
+from fastpty import log
+log.start([])
+text = "a line that needs memory" + " " * 200_000
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), resource.RLIM_INFINITY))
+hoard, size = [], 1 << 20
+while size >= 1024:
+    try:
+        hoard.append(bytearray(size))
+    except MemoryError:
+        size //= 2
+log.logger.info(text)
+"""
+
+
+def test_a_line_is_logged_also_where_memory_is_short() -> None:
+    """From a reserve: what becomes of a router then is what somebody will want to know."""
+    ended = subprocess.run([sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, text=True)
+    assert (ended.returncode, "a line that needs memory" in ended.stderr) == (0, True)
+
+
 def test_a_log_whose_reader_is_gone_does_not_stop_the_router(directory: Path) -> None:
     reader, writer = os.pipe()
     with subprocess.Popen([sys.executable, "-m", "fastpty.router", f"{directory}/s"], stderr=writer) as process:

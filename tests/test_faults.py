@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 from tests import channel_probe
 from tests.conftest import Service
-from tests.harness import RAW_CAT, Client, Router, children, eventually, frame
+from tests.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, children, eventually, frame
 from tests.peers import need_control_group, need_root, preload
 
 # Opened and dropped at random points of the protocol. The seed is part of the test's name, so that a failure can be
@@ -191,8 +192,10 @@ def test_floods_without_memory_end_some_sessions_and_the_others_lose_nothing(ser
             client.read_until(b"READY")
             client.socket.setblocking(False)
         memory_limit(service.router, 1 << 20)
+        deadline = time.monotonic() + PATIENCE_SECONDS
         sent, echoed, cut = dict.fromkeys(clients, 0), {client: bytearray() for client in clients}, set[Client]()
         while busy := [client for client in clients if client not in cut and len(echoed[client]) < len(data)]:
+            assert time.monotonic() < deadline, f"{len(busy)} sessions neither go on nor end"
             select.select([client.socket for client in busy], [], [], 0.01)
             for client in busy:
                 with suppress(BlockingIOError, BrokenPipeError):
@@ -288,29 +291,29 @@ def test_a_clock_that_jumps_ends_no_session_and_keeps_none(
     start_router: Callable[..., Router], directory: Path, seconds: int
 ) -> None:
     """Deadlines are on CLOCK_MONOTONIC: a jump of the wall's clock makes nobody idle, and idle sessions still end."""
-    jump = directory / "jump"
+    path, jump = f"{directory}/s", directory / "jump"
     shim = preload(directory, CLOCK_SHIM, f'JUMP="{jump}"')
-    router = start_router(
-        f"{directory}/s", "--forkptyrouter-timeout", "2", "--forkptyrouter-command", RAW_CAT, env=shim
-    )
-    with Client(f"{directory}/s") as client:
-        client.read_until(b"READY")
+    router = start_router(path, "--forkptyrouter-timeout", "4", "--forkptyrouter-command", RAW_CAT, env=shim)
+    with Client(path) as idle, Client(path) as quiet, Client(path) as client:
+        for one in (idle, quiet, client):
+            one.read_until(b"READY")
         started = router.wait_for_log(r"^(\d{4}).* session 1: start")[0]
         (directory / "coming").touch()
         os.utime(directory / "coming", (seconds, seconds))
         (directory / "coming").rename(jump)
         for _ in range(20):
             echoes(client, False)
-        with Client(f"{directory}/s") as second:
-            second.read_until(b"READY")
-            shown = router.wait_for_log(r"^(\d{4}).* session 2: start")[0]
+        echoes(quiet, False)
+        with Client(path) as newcomer:
+            newcomer.read_until(b"READY")
+            shown = router.wait_for_log(r"^(\d{4}).* session 4: start")[0]
             assert abs(int(shown[1]) - int(started[1]) - seconds / 365 / 86_400) <= 1, (
                 "the shim moves the log's clock"
             )
-            assert second.read_to_end()
-            ended = router.wait_for_log(r"session 2: end: idle, .* after (\d+\.\d+) s")[0]
-            assert 2 <= float(ended[1]) < 60
-    router.wait_for_log("session 1: end: (idle|client left)")
+            for number, one in ((1, idle), (4, newcomer)):
+                assert one.read_to_end().endswith(b"idle for too long\r\n")
+                ended = router.wait_for_log(rf"session {number}: end: idle, .* after (\d+\.\d+) s")[0]
+                assert 4 <= float(ended[1]) < 60
 
 
 def test_a_checked_build_would_say_what_was_not_given_back() -> None:

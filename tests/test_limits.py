@@ -104,6 +104,20 @@ def take_one_more(path: str, refusal: bytes) -> list[Client]:
     return found
 
 
+def test_who_is_over_the_limit_of_a_user_takes_no_place_from_the_others(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    path = f"{directory}/s"
+    limits = ("--max-sessions", "2", "--max-sessions-per-uid", "1")
+    start_router("--chmod-socket=666", *limits, "--forkptyrouter-command", HELLO, path)
+    with Client(path) as client:
+        client.read_until(b"READY")
+        for _ in range(3):
+            assert b"no more than 1 sessions at a time (of your user)" in said_by(path)
+        assert "READY" in talk_as(path, 54_001, 54_001, text="x\n\x04")
+
+
 def test_what_could_not_start_takes_no_place(start_router: Callable[..., Router], directory: Path) -> None:
     program = directory / "program"
     start_router("--max-sessions", "1", "--forkptyrouter-command", str(program), f"{directory}/s")
@@ -112,7 +126,7 @@ def test_what_could_not_start_takes_no_place(start_router: Callable[..., Router]
 
 
 def test_a_session_ends_when_its_lifetime_is_over_even_if_it_is_used(serve: Callable[..., Service]) -> None:
-    service = serve("--session-lifetime", "0.3", command="while :; do printf x; sleep 0.02; done")
+    service = serve("--session-lifetime", "0.3", command="for i in $(seq 500); do printf x; sleep 0.02; done")
     with service.connect() as client:
         assert client.read_to_end().endswith(b"\r\nfastpty: the session's time is over\r\n")
     service.router.wait_for_log("session 1: end: lifetime over, killed by SIGHUP")

@@ -17,7 +17,7 @@ import pytest
 
 from fastpty import __version__
 from tests.conftest import Service
-from tests.harness import Client, Router, children, eventually, process_gone
+from tests.harness import Client, Router, children, eventually, process_gone, state
 from tests.peers import need_root
 
 
@@ -135,8 +135,8 @@ def test_a_signal_ends_the_router_and_all_that_it_started(
     router = start_router(f"{directory}/s", "--forkptyrouter-command", "/bin/bash")
     clients = [Client(f"{directory}/s") for _ in range(3)]
     for client in clients:
-        client.send(b"sleep 1000\n")
-        client.read_until(b"sleep 1000\r\n")
+        client.send(b"sh -c 'echo in the fore''ground; exec sleep 1000'\n")
+        client.read_until(b"in the foreground\r\n")
     programs = children(router.pid)
     assert len(programs) == 3
     assert router.end(number) == 0
@@ -206,6 +206,30 @@ def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: P
     assert lost + len(re.findall(rb"\] session \d+: ", shown)) == 2 * 601
 
 
+def test_a_long_line_for_a_log_that_nobody_reads_does_not_stop_the_sessions(directory: Path) -> None:
+    """A pipe that takes a byte need not take a line of more than PIPE_BUF."""
+    reader, writer = os.pipe()
+    command = "true " + "x" * 100_000
+    with (
+        open(reader, "rb") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "fastpty.router", f"{directory}/s", "--forkptyrouter-command", command],
+            stderr=writer,
+        ) as process,
+    ):
+        os.close(writer)
+        try:
+            while b"ready" not in log.readline():
+                pass
+            for _ in range(2):
+                with Client(f"{directory}/s") as client:
+                    assert client.read_to_end() == b""
+            process.terminate()
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
 def test_a_second_signal_ends_what_ignores_the_first(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(
         f"{directory}/s",
@@ -223,11 +247,45 @@ def test_a_second_signal_ends_what_ignores_the_first(start_router: Callable[...,
     router.wait_for_log("session 1: end: .*killed by SIGKILL")
 
 
+def test_two_stop_signals_are_two_also_for_a_worker_that_takes_both_at_once(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """Of the same signal the kernel would keep one."""
+    command = "trap '' HUP; echo READY; while :; do sleep 1; done"
+    router = start_router(f"{directory}/s", "--stop-timeout", "600", "--forkptyrouter-command", command)
+    with Client(f"{directory}/s") as client:
+        client.read_until(b"READY\r\n")
+        worker = router.pid
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            for count in (1, 2):
+                router.process.send_signal(signal.SIGTERM)
+                router.wait_for_log(rf"\[{router.process.pid}\] SIGTERM: stopping", count)
+                eventually(lambda: state(router.process.pid) == "S", "the supervisor has passed it on")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        client.read_to_end()
+        assert router.end() == 0
+
+
+def test_a_stop_continues_a_stopped_program_which_can_end_in_order_then(serve: Callable[..., Service]) -> None:
+    service = serve(command="trap 'exit 6' HUP; echo READY; kill -STOP $$; sleep 1000")
+    with service.connect() as client:
+        client.read_until(b"READY\r\n")
+        (program,) = children(service.router.pid)
+        eventually(lambda: state(program) == "T", "the program is stopped")
+        assert service.router.end() == 0
+    service.router.wait_for_log("session 1: end: exit, exit status 6")
+
+
 def test_a_router_started_with_nohup_ignores_sighup(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(f"{directory}/s", preexec=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     router.process.send_signal(signal.SIGHUP)
     with Client(f"{directory}/s") as client:
         client.read_until(b"# " if os.getuid() == 0 else b"$ ")
+    assert router.end() == 0
+    assert "reloaded" not in router.log
+    assert "draining" not in router.log
 
 
 def test_each_session_leaves_a_start_and_an_end_in_the_log(

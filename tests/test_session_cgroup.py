@@ -112,6 +112,16 @@ def test_a_program_that_cannot_run_leaves_no_cgroup(
     assert not cgroups(above)
 
 
+def test_a_shared_terminal_s_program_that_cannot_run_leaves_no_cgroups(
+    above: Path, start_router: Callable[..., Router], directory: Path
+) -> None:
+    """It is tried again and again; each try removes what the one before has left, at the latest."""
+    shared = ("--pty-socket", f"{directory}/s", "--pty-exec", "/no/such/thing")
+    router = start_router(*shared, f"--session-cgroup={above}")
+    router.wait_for_log("refused the shared terminal: cannot execute /no/such/thing", 3)
+    eventually(lambda: len(cgroups(above)) <= 1, "the cgroups are removed")
+
+
 def test_where_no_cgroup_can_be_made_is_told_in_one_line(directory: Path) -> None:
     ended = run(f"{directory}/s", f"--session-cgroup={directory}")
     assert ended.returncode == 1

@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Service
 from tests.harness import RAW_CAT, Client, Router, children, eventually, frame, process_gone
 from tests.peers import need
+from tests.test_relay import fill
 
 NUMBERS = b"".join(b"%d\r\n" % number for number in range(1, 20_001))
 
@@ -150,6 +151,19 @@ def test_a_foreground_job_that_ignores_sighup_is_killed_though_its_shell_is_gone
     service.wait_until_idle()
 
 
+def test_a_leader_that_ignores_sighup_is_killed_though_its_foreground_job_is_gone(
+    serve: Callable[..., Service],
+) -> None:
+    service = serve("--stop-timeout", "0.3", command="/bin/bash")
+    with service.connect() as client:
+        loop = b"while :; do sleep 0.1; done"
+        say(client, service.framed, b"trap : HUP; sh -c 'echo pid $$; exec sleep 1000'; %b\n" % loop)
+        job = job_number(client)
+    service.router.wait_for_log("session 1: end: client left, killed by SIGKILL")
+    assert process_gone(job)
+    service.wait_until_idle()
+
+
 def test_a_half_close_ends_the_shell_and_all_output_comes(serve: Callable[..., Service]) -> None:
     service = serve()
     with service.connect() as client:
@@ -206,13 +220,21 @@ def test_socat_with_a_pipe_gets_the_answer(start_router: Callable[..., Router], 
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_an_end_is_clean_also_for_a_client_whose_last_words_nobody_read(serve: Callable[..., Service]) -> None:
-    """Closing at once would show such a client a broken connection, on TCP even without the last output."""
-    service = serve(command="stty raw -echo; printf READY; exec sleep 0.2")
+def test_an_end_is_clean_also_for_a_client_whose_last_words_nobody_read(
+    serve: Callable[..., Service], directory: Path
+) -> None:
+    """Closing at once would show such a client a broken connection, on TCP even without the last output.
+
+    It has sent more than the router and the terminal take, so that some is left in its socket.
+    """
+    service = serve(
+        command=f"stty raw -echo; printf READY; until [ -e {directory}/enough ]; do sleep 0.02; done; printf LAST"
+    )
     with service.connect() as client:
         client.read_until(b"READY")
-        say(client, service.framed, bytes(60_000))
-        assert client.read_to_end() == b"READY"
+        fill(client, service.framed)
+        (directory / "enough").touch()
+        assert client.read_to_end() == b"READYLAST"
 
 
 def test_a_program_that_closes_its_terminal_ends_the_session(serve: Callable[..., Service]) -> None:

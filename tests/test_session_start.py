@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Service
-from tests.harness import Client, Router, children, descriptors, eventually
+from tests.harness import RAW_CAT, Client, Router, children, descriptors, eventually
 from tests.peers import need, need_root, preload
 
 
@@ -213,6 +214,26 @@ def test_descriptor_exhaustion_is_told_and_the_others_go_on(serve: Callable[...,
         client.read_until(b"again\r\n")
 
 
+def test_who_comes_when_sessions_hold_every_descriptor_is_told_and_does_not_wait_for_one(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """One after the other, from a spare descriptor."""
+    router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT)
+    with Client(f"{directory}/s") as steady:
+        steady.read_until(b"READY")
+        before = resource.prlimit(router.pid, resource.RLIMIT_NOFILE)
+        lowest_free = min(set(range(before[0])) - set(descriptors(router.pid)))
+        resource.prlimit(router.pid, resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+        for _ in range(3):
+            with Client(f"{directory}/s") as client:
+                assert client.read_to_end().startswith(b"fastpty: the router has no descriptor left")
+        steady.send(b"still here")
+        assert steady.read_exactly(10) == b"still here"
+        resource.prlimit(router.pid, resource.RLIMIT_NOFILE, before)
+        with Client(f"{directory}/s") as client:
+            client.read_until(b"READY")
+
+
 def say(client: Client, framed: bool, text: bytes) -> None:
     client.send(b"\0" + len(text).to_bytes(2, "little") + b"\0" + text if framed else text)
 
@@ -282,13 +303,17 @@ def test_a_session_closes_what_it_opened(serve: Callable[..., Service]) -> None:
 def test_accepting_goes_on_after_a_pause_when_not_even_the_spare_descriptor_helps(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
+    """A pause of 100 ms: the connection stays in the queue, and would wake the router again at once."""
     router = start_router(f"{directory}/s")
     before = resource.prlimit(router.pid, resource.RLIMIT_NOFILE)
+    failed = "a client was not accepted: Too many open files"
+    began = time.monotonic()
     resource.prlimit(router.pid, resource.RLIMIT_NOFILE, (3, before[1]))
     with Client(f"{directory}/s") as client:
-        router.wait_for_log("a client was not accepted: Too many open files", 2)
+        router.wait_for_log(failed, 2)
         resource.prlimit(router.pid, resource.RLIMIT_NOFILE, before)
         client.read_until(b"# " if os.geteuid() == 0 else b"$ ")
+        assert router.log.count(failed) <= 1 + (time.monotonic() - began) / 0.1
 
 
 SHIM = """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.faults import FAULTS
+from tests.mutants.limits import CGROUPS, LIMITS
+from tests.mutants.processes import LOG, RELOAD, STOP, WORKERS
+from tests.mutants.sessions import ENDS, FLOW
 
-RELIABILITY: tuple[Mutant, ...] = ()
+RELIABILITY = (*FAULTS, *ENDS, *FLOW, *LIMITS, *CGROUPS, *WORKERS, *RELOAD, *STOP, *LOG)

@@ -1,0 +1,160 @@
+"""The limits of sessions, and what ends with them."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+LIMITS = (
+    Mutant(
+        "max-sessions holds within a worker",
+        "fastpty/limits.py",
+        "if seat not in self._mine and self._lock(seat):",
+        "if self._lock(seat):",
+        "test_limits.py::test_max_sessions_holds_over_all_workers_and_a_place_that_is_free_is_given_again",
+    ),
+    Mutant(
+        "max-sessions holds over all workers",
+        "fastpty/limits.py",
+        "if seat not in self._mine and self._lock(seat):",
+        "if seat not in self._mine:",
+        "test_limits.py::test_max_sessions_holds_over_all_workers_and_a_place_that_is_free_is_given_again",
+    ),
+    Mutant(
+        "a session that has ended gives its place back",
+        "fastpty/sessions.py",
+        "        self._limits.leave(self._seats.pop(number, []))",
+        "        self._seats.pop(number, [])",
+        "test_limits.py::test_max_sessions_holds_over_all_workers_and_a_place_that_is_free_is_given_again",
+    ),
+    Mutant(
+        "a killed worker gives its places back",
+        "fastpty/limits.py",
+        "            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, seat)",
+        '            if os.pread(self._file, 1, seat) == b"x":\n'
+        "                raise BlockingIOError\n"
+        '            os.pwrite(self._file, b"x", seat)',
+        "test_limits.py::test_a_killed_worker_gives_its_places_back",
+    ),
+    Mutant(
+        "max-sessions-per-uid holds",
+        "fastpty/limits.py",
+        "            (uid * SESSIONS_MOST, config.max_sessions_per_uid,",
+        "            (uid * SESSIONS_MOST, None,",
+        "test_limits.py::test_max_sessions_per_uid_counts_each_user_alone",
+    ),
+    Mutant(
+        "max-sessions-per-uid counts each user alone",
+        "fastpty/limits.py",
+        "            (uid * SESSIONS_MOST, config",
+        "            (0 * SESSIONS_MOST, config",
+        "test_limits.py::test_max_sessions_per_uid_counts_each_user_alone",
+    ),
+    Mutant(
+        "who is over the limit of a user takes no place from the others",
+        "fastpty/limits.py",
+        "                self.leave(taken)\n                raise",
+        "                raise",
+        "test_limits.py::test_who_is_over_the_limit_of_a_user_takes_no_place_from_the_others",
+    ),
+    Mutant(
+        "what could not start takes no place",
+        "fastpty/sessions.py",
+        "            self._limits.leave(self._seats.pop(number))",
+        "            self._seats.pop(number)",
+        "test_limits.py::test_what_could_not_start_takes_no_place",
+    ),
+    Mutant(
+        "a session ends when its lifetime is over",
+        "fastpty/worker.py",
+        "lifetime_seconds=config.lifetime_seconds or 0",
+        "lifetime_seconds=0",
+        "test_limits.py::test_a_session_ends_when_its_lifetime_is_over_even_if_it_is_used",
+    ),
+    Mutant(
+        "a session's lifetime is over also if it is used",
+        "fastpty/_lifecycle.pxd",
+        "elif loop.lifetime_ns > 0 and session.started_ns +",
+        "elif loop.lifetime_ns > 0 and session.active_ns +",
+        "test_limits.py::test_a_session_ends_when_its_lifetime_is_over_even_if_it_is_used",
+    ),
+    Mutant(
+        "an idle session is ended",
+        "fastpty/worker.py",
+        "idle_seconds=config.idle_timeout_seconds or 0",
+        "idle_seconds=0",
+        "test_limits.py::test_an_idle_session_is_ended_and_told_so",
+    ),
+    Mutant(
+        "a session that is used is not idle",
+        "fastpty/_flow.pxd",
+        "    session.active_ns = loop.now_ns\n",
+        "",
+        "test_session_end.py::test_no_session_ends_for_being_idle_unless_asked_for",
+    ),
+    Mutant(
+        "a uwsgi client that never says anything is ended",
+        "fastpty/worker.py",
+        "greeting_seconds=config.greeting_timeout_seconds or 0",
+        "greeting_seconds=0",
+        "test_limits.py::test_a_uwsgi_client_that_never_says_anything_is_ended_and_one_that_did_is_not",
+    ),
+    Mutant(
+        "a uwsgi client that has said something is not ended for being silent",
+        "fastpty/_lifecycle.pxd",
+        "session.peer.framed and session.input.channel.taken_bytes == 0\n        and",
+        "session.peer.framed\n        and",
+        "test_limits.py::test_a_uwsgi_client_that_never_says_anything_is_ended_and_one_that_did_is_not",
+    ),
+    Mutant(
+        "a raw client owes no greeting",
+        "fastpty/_lifecycle.pxd",
+        "loop.greeting_ns > 0 and session.peer.framed and session.input.channel.taken_bytes == 0\n        and",
+        "loop.greeting_ns > 0 and session.input.channel.taken_bytes == 0\n        and",
+        "test_limits.py::test_a_raw_client_owes_no_greeting",
+    ),
+)
+
+CGROUPS = (
+    Mutant(
+        "what a session has started ends with it",
+        "fastpty/sessions.py",
+        "            self._cgroups.end(number)\n        ignored",
+        "            pass\n        ignored",
+        "test_session_cgroup.py::test_a_daemon_ends_with_its_session",
+    ),
+    Mutant(
+        "a session's end ends nothing that others have started",
+        "fastpty/session_cgroups.py",
+        '        self._kill(f"{os.getpid()}-{number}")',
+        '        for name in self._names():\n            if name != "router":\n                self._kill(name)',
+        "test_session_cgroup.py::test_each_session_has_its_own",
+    ),
+    Mutant(
+        "what the sessions of a killed worker have started ends",
+        "fastpty/router.py",
+        "worker_ended=cgroups.end_of_worker if cgroups else None",
+        "worker_ended=None",
+        "test_session_cgroup.py::test_what_a_killed_worker_s_sessions_started_ends",
+    ),
+    Mutant(
+        "an empty cgroup is removed",
+        "fastpty/session_cgroups.py",
+        "            self._left.add(name)\n        except FileNotFoundError",
+        "        except FileNotFoundError",
+        "test_session_cgroup.py::test_a_daemon_ends_with_its_session",
+    ),
+    Mutant(
+        "the next router removes the cgroups that one has left",
+        "fastpty/session_cgroups.py",
+        "            _sweep(above)\n",
+        "",
+        "test_session_cgroup.py::test_a_router_that_ends_leaves_no_process_and_the_next_no_cgroup",
+    ),
+    Mutant(
+        "a shared terminal's program that cannot run leaves no cgroup",
+        "fastpty/sessions.py",
+        "        except OSError:\n            self._cgroups.end(number)\n            raise\n",
+        "        except OSError:\n            raise\n",
+        "test_session_cgroup.py::test_a_shared_terminal_s_program_that_cannot_run_leaves_no_cgroups",
+    ),
+)

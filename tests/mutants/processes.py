@@ -1,0 +1,255 @@
+"""What keeps the router's processes going: workers, reloads, the stop, the log, pid files, limits, cgroups."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+WORKERS = (
+    Mutant(
+        "a killed worker is replaced",
+        "fastpty/supervisor.py",
+        "if self._stopping or self._asleep or time.monotonic() < self._not_before:\n            return",
+        "if self._has_started:\n            return",
+        "test_processes.py::test_a_killed_worker_is_replaced_and_the_others_go_on",
+    ),
+    Mutant(
+        "a worker that a signal without a name has killed ends no supervisor",
+        "fastpty/log.py",
+        '        return f"signal {number}"',
+        "        raise",
+        "test_processes.py::test_a_killed_worker_is_replaced_and_the_others_go_on",
+    ),
+    Mutant(
+        "a worker that ends at once is not started again without a pause",
+        "fastpty/supervisor.py",
+        "        if time.monotonic() - ended.started < _HASTY_SECONDS:\n            self._not_before",
+        "        if time.monotonic() < ended.started:\n            self._not_before",
+        "test_life.py::test_a_worker_that_ends_at_once_is_started_again_after_a_pause",
+    ),
+    Mutant(
+        "where no worker can start the supervisor tries again",
+        "fastpty/supervisor.py",
+        "            if not self._has_started:\n                raise",
+        "            if True:\n                raise",
+        "test_life.py::test_a_supervisor_that_cannot_start_a_worker_tries_again",
+    ),
+    Mutant(
+        "a worker that is stuck is killed",
+        "fastpty/supervisor.py",
+        "                    each.send(signal.SIGKILL)",
+        "                    pass",
+        "test_life.py::test_a_worker_stuck_in_one_turn_is_killed_and_replaced",
+    ),
+    Mutant(
+        "a worker that waits is not stuck",
+        "fastpty/watch.py",
+        "same = turn != 0 and turn == self._turn",
+        "same = turn == self._turn",
+        "test_life.py::test_a_worker_stuck_in_one_turn_is_killed_and_replaced",
+    ),
+    Mutant(
+        "a router that was stopped for a while (SIGSTOP) was neither stuck nor idle",
+        "fastpty/watch.py",
+        "min(since, 1.5 * limit / LOOKS)",
+        "since",
+        "test_watch.py::test_time_in_which_nobody_looked_does_not_count",
+    ),
+    Mutant(
+        "workers are not ended for being idle while there are sessions",
+        "fastpty/watch.py",
+        "same = sessions == 0 and accepted == self._accepted",
+        "same = accepted == self._accepted",
+        "test_life.py::test_an_idle_router_ends_its_workers_and_starts_them_again",
+    ),
+    Mutant(
+        "workers accept no more when their supervisor is killed",
+        "fastpty/supervisor.py",
+        "            _libc.prctl(_PR_SET_PDEATHSIG, worker.DRAIN_SIGNAL, 0, 0, 0)\n",
+        "",
+        "test_processes.py::test_workers_carry_their_sessions_on_when_their_supervisor_is_killed",
+    ),
+    Mutant(
+        "sessions go on when the supervisor is killed",
+        "fastpty/supervisor.py",
+        "_libc.prctl(_PR_SET_PDEATHSIG, worker.DRAIN_SIGNAL, 0, 0, 0)",
+        "_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)",
+        "test_processes.py::test_workers_carry_their_sessions_on_when_their_supervisor_is_killed",
+    ),
+    Mutant(
+        "what is left of a killed router lets go of its address",
+        "fastpty/worker.py",
+        "            listeners.let_go()\n",
+        "",
+        "test_life.py::test_a_tcp_port_is_free_for_a_new_router_when_its_supervisor_is_killed",
+    ),
+    Mutant(
+        "a new router waits until what is left of a killed one has let go",
+        "fastpty/listeners.py",
+        "_PREDECESSOR_SECONDS = 2.0",
+        "_PREDECESSOR_SECONDS = 0.0",
+        "test_life.py::test_a_new_router_waits_for_the_workers_of_a_killed_one_to_let_go",
+    ),
+    Mutant(
+        "programs that end are seen though the router's parent ignored SIGCHLD",
+        "fastpty/router.py",
+        "    signal.signal(signal.SIGCHLD, signal.SIG_DFL)\n",
+        "",
+        "test_session_end.py::test_a_router_whose_parent_ignored_sigchld_still_sees_its_programs_end",
+    ),
+)
+
+RELOAD = (
+    Mutant(
+        "sessions go on over a reload",
+        "fastpty/supervisor.py",
+        "            each.send(worker.DRAIN_SIGNAL)",
+        "            each.send(signal.SIGTERM)",
+        "test_life.py::test_a_reload_is_for_new_sessions_and_the_old_ones_go_on",
+    ),
+    Mutant(
+        "the workers of before accept until the new configuration is known to be right",
+        "fastpty/supervisor.py",
+        "        old = self.active\n",
+        "        old = self.active\n        self._drain(old)\n",
+        "test_life.py::test_a_wrong_configuration_is_refused_and_the_old_one_goes_on",
+    ),
+    Mutant(
+        "a reload that is refused leaves the sockets of before alone",
+        "fastpty/listeners.py",
+        "            self.close(keep=previous)\n            raise",
+        "            self.close()\n            raise",
+        "test_life.py::test_a_wrong_configuration_is_refused_and_the_old_one_goes_on",
+    ),
+    Mutant(
+        "a socket that stays is not bound anew by a reload",
+        "fastpty/listeners.py",
+        "known = previous.usable(where) if previous else []",
+        "known: list[Place] = []",
+        "test_life.py::test_addresses_come_and_go_with_a_reload",
+    ),
+    Mutant(
+        "a socket that is no longer wanted goes with a reload",
+        "fastpty/listeners.py",
+        "        self.close(keep=other)\n",
+        "",
+        "test_life.py::test_addresses_come_and_go_with_a_reload",
+    ),
+    Mutant(
+        "a socket file that was removed comes back with a reload",
+        "fastpty/listeners.py",
+        "return [] if any(place.listener.lost_file() for place in found) else found",
+        "return found",
+        "test_life.py::test_a_removed_socket_file_costs_no_session_and_comes_back_with_a_reload",
+    ),
+    Mutant(
+        "a reload for which no worker can start is refused, and the old configuration goes on",
+        "fastpty/supervisor.py",
+        '            logger.error("not reloaded, no new worker can start: %s", error.strerror)\n',
+        "            raise\n",
+        "test_life.py::test_a_reload_for_which_no_worker_can_start_is_refused",
+    ),
+    Mutant(
+        "a terminal that closes stops the router and does not reload it",
+        "fastpty/supervisor.py",
+        "elif number == signal.SIGHUP and code != SI_KERNEL:",
+        "elif number == signal.SIGHUP:",
+        "test_life.py::test_a_terminal_that_closes_stops_a_router_in_its_foreground",
+    ),
+    Mutant(
+        "no SIGHUP reloads a router that nohup has started",
+        "fastpty/supervisor.py",
+        "reloading = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []",
+        "reloading = [signal.SIGHUP]",
+        "test_router.py::test_a_router_started_with_nohup_ignores_sighup",
+    ),
+)
+
+STOP = (
+    Mutant(
+        "a stop ends the workers that drain, too",
+        "fastpty/supervisor.py",
+        "        for each in self.workers.values():\n            each.send(passed_on)",
+        "        for each in self.active:\n            each.send(passed_on)",
+        "test_life.py::test_a_draining_worker_is_stopped_as_the_others_are",
+    ),
+    Mutant(
+        "two stop signals that a worker takes late are two",
+        "fastpty/supervisor.py",
+        "passed_on = signal.SIGINT if self._stopping else signal.SIGTERM",
+        "passed_on = signal.SIGTERM",
+        "test_router.py::test_two_stop_signals_are_two_also_for_a_worker_that_takes_both_at_once",
+    ),
+    Mutant(
+        "--stop signals nobody but the router that wrote the pid file",
+        "fastpty/pidfile.py",
+        "return pid if kind != fcntl.F_UNLCK else None",
+        "return int(os.read(descriptor, 20))",
+        "test_background.py::test_stop_does_not_signal_a_stranger_that_a_stale_pid_file_names",
+    ),
+    Mutant(
+        "the pid file of a running router is not taken",
+        "fastpty/pidfile.py",
+        "        if running is not None:\n",
+        "        if False:\n",
+        "test_background.py::test_the_pid_file_of_a_running_router_is_not_taken",
+    ),
+    Mutant(
+        "vacuum leaves a pid file alone that is another's",
+        "fastpty/pidfile.py",
+        "if remove and os.path.samestat(os.lstat(self.path), os.fstat(self._fd)):",
+        "if remove:",
+        "test_background.py::test_vacuum_leaves_a_pid_file_alone_that_is_another_s",
+    ),
+)
+
+LOG = (
+    Mutant(
+        "a log whose reader is gone does not stop the router",
+        "fastpty/log.py",
+        "        except OSError:\n            return False",
+        "        except BlockingIOError:\n            return False",
+        "test_background.py::test_a_log_whose_reader_is_gone_does_not_stop_the_router",
+    ),
+    Mutant(
+        "a full disk under the log does not stop the router",
+        "fastpty/log.py",
+        "        except OSError:\n            return False",
+        "        except BlockingIOError:\n            return False",
+        "test_router.py::test_a_full_log_does_not_stop_the_router",
+    ),
+    Mutant(
+        "a log whose reader stands still does not stop the sessions",
+        "fastpty/log.py",
+        "return bool(poll.poll(0)) and os.write(",
+        "return os.write(",
+        "test_router.py::test_a_log_whose_reader_stands_still_does_not_stop_the_sessions",
+    ),
+    Mutant(
+        "a line that is longer than a pipe takes at once does not stop the sessions",
+        "fastpty/log.py",
+        '"backslashreplace")[: _LINE_BYTES_MOST - 2]',
+        '"backslashreplace")',
+        "test_router.py::test_a_long_line_for_a_log_that_nobody_reads_does_not_stop_the_sessions",
+    ),
+    Mutant(
+        "lines that were lost are counted",
+        "fastpty/log.py",
+        "        if not self._try(record):\n            self._lost += 1",
+        "        self._try(record)",
+        "test_router.py::test_a_log_whose_reader_stands_still_does_not_stop_the_sessions",
+    ),
+    Mutant(
+        "a system log that stands still stops nobody",
+        "fastpty/log.py",
+        "socket.SOCK_DGRAM | socket.SOCK_NONBLOCK",
+        "socket.SOCK_DGRAM",
+        "test_background.py::test_syslog_gets_a_line_an_event_and_its_restart_or_standstill_stops_nobody",
+    ),
+    Mutant(
+        "a log file that was moved away is opened anew",
+        "fastpty/log.py",
+        "                handler.reopen()",
+        "                pass",
+        "test_background.py::test_the_log_goes_to_a_file_and_is_opened_anew_at_a_reload",
+    ),
+)
