@@ -17,8 +17,8 @@ class Rules:
     """`allow-user`, `allow-group`, `deny-user` and `deny-group`, as sshd_config(5) has them.
 
     A deny rule wins over every allow rule. Where there is an allow rule, whom none of them names is refused; root
-    is nobody special. Where there is any rule, a client whom the kernel does not know (TCP) is refused, unless its
-    certificate was good enough for the TLS proxy, which knows allow-tls-name.
+    is nobody special. Where there is any rule, a client whom the kernel does not know (TCP) is refused, unless
+    the TLS proxy has let it in by a name of its certificate (allow-tls-name).
     """
 
     def __init__(self, config: Config) -> None:
@@ -28,6 +28,7 @@ class Rules:
         self._deny_groups = frozenset(config.deny_groups)
         self._any = has_rules(config)
         self._run_as_peer = config.run_as == "peer"
+        self._by_name = bool(config.allow_tls_names)
 
     @property
     def need_groups(self) -> bool:
@@ -36,7 +37,7 @@ class Rules:
 
     def check(self, peer: Peer) -> None:
         """Raises RefusedError, with a text for the client, unless it may connect."""
-        if peer.is_admitted:
+        if peer.is_admitted and self._by_name:
             return
         if not peer.is_known:
             if self._any or self._run_as_peer:

@@ -269,6 +269,42 @@ def test_workers_share_the_proxy_and_the_limits_hold(
             assert b"no more than 2 sessions" in read_to_end(third)
 
 
+def test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_inherited_socket(
+    start_router: Callable[..., Router], authority: Authority
+) -> None:
+    """As an address of TCP of the router's own is not even listened on with such rules."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        inherited = (f"fd://{server.fileno()}", "--allow-user", "root", *authority.options("server"))
+        router = start_router(*inherited, "--forkptyrouter-command", "echo IN", pass_fds=[server.fileno()])
+        assert b"the rules of this router are about users" in attached(authority, port).stdout
+        router.end()
+        start_router(
+            *inherited, "--allow-tls-name", "alice", "--forkptyrouter-command", "echo IN", pass_fds=[server.fileno()]
+        )
+        assert attached(authority, port).stdout == b"IN\r\n"
+
+
+def test_no_older_tls_than_1_3_is_spoken(tls_router: Callable[..., tuple[Router, int]], authority: Authority) -> None:
+    router, port = tls_router("--forkptyrouter-command", "echo IN")
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.load_cert_chain(*authority.give("alice"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises(ssl.SSLError, match="version"):
+        context.wrap_socket(plain, server_hostname="localhost")
+    router.wait_for_log("TLS client 127.0.0.1 port .*: no session")
+    assert "session 1" not in router.log
+
+
+def test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system(
+    tls_router: Callable[..., tuple[Router, int]], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who found it would be taken for a client whose certificate is good."""
+    monkeypatch.setenv("TMPDIR", str(directory))
+    tls_router()
+    assert list(directory.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
