@@ -6,8 +6,10 @@ missing protection must fail.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +81,22 @@ def build(mutant: Mutant) -> None:
 
 def pytest(test: str) -> int:
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{test}"]
-    return subprocess.run(argv, cwd=TREE, check=False, capture_output=True).returncode
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(argv, cwd=TREE, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True) as process:
+        try:
+            return process.wait()
+        finally:
+            # A router without its protection may not end with its test, and hold up what comes after.
+            kill_session(process.pid)
+
+
+def kill_session(leader: int) -> None:
+    """Kills what is left of a session; programs on terminals, which have their own, are hung up by that."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            session = int(stat.read_text().rpartition(")")[2].split()[3])
+            if session == leader:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
 if __name__ == "__main__":

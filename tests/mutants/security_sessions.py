@@ -49,9 +49,9 @@ PROGRAMS = (
     ),
     Mutant(
         "use does not make a session's time longer",
-        "fastpty/_lifecycle.pxd",
-        "    elif loop.lifetime_ns > 0 and session.started_ns + loop.lifetime_ns <= loop.now_ns:\n",
-        "    elif loop.lifetime_ns > 0 and session.active_ns + loop.lifetime_ns <= loop.now_ns:\n",
+        "fastpty/_flow.pxd",
+        "    session.active_ns = loop.now_ns\n",
+        "    session.active_ns = session.started_ns = loop.now_ns\n",
         "test_limits.py::test_a_session_ends_when_its_lifetime_is_over_even_if_it_is_used",
     ),
     Mutant(
