@@ -71,7 +71,7 @@ def doubts(config: Config) -> Iterable[str]:
         raise UsageError("allow-tls-name needs TLS: give tls-cert, tls-key and tls-ca")
     by_name = bool(config.allow_tls_names) and config.run_as != "peer"
     wants_users = has_rules(config) or config.run_as == "peer"
-    for address in config.raw_addresses + config.uwsgi_addresses:
+    for address in config.raw_addresses + config.uwsgi_addresses + config.pty_addresses:
         if wants_users and isinstance(address, TcpAddress) and not by_name:
             raise UsageError(
                 f"{address.text} can let nobody in: rules and run-as are about the users of socket files and abstract "

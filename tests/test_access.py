@@ -99,8 +99,11 @@ def test_a_rule_makes_an_abstract_name_private(start_router: Callable[..., Route
         assert b"uid 0 may not connect here" in client.read_to_end()
 
 
-def test_an_abstract_name_without_a_rule_is_warned_of(start_router: Callable[..., Router], directory: Path) -> None:
-    router = start_router(f"@fastpty-norule-{directory.name}")
+@pytest.mark.parametrize("option", ["--forkpty-router", "--forkpty-urouter", "--pty-socket"])
+def test_an_abstract_name_without_a_rule_is_warned_of(
+    start_router: Callable[..., Router], directory: Path, option: str
+) -> None:
+    router = start_router(option, f"@fastpty-norule-{directory.name}")
     router.wait_for_log("warning: @fastpty-norule-.* has no file mode: .* allow-user or allow-group")
 
 
@@ -109,6 +112,7 @@ def test_an_abstract_name_without_a_rule_is_warned_of(start_router: Callable[...
     [
         (["127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 can let nobody in"),
         (["127.0.0.1:0", "--deny-user", "nobody"], "127.0.0.1:0 can let nobody in"),
+        (["--pty-socket", "127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 can let nobody in"),
         (["127.0.0.1:0", "--run-as", "peer"], "127.0.0.1:0 can let nobody in"),
         (["/tmp/x", "--allow-user", "nobodyy"], "no user 'nobodyy' here (did you mean 'nobody'?)"),
         (["/tmp/x", "--deny-group", "nogrou"], "no group 'nogrou' here (did you mean 'nogroup'?)"),

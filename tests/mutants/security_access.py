@@ -55,6 +55,13 @@ RULES = (
         "test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
     ),
     Mutant(
+        "an abstract name of a shared terminal's without a rule is warned of",
+        "fastpty/access.py",
+        "config.raw_addresses + config.uwsgi_addresses + config.pty_addresses",
+        "config.raw_addresses + config.uwsgi_addresses",
+        "test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
+    ),
+    Mutant(
         "nothing is started for who is refused",
         "fastpty/sessions.py",
         "        self._admit(number, client)\n        try:\n            program = self._programs.for_peer(client)\n"

@@ -130,9 +130,16 @@ NETWORK = (
     Mutant(
         "TCP beyond loopback needs TLS or to be insisted on",
         "fastpty/config.py",
-        "        if not (address.is_loopback or config.insecure_tcp or config.tls_identity):\n",
+        "        if not (address.is_loopback or config.insecure_tcp or speaks_tls):\n",
         "        if False:\n",
         "test_router.py::test_what_is_wrong_is_one_line_and_a_status",
+    ),
+    Mutant(
+        "TLS for sessions does not open the statistics to the network",
+        "fastpty/config.py",
+        "config.tls_identity and address in for_sessions\n",
+        "config.tls_identity\n",
+        "test_config.py::test_tls_does_not_open_the_statistics_to_the_network",
     ),
     Mutant(
         "no host is not loopback",
