@@ -48,6 +48,13 @@ RULES = (
         "test_access.py::test_a_rule_makes_an_abstract_name_private",
     ),
     Mutant(
+        "the rules hold for a shared terminal",
+        "fastpty/sessions.py",
+        "                self._admit(number, client)\n",
+        "",
+        "test_access.py::test_rules_and_limits_hold_for_a_shared_terminal",
+    ),
+    Mutant(
         "an abstract name without a rule is warned of",
         "fastpty/access.py",
         "        if isinstance(address, AbstractAddress) and not wants_users:",

@@ -20,6 +20,20 @@ PROGRAMS = (
         "test_session_start.py::test_a_descriptor_that_the_router_inherited_stays_with_it",
     ),
     Mutant(
+        "a pipe that holds a session's output is not lent to another",
+        "fastpty/_channel.pxd",
+        "    if lent.bytes > 0 or pool.spare_pipes >= SPARE_MOST:\n",
+        "    if pool.spare_pipes >= SPARE_MOST:\n",
+        "test_session_end.py::test_what_a_killed_session_left_unread_is_nobody_else_s_output",
+    ),
+    Mutant(
+        "a buffer is lent without what a session left in it",
+        "fastpty/_channel.pxd",
+        "            return NULL\n    buffer.start = 0\n    buffer.end = 0\n",
+        "            return NULL\n        buffer.start = 0\n        buffer.end = 0\n",
+        "test_session_end.py::test_what_a_killed_session_left_unread_is_nobody_else_s_output",
+    ),
+    Mutant(
         "signals are default for the program",
         "fastpty/_spawn.pyx",
         "        syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t))\n",
