@@ -208,16 +208,19 @@ def test_allow_tls_name_decides_by_the_certificate_s_names(
 
 
 def test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input(
-    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority, directory: Path
 ) -> None:
     """Who can cut a connection must not be able to make a program go on as if its input were complete."""
-    router, port = tls_router("--forkptyrouter-command", "stty -echo; printf R; cat; echo COMPLETE >&2; exit 7")
+    complete = directory / "complete"
+    router, port = tls_router("--forkptyrouter-command", f"stty -echo; printf R; cat; : > {complete}; exit 7")
     with connected(authority, port) as connection:
         assert connection.recv(1) == b"R"
         connection.sendall(b"half\n")
         assert connection.recv(6) == b"half\r\n"
         socket.socket.shutdown(connection, socket.SHUT_WR)  # TCP's end alone, without TLS's
-        router.wait_for_log("session 1: end: client left, killed by SIGHUP")
+        ended = router.wait_for_log("session 1: end: (.*) after")[0][1]
+    assert ended == "client left, killed by SIGHUP"
+    assert not complete.exists()
 
 
 def proxy_of(router: Router) -> tuple[int, int]:

@@ -126,9 +126,9 @@ PROGRAMS = (
     ),
     Mutant(
         "a router that ends leaves no daemon of a session's",
-        "fastpty/sessions.py",
-        "            self._cgroups.end(number)\n        ignored = ",
-        "            pass\n        ignored = ",
+        "fastpty/session_cgroups.py",
+        '            self._write(f"{name}/cgroup.kill", "1")\n',
+        "",
         "test_session_cgroup.py::test_a_router_that_ends_leaves_no_process_and_the_next_no_cgroup",
     ),
 )
