@@ -81,8 +81,17 @@ def build(mutant: Mutant) -> None:
 
 def pytest(test: str) -> int:
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{test}"]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(argv, cwd=TREE, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True) as process:
+    # Also for what a test starts in another directory, where an installed fastpty would be found otherwise.
+    environment = {**os.environ, "PYTHONPATH": str(TREE)}
+    with subprocess.Popen(
+        argv,
+        cwd=TREE,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
         try:
             return process.wait()
         finally:
