@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import grp
 import os
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def test_a_session_has_its_peers_ids_groups_home_and_login_shell(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     router = peer_router(start_router, directory, env={"SECRET_OF_ROOT": "1"})
-    more = login.gid - 1  # its own group was made after the other one
+    more = grp.getgrnam(f"{NAME}-more").gr_gid
     said = talk_as(f"{directory}/s", login.uid, login.gid, text=f"stty -echo; PS1=; {SHOW}; env; exit\n")
     lines = said.splitlines()
     start = lines.index(str(login.uid))
