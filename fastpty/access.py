@@ -64,7 +64,7 @@ def doubts(config: Config) -> Iterable[str]:
     _check_tls(config)
     has_names = bool(config.tls_users or (config.allow_tls_names and config.run_as != "peer"))
     wants_users = has_rules(config) or config.run_as == "peer"
-    for address in config.raw_addresses + config.uwsgi_addresses:
+    for address in config.raw_addresses + config.uwsgi_addresses + config.pty_addresses:
         if wants_users and isinstance(address, TcpAddress) and not has_names:
             raise UsageError(
                 f"{address.text} can let nobody in: rules and run-as are about the users of socket files and abstract "

@@ -287,10 +287,12 @@ def _check_addresses(config: Config) -> None:
         if texts.count(text) > 1:
             raise UsageError(f"{text} is given twice: a socket speaks one protocol, for one router")
     for address in addresses:
-        if not (address.is_loopback or config.insecure_tcp or config.tls_identity):
+        speaks_tls = config.tls_identity and address in for_sessions
+        if not (address.is_loopback or config.insecure_tcp or speaks_tls):
+            tls = " or TLS (tls-cert)" if address in for_sessions else ""
             raise UsageError(
                 f"{address.text} is open to the network, and nobody is asked for a password: "
-                "use a socket file, 127.0.0.1 or TLS (tls-cert), or insist with insecure-tcp"
+                f"use a socket file, 127.0.0.1{tls}, or insist with insecure-tcp"
             )
 
 

@@ -47,8 +47,8 @@ def locate(name: str, option: str, last: Place | None) -> Place:
         raise ValueError(f"{name!r}: cannot read this file: its name holds a NUL byte")
     if scheme := re.match(r"([a-z]+)://", name):
         raise ValueError(f"{name}: {scheme[1]} is not supported, only files are read")
-    path, section = _split(name)
-    if not path:
+    given, section = _split(name)
+    if not given:
         if last is None:
             raise ValueError(f"{name}: there is no file yet that this could be a section of")
         return Place("", last.path, section, last.format)
@@ -56,7 +56,9 @@ def locate(name: str, option: str, last: Place | None) -> Place:
     if format_ is None:
         known = ", ".join(f".{known}" for known in FORMATS)
         raise ValueError(f"{name}: a name that ends with one of {known} would tell the format")
-    return Place(path, path, section, format_)
+    # As the origin of settings a $ would pass for a variable of the environment, which is trusted.
+    path = f"./{given}" if given.startswith("$") else given
+    return Place(given, path, section, format_)
 
 
 def ending(name: str) -> str | None:

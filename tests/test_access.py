@@ -91,6 +91,22 @@ def test_rules_hold_for_the_uwsgi_protocol_and_in_every_worker(
         assert "may not connect" in talk_as(f"{directory}/s", BOB, STAFF)
 
 
+def test_rules_and_limits_hold_for_a_shared_terminal(start_router: Callable[..., Router], directory: Path) -> None:
+    need_root()
+    path = f"{directory}/s"
+    router = start_router(
+        "--pty-socket", path, "--chmod-socket=666", "--pty-exec", "printf SEEN; exec cat",
+        "--deny-user", str(BOB), "--max-sessions", "1",
+    )  # fmt: skip
+    assert talk_as(path, BOB, STAFF) == f"fastpty: refused: uid {BOB} may not connect here\r\n"
+    with Client(path) as client:
+        client.read_until(b"SEEN")
+        assert talk_as(path, ALICE, STAFF).startswith("fastpty: refused: no more than 1 sessions at a time")
+        client.send(b"still here\n")
+        client.read_until(b"still here\r\n")
+    router.wait_for_log(rf"refused pid \d+ uid {BOB} gid {STAFF} on .*/s \(pty\)")
+
+
 def test_a_rule_makes_an_abstract_name_private(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
     name = f"fastpty-rule-{directory.name}"
@@ -99,8 +115,11 @@ def test_a_rule_makes_an_abstract_name_private(start_router: Callable[..., Route
         assert b"uid 0 may not connect here" in client.read_to_end()
 
 
-def test_an_abstract_name_without_a_rule_is_warned_of(start_router: Callable[..., Router], directory: Path) -> None:
-    router = start_router(f"@fastpty-norule-{directory.name}")
+@pytest.mark.parametrize("option", ["--forkpty-router", "--forkpty-urouter", "--pty-socket"])
+def test_an_abstract_name_without_a_rule_is_warned_of(
+    start_router: Callable[..., Router], directory: Path, option: str
+) -> None:
+    router = start_router(option, f"@fastpty-norule-{directory.name}")
     router.wait_for_log("warning: @fastpty-norule-.* has no file mode: .* allow-user or allow-group")
 
 
@@ -109,6 +128,7 @@ def test_an_abstract_name_without_a_rule_is_warned_of(start_router: Callable[...
     [
         (["127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 can let nobody in"),
         (["127.0.0.1:0", "--deny-user", "nobody"], "127.0.0.1:0 can let nobody in"),
+        (["--pty-socket", "127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 can let nobody in"),
         (["127.0.0.1:0", "--run-as", "peer"], "127.0.0.1:0 can let nobody in"),
         (["/tmp/x", "--allow-user", "nobodyy"], "no user 'nobodyy' here (did you mean 'nobody'?)"),
         (["/tmp/x", "--deny-group", "nogrou"], "no group 'nogrou' here (did you mean 'nogroup'?)"),

@@ -143,6 +143,16 @@ def test_an_address_open_to_the_network_is_refused_unless_insisted_on(name: str,
     assert built((name, address), ("insecure-tcp", None)).insecure_tcp
 
 
+def test_tls_does_not_open_the_statistics_to_the_network() -> None:
+    """They are told in the clear."""
+    tls = [("tls-cert", "c"), ("tls-key", "k"), ("tls-ca", "a"), ("forkpty-router", "0.0.0.0:7777")]
+    with pytest.raises(
+        UsageError, match=r"0\.0\.0\.0:7778 is open to the network.* use a socket file, 127\.0\.0\.1, or"
+    ):
+        built(*tls, ("forkptyrouter-stats", "0.0.0.0:7778"))
+    assert built(*tls, ("forkptyrouter-stats", "127.0.0.1:7778")).stats_addresses
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:7777", "[::1]:7777", "@name", "relative.socket"])
 def test_an_address_of_this_machine_is_not(address: str) -> None:
     assert len(built(("forkpty-router", address)).raw_addresses) == 2

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastpty import loader, logic
+from fastpty import loader, logic, sources
 from fastpty.config import build
 from fastpty.errors import UsageError
 from fastpty.loader import Loaded
@@ -322,6 +323,36 @@ def test_a_strangers_file_cannot_have_commands_run(read: Read) -> None:
     with pytest.raises(
         UsageError, match=r"^y\.ini:2: .*refused in y\.ini: it belongs neither to root nor to the user"
     ):
+        read("include = y.ini")
+    assert not Path("ran").exists()
+
+
+def test_a_strangers_file_cannot_pass_for_a_variable_of_the_environment(read: Read) -> None:
+    need_root()
+    Path("$y.ini").write_text("[uwsgi]\nprint = @(exec://touch ran)\n")
+    os.chown("$y.ini", 1, 1)
+    with pytest.raises(UsageError, match=r"^\./\$y\.ini:2: .*refused in \./\$y\.ini: it belongs neither"):
+        read("for-glob = *y.ini\ninclude = %(_)\nendfor")
+    assert not Path("ran").exists()
+
+
+def test_a_file_put_in_the_place_of_a_strangers_while_that_is_read_lends_it_no_trust(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same name: what is read and what is trusted must be one file."""
+    need_root()
+    Path("y.ini").write_text("[uwsgi]\nprint = @(exec://touch ran)\n")
+    os.chown("y.ini", 1, 1)
+
+    def swapped(path: str, mode: str) -> IO[Any]:
+        file = open(path, mode)  # noqa: SIM115 - who asked for it closes it
+        if path == "y.ini":
+            Path("roots").write_text("[uwsgi]\n")
+            os.rename("roots", path)
+        return file
+
+    monkeypatch.setattr(sources, "open", swapped, raising=False)
+    with pytest.raises(UsageError, match=r"^y\.ini:2: .*refused in y\.ini: it belongs neither"):
         read("include = y.ini")
     assert not Path("ran").exists()
 

@@ -126,7 +126,7 @@ def test_what_could_not_start_takes_no_place(start_router: Callable[..., Router]
 
 
 def test_a_session_ends_when_its_lifetime_is_over_even_if_it_is_used(serve: Callable[..., Service]) -> None:
-    service = serve("--session-lifetime", "0.3", command="for i in $(seq 500); do printf x; sleep 0.02; done")
+    service = serve("--session-lifetime", "0.3", command="for _ in $(seq 500); do printf x; sleep 0.02; done")
     with service.connect() as client:
         assert client.read_to_end().endswith(b"\r\nfastpty: the session's time is over\r\n")
     service.router.wait_for_log("session 1: end: lifetime over, killed by SIGHUP")

@@ -93,6 +93,16 @@ def test_it_refuses_to_go_on_if_capabilities_are_not_those_asked_for(monkeypatch
         entered(wanted(("cap", "kill")), lambda: None)
 
 
+def test_it_refuses_to_go_on_with_a_capability_more_than_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    need_root()
+    set_them, more = linux.capset, 1 << CAPABILITIES["setuid"]
+    monkeypatch.setattr(
+        linux, "capset", lambda effective, permitted, rest: set_them(effective, permitted | more, rest)
+    )
+    with pytest.raises(Exception, match="the kernel reports others"):
+        entered(wanted(("cap", "kill")), lambda: None)
+
+
 def test_with_kept_capabilities_the_user_is_changed_for_good_all_the_same() -> None:
     need_root()
     found = entered(wanted(("cap", "net_raw"), ("uid", "daemon")), lambda: [os.getresuid(), os.getresgid()])

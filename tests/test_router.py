@@ -17,14 +17,17 @@ import pytest
 
 from fastpty import __version__
 from tests.conftest import Service
-from tests.harness import Client, Router, children, eventually, process_gone, state
+from tests.harness import PATIENCE_SECONDS, Client, Router, children, eventually, process_gone, state
 from tests.peers import need_root
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A router that is expected not to start."""
     return subprocess.run(
-        [sys.executable, "-m", "fastpty.router", *arguments], capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "fastpty.router", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from tests.accounts import Login, make_account, remove_account, talk_as
 from tests.harness import Client, Router, eventually
 from tests.peers import need, need_root, preload
+from tests.test_jail import NO_SETUID_FIXUP, PR_SET_SECUREBITS
 
 SHOW = (
     "echo; id -u; id -g; id -G; pwd; echo $HOME,$USER,$LOGNAME,$SHELL,$0; grep ^Cap /proc/self/status; ls -l $(tty)"
@@ -139,6 +141,18 @@ def test_ids_that_did_not_change_end_the_session_and_the_client_is_told(
 ) -> None:
     env = preload(directory, "#define _GNU_SOURCE\n" + IGNORES_A_CALL, f"CALL={call}")
     peer_router(start_router, directory, "--forkptyrouter-command", "id -u", env=env)
+    said = talk_as(f"{directory}/s", login.uid, login.gid)
+    assert said == "fastpty: cannot give up the router's rights: Operation not permitted\r\n"
+
+
+def test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed(
+    start_router: Callable[..., Router], directory: Path, login: Login
+) -> None:
+    def keep_capabilities() -> None:
+        # With this securebit a change of user leaves the capabilities, and with them the way back.
+        assert ctypes.CDLL(None).prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) == 0
+
+    peer_router(start_router, directory, "--forkptyrouter-command", "id -u", preexec=keep_capabilities)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
     assert said == "fastpty: cannot give up the router's rights: Operation not permitted\r\n"
 

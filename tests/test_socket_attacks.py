@@ -102,6 +102,33 @@ def test_a_link_put_in_place_between_the_look_and_the_bind_is_not_followed(
 
 
 @pytest.mark.parametrize("how", ["link", "hard link"])
+def test_what_takes_the_socket_s_place_before_it_is_given_away_is_not_given_away(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """In a directory of the account's, which may rename what is root's there."""
+    need_root()
+    victim = directory / "shadow"
+    victim.write_text("root's")
+    victim.chmod(0o600)
+    path = directory / "s"
+    own = listening.Listener.own_file
+
+    def swapped(self: listening.Listener, name: str) -> None:
+        own(self, name)
+        path.rename(directory / "away")
+        if how == "link":
+            path.symlink_to(victim)
+        else:
+            os.link(victim, path)
+
+    monkeypatch.setattr(listening.Listener, "own_file", swapped)
+    with pytest.raises(FastptyError, match="somebody else replaced the socket"):
+        listening.listen(UnixAddress(str(path)), mode=0o666, owner=(MALLORY, MALLORY))
+    found = victim.stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, 0)
+
+
+@pytest.mark.parametrize("how", ["link", "hard link"])
 def test_its_new_owner_cannot_have_the_mode_of_a_file_of_root_s_changed(
     shared: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:

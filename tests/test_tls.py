@@ -67,23 +67,27 @@ def test_output_that_follows_the_end_of_input_still_comes(
     assert ended.returncode == 0
 
 
+@pytest.mark.parametrize("has", ["none", "a stranger's", "no TLS"])
 def test_a_client_without_a_certificate_or_with_a_stranger_s_gets_no_session(
-    tls_router: Callable[..., tuple[Router, int]], authority: Authority, tmp_path: Path
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority, tmp_path: Path, has: str
 ) -> None:
     router, port = tls_router()
-    with pytest.raises(OSError, match="certificate required"), connected(authority, port, None) as connection:
-        connection.recv(1)
-    stranger = Authority(tmp_path, "other")
-    command = [*CLIENT, "connect", *stranger.options("alice"), f"localhost:{port}"]
-    command[command.index("--tls-ca") + 1] = str(authority.certificate)
-    ended = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, timeout=60)
-    assert b"unknown ca" in ended.stderr
-    assert (ended.stderr.count(b"\n"), ended.returncode) == (1, 255)
-    with socket.create_connection(("127.0.0.1", port)) as plain:
-        plain.sendall(b"id\n" * 100)
-        plain.settimeout(30)
-        assert b"uid=" not in plain.recv(65536)
-    router.wait_for_log("TLS client 127.0.0.1 port .*: no session", 3)
+    if has == "none":
+        with pytest.raises(OSError, match="certificate required"), connected(authority, port, None) as connection:
+            connection.recv(1)
+    elif has == "a stranger's":
+        stranger = Authority(tmp_path, "other")
+        command = [*CLIENT, "connect", *stranger.options("alice"), f"localhost:{port}"]
+        command[command.index("--tls-ca") + 1] = str(authority.certificate)
+        ended = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, timeout=60)
+        assert b"unknown ca" in ended.stderr
+        assert (ended.stderr.count(b"\n"), ended.returncode) == (1, 255)
+    else:
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            plain.sendall(b"id\n" * 100)
+            plain.settimeout(30)
+            assert b"uid=" not in plain.recv(65536)
+    router.wait_for_log("TLS client 127.0.0.1 port .*: no session")
     assert "session 1" not in router.log
 
 
@@ -123,16 +127,19 @@ def test_allow_tls_name_decides_by_the_certificate_s_names(
 
 
 def test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input(
-    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority, directory: Path
 ) -> None:
     """Who can cut a connection must not be able to make a program go on as if its input were complete."""
-    router, port = tls_router("--forkptyrouter-command", "stty -echo; printf R; cat; echo COMPLETE >&2; exit 7")
+    complete = directory / "complete"
+    router, port = tls_router("--forkptyrouter-command", f"stty -echo; printf R; cat; : > {complete}; exit 7")
     with connected(authority, port) as connection:
         assert connection.recv(1) == b"R"
         connection.sendall(b"half\n")
         assert connection.recv(6) == b"half\r\n"
         socket.socket.shutdown(connection, socket.SHUT_WR)  # TCP's end alone, without TLS's
-        router.wait_for_log("session 1: end: client left, killed by SIGHUP")
+        ended = router.wait_for_log("session 1: end: (.*) after")[0][1]
+    assert ended == "client left, killed by SIGHUP"
+    assert not complete.exists()
 
 
 def test_the_proxy_is_replaced_when_it_dies_and_ends_with_the_router(
@@ -178,6 +185,42 @@ def test_workers_share_the_proxy_and_the_limits_hold(
         assert (first.recv(1), second.recv(1)) == (b"R", b"R")
         with connected(authority, port) as third:
             assert b"no more than 2 sessions" in read_to_end(third)
+
+
+def test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_inherited_socket(
+    start_router: Callable[..., Router], authority: Authority
+) -> None:
+    """As an address of TCP of the router's own is not even listened on with such rules."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        inherited = (f"fd://{server.fileno()}", "--allow-user", "root", *authority.options("server"))
+        router = start_router(*inherited, "--forkptyrouter-command", "echo IN", pass_fds=[server.fileno()])
+        assert b"the rules of this router are about users" in attached(authority, port).stdout
+        router.end()
+        start_router(
+            *inherited, "--allow-tls-name", "alice", "--forkptyrouter-command", "echo IN", pass_fds=[server.fileno()]
+        )
+        assert attached(authority, port).stdout == b"IN\r\n"
+
+
+def test_no_older_tls_than_1_3_is_spoken(tls_router: Callable[..., tuple[Router, int]], authority: Authority) -> None:
+    router, port = tls_router("--forkptyrouter-command", "echo IN")
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.load_cert_chain(*authority.give("alice"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises(ssl.SSLError, match="version"):
+        context.wrap_socket(plain, server_hostname="localhost")
+    router.wait_for_log("TLS client 127.0.0.1 port .*: no session")
+    assert "session 1" not in router.log
+
+
+def test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system(
+    tls_router: Callable[..., tuple[Router, int]], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who found it would be taken for a client whose certificate is good."""
+    monkeypatch.setenv("TMPDIR", str(directory))
+    tls_router()
+    assert list(directory.iterdir()) == []
 
 
 @pytest.mark.parametrize(

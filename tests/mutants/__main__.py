@@ -6,8 +6,10 @@ missing protection must fail.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ HERE = Path(__file__).resolve().parents[2]
 TREE = HERE / "build/mutants"
 COPIED = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "docs", "fastpty", "tests", "tools", "bench")
 WORKS = "test_router.py::test_both_protocols_on_several_sockets_at_once"
+PATIENCE_SECONDS = 10  # most of the tests wait for what does not come any more
 TESTS_FAILED = 1  # pytest's exit status; others tell that there was no test, or no chance to run it
 
 
@@ -78,8 +81,32 @@ def build(mutant: Mutant) -> None:
 
 
 def pytest(test: str) -> int:
-    argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{test}"]
-    return subprocess.run(argv, cwd=TREE, check=False, capture_output=True).returncode
+    argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "timeout=60", f"tests/{test}"]
+    # PYTHONPATH: also for what a test starts in another directory, where an installed fastpty would be found otherwise.
+    environment = {**os.environ, "PYTHONPATH": str(TREE), "FASTPTY_TEST_PATIENCE": str(PATIENCE_SECONDS)}
+    with subprocess.Popen(
+        argv,
+        cwd=TREE,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.wait()
+        finally:
+            # A router without its protection may not end with its test, and hold up what comes after.
+            kill_session(process.pid)
+
+
+def kill_session(leader: int) -> None:
+    """Kills what is left of a session; programs on terminals, which have their own, are hung up by that."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            session = int(stat.read_text().rpartition(")")[2].split()[3])
+            if session == leader:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,14 @@ FAULTS = (
         "fastpty/_spawn.pyx",
         "        if master >= 0:\n            close(master)\n        raise",
         "        raise",
-        "test_session_start.py::test_a_command_that_cannot_run_is_told_to_the_client_and_logged",
+        "test_session_start.py::test_a_start_with_many_descriptors_open_copies_none_of_them",
+    ),
+    Mutant(
+        "a start among many sessions does not copy their descriptors",
+        "fastpty/_spawn.pyx",
+        "    if plan.slave < MANY_DESCRIPTORS or slot_fd < 0",
+        "    if True",
+        "test_session_start.py::test_a_start_with_many_descriptors_open_copies_none_of_them",
     ),
     Mutant(
         "a child that could not run its program leaves no zombie",
@@ -74,13 +81,6 @@ FAULTS = (
         "            self.abandon(session, errno)",
         "            loop_wake(&self.loop, &session.output)",
         "test_session_start.py::test_a_session_that_epoll_does_not_take_is_told_and_leaves_nothing",
-    ),
-    Mutant(
-        "a start for which there is no memory is told in a line",
-        "fastpty/_spawn.pyx",
-        "    if stack == NULL:\n        return -1\n",
-        "",
-        "test_faults.py::test_starts_without_memory_are_told_and_those_who_are_served_go_on",
     ),
     Mutant(
         "a channel without memory for a buffer is not taken for one at its end",

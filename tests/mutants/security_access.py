@@ -1,0 +1,238 @@
+"""Who may connect, how many sessions there may be, and whose rights a session has with `run-as peer`."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+RULES = (
+    Mutant(
+        "a deny rule wins over every allow rule",
+        "fastpty/access.py",
+        "        if denied or (",
+        "        if (",
+        "test_access.py::test_the_rules_decide_by_the_ids_that_the_kernel_tells",
+    ),
+    Mutant(
+        "with an allow rule whom none of them names is refused",
+        "fastpty/access.py",
+        "(self._allow_users or self._allow_groups) and not allowed",
+        "False",
+        "test_access.py::test_the_rules_decide_by_the_ids_that_the_kernel_tells",
+    ),
+    Mutant(
+        "root is nobody special to the rules",
+        "fastpty/access.py",
+        "        denied = ",
+        "        if peer.uid == 0:\n            return\n        denied = ",
+        "test_access.py::test_the_rules_decide_by_the_ids_that_the_kernel_tells",
+    ),
+    Mutant(
+        "a deny rule holds for supplementary groups, too",
+        "fastpty/access.py",
+        "bool(self._allow_groups or self._deny_groups)",
+        "bool(self._allow_groups)",
+        "test_access.py::test_the_rules_decide_by_the_ids_that_the_kernel_tells",
+    ),
+    Mutant(
+        "a member of many groups is recognised by each",
+        "fastpty/identity.py",
+        "        room = _GROUPS_MOST\n",
+        "        return list(groups)\n",
+        "test_access.py::test_a_member_of_many_groups_is_recognised_by_each",
+    ),
+    Mutant(
+        "a rule makes an abstract name private",
+        "fastpty/access.py",
+        '        """Raises RefusedError, with a text for the client, unless it may connect."""\n',
+        "        if peer.uid == 0:\n            return\n",
+        "test_access.py::test_a_rule_makes_an_abstract_name_private",
+    ),
+    Mutant(
+        "the rules hold for a shared terminal",
+        "fastpty/sessions.py",
+        "                self._admit(number, client)\n",
+        "",
+        "test_access.py::test_rules_and_limits_hold_for_a_shared_terminal",
+    ),
+    Mutant(
+        "an abstract name without a rule is warned of",
+        "fastpty/access.py",
+        "        if isinstance(address, AbstractAddress) and not wants_users:",
+        "        if False:",
+        "test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
+    ),
+    Mutant(
+        "an abstract name of a shared terminal's without a rule is warned of",
+        "fastpty/access.py",
+        "config.raw_addresses + config.uwsgi_addresses + config.pty_addresses",
+        "config.raw_addresses + config.uwsgi_addresses",
+        "test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
+    ),
+    Mutant(
+        "nothing is started for who is refused",
+        "fastpty/sessions.py",
+        "        self._admit(number, client)\n        try:\n            program = self._programs.for_peer(client)\n"
+        "            return program, self._spawn(number, program)\n",
+        "        program = self._programs.for_peer(client)\n        started = self._spawn(number, program)\n"
+        "        self._admit(number, client)\n        try:\n            return program, started\n",
+        "test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
+    ),
+    Mutant(
+        "the log tells who was refused",
+        "fastpty/identity.py",
+        'Peer(f"pid {pid} uid {uid} gid {gid}", ',
+        'Peer(f"pid {pid}", ',
+        "test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
+    ),
+    Mutant(
+        "rules about users with an address of TCP are refused at the start",
+        "fastpty/access.py",
+        "        if wants_users and isinstance(address, TcpAddress) and not has_names:",
+        "        if False:",
+        "test_access.py::test_rules_that_cannot_work_are_refused_at_the_start",
+    ),
+    Mutant(
+        "an inherited TCP socket lets nobody in where there are rules",
+        "fastpty/access.py",
+        "            if self._run_as_peer or (self._any and not peer.is_admitted):",
+        "            if False:",
+        "test_access.py::test_an_inherited_tcp_socket_lets_nobody_in_where_there_are_rules",
+    ),
+    Mutant(
+        "a certificate alone does not pass over rules about users",
+        "fastpty/sessions.py",
+        "bool(self._config.allow_tls_names)",
+        "True",
+        "test_tls.py::test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_inherited_socket",
+    ),
+)
+
+LIMITS = (
+    Mutant(
+        "there is a limit to all sessions",
+        "fastpty/limits.py",
+        '(_SEATS_OF_ALL, config.max_sessions, "all")',
+        '(_SEATS_OF_ALL, None, "all")',
+        "test_limits.py::test_max_sessions_holds_over_all_workers_and_a_place_that_is_free_is_given_again",
+    ),
+    Mutant(
+        "the limit holds over all workers",
+        "fastpty/limits.py",
+        "seat not in self._mine and self._lock(seat)",
+        "seat not in self._mine",
+        "test_limits.py::test_max_sessions_holds_over_all_workers_and_a_place_that_is_free_is_given_again",
+    ),
+    Mutant(
+        "a place that is free is given again",
+        "fastpty/limits.py",
+        "        self._mine.remove(seat)\n",
+        "        return\n",
+        "test_limits.py::test_max_sessions_holds_over_all_workers_and_a_place_that_is_free_is_given_again",
+    ),
+    Mutant(
+        "one user cannot take all sessions",
+        "fastpty/limits.py",
+        '(uid * SESSIONS_MOST, config.max_sessions_per_uid, "of your user")',
+        '(uid * SESSIONS_MOST, None, "of your user")',
+        "test_limits.py::test_max_sessions_per_uid_counts_each_user_alone",
+    ),
+    Mutant(
+        "one user's sessions take no place of another's",
+        "fastpty/limits.py",
+        "        uid = _UNKNOWN if peer.uid is None else peer.uid\n",
+        "        uid = _UNKNOWN\n",
+        "test_limits.py::test_max_sessions_per_uid_counts_each_user_alone",
+    ),
+    Mutant(
+        "a killed worker's sessions count no more",
+        "fastpty/limits.py",
+        "            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, seat)\n",
+        '            if os.pread(self._file, 1, seat) == b"x":\n                raise BlockingIOError\n'
+        '            os.pwrite(self._file, b"x", seat)\n',
+        "test_limits.py::test_a_killed_worker_gives_its_places_back",
+    ),
+)
+
+RUN_AS = (
+    Mutant(
+        "run-as peer gives the client's uid",
+        "fastpty/program.py",
+        "(account.uid, account.gid, list(account.groups))",
+        "(os.getuid(), account.gid, list(account.groups))",
+        "test_run_as.py::test_a_session_has_its_peers_ids_groups_home_and_login_shell",
+    ),
+    Mutant(
+        "run-as peer gives the client's group",
+        "fastpty/program.py",
+        "(account.uid, account.gid, list(account.groups))",
+        "(account.uid, os.getgid(), list(account.groups))",
+        "test_run_as.py::test_a_session_has_its_peers_ids_groups_home_and_login_shell",
+    ),
+    Mutant(
+        "run-as peer takes the router's groups away",
+        "fastpty/program.py",
+        "(account.uid, account.gid, list(account.groups))",
+        "(account.uid, account.gid, [*account.groups, 0])",
+        "test_run_as.py::test_a_session_has_its_peers_ids_groups_home_and_login_shell",
+    ),
+    Mutant(
+        "who logs in does not see the router's environment",
+        "fastpty/program.py",
+        'clear = config.clear_environment or config.run_as == "peer"',
+        "clear = config.clear_environment",
+        "test_run_as.py::test_a_session_has_its_peers_ids_groups_home_and_login_shell",
+    ),
+    Mutant(
+        "run-as peer makes nobody root who is not allowed by name",
+        "fastpty/access.py",
+        "        if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:",
+        "        if False:",
+        "test_run_as.py::test_root_needs_to_be_allowed_by_name",
+    ),
+    Mutant(
+        "root's group is not root's name",
+        "fastpty/access.py",
+        "self._run_as_peer and 0 not in self._allow_users:",
+        "self._run_as_peer and not allowed:",
+        "test_run_as.py::test_root_needs_to_be_allowed_by_name",
+    ),
+    Mutant(
+        "the real uid is given up, too",
+        "fastpty/_spawn.pyx",
+        "    if syscall(SYS_setresuid, account.uid, account.uid, account.uid) < 0:\n        return -1\n"
+        "    if not child_became(account):\n",
+        "    if syscall(SYS_setresuid, 0, account.uid, account.uid) < 0:\n        return -1\n    if False:\n",
+        "test_run_as.py::test_a_router_s_children_cannot_become_root_again",
+    ),
+    Mutant(
+        "ids that did not change end the session",
+        "fastpty/_spawn.pyx",
+        "        if uids[index] != account.uid or gids[index] != account.gid:\n            return False\n",
+        "        pass\n",
+        "test_run_as.py::test_ids_that_did_not_change_end_the_session_and_the_client_is_told",
+    ),
+    Mutant(
+        "groups that did not change end the session",
+        "fastpty/_spawn.pyx",
+        "    if syscall(SYS_getgroups, account.group_count, account.found) != account.group_count:\n"
+        "        return False\n    for index in range(account.group_count):\n",
+        "    for index in range(0):\n",
+        "test_run_as.py::test_ids_that_did_not_change_end_the_session_and_the_client_is_told[SYS_setgroups]",
+    ),
+    Mutant(
+        "a way back to root ends the session",
+        "fastpty/_spawn.pyx",
+        "    return account.uid == 0 or syscall(SYS_setresuid, 0, 0, 0) < 0\n",
+        "    return True\n",
+        "test_run_as.py::test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed",
+    ),
+    Mutant(
+        "a child that becomes somebody else is not waited for",
+        "fastpty/_spawn.pyx",
+        "    if plan.account == NULL:\n        flags |= CLONE_VM | CLONE_VFORK\n",
+        "    flags |= CLONE_VM | CLONE_VFORK\n",
+        "test_run_as.py::test_a_peer_that_stops_its_starting_process_stops_nobody_else",
+    ),
+)
+
+ACCESS = (*RULES, *LIMITS, *RUN_AS)

@@ -1,0 +1,248 @@
+"""Socket files and their directories, what is open to the network, and TLS."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+FILES = (
+    Mutant(
+        "a socket file is private from its first instant",
+        "fastpty/listening.py",
+        "            os.fchmod(sock.fileno(), 0o600)\n",
+        "            pass\n",
+        "test_address.py::test_a_socket_file_is_private_from_its_first_instant",
+    ),
+    Mutant(
+        "a socket file stays private where nothing else is asked for",
+        "fastpty/options.py",
+        'default="0600"',
+        'default="0666"',
+        "test_router.py::test_a_socket_file_is_private_to_its_owner",
+    ),
+    Mutant(
+        "a socket file is for whom the router becomes",
+        "fastpty/listeners.py",
+        "        owner = (-1 if config.uid is None",
+        "        owner = None and (-1 if config.uid is None",
+        "test_router.py::test_a_socket_belongs_to_whom_the_router_becomes",
+    ),
+    Mutant(
+        "no link that waits at the path is followed",
+        "fastpty/listening.py",
+        "        found = os.lstat(path)\n    except FileNotFoundError:",
+        "        found = os.stat(path)\n    except FileNotFoundError:",
+        "test_socket_attacks.py::test_a_link_that_waits_in_a_shared_directory_is_not_followed",
+    ),
+    Mutant(
+        "no link that comes between the look and the bind is followed",
+        "fastpty/listening.py",
+        "        sock.bind(target)\n",
+        "        sock.bind(os.path.realpath(target) if isinstance(address, UnixAddress) else target)\n",
+        "test_socket_attacks.py::test_a_link_put_in_place_between_the_look_and_the_bind_is_not_followed",
+    ),
+    Mutant(
+        "what is no socket is not touched",
+        "fastpty/listening.py",
+        "    if not stat.S_ISSOCK(found.st_mode):\n",
+        "    if False:\n",
+        "test_address.py::test_what_is_no_socket_is_never_touched",
+    ),
+    Mutant(
+        "the mode is set of the socket and not of what its new owner puts there",
+        "fastpty/listening.py",
+        "                os.chmod(file, mode)\n",
+        "                os.chmod(path, mode)\n",
+        "test_socket_attacks.py::test_its_new_owner_cannot_have_the_mode_of_a_file_of_root_s_changed",
+    ),
+    Mutant(
+        "what is given away is what was bound",
+        "fastpty/listening.py",
+        "        if not (stat.S_ISSOCK(found.st_mode) and found.st_nlink == 1 and listener.owns_file()):\n",
+        "        if False:\n",
+        "test_socket_attacks.py::test_what_takes_the_socket_s_place_before_it_is_given_away_is_not_given_away",
+    ),
+    Mutant(
+        "a stranger's stale socket in a shared directory stays",
+        "fastpty/listening.py",
+        "    _check_owner(path, found.st_uid, owner)\n",
+        "",
+        "test_socket_attacks.py::test_a_stranger_s_stale_socket_in_a_shared_directory_is_not_removed",
+    ),
+    Mutant(
+        "a live socket is not taken over",
+        "fastpty/listening.py",
+        "    if result == errno.ECONNREFUSED:\n",
+        "    if result in (0, errno.ECONNREFUSED):\n",
+        "test_address.py::test_a_live_socket_is_not_stolen",
+    ),
+    Mutant(
+        "a live socket with a full queue is not taken over",
+        "fastpty/listening.py",
+        "    if result == errno.ECONNREFUSED:\n",
+        "    if result in (errno.EAGAIN, errno.ECONNREFUSED):\n",
+        "test_address.py::test_a_live_socket_with_a_full_queue_is_not_stolen",
+    ),
+    Mutant(
+        "a socket that is about to listen is not taken over",
+        "fastpty/listening.py",
+        "            _flock(lock)\n",
+        "",
+        "test_address.py::test_checking_and_binding_wait_for_another_router_that_does_the_same",
+    ),
+    Mutant(
+        "a file that somebody else put there is not removed at the end",
+        "fastpty/listening.py",
+        "            if self._file is not None and self.owns_file():\n",
+        "            if self._file is not None:\n",
+        "test_address.py::test_closing_does_not_remove_a_file_that_somebody_else_put_there",
+    ),
+    Mutant(
+        "a directory in which everybody may replace files is refused",
+        "fastpty/socket_directory.py",
+        "        if found.st_mode & stat.S_IWOTH:\n",
+        "        if False:\n",
+        "test_socket_attacks.py::test_a_directory_in_which_everybody_may_replace_files_is_refused",
+    ),
+    Mutant(
+        "the directories above count, too",
+        "fastpty/socket_directory.py",
+        "(directory, *directory.parents)",
+        "(directory,)",
+        "test_socket_attacks.py::test_a_directory_in_which_everybody_may_replace_files_is_refused",
+    ),
+    Mutant(
+        "a directory that a group may write to is warned of",
+        "fastpty/socket_directory.py",
+        "        if found.st_mode & stat.S_IWGRP and ",
+        "        if False and ",
+        "test_socket_attacks.py::test_a_directory_of_another_user_or_group_is_warned_of",
+    ),
+    Mutant(
+        "a directory of another user is warned of",
+        "fastpty/socket_directory.py",
+        "        if found.st_uid not in (0, *trusted):\n",
+        "        if False:\n",
+        "test_socket_attacks.py::test_a_directory_of_another_user_or_group_is_warned_of",
+    ),
+)
+
+NETWORK = (
+    Mutant(
+        "TCP beyond loopback needs TLS or to be insisted on",
+        "fastpty/config.py",
+        "        if not (address.is_loopback or config.insecure_tcp or speaks_tls):\n",
+        "        if False:\n",
+        "test_router.py::test_what_is_wrong_is_one_line_and_a_status",
+    ),
+    Mutant(
+        "TLS for sessions does not open the statistics to the network",
+        "fastpty/config.py",
+        "config.tls_identity and address in for_sessions\n",
+        "config.tls_identity\n",
+        "test_config.py::test_tls_does_not_open_the_statistics_to_the_network",
+    ),
+    Mutant(
+        "no host is not loopback",
+        "fastpty/address.py",
+        "bool(self.host) and all(",
+        "all(",
+        "test_router.py::test_what_is_wrong_is_one_line_and_a_status",
+    ),
+    Mutant(
+        "a name with one address of the network is not loopback",
+        "fastpty/address.py",
+        "bool(self.host) and all(",
+        "bool(self.host) and any(",
+        "test_address.py::test_a_name_that_resolves_to_one_address_of_the_network_is_not_loopback",
+    ),
+    Mutant(
+        "TLS asked for by halves does not become plain TCP",
+        "fastpty/access.py",
+        "    if any(files) and not all(files):\n",
+        "    if False:\n",
+        "test_tls.py::test_tls_that_cannot_be_is_refused_at_the_start",
+    ),
+    Mutant(
+        "names to be allowed do not become plain TCP",
+        "fastpty/access.py",
+        "        if names and not any(files):\n",
+        "        if False:\n",
+        "test_tls.py::test_tls_that_cannot_be_is_refused_at_the_start",
+    ),
+)
+
+TLS = (
+    Mutant(
+        "an open address that is allowed with TLS speaks TLS",
+        "fastpty/tls_proxy.py",
+        "            if place.listener.socket.family != socket.AF_UNIX:\n",
+        "            if False:\n",
+        "test_tls.py::test_an_open_address_is_allowed_with_tls",
+    ),
+    Mutant(
+        "no session without a certificate",
+        "fastpty/tls.py",
+        "    context.verify_mode = ssl.CERT_REQUIRED\n",
+        "    context.verify_mode = ssl.CERT_OPTIONAL\n",
+        "test_tls.py::test_a_client_without_a_certificate_or_with_a_stranger_s_gets_no_session[none]",
+    ),
+    Mutant(
+        "no session with a certificate of another authority's",
+        "fastpty/tls.py",
+        "    context.verify_mode = ssl.CERT_REQUIRED\n",
+        "    context.verify_mode = ssl.CERT_NONE if server else ssl.CERT_REQUIRED\n",
+        "test_tls.py::test_a_client_without_a_certificate_or_with_a_stranger_s_gets_no_session[a stranger's]",
+    ),
+    Mutant(
+        "no older TLS than 1.3",
+        "fastpty/tls.py",
+        "    context.minimum_version = ssl.TLSVersion.TLSv1_3\n",
+        "",
+        "test_tls.py::test_no_older_tls_than_1_3_is_spoken",
+    ),
+    Mutant(
+        "only the names that are allowed",
+        "fastpty/tls_connections.py",
+        "        if self._allowed and not self._allowed.intersection(names):\n",
+        "        if False:\n",
+        "test_tls.py::test_allow_tls_name_decides_by_the_certificate_s_names",
+    ),
+    Mutant(
+        "the client believes only a certificate of the authority's",
+        "fastpty/tls.py",
+        "    context.verify_mode = ssl.CERT_REQUIRED\n",
+        "    context.check_hostname = False\n"
+        "    context.verify_mode = ssl.CERT_REQUIRED if server else ssl.CERT_NONE\n",
+        "test_tls.py::test_the_client_does_not_speak_to_a_router_that_it_cannot_believe",
+    ),
+    Mutant(
+        "the client believes only a certificate of the router's name",
+        "fastpty/tls.py",
+        "    context.verify_mode = ssl.CERT_REQUIRED\n",
+        "    context.verify_mode = ssl.CERT_REQUIRED\n    context.check_hostname = False\n",
+        "test_tls.py::test_the_client_does_not_speak_to_a_router_that_it_cannot_believe",
+    ),
+    Mutant(
+        "a connection that is cut is no end of the input",
+        "fastpty/tls.py",
+        '                raise ConnectionError("it was cut off: the other side did not say goodbye") from None\n',
+        '                data = b""\n',
+        "test_tls.py::test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input",
+    ),
+    Mutant(
+        "the key is read while the router is still root",
+        "fastpty/tls_proxy.py",
+        "        Connections(fronts, context, allowed, users).serve()\n",
+        "        Connections(fronts, context_of(identity, server=True), allowed, users).serve()\n",
+        "test_tls.py::test_the_key_may_be_root_s_alone_and_the_proxy_runs_as_whom_the_router_becomes",
+    ),
+    Mutant(
+        "only the proxy has the way to the relay behind it",
+        "fastpty/tls_proxy.py",
+        "        shutil.rmtree(directory)\n",
+        "        pass\n",
+        "test_tls.py::test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system",
+    ),
+)
+
+SOCKETS = (*FILES, *NETWORK, *TLS)

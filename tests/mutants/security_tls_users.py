@@ -1,0 +1,73 @@
+"""Users by the names of their certificates."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+TESTS = "test_tls_users.py::test_"
+
+TLS_USERS = (
+    Mutant(
+        "a certificate's user has its own account",
+        "fastpty/identity.py",
+        'return Peer(f"TLS client {who} uid {user}", int(user), groups, is_admitted)',
+        'return Peer(f"TLS client {who} uid {user}", 1, groups, is_admitted)',
+        f"{TESTS}a_certificate_s_user_gets_a_session_of_its_own_account",
+    ),
+    Mutant(
+        "a certificate that is no user's gets nobody's account",
+        "fastpty/access.py",
+        "            if self._run_as_peer or (self._any and not peer.is_admitted):",
+        "            if self._any and not peer.is_admitted:",
+        f"{TESTS}whose_certificate_is_no_user_s_gets_no_session_of_anybody_s_account",
+    ),
+    Mutant(
+        "a certificate of root's needs root to be allowed",
+        "fastpty/access.py",
+        "if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:",
+        "if peer.uid == 0 and not peer.is_admitted and self._run_as_peer and 0 not in self._allow_users:",
+        f"{TESTS}a_certificate_of_root_s_needs_root_to_be_allowed_by_name",
+    ),
+    Mutant(
+        "deny rules hold for a certificate that allow-tls-name has let in",
+        "fastpty/access.py",
+        "        if denied or (",
+        "        if (denied and not peer.is_admitted) or (",
+        f"{TESTS}the_rules_about_users_hold_for_those_of_certificates",
+    ),
+    Mutant(
+        "rules about groups hold for the groups of a certificate's user",
+        "fastpty/identity.py",
+        "groups = frozenset(account_of(int(user)).groups) if with_groups else frozenset[int]()",
+        "groups = frozenset[int]()",
+        f"{TESTS}the_rules_about_users_hold_for_those_of_certificates",
+    ),
+    Mutant(
+        "where users are asked for a certificate without one is refused",
+        "fastpty/sessions.py",
+        "bool(self._config.allow_tls_names)",
+        "True",
+        f"{TESTS}where_users_are_asked_for_a_certificate_without_one_is_refused",
+    ),
+    Mutant(
+        "all certificates of a user share its places",
+        "fastpty/limits.py",
+        "uid = _UNKNOWN if peer.uid is None else peer.uid",
+        'uid = _UNKNOWN if peer.uid is None or "TLS" in peer.text else peer.uid',
+        f"{TESTS}a_user_s_certificates_share_its_places",
+    ),
+    Mutant(
+        "a certificate of two users is nobody's",
+        "fastpty/tls_connections.py",
+        "        if len(uids) > 1:",
+        "        if False:",
+        f"{TESTS}a_certificate_of_two_users_is_nobody_s",
+    ),
+    Mutant(
+        "who speaks TLS is nobody where the router stays root",
+        "fastpty/tls_proxy.py",
+        "            _become_nobody()",
+        "            pass",
+        f"{TESTS}who_speaks_tls_is_nobody_where_the_router_stays_root",
+    ),
+)
