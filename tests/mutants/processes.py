@@ -24,14 +24,14 @@ WORKERS = (
         "fastpty/supervisor.py",
         "        if time.monotonic() - ended.started < _HASTY_SECONDS:\n            self._not_before",
         "        if time.monotonic() < ended.started:\n            self._not_before",
-        "test_life.py::test_a_worker_that_ends_at_once_is_started_again_after_a_pause",
+        "test_worker_ends.py::test_a_worker_that_ends_at_once_is_started_again_after_a_pause",
     ),
     Mutant(
         "where no worker can start the supervisor tries again",
         "fastpty/supervisor.py",
         "            if not self._has_started:\n                raise",
         "            if True:\n                raise",
-        "test_life.py::test_a_supervisor_that_cannot_start_a_worker_tries_again",
+        "test_worker_ends.py::test_a_supervisor_that_cannot_start_a_worker_tries_again",
     ),
     Mutant(
         "a worker that is stuck is killed",
@@ -146,7 +146,7 @@ RELOAD = (
         "fastpty/supervisor.py",
         '            logger.error("not reloaded, no new worker can start: %s", error.strerror)\n',
         "            raise\n",
-        "test_life.py::test_a_reload_for_which_no_worker_can_start_is_refused",
+        "test_worker_ends.py::test_a_reload_for_which_no_worker_can_start_is_refused",
     ),
     Mutant(
         "a terminal that closes stops the router and does not reload it",

@@ -6,6 +6,20 @@ from tests.mutants.mutant import Mutant
 
 ENDS = (
     Mutant(
+        "a leader that has closed its terminal may come to its own end",
+        "fastpty/_lifecycle.pxd",
+        "    if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal, WNOHANG):\n",
+        "    if False:\n",
+        "test_session_end.py::test_how_a_program_ended_is_known_though_it_had_closed_its_terminal",
+    ),
+    Mutant(
+        "a program that has closed its terminal and goes on does not keep the session",
+        "fastpty/_lifecycle.pxd",
+        "        if loop_due(loop, &session.exit_by_ns):\n",
+        "        if False:\n",
+        "test_session_end.py::test_a_program_that_closes_its_terminal_ends_the_session",
+    ),
+    Mutant(
         "the foreground group gets SIGHUP",
         "fastpty/_terminal.pxd",
         "        kill(-group, SIGHUP)\n",
