@@ -63,6 +63,7 @@ class Sessions:
         self._limits = limits
         self._cgroups = cgroups
         self._behind_tls = behind_tls
+        self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
         self._put_off: list[tuple[float, tuple[object, ...]]] = []
 
@@ -145,7 +146,8 @@ class Sessions:
         connection = socket.socket(fileno=fd)
         try:
             if behind_tls:
-                return peer_behind_tls(connection, bool(self._config.allow_tls_names), self._rules.need_groups)
+                is_admitted = bool(self._config.allow_tls_names)
+                return peer_behind_tls(connection, self._tls_users, is_admitted, self._rules.need_groups)
             prepare_tcp(connection)
             return tcp_peer(connection)
         finally:

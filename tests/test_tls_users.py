@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from fastpty.errors import RefusedError
+from fastpty.identity import name_behind_tls, peer_behind_tls
 from tests.accounts import Login, make_account, remove_account
 from tests.harness import Router
 from tests.peers import need_root
@@ -114,6 +117,18 @@ def test_who_speaks_tls_is_nobody_where_the_router_stays_root(tls_router: Start,
     for line in ("Uid:\t65534\t65534\t65534\t65534\n", "Gid:\t65534\t65534\t65534\t65534\n", "Groups:\t \n"):
         assert line in status
     assert "CapPrm:\t0000000000000000\n" in status
+
+
+def test_who_takes_the_proxy_over_is_only_whom_tls_user_names(directory: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as relay, socket.socket(socket.AF_UNIX) as proxy:
+        relay.bind(f"{directory}/relay")
+        relay.listen()
+        proxy.bind(name_behind_tls(f"{os.getpid()}.1", 0, "127.0.0.1 port 1 root"))
+        proxy.connect(f"{directory}/relay")
+        with relay.accept()[0] as connection:
+            with pytest.raises(RefusedError, match="no certificate is uid 0's"):
+                peer_behind_tls(connection, {1, 2}, is_admitted=True, with_groups=False)
+            assert peer_behind_tls(connection, {0}, is_admitted=True, with_groups=False).uid == 0
 
 
 @pytest.mark.parametrize(

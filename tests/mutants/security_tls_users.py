@@ -64,6 +64,13 @@ TLS_USERS = (
         f"{TESTS}a_certificate_of_two_users_is_nobody_s",
     ),
     Mutant(
+        "who takes the proxy over is only whom tls-user names",
+        "fastpty/identity.py",
+        "    if int(user) not in users:",
+        "    if False:",
+        f"{TESTS}who_takes_the_proxy_over_is_only_whom_tls_user_names",
+    ),
+    Mutant(
         "who speaks TLS is nobody where the router stays root",
         "fastpty/tls_proxy.py",
         "            _become_nobody()",
