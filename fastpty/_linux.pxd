@@ -28,9 +28,11 @@ cdef extern from "<fcntl.h>" nogil:
         O_NONBLOCK
         O_RDONLY
         O_RDWR
+        O_WRONLY
         SPLICE_F_MOVE
         SPLICE_F_NONBLOCK
     int c_open "open"(const char *path, int flags, ...)
+    int openat(int directory, const char *path, int flags, ...)
     ssize_t c_splice "splice"(int source, off_t *source_offset, int target, off_t *target_offset,
                               size_t size, unsigned int flags)
 

@@ -54,7 +54,7 @@ class SessionCgroups:
         os.chown("cgroup.procs", uid, -1, dir_fd=self._base)
 
     def begin(self, number: int) -> int:
-        """A new cgroup for this worker's session; a descriptor to which its first process writes `0` to be in it.
+        """A new cgroup for this worker's session; a descriptor of its directory, for its first process to begin in it.
 
         The descriptor is the caller's to close. Raises OSError with a text for the person at the other end.
         """
@@ -62,7 +62,7 @@ class SessionCgroups:
         name = f"{os.getpid()}-{number}"
         try:
             os.mkdir(name, dir_fd=self._base)
-            return os.open(f"{name}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._base)
+            return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._base)
         except OSError as error:
             self._left.add(name)
             raise OSError(error.errno, f"cannot make a cgroup for the session: {error.strerror}") from error

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.harness import Client, Router, children, eventually, process_gone
-from tests.peers import need_root
+from tests.peers import need, need_root
 from tests.test_router import run
 
 DAEMON = "setsid -f sleep 1000 </dev/null >/dev/null 2>&1; printf READY; exec cat"
@@ -72,6 +74,35 @@ def test_each_session_has_its_own(above: Path, start_router: Callable[..., Route
         eventually(lambda: process_gone(first), "the daemon of the first is killed")
         router.wait_for_log("session 1: end")
         assert not process_gone(second)
+
+
+BEGUN_IN_A_CGROUP = """
+import os, sys
+from fastpty._spawn import spawn
+cgroup = os.open(sys.argv[1], os.O_RDONLY)
+for program in (b"/no/such/program", b"/bin/cat"):
+    try:
+        master, pid, _ = spawn([program, b"/proc/self/cgroup"], [], None, 24, 80, (1024, 1024), cgroup=cgroup)
+    except OSError as error:
+        print(error.strerror)
+os.waitpid(pid, 0)
+print(os.read(master, 4096).decode())
+"""
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_program_begins_in_its_cgroup_and_moves_there_only_where_the_kernel_refuses_that(
+    above: Path, refused: bool
+) -> None:
+    """A move makes all wait, for 10 ms."""
+    injected = ["-e", "inject=clone3:error=ENOSYS"] if refused else []
+    argv = [need("strace"), "-f", "-e", "trace=clone,clone3,write", *injected]
+    done = subprocess.run(
+        [*argv, sys.executable, "-c", BEGUN_IN_A_CGROUP, str(above)], capture_output=True, text=True, check=True
+    )
+    assert "cannot execute /no/such/program: No such file or directory" in done.stdout
+    assert re.search(rf"^0::/.*{above.name}$", done.stdout, re.M)
+    assert len(re.findall(r'write\(\d+, "0", 1\) += 1', done.stderr)) == (2 if refused else 0)
 
 
 def test_what_a_killed_worker_s_sessions_started_ends(

@@ -48,6 +48,13 @@ FAULTS = (
         "test_session_start.py::test_a_start_with_many_descriptors_open_copies_none_of_them",
     ),
     Mutant(
+        "a start with a cgroup does not wait until the kernel has moved the program there",
+        "fastpty/_spawn.pyx",
+        "raw_clone3(&args, child_main, plan)",
+        "-ENOSYS",
+        "test_session_cgroup.py::test_a_program_begins_in_its_cgroup_and_moves_there_only_where_the_kernel_refuses_that",
+    ),
+    Mutant(
         "a child that could not run its program leaves no zombie",
         "fastpty/_spawn.pyx",
         "        waitid(P_PIDFD, pidfd[0], &info, WEXITED)\n",

@@ -198,7 +198,7 @@ RUN_AS = (
     ),
     Mutant(
         "the real uid is given up, too",
-        "fastpty/_spawn.pyx",
+        "fastpty/_child.pxd",
         "    if syscall(SYS_setresuid, account.uid, account.uid, account.uid) < 0:\n        return -1\n"
         "    if not child_became(account):\n",
         "    if syscall(SYS_setresuid, 0, account.uid, account.uid) < 0:\n        return -1\n    if False:\n",
@@ -206,14 +206,14 @@ RUN_AS = (
     ),
     Mutant(
         "ids that did not change end the session",
-        "fastpty/_spawn.pyx",
+        "fastpty/_child.pxd",
         "        if uids[index] != account.uid or gids[index] != account.gid:\n            return False\n",
         "        pass\n",
         "test_run_as.py::test_ids_that_did_not_change_end_the_session_and_the_client_is_told",
     ),
     Mutant(
         "groups that did not change end the session",
-        "fastpty/_spawn.pyx",
+        "fastpty/_child.pxd",
         "    if syscall(SYS_getgroups, account.group_count, account.found) != account.group_count:\n"
         "        return False\n    for index in range(account.group_count):\n",
         "    for index in range(0):\n",
@@ -221,7 +221,7 @@ RUN_AS = (
     ),
     Mutant(
         "a way back to root ends the session",
-        "fastpty/_spawn.pyx",
+        "fastpty/_child.pxd",
         "    return account.uid == 0 or syscall(SYS_setresuid, 0, 0, 0) < 0\n",
         "    return True\n",
         "test_run_as.py::test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed",

@@ -7,14 +7,14 @@ from tests.mutants.mutant import Mutant
 PROGRAMS = (
     Mutant(
         "a program gets no descriptor of the router's",
-        "fastpty/_spawn.pyx",
+        "fastpty/_child.pxd",
         "    if syscall(SYS_close_range, 3, <unsigned int>-1, 0) < 0:\n        return child_fail(plan)\n",
         "    for number in range(3, 64):\n        ioctl(number, 0x5450, 0)   # FIONCLEX\n",
         "test_session_start.py::test_the_program_has_descriptors_0_1_2_and_no_others",
     ),
     Mutant(
         "a program gets no descriptor that the router inherited",
-        "fastpty/_spawn.pyx",
+        "fastpty/_child.pxd",
         "    if syscall(SYS_close_range, 3, <unsigned int>-1, 0) < 0:\n        return child_fail(plan)\n",
         "",
         "test_session_start.py::test_a_descriptor_that_the_router_inherited_stays_with_it",
@@ -35,7 +35,7 @@ PROGRAMS = (
     ),
     Mutant(
         "signals are default for the program",
-        "fastpty/_spawn.pyx",
+        "fastpty/_child.pxd",
         "        syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t))\n",
         "        pass\n",
         "test_session_start.py::test_signals_are_default_and_unblocked",
@@ -49,7 +49,7 @@ PROGRAMS = (
     ),
     Mutant(
         "no new rights where asked",
-        "fastpty/_spawn.pyx",
+        "fastpty/_child.pxd",
         "    if plan.no_new_privs and syscall(",
         "    if False and syscall(",
         "test_limits.py::test_no_new_privs_is_set_where_asked",
