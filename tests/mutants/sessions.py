@@ -97,13 +97,6 @@ ENDS = (
         "test_session_end.py::test_a_program_that_exits_at_once_loses_nothing_in_500_runs",
     ),
     Mutant(
-        "a background job that writes without end does not hold the client",
-        "fastpty/_lifecycle.pxd",
-        "    output.allowance = AFTER_EXIT_BYTES\n",
-        "",
-        "test_session_end.py::test_a_background_job_that_writes_without_end_does_not_hold_the_client",
-    ),
-    Mutant(
         "a background job that holds the terminal does not hold the client",
         "fastpty/_lifecycle.pxd",
         "    loop_source_ready(loop, &session.output, True)",
@@ -212,13 +205,6 @@ FLOW = (
         "    if armed:\n        events |= EPOLLOUT\n",
         "",
         "test_relay.py::test_full_duplex_floods_never_wedge",
-    ),
-    Mutant(
-        "stalled clients cost bounded memory",
-        "fastpty/_flow.pxd",
-        "channel_fill(channel, &loop.pool, most_bytes, 1 if channel.gathering else READS_MOST, splice)",
-        "channel_fill(channel, &loop.pool, BUFFER_BYTES, 1 if channel.gathering else READS_MOST, splice)",
-        "test_relay.py::test_stalled_clients_cost_bounded_memory",
     ),
     Mutant(
         "after ^C a slow client sees little of what was before",
