@@ -111,7 +111,11 @@ def test_keys_with_a_meaning_belong_to_the_remote_shell(screen: Screen) -> None:
     screen.wait_for("started two")
     screen.type("C-z")
     screen.wait_for("Stopped")
-    screen.type("kill -9 %1; wait; cat", "Enter", "typed", "Enter", "C-d")
+    # fg waits for its end: wait(1) returns for a job that is still known as stopped, and the shell keeps such.
+    screen.type("kill -9 %1; fg", "Enter")
+    screen.wait_for("Killed")
+    screen.wait_for_last_line(PROMPT)
+    screen.type("cat", "Enter", "typed", "Enter", "C-d")
     screen.wait_for("typed\ntyped\n")
     screen.wait_for_last_line(PROMPT)
     screen.type("C-d")
