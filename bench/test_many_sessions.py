@@ -25,6 +25,7 @@ KEYSTROKES = 500
 STARTS = 40
 SOCAT_MOST = 64  # a process a session
 QUIET_SECONDS = 2.0
+SETTLE_SECONDS = 1.5  # idle they are when their coming is over, and what the router makes of that (--busy-poll)
 VERY_MANY = 20_000
 PTY_MAX = Path("/proc/sys/kernel/pty/max")
 
@@ -57,6 +58,7 @@ def among_idle(peer: Peer, count: int) -> Mapping[str, float]:
         start_alone = start_ms(peer)
         before_kib = private_kib(peer.router_pids())
         with crowd(peer, count):
+            time.sleep(SETTLE_SECONDS)
             pids = peer.router_pids()
             memory = (private_kib(pids) - before_kib) / count
             among = percentiles(echo(first.fd, KEYSTROKES, 500, first.framed))["p50"]
