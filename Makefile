@@ -43,7 +43,7 @@ SANITIZED := SANITIZED_PYTHON=$(CURDIR)/$(BIN)/python PYTHONPATH=tests/sanitize
 
 sanitize: $(VENV)/test.stamp
 	rm -rf build/sanitize && mkdir -p build/sanitize
-	cp -r setup.py pyproject.toml *.md LICENSE docs fastpty tests tools bench build/sanitize
+	cp -r setup.py pyproject.toml MANIFEST.in *.md LICENSE docs fastpty tests tools bench build/sanitize
 	cd build/sanitize && rm -f fastpty/*.so tests/*.so
 	cd build/sanitize && FASTPTY_BUILD=sanitize FASTPTY_TEST_PROBES=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd build/sanitize && $(SANITIZED) SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/asan PYTHONMALLOC=malloc \
