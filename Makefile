@@ -1,7 +1,7 @@
 # make run    build into .venv and start a router on $(SOCKET)
 # make test   build, install what the tests need, run them
 # make lint   style, types, stubs        make bench   measure beside the peers        make clean
-# make sanitize   the tests on a build with sanitizers and assertions              make memcheck   some under valgrind
+# make sanitize   the C part's tests with sanitizers and assertions                make memcheck   some under valgrind
 # make fuzz       FUZZ_SECONDS=25          make soak       SOAK_SECONDS=3600
 # make mutants    take each protection out and see its test fail; MUTANTS='word…' for some of them
 

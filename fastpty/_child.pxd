@@ -110,7 +110,7 @@ cdef inline int child_fail(Plan *plan) noexcept nogil:
     plan.error = errno
     if plan.account != NULL:
         child_tell(plan)      # nobody waits for plan.error: see clone_child
-    # Not _exit(3): the sanitizers would look at the stack first, which is not one that they know, and say so.
+    # Not _exit(2): the sanitizers would look at the stack first, which is not one that they know, and say so.
     syscall(SYS_exit_group, 127)
     return 127
 

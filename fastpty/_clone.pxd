@@ -1,8 +1,8 @@
 """clone3(2): for a child that begins in another cgroup, which clone(2) cannot ask for.
 
 The C library has no function for it. A child that shares the memory must not return on its parent's stack, so its first
-step is in assembly, for x86-64 and arm64. Elsewhere, and where clone3 is refused (filters of old container engines,
-valgrind), there is ENOSYS.
+step is in assembly, for x86-64 and arm64. Elsewhere there is ENOSYS, as where clone3 is refused (valgrind, filters of
+container engines; old ones say EPERM).
 """
 
 from libc.stdint cimport uint64_t

@@ -2,7 +2,7 @@
 
 import os
 
-from libc.errno cimport ENOSYS, errno
+from libc.errno cimport ENOSYS, EPERM, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -109,7 +109,7 @@ cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
     sigfillset(&everything)
     pthread_sigmask(SIG_BLOCK, &everything, &previous)
     pid = clone_into_cgroup(plan, pidfd, stack, flags) if plan.cgroup >= 0 else -1
-    if plan.cgroup < 0 or (pid < 0 and errno == ENOSYS):
+    if plan.cgroup < 0 or (pid < 0 and (errno == ENOSYS or errno == EPERM)):
         plan.enters_cgroup = plan.cgroup >= 0
         pid = clone(child_main, stack + CHILD_STACK_BYTES, flags, plan, pidfd)
     error = errno

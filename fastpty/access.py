@@ -68,8 +68,8 @@ def doubts(config: Config) -> Iterable[str]:
         if wants_users and isinstance(address, TcpAddress) and not has_names:
             raise UsageError(
                 f"{address.text} can let nobody in: rules and run-as are about the users of socket files and abstract "
-                "names, and TCP has none: leave one of the two out, or use TLS with tls-user (or allow-tls-name, but "
-                "for run-as)"
+                "names, and TCP has none: leave one of the two out, or use TLS with tls-user or, without run-as, "
+                "allow-tls-name"
             )
         if isinstance(address, AbstractAddress) and not wants_users:
             yield (

@@ -10,8 +10,10 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -178,32 +180,34 @@ def test_a_stop_does_not_wait_for_clients_that_do_not_read(serve: Callable[..., 
             writing.socket.close()
 
 
-def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: Path) -> None:
+@contextmanager
+def router_whose_log_is_a_pipe(directory: Path, command: str) -> Iterator[tuple[BinaryIO, subprocess.Popen[bytes]]]:
+    """The reading end, and the router, which is ready. Who wants more of the log to be read does it."""
     reader, writer = os.pipe()
-    with (
-        open(reader, "rb") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "fastpty.router", f"{directory}/s", "--forkptyrouter-command", "true"],
-            stderr=writer,
-        ) as process,
-    ):
+    argv = [sys.executable, "-m", "fastpty.router", f"{directory}/s", "--forkptyrouter-command", command]
+    with open(reader, "rb") as log, subprocess.Popen(argv, stderr=writer) as process:
         os.close(writer)
         try:
             while b"ready" not in log.readline():
                 pass
-            for _ in range(600):  # two lines each, more than a pipe holds
-                with Client(f"{directory}/s") as client:
-                    client.read_to_end()
-            os.set_blocking(reader, False)
-            shown = log.read()
-            with Client(f"{directory}/s") as client:
-                client.read_to_end()
-            process.terminate()
-            assert process.wait(30) == 0
-            os.set_blocking(reader, True)
-            shown += log.read()
+            yield log, process
         finally:
             process.kill()
+
+
+def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: Path) -> None:
+    with router_whose_log_is_a_pipe(directory, "true") as (log, process):
+        for _ in range(600):  # two lines each, more than a pipe holds
+            with Client(f"{directory}/s") as client:
+                client.read_to_end()
+        os.set_blocking(log.fileno(), False)
+        shown = log.read()
+        with Client(f"{directory}/s") as client:
+            client.read_to_end()
+        process.terminate()
+        assert process.wait(30) == 0
+        os.set_blocking(log.fileno(), True)
+        shown += log.read()
     lost = sum(int(number) for number in re.findall(rb"\] (\d+) lines lost\n", shown))
     assert lost > 0
     assert lost + len(re.findall(rb"\] session \d+: ", shown)) == 2 * 601
@@ -211,26 +215,12 @@ def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: P
 
 def test_a_long_line_for_a_log_that_nobody_reads_does_not_stop_the_sessions(directory: Path) -> None:
     """A pipe that takes a byte need not take a line of more than PIPE_BUF."""
-    reader, writer = os.pipe()
-    command = "true " + "x" * 100_000
-    with (
-        open(reader, "rb") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "fastpty.router", f"{directory}/s", "--forkptyrouter-command", command],
-            stderr=writer,
-        ) as process,
-    ):
-        os.close(writer)
-        try:
-            while b"ready" not in log.readline():
-                pass
-            for _ in range(2):
-                with Client(f"{directory}/s") as client:
-                    assert client.read_to_end() == b""
-            process.terminate()
-            assert process.wait(30) == 0
-        finally:
-            process.kill()
+    with router_whose_log_is_a_pipe(directory, "true " + "x" * 100_000) as (_, process):
+        for _ in range(2):
+            with Client(f"{directory}/s") as client:
+                assert client.read_to_end() == b""
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_a_second_signal_ends_what_ignores_the_first(start_router: Callable[..., Router], directory: Path) -> None:

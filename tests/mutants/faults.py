@@ -48,6 +48,13 @@ FAULTS = (
         "test_session_start.py::test_a_start_with_many_descriptors_open_copies_none_of_them",
     ),
     Mutant(
+        "between starts nothing keeps a terminal open",
+        "fastpty/_spawn.pyx",
+        "        dup3(filler_fd, slot_fd, O_CLOEXEC)\n",
+        "        pass\n",
+        "test_session_start.py::test_a_start_with_many_descriptors_open_copies_none_of_them",
+    ),
+    Mutant(
         "a start with a cgroup does not wait until the kernel has moved the program there",
         "fastpty/_spawn.pyx",
         "raw_clone3(&args, child_main, plan)",
@@ -137,13 +144,6 @@ FAULTS = (
         "            if used == size:\n                return used\n",
         "            if used == size:\n                parser.header_bytes = 0\n                return used\n",
         "test_faults.py::test_a_client_that_sends_a_byte_at_a_time_is_served_and_delays_nobody",
-    ),
-    Mutant(
-        "clients that never read delay nobody",
-        "fastpty/_listeners.pxd",
-        "accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)",
-        "accept4(listener.fd, NULL, NULL, SOCK_CLOEXEC)",
-        "test_faults.py::test_sixty_four_clients_that_never_read_delay_nobody",
     ),
     Mutant(
         "programs that do not read delay nobody",

@@ -76,13 +76,6 @@ ENDS = (
         "test_router.py::test_a_second_signal_ends_what_ignores_the_first",
     ),
     Mutant(
-        "a stop does not wait for clients that do not read",
-        "fastpty/_lifecycle.pxd",
-        "        if loop.stopping:\n            loop_finish(loop, session, ENDING_STOPPED)\n",
-        "",
-        "test_router.py::test_a_stop_does_not_wait_for_clients_that_do_not_read",
-    ),
-    Mutant(
         "a session that is over does not wait for its client without end",
         "fastpty/_lifecycle.pxd",
         "        loop_finish(loop, session, ENDING_PEER_LEFT)\n        loop_close_peer(loop, session)\n",
@@ -168,13 +161,6 @@ FLOW = (
         "    elif events & (EPOLLHUP | EPOLLERR):",
         "    elif session.role == ROLE_VIEWER and events & (EPOLLHUP | EPOLLERR):",
         "test_relay.py::test_a_client_that_leaves_is_noticed_while_reading_from_it_is_paused",
-    ),
-    Mutant(
-        "a stalled client delays nobody",
-        "fastpty/_listeners.pxd",
-        "accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)",
-        "accept4(listener.fd, NULL, NULL, SOCK_CLOEXEC)",
-        "test_relay.py::test_a_stalled_client_does_not_delay_others",
     ),
     Mutant(
         "a program that reads nothing stops nobody but its client",
