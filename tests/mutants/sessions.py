@@ -156,6 +156,13 @@ ENDS = (
 
 FLOW = (
     Mutant(
+        "a stalled client delays nobody",
+        "fastpty/_listeners.pxd",
+        "accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)",
+        "accept4(listener.fd, NULL, NULL, SOCK_CLOEXEC)",
+        "test_relay.py::test_a_stalled_client_does_not_delay_others",
+    ),
+    Mutant(
         "a client that leaves is noticed while nothing is read from it",
         "fastpty/_flow.pxd",
         "    elif events & (EPOLLHUP | EPOLLERR):",
