@@ -6,8 +6,8 @@
 
 An idle channel owns nothing. What it reads goes into a buffer (or, spliced, a pipe) lent by the pool, and goes back as
 soon as it is written. A stream gathers for some turns before it writes; else only bytes that the target refused stay
-lent, and while it holds such a channel does not read. So one buffer bounds its memory, and the kernel's own buffers
-make the source wait. Where memory is short the channel waits.
+lent, and while it holds such a channel does not read. So the size of a buffer bounds its memory, and the kernel's own
+buffers make the source wait. Where memory is short the channel waits.
 """
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, errno
@@ -28,7 +28,9 @@ from fastpty._linux cimport (
 )
 
 cdef enum:
-    BUFFER_BYTES = 65536
+    BUFFER_BYTES = 65536      # that a buffer takes, unless less is asked for:
+    BUFFER_LEAST_BYTES = 4096
+    FLUSH_ALL = 0xFFFFFFFF
     SPARE_MOST = 32           # lent things kept for the next borrower; more are given back to the system
 
 cdef enum ChannelState:
@@ -42,7 +44,7 @@ cdef struct Buffer:
     Buffer *next
     uint32_t start            # data[start:end] is what it holds
     uint32_t end
-    uint8_t data[BUFFER_BYTES]
+    uint8_t *data             # behind this struct, as many bytes as the pool says
 
 cdef struct Pipe:
     Pipe *next
@@ -51,6 +53,7 @@ cdef struct Pipe:
     uint32_t bytes
 
 cdef struct Pool:
+    uint32_t buffer_bytes     # that a buffer takes, and so a channel holds at the most
     Buffer *buffers
     Pipe *pipes
     uint32_t spare_buffers
@@ -85,9 +88,10 @@ cdef inline Buffer *buffer_lend(Pool *pool) noexcept nogil:
         pool.buffers = buffer.next
         pool.spare_buffers -= 1
     else:
-        buffer = <Buffer *>malloc(sizeof(Buffer))
+        buffer = <Buffer *>malloc(sizeof(Buffer) + pool.buffer_bytes)
         if buffer == NULL:
             return NULL
+        buffer.data = <uint8_t *>(buffer + 1)
     buffer.start = 0
     buffer.end = 0
     pool.lent_buffers += 1
@@ -96,7 +100,7 @@ cdef inline Buffer *buffer_lend(Pool *pool) noexcept nogil:
 
 cdef inline void buffer_return(Pool *pool, Buffer *buffer) noexcept nogil:
     check(pool.lent_buffers > 0, "a buffer comes back once")
-    check(buffer.start <= buffer.end <= BUFFER_BYTES, "a buffer's marks are in order and in it")
+    check(buffer.start <= buffer.end <= pool.buffer_bytes, "a buffer's marks are in order and in it")
     pool.lent_buffers -= 1
     if pool.spare_buffers >= SPARE_MOST:
         free(buffer)
@@ -174,7 +178,7 @@ cdef inline void channel_open(Channel *channel, int source, int target) noexcept
     channel.target = target
     channel.writable = True
     channel.allowance = -1
-    channel.flush_bytes = BUFFER_BYTES
+    channel.flush_bytes = FLUSH_ALL
 
 
 cdef inline void channel_drop(Channel *channel, Pool *pool) noexcept nogil:
@@ -275,7 +279,8 @@ cdef inline bint channel_fill_pipe(Channel *channel, Pool *pool, size_t most_byt
 cdef inline void channel_fill(
     Channel *channel, Pool *pool, size_t most_bytes, int reads, bint splice
 ) noexcept nogil:
-    """Reads until the source is dry, `most_bytes` are held, or `reads` reads were made."""
+    """Reads until the source is dry, `most_bytes` are held, which a buffer must take, or `reads` reads were made."""
+    check(most_bytes <= pool.buffer_bytes, "a buffer takes what is wanted")
     if channel.pipe != NULL or (splice and channel.buffer == NULL and not pool.splice_refused):
         if channel_fill_pipe(channel, pool, most_bytes, reads):
             return
@@ -320,7 +325,7 @@ cdef inline void channel_unsplice(Channel *channel, Pool *pool) noexcept nogil:
     channel.starved = buffer == NULL
     if channel.starved:
         return
-    got = read(channel.pipe.read_fd, buffer.data, BUFFER_BYTES)
+    got = read(channel.pipe.read_fd, buffer.data, pool.buffer_bytes)
     buffer.end = <uint32_t>got if got > 0 else 0
     channel.buffer = buffer
     if got != <ssize_t>channel.pipe.bytes:

@@ -4,7 +4,6 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpty._busy_poll cimport busy_poll_expect_answer, busy_poll_expect_more, busy_poll_pays
 from fastpty._channel cimport (
-    BUFFER_BYTES,
     CHANNEL_DRAINING,
     CHANNEL_OPEN,
     CHANNEL_SHUT,
@@ -102,7 +101,8 @@ cdef inline size_t loop_gather_bytes(const Loop *loop) noexcept nogil:
     One that is alone flows best in small pieces, since program, router and client then work side by side; if the
     router sleeps in between, or others stream too, each write that is saved counts more.
     """
-    return GATHER_ALONE_BYTES if loop.bulk.length == 0 and busy_poll_pays(&loop.busy_poll) else GATHER_BYTES
+    cdef bint is_alone = loop.bulk.length == 0 and busy_poll_pays(&loop.busy_poll)
+    return min(<size_t>(GATHER_ALONE_BYTES if is_alone else GATHER_BYTES), <size_t>loop.pool.buffer_bytes)
 
 
 cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept nogil:
@@ -119,7 +119,7 @@ cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept no
     cdef uint64_t taken_before = channel.taken_bytes
     # A pipe costs more than a copy for a few bytes; only what streams is spliced.
     cdef bint splice = loop.splice and streams and not framed
-    cdef size_t most_bytes = BUFFER_BYTES if is_input else loop_gather_bytes(loop)
+    cdef size_t most_bytes = loop.pool.buffer_bytes if is_input else loop_gather_bytes(loop)
     channel.gathering = streams and not is_input
     channel_fill(channel, &loop.pool, most_bytes, 1 if channel.gathering else READS_MOST, splice)
     task.last_transfer_bytes = channel.taken_bytes - taken_before

@@ -13,9 +13,10 @@ class Relay:
     a session whose client speaks the uwsgi protocol and has sent no byte for so long since it came; 0 = never. A
     client whose time is over is told so in one line. busy_poll_seconds: how long the loop waits without sleep for the
     answer to a key, and half of it for more of a stream; 0 = it sleeps at once. events: how many epoll events one
-    turn takes at the most, 1 to 1024. heartbeat: 24 writable bytes, perhaps shared with other processes, where three
+    turn takes at the most, 1 to 1024. buffer_bytes: how much of each direction of a session is held at the most, 4096
+    to 65536. heartbeat: 24 writable bytes, perhaps shared with other processes, where three
     native int64 tell: since when (CLOCK_MONOTONIC, in nanoseconds) the present turn of the loop goes on, 0 while it
-    waits; the live sessions; those accepted so far. Raises ValueError for bad events and heartbeat.
+    waits; the live sessions; those accepted so far. Raises ValueError for bad events, buffer_bytes and heartbeat.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Relay:
         idle_seconds: float = 0,
         grace_seconds: float = 10,
         events: int = 64,
+        buffer_bytes: int = 65536,
         heartbeat: Any = None,
         lifetime_seconds: float = 0,
         greeting_seconds: float = 0,

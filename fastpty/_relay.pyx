@@ -15,7 +15,15 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
-from fastpty._channel cimport BUFFER_BYTES, CHANNEL_DRAINING, CHANNEL_SHUT, Buffer, buffer_lend, pool_drop_spares
+from fastpty._channel cimport (
+    BUFFER_BYTES,
+    BUFFER_LEAST_BYTES,
+    CHANNEL_DRAINING,
+    CHANNEL_SHUT,
+    Buffer,
+    buffer_lend,
+    pool_drop_spares,
+)
 from fastpty._flow cimport loop_serve, loop_session, loop_session_event
 from fastpty._lifecycle cimport (
     loop_expect_limits,
@@ -141,9 +149,11 @@ cdef class Relay:
 
     def __init__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10,
                  double lifetime_seconds=0, double greeting_seconds=0, double busy_poll_seconds=0,
-                 int events=EVENTS_USUAL, heartbeat=None):
+                 int events=EVENTS_USUAL, int buffer_bytes=BUFFER_BYTES, heartbeat=None):
         if not 1 <= events <= EVENTS_MOST:
             raise ValueError(f"events: from 1 to {EVENTS_MOST}")
+        if not BUFFER_LEAST_BYTES <= buffer_bytes <= BUFFER_BYTES:
+            raise ValueError(f"buffer_bytes: from {BUFFER_LEAST_BYTES} to {BUFFER_BYTES}")
         if heartbeat is not None:
             if len(heartbeat) < <Py_ssize_t>sizeof(Heartbeat):
                 raise ValueError(f"heartbeat: {sizeof(Heartbeat)} bytes at least")
@@ -151,6 +161,7 @@ cdef class Relay:
             self.loop.heartbeat = <Heartbeat *>self.shown.buf
         self.handler = handler
         self.loop.events_most = events
+        self.loop.pool.buffer_bytes = buffer_bytes
         self.loop.splice = splice
         self.loop.busy_poll.limit_ns = <int64_t>(busy_poll_seconds * 1e9)
         self.loop.idle_ns = <int64_t>(idle_seconds * 1e9)
@@ -420,7 +431,7 @@ cdef class Relay:
         session.input.channel.state = CHANNEL_SHUT
         session.output.channel.state = CHANNEL_DRAINING
         if buffer != NULL:
-            buffer.end = <uint32_t>min(len(text), BUFFER_BYTES)
+            buffer.end = <uint32_t>min(len(text), self.loop.pool.buffer_bytes)
             memcpy(buffer.data, <const char *>text, buffer.end)
             session.output.channel.buffer = buffer
         else:

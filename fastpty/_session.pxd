@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
 from fastpty._broadcast cimport Broadcast
-from fastpty._channel cimport BUFFER_BYTES, Buffer, Channel, channel_flush_buffer, channel_open
+from fastpty._channel cimport BUFFER_BYTES, FLUSH_ALL, Buffer, Channel, channel_flush_buffer, channel_open
 from fastpty._check cimport check
 from fastpty._frame cimport (
     FRAME_COLUMNS,
@@ -207,7 +207,7 @@ cdef inline void session_unwrap(Session *session) noexcept nogil:
             buffer.end += frame.size
             continue
         if frame.kind == FRAME_SIGNAL:
-            channel_flush_buffer(&session.input.channel, BUFFER_BYTES)
+            channel_flush_buffer(&session.input.channel, FLUSH_ALL)
         session_obey(session, &frame)
         resized = resized or frame_is_window_change(&frame)
     if resized:

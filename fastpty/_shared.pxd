@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastpty._broadcast cimport broadcast_open, broadcast_replay_start, broadcast_room
-from fastpty._channel cimport BUFFER_BYTES, CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, channel_drop
+from fastpty._channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, FLUSH_ALL, channel_drop
 from fastpty._loop cimport Loop, loop_wake
 from fastpty._session cimport (
     ROLE_PROGRAM,
@@ -52,7 +52,7 @@ cdef inline void shared_join(Shared *shared, Session *viewer) noexcept nogil:
     if shared.viewers != NULL:
         shared.viewers.previous_viewer = viewer
     shared.viewers = viewer
-    viewer.input.channel.flush_bytes = BUFFER_BYTES   # what one of them pastes is not mixed without need
+    viewer.input.channel.flush_bytes = FLUSH_ALL   # what one of them pastes is not mixed without need
     viewer.position = broadcast_replay_start(&shared.output, shared.scrollback_bytes)
     viewer.output.channel.readable = viewer.position < shared.output.end
     if shared.ended:

@@ -8,7 +8,6 @@ from libc.stdint cimport int64_t, uint64_t, uint8_t
 
 from fastpty._broadcast cimport broadcast_oldest, broadcast_piece, broadcast_room
 from fastpty._channel cimport (
-    BUFFER_BYTES,
     CHANNEL_DRAINING,
     CHANNEL_OPEN,
     CHANNEL_SHUT,
@@ -49,6 +48,7 @@ from fastpty._shared cimport shared_announce, shared_next_input
 cdef enum:
     ANNOUNCE_BYTES = 32768    # of a stream are gathered before the viewers are served: they are woken less often
     QUIET_READS_MOST = 4      # of a quiet program in one turn
+    WRITE_MOST_BYTES = 65536  # to a viewer in one turn: the others wait for that
 
 
 cdef inline void shared_step(Loop *loop, Task *task, bint streams) noexcept nogil:
@@ -111,7 +111,7 @@ cdef inline void viewer_output_step(Loop *loop, Task *task) noexcept nogil:
         session.lagged_bytes += oldest - session.position
         session.position = oldest
     piece = broadcast_piece(&shared.output, session.position, &size)
-    size = min(size, <size_t>BUFFER_BYTES)
+    size = min(size, <size_t>WRITE_MOST_BYTES)
     task.last_transfer_bytes = 0
     if size > 0:
         sent = write(channel.target, piece, size)
@@ -141,7 +141,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
         return
     channel.target = shared.program.terminal.fd
     if not channel_holds(channel) and channel.state == CHANNEL_OPEN and channel.readable:
-        channel_fill(channel, &loop.pool, BUFFER_BYTES, QUIET_READS_MOST, False)
+        channel_fill(channel, &loop.pool, loop.pool.buffer_bytes, QUIET_READS_MOST, False)
         task.last_transfer_bytes = channel.taken_bytes - before
         if channel_holds(channel) and shared.waiting.head != NULL:
             queue_push(&shared.waiting, task)

@@ -68,6 +68,8 @@ class Config:
     session_cgroup: str | None
     max_sessions: int | None
     max_sessions_per_uid: int | None
+    max_startups: int
+    buffer_bytes: int
     lifetime_seconds: float | None
     greeting_timeout_seconds: float | None
     pty_command: str | None

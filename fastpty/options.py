@@ -13,6 +13,7 @@ from fastpty.values import (
     address,
     backlog,
     boolean,
+    buffer_size,
     byte_count,
     capabilities,
     cgroup,
@@ -37,6 +38,7 @@ from fastpty.values import (
     seconds,
     session_count,
     spaced,
+    startup_count,
     syslog,
     text,
     tls_user,
@@ -226,6 +228,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("max-sessions-per-uid", "max_sessions_per_uid", session_count, LIMITS,
            "so many sessions at a time of each user; TCP clients that are no user's count as one (fastpty's own)",
            metavar="N"),
+    Option("max-startups", "max_startups", startup_count, LIMITS,
+           "so many TLS connections at a time that have not shown their certificate yet; the others wait, as all do for"
+           " their start, in the queue of listen (fastpty's own)", metavar="N", default="64"),
+    Option("session-buffer", "buffer_bytes", buffer_size, LIMITS,
+           "hold so much of each direction of a session until the other side takes it, 4K to 64K; more waits in its"
+           " client or program (fastpty's own)", metavar="BYTES", default="64K"),
     Option("session-lifetime", "lifetime_seconds", positive_seconds, LIMITS,
            "end a session after so long, used or not (fastpty's own)", metavar="SECONDS"),
     Option("greeting-timeout", "greeting_timeout_seconds", positive_seconds, LIMITS,

@@ -55,13 +55,20 @@ def certificate_names(certificate: dict[str, Any] | None) -> list[str]:
 class Pump:
     """Moves bytes between a TLS connection and a plain socket, with bounded buffers, each direction by itself.
 
-    It closes neither. `network` is a connected TCP socket.
+    It closes neither. `network` is a connected TCP socket. A direction that holds `high_water_bytes` reads no more.
     """
 
     def __init__(
-        self, network: socket.socket, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None
+        self,
+        network: socket.socket,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        server_name: str | None = None,
+        high_water_bytes: int = _HIGH_WATER_BYTES,
     ) -> None:
         self._network = network
+        self._high_water_bytes = high_water_bytes
         self._received, self._encrypted = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._received, self._encrypted, server_side=server_side, server_hostname=server_name
@@ -137,11 +144,11 @@ class Pump:
     def _wait(self, plain: socket.socket) -> dict[int, int]:
         """Polls for what can be used. A socket that nothing is wanted of would report its hang-up again and again."""
         poll = select.poll()
-        room = self._network_open and len(self._to_plain) < _HIGH_WATER_BYTES
+        room = self._network_open and len(self._to_plain) < self._high_water_bytes
         wanted = (select.POLLIN if room else 0) | (select.POLLOUT if self._to_network else 0)
         if wanted:
             poll.register(self._network, wanted)
-        room = self._plain_open and len(self._to_network) < _HIGH_WATER_BYTES
+        room = self._plain_open and len(self._to_network) < self._high_water_bytes
         wanted = (select.POLLIN if room else 0) | (select.POLLOUT if self._to_plain else 0)
         if wanted or (not self._plain_open and self._network_open):  # then a hang-up means that nobody listens
             poll.register(plain, wanted)
@@ -160,7 +167,7 @@ class Pump:
                 plain.shutdown(socket.SHUT_WR)
 
     def _receive(self) -> None:
-        if not self._network_open or len(self._to_plain) >= _HIGH_WATER_BYTES:
+        if not self._network_open or len(self._to_plain) >= self._high_water_bytes:
             return
         try:
             data = self._network.recv(_CHUNK_BYTES)
@@ -173,7 +180,7 @@ class Pump:
         self._decrypt()
 
     def _decrypt(self) -> None:
-        while self._network_open and len(self._to_plain) < _HIGH_WATER_BYTES:
+        while self._network_open and len(self._to_plain) < self._high_water_bytes:
             try:
                 data = self._tls.read(_CHUNK_BYTES)
             except ssl.SSLWantReadError:

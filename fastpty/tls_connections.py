@@ -17,22 +17,34 @@ from fastpty.sessions import prepare_tcp
 from fastpty.tls import Pump, certificate_names
 from fastpty.tls_identity import Front
 
-# At a time, so that connections that never say anything take no more threads than this.
-_HANDSHAKES_MOST = 64
 _LAST_WORDS_SECONDS = 5.0
+# So many times what the relay holds of a direction, as each of its turns costs more.
+_BUFFERS = 4
 
 
 class Connections:
-    """A thread for each connection. `allowed`: allow-tls-name; `users`: tls-user, a uid for a name of a certificate."""
+    """A thread for each connection.
+
+    allowed: allow-tls-name. users: tls-user, a uid for a name of a certificate. handshakes_most: at a time, so that
+    connections that never say anything take no more threads than this; who comes then waits in the listen queue.
+    buffer_bytes: session-buffer.
+    """
 
     def __init__(
-        self, fronts: Sequence[Front], context: ssl.SSLContext, allowed: frozenset[str], users: Mapping[str, int]
+        self,
+        fronts: Sequence[Front],
+        context: ssl.SSLContext,
+        allowed: frozenset[str],
+        users: Mapping[str, int],
+        handshakes_most: int,
+        buffer_bytes: int,
     ) -> None:
         self._fronts = fronts
         self._context = context
         self._allowed = allowed
         self._users = users
-        self._handshakes = threading.Semaphore(_HANDSHAKES_MOST)
+        self._handshakes = threading.Semaphore(handshakes_most)
+        self._high_water_bytes = _BUFFERS * buffer_bytes
         self._count = 0
 
     def serve(self) -> None:
@@ -90,7 +102,7 @@ class Connections:
     def _greet(self, network: socket.socket, text: str) -> Pump | None:
         try:
             prepare_tcp(network)
-            pump = Pump(network, self._context, server_side=True)
+            pump = Pump(network, self._context, server_side=True, high_water_bytes=self._high_water_bytes)
             pump.shake_hands()
         except OSError as error:
             logger.warning("TLS client %s: no session: %s", text, error)

@@ -160,7 +160,7 @@ def _server(wanted: Config) -> Callable[[Sequence[Front]], None] | None:
     def serve(fronts: Sequence[Front]) -> None:
         if wanted.run_as == "peer":
             _become_nobody()
-        Connections(fronts, context, allowed, users).serve()
+        Connections(fronts, context, allowed, users, wanted.max_startups, wanted.buffer_bytes).serve()
 
     return serve
 

@@ -6,6 +6,7 @@ uWSGI's (2.0.21, measured) unless the function says otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import math
 import os
@@ -142,6 +143,11 @@ def session_count(value: str) -> int:
     return _whole(value, 1, SESSIONS_MOST)
 
 
+def startup_count(value: str) -> int:
+    """How many connections may be shaking hands at a time; each has a thread."""
+    return _whole(value, 1, 1024)
+
+
 def run_as(value: str) -> str:
     """Whom sessions run as; there is one choice besides leaving it out."""
     if value != "peer":
@@ -156,6 +162,14 @@ def byte_count(value: str) -> int:
     if unit is None or not (digits.isascii() and digits.isdigit() and int(digits) * unit <= 2**30):
         raise ValueError(f"{value!r} is not a number of bytes from 0 to 1024M")
     return int(digits) * unit
+
+
+def buffer_size(value: str) -> int:
+    """How many bytes the relay holds for one direction of a session; the bounds are the relay's."""
+    with contextlib.suppress(ValueError):
+        if 4096 <= byte_count(value) <= 65536:
+            return byte_count(value)
+    raise ValueError(f"{value!r} is not a number of bytes from 4K to 64K")
 
 
 def backlog(value: str) -> int:

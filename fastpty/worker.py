@@ -134,6 +134,7 @@ def run(
         greeting_seconds=config.greeting_timeout_seconds or 0,
         busy_poll_seconds=config.busy_poll_us / 1e6,
         events=config.events,
+        buffer_bytes=config.buffer_bytes,
         heartbeat=link.heartbeat,
     )
     for place in places:

@@ -3,6 +3,7 @@
 from libc.string cimport memset
 
 from fastpty._channel cimport (
+    BUFFER_BYTES,
     Buffer,
     Channel,
     Pool,
@@ -36,6 +37,7 @@ cdef class Probe:
     def __init__(self, int source):
         memset(&self.channel, 0, sizeof(self.channel))
         memset(&self.pool, 0, sizeof(self.pool))
+        self.pool.buffer_bytes = BUFFER_BYTES
         channel_open(&self.channel, source, -1)
         self.channel.short_read_tells = self.channel.short_splice_tells = True
         self.channel.splice_bytes = 4096
@@ -56,6 +58,7 @@ def give_back_what_was_not_lent():
     cdef Pool pool
     cdef Buffer *buffer
     memset(&pool, 0, sizeof(pool))
+    pool.buffer_bytes = BUFFER_BYTES
     buffer = buffer_lend(&pool)
     pool.lent_buffers = 0
     buffer_return(&pool, buffer)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import tempfile
@@ -17,6 +18,15 @@ def pytest_configure() -> None:
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def _its_share_of_the_machine(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests run side by side (pytest-xdist), but one that changes the whole machine, and is marked so, runs alone."""
+    alone = request.node.get_closest_marker("whole_machine") is not None
+    with open("/proc/sys/kernel/pty/max") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,23 @@ def descriptors(pid: int) -> dict[int, str]:
     return found
 
 
+def wait_until_quiet(pid: int) -> None:
+    """Until the process has used no processor time for a while."""
+
+    def used() -> str:
+        return " ".join(Path(f"/proc/{pid}/stat").read_text().split()[13:15])
+
+    state = {"last": "", "same": 0}
+
+    def quiet() -> bool:
+        now = used()
+        state["same"] = state["same"] + 1 if now == state["last"] else 0
+        state["last"] = now
+        return state["same"] >= 60
+
+    eventually(quiet, "the router is quiet")
+
+
 class Router:
     """A running fastpty-router whose log is read as it comes."""
 
@@ -206,6 +223,17 @@ class Client:
             parts.append(data)
         self.seen = b"".join(parts)
         return self.seen
+
+
+def fill(client: Client, framed: bool, piece_bytes: int = 65_535) -> int:
+    """Sends stdin until the router takes no more; the number of bytes."""
+    wire = frame(0, payload=bytes(piece_bytes)) if framed else bytes(piece_bytes)
+    client.socket.setblocking(False)
+    sent = 0
+    while select.select([], [client.socket], [], 0.5)[1]:
+        sent += client.socket.send(wire[sent % len(wire) :])
+    client.socket.settimeout(PATIENCE_SECONDS)
+    return sent
 
 
 def frame(modifier2: int, size: int = 0, payload: bytes = b"") -> bytes:

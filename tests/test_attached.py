@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -178,7 +178,7 @@ def test_why_the_command_cannot_run_is_shown(start_router: Callable[..., Router]
 
 def test_the_commands_are_installed() -> None:
     for command in ("fastpty", "fastpty-router"):
-        program = Path(sys.executable).with_name(command)
+        program = Path(sysconfig.get_path("scripts")) / command
         assert subprocess.run([program, "--version"], check=True, capture_output=True).stdout.startswith(b"fastpty")
 
 

@@ -50,17 +50,15 @@ def every_hook(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def test_hooks_run_in_the_order_of_real_uwsgi(start_router: Start, tmp_path: Path) -> None:
+def test_hooks_run_in_the_order_of_real_uwsgi(start_router: Start, directory: Path) -> None:
     need_root()
     written = {}
     for name in ("uwsgi", "fastpty"):
-        folder = tmp_path / name
+        folder = directory / name
         folder.mkdir()
         note, ini = folder / "note", folder / "jail.ini"
         note.touch()
         note.chmod(0o666)
-        for parent in (tmp_path, *tmp_path.parents[:2]):
-            parent.chmod(0o755)
         ini.write_text(
             f"[uwsgi]\n{every_hook(folder)}\nenv = FOO=bar\numask = 027\nunshare = uts,fs\nuid = daemon\n"
             f"master = true\ndie-on-term = true\nplugins = corerouter,forkptyrouter\nforkpty-router = @{folder}\n"

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
+import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.accounts import talk_as
+from tests.client_harness import CLIENT, ROOT
 from tests.conftest import Service
-from tests.harness import Client, Router, eventually, process_gone
+from tests.harness import Client, Router, eventually, fill, process_gone
 from tests.peers import need_root
+from tests.tls_harness import Authority
 
 HELLO = "stty -echo; printf READY; exec cat"
 
@@ -185,3 +191,61 @@ def test_no_new_privs_is_set_where_asked(
 ) -> None:
     start_router(*arguments, "--forkptyrouter-command", "grep ^NoNewPrivs /proc/self/status", f"{directory}/s")
     assert said_by(f"{directory}/s").split() == [b"NoNewPrivs:", word]
+
+
+def test_a_session_takes_no_more_of_its_input_than_session_buffer_says(
+    start_router: Callable[..., Router], protocol: str, directory: Path
+) -> None:
+    """Where the program does not read. Besides, the kernel takes the same in both cases."""
+    taken = {}
+    for size in ("4K", "64K"):
+        place = directory / size
+        place.mkdir()
+        idle = "stty raw -echo; printf READY; exec sleep 1000"
+        service = Service(
+            start_router, protocol, place, "--session-buffer", size, "--forkptyrouter-command", idle
+        )  # fmt: skip
+        with service.connect() as client:
+            client.read_until(b"READY")
+            taken[size] = fill(client, service.framed, 16_384)
+    assert taken["64K"] - taken["4K"] > 20_000
+
+
+def test_no_more_than_listen_says_wait_for_their_start(start_router: Callable[..., Router], directory: Path) -> None:
+    router = start_router("--listen", "5", "--forkptyrouter-command", HELLO, f"{directory}/s")
+    os.kill(router.pid, signal.SIGSTOP)
+    clients: list[socket.socket] = []
+    with ExitStack() as stack:
+        while not clients or clients[-1].connect_ex(f"{directory}/s") == 0:
+            clients.append(stack.enter_context(socket.socket(socket.AF_UNIX)))
+            clients[-1].setblocking(False)
+        os.kill(router.pid, signal.SIGCONT)
+        refused = clients.pop()
+        assert len(clients) == 6, "one more than listen(2) is told, by the kernel's count"
+        for client in clients:
+            client.settimeout(30)
+            assert client.recv(5) == b"READY"
+        refused.settimeout(30)
+        refused.connect(f"{directory}/s")
+        assert refused.recv(5) == b"READY"
+
+
+def waiting_for_accept(port: int) -> int:
+    """How many connections wait in the listen queue of this port (proc(5))."""
+    pattern = rf"^ *\d+: [0-9A-F]+:{port:04X} 00000000:0000 0A [0-9A-F]+:([0-9A-F]+)"
+    return int(re.findall(pattern, Path("/proc/net/tcp").read_text(), re.MULTILINE)[0], 16)
+
+
+def test_no_more_than_max_startups_shake_hands_at_a_time_and_who_waits_is_served(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
+    _, port = tls_router("--max-startups", "2", "--forkptyrouter-command", "echo IN")
+    with ExitStack() as silent:
+        for _ in range(5):
+            silent.enter_context(socket.create_connection(("127.0.0.1", port)))
+        eventually(lambda: waiting_for_accept(port) == 3, "all but two wait")
+        command = [*CLIENT, "connect", *authority.options("alice"), f"localhost:{port}"]
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as polite:
+            eventually(lambda: waiting_for_accept(port) == 4, "one more waits")
+            silent.close()
+            assert polite.communicate(timeout=60)[0] == b"IN\r\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Service
-from tests.harness import RAW_CAT, Client, Router, eventually, frame
+from tests.harness import RAW_CAT, Client, Router, fill, frame, wait_until_quiet
 
 FIRST_UNKNOWN_MODIFIER2 = 102
 
@@ -56,6 +56,19 @@ def test_every_byte_comes_back_from_a_raw_cat(serve: Callable[..., Service], siz
         sender.join()
     assert hashlib.sha256(echoed).digest() == hashlib.sha256(data).digest()
     service.wait_until_idle()
+
+
+def test_every_byte_comes_back_through_the_smallest_buffers(serve: Callable[..., Service]) -> None:
+    service = serve("--session-buffer", "4K", command=RAW_CAT)
+    dice = random.Random(4096)
+    data = dice.randbytes(1 << 20)
+    wire = as_frames(data, dice) if service.framed else data
+    with service.connect() as client:
+        client.read_until(b"READY")
+        sender = threading.Thread(target=client.send, args=(wire,))
+        sender.start()
+        assert client.read_exactly(len(data)) == data
+        sender.join()
 
 
 def test_frames_arrive_byte_by_byte(start_router: Callable[..., Router], directory: Path) -> None:
@@ -170,17 +183,6 @@ def test_a_client_that_vanishes_within_a_packet_leaves_nothing_behind(serve: Cal
     service.wait_until_idle()
 
 
-def fill(client: Client, framed: bool) -> int:
-    """Sends stdin until the router takes no more; the number of bytes."""
-    wire = frame(0, payload=bytes(65_535)) if framed else bytes(65_535)
-    client.socket.setblocking(False)
-    sent = 0
-    while select.select([], [client.socket], [], 0.5)[1]:
-        sent += client.socket.send(wire[sent % len(wire) :])
-    client.socket.settimeout(30)
-    return sent
-
-
 def test_a_program_that_reads_nothing_stops_its_client_and_nobody_else(
     serve: Callable[..., Service], directory: Path
 ) -> None:
@@ -234,23 +236,6 @@ def test_stalled_clients_cost_bounded_memory(serve: Callable[..., Service]) -> N
             client.socket.close()
     service.wait_until_idle()
     service.router.wait_for_log("session .* end: ", 21)
-
-
-def wait_until_quiet(pid: int) -> None:
-    """Until the process has used no processor time for a while."""
-
-    def used() -> str:
-        return " ".join(Path(f"/proc/{pid}/stat").read_text().split()[13:15])
-
-    state = {"last": "", "same": 0}
-
-    def quiet() -> bool:
-        now = used()
-        state["same"] = state["same"] + 1 if now == state["last"] else 0
-        state["last"] = now
-        return state["same"] >= 60
-
-    eventually(quiet, "the router is quiet")
 
 
 def test_input_goes_on_while_the_client_does_not_read(serve: Callable[..., Service]) -> None:

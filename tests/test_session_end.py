@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Service
-from tests.harness import RAW_CAT, Client, Router, children, eventually, frame, process_gone
+from tests.harness import RAW_CAT, Client, Router, children, eventually, fill, frame, process_gone
 from tests.peers import need
-from tests.test_relay import fill
 
 NUMBERS = b"".join(b"%d\r\n" % number for number in range(1, 20_001))
 

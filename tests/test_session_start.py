@@ -238,6 +238,7 @@ def say(client: Client, framed: bool, text: bytes) -> None:
     client.send(b"\0" + len(text).to_bytes(2, "little") + b"\0" + text if framed else text)
 
 
+@pytest.mark.whole_machine
 def test_pty_exhaustion_is_told_and_the_others_go_on(serve: Callable[..., Service]) -> None:
     service = serve()
     limit = Path("/proc/sys/kernel/pty/max")

@@ -42,10 +42,11 @@ cdef Loop loop
 
 
 cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t grace_ns,
-                           int64_t busy_poll_ns) noexcept nogil:
+                           int64_t busy_poll_ns, uint32_t buffer_bytes) noexcept nogil:
     memset(&loop, 0, sizeof(loop))
     loop.epoll_fd = epoll_fd
     loop.events_most = EVENTS_USUAL
+    loop.pool.buffer_bytes = buffer_bytes
     loop.splice = splice
     loop.idle_ns = idle_ns
     loop.grace_ns = grace_ns

@@ -19,7 +19,8 @@ enum {
     VEOF_CHARACTER = 4, MILLISECOND = 1000000,
 };
 
-void door_open(int epoll_fd, int splice, int64_t idle_ns, int64_t grace_ns, int64_t busy_poll_ns);
+void door_open(int epoll_fd, int splice, int64_t idle_ns, int64_t grace_ns, int64_t busy_poll_ns,
+               uint32_t buffer_bytes);
 int door_session(int world, int peer, int terminal, int leader, int pidfd, int framed);
 int door_refusal(int world, int peer, const uint8_t *text, uint32_t size);
 int door_timeout_ms(void);
@@ -872,7 +873,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int epoll_fd = open_file(EPOLL, NULL, NULL);
     bool in_a_hurry = traits & 128;
     door_open(epoll_fd, !(traits & 64), in_a_hurry ? 3000ll * MILLISECOND : 0, 1000ll * MILLISECOND,
-              in_a_hurry ? MILLISECOND / 10 : 0);
+              in_a_hurry ? MILLISECOND / 10 : 0, (traits & 48) == 16 ? PAGE : 16 * PAGE);
     begin_world();
     play();
     short_of_memory = short_of_pipes = interrupts = false;

@@ -112,6 +112,34 @@ LIMITS = (
         "loop.greeting_ns > 0 and session.input.channel.taken_bytes == 0\n        and",
         "test_limits.py::test_a_raw_client_owes_no_greeting",
     ),
+    Mutant(
+        "session-buffer holds for input",
+        "fastpty/worker.py",
+        "        buffer_bytes=config.buffer_bytes,\n",
+        "",
+        "test_limits.py::test_a_session_takes_no_more_of_its_input_than_session_buffer_says",
+    ),
+    Mutant(
+        "session-buffer holds for output",
+        "fastpty/_flow.pxd",
+        "    return min(<size_t>(GATHER_ALONE_BYTES if is_alone else GATHER_BYTES), <size_t>loop.pool.buffer_bytes)",
+        "    return <size_t>GATHER_BYTES",
+        "test_relay.py::test_every_byte_comes_back_through_the_smallest_buffers",
+    ),
+    Mutant(
+        "listen holds",
+        "fastpty/worker.py",
+        "socket.listen(config.backlog)",
+        "socket.listen(100)",
+        "test_limits.py::test_no_more_than_listen_says_wait_for_their_start",
+    ),
+    Mutant(
+        "max-startups holds",
+        "fastpty/tls_connections.py",
+        "threading.Semaphore(handshakes_most)",
+        "threading.Semaphore(64)",
+        "test_limits.py::test_no_more_than_max_startups_shake_hands_at_a_time_and_who_waits_is_served",
+    ),
 )
 
 CGROUPS = (

@@ -223,7 +223,7 @@ FLOW = (
     Mutant(
         "a kernel that refuses splice loses no byte",
         "fastpty/_channel.pxd",
-        "    got = read(channel.pipe.read_fd, buffer.data, BUFFER_BYTES)",
+        "    got = read(channel.pipe.read_fd, buffer.data, pool.buffer_bytes)",
         "    got = 0\n    channel.pipe.bytes = 0",
         "test_splice_refused.py",
     ),
