@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.mutants.reliability import RELIABILITY
 from tests.mutants.security import SECURITY
 
 ROOT = Path(__file__).parent.parent
@@ -32,5 +33,5 @@ def test_every_promise_of_the_threat_model_names_a_test() -> None:
 
 
 def test_every_test_that_the_threat_model_names_has_a_mutant_to_notice() -> None:
-    noticing = {re.sub(r".*::|\[.*", "", mutant.test) for mutant in SECURITY}
+    noticing = {re.sub(r".*::|\[.*", "", mutant.test) for mutant in (*RELIABILITY, *SECURITY)}
     assert sorted(named() - noticing) == []

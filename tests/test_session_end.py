@@ -270,7 +270,7 @@ def test_no_session_ends_for_being_idle_unless_asked_for(serve: Callable[..., Se
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_tcp_delivers_everything_and_ends_cleanly(start_router: Callable[..., Router], host: str) -> None:
-    router = start_router(f"{host}:0", "--forkptyrouter-command", "seq 1 20000; exit")
+    router = start_router(f"{host}:0", "--forkptyrouter-command", "stty -echo; seq 1 20000")
     port = int(router.wait_for_log(r"listening on .*:(\d+) ")[0][1])
     with Client((host.strip("[]"), port)) as client:
         client.send(b"nobody reads this")
