@@ -113,6 +113,8 @@ cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
         plan.enters_cgroup = plan.cgroup >= 0
         pid = clone(child_main, stack + CHILD_STACK_BYTES, flags, plan, pidfd)
     error = errno
+    if pid < 0:
+        pidfd[0] = -1   # the kernel may have written a number there, and taken the descriptor back
     pthread_sigmask(SIG_SETMASK, &previous, NULL)
     if plan.shares_table:
         dup3(filler_fd, slot_fd, O_CLOEXEC)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from fastpty.options import BY_NAME, OPTIONS, Setting
+from fastpty.options import BY_NAME, OPTIONS
+from fastpty.setting import Setting
 
 DEFAULT = "default"
 

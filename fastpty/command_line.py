@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from fastpty import __version__, check, loader, logic, pidfile, sources
 from fastpty.config import Config, build
 from fastpty.errors import FastptyError, UsageError, printable
-from fastpty.options import OPTIONS, Option, Setting
+from fastpty.options import OPTIONS, Option
+from fastpty.setting import Setting
 from fastpty.uwsgi_keys import WITHOUT_MEANING, instead, is_confining, nearest
 
 PROGRAM = "fastpty-router"

@@ -12,7 +12,8 @@ from fastpty.address import Address, SharedAddress
 from fastpty.errors import UsageError
 from fastpty.hooks import Hook
 from fastpty.log import Destination
-from fastpty.options import BY_NAME, COMMAND_LINE, OPTIONS, Option, Setting
+from fastpty.options import BY_NAME, OPTIONS, Option
+from fastpty.setting import COMMAND_LINE, Setting
 from fastpty.tls_identity import Identity
 from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, WITHOUT_MEANING, instead, is_confining, nearest
 from fastpty.values import comma_list

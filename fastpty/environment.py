@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fastpty.options import Setting
+from fastpty.setting import Setting
 
 OURS = "FASTPTY_"
 _PREFIXES = ("UWSGI_", OURS)

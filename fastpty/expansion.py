@@ -19,7 +19,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 
 from fastpty.errors import UsageError
-from fastpty.options import Setting
+from fastpty.setting import Setting
 
 _MAX_ROUNDS = 1000
 _MAX_CHARACTERS = 1 << 20

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fastpty.errors import UsageError
-from fastpty.options import Setting
+from fastpty.setting import Setting
 
 Expand = Callable[[str, str], str]
 """Puts the magic variables into a text; the second argument is its origin."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastpty.errors import UsageError
 from fastpty.formats import DEFAULT_SECTIONS, Expand
-from fastpty.options import Setting
+from fastpty.setting import Setting
 
 _BLANKS = " \t\r"
 

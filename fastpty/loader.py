@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 from fastpty import environment, expansion, logic, magic, sources
 from fastpty.errors import UsageError
-from fastpty.options import BY_NAME, COMMAND_LINE, Setting
+from fastpty.options import BY_NAME
+from fastpty.setting import COMMAND_LINE, Setting
 from fastpty.sources import Place
 from fastpty.uwsgi_keys import IGNORED, is_confining, nearest
 from fastpty.values import boolean

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fastpty.errors import UsageError
-from fastpty.options import Setting
+from fastpty.setting import Setting
 from fastpty.uwsgi_keys import PLUGINS_BUILT_IN
 
 ENDS = frozenset({"end", "endif", "end-if", "endfor", "end-for"})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fastpty import formats, ini
 from fastpty.errors import UsageError
 from fastpty.formats import Expand
-from fastpty.options import Setting
+from fastpty.setting import Setting
 
 _Parser = Callable[[str, str, str | None, Expand], list[Setting]]
 

@@ -11,7 +11,8 @@ import pytest
 from fastpty import config, loader
 from fastpty.config import Config, build
 from fastpty.errors import UsageError
-from fastpty.options import BY_NAME, Setting
+from fastpty.options import BY_NAME
+from fastpty.setting import Setting
 
 SOCKET = Setting("forkpty-router", "/tmp/x.socket")
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fastpty import loader
 from fastpty.command_line import parse
 from fastpty.errors import UsageError
-from fastpty.options import Setting
+from fastpty.setting import Setting
 
 JSON = """{"note": {"forkpty-router": "no"},
   "uwsgi": {

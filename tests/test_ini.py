@@ -11,7 +11,7 @@ import pytest
 
 from fastpty import loader
 from fastpty.errors import UsageError
-from fastpty.options import Setting
+from fastpty.setting import Setting
 from tests.peers import need
 
 ODDITIES = """\

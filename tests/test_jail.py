@@ -21,7 +21,7 @@ import pytest
 from fastpty import jail
 from fastpty.config import Config, build
 from fastpty.errors import FastptyError
-from fastpty.options import Setting
+from fastpty.setting import Setting
 from tests.peers import need, need_root
 
 NOBODY = 65534

@@ -17,7 +17,7 @@ from fastpty import loader, logic, sources
 from fastpty.config import build
 from fastpty.errors import UsageError
 from fastpty.loader import Loaded
-from fastpty.options import Setting
+from fastpty.setting import Setting
 from tests.peers import need, need_root
 
 CORPUS = Path(__file__).with_name("corpus")
