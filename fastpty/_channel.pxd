@@ -42,8 +42,10 @@ cdef enum ChannelState:
 
 cdef struct Buffer:
     Buffer *next
-    uint32_t start            # data[start:end] is what it holds
+    uint32_t start            # data[start:end] is what it holds, to be written
     uint32_t end
+    uint32_t parsed           # data[parsed:filled], behind that, are frames that have yet to be parsed
+    uint32_t filled
     uint8_t *data             # behind this struct, as many bytes as the pool says
 
 cdef struct Pipe:
@@ -92,8 +94,8 @@ cdef inline Buffer *buffer_lend(Pool *pool) noexcept nogil:
         if buffer == NULL:
             return NULL
         buffer.data = <uint8_t *>(buffer + 1)
-    buffer.start = 0
-    buffer.end = 0
+    buffer.start = buffer.end = 0
+    buffer.parsed = buffer.filled = 0
     pool.lent_buffers += 1
     return buffer
 
@@ -170,6 +172,11 @@ cdef inline size_t channel_held_bytes(const Channel *channel) noexcept nogil:
 
 cdef inline bint channel_holds(const Channel *channel) noexcept nogil:
     return channel.buffer != NULL or channel.pipe != NULL
+
+
+cdef inline bint channel_has_frames(const Channel *channel) noexcept nogil:
+    """Whether it holds frames that have yet to be parsed: they wait for their turn, and for no room."""
+    return channel.buffer != NULL and channel.buffer.parsed < channel.buffer.filled
 
 
 cdef inline void channel_open(Channel *channel, int source, int target) noexcept nogil:
@@ -364,6 +371,6 @@ cdef inline void channel_flush(Channel *channel, Pool *pool) noexcept nogil:
             channel.pipe = NULL
     if channel.buffer != NULL:
         channel_flush_buffer(channel, channel.flush_bytes)
-        if channel.buffer.start == channel.buffer.end:
+        if channel.buffer.start == channel.buffer.end and not channel_has_frames(channel):
             buffer_return(pool, channel.buffer)
             channel.buffer = NULL

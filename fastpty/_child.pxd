@@ -3,7 +3,7 @@
 Nothing here may allocate, lock or touch Python: mostly the memory is the parent's, who is asleep.
 """
 
-from libc.errno cimport EPERM, errno
+from libc.errno cimport ENOSYS, EPERM, errno
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 from posix.types cimport gid_t, uid_t
@@ -22,6 +22,7 @@ from fastpty._linux cimport (
     SYS_getgroups,
     SYS_getresgid,
     SYS_getresuid,
+    SYS_keyctl,
     SYS_prctl,
     SYS_rt_sigaction,
     SYS_setgroups,
@@ -44,6 +45,9 @@ from fastpty._linux cimport (
     syscall,
     write,
 )
+
+cdef enum:
+    KEYCTL_JOIN_SESSION_KEYRING = 1   # linux/keyctl.h
 
 # What the child was doing when it failed.
 cdef enum Stage:
@@ -157,6 +161,16 @@ cdef inline int child_become(const Account *account) noexcept nogil:
     return 0
 
 
+cdef inline int leave_session_keyring() noexcept nogil:
+    """A session keyring of its own (keyrings(7)): who has the router's possesses root's keys. -1 with errno set.
+
+    It is the account's, so after the change of ids. No failure where there are no keys, or a filter forbids the call.
+    """
+    if syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 and errno != ENOSYS and errno != EPERM:
+        return -1
+    return 0
+
+
 cdef inline int child_go_home(Plan *plan) noexcept nogil:
     """Changes the directory. One who logs in and has no home is told so and starts in /, as with ssh."""
     plan.stage = STAGE_DIRECTORY
@@ -217,7 +231,7 @@ cdef inline int child_main(void *argument) noexcept nogil:
     if syscall(SYS_close_range, 3, <unsigned int>-1, 0) < 0:
         return child_fail(plan)
     plan.stage = STAGE_ACCOUNT
-    if plan.account != NULL and child_become(plan.account) < 0:
+    if plan.account != NULL and (child_become(plan.account) < 0 or leave_session_keyring() < 0):
         return child_fail(plan)
     if plan.no_new_privs and syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0:
         return child_fail(plan)

@@ -13,11 +13,13 @@ from fastpty._channel cimport (
     channel_drop,
     channel_fill,
     channel_flush,
+    channel_has_frames,
     channel_held_bytes,
     channel_holds,
 )
 from fastpty._lifecycle cimport (
     loop_close_peer,
+    loop_end_http,
     loop_end_input,
     loop_finish,
     loop_leader_exited,
@@ -48,6 +50,7 @@ from fastpty._session cimport (
     Task,
     queue_pop,
     queue_push,
+    session_begin_unwrap,
     session_unwrap,
 )
 from fastpty._shared cimport shared_next_input
@@ -86,8 +89,13 @@ cdef inline void loop_step(Loop *loop, Task *task) noexcept nogil:
     session.active_ns = loop.now_ns
     if not (channel.gathering and channel.readable):
         channel_flush(channel, &loop.pool)
-    if channel.state == CHANNEL_OPEN and channel.readable and (channel.gathering or not channel_holds(channel)):
+    if channel_has_frames(channel):
+        session_unwrap(session)
+        channel_flush(channel, &loop.pool)
+    elif channel.state == CHANNEL_OPEN and channel.readable and (channel.gathering or not channel_holds(channel)):
         loop_transfer(loop, task, streams)
+    if session.over:
+        return
     if channel.state == CHANNEL_DRAINING and not channel_holds(channel):
         channel.state = CHANNEL_SHUT
         if task == &session.input:
@@ -123,10 +131,12 @@ cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept no
     channel.gathering = streams and not is_input
     channel_fill(channel, &loop.pool, most_bytes, 1 if channel.gathering else READS_MOST, splice)
     task.last_transfer_bytes = channel.taken_bytes - taken_before
+    if is_input and taken_before == 0 and loop_end_http(loop, session):
+        return
     if channel.state != CHANNEL_OPEN or not 0 < channel_held_bytes(channel) < most_bytes:
         channel.gathering = False
     if framed and channel.buffer != NULL:
-        session_unwrap(session)
+        session_begin_unwrap(session)
     if not channel.gathering:
         channel_flush(channel, &loop.pool)
     if streams and not is_input:
@@ -151,7 +161,7 @@ cdef inline void loop_settle(Loop *loop, Task *task) noexcept nogil:
     if channel.state == CHANNEL_TARGET_FAILED:
         # The terminal is hung up; the output channel will find its end and finish the session in order.
         channel_drop(channel, &loop.pool)
-    if channel_holds(channel) and not channel.writable:
+    if channel_holds(channel) and not channel.writable and not channel_has_frames(channel):
         loop_watch_room(loop, task, True)
     elif channel.starved:
         loop_starve(loop, task)

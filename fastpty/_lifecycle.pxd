@@ -10,6 +10,7 @@ from libc.string cimport memset, strlen
 
 from fastpty._channel cimport Channel, channel_drop, channel_holds
 from fastpty._check cimport check
+from fastpty._http cimport http_request_begins
 from fastpty._linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, WNOHANG, close, read, send, shutdown
 from fastpty._loop cimport (
     MILLISECOND_NS,
@@ -23,6 +24,7 @@ from fastpty._loop cimport (
 )
 from fastpty._session cimport (
     ENDING_EXIT,
+    ENDING_HTTP,
     ENDING_IDLE,
     ENDING_LIFETIME,
     ENDING_PEER_LEFT,
@@ -83,6 +85,15 @@ cdef inline void loop_end(Loop *loop, Session *session, Ending ending, const cha
     """Ends a session with a last line for the client, as far as its socket has room for that."""
     send(session.peer.fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL)
     loop_finish(loop, session, ending)
+
+
+cdef inline bint loop_end_http(Loop *loop, Session *session) noexcept nogil:
+    """Ends a session whose TCP peer has begun with an HTTP request, before a program could take that for a command."""
+    if not session.peer.is_tcp or not http_request_begins(&session.input.channel):
+        return False
+    loop_end(loop, session, ENDING_HTTP,
+             b"HTTP/1.0 400 Bad Request\r\n\r\nfastpty: this port gives terminals, not web pages\r\n")
+    return True
 
 
 cdef inline Session *loop_new_session(Loop *loop) noexcept nogil:

@@ -16,6 +16,8 @@ cdef extern from "<unistd.h>" nogil:
     int pipe2(int *fds, int flags)
     int chdir(const char *path)
     pid_t setsid()
+    pid_t getpid()
+    pid_t getppid()
     pid_t getsid(pid_t pid)
     int execve(const char *path, char *const *argv, char *const *envp)
     pid_t tcgetpgrp(int fd)
@@ -44,7 +46,9 @@ cdef extern from "<string.h>" nogil:
 
 cdef extern from "<sys/prctl.h>" nogil:
     enum:
+        PR_GET_PDEATHSIG
         PR_SET_NO_NEW_PRIVS
+        PR_SET_PDEATHSIG
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_openpt(int flags)
@@ -73,6 +77,7 @@ cdef extern from "<termios.h>" nogil:
         unsigned int c_iflag
         unsigned int c_lflag
         unsigned char *c_cc
+    pid_t tcgetsid(int fd)
     int tcgetattr(int fd, termios *attributes)
     int tcsetattr(int fd, int when, const termios *attributes)
 
@@ -123,6 +128,7 @@ cdef extern from "<sys/syscall.h>" nogil:
         SYS_getgroups
         SYS_getresgid
         SYS_getresuid
+        SYS_keyctl
         SYS_pidfd_send_signal
         SYS_prctl
         SYS_rt_sigaction

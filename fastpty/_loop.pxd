@@ -10,7 +10,7 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpty._busy_poll cimport BusyPoll, busy_poll_wait, clock_ns
-from fastpty._channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, Channel, Pool, channel_holds
+from fastpty._channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, Channel, Pool, channel_has_frames, channel_holds
 from fastpty._check cimport check
 from fastpty._linux cimport (
     EPOLLET,
@@ -138,7 +138,7 @@ cdef inline bint loop_runnable(const Task *task) noexcept nogil:
     if task.session.over:
         return task == &task.session.input and task.session.peer.fd >= 0 and channel.readable
     if channel_holds(channel):
-        return channel.writable
+        return channel.writable or channel_has_frames(channel)
     return channel.state == CHANNEL_DRAINING or (channel.state == CHANNEL_OPEN and channel.readable)
 
 

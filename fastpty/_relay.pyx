@@ -94,6 +94,7 @@ from fastpty._loop cimport (
 )
 from fastpty._session cimport (
     ENDING_EXIT,
+    ENDING_HTTP,
     ENDING_IDLE,
     ENDING_LIFETIME,
     ENDING_MEMORY,
@@ -119,6 +120,7 @@ ENDINGS = {
     ENDING_IDLE: "idle",
     ENDING_LIFETIME: "lifetime over",
     ENDING_SILENT: "never said anything",
+    ENDING_HTTP: "an HTTP request",
     ENDING_MEMORY: "out of memory",
     ENDING_STOPPED: "stopped",
 }
@@ -375,6 +377,7 @@ cdef class Relay:
         if session == NULL:
             turn_away(fd)
             return
+        session.peer.is_tcp = not self.listeners.each[index].is_unix
         with gil:
             self.ask_handler(session, fd, index)
         self.open_session(session, fd, self.listeners.each[index].framed)
@@ -423,7 +426,10 @@ cdef class Relay:
 
     cdef void take_terminal(self, Session *session, answer) noexcept:
         session.terminal.fd, session.terminal.leader, session.terminal.pidfd = answer[:3]
-        session.terminal.size.ws_row, session.terminal.size.ws_col = answer[3:]
+        session.terminal.size.ws_row, session.terminal.size.ws_col = answer[3:5]
+        session.terminal.has_user = answer[5] is not None
+        if session.terminal.has_user:
+            session.terminal.uid = answer[5]
 
     cdef void refuse(self, Session *session, bytes text, int fd) noexcept:
         """The text is all the output that there will be, and no input is taken."""

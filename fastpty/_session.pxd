@@ -25,6 +25,7 @@ from fastpty._terminal cimport Terminal, terminal_resize, terminal_signal
 
 cdef enum:
     PTY_SPLICE_BYTES = 4096   # a pty gives at most about that in one read; asking for more allocates pages for nothing
+    ACTS_MOST = 16            # signals and window sizes that one turn passes on to a process group
     PTY_WRITE_BYTES = 1792    # of input in one turn: one of the tty's buffers, so that the program reads it meanwhile
 
 # First in, first out; a task can also be taken from its middle.
@@ -39,6 +40,7 @@ cdef enum Ending:
     ENDING_IDLE
     ENDING_LIFETIME     # the session has lasted as long as it may
     ENDING_SILENT       # a uwsgi peer never said anything
+    ENDING_HTTP         # a TCP peer is a web browser
     ENDING_MEMORY       # there was none for a buffer, for a whole while
     ENDING_STOPPED      # the router stops, and the grace time is over
 
@@ -50,6 +52,7 @@ cdef enum Role:
 cdef struct Peer:
     int fd                  # -1 when closed, or when there never was one
     bint framed             # speaks the uwsgi protocol
+    bint is_tcp
     FrameParser parser
     uint64_t ignored_frames
 
@@ -188,27 +191,38 @@ cdef inline void session_unwrap(Session *session) noexcept nogil:
 
     Rows and columns that follow each other are applied at once, so that the program sees one change. A signal is sent
     when it is met, after the stdin before it as far as the terminal takes that: it must reach a program that reads
-    nothing.
+    nothing. What goes to a whole process group takes longer the more processes there are, and everybody else waits: so
+    after some of that the rest is for the next turn.
     """
     cdef Buffer *buffer = session.input.channel.buffer
-    cdef uint32_t size = buffer.end
-    cdef uint32_t at = buffer.start   # behind the gathered stdin, so that moving a payload never meets unread frames
     cdef bint resized = False
+    cdef int acts = 0
     cdef Frame frame
-    buffer.end = buffer.start
-    while at < size:
-        at += <uint32_t>frame_next(&session.peer.parser, buffer.data + at, size - at, &frame)
+    while buffer.parsed < buffer.filled and acts < ACTS_MOST:
+        buffer.parsed += <uint32_t>frame_next(&session.peer.parser, buffer.data + buffer.parsed,
+                                              buffer.filled - buffer.parsed, &frame)
         if resized and frame.kind != FRAME_PARTIAL and not frame_is_window_change(&frame):
             terminal_resize(&session.terminal)
             resized = False
+            acts += 1
         if frame.kind == FRAME_STDIN:
-            check(buffer.end + frame.size <= at, "gathered stdin stays behind what is parsed")
+            check(buffer.end + frame.size <= buffer.parsed, "gathered stdin stays behind what is parsed")
             memmove(buffer.data + buffer.end, frame.payload, frame.size)
             buffer.end += frame.size
             continue
         if frame.kind == FRAME_SIGNAL:
             channel_flush_buffer(&session.input.channel, FLUSH_ALL)
+            acts += 1
         session_obey(session, &frame)
         resized = resized or frame_is_window_change(&frame)
     if resized:
         terminal_resize(&session.terminal)
+
+
+cdef inline void session_begin_unwrap(Session *session) noexcept nogil:
+    """Takes what was read into the input's buffer for frames, and parses the first of them."""
+    cdef Buffer *buffer = session.input.channel.buffer
+    buffer.parsed = buffer.start
+    buffer.filled = buffer.end
+    buffer.end = buffer.start
+    session_unwrap(session)

@@ -4,6 +4,13 @@ def reserve() -> None:
     To be called once, before there are many. Raises OSError where there is none left.
     """
 
+def leave_keys() -> None:
+    """Gives this thread, and those to come, an empty session keyring in the place of the one it has (keyrings(7)).
+
+    For who gives up root: otherwise it goes on possessing root's keys. Nothing where the kernel has no keys or a filter
+    forbids the call. Raises OSError where there is no room for it.
+    """
+
 def spawn(
     argv: list[bytes],
     environment: list[bytes],

@@ -8,7 +8,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from posix.types cimport gid_t
 
-from fastpty._child cimport STAGE_SESSION, Account, Plan, child_main, stage_object, stage_text
+from fastpty._child cimport STAGE_SESSION, Account, Plan, child_main, leave_session_keyring, stage_object, stage_text
 from fastpty._clone cimport CLONE_INTO_CGROUP, CloneArgs, raw_clone3
 from fastpty._linux cimport (
     CLONE_FILES,
@@ -193,6 +193,12 @@ def reserve():
     global slot_fd, filler_fd
     slot_fd = os.eventfd(0)
     filler_fd = os.eventfd(0)
+
+
+def leave_keys():
+    """A session keyring of our own; see _spawn.pyi."""
+    if leave_session_keyring() < 0:
+        raise OSError(errno, os.strerror(errno))
 
 
 def spawn(

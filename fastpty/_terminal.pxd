@@ -1,7 +1,7 @@
 """The pty side of a session: the master descriptor and the process group behind it."""
 
 from libc.string cimport memset
-from posix.types cimport pid_t
+from posix.types cimport pid_t, uid_t
 
 from fastpty._linux cimport (
     ICANON,
@@ -29,11 +29,13 @@ from fastpty._linux cimport (
     syscall,
     tcgetattr,
     tcgetpgrp,
+    tcgetsid,
     termios,
     waitid,
     winsize,
     write,
 )
+from fastpty._rights cimport kill_as
 
 cdef struct Terminal:
     int fd                # the pty master; -1 when closed
@@ -41,6 +43,8 @@ cdef struct Terminal:
     pid_t leader
     pid_t hung_up_group   # a foreground group that got SIGHUP and may need SIGKILL; 0 = none
     winsize size
+    bint has_user         # the session is another user's than this process: `uid`
+    uid_t uid
     int exit_code         # as in siginfo_t: CLD_EXITED, CLD_KILLED, …; 0 while the leader lives
     int exit_status
 
@@ -48,13 +52,25 @@ cdef struct Terminal:
 cdef inline pid_t terminal_foreground(const Terminal *terminal) noexcept nogil:
     """The foreground process group, or 0: none, or one that this pid namespace cannot see.
 
-    1 counts as none too: kill(-1) would signal every process there is.
+    1 counts as none too: kill(-1) would signal every process there is. So does a group whose processes have all ended,
+    when a process of another session has got its number by now.
     """
     cdef pid_t group = tcgetpgrp(terminal.fd)
+    cdef pid_t session = getsid(group) if group > 1 else -1
+    if session >= 0 and session != tcgetsid(terminal.fd):
+        return 0
     return group if group > 1 else 0
 
 
+cdef inline void terminal_signal_group(const Terminal *terminal, pid_t group, int number) noexcept nogil:
+    if terminal.has_user:
+        kill_as(terminal.uid, -group, number)
+    else:
+        kill(-group, number)
+
+
 cdef inline void terminal_signal_leader(const Terminal *terminal, int number) noexcept nogil:
+    """With this process's own rights: a session must end, whoever its leader has become."""
     if terminal.pidfd >= 0:
         syscall(SYS_pidfd_send_signal, terminal.pidfd, number, NULL, 0)
 
@@ -66,17 +82,21 @@ cdef inline void terminal_signal(const Terminal *terminal, int number) noexcept 
         # The line discipline's own way reaches also what this process may not signal, as sudo in the foreground.
         ioctl(terminal.fd, TIOCSIG, number)
     elif group > 0:
-        kill(-group, number)
-    if group != terminal.leader and (number == SIGHUP or number == SIGTERM or number == SIGKILL):
+        terminal_signal_group(terminal, group, number)
+    if group == terminal.leader or not (number == SIGHUP or number == SIGTERM or number == SIGKILL):
+        return
+    if not terminal.has_user:
         terminal_signal_leader(terminal, number)
+    elif terminal.pidfd >= 0:    # not reaped, so the number is still its own
+        kill_as(terminal.uid, terminal.leader, number)
 
 
 cdef inline void terminal_hang_up(Terminal *terminal) noexcept nogil:
     """SIGHUP and SIGCONT (a stopped job must run to see it) to the foreground group and the leader."""
     cdef pid_t group = terminal_foreground(terminal)
     if group > 0:
-        kill(-group, SIGHUP)
-        kill(-group, SIGCONT)
+        terminal_signal_group(terminal, group, SIGHUP)
+        terminal_signal_group(terminal, group, SIGCONT)
     if group != terminal.leader:
         terminal_signal_leader(terminal, SIGHUP)
         terminal_signal_leader(terminal, SIGCONT)
@@ -98,7 +118,7 @@ cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil
 cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
     """SIGKILL to what outlived terminal_hang_up."""
     if terminal_group_remains(terminal):
-        kill(-terminal.hung_up_group, SIGKILL)
+        terminal_signal_group(terminal, terminal.hung_up_group, SIGKILL)
     terminal.hung_up_group = 0
     terminal_signal_leader(terminal, SIGKILL)
 

@@ -7,9 +7,9 @@ from typing import Final, Literal, Protocol
 JOIN: Final = "join"
 """Handler.session_wanted's answer for a client that shall join the shared terminal."""
 
-Terminal = tuple[int, int, int, int, int]
-"""A program's terminal: its master, pid and pidfd as _spawn.spawn returns them, which become the relay's, and its rows
-and columns.
+Terminal = tuple[int, int, int, int, int, int | None]
+"""A program's terminal: its master, pid and pidfd as _spawn.spawn returns them, which become the relay's; its rows
+and columns; and the uid of its user where that is not who this process is: signals of the client's are that user's.
 """
 
 UNKNOWN_PEER = (0, 2**32 - 1, 2**32 - 1)
@@ -56,7 +56,8 @@ class Handler(Protocol):
     ) -> None:
         """Nothing is left of a session: its connection is closed, its leader reaped.
 
-        ending: "exit", "client left", "idle", "lifetime over", "never said anything", "out of memory" or "stopped".
+        ending: "exit", "client left", "idle", "lifetime over", "never said anything", "an HTTP request",
+        "out of memory" or "stopped".
         exit_code and exit_status: as waitid(2) tells them (os.CLD_EXITED, os.CLD_KILLED, …), 0 and 0 for a session
         without a program, refused or joined. transferred: bytes to the program, bytes to the client. ignored_frames:
         uwsgi frames without a meaning. lagged_bytes: what this viewer of the shared terminal was too slow for.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from fastpty import linux
+from fastpty._spawn import leave_keys
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.values import CAPABILITIES
@@ -72,6 +73,7 @@ def drop(uid: int, gid: int, groups: Sequence[int], keep: Collection[int] = ()) 
         os.setgroups(groups)
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
+        leave_keys()
     except OSError as error:
         raise FastptyError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from error
     if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or set(os.getgroups()) != set(groups):

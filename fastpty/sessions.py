@@ -89,7 +89,8 @@ class Sessions:
             logger.error("session %d: refused %s on %s: %s", number, who, where, why)
             return os.fsencode(f"fastpty: {why}\r\n")
         self._put_off.append((time.time(), (number, who, where, pid, program.text)))
-        return master, pid, pidfd, self._config.rows, self._config.cols
+        uid = program.account[0] if program.account else None
+        return master, pid, pidfd, self._config.rows, self._config.cols, uid
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command, again and again unless `pty-once` is set."""
@@ -103,7 +104,7 @@ class Sessions:
             logger.error("session %d: refused the shared terminal: %s", number, error.strerror)
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         logger.info("session %d: start: the shared terminal: process %d: %s", number, pid, program.text)
-        return master, pid, pidfd, self._config.rows, self._config.cols
+        return master, pid, pidfd, self._config.rows, self._config.cols, None
 
     def caught_up(self) -> None:
         """Logs which sessions have started."""

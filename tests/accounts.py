@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import pwd
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,15 @@ with socket.socket(socket.AF_UNIX) as client:
         except OSError:
             pass
         sys.stdout.buffer.write(output.read())
+"""
+
+_CONNECT_ONLY = """
+import os, socket, sys
+number, path, uid, gid = sys.argv[1:]
+os.setgroups([])
+os.setresgid(*[int(gid)] * 3)
+os.setresuid(*[int(uid)] * 3)
+socket.socket(fileno=int(number)).connect(path)
 """
 
 
@@ -63,6 +73,15 @@ def remove_account(name: str) -> None:
     for command in (["userdel", name], ["groupdel", name], ["groupdel", f"{name}-more"]):
         with suppress(subprocess.CalledProcessError):
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+
+
+def connected_as(path: str, uid: int, gid: int) -> socket.socket:
+    """A connection that the kernel takes for one of these ids': whose it is is settled when it connects (unix(7))."""
+    connection = socket.socket(socket.AF_UNIX)
+    number = connection.fileno()
+    argv = [sys.executable, "-c", _CONNECT_ONLY, str(number), path, str(uid), str(gid)]
+    subprocess.run(argv, pass_fds=[number], check=True, timeout=60)
+    return connection
 
 
 def talk_as(path: str, uid: int, gid: int, groups: Sequence[int] = (), text: str = "") -> str:

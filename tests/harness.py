@@ -173,8 +173,10 @@ class Router:
 class Client:
     """A connection to a router's socket, with patience."""
 
-    def __init__(self, path: str | tuple[str, int]):
-        if isinstance(path, tuple):
+    def __init__(self, path: str | tuple[str, int] | socket.socket):
+        if isinstance(path, socket.socket):
+            self.socket = path
+        elif isinstance(path, tuple):
             self.socket = socket.create_connection(path)
         else:
             self.socket = socket.socket(socket.AF_UNIX)

@@ -522,6 +522,11 @@ pid_t kernel_getsid(pid_t pid)
     return 100 + pid % 100;
 }
 
+pid_t kernel_tcgetsid(int fd)
+{
+    return 100 + number_of(file_of(fd)->world);
+}
+
 long kernel_syscall(long number, ...)
 {
     va_list arguments;

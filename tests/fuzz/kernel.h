@@ -33,6 +33,7 @@ int kernel_tcgetattr(int fd, struct termios *attributes);
 pid_t kernel_tcgetpgrp(int fd);
 int kernel_kill(pid_t pid, int number);
 pid_t kernel_getsid(pid_t pid);
+pid_t kernel_tcgetsid(int fd);
 long kernel_syscall(long number, ...);
 int kernel_waitid(int kind, unsigned number, siginfo_t *info, int options);
 int kernel_clock_gettime(int clock, struct timespec *now);
@@ -59,6 +60,7 @@ void kernel_ended(int world, int exited, uint64_t bytes_in, uint64_t bytes_out);
 #define tcgetpgrp kernel_tcgetpgrp
 #define kill kernel_kill
 #define getsid kernel_getsid
+#define tcgetsid kernel_tcgetsid
 #define syscall kernel_syscall
 #define waitid kernel_waitid
 #define clock_gettime kernel_clock_gettime

@@ -1,0 +1,83 @@
+"""What a client can do to those who are not in its session."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_AS_USER = """    if terminal.has_user:
+        kill_as(terminal.uid, -group, number)
+    else:
+        kill(-group, number)"""
+
+BYSTANDERS = (
+    Mutant(
+        "a signal has the rights of the session's user",
+        "fastpty/_terminal.pxd",
+        _AS_USER,
+        "    kill(-group, number)",
+        "test_bystanders.py::test_a_client_cannot_signal_what_became_root_in_its_terminal",
+    ),
+    Mutant(
+        "a session's user may signal its own",
+        "fastpty/_rights.pxd",
+        "    result = kill(pid, number)",
+        "    result = -1",
+        "test_bystanders.py::test_a_client_s_signal_reaches_its_own_processes",
+    ),
+    Mutant(
+        "who signalled as another still ends with its parent",
+        "fastpty/_rights.pxd",
+        "        syscall(SYS_prctl, PR_SET_PDEATHSIG, death_signal)\n",
+        "",
+        "test_bystanders.py::test_a_worker_that_has_signalled_as_a_client_still_ends_with_its_supervisor",
+    ),
+    Mutant(
+        "a group that has ended is not signalled by its number",
+        "fastpty/_terminal.pxd",
+        "    if session >= 0 and session != tcgetsid(terminal.fd):\n        return 0\n",
+        "",
+        "test_bystanders.py::test_who_gets_the_number_of_a_group_that_has_ended_is_not_signalled",
+    ),
+    Mutant(
+        "a peer's session has a session keyring of its own",
+        "fastpty/_child.pxd",
+        " or leave_session_keyring() < 0)",
+        ")",
+        "test_bystanders.py::test_a_session_of_another_account_does_not_possess_root_s_keys",
+    ),
+    Mutant(
+        "with root the router gives up root's session keyring",
+        "fastpty/privileges.py",
+        "        leave_keys()\n",
+        "",
+        "test_bystanders.py::test_a_session_of_another_account_does_not_possess_root_s_keys",
+    ),
+    Mutant(
+        "a flood of signals leaves their turns to the others",
+        "fastpty/_session.pxd",
+        " and acts < ACTS_MOST:",
+        ":",
+        "test_bystanders.py::test_a_flood_of_signals_leaves_their_turns_to_the_others",
+    ),
+    Mutant(
+        "an HTTP request to a TCP port is no input",
+        "fastpty/_flow.pxd",
+        "    if is_input and taken_before == 0 and loop_end_http(loop, session):\n        return\n",
+        "",
+        "test_bystanders.py::test_a_web_page_s_request_to_a_tcp_port_runs_nothing",
+    ),
+    Mutant(
+        "an HTTP request to a shared terminal's port is no input",
+        "fastpty/_shared_flow.pxd",
+        "        if before == 0 and loop_end_http(loop, task.session):\n            return\n",
+        "",
+        "test_bystanders.py::test_a_web_page_s_request_to_a_tcp_port_runs_nothing",
+    ),
+    Mutant(
+        "who types GET on a socket file is no browser",
+        "fastpty/_lifecycle.pxd",
+        "    if not session.peer.is_tcp or not http",
+        "    if not http",
+        "test_bystanders.py::test_who_types_get_on_a_socket_file_is_no_browser",
+    ),
+)
