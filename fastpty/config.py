@@ -122,6 +122,11 @@ class Config:
     plugins: tuple[str, ...]
 
     @property
+    def addresses(self) -> tuple[Address, ...]:
+        """All that is listened on."""
+        return self.raw_addresses + self.uwsgi_addresses + self.pty_addresses + self.stats_addresses
+
+    @property
     def tls_identity(self) -> Identity | None:
         """The files for TLS, or None: TCP is plain."""
         if self.tls_certificate is None or self.tls_key is None or self.tls_authorities is None:
@@ -157,9 +162,24 @@ class Config:
 def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     """The Config that `settings` ask for, and lines of warning about those that may not do what was meant.
 
+    Raises UsageError where `assemble` or `check` does.
+    """
+    config, warnings = assemble(settings)
+    return config, [*warnings, *check(config)]
+
+
+def check(config: Config) -> list[str]:
+    """Lines of warning about what may not be meant; raises UsageError for options that do not go together."""
+    _check_addresses(config)
+    _check_jail(config)
+    return [*_idle_hooks(config), *access.doubts(config), *_check_shared_terminal(config)]
+
+
+def assemble(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
+    """The Config that `settings` ask for, each option checked by itself alone, and lines of warning.
+
     Of an option that is not repeatable the last setting counts. Raises UsageError for a bad value, for a
-    uWSGI option that would confine the shell and is not supported, under `strict` for an unknown option, and
-    for options that do not go together.
+    uWSGI option that would confine the shell and is not supported, and under `strict` for an unknown option.
     """
     values: dict[str, Any] = {option.field: option.default_value() for option in OPTIONS if option.field}
     unknown: list[str] = []
@@ -181,10 +201,7 @@ def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     warnings += _unused_sockets(values)
     for kind in ("raw_addresses", "uwsgi_addresses", "pty_addresses", "stats_addresses"):
         values[kind] = tuple(_address_meant(where, values["shared_sockets"]) for where in values[kind])
-    config = Config(**values)
-    _check_addresses(config)
-    _check_jail(config)
-    return config, [*warnings, *_idle_hooks(config), *access.doubts(config), *_check_shared_terminal(config)]
+    return Config(**values), warnings
 
 
 def command_argv(command: str) -> list[str]:
@@ -276,20 +293,19 @@ def _check_shared_terminal(config: Config) -> list[str]:
 
 def _check_addresses(config: Config) -> None:
     for_sessions = config.raw_addresses + config.uwsgi_addresses + config.pty_addresses
-    addresses = for_sessions + config.stats_addresses
     if config.is_client:
-        if addresses or None not in (config.pty_connect, config.pty_uconnect):
+        if config.addresses or None not in (config.pty_connect, config.pty_uconnect):
             raise UsageError("pty-connect and pty-uconnect make this a client of one address, which listens nowhere")
         return
     if not for_sessions:
         raise UsageError(
             "nothing to listen on: give a socket, as in 'fastpty-router /tmp/fpty.socket' (--help has more)"
         )
-    texts = [address.text for address in addresses]
+    texts = [address.text for address in config.addresses]
     for text in texts:
         if texts.count(text) > 1:
             raise UsageError(f"{text} is given twice: a socket speaks one protocol, for one router")
-    for address in addresses:
+    for address in config.addresses:
         speaks_tls = config.tls_identity and address in for_sessions
         if not (address.is_loopback or config.insecure_tcp or speaks_tls):
             tls = " or TLS (tls-cert)" if address in for_sessions else ""

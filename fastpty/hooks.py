@@ -14,7 +14,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastpty import mounts, values, waiting
 from fastpty.errors import FastptyError
@@ -29,12 +29,16 @@ Run = Callable[[], None]
 
 @dataclass(frozen=True)
 class Hook:
-    """One thing to do in a phase. `what` names it in messages; `run` does it, raising OSError or FastptyError."""
+    """One thing to do in a phase, as `text` says. `what` names it in messages, which may leave the text out.
+
+    `run` does it, raising OSError or FastptyError.
+    """
 
     phase: str
     kind: str
+    text: str
     what: str
-    run: Run
+    run: Run = field(compare=False)  # the same text gives another function each time that it is read
 
     @property
     def option(self) -> str:
@@ -63,7 +67,7 @@ def parse(kind: str, phase: str) -> Callable[[str], tuple[Hook]]:
             "umount": lambda: mounts.parse_umount(text).run,
             "exec": lambda: lambda: run_command(text, what),
         }
-        return (Hook(phase, kind, what, readers[kind]()),)
+        return (Hook(phase, kind, text, what, readers[kind]()),)
 
     return read
 

@@ -90,10 +90,15 @@ def _work(config: Config, work: Callable[[Config], None]) -> int:
 
 def hides_files(config: Config) -> bool:
     """Whether a path may mean another file inside than it does outside."""
-    return bool(
-        config.chroot or config.pivot_root or config.setns or config.setns_pid
-        or {"mount"} & {*config.unshare, *config.unshare2}
-    )  # fmt: skip
+    return changes_root(config) or "mount" in {*config.unshare, *config.unshare2}
+
+
+def changes_root(config: Config) -> bool:
+    """Whether what a path means inside may be for somebody else to say, who has no other rights over the router.
+
+    A new mount namespace alone begins with the mounts of outside, and who may change them inside has its rights.
+    """
+    return bool(config.chroot or config.pivot_root or config.setns or config.setns_pid)
 
 
 def check(config: Config) -> None:

@@ -54,7 +54,8 @@ class Listeners:
         try:
             for where, protocol in wanted:
                 known = previous.usable(where) if previous else []
-                if previous and not known and config.tls_identity and isinstance(where, address.TcpAddress):
+                may_be_tcp = isinstance(where, address.TcpAddress | address.FdAddress)
+                if previous and not known and config.tls_identity and may_be_tcp:
                     raise FastptyError(f"{where.text}: an address for TLS can be added by a restart only")
                 found = known or [Place(listener, protocol) for listener in _listen(where, config)]
                 self._places[where] = [replace(place, protocol=protocol) for place in found]

@@ -1,56 +1,88 @@
-"""The configuration read anew: what a reload may change, and what is of the start."""
+"""The configuration read anew: what a reload may change, and what is of the start.
+
+What confines the sessions or decides who gets one is never half old and half new: a new configuration that has it
+otherwise is refused, and what goes into force has passed the checks of a start.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from fastpty import loader
+from fastpty import jail, loader
+from fastpty.address import UnixAddress
 from fastpty.command_line import parse
-from fastpty.config import Config, build
+from fastpty.config import Config, assemble, check
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.options import HOOKS, JAIL, LOG, OPTIONS, PROCESS
 
-# Entered, or opened, once, with rights that are gone now.
-_OF_THE_START = {
-    option.field: option.name for option in OPTIONS if option.field and option.group in (JAIL, HOOKS, LOG, PROCESS)
-}
-_OF_THE_START |= {"tls_certificate": "tls-cert", "tls_key": "tls-key", "tls_authorities": "tls-ca"}
-_OF_THE_START |= {"allow_tls_names": "allow-tls-name", "tls_users": "tls-user"}
-_OF_THE_START |= {"run_as": "run-as", "session_cgroup": "session-cgroup"}
-_OF_NEW_SOCKETS = {"socket_mode": "chmod-socket", "socket_owner": "chown-socket", "backlog": "listen"}
-_OF_NEW_SOCKETS |= {"reuse_port": "reuse-port"}
+
+def _of_groups(*groups: str) -> dict[str, str]:
+    """The fields of these groups of options, each with the first option that fills it."""
+    return {option.field: option.name for option in reversed(OPTIONS) if option.field and option.group in groups}
+
+
+# Entered, or given up, or given to the TLS proxy, once, with rights that are gone now.
+_CONFINING = _of_groups(JAIL, HOOKS) | {"hooks": "hooks", "waits": "wait-for"}
+_CONFINING |= {"tls_certificate": "tls-cert", "tls_key": "tls-key", "tls_authorities": "tls-ca"}
+_CONFINING |= {"allow_tls_names": "allow-tls-name", "tls_users": "tls-user"}
+_CONFINING |= {"run_as": "run-as", "session_cgroup": "session-cgroup"}
+_OF_SOCKET_FILES = {"socket_mode": "chmod-socket", "socket_owner": "chown-socket"}
+
+# These stay as they are and do no harm by it.
+_KEPT = _of_groups(LOG, PROCESS) | {"max_startups": "max-startups", "pty_input": "pty-input"}
+_OF_NEW_SOCKETS = {"backlog": "listen", "reuse_port": "reuse-port"}
 
 
 def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
     """A function from the present configuration to the one that the same command line means when it is called.
 
-    It keeps what is of the start and warns in the log where the new configuration has it otherwise. It raises
-    FastptyError where that is wrong or cannot be read. Relative names of files are meant from where the router was
-    started.
+    What is of the start and harmless it keeps, and warns in the log where the new configuration has it otherwise. It
+    raises FastptyError where that is wrong, cannot be read, or asks for what only a start can do. Relative names of
+    files are meant from where the router was started.
     """
     start = os.getcwd()
 
     def reread(present: Config) -> Config:
+        if jail.changes_root(present):
+            raise FastptyError(
+                "the jail has another root (chroot, pivot-root, setns), where files and users may be somebody else's: "
+                "nothing is read there, restart the router"
+            )
         try:
             with contextlib.chdir(start):
                 loaded = loader.load(parse(argv), is_reload=True)
-                wanted, warnings = build(loaded.settings)
+                wanted, warnings = assemble(loaded.settings)
         except OSError as error:
             raise FastptyError(f"cannot go back to {start}: {error.strerror}") from error
-        for warning in loaded.warnings + warnings:
+        _check_for_what_takes_a_restart(present, wanted)
+        effective = replace(wanted, **{field: getattr(present, field) for field in _KEPT})
+        for warning in [*loaded.warnings, *warnings, *check(effective)]:
             logger.warning("%s", warning)
-        kept = {}
-        for field, name in _OF_THE_START.items():
-            kept[field] = getattr(present, field)
-            if kept[field] != getattr(wanted, field):
-                logger.warning("%s has changed: that takes a restart", name)
-        for field, name in _OF_NEW_SOCKETS.items():
-            if getattr(present, field) != getattr(wanted, field):
-                logger.warning("%s has changed: that is for sockets which are new", name)
-        return replace(wanted, **kept)
+        for name in _changed(_KEPT, present, wanted):
+            logger.warning("%s has changed: that takes a restart", name)
+        for name in _changed(_OF_NEW_SOCKETS, present, wanted):
+            logger.warning("%s has changed: that is for sockets which are new", name)
+        return effective
 
     return reread
+
+
+def _check_for_what_takes_a_restart(present: Config, wanted: Config) -> None:
+    changed = _changed(_CONFINING, present, wanted)
+    if changed:
+        raise FastptyError(f"a reload cannot change {', '.join(changed)}: restart the router")
+    changed = _changed(_OF_SOCKET_FILES, present, wanted)
+    for address in present.addresses:
+        if changed and isinstance(address, UnixAddress) and address in wanted.addresses:
+            raise FastptyError(
+                f"a reload cannot change {', '.join(changed)} of {address.text}, which stays: restart the router"
+            )
+
+
+def _changed(names: Mapping[str, str], present: Config, wanted: Config) -> list[str]:
+    """The names of those options whose fields differ."""
+    return sorted(name for field, name in names.items() if getattr(present, field) != getattr(wanted, field))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Client, Router, children, eventually, process_gone, state
+from tests.harness import Client, Router, eventually, process_gone, state
 from tests.peers import preload
 from tests.test_costs import traced
 
@@ -148,18 +148,6 @@ def test_addresses_come_and_go_with_a_reload(start_router: Callable[..., Router]
         for path in (kept, new):
             greeted(path, "new").socket.close()
         echoes(old)
-
-
-def test_what_is_of_the_start_stays_and_is_told(start_router: Callable[..., Router], directory: Path) -> None:
-    path = f"{directory}/s"
-    router = start_router(configured(directory / "r.ini", path))
-    configured(directory / "r.ini", path, "chdir = /", "chmod-socket = 660", word="new")
-    reload(router)
-    router.wait_for_log("chdir has changed: that takes a restart")
-    router.wait_for_log("chmod-socket has changed: that is for sockets which are new")
-    with greeted(path, "new"):
-        (program,) = children(router.workers[-1])
-        assert os.readlink(f"/proc/{program}/cwd") == os.getcwd()
 
 
 def test_a_removed_socket_file_costs_no_session_and_comes_back_with_a_reload(

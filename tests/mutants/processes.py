@@ -182,8 +182,8 @@ STOP = (
     Mutant(
         "--stop signals nobody but the router that wrote the pid file",
         "fastpty/pidfile.py",
-        "return pid if kind != fcntl.F_UNLCK else None",
-        "return int(os.read(descriptor, 20))",
+        "    if kind == fcntl.F_UNLCK:\n        return None\n",
+        "    if kind == fcntl.F_UNLCK:\n        return int(os.pread(descriptor, 20, 0))\n",
         "test_background.py::test_stop_does_not_signal_a_stranger_that_a_stale_pid_file_names",
     ),
     Mutant(

@@ -1,0 +1,50 @@
+"""Whom `--stop` and `--reload` can signal."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+PIDFILES = (
+    Mutant(
+        "who may only read a pid file cannot have anybody signalled",
+        "fastpty/pidfile.py",
+        "_FLOCK.pack(fcntl.F_RDLCK,",
+        "_FLOCK.pack(fcntl.F_WRLCK,",
+        "test_pidfile_locks.py::test_who_may_only_read_a_pid_file_cannot_have_anybody_signalled",
+    ),
+    Mutant(
+        "who may only read a pid file cannot keep a router from starting",
+        "fastpty/pidfile.py",
+        "_FLOCK.pack(fcntl.F_RDLCK,",
+        "_FLOCK.pack(fcntl.F_WRLCK,",
+        "test_pidfile_locks.py::test_who_may_only_read_a_pid_file_cannot_keep_a_router_from_starting",
+    ),
+    Mutant(
+        "a lock that is no process's names nobody",
+        "fastpty/pidfile.py",
+        "    if pid <= 0:\n",
+        "    if pid == 0:\n",
+        "test_pidfile_locks.py::test_a_lock_that_is_no_process_s_names_nobody",
+    ),
+    Mutant(
+        "a lock of another pid namespace names nobody",
+        "fastpty/pidfile.py",
+        "    if pid <= 0:\n",
+        "    if pid < 0:\n",
+        "test_pidfile_locks.py::test_a_lock_of_another_pid_namespace_names_nobody",
+    ),
+    Mutant(
+        "a pid file can name no process of others than its owner",
+        "fastpty/pidfile.py",
+        "                _check_owner(path, descriptor, pid)\n",
+        "",
+        "test_pidfile_locks.py::test_a_pid_file_can_name_no_process_of_others_than_its_owner",
+    ),
+    Mutant(
+        "a link cannot pass for a pid file",
+        "fastpty/pidfile.py",
+        "_opened(path, os.O_NOFOLLOW)",
+        "_opened(path)",
+        "test_pidfile_locks.py::test_a_link_cannot_pass_for_a_pid_file",
+    ),
+)

@@ -1,0 +1,66 @@
+"""What a reload may change, and what it may read."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_REFUSED = "        raise FastptyError(f\"a reload cannot change {', '.join(changed)}: restart the router\")\n"
+
+RELOAD = (
+    Mutant(
+        "a reload that would confine otherwise is refused",
+        "fastpty/reread.py",
+        _REFUSED,
+        "        pass\n",
+        "test_reload_confines.py::test_a_reload_that_would_confine_otherwise_is_refused",
+    ),
+    Mutant(
+        "a router of its peers does not become one of root's with a reload",
+        "fastpty/reread.py",
+        _REFUSED,
+        "        wanted = replace(wanted, uid=present.uid)\n",
+        "test_reload_confines.py::test_a_router_of_its_peers_does_not_become_one_of_root_s_with_a_reload",
+    ),
+    Mutant(
+        "a reload does not listen in plain where TLS was asked for",
+        "fastpty/reread.py",
+        '_CONFINING |= {"tls_certificate": "tls-cert", "tls_key": "tls-key", "tls_authorities": "tls-ca"}\n',
+        "",
+        "test_reload_confines.py::test_a_reload_does_not_listen_in_plain_where_tls_was_asked_for",
+    ),
+    Mutant(
+        "no inherited socket is added in plain beside TLS",
+        "fastpty/listeners.py",
+        "address.TcpAddress | address.FdAddress",
+        "address.TcpAddress",
+        "test_reload_confines.py::test_no_address_is_added_in_plain_beside_tls",
+    ),
+    Mutant(
+        "what a start refuses a reload refuses",
+        "fastpty/reread.py",
+        ", *check(effective)]",
+        "]",
+        "test_reload_confines.py::test_what_a_start_refuses_a_reload_refuses",
+    ),
+    Mutant(
+        "a socket file that stays is as its configuration says",
+        "fastpty/reread.py",
+        "        if changed and isinstance(",
+        "        if False and isinstance(",
+        "test_reload_confines.py::test_a_socket_file_that_stays_is_as_its_configuration_says",
+    ),
+    Mutant(
+        "hooks that are the same do not keep a reload out",
+        "fastpty/hooks.py",
+        "    run: Run = field(compare=False)",
+        "    run: Run = field()",
+        "test_reload_confines.py::test_hooks_that_are_the_same_are_no_change",
+    ),
+    Mutant(
+        "a reload reads nothing in a root that may be somebody else's",
+        "fastpty/reread.py",
+        "        if jail.changes_root(present):",
+        "        if False:",
+        "test_reload_confines.py::test_a_reload_reads_nothing_in_a_root_that_may_be_somebody_else_s",
+    ),
+)
