@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fastpty.config import Config
 
 
+_NOBODY_S = "the rules of this router are about users, and your connection has none"
+
+
 class Rules:
     """`allow-user`, `allow-group`, `deny-user` and `deny-group`, as sshd_config(5) has them.
 
@@ -35,17 +38,23 @@ class Rules:
         return bool(self._allow_groups or self._deny_groups)
 
     def check(self, peer: Peer) -> None:
-        """Raises RefusedError, with a text for the client, unless it may connect."""
+        """Raises RefusedError, with a text for the client, unless it may have a session."""
+        if self._run_as_peer and not peer.is_known:
+            raise RefusedError(_NOBODY_S)
+        self.check_connection(peer)
+        if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:
+            raise RefusedError("root may not connect here (it needs allow-user root)")
+
+    def check_connection(self, peer: Peer) -> None:
+        """Raises RefusedError, with a text for the client, unless it may connect, whatever it is given there."""
         if not peer.is_known:
-            if self._run_as_peer or (self._any and not peer.is_admitted):
-                raise RefusedError("the rules of this router are about users, and your connection has none")
+            if self._any and not peer.is_admitted:
+                raise RefusedError(_NOBODY_S)
             return
         denied = peer.uid in self._deny_users or peer.groups & self._deny_groups
         allowed = peer.is_admitted or peer.uid in self._allow_users or peer.groups & self._allow_groups
         if denied or ((self._allow_users or self._allow_groups) and not allowed):
             raise RefusedError(f"uid {peer.uid} may not connect here")
-        if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:
-            raise RefusedError("root may not connect here (it needs allow-user root)")
 
 
 def has_rules(config: Config) -> bool:
@@ -75,6 +84,22 @@ def doubts(config: Config) -> Iterable[str]:
             yield (
                 f"{address.text} has no file mode: every process of this network namespace may connect and gets a "
                 "shell: say who may with allow-user or allow-group, or use a socket file"
+            )
+    yield from _doubts_of_statistics(config)
+
+
+def _doubts_of_statistics(config: Config) -> Iterable[str]:
+    """As `doubts`. Here TLS is not spoken, and nobody's rights are needed: run-as says nothing of these addresses."""
+    for address in config.stats_addresses:
+        if has_rules(config) and isinstance(address, TcpAddress):
+            raise UsageError(
+                f"{address.text} can tell nobody statistics: rules are about the users of socket files and abstract "
+                "names, and TCP has none: leave one of the two out, or use a socket file"
+            )
+        if isinstance(address, AbstractAddress) and not has_rules(config):
+            yield (
+                f"{address.text} has no file mode: every process of this network namespace may connect and is told "
+                "the statistics: say who may with allow-user or allow-group, or use a socket file"
             )
 
 

@@ -7,8 +7,8 @@ are not expanded; nor is what `inherit` reads, since it is read after the passes
 Names may hold balanced parentheses, and the innermost `%(a%(b))` comes first.
 
 Two things differ. uWSGI expands what came out of a file or a command once more, so that whoever may write to such a
-file could have commands run; here it is text. And where uWSGI runs into its memory's end on `a = x%(a)`, here it is an
-error.
+file could have commands run; here it is text, and so is what a loop read (`fastpty.setting.Data`). And where uWSGI runs
+into its memory's end on `a = x%(a)`, here it is an error.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ _WHOLE_NUMBER = re.compile(r"\s*[-+]?\d+", re.ASCII)
 
 def from_environment(setting: Setting, value: str, environ: Mapping[str, str]) -> str:
     """The value with `$(NAME)` replaced by the environment's variable NAME, where there is one."""
-    return _substitute(setting, value, "$", environ.get)
+    return _substitute(setting, value, "$", lambda name: environ.get(setting.whole(name)))
 
 
 def from_files(setting: Setting, value: str, doubt: str | None, environ: Mapping[str, str]) -> str:
     """The value with `@(PATH)` replaced by a file's content, and `@(exec://COMMAND)` by what a command writes.
 
     One line end at the end is cut off. A command runs through /bin/sh -c. `doubt` says why the file that the setting
-    stands in must not have commands run, or is None. Raises UsageError for that, for a file that cannot be read and a
-    command that fails.
+    stands in must not have commands run, or is None. Raises UsageError for that, for a command with data in it, for a
+    file that cannot be read and a command that fails.
     """
 
-    def content(place: str) -> str:
+    def content(written: str) -> str:
+        place = setting.whole(written)
         scheme = _SCHEME.match(place)
         try:
             if scheme is None:
@@ -50,6 +51,8 @@ def from_files(setting: Setting, value: str, doubt: str | None, environ: Mapping
                 raise ValueError(f"{scheme[1]} is not supported (only files and exec://)")
             elif doubt:
                 raise ValueError(f"exec:// is refused in {setting.file}: {doubt}")
+            elif place != written:
+                raise ValueError(f"exec:// is refused with {setting.item!r} in it, which is data and would be run")
             else:
                 data = _run(place[scheme.end() :], environ)
         except (OSError, ValueError) as error:

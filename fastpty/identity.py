@@ -6,12 +6,15 @@ import ctypes
 import errno
 import os
 import socket
+import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from fastpty.accounts import account_of
 from fastpty.errors import RefusedError
+from fastpty.handler import UNKNOWN_PEER
 
+_UCRED = "iII"  # pid, uid and gid, unix(7)
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13; not in Python's socket module
 _GROUPS_MOST = 65536  # NGROUPS_MAX
 _FIRST_GUESS = 32
@@ -38,6 +41,15 @@ class Peer:
     def is_known(self) -> bool:
         """Whether rules about users and groups can be applied."""
         return self.uid is not None
+
+
+def plain_peer(connection: socket.socket, with_groups: bool) -> Peer:
+    """The client of an accepted connection without TLS; raises OSError where it has left already."""
+    size = struct.calcsize(_UCRED)
+    credentials = struct.unpack(_UCRED, connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    if credentials == UNKNOWN_PEER:
+        return tcp_peer(connection)
+    return local_peer(connection.fileno(), credentials, with_groups)
 
 
 def local_peer(fd: int, credentials: tuple[int, int, int], with_groups: bool) -> Peer:

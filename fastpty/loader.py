@@ -9,6 +9,7 @@ also in this order that a `%(name)` looks for its name, first one first.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from fastpty import environment, expansion, logic, magic, sources
 from fastpty.errors import UsageError
 from fastpty.options import BY_NAME
-from fastpty.setting import COMMAND_LINE, Setting
+from fastpty.setting import COMMAND_LINE, ITEM, Data, Setting
 from fastpty.sources import Place
 from fastpty.uwsgi_keys import IGNORED, is_confining, nearest
 from fastpty.values import boolean
@@ -65,6 +66,7 @@ class _Loader:
         self._environment: list[Setting] = []
         self._warnings: list[str] = []
         self._doubts: dict[str, str] = {}
+        self._statuses: dict[str, os.stat_result] = {}
         self._used: set[str] = set()
         self._stack: list[_Frame] = []
         self._last: Place | None = None
@@ -84,7 +86,7 @@ class _Loader:
                 self._add(setting, self._files)
         self._expand()
         self._inherit()
-        everything = [*self._environment, *self._files, *self._flags]
+        everything = [setting.settled() for setting in (*self._environment, *self._files, *self._flags)]
         settings = [self._marked(s) for s in everything if not (s.is_placeholder or _is_word(s))]
         return Loaded(
             [setting for setting in settings if not self._is_stray(setting)],
@@ -109,6 +111,7 @@ class _Loader:
 
     def _read(self, setting: Setting) -> None:
         """Reads the file that a setting names, and runs it."""
+        setting = setting.settled()
         if not setting.value:
             raise UsageError(f"{setting.label} needs a value: FILE")
         try:
@@ -123,17 +126,27 @@ class _Loader:
             self._constants |= magic.of_first_file(variables)
             variables |= self._constants
         try:
-            entries, doubt = sources.read(place, lambda text, origin: self._put_in(text, origin, variables))
+            content = sources.read(
+                place,
+                lambda text, origin: self._put_in(text, origin, variables),
+                self._statuses.get(setting.file or ""),
+            )
         except UsageError as error:
             # Where it is the whole file that is wrong, the line that names it is what can be mended.
             if setting.file is not None and str(error).startswith(f"{place.path}: "):
                 raise UsageError(f"{setting.label}: {error}") from error
             raise
-        if doubt:
-            self._doubts[place.path] = doubt
+        self._statuses[place.path] = content.status
+        if content.doubt:
+            self._doubt_in(place.path, content.doubt)
         self._stack.append(frame)
-        self._run(entries)
+        self._run(content.settings)
         self._stack.pop()
+
+    def _doubt_in(self, path: str, doubt: str) -> None:
+        if path not in self._doubts:
+            self._warnings.append(f"{path}: {doubt}: who may write to it decides what the router does and runs")
+        self._doubts[path] = doubt
 
     def _check_depth(self, frame: _Frame) -> None:
         above = [other.identity for other in self._stack]
@@ -189,9 +202,11 @@ class _Loader:
     def _expand(self) -> None:
         self._pass(lambda setting, value: expansion.from_environment(setting, value, self._environ))
         self._pass(lambda setting, value: expansion.from_files(setting, value, self._doubt(setting), self._environ))
+        for group in (self._flags, self._files, self._environment):
+            group[:] = [setting.settled() for setting in group]
         values: dict[str, str] = {}
-        for name, value in self._first_ones():
-            values.setdefault(name, value)
+        for setting in self._in_order():
+            values.setdefault(setting.name, setting.value or "")
 
         def find(name: str) -> str | None:
             self._used.add(name)
@@ -217,14 +232,18 @@ class _Loader:
             done += 1
             self._read(pending[0])
 
-    def _first_ones(self) -> Iterator[tuple[str, str]]:
-        for setting in (*self._flags, *self._files, *self._environment):
-            yield setting.name, setting.value or ""
+    def _in_order(self) -> Iterator[Setting]:
+        """Of several settings of one name the first is the one that a `%(name)` means."""
+        return itertools.chain(self._flags, self._files, self._environment)
 
     def _find(self, name: str) -> str | None:
         """The value that a name has so far, for conditions: as it was written."""
         self._used.add(name)
-        return next((value for known, value in self._first_ones() if known == name), None)
+        setting = next((setting for setting in self._in_order() if setting.name == name), None)
+        if setting is None:
+            return None
+        value = setting.whole(setting.value or "")
+        return Data(value) if setting.item is not None or self._doubt(setting) else value
 
     # What comes out
 
@@ -251,11 +270,16 @@ class _Loader:
 
 def _set(setting: Setting) -> Setting:
     name, equals, value = (setting.value or "").partition("=")
+    name = setting.whole(name)
+    item = setting.item
+    if item is not None and not equals:  # then both are data
+        name, equals, data = name.partition("=")
+        value, item = ITEM, Data(data)
     if not (name and equals):
-        raise UsageError(f"{setting.label}: {setting.value!r} is not NAME=VALUE")
+        raise UsageError(f"{setting.label}: {setting.settled().value!r} is not NAME=VALUE")
     if name in logic.WORDS or name == "set":
         raise UsageError(f"{setting.label}: {name} cannot be set, it stands on a line of its own")
-    return replace(setting, name=name, value=value)
+    return replace(setting, name=name, value=value, item=item)
 
 
 def _placeholder(setting: Setting) -> Setting:

@@ -4,8 +4,8 @@ Measured with uWSGI 2.0.21. A block takes its lines one by one: for each line, n
 looked at and a loop goes through its items. So with the lines a and b, `for = 1 2` gives a1 a2 b1 b2, and after
 `if-not-opt = x` a line that sets x is the last that counts. In a value, `%(_)` becomes the item, or what the condition
 looked at. Any of the ends closes any block; blocks do not nest. The block's own argument is taken as it stands: `$(X)`
-and `%(x)` are expanded later. `else` is of later versions than 2.0.21. Ours: lines and file names that a loop puts in
-cannot bring an `@(…)` along.
+and `%(x)` are expanded later. `else` is of later versions than 2.0.21. Ours: lines and file names of a loop, and what a
+file says that somebody else may write to, are put in when no `$(…)` and `@(…)` is expanded any more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fastpty.errors import UsageError
-from fastpty.setting import Setting
+from fastpty.setting import ITEM, Data, Setting
 from fastpty.uwsgi_keys import PLUGINS_BUILT_IN
 
 ENDS = frozenset({"end", "endif", "end-if", "endfor", "end-for"})
@@ -27,7 +27,10 @@ ELSE = "else"
 
 @dataclass(frozen=True)
 class Facts:
-    """What conditions ask for: the environment, a setting's value by its name, whether this is a reload."""
+    """What conditions ask for: the environment, a setting's value by its name, whether this is a reload.
+
+    The value is Data where a file says it that somebody else may write to.
+    """
 
     environ: Mapping[str, str]
     find: Callable[[str], str | None]
@@ -58,7 +61,7 @@ class Block:
         if loop is not None:
             try:
                 for item in loop(self._argument):
-                    yield _put_in(line, item, may_add_files=loop not in (_lines, _paths))
+                    yield _put_in(line, item)
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
                 raise UsageError(f"{self.opener.label}: {self._argument}: {reason}") from error
@@ -72,14 +75,13 @@ class Block:
             yield _put_in(line, about)
 
 
-def _put_in(line: Setting, text: str | None, *, may_add_files: bool = True) -> Setting:
-    """The line with `%(_)` replaced. Raises ValueError where data would become an `@(…)`, which may run commands."""
-    if text is None or line.value is None:
+def _put_in(line: Setting, text: str | None) -> Setting:
+    """The line with `%(_)` replaced, or with the data that is to replace it."""
+    if text is None or line.value is None or ITEM not in line.value:
         return line
-    value = line.value.replace("%(_)", text)
-    if value.count("@(") > line.value.count("@(") and not may_add_files:
-        raise ValueError(f"{text!r} would make an @(…), which may stand in the configuration only")
-    return replace(line, value=value)
+    if isinstance(text, Data):
+        return replace(line, item=text)
+    return replace(line, value=line.value.replace(ITEM, text))
 
 
 def _matches(argument: str, find: Callable[[str], str | None]) -> tuple[bool, str | None]:
@@ -121,16 +123,17 @@ def _numbers(argument: str) -> Iterable[str]:
     return map(str, range(1, int(argument) + 1))
 
 
-def _paths(pattern: str) -> Iterable[str]:
+def _paths(pattern: str) -> Iterable[Data]:
     """As glob(3) gives them: in the order of their bytes, directories with a slash; the pattern if there are none."""
     found = sorted(glob.glob(pattern), key=os.fsencode)
-    return [path + "/" if os.path.isdir(path) and not path.endswith("/") else path for path in found] or [pattern]
+    paths = [path + "/" if os.path.isdir(path) and not path.endswith("/") else path for path in found] or [pattern]
+    return map(Data, paths)
 
 
-def _lines(path: str) -> Iterable[str]:
+def _lines(path: str) -> Iterable[Data]:
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         for line in file:
-            yield line.rstrip("\r\n")
+            yield Data(line.rstrip("\r\n"))
 
 
 _LOOPS: dict[str, Callable[[str], Iterable[str]]] = {

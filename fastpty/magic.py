@@ -2,7 +2,8 @@
 
 Measured with uWSGI 2.0.21. It replaces `%` and any byte after it, in keys, values and section names, before it looks
 at lines; what has no meaning is replaced by nothing, and a `%` at a line's end joins the next line to it. Here the
-first is a warning and the second an error. `%(` stays, for the placeholders, and `%%` is one `%`.
+first is a warning and the second an error. `%(` stays, for the placeholders, and `%%` is one `%`. Ours: the name of a
+file or a directory, which others may have chosen, cannot bring an `@(…)` along.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Mapping
 from fastpty import __version__
 
 _VARIABLE = re.compile(r"%(.?)", re.DOTALL)
+_LOOKS_EXPANDED = re.compile(r"@.*\(", re.DOTALL)
 
 _OF_FIRST_FILE = "opsdencxij"
 """Their capitals say the same of the first file that was read."""
@@ -79,7 +81,7 @@ def of_first_file(variables: Mapping[str, str]) -> dict[str, str]:
 def expand(text: str, variables: Mapping[str, str]) -> tuple[str, list[str]]:
     """The text with its variables put in, and those that mean nothing and were left out.
 
-    Raises ValueError for a `%` at the end.
+    Raises ValueError for a `%` at the end, and for a variable from which an `@(…)` could become.
     """
     unknown = []
 
@@ -88,7 +90,10 @@ def expand(text: str, variables: Mapping[str, str]) -> tuple[str, list[str]]:
             raise ValueError(f"{text!r} ends with a single %: write %% for one")
         if found[1] not in variables:
             unknown.append(found[0])
-        return variables.get(found[1], "")
+        put_in = variables.get(found[1], "")
+        if _LOOKS_EXPANDED.search(put_in):
+            raise ValueError(f"{found[0]} is {put_in!r} here, of which an @(…) could become")
+        return put_in
 
     return _VARIABLE.sub(value, text), unknown
 

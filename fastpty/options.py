@@ -231,7 +231,7 @@ OPTIONS: tuple[Option, ...] = (
            "make the router that wrote this pid file read its configuration anew (SIGHUP), and exit",
            metavar="PIDFILE", in_files=False),
     Option("forkptyrouter-stats", "stats_addresses", one(address), STATISTICS,
-           "tell statistics in JSON to whoever connects here", metavar="ADDR", repeatable=True,
+           "tell statistics in JSON to who connects here and no rule keeps out", metavar="ADDR", repeatable=True,
            aliases=tuple(f"{router}-{word}" for word in ("stats", "stats-server", "ss")
                          for router in ("forkptyrouter", "forkpty-router"))[1:]),
     Option("stats-http", "stats_http", boolean, STATISTICS,

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 COMMAND_LINE = "command line"
+ITEM = "%(_)"
+"""What stands in the values of a block for the block's item."""
+
+
+class Data(str):
+    """Text that somebody else may have written: what it says is never looked at for `@(…)`, nor run."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +19,8 @@ class Setting:
 
     `value` is None where none was written (`--master`, or a bare `master` line). `origin` is `FILE:LINE`,
     `$VARIABLE` for one of the environment, or `COMMAND_LINE`. A placeholder is for `%(name)` only; `is_used` tells
-    that something looked the name up, so that it need not be an option to be of use.
+    that something looked the name up, so that it need not be an option to be of use. `item` is what `ITEM` stands for
+    in the value, where that is data.
     """
 
     name: str
@@ -21,11 +28,20 @@ class Setting:
     origin: str = COMMAND_LINE
     is_placeholder: bool = False
     is_used: bool = False
+    item: Data | None = None
 
     @property
     def label(self) -> str:
         """How to name this setting at the start of a message."""
         return f"--{self.name}" if self.origin == COMMAND_LINE else f"{self.origin}: {self.name}"
+
+    def whole(self, text: str) -> str:
+        """A part of the value, with the item in its place."""
+        return text if self.item is None else text.replace(ITEM, self.item)
+
+    def settled(self) -> Setting:
+        """With the item in its place for good: from here on it cannot be told from what the person wrote."""
+        return self if self.item is None else replace(self, value=self.whole(self.value or ""), item=None)
 
     @property
     def is_from_environment(self) -> bool:

@@ -25,14 +25,14 @@ def doubts(path: str, trusted: Collection[int]) -> Iterator[str]:
             found = place.stat()
         except OSError:
             return
-        if found.st_mode & stat.S_ISVTX:
-            continue
-        if found.st_mode & stat.S_IWOTH:
+        # In a sticky one only a file's owner and the directory's may replace the file.
+        writers = 0 if found.st_mode & stat.S_ISVTX else found.st_mode
+        if writers & stat.S_IWOTH:
             raise FastptyError(
                 f"cannot listen on {path}: everybody may write to {place} and put another socket there: "
                 f"chmod o-w {place}, or choose another directory"
             )
-        if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()):
+        if writers & stat.S_IWGRP and found.st_gid not in (0, os.getegid()):
             yield f"{path}: group {found.st_gid} may write to {place} and put another socket there"
         if found.st_uid not in (0, *trusted):
             yield f"{path}: {place} belongs to uid {found.st_uid}, who may put another socket there"

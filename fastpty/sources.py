@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fastpty import formats, ini
@@ -38,6 +38,18 @@ class Place:
     format: str
 
 
+@dataclass(frozen=True)
+class Content:
+    """The settings of a file, and what the descriptor told from which they were read.
+
+    `doubt` says why it must not have commands run (`@(exec://…)`), or is None where it may.
+    """
+
+    settings: list[Setting]
+    status: os.stat_result
+    doubt: str | None
+
+
 def locate(name: str, option: str, last: Place | None) -> Place:
     """What `ini = NAME`, `include = NAME` and the like mean: FILE, FILE:SECTION, or :SECTION of the `last` file.
 
@@ -67,14 +79,17 @@ def ending(name: str) -> str | None:
     return found[2] if found[1] and found[2] in FORMATS else None
 
 
-def read(place: Place, expand: Expand) -> tuple[list[Setting], str | None]:
-    """The settings of a file, and why it must not have commands run (`@(exec://…)`), or None where it may.
+def read(place: Place, expand: Expand, includer: os.stat_result | None) -> Content:
+    """What a file holds. `includer` is of the file that names it, or None where who starts the router does.
 
-    Raises UsageError for a file that cannot be read or understood.
+    Who may write to a file decides what the router does with all its rights. So raises UsageError for an included file
+    that others may write to than those who may write to the includer, and for one that cannot be read or understood.
     """
     try:
         with open(place.path, "rb") as file:
-            doubt = _doubt(os.fstat(file.fileno()))
+            status = os.fstat(file.fileno())
+            if includer is not None and not os.path.samestat(status, includer):
+                _refuse(place.path, _doubt(status, {0, os.geteuid(), includer.st_uid}))
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{place.path}: cannot read this file: {error.strerror}") from error
@@ -82,7 +97,8 @@ def read(place: Place, expand: Expand) -> tuple[list[Setting], str | None]:
         raise UsageError(f"{place.path}: cannot read this file: it is longer than 8 MiB")
     # Bytes that are not UTF-8 come through unharmed: paths may hold any.
     text = content.decode("utf-8-sig", "surrogateescape")
-    return FORMATS[place.format](text, place.path, place.section, expand), doubt
+    settings = FORMATS[place.format](text, place.path, place.section, expand)
+    return Content(settings, status, _doubt(status, {0, os.geteuid()}))
 
 
 def _split(name: str) -> tuple[str, str | None]:
@@ -93,9 +109,14 @@ def _split(name: str) -> tuple[str, str | None]:
     return path, section or None
 
 
-def _doubt(status: os.stat_result) -> str | None:
-    if status.st_uid not in (0, os.geteuid()):
-        return "it belongs neither to root nor to the user that reads it"
+def _refuse(path: str, doubt: str | None) -> None:
+    if doubt:
+        raise UsageError(f"{path}: this file is not read: {doubt}: chown it to root, chmod go-w")
+
+
+def _doubt(status: os.stat_result, owners: Collection[int]) -> str | None:
+    if status.st_uid not in owners:
+        return f"it belongs to uid {status.st_uid}, neither root nor who starts the router"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return "others than its owner may write to it"
     return None

@@ -1,4 +1,4 @@
-"""The statistics server: whoever connects is told in JSON what the router does, and then closed.
+"""The statistics server: who connects, and may, is told in JSON what the router does, and then closed.
 
 The keys are those of uWSGI 2.0.21's forkptyrouter stats; `workers` and what is in it are ours. Nobody waits for
 anybody: workers are asked with a signal and have a second to answer, clients ten to read.
@@ -16,7 +16,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastpty import __version__
+from fastpty.access import Rules
+from fastpty.errors import RefusedError
+from fastpty.identity import plain_peer
 from fastpty.listeners import Place
+from fastpty.log import logger
 from fastpty.worker import REPORT_SIGNAL
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ _EXHAUSTED_SECONDS = 0.1
 _HTTP_HEAD = (
     "HTTP/1.0 200 OK\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: application/json\r\n\r\n"
 )
+_HTTP_HEAD_OF_REFUSAL = "HTTP/1.0 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
 
 
 class _Client:
@@ -84,6 +89,7 @@ class StatsServer:
         self._supervisor = supervisor
         self._selector = selector
         self._started = time.monotonic()
+        self._rules = Rules(supervisor.config)
         self._places: Sequence[Place] = ()
         self._clients: set[_Client] = set()
         self._next: list[_Client] = []
@@ -93,13 +99,15 @@ class StatsServer:
         self._round_until = 0.0
 
     def listen(self, places: Sequence[Place]) -> None:
-        """Serves these sockets from now on, and no others."""
+        """Serves these sockets from now on, and no others, by the supervisor's configuration as it is now."""
+        self._rules = Rules(self._supervisor.config)
         for place in self._places:
             self._selector.unregister(place.listener.socket)
         self._places = places
         for place in places:
-            sock = place.listener.socket
-            self._selector.register(sock, selectors.EVENT_READ, lambda sock=sock: self._accept(sock))
+            self._selector.register(
+                place.listener.socket, selectors.EVENT_READ, lambda place=place: self._accept(place)
+            )
 
     def close(self) -> None:
         """In a forked worker: closes this process's copies."""
@@ -108,15 +116,18 @@ class StatsServer:
         for client in self._clients:
             client.connection.close()
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, place: Place) -> None:
         try:
-            connection, _ = listener.accept()
+            connection, _ = place.listener.socket.accept()
         except BlockingIOError:
             return
         except OSError:  # no descriptor is left, and the listener stays readable
             time.sleep(_EXHAUSTED_SECONDS)
             return
         connection.setblocking(False)
+        if not self._admits(connection, place):
+            connection.close()
+            return
         if len(self._clients) == _CLIENTS_MOST:
             connection.close()
             return
@@ -124,6 +135,22 @@ class StatsServer:
         self._clients.add(client)
         self._next.append(client)
         self._ask()
+
+    def _admits(self, connection: socket.socket, place: Place) -> bool:
+        """Whether a client may be told. One that may not has a line instead, and keeps nobody's place."""
+        who = "a client"
+        try:
+            client = plain_peer(connection, self._rules.need_groups)
+            who = client.text
+            self._rules.check_connection(client)
+        except (OSError, RefusedError) as error:
+            why = error.strerror if isinstance(error, OSError) else f"refused: {error}"
+            logger.error("statistics: refused %s on %s: %s", who, place.name, why)
+            head = _HTTP_HEAD_OF_REFUSAL if self._supervisor.config.stats_http else ""
+            with contextlib.suppress(OSError):
+                connection.send(f"{head}fastpty: {why}\r\n".encode())
+            return False
+        return True
 
     # -- rounds --
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,9 +18,10 @@ ALICE, BOB = 54_001, 54_002  # no account is needed to connect
 STAFF, EXTRA = 54_010, 54_011
 
 
-def open_router(start_router: Callable[..., Router], directory: Path, *arguments: str) -> Router:
+def open_router(start_router: Callable[..., Router], directory: Path, *arguments: str, sockets: int = 1) -> Router:
     need_root()
-    return start_router("--chmod-socket=666", *arguments, "--forkptyrouter-command", "echo IN", f"{directory}/s")
+    command = ["--forkptyrouter-command", "echo IN"]
+    return start_router("--chmod-socket=666", *arguments, *command, f"{directory}/s", sockets=sockets)
 
 
 @pytest.mark.parametrize(
@@ -123,12 +125,69 @@ def test_an_abstract_name_without_a_rule_is_warned_of(
     router.wait_for_log("warning: @fastpty-norule-.* has no file mode: .* allow-user or allow-group")
 
 
+def test_an_abstract_name_of_statistics_without_a_rule_is_warned_of(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    name = f"@fastpty-stats-{directory.name}"
+    router = start_router(f"{directory}/s", "--forkptyrouter-stats", name, sockets=2)
+    router.wait_for_log("warning: @fastpty-stats-.* has no file mode: .* told the statistics: say who may")
+    name = f"@fastpty-ruled-{directory.name}"
+    ruled = start_router(f"{directory}/t", "--forkptyrouter-stats", name, "--allow-user", "root", sockets=2)
+    assert "warning" not in ruled.log
+
+
+@pytest.mark.parametrize("rule", [["--allow-user", str(ALICE)], ["--deny-group", str(EXTRA)]])
+def test_statistics_are_told_to_whom_the_rules_let_in_only(
+    start_router: Callable[..., Router], directory: Path, rule: list[str]
+) -> None:
+    """They tell when whose keys are pressed."""
+    path = f"{directory}/stats"
+    router = open_router(start_router, directory, "--forkptyrouter-stats", path, *rule, sockets=2)
+    assert talk_as(path, BOB, STAFF, [EXTRA]) == f"fastpty: refused: uid {BOB} may not connect here\r\n"
+    assert '"pid"' in talk_as(path, ALICE, STAFF)
+    router.wait_for_log(rf"statistics: refused pid \d+ uid {BOB} gid {STAFF} on {path} \(stats\): refused: uid {BOB}")
+
+
+def test_who_is_refused_statistics_over_http_is_told_so_in_http(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    path = f"{directory}/stats"
+    open_router(
+        start_router, directory, "--forkptyrouter-stats", path, "--stats-http", "--deny-user", str(BOB), sockets=2
+    )
+    assert talk_as(path, BOB, STAFF).startswith("HTTP/1.0 403 ")
+
+
+def test_root_is_told_statistics_though_run_as_peer_would_not_make_it_root(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    path = f"{directory}/stats"
+    open_router(start_router, directory, "--forkptyrouter-stats", path, "--run-as", "peer", sockets=2)
+    assert '"pid"' in talk_as(path, 0, 0)
+
+
+def test_a_new_rule_holds_for_the_statistics_after_a_reload(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    path, file = f"{directory}/stats", directory / "x.ini"
+    lines = f"[uwsgi]\nforkpty-router = {directory}/s\nforkptyrouter-stats = {path}\nchmod-socket = 666\n"
+    file.write_text(lines)
+    router = start_router(str(file), sockets=2)
+    assert '"pid"' in talk_as(path, BOB, STAFF)
+    file.write_text(f"{lines}deny-user = {BOB}\n")
+    router.process.send_signal(signal.SIGHUP)
+    router.wait_for_log("reloaded")
+    assert "may not connect" in talk_as(path, BOB, STAFF)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 can let nobody in"),
         (["127.0.0.1:0", "--deny-user", "nobody"], "127.0.0.1:0 can let nobody in"),
         (["--pty-socket", "127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 can let nobody in"),
+        (["/tmp/x", "--allow-user", "root", "--forkptyrouter-stats", "127.0.0.1:0"], "127.0.0.1:0 can tell nobody"),
         (["127.0.0.1:0", "--run-as", "peer"], "127.0.0.1:0 can let nobody in"),
         (["/tmp/x", "--allow-user", "nobodyy"], "no user 'nobodyy' here (did you mean 'nobody'?)"),
         (["/tmp/x", "--deny-group", "nogrou"], "no group 'nogrou' here (did you mean 'nogroup'?)"),
@@ -150,3 +209,15 @@ def test_an_inherited_tcp_socket_lets_nobody_in_where_there_are_rules(start_rout
         with Client(("127.0.0.1", server.getsockname()[1])) as client:
             assert b"the rules of this router are about users" in client.read_to_end()
         router.wait_for_log("refused 127.0.0.1 port")
+
+
+def test_an_inherited_tcp_socket_tells_nobody_statistics_where_there_are_rules(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        start_router(
+            f"{directory}/s", "--forkptyrouter-stats", f"fd://{server.fileno()}", "--deny-user", "nobody",
+            sockets=2, pass_fds=[server.fileno()],
+        )  # fmt: skip
+        with Client(("127.0.0.1", server.getsockname()[1])) as client:
+            assert b"the rules of this router are about users" in client.read_to_end()

@@ -7,18 +7,17 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastpty import loader, logic, sources
+from fastpty import loader, logic
 from fastpty.config import build
 from fastpty.errors import UsageError
 from fastpty.loader import Loaded
 from fastpty.setting import Setting
-from tests.peers import need, need_root
+from tests.peers import need
 
 CORPUS = Path(__file__).with_name("corpus")
 ENVIRON = {
@@ -294,67 +293,14 @@ def test_what_a_file_or_a_command_gives_is_not_expanded_for_files_again(read: Re
     assert read(r"print = @(exec://printf '\100(data)')").printed == ["@(data)"]
 
 
-@pytest.mark.parametrize("line", ["@(exec://touch ran)", "(exec://touch ran)@"])
-def test_what_a_loop_reads_cannot_have_commands_run(read: Read, line: str) -> None:
-    Path("data").write_text(f"fine\n{line}\n")
-    with pytest.raises(UsageError, match=r"^x\.ini:2: for-readline: data: .* would make an @\(…\)"):
-        read("for-readline = data\nprint = %(_)%(_)\nendfor")
-    Path("@(x.ini)").touch()
-    with pytest.raises(UsageError, match=r"^x\.ini:2: for-glob: @\*: '@\(x\.ini\)' would make an @\(…\)"):
-        read("for-glob = @*\nprint = %(_)\nendfor")
-    assert not Path("ran").exists()
-
-
-@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
-def test_a_file_that_others_may_write_to_cannot_have_commands_run(read: Read, mode: int) -> None:
-    Path("y.ini").write_text("[uwsgi]\nprint = @(exec://touch ran)\n")
-    Path("y.ini").chmod(mode)
-    with pytest.raises(
-        UsageError, match=r"^y\.ini:2: print: @\(exec://.*refused in y\.ini: others .* may write to it"
-    ):
-        read("include = y.ini")
-    assert not Path("ran").exists()
-
-
-def test_a_strangers_file_cannot_have_commands_run(read: Read) -> None:
-    need_root()
-    Path("y.ini").write_text("[uwsgi]\nprint = @(exec://touch ran)\n")
-    os.chown("y.ini", 1, 1)
-    with pytest.raises(
-        UsageError, match=r"^y\.ini:2: .*refused in y\.ini: it belongs neither to root nor to the user"
-    ):
-        read("include = y.ini")
-    assert not Path("ran").exists()
-
-
-def test_a_strangers_file_cannot_pass_for_a_variable_of_the_environment(read: Read) -> None:
-    need_root()
-    Path("$y.ini").write_text("[uwsgi]\nprint = @(exec://touch ran)\n")
-    os.chown("$y.ini", 1, 1)
-    with pytest.raises(UsageError, match=r"^\./\$y\.ini:2: .*refused in \./\$y\.ini: it belongs neither"):
-        read("for-glob = *y.ini\ninclude = %(_)\nendfor")
-    assert not Path("ran").exists()
-
-
-def test_a_file_put_in_the_place_of_a_strangers_while_that_is_read_lends_it_no_trust(
-    read: Read, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of the same name: what is read and what is trusted must be one file."""
-    need_root()
-    Path("y.ini").write_text("[uwsgi]\nprint = @(exec://touch ran)\n")
-    os.chown("y.ini", 1, 1)
-
-    def swapped(path: str, mode: str) -> IO[Any]:
-        file = open(path, mode)  # noqa: SIM115 - who asked for it closes it
-        if path == "y.ini":
-            Path("roots").write_text("[uwsgi]\n")
-            os.rename("roots", path)
-        return file
-
-    monkeypatch.setattr(sources, "open", swapped, raising=False)
-    with pytest.raises(UsageError, match=r"^y\.ini:2: .*refused in y\.ini: it belongs neither"):
-        read("include = y.ini")
-    assert not Path("ran").exists()
+def test_data_can_name_files_and_variables_where_the_configuration_asks_for_that(read: Read) -> None:
+    Path("data").write_text("one\n")
+    Path("one").write_text("1\n")
+    lines = "for-readline = data\nprint = @(%(_)) $(%(_)) %(%(_)) %(_)\ninclude = %(_).ini\nendfor\none = option"
+    Path("one.ini").write_text("[uwsgi]\nuid = 1\n")
+    loaded = read(lines, one="variable")
+    assert loaded.printed == ["1 variable option one"]
+    assert values(loaded, "uid") == ["1"]
 
 
 def test_a_command_of_the_command_line_runs(read: Read) -> None:

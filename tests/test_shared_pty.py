@@ -391,13 +391,18 @@ def test_a_thousand_joins_and_leaves_leave_nothing_behind(share: Callable[..., S
         assert children(shared.router.pid) == [shared.program]
 
 
-def test_an_idle_timeout_is_for_private_sessions(share: Callable[..., Shared], directory: Path) -> None:
-    shared = share(f"{directory}/private", "--forkptyrouter-timeout", "0.2")
+@pytest.mark.parametrize(
+    ("option", "ending"), [("--forkptyrouter-timeout", "idle"), ("--session-lifetime", "lifetime over")]
+)
+def test_idle_timeout_and_lifetime_are_for_private_sessions(
+    share: Callable[..., Shared], directory: Path, option: str, ending: str
+) -> None:
+    shared = share(f"{directory}/private", option, "0.2")
     with shared.join() as client:
         client.read_until(b"prompt:")
         with Client(f"{directory}/private") as private:
             private.read_to_end()
-        shared.router.wait_for_log("end: idle")
+        shared.router.wait_for_log(f"end: {ending}")
         client.send(b"echo $((6*7))\n")
         client.read_until(b"\r\n42\r\n")
 

@@ -57,6 +57,17 @@ def test_a_directory_of_another_user_or_group_is_warned_of(
     router.wait_for_log(rf"{theirs} belongs to uid {MALLORY}")
 
 
+@pytest.mark.parametrize("mode", [0o1755, 0o1777])
+def test_a_sticky_directory_is_its_owner_s_to_replace_files_in(
+    start_router: Callable[..., Router], shared: Path, mode: int
+) -> None:
+    """Root's is fine, as /tmp is."""
+    shared.chmod(mode)
+    assert "warning" not in start_router(f"{shared}/s").log
+    os.chown(shared, MALLORY, MALLORY)
+    start_router(f"{shared}/t").wait_for_log(rf"{shared} belongs to uid {MALLORY}, who may put another socket there")
+
+
 def test_a_warning_shows_no_escape_sequence(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(f"@\x1b[2J{directory.name}")
     router.wait_for_log(r"warning: @\\x1b\[2J.* has no file mode")

@@ -99,7 +99,7 @@ FILES = (
     Mutant(
         "a directory in which everybody may replace files is refused",
         "fastpty/socket_directory.py",
-        "        if found.st_mode & stat.S_IWOTH:\n",
+        "        if writers & stat.S_IWOTH:\n",
         "        if False:\n",
         "test_socket_attacks.py::test_a_directory_in_which_everybody_may_replace_files_is_refused",
     ),
@@ -113,7 +113,7 @@ FILES = (
     Mutant(
         "a directory that a group may write to is warned of",
         "fastpty/socket_directory.py",
-        "        if found.st_mode & stat.S_IWGRP and ",
+        "        if writers & stat.S_IWGRP and ",
         "        if False and ",
         "test_socket_attacks.py::test_a_directory_of_another_user_or_group_is_warned_of",
     ),
@@ -123,6 +123,13 @@ FILES = (
         "        if found.st_uid not in (0, *trusted):\n",
         "        if False:\n",
         "test_socket_attacks.py::test_a_directory_of_another_user_or_group_is_warned_of",
+    ),
+    Mutant(
+        "a sticky directory of another user is warned of",
+        "fastpty/socket_directory.py",
+        "        writers = 0 if found.st_mode & stat.S_ISVTX else found.st_mode\n",
+        "        if found.st_mode & stat.S_ISVTX:\n            continue\n        writers = found.st_mode\n",
+        "test_socket_attacks.py::test_a_sticky_directory_is_its_owner_s_to_replace_files_in",
     ),
 )
 

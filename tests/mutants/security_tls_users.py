@@ -17,8 +17,8 @@ TLS_USERS = (
     Mutant(
         "a certificate that is no user's gets nobody's account",
         "fastpty/access.py",
-        "            if self._run_as_peer or (self._any and not peer.is_admitted):",
-        "            if self._any and not peer.is_admitted:",
+        "        if self._run_as_peer and not peer.is_known:",
+        "        if False:",
         f"{TESTS}whose_certificate_is_no_user_s_gets_no_session_of_anybody_s_account",
     ),
     Mutant(
