@@ -29,8 +29,8 @@ PROGRAMS = (
     Mutant(
         "a buffer is lent without what a session left in it",
         "fastpty/_channel.pxd",
-        "            return NULL\n    buffer.start = 0\n    buffer.end = 0\n",
-        "            return NULL\n        buffer.start = 0\n        buffer.end = 0\n",
+        "    buffer.start = buffer.end = 0\n    buffer.parsed",
+        "        buffer.start = buffer.end = 0\n    buffer.parsed",
         "test_session_end.py::test_what_a_killed_session_left_unread_is_nobody_else_s_output",
     ),
     Mutant(

@@ -22,7 +22,7 @@ ENDS = (
     Mutant(
         "the foreground group gets SIGHUP",
         "fastpty/_terminal.pxd",
-        "        kill(-group, SIGHUP)\n",
+        "        terminal_signal_group(terminal, group, SIGHUP)\n",
         "",
         "test_processes.py::test_a_stop_ends_all_workers_and_their_sessions",
     ),
@@ -36,7 +36,7 @@ ENDS = (
     Mutant(
         "a stopped program is continued, so that it can end of its SIGHUP",
         "fastpty/_terminal.pxd",
-        "        kill(-group, SIGCONT)\n",
+        "        terminal_signal_group(terminal, group, SIGCONT)\n",
         "",
         "test_router.py::test_a_stop_continues_a_stopped_program_which_can_end_in_order_then",
     ),
@@ -57,7 +57,7 @@ ENDS = (
     Mutant(
         "a foreground job that ignores SIGHUP is killed though its shell is gone",
         "fastpty/_terminal.pxd",
-        "        kill(-terminal.hung_up_group, SIGKILL)\n",
+        "        terminal_signal_group(terminal, terminal.hung_up_group, SIGKILL)\n",
         "        pass\n",
         "test_session_end.py::test_a_foreground_job_that_ignores_sighup_is_killed_though_its_shell_is_gone",
     ),
@@ -179,16 +179,16 @@ FLOW = (
     Mutant(
         "input goes on while the client does not read",
         "fastpty/_flow.pxd",
-        "    if channel.state == CHANNEL_OPEN and channel.readable and (",
-        "    if channel.state == CHANNEL_OPEN and channel.readable and not channel_holds(&session.output.channel)"
+        "    elif channel.state == CHANNEL_OPEN and channel.readable and (",
+        "    elif channel.state == CHANNEL_OPEN and channel.readable and not channel_holds(&session.output.channel)"
         " and (",
         "test_relay.py::test_input_goes_on_while_the_client_does_not_read",
     ),
     Mutant(
         "full duplex floods never wedge: output goes on while the program does not read",
         "fastpty/_flow.pxd",
-        "    if channel.state == CHANNEL_OPEN and channel.readable and (",
-        "    if channel.state == CHANNEL_OPEN and channel.readable and not channel_holds(&session.input.channel)"
+        "    elif channel.state == CHANNEL_OPEN and channel.readable and (",
+        "    elif channel.state == CHANNEL_OPEN and channel.readable and not channel_holds(&session.input.channel)"
         " and (",
         "test_relay.py::test_full_duplex_floods_never_wedge",
     ),
