@@ -95,9 +95,10 @@ class Pump:
             except ssl.SSLWantReadError:
                 pass
             finally:  # an alert says what is wrong
-                self._network.settimeout(max(0.01, deadline - time.monotonic()))
+                self._network.settimeout(_left(deadline))
                 self._network.sendall(self._encrypted.read())
             if not done:
+                self._network.settimeout(_left(deadline))
                 data = self._network.recv(_CHUNK_BYTES)
                 if not data:
                     raise ConnectionError("the other side closed the connection during the handshake")
@@ -132,8 +133,8 @@ class Pump:
         deadline = time.monotonic() + _LINGER_SECONDS
         with contextlib.suppress(OSError):
             self._network.shutdown(socket.SHUT_WR)
-            while (left := deadline - time.monotonic()) > 0:
-                self._network.settimeout(left)
+            while True:
+                self._network.settimeout(_left(deadline))
                 if not self._network.recv(_CHUNK_BYTES):
                     return
 
@@ -259,6 +260,14 @@ def tunnel(network: socket.socket, identity: Identity, server_name: str) -> Iter
     thread.join(_HANDSHAKE_SECONDS)
     if failures:
         raise FastptyError(f"the connection broke: {failures[0]}")
+
+
+def _left(deadline: float) -> float:
+    """Seconds, for the next timeout of a socket: each begins anew, so who trickles would never meet one of them."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
 
 
 def _reason(error: OSError) -> str:

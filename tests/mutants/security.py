@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.security_access import ACCESS
 from tests.mutants.security_sessions import SESSIONS
 from tests.mutants.security_sockets import SOCKETS
+from tests.mutants.security_tls_attacks import TLS_ATTACKS
 from tests.mutants.security_tls_users import TLS_USERS
 
-SECURITY = (*ACCESS, *SOCKETS, *SESSIONS, *TLS_USERS)
+SECURITY = (*ACCESS, *SOCKETS, *SESSIONS, *TLS_ATTACKS, *TLS_USERS)
