@@ -145,8 +145,7 @@ class Pump:
     def _wait(self, plain: socket.socket) -> dict[int, int]:
         """Polls for what can be used. A socket that nothing is wanted of would report its hang-up again and again."""
         poll = select.poll()
-        room = self._network_open and len(self._to_plain) < self._high_water_bytes
-        wanted = (select.POLLIN if room else 0) | (select.POLLOUT if self._to_network else 0)
+        wanted = (select.POLLIN if self._has_room() else 0) | (select.POLLOUT if self._to_network else 0)
         if wanted:
             poll.register(self._network, wanted)
         room = self._plain_open and len(self._to_network) < self._high_water_bytes
@@ -167,8 +166,16 @@ class Pump:
             with contextlib.suppress(OSError):
                 plain.shutdown(socket.SHUT_WR)
 
+    def _has_room(self) -> bool:
+        """For more from the network. A direction does not wait for the other; but what is to be sent beyond what the
+        plain side may add is TLS's own answers, and who asks for those (KeyUpdate) must read them, too.
+        """
+        without_answers = self._high_water_bytes + 2 * _CHUNK_BYTES
+        has_room = len(self._to_plain) < self._high_water_bytes and len(self._to_network) < without_answers
+        return self._network_open and has_room
+
     def _receive(self) -> None:
-        if not self._network_open or len(self._to_plain) >= self._high_water_bytes:
+        if not self._has_room():
             return
         try:
             data = self._network.recv(_CHUNK_BYTES)

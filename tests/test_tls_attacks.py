@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from tests.client_harness import CLIENT, ROOT
 from tests.harness import Router, eventually
+from tests.key_updates import Asker
 from tests.tls_harness import Authority, connected, read_to_end
 
 
@@ -17,6 +18,8 @@ def hasty(name: str, seconds: float) -> list[str]:
     """A router that has one of its times with TLS cut short, so that a test need not wait for it."""
     return ["-c", f"import sys; from fastpty import router, tls; tls.{name} = {seconds}; sys.exit(router.main())"]
 
+
+MUCH = 2 << 20  # several times of what the buffers on the way hold
 
 # A ClientHello of 64 KiB, each byte in a record of its own: a handshake that goes on for as long as one likes.
 LONG_HELLO = b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in b"\x01\x01\x00\x00\x03\x03" + bytes(65534))
@@ -57,3 +60,18 @@ def test_who_was_refused_and_goes_on_sending_is_cut_off(
             return False
 
         eventually(cut_off, "the connection is cut off")
+
+
+def test_who_asks_for_new_keys_without_reading_the_answers_waits_and_loses_nothing(
+    start_router: Callable[..., Router], authority: Authority
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as network:
+        for end in (server, network):  # so that the kernel holds little on the way
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        options = ("--session-buffer", "4K", "--forkptyrouter-command", "exec cat")
+        start_router(f"fd://{server.fileno()}", *authority.options("server"), *options, pass_fds=[server.fileno()])
+        network.connect(server.getsockname())
+        asker = Asker(authority, network)
+        assert asker.ask_until_refused(MUCH) < MUCH
+        asker.converse(b"still here\n", until=b"still here\r\nstill here\r\n")

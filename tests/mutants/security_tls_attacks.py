@@ -21,4 +21,11 @@ TLS_ATTACKS = (
         "                self._network.settimeout(_LINGER_SECONDS)\n                if not",
         f"{TESTS}who_was_refused_and_goes_on_sending_is_cut_off",
     ),
+    Mutant(
+        "who asks for new keys without reading the answers waits",
+        "fastpty/tls.py",
+        "len(self._to_plain) < self._high_water_bytes and len(self._to_network) < without_answers\n",
+        "len(self._to_plain) < self._high_water_bytes\n",
+        f"{TESTS}who_asks_for_new_keys_without_reading_the_answers_waits_and_loses_nothing",
+    ),
 )
