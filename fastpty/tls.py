@@ -7,10 +7,13 @@ alone (RFC 8446, 6.1). Where a connection ends without one it was cut, and that 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import select
 import signal
 import socket
 import ssl
+import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +26,9 @@ _CHUNK_BYTES = 65536
 _HIGH_WATER_BYTES = 262144
 _HANDSHAKE_SECONDS = 10.0
 _LINGER_SECONDS = 2.0
+# Of what is left when nobody is at the plain end any more so much must be taken in so many seconds; a modem could.
+_LEFTOVER_SECONDS = 10.0
+_LEFTOVER_BYTES = 8192
 
 
 def context_of(identity: Identity, *, server: bool) -> ssl.SSLContext:
@@ -78,6 +84,9 @@ class Pump:
         self._network_open = True  # the other end has not said goodbye
         self._plain_open = True
         self._said_goodbye = False
+        self._sent = 0
+        self._taken = 0  # when that was last looked at
+        self._look_at: float | None = None  # nobody is at the plain end any more
 
     @property
     def certificate(self) -> dict[str, Any] | None:
@@ -113,7 +122,10 @@ class Pump:
         self.part()
 
     def run(self, plain: socket.socket) -> None:
-        """Returns when all is said in both directions, or nobody is at the plain end. Raises OSError if TLS breaks."""
+        """Returns when all is said in both directions, or nobody is at the plain end and what came from there is sent.
+
+        Raises OSError if TLS breaks, TimeoutError where the other side does not take that in good time.
+        """
         self._network.setblocking(False)
         plain.setblocking(False)
         self._decrypt()
@@ -122,6 +134,8 @@ class Pump:
             events = self._wait(plain)
             if self._network.fileno() in events:
                 self._receive()
+            if events.get(plain.fileno(), 0) & select.POLLHUP:
+                self._hang_up()
             if events.get(plain.fileno(), 0) & select.POLLOUT:
                 self._write(plain)
             if events.get(plain.fileno(), 0) & (select.POLLIN | select.POLLHUP | select.POLLERR):
@@ -143,16 +157,39 @@ class Pump:
         return self._said_goodbye and not under_way
 
     def _wait(self, plain: socket.socket) -> dict[int, int]:
-        """Polls for what can be used. A socket that nothing is wanted of would report its hang-up again and again."""
+        """Polls for what can be used, and for the plain end's hang-up, which then would be reported again and again."""
         poll = select.poll()
         wanted = (select.POLLIN if self._has_room() else 0) | (select.POLLOUT if self._to_network else 0)
         if wanted:
             poll.register(self._network, wanted)
-        room = self._plain_open and len(self._to_network) < self._high_water_bytes
-        wanted = (select.POLLIN if room else 0) | (select.POLLOUT if self._to_plain else 0)
-        if wanted or (not self._plain_open and self._network_open):  # then a hang-up means that nobody listens
+        wanted = (select.POLLIN if self._may_read() else 0) | (select.POLLOUT if self._to_plain else 0)
+        if wanted or self._look_at is None:
             poll.register(plain, wanted)
-        return dict(poll.poll())
+        return dict(poll.poll(self._patience_ms()))
+
+    def _hang_up(self) -> None:
+        """Nobody is at the plain end: what the network says is for nobody, and the rest is to be taken in time."""
+        self._network_open = False
+        self._to_plain.clear()
+        if self._look_at is None:
+            self._look()
+
+    def _look(self) -> None:
+        """At how much the other side has received: the kernel's own buffer can hold more than a slow link carries."""
+        unacknowledged = fcntl.ioctl(self._network, termios.TIOCOUTQ, bytes(4))
+        self._taken = self._sent - int.from_bytes(unacknowledged, sys.byteorder)
+        self._look_at = time.monotonic() + _LEFTOVER_SECONDS
+
+    def _patience_ms(self) -> float | None:
+        """How long to wait for events. Raises TimeoutError where too little was taken since the last look."""
+        if self._look_at is None:
+            return None
+        if time.monotonic() >= self._look_at:
+            before = self._taken
+            self._look()
+            if self._taken - before < _LEFTOVER_BYTES:
+                raise TimeoutError("what was left to be read when the session had ended was not read in time")
+        return max(0.0, self._look_at - time.monotonic()) * 1000
 
     def _pass_on(self, plain: socket.socket) -> None:
         """What needs no waiting: ends are told when all before them was, and TLS's bytes are sent."""
@@ -161,7 +198,9 @@ class Pump:
             self._say_goodbye()
         if self._to_network:
             with contextlib.suppress(BlockingIOError):
-                del self._to_network[: self._network.send(self._to_network[:_CHUNK_BYTES])]
+                sent = self._network.send(self._to_network[:_CHUNK_BYTES])
+                self._sent += sent
+                del self._to_network[:sent]
         if not self._network_open and not self._to_plain:
             with contextlib.suppress(OSError):
                 plain.shutdown(socket.SHUT_WR)
@@ -201,11 +240,11 @@ class Pump:
             self._network_open = bool(data)
         self._to_network += self._encrypted.read()  # an answer of TLS's own, such as a new key
 
+    def _may_read(self) -> bool:
+        return self._plain_open and len(self._to_network) < self._high_water_bytes
+
     def _read(self, plain: socket.socket) -> None:
-        if not self._plain_open:
-            # Hung up: what the network still says is for nobody.
-            self._network_open = False
-            self._to_plain.clear()
+        if not self._may_read():
             return
         try:
             data = plain.recv(_CHUNK_BYTES)
@@ -264,7 +303,7 @@ def tunnel(network: socket.socket, identity: Identity, server_name: str) -> Iter
     signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     with ours:
         yield ours
-    thread.join(_HANDSHAKE_SECONDS)
+    thread.join(_LEFTOVER_SECONDS + _LINGER_SECONDS)  # so that it is told where nothing of the rest was taken
     if failures:
         raise FastptyError(f"the connection broke: {failures[0]}")
 
