@@ -7,10 +7,13 @@ alone (RFC 8446, 6.1). Where a connection ends without one it was cut, and that 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import select
 import signal
 import socket
 import ssl
+import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +26,10 @@ _CHUNK_BYTES = 65536
 _HIGH_WATER_BYTES = 262144
 _HANDSHAKE_SECONDS = 10.0
 _LINGER_SECONDS = 2.0
+# Of what is left when nobody is at the plain end any more so much must be taken in so many seconds: a modem could, and
+# so can who reads it page by page.
+_LEFTOVER_SECONDS = 60.0
+_LEFTOVER_BYTES = 8192
 
 
 def context_of(identity: Identity, *, server: bool) -> ssl.SSLContext:
@@ -78,6 +85,9 @@ class Pump:
         self._network_open = True  # the other end has not said goodbye
         self._plain_open = True
         self._said_goodbye = False
+        self._sent = 0
+        self._taken = 0  # when that was last looked at
+        self._look_at: float | None = None  # nobody is at the plain end any more
 
     @property
     def certificate(self) -> dict[str, Any] | None:
@@ -95,9 +105,10 @@ class Pump:
             except ssl.SSLWantReadError:
                 pass
             finally:  # an alert says what is wrong
-                self._network.settimeout(max(0.01, deadline - time.monotonic()))
+                self._network.settimeout(_left(deadline))
                 self._network.sendall(self._encrypted.read())
             if not done:
+                self._network.settimeout(_left(deadline))
                 data = self._network.recv(_CHUNK_BYTES)
                 if not data:
                     raise ConnectionError("the other side closed the connection during the handshake")
@@ -112,7 +123,10 @@ class Pump:
         self.part()
 
     def run(self, plain: socket.socket) -> None:
-        """Returns when all is said in both directions, or nobody is at the plain end. Raises OSError if TLS breaks."""
+        """Returns when all is said in both directions, or nobody is at the plain end and what came from there is sent.
+
+        Raises OSError if TLS breaks, TimeoutError where the other side does not take that in good time.
+        """
         self._network.setblocking(False)
         plain.setblocking(False)
         self._decrypt()
@@ -121,6 +135,8 @@ class Pump:
             events = self._wait(plain)
             if self._network.fileno() in events:
                 self._receive()
+            if events.get(plain.fileno(), 0) & select.POLLHUP:
+                self._hang_up()
             if events.get(plain.fileno(), 0) & select.POLLOUT:
                 self._write(plain)
             if events.get(plain.fileno(), 0) & (select.POLLIN | select.POLLHUP | select.POLLERR):
@@ -132,8 +148,8 @@ class Pump:
         deadline = time.monotonic() + _LINGER_SECONDS
         with contextlib.suppress(OSError):
             self._network.shutdown(socket.SHUT_WR)
-            while (left := deadline - time.monotonic()) > 0:
-                self._network.settimeout(left)
+            while True:
+                self._network.settimeout(_left(deadline))
                 if not self._network.recv(_CHUNK_BYTES):
                     return
 
@@ -142,17 +158,39 @@ class Pump:
         return self._said_goodbye and not under_way
 
     def _wait(self, plain: socket.socket) -> dict[int, int]:
-        """Polls for what can be used. A socket that nothing is wanted of would report its hang-up again and again."""
+        """Polls for what can be used, and for the plain end's hang-up, which then would be reported again and again."""
         poll = select.poll()
-        room = self._network_open and len(self._to_plain) < self._high_water_bytes
-        wanted = (select.POLLIN if room else 0) | (select.POLLOUT if self._to_network else 0)
+        wanted = (select.POLLIN if self._has_room() else 0) | (select.POLLOUT if self._to_network else 0)
         if wanted:
             poll.register(self._network, wanted)
-        room = self._plain_open and len(self._to_network) < self._high_water_bytes
-        wanted = (select.POLLIN if room else 0) | (select.POLLOUT if self._to_plain else 0)
-        if wanted or (not self._plain_open and self._network_open):  # then a hang-up means that nobody listens
+        wanted = (select.POLLIN if self._may_read() else 0) | (select.POLLOUT if self._to_plain else 0)
+        if wanted or self._look_at is None:
             poll.register(plain, wanted)
-        return dict(poll.poll())
+        return dict(poll.poll(self._patience_ms()))
+
+    def _hang_up(self) -> None:
+        """Nobody is at the plain end: what the network says is for nobody, and the rest is to be taken in time."""
+        self._network_open = False
+        self._to_plain.clear()
+        if self._look_at is None:
+            self._look()
+
+    def _look(self) -> None:
+        """At how much the other side has received: the kernel's own buffer can hold more than a slow link carries."""
+        unacknowledged = fcntl.ioctl(self._network, termios.TIOCOUTQ, bytes(4))
+        self._taken = self._sent - int.from_bytes(unacknowledged, sys.byteorder)
+        self._look_at = time.monotonic() + _LEFTOVER_SECONDS
+
+    def _patience_ms(self) -> float | None:
+        """How long to wait for events. Raises TimeoutError where too little was taken since the last look."""
+        if self._look_at is None:
+            return None
+        if time.monotonic() >= self._look_at:
+            before = self._taken
+            self._look()
+            if self._taken - before < _LEFTOVER_BYTES:
+                raise TimeoutError("what was left to be read when the session had ended was not read in time")
+        return max(0.0, self._look_at - time.monotonic()) * 1000
 
     def _pass_on(self, plain: socket.socket) -> None:
         """What needs no waiting: ends are told when all before them was, and TLS's bytes are sent."""
@@ -161,13 +199,23 @@ class Pump:
             self._say_goodbye()
         if self._to_network:
             with contextlib.suppress(BlockingIOError):
-                del self._to_network[: self._network.send(self._to_network[:_CHUNK_BYTES])]
+                sent = self._network.send(self._to_network[:_CHUNK_BYTES])
+                self._sent += sent
+                del self._to_network[:sent]
         if not self._network_open and not self._to_plain:
             with contextlib.suppress(OSError):
                 plain.shutdown(socket.SHUT_WR)
 
+    def _has_room(self) -> bool:
+        """For more from the network. A direction does not wait for the other; but what is to be sent beyond what the
+        plain side may add is TLS's own answers, and who asks for those (KeyUpdate) must read them, too.
+        """
+        without_answers = self._high_water_bytes + 2 * _CHUNK_BYTES
+        has_room = len(self._to_plain) < self._high_water_bytes and len(self._to_network) < without_answers
+        return self._network_open and has_room
+
     def _receive(self) -> None:
-        if not self._network_open or len(self._to_plain) >= self._high_water_bytes:
+        if not self._has_room():
             return
         try:
             data = self._network.recv(_CHUNK_BYTES)
@@ -193,11 +241,11 @@ class Pump:
             self._network_open = bool(data)
         self._to_network += self._encrypted.read()  # an answer of TLS's own, such as a new key
 
+    def _may_read(self) -> bool:
+        return self._plain_open and len(self._to_network) < self._high_water_bytes
+
     def _read(self, plain: socket.socket) -> None:
-        if not self._plain_open:
-            # Hung up: what the network still says is for nobody.
-            self._network_open = False
-            self._to_plain.clear()
+        if not self._may_read():
             return
         try:
             data = plain.recv(_CHUNK_BYTES)
@@ -256,9 +304,19 @@ def tunnel(network: socket.socket, identity: Identity, server_name: str) -> Iter
     signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     with ours:
         yield ours
-    thread.join(_HANDSHAKE_SECONDS)
+    thread.join(_HANDSHAKE_SECONDS + _LINGER_SECONDS)
+    if thread.is_alive():
+        failures.append("the router did not take the rest in time")
     if failures:
         raise FastptyError(f"the connection broke: {failures[0]}")
+
+
+def _left(deadline: float) -> float:
+    """Seconds, for the next timeout of a socket: each begins anew, so who trickles would never meet one of them."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
 
 
 def _reason(error: OSError) -> str:

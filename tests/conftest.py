@@ -123,9 +123,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def tls_router(start_router: Callable[..., Router], authority: Authority) -> Callable[..., tuple[Router, int]]:
     """Starts a router with TLS; it and its port."""
 
-    def start(*arguments: str, framed: bool = False) -> tuple[Router, int]:
+    def start(*arguments: str, framed: bool = False, **keywords: object) -> tuple[Router, int]:
         option = "--forkpty-urouter" if framed else "--forkpty-router"
-        router = start_router(option, "127.0.0.1:0", *authority.options("server"), *arguments)
+        router = start_router(option, "127.0.0.1:0", *authority.options("server"), *arguments, **keywords)
         return router, int(router.wait_for_log(r"listening on 127.0.0.1:(\d+) \((raw|uwsgi) over TLS\)")[0][1])
 
     return start

@@ -239,9 +239,8 @@ TLS = (
     Mutant(
         "the key is read while the router is still root",
         "fastpty/tls_proxy.py",
-        "        Connections(fronts, context, allowed, users, wanted.max_startups, wanted.buffer_bytes).serve()\n",
-        "        context = context_of(identity, server=True)\n"
-        "        Connections(fronts, context, allowed, users, wanted.max_startups, wanted.buffer_bytes).serve()\n",
+        "        Connections(fronts, context, allowed",
+        "        Connections(fronts, context_of(identity, server=True), allowed",
         "test_tls.py::test_the_key_may_be_root_s_alone_and_the_proxy_runs_as_whom_the_router_becomes",
     ),
     Mutant(
