@@ -135,6 +135,13 @@ PROGRAMS = (
 
 PRIVILEGES = (
     Mutant(
+        "another user's namespaces are not entered",
+        "fastpty/namespaces.py",
+        "    if uid not in (0, os.geteuid()):\n",
+        "    if False:\n",
+        "test_namespaces.py::test_setns_enters_nothing_that_another_user_serves",
+    ),
+    Mutant(
         "with uid the router gives up root",
         "fastpty/jail.py",
         "        partial(privileges.become, config, groups),\n",
