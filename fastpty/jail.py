@@ -88,12 +88,14 @@ def _work(config: Config, work: Callable[[Config], None]) -> int:
     return 0
 
 
+def changes_root(config: Config) -> bool:
+    """Whether all files may be others inside, the programs and libraries too."""
+    return bool(config.chroot or config.pivot_root or config.setns or config.setns_pid)
+
+
 def hides_files(config: Config) -> bool:
     """Whether a path may mean another file inside than it does outside."""
-    return bool(
-        config.chroot or config.pivot_root or config.setns or config.setns_pid
-        or {"mount"} & {*config.unshare, *config.unshare2}
-    )  # fmt: skip
+    return changes_root(config) or "mount" in (*config.unshare, *config.unshare2)
 
 
 def check(config: Config) -> None:

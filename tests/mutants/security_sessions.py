@@ -177,6 +177,27 @@ PROGRAMS = (
 
 PRIVILEGES = (
     Mutant(
+        "a router that stays root loads no library of a changed root",
+        "fastpty/accounts.py",
+        "    return _account_in_files if in_changed_root else account_of\n",
+        "    return account_of\n",
+        "test_run_as_jail.py::test_no_library_of_a_changed_root_is_loaded_into_the_router",
+    ),
+    Mutant(
+        "in a changed root its accounts count, and no others",
+        "fastpty/program.py",
+        "accounts.lookup(jail.changes_root(config))",
+        "accounts.lookup(False)",
+        "test_run_as_jail.py::test_in_a_changed_root_a_session_has_the_account_that_its_files_tell",
+    ),
+    Mutant(
+        "accounts in a changed root that others may have written are not believed",
+        "fastpty/accounts.py",
+        "            if not _is_root_s_alone(os.fstat(file.fileno())):\n",
+        "            if False:\n",
+        "test_run_as_jail.py::test_accounts_in_a_changed_root_are_believed_only_where_they_are_root_s",
+    ),
+    Mutant(
         "another user's namespaces are not entered",
         "fastpty/namespaces.py",
         "    if uid not in (0, os.geteuid()):\n",
