@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastpty.errors import FastptyError, RefusedError
 
 _NO_SHELL = "/bin/sh"  # passwd(5): an empty field means this
+
+# Name, uid, gid, home, shell; gid, members. What begins with + or - is no entry: nsswitch.conf(5), "compat".
+_PASSWD_LINE = re.compile(r"^([^:\n+-][^:\n]*):[^:\n]*:([0-9]+):([0-9]+):[^:\n]*:([^:\n]*):([^:\n]*)$", re.M)
+_GROUP_LINE = re.compile(r"^[^:\n+-][^:\n]*:[^:\n]*:([0-9]+):([^:\n]*)$", re.M)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,15 @@ def check(run_as: str | None) -> None:
         raise FastptyError("run-as peer needs root: start as root, or leave it out")
 
 
+def lookup(in_changed_root: bool) -> Callable[[int], Account]:
+    """How the sessions' accounts are found: from a uid; it raises RefusedError where that has none, or none to believe.
+
+    In a changed root its files alone are read. The C library would load what else the account database may need
+    (nsswitch.conf(5)) from there, code of who knows whom, into a process that is root.
+    """
+    return _account_in_files if in_changed_root else account_of
+
+
 def account_of(uid: int) -> Account:
     """The account with this uid; raises RefusedError if there is none.
 
@@ -51,3 +67,29 @@ def account_of(uid: int) -> Account:
         raise RefusedError(f"uid {uid} has no account here") from None
     groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid))))
     return Account(uid, entry.pw_gid, groups, entry.pw_name, entry.pw_dir or "/", entry.pw_shell or _NO_SHELL)
+
+
+def _account_in_files(uid: int) -> Account:
+    entries = [found for found in _PASSWD_LINE.findall(_read("/etc/passwd")) if int(found[1]) == uid]
+    if not entries:
+        raise RefusedError(f"uid {uid} has no account here")
+    name, _, gid, home, shell = entries[0]
+    more = {int(number) for number, members in _GROUP_LINE.findall(_read("/etc/group")) if name in members.split(",")}
+    groups = tuple(sorted({int(gid), *more}))
+    return Account(uid, int(gid), groups, name, home or "/", shell or _NO_SHELL)
+
+
+def _read(path: str) -> str:
+    """What root, and nobody else, has written there: it decides about groups, which are the same in every root."""
+    try:
+        # Something else than a file must not keep the router waiting.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+            if not _is_root_s_alone(os.fstat(file.fileno())):
+                raise RefusedError(f"{path} of this root is not root's alone to write to")
+            return os.fsdecode(file.read())
+    except OSError as error:
+        raise RefusedError(f"{path} of this root cannot be read: {error.strerror}") from error
+
+
+def _is_root_s_alone(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

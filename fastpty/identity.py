@@ -7,10 +7,10 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from fastpty.accounts import account_of
+from fastpty.accounts import Account
 from fastpty.errors import RefusedError
 from fastpty.handler import UNKNOWN_PEER
 
@@ -78,11 +78,14 @@ def name_behind_tls(connection: str, uid: int | None, who: str) -> bytes:
     return f"\0{connection} {user} {who}".encode("utf-8", "replace")[:_NAME_BYTES_MOST]
 
 
-def peer_behind_tls(connection: socket.socket, users: Collection[int], is_admitted: bool, with_groups: bool) -> Peer:
+def peer_behind_tls(
+    connection: socket.socket, users: Collection[int], is_admitted: bool, account_of: Callable[[int], Account] | None
+) -> Peer:
     """The client of whom the TLS proxy tells; raises OSError where it has left already.
 
-    Its groups are those of its account, if it is a user: `with_groups`. Raises RefusedError where that has no account,
-    or is none of `users`: so whoever might take the proxy over, which strangers speak with, can be only one of these.
+    Its groups are those of its account, if it is a user and `account_of` is given. Raises RefusedError where that has
+    no account, or is none of `users`: so whoever might take the proxy over, which strangers speak with, can be only one
+    of these.
     """
     name = connection.getpeername()
     _, user, who = os.fsdecode(name).split(" ", 2)
@@ -90,7 +93,7 @@ def peer_behind_tls(connection: socket.socket, users: Collection[int], is_admitt
         return Peer(f"TLS client {who}", is_admitted=is_admitted)
     if int(user) not in users:
         raise RefusedError(f"no certificate is uid {user}'s")
-    groups = frozenset(account_of(int(user)).groups) if with_groups else frozenset[int]()
+    groups = frozenset(account_of(int(user)).groups) if account_of else frozenset[int]()
     return Peer(f"TLS client {who} uid {user}", int(user), groups, is_admitted)
 
 

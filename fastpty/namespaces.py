@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import stat
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -192,6 +193,7 @@ def _ask_server(what: str, place: str) -> list[int]:
     while True:
         try:
             with connect(where, _SERVER_WAIT_SECONDS) as sock:
+                _check_server(sock)
                 word, fds, _, _ = socket.recv_fds(sock, len(_SERVER_WORD) + 4, _SERVER_DESCRIPTORS_MOST)
         except FastptyError as error:
             absent = isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError)
@@ -202,6 +204,13 @@ def _ask_server(what: str, place: str) -> list[int]:
         if word.startswith(_SERVER_WORD):
             return fds
         raise FastptyError(f"{what}: what answers there is no setns-socket of uWSGI: use setns-pid PID")
+
+
+def _check_server(sock: socket.socket) -> None:
+    """Raises FastptyError unless root or this user listens there: an abstract name is whose who takes it first."""
+    _, uid, _ = struct.unpack("=3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    if uid not in (0, os.geteuid()):
+        raise FastptyError(f"uid {uid} listens there: only namespaces of root's or of this user's are entered")
 
 
 def join_process(pid: int) -> bool:

@@ -54,6 +54,11 @@ def in_child(work: Work) -> int:
     return status
 
 
+def is_inner() -> bool:
+    """Whether this process is one inside, for which another waits outside."""
+    return _outside is not None
+
+
 def stay_with_parent() -> None:
     """In a child of `in_child`: ends, by SIGTERM, when the parent does. To be repeated after a change of user.
 

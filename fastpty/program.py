@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fastpty.accounts import account_of
+from fastpty import accounts, jail
 from fastpty.config import Config, command_argv
 from fastpty.errors import RefusedError
 from fastpty.identity import Peer
@@ -32,6 +32,7 @@ class Programs:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._account_of = accounts.lookup(jail.changes_root(config))
         # Who logs in must not see what is meant for the router, root's, alone.
         clear = config.clear_environment or config.run_as == "peer"
         self._base = {"TERM": DEFAULT_TERM, **({"PATH": DEFAULT_PATH} if clear else os.environ)}
@@ -44,7 +45,7 @@ class Programs:
             return self._own
         if peer.uid is None:
             raise RefusedError("sessions run as their users here, and your connection has none")
-        account = account_of(peer.uid)
+        account = self._account_of(peer.uid)
         command = self._config.given_command
         argv = account.login_argv if command is None else command_argv(command)
         path = account.shell if command is None else argv[0]

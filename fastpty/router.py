@@ -67,6 +67,8 @@ def run(config: Config, argv: Sequence[str], starter: daemon.Starter) -> int:
         proxy = Proxy(config, listeners)
         terminal = OwnTerminal(config.pty_addresses) if config.pty_input and config.pty_addresses else None
         cgroups = SessionCgroups(config) if config.session_cgroup else None
+        if cgroups is not None:
+            stack.callback(cgroups.close)
         return jail.inside(config, partial(serve, listeners, proxy, terminal, cgroups, again, starter))
 
 
@@ -89,6 +91,8 @@ def serve(
     """In the jail: relays until a signal stops it. The first hangs the sessions up, a second kills what is left."""
     # Ignored, as a parent may have left it, it would make the kernel reap what the supervisor waits for.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if cgroups is not None:
+        cgroups.inside()
     with ExitStack() as stack:
         log.redirect(config.daemonize2 or config.logto2)
         keep_pidfiles(config.pidfiles2, config.vacuum, stack)
@@ -96,8 +100,6 @@ def serve(
         if terminal is not None:
             terminal.start()
             stack.callback(terminal.end)
-        if cgroups is not None:
-            stack.callback(cgroups.close)
         supervise(listeners, cgroups, again, starter, config)
 
 

@@ -6,14 +6,18 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from fastpty import jail, pid_namespace
 from fastpty.config import Config
+from fastpty.detached import open_detached
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 
 OWN = "own"
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PREFIX = "fastpty-"
 _GONE_SECONDS = 1.0  # for killed processes to be gone, at the router's end
 _GONE_POLL_SECONDS = 0.01
@@ -22,23 +26,25 @@ _GONE_POLL_SECONDS = 0.01
 class SessionCgroups:
     """The cgroups of one router's sessions, below one of its own: DIRECTORY/fastpty-PID/WORKER-SESSION.
 
-    To be made before the jail, where DIRECTORY may not be seen any more, and before the workers are forked. Raises
-    FastptyError where such cgroups cannot be made: they need cgroup v2, Linux 5.14 (for cgroup.kill), and the right to
-    write there (cgroup-v2.rst, "Delegation").
+    To be made before the jail, where DIRECTORY may not be seen any more, and before the workers are forked; `inside`
+    and `close` follow. Raises FastptyError where such cgroups cannot be made: they need cgroup v2, Linux 5.14 (for
+    cgroup.kill), and the right to write there (cgroup-v2.rst, "Delegation").
     """
 
     def __init__(self, config: Config) -> None:
         self._left: set[str] = set()  # killed, but not yet empty
+        self._above = self._killer = self._way_back = -1
+        self._is_hidden = jail.hides_files(config)
         wanted = config.session_cgroup
         try:
             above = _own_cgroup() if wanted == OWN else Path(wanted or "")
-            self._above = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._above = os.open(above, _DIRECTORY)
             self._name = f"{_PREFIX}{os.getpid()}"
             os.stat("cgroup.procs", dir_fd=self._above)
             _sweep(above)
             os.mkdir(self._name, dir_fd=self._above)
-            self._base = os.open(self._name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._above)
-            os.stat("cgroup.kill", dir_fd=self._base)
+            self._base = self._open_base(above)
+            self._killer = os.open("cgroup.kill", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._base)
             if config.uid is not None and os.geteuid() == 0:
                 self._give_to(config.uid)
         except FileNotFoundError as error:
@@ -46,12 +52,43 @@ class SessionCgroups:
         except OSError as error:
             raise FastptyError(f"session-cgroup: no cgroup can be made in {above}: {error.strerror}") from error
 
+    def _open_base(self, above: Path) -> int:
+        if not self._is_hidden:
+            return os.open(self._name, _DIRECTORY, dir_fd=self._above)
+        try:
+            return open_detached(above / self._name)
+        except OSError as error:
+            os.rmdir(self._name, dir_fd=self._above)
+            raise FastptyError(
+                f"session-cgroup: {above} would be a way out of the jail, and cannot be made a mount of its own: "
+                f"{error.strerror}: leave session-cgroup out"
+            ) from error
+
     def _give_to(self, uid: int) -> None:
-        """Who moves a process needs rights on what its old and new cgroup have in common: so the router moves, too."""
+        """Who moves a process needs rights on what its old and new cgroup have in common: so the router moves, too.
+
+        The way back is opened as root: what is written there counts as its opener's, whoever that is by then.
+        """
+        self._way_back = os.open(_own_cgroup() / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
         os.mkdir("router", dir_fd=self._base)
         self._write("router/cgroup.procs", "0")
         os.chown(".", uid, -1, dir_fd=self._base)
         os.chown("cgroup.procs", uid, -1, dir_fd=self._base)
+
+    def inside(self) -> None:
+        """In the jail: gives up what leads out of it, and the end to a process that waits outside, if there is one."""
+        if pid_namespace.is_inner():
+            self.leave_the_end()
+        elif self._is_hidden:
+            os.close(self._above)
+            self._above = -1
+
+    def leave_the_end(self) -> None:
+        """Gives up what `close` needs and nothing else does, where another process will do that: rights of root's."""
+        for held in (self._above, self._killer, self._way_back):
+            if held >= 0:
+                os.close(held)
+        self._above = self._killer = self._way_back = -1
 
     def begin(self, number: int) -> int:
         """A new cgroup for this worker's session; a descriptor of its directory, for its first process to begin in it.
@@ -62,7 +99,7 @@ class SessionCgroups:
         name = f"{os.getpid()}-{number}"
         try:
             os.mkdir(name, dir_fd=self._base)
-            return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._base)
+            return os.open(name, _DIRECTORY, dir_fd=self._base)
         except OSError as error:
             self._left.add(name)
             raise OSError(error.errno, f"cannot make a cgroup for the session: {error.strerror}") from error
@@ -79,19 +116,31 @@ class SessionCgroups:
                 self._kill(name)
         self._tidy()
 
+    def end_worker(self) -> None:
+        """In a worker that ends: waits until what it killed is gone, for a while."""
+        _for_a_while(self._is_tidy)
+
     def close(self) -> None:
-        """Removes what can be removed; what still has a session stays, for its worker to remove."""
-        deadline = time.monotonic() + _GONE_SECONDS
-        while self._left and time.monotonic() < deadline:
-            self._tidy()
-            time.sleep(_GONE_POLL_SECONDS)
+        """At the router's end, outside if there is somebody: kills what is left, and removes what can be removed.
+
+        What has left its session's cgroup for another one of the router's ends here at the latest.
+        """
         with contextlib.suppress(OSError):
-            if "router" in self._names():
-                with open(os.open("cgroup.procs", os.O_WRONLY, dir_fd=self._above), "w") as procs:
-                    procs.write("0")
-                os.rmdir("router", dir_fd=self._base)
-        with contextlib.suppress(OSError):
-            os.rmdir(self._name, dir_fd=self._above)
+            if self._way_back >= 0:
+                os.write(self._way_back, b"0")
+            os.write(self._killer, b"1")
+            _for_a_while(self._is_empty)
+        if self._above >= 0:
+            with contextlib.suppress(OSError):  # of a router that has given up root: the next one's to remove
+                os.rmdir(self._name, dir_fd=self._above)
+
+    def _is_empty(self) -> bool:
+        self._left |= {*self._names()}
+        return self._is_tidy()
+
+    def _is_tidy(self) -> bool:
+        self._tidy()
+        return not self._left
 
     def _kill(self, name: str) -> None:
         try:
@@ -123,6 +172,12 @@ class SessionCgroups:
             os.close(descriptor)
 
 
+def _for_a_while(is_done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _GONE_SECONDS
+    while not is_done() and time.monotonic() < deadline:
+        time.sleep(_GONE_POLL_SECONDS)
+
+
 def _own_cgroup() -> Path:
     """Where this process is; raises FastptyError without cgroup v2."""
     mounts = re.findall(r"^\S+ \S+ \S+ (\S+) (\S+) .* - cgroup2 ", Path("/proc/self/mountinfo").read_text(), re.M)
@@ -130,7 +185,10 @@ def _own_cgroup() -> Path:
     if not mounts or not own:
         raise FastptyError("session-cgroup: no cgroup of version 2 is mounted here")
     root, where = mounts[0]
-    return Path(where, os.path.relpath(own[0], root))
+    found = Path(where, os.path.relpath(own[0], root))
+    if not (found / "cgroup.procs").exists():
+        raise FastptyError("session-cgroup: the router's own cgroup cannot be seen here")
+    return found
 
 
 def _sweep(above: Path) -> None:

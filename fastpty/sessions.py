@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from fastpty import log
+from fastpty import accounts, jail, log
 from fastpty._spawn import spawn
 from fastpty.access import Rules
 from fastpty.config import Config
@@ -59,6 +59,7 @@ class Sessions:
         self._on_signal = on_signal
         self._files = files
         self._rules = Rules(config)
+        self._account_of = accounts.lookup(jail.changes_root(config))
         self._programs = Programs(config)
         self._limits = limits
         self._cgroups = cgroups
@@ -148,7 +149,8 @@ class Sessions:
         try:
             if behind_tls:
                 is_admitted = bool(self._config.allow_tls_names)
-                return peer_behind_tls(connection, self._tls_users, is_admitted, self._rules.need_groups)
+                account_of = self._account_of if self._rules.need_groups else None
+                return peer_behind_tls(connection, self._tls_users, is_admitted, account_of)
             prepare_tcp(connection)
             return tcp_peer(connection)
         finally:

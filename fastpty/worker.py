@@ -120,6 +120,8 @@ def run(
             link.publish(_report(relay))
 
     procname.set_title(config, procname.WORKER)
+    if cgroups is not None:
+        cgroups.leave_the_end()
     reserve()
     places = [place for place in listeners.for_sessions if shares or place.protocol != PTY]
     names = [place.name for place in places]
@@ -154,7 +156,7 @@ def run(
         logger.info("ready")
         relay.run()
         if cgroups is not None:
-            cgroups.close()
+            cgroups.end_worker()
 
 
 def _log_output(relay: Relay) -> OutputLog:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -311,6 +312,57 @@ def test_setns_takes_the_namespaces_that_a_real_uwsgi_serves(start_router: Start
             assert router.end() == 0
         finally:
             server.send_signal(signal.SIGINT)
+
+
+SERVER_OF_SETNS = """
+import os, socket, struct, sys
+where, uid = sys.argv[1:]
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(where.replace("@", "\\0"))
+    if not where.startswith("@"):
+        os.chmod(where, 0o666)
+    namespace = os.open("/proc/self/ns/uts", os.O_RDONLY)
+    os.setresuid(*[int(uid)] * 3)
+    listener.listen()
+    print("ready", flush=True)
+    while True:
+        client, _ = listener.accept()
+        try:
+            socket.send_fds(client, [b"uwsgi-setns" + struct.pack("i", 1)], [namespace])
+        except BrokenPipeError:
+            pass
+"""
+
+
+@contextmanager
+def server_of_setns(where: str, uid: int) -> Iterator[int]:
+    """Somebody who hands the uts namespace of its own out, as uWSGI does; its pid."""
+    argv = [need("unshare"), "--uts", sys.executable, "-c", SERVER_OF_SETNS, where, str(uid)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        try:
+            assert server.stdout.readline() == b"ready\n"
+            yield server.pid
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_setns_enters_nothing_that_another_user_serves(
+    kind: str, start_router: Start, path: str, tmp_path: Path
+) -> None:
+    """An abstract name is whose who takes it first, and in a stranger's mount namespace the programs are his."""
+    need_root()
+    where = f"{tmp_path}/served" if kind == "path" else f"@{tmp_path}/served"
+    with server_of_setns(where, NOBODY):
+        router = Router("--setns", where, path)
+        assert router.process.wait(30) == 1
+        router.end()
+        reason = f"uid {NOBODY} listens there: only namespaces of root's or of this user's are entered"
+        assert router.lines == [f"fastpty-router: setns={where}: {reason}"]
+    with server_of_setns(f"{where}-2", 0) as server:
+        router = start_router("--setns", f"{where}-2", path)
+        assert namespace(router.pid, "uts") == namespace(server, "uts") != namespace("self", "uts")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Client, Router, children, eventually, process_gone
+from tests.harness import Client, Router, children, descriptors, eventually, process_gone
 from tests.peers import need, need_root
+from tests.test_namespaces import AS_NOBODY, NOBODY, said
+from tests.test_roots import binds, small_root
 from tests.test_router import run
 
 DAEMON = "setsid -f sleep 1000 </dev/null >/dev/null 2>&1; printf READY; exec cat"
@@ -119,7 +121,7 @@ def test_what_a_killed_worker_s_sessions_started_ends(
 def test_a_router_that_ends_leaves_no_process_and_the_next_no_cgroup(
     above: Path, start_router: Callable[..., Router], directory: Path, account: tuple[str, ...]
 ) -> None:
-    """A router that has given up root cannot leave the cgroup it made itself; the next one removes that."""
+    """A router that has given up root cannot remove the cgroup that it made as root; the next one does."""
     os.chown(directory, 65534, 65534)
     router, client = begin(start_router, directory, f"--session-cgroup={above}", *account)
     with client:
@@ -151,6 +153,104 @@ def test_a_shared_terminal_s_program_that_cannot_run_leaves_no_cgroups(
     router = start_router(*shared, f"--session-cgroup={above}")
     router.wait_for_log("refused the shared terminal: cannot execute /no/such/thing", 3)
     eventually(lambda: len(cgroups(above)) <= 1, "the cgroups are removed")
+
+
+def test_a_jail_is_not_entered_with_a_cgroup_that_leads_outside(above: Path, directory: Path) -> None:
+    argv = [need("strace"), "-f", "-o", "/dev/null", "-e", "inject=open_tree:error=ENOSYS", sys.executable]
+    argv += ["-m", "fastpty.router", "--unshare", "mount", f"--session-cgroup={above}", f"{directory}/s"]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"fastpty-router: session-cgroup: {above} would be a way out of the jail, and cannot be made a mount of its "
+        "own: Function not implemented: leave session-cgroup out\n"
+    )
+    assert not list(above.glob("fastpty-*/"))
+    assert not (directory / "s").exists()
+
+
+LEAVING = """
+base=$(echo %s/fastpty-*)
+mkdir $base/mine
+for there in $base $base/mine; do
+    (echo 0 > $there/cgroup.procs && exec setsid -f sleep 1000 </dev/null >/dev/null 2>&1)
+done
+printf READY
+exec cat
+"""
+
+
+@pytest.mark.parametrize("jail", [(), ("--unshare", "pid")])
+def test_what_has_left_its_session_s_cgroup_ends_with_the_router(
+    jail: tuple[str, ...], above: Path, start_router: Callable[..., Router], directory: Path
+) -> None:
+    """With `uid` the sessions can do with the cgroups what the router can, but not with the one that holds them."""
+    os.chown(directory, 65534, 65534)
+    (directory / "leave").write_text(LEAVING % above)
+    command = ("--forkptyrouter-command", f". {directory}/leave")
+    account = ("--uid", "65534", "--gid", "65534")
+    router = start_router(f"{directory}/s", f"--session-cgroup={above}", *account, *command, *jail)
+    with Client(f"{directory}/s") as client:
+        client.read_until(b"READY")
+        (base,) = above.glob("fastpty-*/")
+        daemons = [*members(base), *members(base / "mine")]
+        assert len(daemons) == 2
+        eventually(lambda: all(os.getsid(daemon) == daemon for daemon in daemons), "they have left the session")
+    router.wait_for_log("session 1: end")
+    assert router.end() == 0
+    eventually(lambda: all(process_gone(daemon) for daemon in daemons), "they are killed")
+    assert [path.name for path in base.glob("*/")] == []
+
+
+@pytest.mark.parametrize("jail", [(), ("--unshare", "pid")])
+def test_no_worker_keeps_a_file_of_the_cgroups_that_was_opened_as_root(
+    jail: tuple[str, ...], above: Path, start_router: Callable[..., Router], directory: Path
+) -> None:
+    """What is written there counts as root's, also when the router has become somebody else."""
+    os.chown(directory, 65534, 65534)
+    router = start_router(f"{directory}/s", f"--session-cgroup={above}", "--uid", "65534", "--gid", "65534", *jail)
+    with Client(f"{directory}/s"):
+        router.wait_for_log("session 1: start")
+        (base,) = above.glob("fastpty-*/")
+        for pid in (router.pid, *(children(router.pid) if jail else ())):
+            assert [what for what in descriptors(pid).values() if "cgroup" in what] == [str(base)]
+
+
+def write_to(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+# Looks for a way out by each directory that a process of the router holds; `.%s` lies outside.
+LEAVE = """
+for held in /proc/1/fd/* /proc/2/fd/*; do
+    [ -e $held/cgroup.kill ] && echo CGROUP
+    if cd -P $held 2>/dev/null; then
+        for _ in 1 2 3 4 5 6 7 8 9; do cd -P ..; done
+        [ -e .%s ] && echo OUT
+    fi
+done
+"""
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_no_directory_that_a_jailed_router_holds_leads_outside(
+    user: str, above: Path, start_router: Callable[..., Router], directory: Path
+) -> None:
+    root = directory / "root"
+    small_root(root)
+    (root / "leave").write_text(LEAVE % directory)
+    if user == "nobody":
+        for given in (directory, root, above, above / "cgroup.procs"):
+            os.chown(given, NOBODY, NOBODY)
+    names, program = ("pid,mount", {}) if user == "root" else ("user,pid,mount", {"program": AS_NOBODY})
+    router = start_router(
+        *(f"--session-cgroup={above}", "--unshare", names, *binds(root), "--pivot-root", f"{root} {root}/old"),
+        *("--mount-as-root", "proc proc /proc", "--umount-as-root", "/old detach", f"{directory}/s"),
+        preexec=lambda: write_to(above / "cgroup.procs", "0"),
+        **program,
+    )
+    assert set(said(f"{directory}/s", "ls /old; . /leave 2>/dev/null")) == {"CGROUP"}
+    assert router.end() == 0
+    assert not list(above.glob("fastpty-*/"))
 
 
 def test_where_no_cgroup_can_be_made_is_told_in_one_line(directory: Path) -> None:

@@ -127,8 +127,8 @@ def test_who_takes_the_proxy_over_is_only_whom_tls_user_names(directory: Path) -
         proxy.connect(f"{directory}/relay")
         with relay.accept()[0] as connection:
             with pytest.raises(RefusedError, match="no certificate is uid 0's"):
-                peer_behind_tls(connection, {1, 2}, is_admitted=True, with_groups=False)
-            assert peer_behind_tls(connection, {0}, is_admitted=True, with_groups=False).uid == 0
+                peer_behind_tls(connection, {1, 2}, is_admitted=True, account_of=None)
+            assert peer_behind_tls(connection, {0}, is_admitted=True, account_of=None).uid == 0
 
 
 @pytest.mark.parametrize(
