@@ -33,7 +33,7 @@ from fastpty._linux cimport (
 from fastpty._loop cimport ABOUT_LISTENER, MILLISECOND_NS, Loop, loop_arm, loop_due, loop_token, loop_watch
 
 cdef enum:
-    LISTENERS_MOST = 64
+    LISTENERS_MOST = 64                # the configuration's, too (values.py)
     ACCEPT_PAUSE_MS = 100              # when not even the spare descriptor helps
     # Of output that a client has not read yet; the kernel doubles it, for what it needs itself. As much flows through
     # as with Linux's 208 KiB, and after ^C a slow client sees less of what was before (docs/performance.md).
