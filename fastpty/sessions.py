@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from fastpty import log
+from fastpty import log, tcp
 from fastpty._spawn import spawn
 from fastpty.access import Rules
 from fastpty.config import Config
@@ -20,16 +20,6 @@ from fastpty.limits import Limits
 from fastpty.log import logger, signal_name
 from fastpty.program import Program, Programs
 from fastpty.session_cgroups import SessionCgroups
-
-# tcp(7). Keystrokes are not held back to be joined, and a client that vanished without a word is noticed after
-# about a minute: 30 s of silence, then three questions 10 s apart.
-_TCP_OPTIONS = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-)
 
 
 class Sessions:
@@ -149,7 +139,7 @@ class Sessions:
             if behind_tls:
                 is_admitted = bool(self._config.allow_tls_names)
                 return peer_behind_tls(connection, self._tls_users, is_admitted, self._rules.need_groups)
-            prepare_tcp(connection)
+            tcp.prepare(connection)
             return tcp_peer(connection)
         finally:
             connection.detach()
@@ -202,12 +192,6 @@ class Sessions:
     def signalled(self, number: int) -> None:
         """Passes a signal on to the router."""
         self._on_signal(number)
-
-
-def prepare_tcp(connection: socket.socket) -> None:
-    """Makes a TCP connection fit for terminal work; raises OSError if it is broken."""
-    for level, option, value in _TCP_OPTIONS:
-        connection.setsockopt(level, option, value)
 
 
 def _describe_exit(code: int, status: int) -> str:
