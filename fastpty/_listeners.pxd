@@ -107,13 +107,18 @@ cdef inline void tell_exhausted(int fd) noexcept nogil:
     send(fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
-cdef inline void turn_away(int fd) noexcept nogil:
-    cdef uint8_t dropped[256]
-    tell_exhausted(fd)
+cdef inline void part_at_once(int fd) noexcept nogil:
+    """Closes a connection whose client was told why."""
+    cdef uint8_t dropped[4096]
     shutdown(fd, SHUT_WR)
     # What a client says first (its window size), so that it sees an end and not a broken connection.
     read(fd, dropped, sizeof(dropped))
     close(fd)
+
+
+cdef inline void turn_away(int fd) noexcept nogil:
+    tell_exhausted(fd)
+    part_at_once(fd)
 
 
 cdef inline int listener_accept_one(const Listener *listener) noexcept nogil:

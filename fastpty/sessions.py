@@ -19,6 +19,7 @@ from fastpty.identity import Peer, local_peer, peer_behind_tls, tcp_peer
 from fastpty.limits import Limits
 from fastpty.log import logger, signal_name
 from fastpty.program import Program, Programs
+from fastpty.refusals import Refusals
 from fastpty.session_cgroups import SessionCgroups
 
 
@@ -56,6 +57,8 @@ class Sessions:
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
         self._put_off: list[tuple[float, tuple[object, ...]]] = []
+        self._refusals = Refusals()
+        self._untold: set[int] = set()  # sessions whose refusal, and so whose end, has no line
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
@@ -65,20 +68,20 @@ class Sessions:
         What goes wrong, or is not allowed, is told the client and logged.
         """
         where = self._names[listener]
-        who = "a client"
+        client = Peer("a client")
         try:
             client = self._meet(fd, peer, listener in self._behind_tls)
-            who = client.text
             if listener in self._shared:
                 self._admit(number, client)
-                logger.info("session %d: join: %s on %s", number, who, where)
+                logger.info("session %d: join: %s on %s", number, client.text, where)
                 return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
             why = error.strerror if isinstance(error, OSError) else f"refused: {error}"
-            logger.error("session %d: refused %s on %s: %s", number, who, where, why)
+            if not self._refusals.tell(number, client.text, client.uid, where, why or ""):
+                self._untold.add(number)
             return os.fsencode(f"fastpty: {why}\r\n")
-        self._put_off.append((time.time(), (number, who, where, pid, program.text)))
+        self._put_off.append((time.time(), (number, client.text, where, pid, program.text)))
         uid = program.account[0] if program.account else None
         return master, pid, pidfd, self._config.rows, self._config.cols, uid
 
@@ -96,11 +99,16 @@ class Sessions:
         logger.info("session %d: start: the shared terminal: process %d: %s", number, pid, program.text)
         return master, pid, pidfd, self._config.rows, self._config.cols, None
 
-    def caught_up(self) -> None:
-        """Logs which sessions have started."""
+    def caught_up(self) -> bool:
+        """Logs which sessions have started, and how many were refused."""
         for when, about in self._put_off:
             log.info_of(when, "session %d: start: %s on %s: process %d: %s", *about)
         self._put_off.clear()
+        return self._refusals.sum_up()
+
+    def close(self) -> None:
+        """Logs what there is no time to wait with any more."""
+        self._refusals.sum_up(at_once=True)
 
     def session_ended(
         self,
@@ -113,10 +121,13 @@ class Sessions:
         lagged_bytes: int,
         seconds: float,
     ) -> None:
-        """Logs how a session ended, and frees its place."""
+        """Logs how a session ended, unless not even its refusal was logged, and frees its place."""
         self._limits.leave(self._seats.pop(number, []))
         if self._cgroups is not None:
             self._cgroups.end(number)
+        if number in self._untold:
+            self._untold.remove(number)
+            return
         ignored = f", {ignored_frames} unknown frames" if ignored_frames else ""
         lagged = f", {lagged_bytes} bytes lagged" if lagged_bytes else ""
         logger.info(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.mutants.bystanders import BYSTANDERS
-from tests.mutants.refusals import VANISHED
+from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
 from tests.mutants.security_sessions import SESSIONS
 from tests.mutants.security_sockets import SOCKETS
 from tests.mutants.security_tls_users import TLS_USERS
 
-SECURITY = (*BYSTANDERS, *ACCESS, *SOCKETS, *SESSIONS, *TLS_USERS, *VANISHED)
+SECURITY = (*BYSTANDERS, *ACCESS, *SOCKETS, *SESSIONS, *TLS_USERS, *REFUSALS, *VANISHED)
