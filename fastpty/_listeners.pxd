@@ -33,7 +33,7 @@ from fastpty._linux cimport (
 from fastpty._loop cimport ABOUT_LISTENER, MILLISECOND_NS, Loop, loop_arm, loop_due, loop_token, loop_watch
 
 cdef enum:
-    LISTENERS_MOST = 64
+    LISTENERS_MOST = 64                # the configuration's, too (values.py)
     ACCEPT_PAUSE_MS = 100              # when not even the spare descriptor helps
     # Of output that a client has not read yet; the kernel doubles it, for what it needs itself. As much flows through
     # as with Linux's 208 KiB, and after ^C a slow client sees less of what was before (docs/performance.md).
@@ -107,13 +107,18 @@ cdef inline void tell_exhausted(int fd) noexcept nogil:
     send(fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
-cdef inline void turn_away(int fd) noexcept nogil:
-    cdef uint8_t dropped[256]
-    tell_exhausted(fd)
+cdef inline void part_at_once(int fd) noexcept nogil:
+    """Closes a connection whose client was told why."""
+    cdef uint8_t dropped[4096]
     shutdown(fd, SHUT_WR)
     # What a client says first (its window size), so that it sees an end and not a broken connection.
     read(fd, dropped, sizeof(dropped))
     close(fd)
+
+
+cdef inline void turn_away(int fd) noexcept nogil:
+    tell_exhausted(fd)
+    part_at_once(fd)
 
 
 cdef inline int listener_accept_one(const Listener *listener) noexcept nogil:

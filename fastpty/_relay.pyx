@@ -68,6 +68,7 @@ from fastpty._listeners cimport (
     listeners_add,
     listeners_open,
     listeners_resume,
+    part_at_once,
     tell_exhausted,
     turn_away,
 )
@@ -112,6 +113,9 @@ from fastpty._terminal cimport terminal_reap, terminal_signal_leader
 from fastpty.handler import JOIN
 from fastpty.log import logger
 
+cdef enum:
+    REFUSED_MOST = 64   # clients that were refused and may stay for two seconds, to read why; more must go at once
+
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
 
 ENDINGS = {
@@ -133,6 +137,7 @@ cdef class Relay:
     cdef int signals_fd
     cdef Listeners listeners
     cdef uint64_t numbers      # sessions begun
+    cdef int refused           # of those that there are, how many are only told why
     cdef uint64_t ended_bytes[2]  # in and out, of sessions that have ended
     cdef uint64_t ended_ignored_frames
     cdef bint draining
@@ -377,10 +382,11 @@ cdef class Relay:
         if session == NULL:
             turn_away(fd)
             return
+        session.peer.fd = fd
         session.peer.is_tcp = not self.listeners.each[index].is_unix
         with gil:
             self.ask_handler(session, fd, index)
-        self.open_session(session, fd, self.listeners.each[index].framed)
+        self.open_session(session, session.peer.fd, self.listeners.each[index].framed)
 
     cdef void open_session(self, Session *session, int fd, bint framed) noexcept nogil:
         if self.loop.put_off_until_ns == 0:
@@ -418,7 +424,7 @@ cdef class Relay:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
         if isinstance(answer, bytes):
-            self.refuse(session, answer, fd)
+            self.refuse(session, answer)
         elif answer == JOIN:
             session.shared = self.shared
         else:
@@ -431,23 +437,31 @@ cdef class Relay:
         if session.terminal.has_user:
             session.terminal.uid = answer[5]
 
-    cdef void refuse(self, Session *session, bytes text, int fd) noexcept:
-        """The text is all the output that there will be, and no input is taken."""
-        cdef Buffer *buffer = buffer_lend(&self.loop.pool)
+    cdef void refuse(self, Session *session, bytes text) noexcept:
+        """The text is all the output that there will be, and no input is taken.
+
+        Whom the rules keep out may come as often as it likes: only so many may hold a descriptor for that.
+        """
+        cdef Buffer *buffer = buffer_lend(&self.loop.pool) if self.refused < REFUSED_MOST else NULL
         session.input.channel.state = CHANNEL_SHUT
         session.output.channel.state = CHANNEL_DRAINING
+        session.refused = True
+        self.refused += 1
         if buffer != NULL:
             buffer.end = <uint32_t>min(len(text), self.loop.pool.buffer_bytes)
             memcpy(buffer.data, <const char *>text, buffer.end)
             session.output.channel.buffer = buffer
         else:
-            send(fd, <const char *>text, len(text), MSG_DONTWAIT | MSG_NOSIGNAL)
+            send(session.peer.fd, <const char *>text, len(text), MSG_DONTWAIT | MSG_NOSIGNAL)
+            part_at_once(session.peer.fd)
+            session.peer.fd = -1
 
     cdef void catch_up(self) noexcept nogil:
         if self.loop.put_off_until_ns != 0:
             self.loop.put_off_until_ns = 0
             with gil:
-                self.handler.caught_up()
+                if self.handler.caught_up():
+                    self.loop.put_off_until_ns = self.loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
 
     cdef void start_program(self) noexcept nogil:
         """A program for the shared terminal, if the handler has another one."""
@@ -504,6 +518,7 @@ cdef class Relay:
                 self.report(session)
             if session.role == ROLE_PROGRAM:
                 self.after_program(session)
+            self.refused -= session.refused
             loop_release_session(&self.loop, session)
         self.loop.heartbeat.sessions = self.loop.live
 

@@ -90,6 +90,7 @@ cdef struct Session:
     uint32_t slot
     uint32_t generation     # tells a stale event from one for the slot's present owner
     uint64_t number
+    bint refused            # there is no terminal, only a line for the peer
     bint over               # the terminal is closed; at most the peer lingers and the leader is awaited
     bint buried             # nothing is left; it is in the list of the done
     Ending ending           # why it is over

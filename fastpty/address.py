@@ -13,6 +13,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from fastpty import tcp
 from fastpty.errors import FastptyError, UsageError
 
 # unix(7): sun_path is 108 bytes. A path needs a closing NUL in it; an abstract name a leading one and, in
@@ -195,7 +196,7 @@ def connect(address: Address, timeout: float | None = None) -> socket.socket:
             sock.connect(target)
             sock.settimeout(None)
             if family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                tcp.prepare(sock)
             return sock
         except OSError as error:
             sock.close()

@@ -16,7 +16,7 @@ from fastpty.options import BY_NAME, OPTIONS, Option
 from fastpty.setting import COMMAND_LINE, Setting
 from fastpty.tls_identity import Identity
 from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, WITHOUT_MEANING, instead, is_confining, nearest
-from fastpty.values import comma_list
+from fastpty.values import LISTENERS_MOST, comma_list
 from fastpty.waiting import Wait
 
 
@@ -301,6 +301,8 @@ def _check_addresses(config: Config) -> None:
         raise UsageError(
             "nothing to listen on: give a socket, as in 'fastpty-router /tmp/fpty.socket' (--help has more)"
         )
+    if len(for_sessions) > LISTENERS_MOST:
+        raise UsageError(f"{len(for_sessions)} sockets for sessions are too many: give {LISTENERS_MOST} at the most")
     texts = [address.text for address in config.addresses]
     for text in texts:
         if texts.count(text) > 1:

@@ -198,7 +198,8 @@ OPTIONS: tuple[Option, ...] = (
            " their start, in the queue of listen (fastpty's own)", metavar="N", default="64"),
     Option("session-buffer", "buffer_bytes", buffer_size, LIMITS,
            "hold so much of each direction of a session until the other side takes it, 4K to 64K; more waits in its"
-           " client or program (fastpty's own)", metavar="BYTES", default="64K"),
+           " client or program, and so do a uwsgi client's signals and window sizes behind that (fastpty's own)",
+           metavar="BYTES", default="64K"),
     Option("session-lifetime", "lifetime_seconds", positive_seconds, LIMITS,
            "end a session after so long, used or not (fastpty's own)", metavar="SECONDS"),
     Option("greeting-timeout", "greeting_timeout_seconds", positive_seconds, LIMITS,

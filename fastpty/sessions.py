@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from fastpty import accounts, jail, log
+from fastpty import accounts, jail, log, tcp
 from fastpty._spawn import spawn
 from fastpty.access import Rules
 from fastpty.config import Config
@@ -19,17 +19,8 @@ from fastpty.identity import Peer, local_peer, peer_behind_tls, tcp_peer
 from fastpty.limits import Limits
 from fastpty.log import logger, signal_name
 from fastpty.program import Program, Programs
+from fastpty.refusals import Refusals
 from fastpty.session_cgroups import SessionCgroups
-
-# tcp(7). Keystrokes are not held back to be joined, and a client that vanished without a word is noticed after
-# about a minute: 30 s of silence, then three questions 10 s apart.
-_TCP_OPTIONS = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-)
 
 
 class Sessions:
@@ -67,6 +58,8 @@ class Sessions:
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
         self._put_off: list[tuple[float, tuple[object, ...]]] = []
+        self._refusals = Refusals()
+        self._untold: set[int] = set()  # sessions whose refusal, and so whose end, has no line
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
@@ -76,20 +69,20 @@ class Sessions:
         What goes wrong, or is not allowed, is told the client and logged.
         """
         where = self._names[listener]
-        who = "a client"
+        client = Peer("a client")
         try:
             client = self._meet(fd, peer, listener in self._behind_tls)
-            who = client.text
             if listener in self._shared:
                 self._admit(number, client)
-                logger.info("session %d: join: %s on %s", number, who, where)
+                logger.info("session %d: join: %s on %s", number, client.text, where)
                 return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
             why = error.strerror if isinstance(error, OSError) else f"refused: {error}"
-            logger.error("session %d: refused %s on %s: %s", number, who, where, why)
+            if not self._refusals.tell(number, client.text, client.uid, where, why or ""):
+                self._untold.add(number)
             return os.fsencode(f"fastpty: {why}\r\n")
-        self._put_off.append((time.time(), (number, who, where, pid, program.text)))
+        self._put_off.append((time.time(), (number, client.text, where, pid, program.text)))
         uid = program.account[0] if program.account else None
         return master, pid, pidfd, self._config.rows, self._config.cols, uid
 
@@ -107,11 +100,16 @@ class Sessions:
         logger.info("session %d: start: the shared terminal: process %d: %s", number, pid, program.text)
         return master, pid, pidfd, self._config.rows, self._config.cols, None
 
-    def caught_up(self) -> None:
-        """Logs which sessions have started."""
+    def caught_up(self) -> bool:
+        """Logs which sessions have started, and how many were refused."""
         for when, about in self._put_off:
             log.info_of(when, "session %d: start: %s on %s: process %d: %s", *about)
         self._put_off.clear()
+        return self._refusals.sum_up()
+
+    def close(self) -> None:
+        """Logs what there is no time to wait with any more."""
+        self._refusals.sum_up(at_once=True)
 
     def session_ended(
         self,
@@ -124,10 +122,13 @@ class Sessions:
         lagged_bytes: int,
         seconds: float,
     ) -> None:
-        """Logs how a session ended, and frees its place."""
+        """Logs how a session ended, unless not even its refusal was logged, and frees its place."""
         self._limits.leave(self._seats.pop(number, []))
         if self._cgroups is not None:
             self._cgroups.end(number)
+        if number in self._untold:
+            self._untold.remove(number)
+            return
         ignored = f", {ignored_frames} unknown frames" if ignored_frames else ""
         lagged = f", {lagged_bytes} bytes lagged" if lagged_bytes else ""
         logger.info(
@@ -151,7 +152,7 @@ class Sessions:
                 is_admitted = bool(self._config.allow_tls_names)
                 account_of = self._account_of if self._rules.need_groups else None
                 return peer_behind_tls(connection, self._tls_users, is_admitted, account_of)
-            prepare_tcp(connection)
+            tcp.prepare(connection)
             return tcp_peer(connection)
         finally:
             connection.detach()
@@ -204,12 +205,6 @@ class Sessions:
     def signalled(self, number: int) -> None:
         """Passes a signal on to the router."""
         self._on_signal(number)
-
-
-def prepare_tcp(connection: socket.socket) -> None:
-    """Makes a TCP connection fit for terminal work; raises OSError if it is broken."""
-    for level, option, value in _TCP_OPTIONS:
-        connection.setsockopt(level, option, value)
 
 
 def _describe_exit(code: int, status: int) -> str:

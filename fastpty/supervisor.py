@@ -25,6 +25,9 @@ _PR_SET_PDEATHSIG = 1
 # A worker that ends sooner than this after its start would end again at once; its successor waits so long.
 _HASTY_SECONDS = 1.0
 
+# epoll_wait(2) takes 24 days at the most.
+_PATIENCE_MOST_SECONDS = 86400.0
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -336,4 +339,5 @@ class Supervisor:
                 waits.append(self.config.cheap_idle_seconds / LOOKS)
         if self.workers and self.config.harakiri_seconds is not None:
             waits.append(self.config.harakiri_seconds / LOOKS)
-        return min((wait for wait in waits if wait is not None), default=None)
+        wait = min((wait for wait in waits if wait is not None), default=None)
+        return None if wait is None else min(wait, _PATIENCE_MOST_SECONDS)

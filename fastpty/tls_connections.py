@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from fastpty import tcp
 from fastpty.errors import RefusedError
 from fastpty.identity import name_behind_tls
 from fastpty.log import logger
-from fastpty.sessions import prepare_tcp
 from fastpty.tls import Pump, certificate_names
 from fastpty.tls_identity import Front
 
@@ -101,7 +101,7 @@ class Connections:
 
     def _greet(self, network: socket.socket, text: str) -> Pump | None:
         try:
-            prepare_tcp(network)
+            tcp.prepare(network)
             pump = Pump(network, self._context, server_side=True, high_water_bytes=self._high_water_bytes)
             pump.shake_hands()
         except OSError as error:

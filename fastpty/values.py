@@ -51,6 +51,13 @@ CAPABILITIES: dict[str, int] = {name: number for number, name in enumerate(_CAPA
 # More than any machine has ptys for; `fastpty.limits` numbers seats with it.
 SESSIONS_MOST = 2**20
 
+# As many listening sockets as the relay has room for (LISTENERS_MOST of _listeners.pxd).
+LISTENERS_MOST = 64
+
+# Some 31 years; the relay counts nanoseconds in 64 bits.
+_SECONDS_MOST = 1_000_000_000
+_SECONDS_LEAST = 0.001
+
 # (uid_t)-1 and (gid_t)-1 mean "leave unchanged" to the kernel, so they cannot be ids.
 _ID_LIMIT = 2**32 - 1
 
@@ -185,21 +192,21 @@ def backlog(value: str) -> int:
 
 
 def seconds(value: str) -> float:
-    """A finite time, zero or more."""
+    """A time, zero or more."""
     try:
         number = float(value)
     except ValueError:
         number = math.nan
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{value!r} is not a number of seconds")
+    if not 0 <= number <= _SECONDS_MOST:
+        raise ValueError(f"{value!r} is not a number of seconds from 0 to {_SECONDS_MOST}")
     return number
 
 
 def positive_seconds(value: str) -> float:
-    """A finite time of more than zero."""
+    """A time that is a limit: the relay would take less than a nanosecond for none."""
     number = seconds(value)
-    if number == 0:
-        raise ValueError("must be more than 0 seconds; leave it out for no limit")
+    if number < _SECONDS_LEAST:
+        raise ValueError(f"must be at least {_SECONDS_LEAST} seconds; leave it out for no limit")
     return number
 
 

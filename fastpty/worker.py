@@ -127,8 +127,9 @@ def run(
     names = [place.name for place in places]
     behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)
     shared = frozenset(index for index, place in enumerate(places) if place.protocol == PTY)
+    sessions = Sessions(config, names, on_signal, files, limits, cgroups, behind_tls, shared)
     relay = Relay(
-        Sessions(config, names, on_signal, files, limits, cgroups, behind_tls, shared),
+        sessions,
         splice=config.splice,
         idle_seconds=config.idle_timeout_seconds or 0,
         grace_seconds=config.stop_timeout_seconds,
@@ -155,6 +156,7 @@ def run(
                 viewers.callback(_log_output(relay).end)
         logger.info("ready")
         relay.run()
+        sessions.close()
         if cgroups is not None:
             cgroups.end_worker()
 

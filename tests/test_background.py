@@ -210,7 +210,7 @@ def test_syslog_gets_a_line_an_event_and_its_restart_or_standstill_stops_nobody(
 ) -> None:
     path = f"{directory}/log"
     daemon = SyslogDaemon(path)
-    command = [f"{directory}/s", "--forkptyrouter-command", "true", *arguments]
+    command = [f"{directory}/s", "--forkptyrouter-command", "/bin/true", *arguments]
     with subprocess.Popen([sys.executable, "-c", SYSLOG_SHIM.format(path, command)]) as process:
         try:
             assert re.match(head, daemon.read_until(b"ready"))

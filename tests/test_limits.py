@@ -18,8 +18,17 @@ from tests.client_harness import CLIENT, ROOT
 from tests.conftest import Service
 from tests.harness import Client, Router, eventually, fill, process_gone
 from tests.peers import need_root
+from tests.test_router import run
 from tests.tls_harness import Authority
 
+TIMES = (
+    "forkptyrouter-timeout",
+    "session-lifetime",
+    "greeting-timeout",
+    "stop-timeout",
+    "idle",
+    "forkptyrouter-harakiri",
+)
 HELLO = "stty -echo; printf READY; exec cat"
 
 
@@ -159,6 +168,29 @@ def test_a_uwsgi_client_that_never_says_anything_is_ended_and_one_that_did_is_no
         router.wait_for_log("session 2: end: never said anything")
         polite.frame(0, payload=b"still here\n")
         polite.read_until(b"still here")
+
+
+def test_the_longest_times_are_times_like_others(start_router: Callable[..., Router], directory: Path) -> None:
+    path = f"{directory}/s"
+    times = [argument for name in TIMES for argument in (f"--{name}", "1000000000")]
+    router = start_router("--forkpty-urouter", path, *times, "--forkptyrouter-command", HELLO)
+    with Client(path) as client:
+        client.read_until(b"READY")
+        client.frame(0, payload=b"still here\n")
+        client.read_until(b"still here")
+    router.wait_for_log("session 1: end: client left")
+    assert router.end() == 0
+
+
+def test_as_many_sockets_as_a_relay_has_room_for_and_no_more(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    paths = [f"{directory}/{number}" for number in range(65)]
+    start_router(*paths[:64], "--forkptyrouter-command", "echo IN", sockets=64)
+    assert {said_by(path) for path in paths[:64]} == {b"IN\r\n"}
+    ended = run(*paths)
+    assert ended.stderr == "fastpty-router: 65 sockets for sessions are too many: give 64 at the most\n"
+    assert ended.returncode == 2
 
 
 def test_a_raw_client_owes_no_greeting(start_router: Callable[..., Router], directory: Path) -> None:

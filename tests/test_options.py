@@ -15,9 +15,12 @@ from fastpty import logic, uwsgi_keys
 from fastpty.config import Config
 from fastpty.options import BY_NAME, OPTIONS
 from fastpty.uwsgi_keys import IGNORED, WITHOUT_MEANING, is_confining
+from fastpty.values import positive_seconds, seconds
 from fastpty.waiting import Wait
 from tests.peers import need
 from tools import options_doc
+
+TIMES = [option.name for option in OPTIONS if option.parse in (seconds, positive_seconds)]
 
 
 def test_every_field_of_the_table_is_one_of_config_and_the_other_way_round() -> None:
@@ -127,6 +130,9 @@ def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
         *(("chmod-socket", text, "octal") for text in ("888", "u+x", "", "4755", "00666", "-1")),
         *(("forkptyrouter-timeout", text, "seconds") for text in ("0", "-1", "nan", "inf", "x", "")),
         *(("stop-timeout", text, "seconds") for text in ("-0.1", "x")),
+        # More than the relay's clock can count, and so little that it would be no limit at all.
+        *((name, text, "seconds from 0 to 1000000000") for name in TIMES for text in ("1e10", "9223372030", "1e300")),
+        *((name, "1e-10", "at least 0.001 seconds") for name in TIMES if BY_NAME[name].parse is positive_seconds),
         ("splice", "auto", "neither true nor false"),
         ("uid", "daemno", "no user 'daemno' here .did you mean 'daemon'"),
         ("gid", "daemno", "no group 'daemno' here .did you mean 'daemon'"),

@@ -196,7 +196,7 @@ def router_whose_log_is_a_pipe(directory: Path, command: str) -> Iterator[tuple[
 
 
 def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: Path) -> None:
-    with router_whose_log_is_a_pipe(directory, "true") as (log, process):
+    with router_whose_log_is_a_pipe(directory, "/bin/true") as (log, process):
         for _ in range(600):  # two lines each, more than a pipe holds
             with Client(f"{directory}/s") as client:
                 client.read_to_end()

@@ -142,6 +142,37 @@ LIMITS = (
     ),
 )
 
+BOUNDS = (
+    Mutant(
+        "no time is longer than the relay's clock can count",
+        "fastpty/values.py",
+        "    if not 0 <= number <= _SECONDS_MOST:",
+        "    if not (math.isfinite(number) and number >= 0):",
+        "test_options.py::test_a_bad_value_is_refused_with_a_reason",
+    ),
+    Mutant(
+        "a limit that is next to nothing does not become none",
+        "fastpty/values.py",
+        "    if number < _SECONDS_LEAST:",
+        "    if number == 0:",
+        "test_options.py::test_a_bad_value_is_refused_with_a_reason",
+    ),
+    Mutant(
+        "the supervisor waits no longer than epoll can",
+        "fastpty/supervisor.py",
+        "min(wait, _PATIENCE_MOST_SECONDS)",
+        "wait",
+        "test_limits.py::test_the_longest_times_are_times_like_others",
+    ),
+    Mutant(
+        "more sockets than the relay has room for are refused at the start",
+        "fastpty/config.py",
+        "    if len(for_sessions) > LISTENERS_MOST:",
+        "    if False:",
+        "test_limits.py::test_as_many_sockets_as_a_relay_has_room_for_and_no_more",
+    ),
+)
+
 CGROUPS = (
     Mutant(
         "what a session has started ends with it",

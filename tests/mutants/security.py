@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.bystanders import BYSTANDERS
+from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
 from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_reload import RELOAD
@@ -11,4 +12,15 @@ from tests.mutants.security_sockets import SOCKETS
 from tests.mutants.security_tls_attacks import TLS_ATTACKS
 from tests.mutants.security_tls_users import TLS_USERS
 
-SECURITY = (*BYSTANDERS, *ACCESS, *SOCKETS, *SESSIONS, *TLS_ATTACKS, *TLS_USERS, *PIDFILES, *RELOAD)
+SECURITY = (
+    *BYSTANDERS,
+    *ACCESS,
+    *SOCKETS,
+    *SESSIONS,
+    *TLS_ATTACKS,
+    *TLS_USERS,
+    *PIDFILES,
+    *RELOAD,
+    *REFUSALS,
+    *VANISHED,
+)

@@ -1,0 +1,81 @@
+"""Who is refused again and again, and who vanishes without a word."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+REFUSALS = (
+    Mutant(
+        "only so many who were refused may stay to read why",
+        "fastpty/_relay.pyx",
+        "if self.refused < REFUSED_MOST else NULL",
+        "if True else NULL",
+        "test_refusals.py::test_who_is_refused_again_and_again_takes_no_descriptor_from_others",
+    ),
+    Mutant(
+        "who has to go at once and has said something sees an end, not a broken connection",
+        "fastpty/_listeners.pxd",
+        "    read(fd, dropped, sizeof(dropped))\n",
+        "",
+        "test_refusals.py::test_who_is_refused_again_and_again_takes_no_descriptor_from_others",
+    ),
+    Mutant(
+        "who has gone makes room for others who were refused",
+        "fastpty/_relay.pyx",
+        "            self.refused -= session.refused\n",
+        "",
+        "test_refusals.py::test_after_a_flood_who_is_refused_may_say_something_again",
+    ),
+    Mutant(
+        "equal refusals are gathered",
+        "fastpty/refusals.py",
+        "        if burst.told == _TOLD_MOST:",
+        "        if False:",
+        "test_refusals.py::test_the_log_tells_of_a_flood_of_refusals_in_few_lines_and_how_many_there_were",
+    ),
+    Mutant(
+        "how many more were refused is told though nobody comes any more",
+        "fastpty/sessions.py",
+        "        return self._refusals.sum_up()\n",
+        "        self._refusals.sum_up()\n        return False\n",
+        "test_refusals.py::test_the_log_tells_of_a_flood_of_refusals_in_few_lines_and_how_many_there_were[False]",
+    ),
+    Mutant(
+        "how many more were refused is told at the end",
+        "fastpty/worker.py",
+        "        sessions.close()\n",
+        "",
+        "test_refusals.py::test_the_log_tells_of_a_flood_of_refusals_in_few_lines_and_how_many_there_were[True]",
+    ),
+    Mutant(
+        "the end of who has no line has none",
+        "fastpty/sessions.py",
+        "                self._untold.add(number)\n",
+        "                pass\n",
+        "test_refusals.py::test_the_log_tells_of_a_flood_of_refusals_in_few_lines_and_how_many_there_were",
+    ),
+)
+
+VANISHED = (
+    Mutant(
+        "a TCP client that vanishes while its program prints is noticed",
+        "fastpty/tcp.py",
+        "        connection.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, RESEND_MOST_MS)\n",
+        "        pass\n",
+        "test_tcp.py::test_a_client_that_vanishes_while_its_program_prints_is_noticed",
+    ),
+    Mutant(
+        "a TLS client that vanishes is noticed",
+        "fastpty/tls_connections.py",
+        "            tcp.prepare(network)\n",
+        "",
+        "test_tcp.py::test_a_tls_client_that_vanishes_is_noticed",
+    ),
+    Mutant(
+        "a client notices that its router has vanished",
+        "fastpty/address.py",
+        "tcp.prepare(sock)",
+        "sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)",
+        "test_tcp.py::test_a_router_that_vanishes_is_noticed_by_its_client",
+    ),
+)
