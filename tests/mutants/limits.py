@@ -177,8 +177,8 @@ CGROUPS = (
     Mutant(
         "what a session has started ends with it",
         "fastpty/sessions.py",
-        "            self._cgroups.end(number)\n        ignored",
-        "            pass\n        ignored",
+        "            self._cgroups.end(number)\n        if number",
+        "            pass\n        if number",
         "test_session_cgroup.py::test_a_daemon_ends_with_its_session",
     ),
     Mutant(
