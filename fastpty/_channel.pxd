@@ -10,7 +10,7 @@ lent, and while it holds such a channel does not read. So the size of a buffer b
 buffers make the source wait. Where memory is short the channel waits.
 """
 
-from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
@@ -75,7 +75,7 @@ cdef struct Channel:
     bint short_splice_tells
     uint32_t splice_bytes     # what one splice asks of the source
     uint32_t flush_bytes      # what one flush gives the target, at the most
-    bint starved              # there was no memory for a buffer: to be tried again after a while
+    bint starved              # there was no memory, here or in the kernel: to be tried again after a while
     bint gathering            # what it holds was not offered to the target yet, since more may come at once
     int64_t allowance         # bytes that may still be read; -1 = without end
     Buffer *buffer
@@ -204,11 +204,19 @@ cdef inline size_t channel_room(const Channel *channel, size_t wanted) noexcept 
     return wanted
 
 
+cdef inline bint memory_is_short(ssize_t result) noexcept nogil:
+    """Whether a call failed since the kernel has no memory for it now."""
+    return result < 0 and (errno == ENOMEM or errno == ENOBUFS)
+
+
 cdef inline bint channel_took(Channel *channel, ssize_t got, size_t room, bint short_tells) noexcept nogil:
     """Books the result of one read of at most `room` bytes; true if another read may bring more at once.
 
     Only a read that brought less than it could have tells that the source is dry: then the next byte is an event.
     """
+    channel.starved = memory_is_short(got)
+    if channel.starved:
+        return False
     if got <= 0:
         if got < 0 and errno == EINTR:
             return True
@@ -296,6 +304,10 @@ cdef inline void channel_fill(
 
 cdef inline bint channel_wrote(Channel *channel, ssize_t sent, size_t wanted) noexcept nogil:
     """Books one write's result; true if the rest may be tried at once."""
+    channel.starved = memory_is_short(sent)
+    if channel.starved:
+        channel.writable = True   # as far as is known: no event will tell when there is memory
+        return False
     if sent < 0:
         if errno == EINTR:
             return True

@@ -1,6 +1,6 @@
 """Serving the channels: what one event and one step of a channel do."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from fastpty._busy_poll cimport busy_poll_expect_answer, busy_poll_expect_more, busy_poll_pays
 from fastpty._channel cimport (
@@ -18,23 +18,20 @@ from fastpty._channel cimport (
     channel_holds,
 )
 from fastpty._lifecycle cimport (
-    loop_close_peer,
     loop_end_http,
     loop_end_input,
     loop_finish,
     loop_leader_exited,
     loop_linger,
     loop_output_ended,
+    loop_starves,
 )
 from fastpty._linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from fastpty._loop cimport (
     ABOUT_LEADER,
     ABOUT_TERMINAL,
-    MILLISECOND_NS,
-    RETRY_FIRST_MS,
     STREAM_FROM_BYTES,
     Loop,
-    loop_arm,
     loop_runnable,
     loop_source_ready,
     loop_streams,
@@ -42,7 +39,6 @@ from fastpty._loop cimport (
     loop_watch_room,
 )
 from fastpty._session cimport (
-    ENDING_MEMORY,
     ENDING_PEER_LEFT,
     ROLE_PRIVATE,
     ROLE_VIEWER,
@@ -59,7 +55,6 @@ from fastpty._shared_flow cimport shared_step, viewer_left
 cdef enum:
     GATHER_BYTES = 32768               # from a pty before a write to the peer (docs/performance.md),
     GATHER_ALONE_BYTES = 4096          # and of a lone stream whose next piece is waited for without sleep
-    STARVE_MOST_MS = 1000              # that a channel waits for memory
     READS_MOST = 4                     # of a quiet source in one turn
 
 
@@ -78,6 +73,8 @@ cdef inline void loop_step(Loop *loop, Task *task) noexcept nogil:
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
     cdef bint streams = loop_streams(loop, task)
+    if not channel.starved:
+        task.starved_ns = 0
     loop.transfers += 1
     task.served_at = loop.transfers
     if session.over:
@@ -133,7 +130,7 @@ cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept no
     task.last_transfer_bytes = channel.taken_bytes - taken_before
     if is_input and taken_before == 0 and loop_end_http(loop, session):
         return
-    if channel.state != CHANNEL_OPEN or not 0 < channel_held_bytes(channel) < most_bytes:
+    if channel.state != CHANNEL_OPEN or channel.starved or not 0 < channel_held_bytes(channel) < most_bytes:
         channel.gathering = False
     if framed and channel.buffer != NULL:
         session_begin_unwrap(session)
@@ -150,8 +147,6 @@ cdef inline void loop_settle(Loop *loop, Task *task) noexcept nogil:
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
     cdef bint is_input = task == &session.input
-    if not channel.starved:
-        task.starved_ns = 0
     if channel.state == (CHANNEL_SOURCE_FAILED if is_input else CHANNEL_TARGET_FAILED):
         loop_finish(loop, session, ENDING_PEER_LEFT)
         return
@@ -163,23 +158,8 @@ cdef inline void loop_settle(Loop *loop, Task *task) noexcept nogil:
         channel_drop(channel, &loop.pool)
     if channel_holds(channel) and not channel.writable and not channel_has_frames(channel):
         loop_watch_room(loop, task, True)
-    elif channel.starved:
-        loop_starve(loop, task)
-    elif loop_runnable(task):
+    elif not loop_starves(loop, task) and loop_runnable(task):
         queue_push(&loop.bulk, task)
-
-
-cdef inline void loop_starve(Loop *loop, Task *task) noexcept nogil:
-    """There is no memory for a buffer: tried again after a moment, as others give theirs back.
-
-    But not for ever: those who hold them may wait for each other's. Then some sessions end, so that others can go on.
-    """
-    if task.starved_ns == 0:
-        task.starved_ns = loop.now_ns
-    if loop.now_ns - task.starved_ns > STARVE_MOST_MS * <int64_t>MILLISECOND_NS:
-        loop_finish(loop, task.session, ENDING_MEMORY)
-    else:
-        loop_arm(loop, &task.session.memory_at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)
 
 
 cdef inline Session *loop_session(const Loop *loop, uint64_t about) noexcept nogil:
@@ -205,8 +185,11 @@ cdef inline void loop_session_event(Loop *loop, Session *session, uint64_t about
         if session.role == ROLE_VIEWER and not session.over:
             viewer_left(loop, session)
             return
+        if session.over:
+            # Not closed with bytes unread: TCP would throw away output that the client has not read yet.
+            loop_source_ready(loop, &session.input, True)
+            return
         loop_finish(loop, session, ENDING_PEER_LEFT)
-        loop_close_peer(loop, session)
     else:
         if events & EPOLLPRI:
             # A read ends at urgent data, however much is behind it: from now on only EAGAIN tells that all is read.

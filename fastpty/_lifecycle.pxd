@@ -4,16 +4,18 @@ A session is over when its output has ended or its peer has left. Its terminal c
 into `loop.done` for the owner to report and release, when no peer lingers and no process is left to be awaited.
 """
 
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset, strlen
 
-from fastpty._channel cimport Channel, channel_drop, channel_holds
+from fastpty._channel cimport Channel, channel_drop, channel_holds, memory_is_short
 from fastpty._check cimport check
 from fastpty._http cimport http_request_begins
-from fastpty._linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, WNOHANG, close, read, send, shutdown
+from fastpty._linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, read, send, shutdown
 from fastpty._loop cimport (
     MILLISECOND_NS,
+    RETRY_FIRST_MS,
     Loop,
     loop_arm,
     loop_due,
@@ -27,18 +29,21 @@ from fastpty._session cimport (
     ENDING_HTTP,
     ENDING_IDLE,
     ENDING_LIFETIME,
+    ENDING_MEMORY,
     ENDING_PEER_LEFT,
     ENDING_SILENT,
     ENDING_STOPPED,
     ROLE_PRIVATE,
     Ending,
     Session,
+    Task,
     queue_push,
     queue_remove,
 )
 from fastpty._shared cimport shared_part
 from fastpty._terminal cimport (
     terminal_end_input,
+    terminal_forget_leader,
     terminal_group_remains,
     terminal_hang_up,
     terminal_kill,
@@ -50,6 +55,8 @@ cdef enum:
     LINGER_READS_MOST = 16             # of a lingering peer's bytes in one step
     EXIT_MS = 200                      # for a leader that has closed its terminal to exit, before it is hung up
     LINGER_MS = 2000                   # for the peer to take what is left and close, after the session's end
+    KILLED_MS = 1000                   # for a killed leader to be reaped, where the router stops
+    STARVE_MOST_MS = 1000              # that a channel waits for memory
 
 
 cdef inline void loop_expect_limits(Loop *loop, const Session *session) noexcept nogil:
@@ -140,9 +147,26 @@ cdef inline void loop_release_session(Loop *loop, Session *session) noexcept nog
 
 cdef inline void loop_hang_up(Loop *loop, Session *session) noexcept nogil:
     """SIGHUP now, once, and SIGKILL after the grace time to what is left then."""
-    if session.terminal.fd >= 0 and session.terminal.pidfd >= 0 and session.kill_at_ns == 0:
+    if session.terminal.fd >= 0 and session.terminal.pidfd >= 0 and not session.hung_up:
+        session.hung_up = True
         terminal_hang_up(&session.terminal)
         loop_arm(loop, &session.kill_at_ns, loop.grace_ns)
+
+
+cdef inline void loop_stop(Loop *loop) noexcept nogil:
+    """Hangs up every session. What is left of one after the grace time ends then; the second time, at once."""
+    cdef bint at_once = loop.stopping
+    cdef uint32_t slot
+    cdef Session *session
+    if at_once:
+        loop.grace_ns = 0
+    loop.stopping = True
+    for slot in range(loop.slots):
+        session = loop.sessions[slot]
+        if session != NULL:
+            loop_hang_up(loop, session)
+            if at_once or session.kill_at_ns == 0:
+                loop_arm(loop, &session.kill_at_ns, loop.grace_ns)
 
 
 cdef inline void loop_finish(Loop *loop, Session *session, Ending ending) noexcept nogil:
@@ -181,6 +205,22 @@ cdef inline void loop_finish(Loop *loop, Session *session, Ending ending) noexce
     loop_source_ready(loop, &session.input, False)
 
 
+cdef inline bint loop_starves(Loop *loop, Task *task) noexcept nogil:
+    """Whether the channel found no memory: it is tried again after a moment, as others give theirs back.
+
+    But not for ever: those who hold it may wait for each other's. Then some sessions end, so that others can go on.
+    """
+    if not task.channel.starved:
+        return False
+    if task.starved_ns == 0:
+        task.starved_ns = loop.now_ns
+    if loop.now_ns - task.starved_ns > STARVE_MOST_MS * <int64_t>MILLISECOND_NS:
+        loop_finish(loop, task.session, ENDING_MEMORY)
+    else:
+        loop_arm(loop, &task.session.memory_at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)
+    return True
+
+
 cdef inline void loop_linger(Loop *loop, Session *session) noexcept nogil:
     """Reads and drops what a peer still sends, until it closes too."""
     cdef uint8_t dropped[4096]
@@ -189,11 +229,11 @@ cdef inline void loop_linger(Loop *loop, Session *session) noexcept nogil:
     while got > 0 and reads < LINGER_READS_MOST:
         got = read(session.peer.fd, dropped, sizeof(dropped))
         reads += 1
-    if got > 0:
+    if got > 0 or (got < 0 and errno == EINTR):
         queue_push(&loop.bulk, &session.input)
         return
     session.input.channel.readable = False
-    if got == 0:
+    if got == 0 or not (errno == EAGAIN or memory_is_short(got)):
         loop_close_peer(loop, session)
 
 
@@ -224,16 +264,21 @@ cdef inline void loop_output_ended(Loop *loop, Session *session) noexcept nogil:
     A leader's descriptors close before it has exited, and some close them first. So it may come to its own end, and
     how it ended can be told, before a hang-up would kill it.
     """
-    if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal, WNOHANG):
+    if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal):
         loop_arm(loop, &session.exit_by_ns, EXIT_MS * <int64_t>MILLISECOND_NS)
     else:
         loop_finish(loop, session, ENDING_EXIT)
 
 
 cdef inline void loop_leader_exited(Loop *loop, Session *session) noexcept nogil:
-    """Reaps the leader. What it and its children have written until now is still delivered, and no more than that."""
+    """Reaps the leader. What it and its children have written until now is still delivered, and no more than that.
+
+    A leader that is traced is dead for its pidfd before it is for waitid(2): only when its tracer has waited.
+    """
     cdef Channel *output = &session.output.channel
-    if not terminal_reap(&session.terminal, WNOHANG):
+    if not terminal_reap(&session.terminal):
+        if session.terminal.pidfd >= 0:
+            loop_retry(loop, &session.reap)
         return
     if session.over:
         loop_bury(loop, session)
@@ -261,6 +306,8 @@ cdef inline void loop_meet_deadlines(Loop *loop) noexcept nogil:
 
 
 cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexcept nogil:
+    if loop_due(loop, &session.reap.at_ns):
+        loop_leader_exited(loop, session)
     if not session.over:
         if loop_due(loop, &session.end_input.at_ns):
             loop_end_input(loop, session)
@@ -277,6 +324,13 @@ cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexc
         terminal_kill(&session.terminal)
         if loop.stopping:
             loop_finish(loop, session, ENDING_STOPPED)
+            loop_arm(loop, &session.forget_at_ns, KILLED_MS * <int64_t>MILLISECOND_NS)
+            if loop.grace_ns == 0:
+                loop_close_peer(loop, session)
+        loop_bury(loop, session)
+    if loop_due(loop, &session.forget_at_ns):
+        # A tracer has it, or it hangs in the kernel. It is not for the router to wait for that.
+        terminal_forget_leader(&session.terminal)
         loop_bury(loop, session)
     if loop_due(loop, &session.linger_until_ns):
         loop_finish(loop, session, ENDING_PEER_LEFT)

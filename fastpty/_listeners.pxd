@@ -68,6 +68,14 @@ cdef inline int listener_watch(Loop *loop, Listeners *listeners, int index) noex
                       loop_token(ABOUT_LISTENER, 0, <uint32_t>index))
 
 
+cdef inline int listener_watch_again(Loop *loop, Listeners *listeners, int index) noexcept nogil:
+    """0, or the errno for which epoll does not take the listener now: then it is asked again after a pause."""
+    if listener_watch(loop, listeners, index) == 0:
+        return 0
+    loop_arm(loop, &listeners.each[index].resume_at_ns, ACCEPT_PAUSE_MS * <int64_t>MILLISECOND_NS)
+    return errno
+
+
 cdef inline int listeners_add(Loop *loop, Listeners *listeners, int fd, bint framed) noexcept nogil:
     """The new listener's index, or -1 with errno set."""
     cdef Listener *listener = &listeners.each[listeners.count]
@@ -93,7 +101,7 @@ cdef inline void listeners_resume(Loop *loop, Listeners *listeners) noexcept nog
     cdef int index
     for index in range(listeners.count):
         if loop_due(loop, &listeners.each[index].resume_at_ns):
-            listener_watch(loop, listeners, index)
+            listener_watch_again(loop, listeners, index)
 
 
 cdef inline void listeners_abandon(Loop *loop, Listeners *listeners) noexcept nogil:
@@ -139,7 +147,7 @@ cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int in
 
 
 cdef inline int listener_accept(Loop *loop, Listeners *listeners, int index, int *failure) noexcept nogil:
-    """A new connection, or -1; `failure` is the errno of one that somebody should hear of, else 0.
+    """A new connection, or -1; `failure` is the errno of what somebody should hear of, else 0: nobody is accepted now.
 
     One a turn: a start takes long, compared to what the sessions that there are wait for.
     """
@@ -150,7 +158,7 @@ cdef inline int listener_accept(Loop *loop, Listeners *listeners, int index, int
     if fd >= 0:
         # To the end of the queue of waiting workers, which epoll would otherwise always wake in the same order.
         loop_watch(loop, EPOLL_CTL_DEL, listener.fd, 0, 0)
-        listener_watch(loop, listeners, index)
+        failure[0] = listener_watch_again(loop, listeners, index)
         if listener.is_unix:
             setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes))
         return fd

@@ -94,9 +94,7 @@ cdef inline uint32_t loop_events(About about) noexcept nogil:
     """What is watched for all the time."""
     if about == ABOUT_PEER:
         return EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET
-    if about == ABOUT_TERMINAL:
-        return EPOLLIN | EPOLLET
-    return EPOLLIN
+    return EPOLLIN | EPOLLET
 
 
 cdef inline int loop_watch_part(Loop *loop, const Session *session, int fd, About about) noexcept nogil:

@@ -29,9 +29,11 @@ from fastpty._lifecycle cimport (
     loop_expect_limits,
     loop_finish,
     loop_hang_up,
+    loop_leader_exited,
     loop_meet_deadlines,
     loop_new_session,
     loop_release_session,
+    loop_stop,
 )
 from fastpty._linux cimport (
     EPOLL_CLOEXEC,
@@ -83,7 +85,6 @@ from fastpty._loop cimport (
     RETRY_SLOWEST_MS,
     Loop,
     clock_ns,
-    loop_arm,
     loop_check_returned,
     loop_due,
     loop_retry,
@@ -108,7 +109,7 @@ from fastpty._session cimport (
     session_open,
 )
 from fastpty._shared cimport shared_begin, shared_end, shared_free, shared_join, shared_new, shared_tell
-from fastpty._terminal cimport terminal_reap, terminal_signal_leader
+from fastpty._terminal cimport terminal_signal_leader
 
 from fastpty.handler import JOIN
 from fastpty.log import logger
@@ -136,7 +137,7 @@ cdef class Relay:
     cdef object handler
     cdef int signals_fd
     cdef Listeners listeners
-    cdef uint64_t numbers      # sessions begun
+    cdef uint64_t numbers      # sessions begun, and programs that did not start
     cdef int refused           # of those that there are, how many are only told why
     cdef uint64_t ended_bytes[2]  # in and out, of sessions that have ended
     cdef uint64_t ended_ignored_frames
@@ -241,21 +242,10 @@ cdef class Relay:
         loop_check_returned(&self.loop)
 
     def stop(self):
-        cdef bint at_once = self.loop.stopping
-        cdef uint32_t slot
-        cdef Session *session
         self.loop.now_ns = clock_ns()
-        if at_once:
-            self.loop.grace_ns = 0
-        elif not self.draining:
+        if not self.loop.stopping and not self.draining:
             listeners_abandon(&self.loop, &self.listeners)
-        self.loop.stopping = True
-        for slot in range(self.loop.slots):
-            session = self.loop.sessions[slot]
-            if session != NULL:
-                loop_hang_up(&self.loop, session)
-                if at_once or session.terminal.pidfd < 0:
-                    loop_arm(&self.loop, &session.kill_at_ns, self.loop.grace_ns)
+        loop_stop(&self.loop)
         if self.shared != NULL and self.shared.program == NULL:
             shared_end(&self.loop, self.shared)
 
@@ -295,7 +285,7 @@ cdef class Relay:
         sessions = self.sessions()
         return {
             "sessions": self.loop.live,
-            "accepted": self.numbers,
+            "accepted": self.loop.heartbeat.accepted,
             "bytes_in": self.ended_bytes[0] + sum(row[4] for row in sessions),
             "bytes_out": self.ended_bytes[1] + sum(row[5] for row in sessions),
             "ignored_frames": self.ended_ignored_frames + sum(row[6] for row in sessions),
@@ -357,7 +347,7 @@ cdef class Relay:
         fd = listener_accept(&self.loop, &self.listeners, index, &failure)
         if fd >= 0:
             self.begin(fd, index)
-        elif failure != 0:
+        if failure != 0:
             self.report_failure(failure)
 
     cdef void report_failure(self, int error) noexcept nogil:
@@ -370,8 +360,6 @@ cdef class Relay:
         cdef Session *session = loop_new_session(&self.loop)
         if session != NULL:
             self.numbers += 1
-            self.loop.heartbeat.accepted += 1
-            self.loop.heartbeat.sessions = self.loop.live
             session.number = self.numbers
             session.terminal.fd = session.terminal.pidfd = -1
         return session
@@ -389,6 +377,8 @@ cdef class Relay:
         self.open_session(session, session.peer.fd, self.listeners.each[index].framed)
 
     cdef void open_session(self, Session *session, int fd, bint framed) noexcept nogil:
+        self.loop.heartbeat.accepted += 1
+        self.loop.heartbeat.sessions = self.loop.live
         if self.loop.put_off_until_ns == 0:
             self.loop.put_off_until_ns = self.loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
         session_open(session, fd, framed, session.terminal.fd)
@@ -403,11 +393,11 @@ cdef class Relay:
             loop_wake(&self.loop, &session.output)
 
     cdef void abandon(self, Session *session, int error) noexcept nogil:
-        """epoll does not take the session's descriptors. No event would tell of the leader's end, so it ends here."""
+        """epoll does not take the session's descriptors. No event would tell of the leader's end: it is looked for."""
         terminal_signal_leader(&session.terminal, SIGKILL)
-        terminal_reap(&session.terminal, 0)
         tell_exhausted(session.peer.fd)
         loop_finish(&self.loop, session, ENDING_PEER_LEFT)
+        loop_leader_exited(&self.loop, session)
         self.report_failure(error)
 
     cdef void ask_handler(self, Session *session, int fd, int index) noexcept:

@@ -93,6 +93,7 @@ cdef struct Session:
     bint refused            # there is no terminal, only a line for the peer
     bint over               # the terminal is closed; at most the peer lingers and the leader is awaited
     bint buried             # nothing is left; it is in the list of the done
+    bint hung_up            # SIGHUP was sent, once
     Ending ending           # why it is over
     Session *next_done
     Peer peer
@@ -102,11 +103,13 @@ cdef struct Session:
     int64_t started_ns      # CLOCK_MONOTONIC, as all that follow; 0 = not set
     int64_t active_ns
     int64_t kill_at_ns
+    int64_t forget_at_ns    # when a stop no longer waits for a killed leader that cannot be reaped
     int64_t linger_until_ns
     int64_t exit_by_ns      # until when a leader that has closed its terminal may exit by itself
     int64_t memory_at_ns    # when a channel that found no memory tries again
     Retry end_input
     Retry bury
+    Retry reap              # of a leader that is dead, but its tracer's for now
     Shared *shared          # NULL for a private session
     Session *next_viewer
     Session *previous_viewer

@@ -22,11 +22,10 @@ from fastpty._channel cimport (
     channel_took,
     channel_wrote,
 )
-from fastpty._lifecycle cimport LINGER_MS, loop_end_http, loop_finish, loop_output_ended
+from fastpty._lifecycle cimport LINGER_MS, loop_end_http, loop_finish, loop_output_ended, loop_starves
 from fastpty._linux cimport read, write
 from fastpty._loop cimport (
     MILLISECOND_NS,
-    RETRY_FIRST_MS,
     Loop,
     loop_arm,
     loop_runnable,
@@ -69,7 +68,7 @@ cdef inline void program_step(Loop *loop, Task *task, bint streams) noexcept nog
     if channel.state == CHANNEL_OPEN and channel.readable:
         program_read(channel, shared, 1 if streams else QUIET_READS_MOST)
         task.last_transfer_bytes = channel.taken_bytes - taken_before
-        channel.gathering = (streams and channel.state == CHANNEL_OPEN
+        channel.gathering = (streams and channel.state == CHANNEL_OPEN and not channel.starved
                              and shared.output.end - shared.announced < ANNOUNCE_BYTES)
     else:
         channel.gathering = False
@@ -78,7 +77,7 @@ cdef inline void program_step(Loop *loop, Task *task, bint streams) noexcept nog
     if channel.state != CHANNEL_OPEN:
         channel.state = CHANNEL_SHUT
         loop_output_ended(loop, session)
-    elif channel.gathering or loop_runnable(task):
+    elif not loop_starves(loop, task) and (channel.gathering or loop_runnable(task)):
         queue_push(&loop.bulk, task)
 
 
@@ -126,18 +125,23 @@ cdef inline void viewer_output_step(Loop *loop, Task *task) noexcept nogil:
         loop_finish(loop, session, ENDING_EXIT)
     elif channel.readable and not channel.writable:
         loop_watch_room(loop, task, True)
-    elif channel.readable:
+    elif not loop_starves(loop, task) and channel.readable:
         queue_push(&loop.bulk, task)
 
 
 cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
-    """Reads what the viewer types, and writes it to the terminal when it is its turn. With no program, it waits."""
+    """Reads what the viewer types, and writes it to the terminal when it is its turn. With no program, it waits.
+
+    So does what comes when the terminal is hung up already, but its program not yet over: it is for the next one.
+    """
     cdef Channel *channel = &task.channel
     cdef Shared *shared = task.session.shared
     cdef uint64_t before = channel.taken_bytes
     if shared.program == NULL:
         if shared.ended and task.session.output.channel.state == CHANNEL_SHUT:
             loop_finish(loop, task.session, ENDING_PEER_LEFT)
+        return
+    if shared.program.output.channel.eager or shared.program.output.channel.state != CHANNEL_OPEN:
         return
     channel.target = shared.program.terminal.fd
     if not channel_holds(channel) and channel.state == CHANNEL_OPEN and channel.readable:
@@ -152,7 +156,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
     channel_flush(channel, &loop.pool)
     shared.program.input.channel.bytes += channel.bytes - before
     if channel.state == CHANNEL_TARGET_FAILED:
-        # The terminal is hung up; its output will find its end. What comes now is for the next program.
+        # The terminal is hung up; its output will find its end. What was read for it goes with it.
         channel_drop(channel, &loop.pool)
         channel.state = CHANNEL_OPEN
         channel.readable = channel.writable = True
@@ -174,9 +178,7 @@ cdef inline void viewer_input_settle(Loop *loop, Task *task) noexcept nogil:
         channel.state == CHANNEL_SHUT and session.output.channel.state == CHANNEL_SHUT
     ):
         loop_finish(loop, session, ENDING_PEER_LEFT)
-    elif channel.starved:
-        loop_arm(loop, &session.memory_at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)
-    elif loop_runnable(task):
+    elif not loop_starves(loop, task) and loop_runnable(task):
         queue_push(&loop.bulk, task)
 
 

@@ -18,6 +18,7 @@ from fastpty._linux cimport (
     TIOCSWINSZ,
     VEOF,
     WEXITED,
+    WNOHANG,
     _POSIX_VDISABLE,
     SYS_pidfd_send_signal,
     child_settled,
@@ -123,22 +124,27 @@ cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
     terminal_signal_leader(terminal, SIGKILL)
 
 
-cdef inline bint terminal_reap(Terminal *terminal, int options) noexcept nogil:
-    """Reaps the leader and notes how it ended; False if it still runs. options: WNOHANG, or 0 to wait for it."""
+cdef inline bint terminal_reap(Terminal *terminal) noexcept nogil:
+    """Reaps the leader and notes how it ended; False if it still runs, or is dead but its tracer's for now."""
     cdef siginfo_t info
     cdef int result
     if terminal.pidfd < 0:
         return False
     memset(&info, 0, sizeof(info))
-    result = waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | options)
+    result = waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | WNOHANG)
     if result == 0 and not child_settled(&info):
         return False
     # On an error somebody else has reaped it, and how it ended cannot be known.
     terminal.exit_code = info.si_code
     terminal.exit_status = info.si_status
-    close(terminal.pidfd)
-    terminal.pidfd = -1
+    terminal_forget_leader(terminal)
     return True
+
+
+cdef inline void terminal_forget_leader(Terminal *terminal) noexcept nogil:
+    if terminal.pidfd >= 0:
+        close(terminal.pidfd)
+        terminal.pidfd = -1
 
 
 cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:

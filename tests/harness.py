@@ -227,11 +227,10 @@ class Client:
         return self.seen
 
 
-def fill(client: Client, framed: bool, piece_bytes: int = 65_535) -> int:
-    """Sends stdin until the router takes no more; the number of bytes."""
-    wire = frame(0, payload=bytes(piece_bytes)) if framed else bytes(piece_bytes)
+def fill(client: Client, framed: bool, sent: int = 0) -> int:
+    """Sends stdin until the router takes no more; the number of bytes, with those that were sent so before."""
+    wire = frame(0, payload=bytes(65_535)) if framed else bytes(65_535)
     client.socket.setblocking(False)
-    sent = 0
     while select.select([], [client.socket], [], 0.5)[1]:
         sent += client.socket.send(wire[sent % len(wire) :])
     client.socket.settimeout(PATIENCE_SECONDS)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Service
-from tests.harness import RAW_CAT, Client, Router, children, eventually, fill, frame, process_gone
+from tests.harness import RAW_CAT, Client, Router, children, descriptors, eventually, fill, frame, process_gone
 from tests.peers import need
 
 NUMBERS = b"".join(b"%d\r\n" % number for number in range(1, 20_001))
@@ -275,6 +275,30 @@ def test_tcp_delivers_everything_and_ends_cleanly(start_router: Callable[..., Ro
     with Client((host.strip("[]"), port)) as client:
         client.send(b"nobody reads this")
         assert client.read_to_end().endswith(NUMBERS)
+
+
+def test_tcp_delivers_everything_to_a_client_that_says_something_and_closes_after_the_end(
+    start_router: Callable[..., Router],
+) -> None:
+    """Both in one event, with most of the output still on its way: to close with bytes unread would throw that away."""
+    router = start_router(
+        "--forkpty-router", "127.0.0.1:0", "--forkptyrouter-command", "stty raw; head -c 17000 /dev/zero"
+    )
+    port = int(router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1])
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", port))
+        router.wait_for_log("session 1: start")
+        eventually(
+            lambda: not any("ptmx" in what for what in descriptors(router.pid).values()), "the session is over"
+        )
+        client.send(b"x", socket.MSG_MORE)
+        client.shutdown(socket.SHUT_WR)
+        router.wait_for_log("session 1: end: exit, exit status 0")
+        got = 0
+        while data := client.recv(65536):
+            got += len(data)
+    assert got == 17_000
 
 
 def test_what_a_killed_session_left_unread_is_nobody_else_s_output(serve: Callable[..., Service]) -> None:

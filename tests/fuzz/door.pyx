@@ -19,14 +19,13 @@ from fastpty._frame cimport (
     FrameParser,
     frame_next,
 )
-from fastpty._lifecycle cimport loop_hang_up, loop_meet_deadlines, loop_new_session, loop_release_session
+from fastpty._lifecycle cimport loop_meet_deadlines, loop_new_session, loop_release_session, loop_stop
 from fastpty._linux cimport epoll_event
 from fastpty._loop cimport (
     EVENTS_MOST,
     EVENTS_USUAL,
     Loop,
     clock_ns,
-    loop_arm,
     loop_check_returned,
     loop_timeout_ms,
     loop_wait,
@@ -115,19 +114,8 @@ cdef public void door_turn() noexcept nogil:
 
 cdef public void door_stop() noexcept nogil:
     """The first time as SIGTERM does, the second time at once."""
-    cdef uint32_t slot
-    cdef Session *session
-    cdef bint at_once = loop.stopping
-    loop.stopping = True
     loop.now_ns = clock_ns()
-    if at_once:
-        loop.grace_ns = 0
-    for slot in range(loop.slots):
-        session = loop.sessions[slot]
-        if session != NULL:
-            loop_hang_up(&loop, session)
-            if at_once or session.terminal.pidfd < 0:
-                loop_arm(&loop, &session.kill_at_ns, loop.grace_ns)
+    loop_stop(&loop)
 
 
 cdef public uint32_t door_live() noexcept nogil:

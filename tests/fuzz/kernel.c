@@ -49,10 +49,11 @@ struct file {
 
 struct world {
     bool used, ended, framed, refused, deaf, job, icanon;
+    bool traced;                                /* its leader's end is its tracer's first, and then the relay's */
     int peer, terminal, leader;                 /* descriptors; -1 = closed by the relay */
     /* by the client: size, how far it has arrived, how far it was read */
     size_t sent_size, arrived, taken;
-    bool end_sent, vanished, shut;              /* half-closed, gone; the relay has half-closed */
+    bool end_sent, end_arrived, vanished, shut; /* half-closed, gone; the relay has half-closed */
     size_t room, got;                           /* in the socket for output; what the client was given */
     uint8_t header[4];                          /* the model of the protocol */
     unsigned header_size, payload_left;
@@ -69,7 +70,7 @@ static struct world worlds[WORLDS_MOST];
 static uint8_t sent[WORLDS_MOST][SENT_MOST], typed_model[WORLDS_MOST][SENT_MOST];
 static int64_t now_ns;
 static uint64_t progress;
-static bool short_of_memory, short_of_pipes, interrupts, refuses_source, refuses_target, memory_failed;
+static bool short_of_memory, short_of_pipes, interrupts, refuses_source, refuses_target, memory_failed, stopped;
 static unsigned worlds_begun;
 
 #define REQUIRE(condition, promise) do { \
@@ -108,10 +109,22 @@ static size_t some(size_t most)
     return left_out < most ? most - left_out : 1;
 }
 
+static bool memory_fails(void)
+{
+    bool fails = short_of_memory && decide() % 4 == 3;
+    memory_failed = memory_failed || fails;
+    return fails;
+}
+
+/* A call that moves bytes did not come to it: a signal, or no memory in the kernel. */
 static bool interrupted(void)
 {
     if (interrupts && decide() % 8 == 7) {
         errno = EINTR;
+        return true;
+    }
+    if (memory_fails()) {
+        errno = decide() % 2 ? ENOMEM : ENOBUFS;
         return true;
     }
     return false;
@@ -360,7 +373,7 @@ static ssize_t told(const char *call, int fd, size_t size, ssize_t result)
 
 static ssize_t read_from(struct file *file, void *data, size_t size)
 {
-    if (interrupted())
+    if (file->kind != PIPE_READ && interrupted())
         return -1;
     if (file->kind == PEER || file->kind == TERMINAL)
         return source_read(file, data, size);
@@ -543,7 +556,7 @@ int kernel_waitid(int kind, unsigned number, siginfo_t *info, int options)
     struct file *file = file_of((int)number);
     REQUIRE(file->kind == LEADER && kind == 3 && options & WNOHANG, "leaders are reaped by pidfd, without waiting");
     memset(info, 0, sizeof *info);
-    if (!file->world->alive) {
+    if (!file->world->alive && !file->world->traced) {
         info->si_pid = 100 + number_of(file->world);
         info->si_code = CLD_EXITED;
     }
@@ -563,13 +576,6 @@ int kernel_sched_yield(void)
 {
     now_ns += 10000 + (decide() % 8 == 7 ? 3 * MILLISECOND : 0);
     return 0;
-}
-
-static bool memory_fails(void)
-{
-    bool fails = short_of_memory && decide() % 4 == 3;
-    memory_failed = memory_failed || fails;
-    return fails;
 }
 
 void *kernel_malloc(size_t size)
@@ -635,7 +641,9 @@ static void arrive(struct world *world, size_t most)
     size_t coming = world->sent_size - world->arrived;
     size_t size = coming < most ? coming : most;
     world->arrived += size;
-    if (size > 0 || world->end_sent)
+    bool end_arrives = world->end_sent && world->arrived == world->sent_size && !world->end_arrived;
+    world->end_arrived = world->end_arrived || end_arrives;
+    if (size > 0 || end_arrives)
         edge(world->peer, EPOLLIN);
 }
 
@@ -702,6 +710,7 @@ static void begin_world(void)
     world->job = world->group_alive = traits & 4;
     world->icanon = traits & 8;
     world->refused = (traits & 48) == 48;
+    world->traced = (traits & 64) && !stopped;   /* no session begins when the router stops */
     world->peer = open_file(PEER, world, NULL);
     world->room = amount(65536);
     bool begun;
@@ -807,6 +816,7 @@ static void act(struct world *world, unsigned what)
     case 11: vanish(world); break;
     case 12: exit_leader(world); break;
     case 13: close_slave(world); break;
+    case 15: world->traced = false; break;   /* and no edge: the relay has to ask again */
     case 14: world->icanon = !world->icanon; world->job = world->group_alive; break;
     default: files[world->peer >= 0 ? world->peer : FIRST_FD].pending = world->peer >= 0;
     }
@@ -821,7 +831,7 @@ static void play(void)
         else if (choice >= 0xE8)
             now_ns += (int64_t)amount(65536) * MILLISECOND;
         else if (choice == 0xE7)
-            door_stop();
+            stopped = true, door_stop();
         else if (choice >= WORLDS_MOST * ACTS)
             turn(false);
         else if (worlds[choice / ACTS].used && !worlds[choice / ACTS].ended)
@@ -836,6 +846,7 @@ static void play_fair_once(struct world *world)
         return;
     if (world->deaf)
         vanish(world);
+    world->traced = world->traced && stopped;   /* a stop must not wait for a tracer */
     arrive(world, SENT_MOST);
     give_room(world, 1 << 20);
     hold_more(world, 8192);
@@ -868,7 +879,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(worlds, 0, sizeof worlds);
     now_ns = 1000000000;
     worlds_begun = 0;
-    memory_failed = false;
+    memory_failed = stopped = false;
     traits = decide();
     short_of_memory = (traits & 3) == 3;
     short_of_pipes = traits & 4;

@@ -84,9 +84,9 @@ PROGRAMS = (
     ),
     Mutant(
         "with the router all that it started ends",
-        "fastpty/_relay.pyx",
-        "                loop_hang_up(&self.loop, session)\n                if at_once",
-        "                if at_once",
+        "fastpty/_lifecycle.pxd",
+        "            loop_hang_up(loop, session)\n            if at_once",
+        "            if at_once",
         "test_router.py::test_a_signal_ends_the_router_and_all_that_it_started",
     ),
     Mutant(

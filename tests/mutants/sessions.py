@@ -8,7 +8,7 @@ ENDS = (
     Mutant(
         "a leader that has closed its terminal may come to its own end",
         "fastpty/_lifecycle.pxd",
-        "    if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal, WNOHANG):\n",
+        "    if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal):\n",
         "    if False:\n",
         "test_session_end.py::test_how_a_program_ended_is_known_though_it_had_closed_its_terminal",
     ),
@@ -50,8 +50,8 @@ ENDS = (
     Mutant(
         "what ignores SIGHUP has the grace time",
         "fastpty/_lifecycle.pxd",
-        "loop_arm(loop, &session.kill_at_ns, loop.grace_ns)",
-        "loop_arm(loop, &session.kill_at_ns, 0)",
+        "terminal_hang_up(&session.terminal)\n        loop_arm(loop, &session.kill_at_ns, loop.grace_ns)",
+        "terminal_hang_up(&session.terminal)\n        loop_arm(loop, &session.kill_at_ns, 0)",
         "test_session_end.py::test_what_ignores_sighup_is_killed_after_the_grace_time",
     ),
     Mutant(
@@ -70,8 +70,8 @@ ENDS = (
     ),
     Mutant(
         "a second stop signal is an end at once",
-        "fastpty/_relay.pyx",
-        "cdef bint at_once = self.loop.stopping",
+        "fastpty/_lifecycle.pxd",
+        "cdef bint at_once = loop.stopping",
         "cdef bint at_once = False",
         "test_router.py::test_a_second_signal_ends_what_ignores_the_first",
     ),
@@ -109,6 +109,49 @@ ENDS = (
         "    if ending == ENDING_PEER_LEFT:\n        loop_close_peer",
         "    if True:\n        loop_close_peer",
         "test_session_end.py::test_tcp_delivers_everything_and_ends_cleanly",
+    ),
+    Mutant(
+        "the last output is not lost on TCP when the client's last words and its end come together after it",
+        "fastpty/_flow.pxd",
+        "        if session.over:\n            # Not closed",
+        "        if False:\n            # Not closed",
+        "test_session_end.py::test_tcp_delivers_everything_to_a_client_that_says_something_and_closes_after_the_end",
+    ),
+    Mutant(
+        "a dead leader that is traced costs no processor time",
+        "fastpty/_loop.pxd",
+        "    return EPOLLIN | EPOLLET\n",
+        "    return EPOLLIN if about == ABOUT_LEADER else EPOLLIN | EPOLLET\n",
+        "test_unreaped.py::test_a_dead_leader_that_is_traced_costs_nothing_until_it_can_be_reaped",
+    ),
+    Mutant(
+        "a stop waits for no tracer",
+        "fastpty/_lifecycle.pxd",
+        "        terminal_forget_leader(&session.terminal)\n",
+        "        pass\n",
+        "test_unreaped.py::test_a_stop_waits_for_no_tracer",
+    ),
+    Mutant(
+        "a session is hung up once, and so a stop takes the grace time once",
+        "fastpty/_lifecycle.pxd",
+        "session.terminal.pidfd >= 0 and not session.hung_up:",
+        "session.terminal.pidfd >= 0 and session.kill_at_ns == 0:",
+        "test_unreaped.py::test_a_stop_takes_the_grace_time_once_though_a_zombie_of_the_foreground_job_stays",
+    ),
+    Mutant(
+        "a second stop signal waits for no client either",
+        "fastpty/_lifecycle.pxd",
+        "            if loop.grace_ns == 0:\n                loop_close_peer(loop, session)\n",
+        "",
+        "test_rare_faults.py::test_a_second_stop_signal_cuts_the_wait_for_clients_short",
+    ),
+    Mutant(
+        "what is typed after a shared program has closed its terminal is the next one's",
+        "fastpty/_shared_flow.pxd",
+        "    if shared.program.output.channel.eager or shared.program.output.channel.state != CHANNEL_OPEN:\n"
+        "        return\n",
+        "",
+        "test_rare_faults.py::test_what_is_typed_when_a_shared_program_has_closed_its_terminal_is_the_next_one_s",
     ),
     Mutant(
         "the end of the client's input ends the program",
@@ -216,7 +259,8 @@ FLOW = (
     Mutant(
         "sessions are spread over the workers",
         "fastpty/_listeners.pxd",
-        "        loop_watch(loop, EPOLL_CTL_DEL, listener.fd, 0, 0)\n        listener_watch(loop, listeners, index)\n",
+        "        loop_watch(loop, EPOLL_CTL_DEL, listener.fd, 0, 0)\n"
+        "        failure[0] = listener_watch_again(loop, listeners, index)\n",
         "",
         "test_processes.py::test_sessions_are_spread_over_the_workers",
     ),
