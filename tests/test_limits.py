@@ -239,7 +239,7 @@ def test_a_session_takes_no_more_of_its_input_than_session_buffer_says(
         )  # fmt: skip
         with service.connect() as client:
             client.read_until(b"READY")
-            os.kill(service.router.pid, signal.SIGSTOP)  # so that its first read could bring as much as there is room for
+            os.kill(service.router.pid, signal.SIGSTOP)  # its first read shall find all
             before = fill(client, service.framed)
             os.kill(service.router.pid, signal.SIGCONT)
             taken[size] = fill(client, service.framed, before) - before
