@@ -24,8 +24,10 @@ def pytest_configure() -> None:
 def _its_share_of_the_machine(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tests run side by side (pytest-xdist), but one that changes the whole machine, and is marked so, runs alone."""
     alone = request.node.get_closest_marker("whole_machine") is not None
-    with open("/proc/sys/kernel/pty/max") as lock:
+    with open("/proc/sys/kernel/pty/reserve") as turnstile, open("/proc/sys/kernel/pty/max") as lock:
+        fcntl.flock(turnstile, fcntl.LOCK_EX)  # one that waits to be alone is not overtaken
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
         yield
 
 
