@@ -106,7 +106,7 @@ PROGRAMS = (
     Mutant(
         "a stop does not wait for clients that do not read",
         "fastpty/_lifecycle.pxd",
-        "        if loop.stopping:\n            loop_finish(loop, session, ENDING_STOPPED)\n",
+        "            loop_finish(loop, session, ENDING_STOPPED)\n",
         "",
         "test_router.py::test_a_stop_does_not_wait_for_clients_that_do_not_read",
     ),

@@ -108,7 +108,7 @@ ENDS = (
         "fastpty/_lifecycle.pxd",
         "    if ending == ENDING_PEER_LEFT:\n        loop_close_peer",
         "    if True:\n        loop_close_peer",
-        "test_session_end.py::test_tcp_delivers_everything_and_ends_cleanly",
+        "test_session_end.py::test_tcp_delivers_everything_to_a_client_that_says_something_and_closes_after_the_end",
     ),
     Mutant(
         "the last output is not lost on TCP when the client's last words and its end come together after it",
