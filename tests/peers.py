@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import NoReturn
@@ -48,6 +49,15 @@ def need_control_group(controller: str) -> Path:
     if not found:
         _missing(f"no control groups with {controller} that one may make here")
     return found[0]
+
+
+def need_tcp_option(number: int, since: str) -> None:
+    """A kernel that knows this option of TCP sockets, as `since` does."""
+    with socket.socket() as sock:
+        try:
+            sock.getsockopt(socket.IPPROTO_TCP, number)
+        except OSError:
+            _missing(f"needs {since}")
 
 
 def _missing(reason: str) -> NoReturn:

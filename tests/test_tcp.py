@@ -12,6 +12,7 @@ import pytest
 
 from fastpty import address, tcp
 from tests.harness import Client, Router, children, descriptors
+from tests.peers import need_tcp_option
 from tests.tls_harness import Authority, connected
 
 SYS_PIDFD_GETFD = 438
@@ -47,11 +48,7 @@ def notices_who_vanishes(connection: socket.socket) -> bool:
 
 @pytest.fixture(autouse=True)
 def _a_kernel_that_can() -> None:
-    with socket.socket() as sock:
-        try:
-            sock.getsockopt(socket.IPPROTO_TCP, tcp.TCP_RTO_MAX_MS)
-        except OSError:
-            pytest.skip("needs Linux 6.15")
+    need_tcp_option(tcp.TCP_RTO_MAX_MS, "Linux 6.15")
 
 
 def test_a_client_that_vanishes_while_its_program_prints_is_noticed(start_router: Callable[..., Router]) -> None:
