@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,44 +16,98 @@ from tests.peers import need
 
 
 class Authority:
-    """A certificate authority in a directory, and the certificates that it gave."""
+    """A certificate authority in a directory, and the certificates that it gave. All of it passes strict checks."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self.directory = directory
         self.certificate = directory / f"{name}.pem"
         self._name = name
+        (directory / "authority.cnf").write_text(_SETTINGS.format(name=name))
+        (directory / "index.txt").touch()
         self._openssl(
-            "req", "-x509", "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
+            "req", "-x509", "-config", "authority.cnf", "-extensions", "authority", "-subj", f"/CN={name}",
             "-keyout", f"{name}.key", "-out", f"{name}.pem", *_NEW_KEY,
         )  # fmt: skip
 
-    def give(self, name: str, extra: str = "") -> tuple[str, str]:
-        """The certificate and the key of NAME, also for 127.0.0.1."""
-        alternatives = f"subjectAltName=DNS:localhost,IP:127.0.0.1{extra}"
-        self._openssl("req", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr", *_NEW_KEY)
-        (self.directory / "extensions").write_text(alternatives)
+    def give(
+        self, name: str, extra: str = "", *, seconds: int = 2 * 86400, sections: str = "", subject: str | None = None
+    ) -> tuple[str, str]:
+        """The certificate and the key of NAME, also for 127.0.0.1, good for so many seconds.
+
+        extra: more alternative names. sections: what these refer to in openssl's configuration.
+        """
+        certificate, key = f"{name}.pem", f"{name}.key"
+        subject = f"/CN={name}" if subject is None else subject
         self._openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", f"{self._name}.pem", "-CAkey", f"{self._name}.key",
-            "-CAcreateserial", "-days", "2", "-extfile", "extensions", "-out", f"{name}.pem",
+            "req", "-new", "-config", "authority.cnf", "-utf8", "-subj", subject,
+            "-keyout", key, "-out", f"{name}.csr", *_NEW_KEY,
         )  # fmt: skip
-        return f"{self.directory}/{name}.pem", f"{self.directory}/{name}.key"
+        (self.directory / "extensions").write_text(_EXTENSIONS.format(extra=extra) + sections)
+        end = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + seconds))
+        self._openssl(
+            "ca", "-batch", "-config", "authority.cnf", "-extfile", "extensions", "-in", f"{name}.csr",
+            "-out", certificate, "-notext", "-utf8", "-preserveDN", "-enddate", end,
+        )  # fmt: skip
+        return f"{self.directory}/{certificate}", f"{self.directory}/{key}"
 
     def options(self, name: str, extra: str = "") -> list[str]:
         certificate, key = self.give(name, extra)
         return ["--tls-cert", certificate, "--tls-key", key, "--tls-ca", str(self.certificate)]
 
     def _openssl(self, *arguments: str) -> None:
-        subprocess.run([need("openssl"), *arguments], cwd=self.directory, check=True, capture_output=True)
+        command = [need("openssl"), *arguments]
+        done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, errors="replace")
+        assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
+# RFC 5280 wants these extensions, and Python 3.13 and newer insist on them.
+_SETTINGS = """
+[ca]
+default_ca = settings
+[settings]
+database = index.txt
+new_certs_dir = .
+certificate = {name}.pem
+private_key = {name}.key
+default_md = sha256
+policy = policy
+unique_subject = no
+rand_serial = yes
+[policy]
+commonName = optional
+[req]
+distinguished_name = subject
+[subject]
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid:always
+"""
+_EXTENSIONS = """
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid:always
+subjectAltName = DNS:localhost,IP:127.0.0.1{extra}
+"""
+
+
+def client_context(authority: Authority, files: tuple[str, str] | None) -> ssl.SSLContext:
+    """Of a client that shows this certificate with its key. All versions of Python have the same settings here."""
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    if files is not None:
+        context.load_cert_chain(*files)
+    return context
+
 
 @contextmanager
 def connected(authority: Authority, port: int, name: str | None = "alice") -> Iterator[ssl.SSLSocket]:
-    context = ssl.create_default_context(cafile=str(authority.certificate))
-    if name is not None:
-        context.load_cert_chain(*authority.give(name))
+    context = client_context(authority, None if name is None else authority.give(name))
     with (
         socket.create_connection(("127.0.0.1", port)) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as connection,
