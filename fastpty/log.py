@@ -128,6 +128,10 @@ class _NeverWaits(logging.Handler):
     def reopen(self) -> None:
         """Begins anew, for a file that was moved away meanwhile; raises OSError."""
 
+    def descriptor(self) -> int | None:
+        """The one that it writes to, if there is one."""
+        return None
+
 
 class _ToDescriptor(_NeverWaits):
     """The descriptor is shared with other processes, so it is asked with poll(2) and not made non-blocking."""
@@ -137,6 +141,9 @@ class _ToDescriptor(_NeverWaits):
         self._fd = fd
         # A terminal may be in raw mode, by a client that has it too.
         self._line_end = b"\r\n" if os.isatty(fd) else b"\n"
+
+    def descriptor(self) -> int:
+        return self._fd
 
     def _write(self, line: bytes, level: int) -> bool:
         poll = select.poll()
@@ -171,6 +178,9 @@ class _ToSyslog(_NeverWaits):
         self._facility = where.facility
         self._socket: socket.socket | None = None
         self._connect()
+
+    def descriptor(self) -> int | None:
+        return None if self._socket is None else self._socket.fileno()
 
     def _connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -239,6 +249,12 @@ def redirect(path: str | None) -> None:
         if isinstance(known, _ToDescriptor) and known._fd == 2:
             logger.removeHandler(known)
             _add(handler)
+
+
+def descriptors() -> set[int]:
+    """Those that the log is written to."""
+    handlers = [handler for handler in logger.handlers if isinstance(handler, _NeverWaits)]
+    return {fd for handler in handlers if (fd := handler.descriptor()) is not None}
 
 
 def reopen() -> None:

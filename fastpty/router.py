@@ -96,15 +96,15 @@ def serve(
     with ExitStack() as stack:
         log.redirect(config.daemonize2 or config.logto2)
         keep_pidfiles(config.pidfiles2, config.vacuum, stack)
-        stack.enter_context(proxy.running())
         if terminal is not None:
             terminal.start()
             stack.callback(terminal.end)
-        supervise(listeners, cgroups, again, starter, config)
+        supervise(listeners, proxy, cgroups, again, starter, config)
 
 
 def supervise(
     listeners: Listeners,
+    proxy: Proxy,
     cgroups: SessionCgroups | None,
     again: Callable[[Config], Config],
     starter: daemon.Starter,
@@ -117,7 +117,8 @@ def supervise(
     for name in dict.fromkeys(place.name for place in listeners):
         log.logger.info("listening on %s", name)
     work = partial(worker.run, files=raise_file_limit(), limits=Limits(), cgroups=cgroups)
-    supervisor = Supervisor(config, listeners, again, work, worker_ended=cgroups.end_of_worker if cgroups else None)
+    worker_ended = cgroups.end_of_worker if cgroups else None
+    supervisor = Supervisor(config, listeners, again, work, worker_ended, proxy.gateways)
     starter.ready()
     supervisor.run()
     log.logger.info("stopped")

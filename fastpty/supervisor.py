@@ -8,12 +8,13 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fastpty import log, worker
 from fastpty.config import Config
 from fastpty.errors import FastptyError
+from fastpty.gateway import Gateway
 from fastpty.listeners import Listeners
 from fastpty.log import logger, signal_name
 from fastpty.signals import SI_KERNEL, SignalQueue
@@ -53,7 +54,7 @@ class Supervisor:
     SIGTERM, SIGINT and SIGQUIT are passed on; SIGHUP reloads: `reread` gives the new configuration, or raises
     FastptyError, and then the old one goes on. Workers are in process groups of their own, so that a terminal's ^C
     reaches them once, from here. As process 1 of a container it reaps orphans too. worker_ended: called with the pid
-    of each worker that has been reaped.
+    of each worker that has been reaped. gateways: further children, which end after the last worker.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Supervisor:
         reread: Callable[[Config], Config],
         work: Callable[[Config, Listeners, worker.Link, bool], None],
         worker_ended: Callable[[int], None] | None = None,
+        gateways: Sequence[Gateway] = (),
     ) -> None:
         self.config = config
         self.listeners = listeners
@@ -70,6 +72,7 @@ class Supervisor:
         self._reread = reread
         self._work = work
         self._worker_ended = worker_ended
+        self._gateways = gateways
         self._has_started = config.cheap
         self._stopping = False
         self._asleep = config.cheap
@@ -93,13 +96,14 @@ class Supervisor:
         return self._asleep
 
     def run(self) -> None:
-        """Returns when all workers have ended after a stop signal."""
+        """Returns when all workers and gateways have ended after a stop signal."""
         self._selector.register(self._signals, selectors.EVENT_READ, self._take_signals)
         self._stats.listen(self.listeners.for_stats)
         gc.freeze()  # a worker's collections would touch, and so copy, what it shares with this process
         if self._asleep:
             self._sleep()
-        while self.workers or not self._stopping:
+        while self._wants_gateways or any(each.is_running for each in self._gateways):
+            self._tend_gateways()
             self._keep_up_the_number()
             for key, _ in self._selector.select(self._patience()):
                 key.data()
@@ -137,7 +141,15 @@ class Supervisor:
         for each in self.workers.values():
             each.send(worker.LOG_SIGNAL)
 
-    # -- starting and ending workers --
+    # -- starting and ending workers and gateways --
+
+    @property
+    def _wants_gateways(self) -> bool:
+        return bool(self.workers) or not self._stopping
+
+    def _tend_gateways(self) -> None:
+        for each in self._gateways:
+            each.tend(self._close_what_is_the_supervisor_s, wanted=self._wants_gateways)
 
     def _keep_up_the_number(self) -> None:
         if self._stopping or self._asleep or time.monotonic() < self._not_before:
@@ -190,6 +202,8 @@ class Supervisor:
             if os.getppid() == supervisor:  # it may have ended before the line above
                 link.keep_side(worker=True)
                 self._close_what_is_the_supervisor_s()
+                for each in self._gateways:
+                    each.let_go()
                 self._work(config, listeners, link, shares)
                 status = 0
         except BaseException:
@@ -215,6 +229,8 @@ class Supervisor:
             ended = self.workers.pop(pid, None)
             if ended is not None:
                 self._bury(ended, os.waitstatus_to_exitcode(status))
+            for each in self._gateways:
+                each.bury(pid, os.waitstatus_to_exitcode(status))
 
     def _bury(self, ended: Worker, status: int) -> None:
         if ended.link.news in self._selector.get_map():
@@ -332,6 +348,7 @@ class Supervisor:
     def _patience(self) -> float | None:
         """How long nothing needs to be looked at unless something comes; None: for ever."""
         waits = [self._stats.patience()]
+        waits += [each.patience(wanted=self._wants_gateways) for each in self._gateways]
         if not self._asleep and not self._stopping:
             if len(self.active) < self.config.processes:
                 waits.append(max(0.0, self._not_before - time.monotonic()))

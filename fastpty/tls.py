@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import select
 import signal
 import socket
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastpty.errors import FastptyError, UsageError
-from fastpty.tls_identity import Identity
+from fastpty.tls_identity import Identity, read_pem
 
 _CHUNK_BYTES = 65536
 _HIGH_WATER_BYTES = 262144
@@ -35,27 +36,61 @@ _LEFTOVER_BYTES = 8192
 def context_of(identity: Identity, *, server: bool) -> ssl.SSLContext:
     """For connections whose other end must show a certificate, too. Raises UsageError for a file that is no use."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
+    _set_up(context, server=server)
     try:
-        context.load_verify_locations(identity.authorities)
+        with _as_file(read_pem("tls-ca", identity.authorities)) as path:
+            context.load_verify_locations(path)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"tls-ca: {identity.authorities} cannot be used: {_reason(error)}") from error
+    chain, key = read_pem("tls-cert", identity.certificate), read_pem("tls-key", identity.key, is_secret=True)
     try:
-        # Never ask for a passphrase: there may be nobody to ask.
-        context.load_cert_chain(identity.certificate, identity.key, password=lambda: b"")
+        with _as_file(chain) as chain_path, _as_file(key) as key_path:
+            # Never ask for a passphrase: there may be nobody to ask.
+            context.load_cert_chain(chain_path, key_path, password=lambda: b"")
     except (OSError, ssl.SSLError) as error:
         files = f"{identity.certificate} with {identity.key}"
         raise UsageError(f"tls-cert and tls-key: {files} cannot be used: {_reason(error)}") from error
     return context
 
 
+def _set_up(context: ssl.SSLContext, *, server: bool) -> None:
+    """Sets everything that matters, since defaults differ between versions of Python, OpenSSL and openssl.cnf."""
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.maximum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    # An authority that an organization already has may lack extensions that strict checks want.
+    context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST
+    context.post_handshake_auth = False
+    context.set_ciphers("DEFAULT:@SECLEVEL=2")  # for TLS 1.3 this rules out weak certificates only
+    # Set by default in Python 3.11.2: TCP's end alone would pass for the end of the input.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    if server:
+        # A client that resumes a session shows no certificate, so nobody would see that it has expired.
+        context.num_tickets = 0
+
+
+@contextlib.contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A path at which OpenSSL finds exactly this, whatever has become of the file that it was read from."""
+    with open(os.memfd_create("fastpty-pem", os.MFD_CLOEXEC), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
+# The kinds of alternative names that are a text. Python describes others in words of its own, or as nested tuples.
+_NAME_KINDS = frozenset({"DNS", "email", "URI", "IP Address"})
+_NO_ADDRESS = "<invalid>"
+
+
 def certificate_names(certificate: dict[str, Any] | None) -> list[str]:
-    """The names of a verified certificate: its subject's common names, then its alternative names of any kind."""
+    """The names of a verified certificate: its subject's common names, then those alternative names that are a text."""
     found: list[str] = []
     for part in (certificate or {}).get("subject", ()):
         found += [value for kind, value in part if kind == "commonName"]
-    found += [value for _, value in (certificate or {}).get("subjectAltName", ())]
+    for kind, value in (certificate or {}).get("subjectAltName", ()):
+        if kind in _NAME_KINDS and value != _NO_ADDRESS:
+            found.append(value)
     return list(dict.fromkeys(found))
 
 
@@ -91,7 +126,7 @@ class Pump:
 
     @property
     def certificate(self) -> dict[str, Any] | None:
-        """The other end's, once hands were shaken."""
+        """The other end's, once hands were shaken. Raises ValueError where Python cannot decode it."""
         return self._tls.getpeercert()
 
     def shake_hands(self) -> None:
@@ -282,7 +317,11 @@ def tunnel(network: socket.socket, identity: Identity, server_name: str) -> Iter
     Raises FastptyError where the other side is not `server_name` or does not want us, and, at the end, where the
     connection broke.
     """
-    pump = Pump(network, context_of(identity, server=False), server_side=False, server_name=server_name)
+    context = context_of(identity, server=False)
+    try:
+        pump = Pump(network, context, server_side=False, server_name=server_name)
+    except ValueError as error:  # empty, longer than DNS allows, or not text
+        raise UsageError(f"tls-name: {server_name!r} cannot be the name in a certificate") from error
     try:
         pump.shake_hands()
     except OSError as error:

@@ -15,11 +15,11 @@ from fastpty.errors import RefusedError
 from fastpty.identity import name_behind_tls
 from fastpty.log import logger
 from fastpty.tls import Pump, certificate_names
-from fastpty.tls_identity import Front
+from fastpty.tls_front import Front
 
-_LAST_WORDS_SECONDS = 5.0
 # So many times what the relay holds of a direction, as each of its turns costs more.
 _BUFFERS = 4
+_NAMES_SHOWN = 10
 
 
 class Connections:
@@ -47,13 +47,14 @@ class Connections:
         self._high_water_bytes = _BUFFERS * buffer_bytes
         self._count = 0
 
-    def serve(self) -> None:
-        """Until SIGTERM, which the supervisor has blocked; what is under way then may come to its end."""
+    def serve(self, last_words_seconds: float) -> None:
+        """Until SIGTERM; what is under way then may come to its end, for a while."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         for front in self._fronts:
             front.outside.socket.setblocking(True)
             threading.Thread(target=self._accept, args=(front,), daemon=True).start()
         signal.sigwait({signal.SIGTERM})
-        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        deadline = time.monotonic() + last_words_seconds
         for thread in threading.enumerate():
             if thread.name == "connection":
                 thread.join(max(0, deadline - time.monotonic()))
@@ -76,19 +77,25 @@ class Connections:
         try:
             with network:
                 pump = self._greet(network, text)
-                if pump is None:
-                    return
-                names = certificate_names(pump.certificate)
-                try:
-                    uid = self._admit(names)
-                except RefusedError as error:
-                    logger.error("TLS client %s (%s): refused: %s", text, ", ".join(names), error)
-                    pump.say(b"fastpty: refused: the names of your certificate may not connect here\r\n")
-                    return
-                who = f"{text} {names[0] if names else 'nameless'}"
-                self._connect(pump, name_behind_tls(f"{os.getpid()}.{number}", uid, who), front)
+                if pump is not None:
+                    self._let_in(pump, text, number, front)
         except OSError as error:
             logger.warning("TLS client %s: %s", text, error)
+        except Exception:
+            logger.exception("TLS client %s: internal error", text)
+
+    def _let_in(self, pump: Pump, text: str, number: int, front: Front) -> None:
+        """Asks for a name, and moves the bytes of a client that may connect. Raises OSError where that breaks."""
+        names: list[str] = []
+        try:
+            names = _names_of(pump)
+            uid = self._admit(names)
+        except RefusedError as error:
+            logger.error("TLS client %s (%s): refused: %s", text, _in_words(names), error)
+            pump.say(b"fastpty: refused: the names of your certificate may not connect here\r\n")
+            return
+        who = f"{text} {names[0] if names else 'nameless'}"
+        self._connect(pump, name_behind_tls(f"{os.getpid()}.{number}", uid, who), front)
 
     def _admit(self, names: Sequence[str]) -> int | None:
         """Which user a certificate with these names is, if one; raises RefusedError where it may not connect."""
@@ -118,3 +125,15 @@ class Connections:
             plain.connect(f"/proc/self/fd/{front.entrance}")
             pump.run(plain)
         pump.part()
+
+
+def _names_of(pump: Pump) -> list[str]:
+    try:
+        return certificate_names(pump.certificate)
+    except ValueError as error:
+        raise RefusedError("a name of its certificate is not UTF-8") from error
+
+
+def _in_words(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

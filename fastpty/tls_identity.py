@@ -1,10 +1,14 @@
-"""What is to be known of TLS where none is spoken: so the ssl module is loaded only where it is used."""
+"""The files that TLS needs, read without the ssl module, which takes a while to load."""
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 
-from fastpty.listening import Listener
+from fastpty.errors import UsageError
+
+_BYTES_MOST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -16,10 +20,39 @@ class Identity:
     authorities: str
 
 
-@dataclass(frozen=True)
-class Front:
-    """A TCP listener that speaks TLS, and the way to the relay behind it."""
+def read_pem(option: str, path: str, *, is_secret: bool = False) -> bytes:
+    """What the file holds that `option` names. Never waits, also where the file is a FIFO.
 
-    outside: Listener
-    inside: Listener
-    entrance: int  # O_PATH descriptor of the inner socket's file, which has no name any more
+    Whoever can write to it decides who gets a shell, as with an included configuration file. Raises UsageError for a
+    file that is not safe from others or cannot be read. is_secret: others must not be able to read it either.
+    """
+    try:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            problem = _problem(os.fstat(file.fileno()), is_secret)
+            content = b"" if problem else file.read(_BYTES_MOST + 1)
+    except OSError as error:
+        problem = error.strerror
+    except ValueError:
+        problem = "its name holds a NUL byte"
+    if not problem and len(content) > _BYTES_MOST:
+        problem = "it is larger than 1 MiB"
+    if problem:
+        raise UsageError(f"{option}: {path} cannot be used: {problem}")
+    return content
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _problem(status: os.stat_result, is_secret: bool) -> str | None:
+    if not stat.S_ISREG(status.st_mode):
+        return "it is not a regular file"
+    if status.st_uid not in {0, os.geteuid()}:
+        return f"it belongs to uid {status.st_uid}, neither root nor the user who starts this: chown it to root"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "users other than its owner may write to it: chmod go-w"
+    # Debian keeps keys that a group of daemons may read (root:ssl-cert, mode 0640).
+    if is_secret and status.st_mode & stat.S_IROTH:
+        return "every user may read the key: chmod o-r, and replace the key if others have had the chance to read it"
+    return None

@@ -9,44 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NoReturn
 
-from fastpty import linux, privileges
+from fastpty import child, linux, log, privileges
 from fastpty.config import Config
 from fastpty.errors import FastptyError, UsageError
+from fastpty.gateway import Gateway
 from fastpty.listeners import Listeners
-from fastpty.listening import Listener
 from fastpty.log import logger
-from fastpty.tls_identity import Front
+from fastpty.tls_front import Front, front_for
+from fastpty.unused_id import unused_id
+from fastpty.values import CAPABILITIES
 
-# A proxy that ends sooner than this after its start would end again at once; its successor waits so long.
-_HASTY_SECONDS = 1.0
-_NOBODY = 65534  # Linux's overflow uid and gid
+_NAME = "the TLS proxy"
+_LAST_WORDS_SECONDS = 5.0  # for connections whose session has ended to give the rest to their clients
+_END_SECONDS = _LAST_WORDS_SECONDS + 2.0
 
-
-def front_for(outside: Listener, backlog: int) -> Front:
-    """The relay's private socket for a TCP listener: its file is gone, so only who holds `entrance` gets there.
-
-    Raises OSError.
-    """
-    directory = tempfile.mkdtemp(prefix="fastpty-tls-")
-    try:
-        path = f"{directory}/s"
-        inside = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        inside.bind(path)
-        os.chmod(path, 0o666)  # noqa: S103 - nobody finds it, and it stays usable when the router gives up root
-        inside.listen(backlog)
-        entrance = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    finally:
-        shutil.rmtree(directory)
-    return Front(outside, Listener(inside, outside.address), entrance)
+# To become another user, and so that the supervisor can signal what runs as that one.
+_NEEDED_TO_CHANGE = [CAPABILITIES[name] for name in ("setuid", "setgid", "kill")]
 
 
 class Proxy:
@@ -59,7 +42,7 @@ class Proxy:
     def __init__(self, wanted: Config, listeners: Listeners) -> None:
         self._serve = _server(wanted)
         self._fronts: list[Front] = []
-        self._listeners = listeners
+        self._id: int | None = None
         if self._serve is None:
             return
         for place in listeners.for_sessions:
@@ -72,78 +55,28 @@ class Proxy:
                 listeners.put_behind_tls(place, self._fronts[-1].inside)
         if not self._fronts:
             raise UsageError("tls-cert: there is no TCP address to speak TLS on")
+        if os.geteuid() == 0 and not wanted.uid:
+            self._id = unused_id()
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Ends TLS in a child process, which is replaced when it dies, for as long as the context lasts."""
+    @property
+    def gateways(self) -> Sequence[Gateway]:
+        """The process, for the supervisor; none where no TLS is wanted."""
         if self._serve is None:
-            yield
-            return
-        pid = self._start(partial(self._serve, self._fronts))
+            return ()
+        work = partial(self._be_the_proxy, self._serve)
+        return [Gateway(_NAME, work, end_seconds=_END_SECONDS, let_go=self._let_go)]
+
+    def _let_go(self) -> None:
         for front in self._fronts:
-            # The child's alone from here on: without it the port is closed, and not one where nobody answers.
-            front.outside.socket.close()
-            os.close(front.entrance)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+            front.let_go()
 
-    def _start(self, work: Callable[[], None]) -> int:
-        router = os.getpid()
-        pid = os.fork()
-        if pid:
-            return pid
-        status = 1
-        try:
-            os.setpgid(0, 0)
-            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
-            self._listeners.let_go()  # their end must be the relay's alone to make
-            if os.getppid() == router:  # it may have ended before the lines above
-                _keep_at(work)
-                status = 0
-        except BaseException:
-            logger.exception("the TLS proxy failed")
-        finally:
-            os._exit(status)
-
-
-def _keep_at(work: Callable[[], None]) -> None:
-    """Does `work` in a child, and in another one whenever that ends, until SIGTERM comes."""
-    signals = {signal.SIGTERM, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    while True:
-        started = time.monotonic()
-        pid = os.fork()
-        if pid == 0:
-            _be_the_proxy(work)
-        number = signal.sigwait(signals)
-        if number == signal.SIGCHLD:
-            _, status = os.waitpid(pid, 0)
-            logger.error("the TLS proxy %d has ended (status %d); another one starts", pid, status)
-            hasty = time.monotonic() - started < _HASTY_SECONDS
-            if not hasty or signal.sigtimedwait({signal.SIGTERM}, _HASTY_SECONDS) is None:
-                continue
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGTERM)
-            os.waitpid(pid, 0)
-        return
-
-
-def _be_the_proxy(work: Callable[[], None]) -> NoReturn:
-    status = 1
-    try:
-        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGCHLD})
-        work()
-        status = 0
-    except BaseException:
-        logger.exception("the TLS proxy failed")
-    finally:
-        os._exit(status)
+    def _be_the_proxy(self, serve: Callable[[Sequence[Front]], None]) -> None:
+        parent = os.getppid()
+        _keep_descriptors(self._fronts)
+        _give_up_rights(self._id)
+        # The change of user has undone the first one.
+        if child.end_with(parent, signal.SIGTERM):
+            serve(self._fronts)
 
 
 def _server(wanted: Config) -> Callable[[Sequence[Front]], None] | None:
@@ -158,17 +91,45 @@ def _server(wanted: Config) -> Callable[[Sequence[Front]], None] | None:
     allowed, users = frozenset(wanted.allow_tls_names), dict(wanted.tls_users)
 
     def serve(fronts: Sequence[Front]) -> None:
-        if wanted.run_as == "peer":
-            _become_nobody()
-        Connections(fronts, context, allowed, users, wanted.max_startups, wanted.buffer_bytes).serve()
+        connections = Connections(fronts, context, allowed, users, wanted.max_startups, wanted.buffer_bytes)
+        connections.serve(_LAST_WORDS_SECONDS)
 
     return serve
 
 
-def _become_nobody() -> None:
-    """The router stays root to become its clients; who speaks with strangers has no need of that.
+def _keep_descriptors(fronts: Sequence[Front]) -> None:
+    """Closes all but those of the fronts and of the log: strangers talk to this process first."""
+    with contextlib.suppress(OSError):  # in a jail without it these two stay as they are
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+    own = [fd for front in fronts for fd in front.descriptors]
+    child.keep_only([0, 1, 2, *log.descriptors(), *own])
 
-    Raises FastptyError where that cannot be.
+
+def _give_up_rights(number: int | None) -> None:
+    """Leaves no capabilities, and where that can be `number` as user and group, which no other process has.
+
+    Raises FastptyError where the change of user fails halfway.
     """
-    privileges.drop(_NOBODY, _NOBODY, [])
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)  # a change of ids has undone it
+    if os.geteuid() == 0:
+        if number is not None and _can_become(number):
+            privileges.drop(number, number, [])
+        else:
+            logger.warning("%s runs as root: no user id that nobody else has can be had here", _NAME)
+    linux.capset(0, 0, 0)
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nothing reads its key, also where others run as the same user
+
+
+def _can_become(number: int) -> bool:
+    """Whether this process has the rights for it, and the id means anything in its user namespace."""
+    effective, _, _ = linux.capget()
+    if not all(effective >> needed & 1 for needed in _NEEDED_TO_CHANGE):
+        return False
+    try:
+        os.setresgid(-1, -1, number)
+        os.setresuid(-1, -1, number)
+    except OSError:  # EINVAL: it is not mapped
+        return False
+    return True

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.client_harness import CLIENT, ROOT
-from tests.harness import Router, children, eventually, process_gone
+from tests.harness import Router, eventually, process_gone
 from tests.peers import need_root
 from tests.test_router import run
-from tests.tls_harness import Authority, attached, connected, proxy_of, read_to_end
+from tests.tls_harness import Authority, attached, connected, proxy_of, read_to_end, status
 
 
 @pytest.mark.parametrize("framed", [False, True])
@@ -146,22 +146,22 @@ def test_the_proxy_is_replaced_when_it_dies_and_ends_with_the_router(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     router, port = tls_router("--forkptyrouter-command", "echo IN")
-    keeper, proxy = proxy_of(router)
+    proxy = proxy_of(router)
     os.kill(proxy, signal.SIGKILL)
-    router.wait_for_log("another one starts")
+    router.wait_for_log(rf"the TLS proxy {proxy} has ended \(killed by SIGKILL\); another one starts")
     assert attached(authority, port).stdout == b"IN\r\n"
-    successors = children(keeper)
+    successor = proxy_of(router)
     assert router.end() == 0
-    eventually(lambda: all(process_gone(pid) for pid in successors), "the proxy has ended, too")
+    assert process_gone(successor)
 
 
 def test_the_proxy_ends_when_the_router_is_killed(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     router, _ = tls_router()
-    both = proxy_of(router)
+    proxy = proxy_of(router)
     router.end(signal.SIGKILL)
-    eventually(lambda: all(process_gone(pid) for pid in both), "the proxy has ended, too")
+    eventually(lambda: process_gone(proxy), "the proxy has ended, too")
 
 
 def test_the_key_may_be_root_s_alone_and_the_proxy_runs_as_whom_the_router_becomes(
@@ -171,8 +171,7 @@ def test_the_key_may_be_root_s_alone_and_the_proxy_runs_as_whom_the_router_becom
     router, port = tls_router("--uid", "nobody", "--gid", "nogroup", "--forkptyrouter-command", "id -un; true")
     assert os.stat(authority.directory / "server.key").st_mode & 0o077 == 0
     assert attached(authority, port).stdout == b"nobody\r\n"
-    for pid in proxy_of(router):
-        assert "Uid:\t65534\t65534\t65534\t65534" in Path(f"/proc/{pid}/status").read_text()
+    assert "Uid:\t65534\t65534\t65534\t65534" in status(proxy_of(router))
 
 
 def test_workers_share_the_proxy_and_the_limits_hold(

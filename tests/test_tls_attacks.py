@@ -7,14 +7,13 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
 
 import pytest
 
 from tests.client_harness import CLIENT, ROOT
 from tests.harness import Router, eventually
 from tests.key_updates import Asker
-from tests.tls_harness import Authority, connected, proxy_of, read_to_end
+from tests.tls_harness import Authority, connected, proxy_of, read_to_end, status
 
 
 def hasty(name: str, seconds: float) -> list[str]:
@@ -102,8 +101,7 @@ def test_who_asks_for_new_keys_without_reading_the_answers_waits_and_loses_nothi
 
 def threads(router: Router) -> int:
     """Of the proxy: two, and one for each connection."""
-    status = Path(f"/proc/{proxy_of(router)[1]}/status").read_text()
-    return int(status.partition("Threads:")[2].split()[0])
+    return int(status(proxy_of(router)).partition("Threads:")[2].split()[0])
 
 
 ENDLESS = ("--session-lifetime", "1", "--forkptyrouter-command", "exec yes")
