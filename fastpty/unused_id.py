@@ -21,7 +21,8 @@ def unused_id() -> int | None:
     """
     taken = _ids_of_processes()
     start = secrets.randbelow(len(_RANGE))
-    for number in (*_RANGE[start:], *_RANGE[:start]):
+    order: list[int] = [*_RANGE[start:], *_RANGE[:start]]
+    for number in order:
         if number not in taken and not _is_known(pwd.getpwuid, number) and not _is_known(grp.getgrgid, number):
             return number
     return None

@@ -15,7 +15,7 @@ from tests.accounts import Login, make_account, remove_account
 from tests.harness import Router
 from tests.peers import need_root
 from tests.test_router import run
-from tests.tls_harness import Authority, attached, connected, proxy_of, read_to_end
+from tests.tls_harness import Authority, attached, connected, read_to_end
 
 Start = Callable[..., tuple[Router, int]]
 
@@ -106,17 +106,6 @@ def test_a_certificate_of_two_users_is_nobody_s(tls_router: Start, authority: Au
     ended = attached(authority, port, extra=",email:ops@example.org")
     assert ended.stdout == b"fastpty: refused: the names of your certificate may not connect here\r\n"
     router.wait_for_log("refused: its names are more than one user's")
-
-
-def test_who_speaks_tls_is_nobody_where_the_router_stays_root(tls_router: Start, authority: Authority) -> None:
-    need_root()
-    router, port = tls_router("--run-as", "peer", "--tls-user", "alice=daemon", "--forkptyrouter-command", "id -un")
-    assert attached(authority, port).stdout == b"daemon\r\n"
-    _, proxy = proxy_of(router)
-    status = Path(f"/proc/{proxy}/status").read_text()
-    for line in ("Uid:\t65534\t65534\t65534\t65534\n", "Gid:\t65534\t65534\t65534\t65534\n", "Groups:\t \n"):
-        assert line in status
-    assert "CapPrm:\t0000000000000000\n" in status
 
 
 def test_who_takes_the_proxy_over_is_only_whom_tls_user_names(directory: Path) -> None:

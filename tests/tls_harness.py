@@ -14,6 +14,8 @@ from tests.client_harness import CLIENT, ROOT
 from tests.harness import Router, children, eventually
 from tests.peers import need
 
+_OWN_NAMES = "DNS:localhost,IP:127.0.0.1"
+
 
 class Authority:
     """A certificate authority in a directory, and the certificates that it gave. All of it passes strict checks."""
@@ -30,19 +32,18 @@ class Authority:
         )  # fmt: skip
 
     def give(
-        self, name: str, extra: str = "", *, seconds: int = 2 * 86400, sections: str = "", subject: str | None = None
+        self, name: str, extra: str = "", *, seconds: int = 2 * 86400, sections: str = "", names: str = _OWN_NAMES
     ) -> tuple[str, str]:
-        """The certificate and the key of NAME, also for 127.0.0.1, good for so many seconds.
+        """The certificate and the key of NAME, good for so many seconds.
 
-        extra: more alternative names. sections: what these refer to in openssl's configuration.
+        names: its alternative names, and extra: more of them. sections: what these refer to in openssl's configuration.
         """
         certificate, key = f"{name}.pem", f"{name}.key"
-        subject = f"/CN={name}" if subject is None else subject
         self._openssl(
-            "req", "-new", "-config", "authority.cnf", "-utf8", "-subj", subject,
+            "req", "-new", "-config", "authority.cnf", "-utf8", "-subj", f"/CN={name}",
             "-keyout", key, "-out", f"{name}.csr", *_NEW_KEY,
         )  # fmt: skip
-        (self.directory / "extensions").write_text(_EXTENSIONS.format(extra=extra) + sections)
+        (self.directory / "extensions").write_text(_EXTENSIONS.format(names=names + extra) + sections)
         end = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + seconds))
         self._openssl(
             "ca", "-batch", "-config", "authority.cnf", "-extfile", "extensions", "-in", f"{name}.csr",
@@ -91,7 +92,7 @@ basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid:always
-subjectAltName = DNS:localhost,IP:127.0.0.1{extra}
+subjectAltName = {names}
 """
 
 
@@ -106,8 +107,12 @@ def client_context(authority: Authority, files: tuple[str, str] | None) -> ssl.S
 
 
 @contextmanager
-def connected(authority: Authority, port: int, name: str | None = "alice") -> Iterator[ssl.SSLSocket]:
-    context = client_context(authority, None if name is None else authority.give(name))
+def connected(
+    authority: Authority, port: int, name: str | None = "alice", *, files: tuple[str, str] | None = None
+) -> Iterator[ssl.SSLSocket]:
+    """A connection that shows a certificate of NAME, or the one in `files`."""
+    files = files or (authority.give(name) if name is not None else None)
+    context = client_context(authority, files)
     with (
         socket.create_connection(("127.0.0.1", port)) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as connection,
@@ -134,15 +139,20 @@ def attached(
 
 
 def proxy_of(router: Router) -> int:
-    """The process that ends TLS: the child of the supervisor that has given up all rights to gain new ones."""
+    """The process that ends TLS: the only one of the router that has given up all ways to gain rights."""
     found: list[int] = []
 
     def is_there() -> bool:
-        found[:] = [pid for pid in children(router.process.pid) if "\nNoNewPrivs:\t1\n" in status(pid)]
+        found[:] = [pid for pid in descendants(router.process.pid) if "\nNoNewPrivs:\t1\n" in status(pid)]
         return len(found) == 1
 
     eventually(is_there, "the proxy has started")
     return found[0]
+
+
+def descendants(pid: int) -> list[int]:
+    """Its children, and theirs, as a router in a pid namespace has a supervisor within."""
+    return [found for child in children(pid) for found in (child, *descendants(child))]
 
 
 def status(pid: int) -> str:

@@ -239,13 +239,13 @@ TLS = (
     Mutant(
         "the key is read while the router is still root",
         "fastpty/tls_proxy.py",
-        "        Connections(fronts, context, allowed",
-        "        Connections(fronts, context_of(identity, server=True), allowed",
+        "Connections(fronts, context, allowed",
+        "Connections(fronts, context_of(identity, server=True), allowed",
         "test_tls.py::test_the_key_may_be_root_s_alone_and_the_proxy_runs_as_whom_the_router_becomes",
     ),
     Mutant(
         "only the proxy has the way to the relay behind it",
-        "fastpty/tls_proxy.py",
+        "fastpty/tls_front.py",
         "        shutil.rmtree(directory)\n",
         "        pass\n",
         "test_tls.py::test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system",

@@ -70,11 +70,4 @@ TLS_USERS = (
         "    if False:",
         f"{TESTS}who_takes_the_proxy_over_is_only_whom_tls_user_names",
     ),
-    Mutant(
-        "who speaks TLS is nobody where the router stays root",
-        "fastpty/tls_proxy.py",
-        "            _become_nobody()",
-        "            pass",
-        f"{TESTS}who_speaks_tls_is_nobody_where_the_router_stays_root",
-    ),
 )

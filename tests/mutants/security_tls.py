@@ -1,0 +1,210 @@
+"""TLS: what a certificate is believed for, where its files come from, and the process that ends it."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+TRUST = "test_tls_trust.py::test_"
+FILES = "test_tls_files.py::test_"
+PROCESS = "test_tls_process.py::test_"
+
+_TRUST = (
+    Mutant(
+        "TCP's end alone is no end of the input, whatever is the default of Python's ssl",
+        "fastpty/tls.py",
+        "    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF\n",
+        "    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF if server else 0\n",
+        "test_tls.py::test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input",
+    ),
+    Mutant(
+        "TCP's end alone is no end of the session for the client either",
+        "fastpty/tls.py",
+        "    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF\n",
+        "    context.options |= 0 if server else ssl.OP_IGNORE_UNEXPECTED_EOF\n",
+        f"{TRUST}output_that_was_cut_is_no_end_of_the_session_for_the_client",
+    ),
+    Mutant(
+        "no session without showing the certificate, not by TLS resumption either",
+        "fastpty/tls.py",
+        "        context.num_tickets = 0\n",
+        "        pass\n",
+        f"{TRUST}an_expired_certificate_gets_no_session_also_not_by_resuming_one_of_before",
+    ),
+    Mutant(
+        "a name that a restart no longer allows gets no session",
+        "fastpty/tls_connections.py",
+        "        if self._allowed and not self._allowed.intersection(names):\n",
+        "        if False:\n",
+        f"{TRUST}a_name_that_a_restart_no_longer_allows_gets_no_session_by_resuming_one_of_before",
+    ),
+    Mutant(
+        "OpenSSL's own configuration does not change which TLS is spoken",
+        "fastpty/tls.py",
+        "    context.maximum_version = ssl.TLSVersion.TLSv1_3\n",
+        "",
+        f"{TRUST}a_configuration_of_openssl_and_the_environment_change_nothing",
+    ),
+    Mutant(
+        "the environment does not have the keys of sessions written down",
+        "fastpty/tls.py",
+        "    context.post_handshake_auth = False\n",
+        '    context.keylog_filename = os.environ.get("SSLKEYLOGFILE")\n',
+        f"{TRUST}a_configuration_of_openssl_and_the_environment_change_nothing",
+    ),
+    Mutant(
+        "a certificate with a name that is no text of any kind is used by its others",
+        "fastpty/tls.py",
+        "        if kind in _NAME_KINDS and value != _NO_ADDRESS:\n",
+        "        if value != _NO_ADDRESS:\n",
+        f"{TRUST}a_certificate_with_odd_names_is_taken_by_those_that_are_allowed_and_leaves_no_traceback"
+        "[a directory name]",
+    ),
+    Mutant(
+        "Python's word for a kind of names that it cannot show is no name",
+        "fastpty/tls.py",
+        "        if kind in _NAME_KINDS and value != _NO_ADDRESS:\n",
+        "        if isinstance(value, str) and value != _NO_ADDRESS:\n",
+        f"{TRUST}what_python_says_of_a_name_that_it_cannot_show_is_no_name",
+    ),
+    Mutant(
+        "Python's word for an address that it cannot show is no name",
+        "fastpty/tls.py",
+        "        if kind in _NAME_KINDS and value != _NO_ADDRESS:\n",
+        "        if kind in _NAME_KINDS:\n",
+        f"{TRUST}what_python_says_of_a_name_that_it_cannot_show_is_no_name",
+    ),
+    Mutant(
+        "a certificate that Python cannot decode is refused in one line",
+        "fastpty/tls_connections.py",
+        "    except ValueError as error:\n",
+        "    except KeyError as error:\n",
+        f"{TRUST}a_certificate_whose_name_is_no_text_is_refused_in_one_line",
+    ),
+    Mutant(
+        "a name that no certificate can have is one line of the client",
+        "fastpty/tls.py",
+        "    except ValueError as error:  # empty",
+        "    except KeyError as error:  # empty",
+        f"{TRUST}a_name_that_no_certificate_can_have_is_one_line_of_the_client",
+    ),
+)
+
+_FILES = (
+    Mutant(
+        "no file of TLS that belongs to another user",
+        "fastpty/tls_identity.py",
+        "    if status.st_uid not in {0, os.geteuid()}:\n",
+        "    if False:\n",
+        f"{FILES}a_file_of_tls_that_is_not_safe_from_others_or_no_file_is_refused[another user's-tls-ca]",
+    ),
+    Mutant(
+        "no file of TLS that a group may write to",
+        "fastpty/tls_identity.py",
+        "(stat.S_IWGRP | stat.S_IWOTH)",
+        "stat.S_IWOTH",
+        f"{FILES}a_file_of_tls_that_is_not_safe_from_others_or_no_file_is_refused[the group may write-tls-cert]",
+    ),
+    Mutant(
+        "no file of TLS that everybody may write to",
+        "fastpty/tls_identity.py",
+        "(stat.S_IWGRP | stat.S_IWOTH)",
+        "stat.S_IWGRP",
+        f"{FILES}a_file_of_tls_that_is_not_safe_from_others_or_no_file_is_refused[everybody may write-tls-key]",
+    ),
+    Mutant(
+        "a FIFO in place of a file of TLS does not hold up the start",
+        "fastpty/tls_identity.py",
+        "flags | os.O_NONBLOCK | os.O_NOCTTY",
+        "flags | os.O_NOCTTY",
+        f"{FILES}a_file_of_tls_that_is_not_safe_from_others_or_no_file_is_refused[a fifo-tls-ca]",
+    ),
+    Mutant(
+        "a huge file of TLS is not read into memory",
+        "fastpty/tls_identity.py",
+        "    if not problem and len(content) > _BYTES_MOST:\n",
+        "    if False:\n",
+        f"{FILES}a_file_of_tls_that_is_not_safe_from_others_or_no_file_is_refused[huge-tls-cert]",
+    ),
+    Mutant(
+        "no key that everybody may read",
+        "fastpty/tls_identity.py",
+        "    if is_secret and status.st_mode & stat.S_IROTH:\n",
+        "    if False:\n",
+        f"{FILES}a_key_that_everybody_may_read_is_refused",
+    ),
+    Mutant(
+        "the client, too, looks at who may write to its key",
+        "fastpty/tls.py",
+        'read_pem("tls-key", identity.key, is_secret=True)',
+        'open(identity.key, "rb").read()',
+        f"{FILES}the_client_refuses_a_key_that_is_not_safe_from_others_or_no_file[everybody may write]",
+    ),
+)
+
+_PROCESS = (
+    Mutant(
+        "the TLS process of root is another user",
+        "fastpty/tls_proxy.py",
+        "            privileges.drop(number, number, [])\n",
+        "            pass\n",
+        f"{PROCESS}the_tls_process_of_root_has_a_user_that_nobody_else_has_and_no_rights[root]",
+    ),
+    Mutant(
+        "the TLS process is out of reach for what runs as nobody",
+        "fastpty/tls_proxy.py",
+        "            privileges.drop(number, number, [])\n",
+        "            privileges.drop(65534, 65534, [])\n",
+        f"{PROCESS}what_runs_as_nobody_cannot_signal_the_tls_process",
+    ),
+    Mutant(
+        "two routers do not share the user of their TLS processes",
+        "fastpty/unused_id.py",
+        "        if number not in taken and",
+        "        number = _RANGE[0]\n        if",
+        f"{PROCESS}the_tls_processes_of_two_routers_cannot_signal_each_other",
+    ),
+    Mutant(
+        "the TLS process gains no rights",
+        "fastpty/tls_proxy.py",
+        "    linux.capset(0, 0, 0)\n",
+        "",
+        f"{PROCESS}where_no_other_user_can_be_had_the_router_says_so_and_serves",
+    ),
+    Mutant(
+        "the memory of the TLS process is out of a session's reach",
+        "fastpty/tls_proxy.py",
+        "    linux.prctl(linux.PR_SET_DUMPABLE, 0)",
+        "    linux.prctl(linux.PR_SET_DUMPABLE, 1)",
+        f"{PROCESS}no_session_can_read_the_tls_process_s_memory",
+    ),
+    Mutant(
+        "the TLS process holds its sockets and the log only",
+        "fastpty/tls_proxy.py",
+        "    child.keep_only([0, 1, 2, *log.descriptors(), *own])\n",
+        "    assert own\n",
+        f"{PROCESS}the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
+    ),
+    Mutant(
+        "the TLS process has no memory in common with the workers",
+        "fastpty/gateway.py",
+        "            in_child()\n",
+        "",
+        f"{PROCESS}the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
+    ),
+    Mutant(
+        "the supervisor replaces the TLS process when it dies, and says so",
+        "fastpty/supervisor.py",
+        "                each.bury(pid, os.waitstatus_to_exitcode(status))\n",
+        "                pass\n",
+        f"{PROCESS}a_tls_process_that_dies_is_replaced_also_in_a_jail",
+    ),
+    Mutant(
+        "a TLS process that stands still does not hold up the router's end",
+        "fastpty/gateway.py",
+        "            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)\n",
+        "            pass\n",
+        f"{PROCESS}a_tls_process_that_stands_still_does_not_hold_up_the_router_s_end",
+    ),
+)
+
+TLS = (*_TRUST, *_FILES, *_PROCESS)
