@@ -13,8 +13,8 @@ from fastpty.log import logger
 def start(name: str, work: Callable[[], None], death_signal: int = signal.SIGTERM) -> int:
     """Forks a child that does `work` in a process group of its own and then ends; its pid. Raises OSError.
 
-    Its exit status is 0, or 1 where `work` raised, which is logged. What the caller would clean up is left to the
-    parent alone.
+    `death_signal` comes when this process ends. It is blocked: `work` waits for it. The exit status is 0, or 1 where
+    `work` raised, which is logged. What the caller would clean up is left to the parent alone.
     """
     parent = os.getpid()
     pid = os.fork()
@@ -22,6 +22,7 @@ def start(name: str, work: Callable[[], None], death_signal: int = signal.SIGTER
         return pid
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {death_signal})
         os.setpgid(0, 0)
         if end_with(parent, death_signal):
             work()
@@ -33,7 +34,7 @@ def start(name: str, work: Callable[[], None], death_signal: int = signal.SIGTER
 
 
 def end_with(parent: int, death_signal: int) -> bool:
-    """Has the kernel send `death_signal` when the parent ends; False where it has ended already.
+    """Makes the kernel send `death_signal` when the parent ends; False where it has ended already.
 
     A change of user undoes it (prctl(2), PR_SET_PDEATHSIG).
     """

@@ -270,7 +270,9 @@ class Pump:
                 break
             except ssl.SSLZeroReturnError:
                 data = b""
-            except ssl.SSLEOFError:
+            except ssl.SSLError as error:
+                if not _is_end_of_tcp(error):
+                    raise
                 raise ConnectionError("it was cut off: the other side did not say goodbye") from None
             self._to_plain += data
             self._network_open = bool(data)
@@ -348,6 +350,11 @@ def tunnel(network: socket.socket, identity: Identity, server_name: str) -> Iter
         failures.append("the router did not take the rest in time")
     if failures:
         raise FastptyError(f"the connection broke: {failures[0]}")
+
+
+def _is_end_of_tcp(error: ssl.SSLError) -> bool:
+    """Whether the connection ended without TLS's own end; Python 3.11.2 has no class of its own for that."""
+    return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
 def _left(deadline: float) -> float:

@@ -48,8 +48,7 @@ class Connections:
         self._count = 0
 
     def serve(self, last_words_seconds: float) -> None:
-        """Until SIGTERM; what is under way then may come to its end, for a while."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        """Until SIGTERM, which is blocked; what is under way then may come to its end, for a while."""
         for front in self._fronts:
             front.outside.socket.setblocking(True)
             threading.Thread(target=self._accept, args=(front,), daemon=True).start()
