@@ -147,7 +147,8 @@ OPTIONS: tuple[Option, ...] = (
            "speak TLS 1.3 on all TCP addresses, with this certificate and its chain (PEM); clients must show one, too"
            " (fastpty's own)", metavar="FILE"),
     Option("tls-key", "tls_key", directory, ACCESS,
-           "the certificate's key (PEM), read before privileges are dropped (fastpty's own)", metavar="FILE"),
+           "the certificate's key (PEM), read before privileges are dropped; only its owner and its group may be able"
+           " to read it, and only its owner to write to it (fastpty's own)", metavar="FILE"),
     Option("tls-ca", "tls_authorities", directory, ACCESS,
            "the authorities whose client certificates are believed (PEM; fastpty's own)", metavar="FILE"),
     Option("allow-tls-name", "allow_tls_names", one(text), ACCESS,

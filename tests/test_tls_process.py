@@ -78,6 +78,7 @@ def test_no_session_can_read_the_tls_process_s_memory(tls_router: Start, authori
 def test_the_tls_process_holds_its_sockets_and_the_log_and_nothing_else(
     authority: Authority, directory: Path
 ) -> None:
+    need_root()  # nobody else may look at what the process holds
     log = directory / "log"
     log.touch()
     router = Router(
