@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from fastpty import linux, namespaces, pid_namespace, privileges
+from fastpty import linux, namespaces, pid_namespace, privileges, signals
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.hooks import KINDS
@@ -32,7 +32,8 @@ def prepare(config: Config) -> None:
         *_hooks(config, "asap"),
     ]
     for step in steps:
-        step()
+        with signals.interruptible():
+            step()
 
 
 def inside(config: Config, work: Callable[[Config], None]) -> int:
@@ -68,7 +69,9 @@ def _steps(config: Config) -> list[Step]:
 
 def _walk(steps: Sequence[Step], config: Config, work: Callable[[Config], None]) -> int:
     for done, step in enumerate(steps, 1):
-        if step():
+        with signals.interruptible():
+            goes_on_in_a_child = step()
+        if goes_on_in_a_child:
             return pid_namespace.in_child(partial(_walk, steps[done:], config, work))
     pid_namespace.stay_with_parent()
     return _work(config, work)
