@@ -28,7 +28,7 @@ _MEANT_FOR_THE_SUPERVISOR = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Stopped(BaseException):
-    """A stop signal came while `interruptible` was in force. No error: like KeyboardInterrupt nothing may swallow it."""
+    """A stop signal came while `interruptible` was in force. Nothing may swallow it: it is no Exception."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
