@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from fastpty import linux, namespaces, pid_namespace, privileges, signals
+from fastpty import foreign_root, linux, namespaces, pid_namespace, privileges, signals
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.hooks import KINDS
@@ -171,6 +171,8 @@ def _join(config: Config) -> bool:
     elsewhere = namespaces.join(config.setns) if config.setns is not None else False
     if config.setns_pid is not None:
         elsewhere |= namespaces.join_process(config.setns_pid)
+    if (config.setns, config.setns_pid) != (None, None):
+        foreign_root.enter()
     return elsewhere
 
 
@@ -189,6 +191,7 @@ def _chroot(config: Config) -> None:
     try:
         os.chroot(config.chroot)
         os.chdir("/")  # uWSGI stays where it was, which is a way out
+        foreign_root.enter()
     except OSError as error:
         raise FastptyError(f"chroot: cannot enter {config.chroot}: {error.strerror}") from error
 
@@ -202,6 +205,7 @@ def _pivot_root(config: Config) -> None:
         os.chdir(new)
         linux.pivot_root(".", old)
         os.chdir("/")
+        foreign_root.enter()
     except OSError as error:
         hint = "" if os.path.ismount(new) else " (it must be a mount: bind it over itself with mount-post-jail)"
         raise FastptyError(f"pivot-root: cannot make {new} the root: {error.strerror}{hint}") from error

@@ -117,7 +117,7 @@ def run(
             relay.drain()
             # Closed here as well, the addresses are free for a new router as soon as the supervisor is gone.
             listeners.let_go()
-            log.reopen()
+            log.reopen(complains=False)  # the supervisor has
             link.has_drained()
             logger.info("draining: %d sessions go on", relay.counters()["sessions"])
         elif number == LOG_SIGNAL:

@@ -191,8 +191,8 @@ CGROUPS = (
     Mutant(
         "what the sessions of a killed worker have started ends",
         "fastpty/router.py",
-        "worker_ended=cgroups.end_of_worker if cgroups else None",
-        "worker_ended=None",
+        "worker_ended = cgroups.end_of_worker if cgroups else None",
+        "worker_ended = None",
         "test_session_cgroup.py::test_what_a_killed_worker_s_sessions_started_ends",
     ),
     Mutant(
@@ -205,7 +205,7 @@ CGROUPS = (
     Mutant(
         "the next router removes the cgroups that one has left",
         "fastpty/session_cgroups.py",
-        "            _sweep(above)\n",
+        "            cgroup_base.sweep(above)\n",
         "",
         "test_session_cgroup.py::test_a_router_that_ends_leaves_no_process_and_the_next_no_cgroup",
     ),
