@@ -48,6 +48,11 @@ class Worker:
             logger.error("worker %d %s: killed", self.pid, why)
         self.send(signal.SIGKILL)
 
+    def check_ready(self, now: float) -> None:
+        """Kills it if it should have been ready by now."""
+        if self.ready_within(now) == 0 and not self.given_up:
+            self.give_up(f"is not ready after {READY_SECONDS:g} s")
+
     def ready_within(self, now: float) -> float | None:
         """The seconds that are left for it to become ready; None: it is."""
         return None if self.is_ready else max(0.0, self.started + READY_SECONDS - now)

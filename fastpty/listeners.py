@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fastpty import address, jail, listening, socket_directory
+from fastpty import address, jail, listening, signals, socket_directory
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.log import logger
@@ -133,4 +133,5 @@ def _listen(where: address.Address, config: Config, patience: float) -> list[lis
         except listening.AddressInUseError as error:
             if not error.perhaps_not_for_long or time.monotonic() >= deadline:
                 raise
-        time.sleep(_PREDECESSOR_POLL_SECONDS)
+        with signals.interruptible():
+            time.sleep(_PREDECESSOR_POLL_SECONDS)

@@ -14,7 +14,7 @@ from functools import partial
 from fastpty import worker
 from fastpty.config import Config
 from fastpty.errors import FastptyError
-from fastpty.forked_worker import READY_SECONDS, Worker, fork
+from fastpty.forked_worker import Worker, fork
 from fastpty.listeners import Listeners
 from fastpty.log import logger, signal_name
 from fastpty.reload import Reload
@@ -120,7 +120,7 @@ class Supervisor:
 
     def _log_statistics(self) -> None:
         sessions = sum(each.link.pulse()[1] for each in self.workers.values())
-        draining = len(self.workers) - len(self.active)
+        draining = sum(each.draining for each in self.workers.values())
         logger.info("statistics: %d workers, %d draining, %d sessions", len(self.active), draining, sessions)
         for each in self.workers.values():
             each.send(worker.LOG_SIGNAL)
@@ -286,8 +286,7 @@ class Supervisor:
         for each in self.workers.values():
             if harakiri is not None and each.stuckness.look(now, each.link.pulse()[0], harakiri):
                 each.give_up(f"is stuck for {harakiri:g} s")
-            if each.ready_within(now) == 0 and not each.given_up:
-                each.give_up(f"is not ready after {READY_SECONDS:g} s")
+            each.check_ready(now)
         if idle is not None and not self._asleep and not self._stopping:
             pulses = [each.link.pulse() for each in self.active]
             sessions = sum(pulse[1] for pulse in pulses)

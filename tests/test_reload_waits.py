@@ -19,8 +19,8 @@ from tests.test_life import configured, echoes, greeted, reload
 # A router with shorter deadlines.
 IMPATIENT = (
     "-c",
-    "import fastpty.forked_worker as f, fastpty.reload as r, fastpty.supervisor as s, sys\n"
-    "r.READ_SECONDS = f.READY_SECONDS = s.READY_SECONDS = 0.5\n"
+    "import fastpty.forked_worker as f, fastpty.reload as r, sys\n"
+    "r.READ_SECONDS = f.READY_SECONDS = 0.5\n"
     "from fastpty.router import main\n"
     "sys.exit(main())\n",
 )
@@ -104,6 +104,38 @@ def test_a_reload_that_is_asked_for_during_another_follows_it(
     os.kill(sleeping, signal.SIGKILL)
     slow.router.wait_for_log(r"\] reloaded", 2)
     greeted(slow.path, "new").socket.close()
+
+
+TELLS_WHO_ASKS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <unistd.h>
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+        dlsym(RTLD_NEXT, "getaddrinfo");
+    FILE *file = fopen(ASKED, "a");
+    fprintf(file, "%d\n", getpid());
+    fclose(file);
+    return real(name, service, hints, found);
+}
+"""
+
+
+def test_names_that_a_reload_brings_are_looked_up_elsewhere_than_in_the_supervisor(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """A name server may take its time."""
+    path, asked = f"{directory}/s", directory / "asked"
+    shim = preload(directory, TELLS_WHO_ASKS, f'ASKED="{asked}"')
+    router = start_router(configured(directory / "r.ini", path), env=shim)
+    configured(directory / "r.ini", path, "forkpty-router = localhost:0", word="new")
+    reload(router)
+    router.wait_for_log(r"listening on localhost:\d+ ")
+    assert asked.read_text()
+    assert str(router.process.pid) not in asked.read_text().split()
 
 
 # A worker, which has a process group of its own, ends or hangs when it makes its epoll instance.

@@ -23,6 +23,13 @@ RELOADS = (
         _RELOADS + "test_a_router_goes_on_while_a_reload_reads_its_configuration",
     ),
     Mutant(
+        "the supervisor looks up no name",
+        "fastpty/address.py",
+        "    @cached_property\n",
+        "    @property\n",
+        _RELOADS + "test_names_that_a_reload_brings_are_looked_up_elsewhere_than_in_the_supervisor",
+    ),
+    Mutant(
         "reading a configuration has a deadline",
         "fastpty/reload.py",
         "if self._reading is not None and time.monotonic() >= self._reading.until:",
@@ -60,8 +67,8 @@ RELOADS = (
     Mutant(
         "a worker that hangs before it is ready is killed",
         "fastpty/supervisor.py",
-        "            if each.ready_within(now) == 0 and not each.given_up:",
-        "            if False:",
+        "            each.check_ready(now)\n",
+        "",
         _RELOADS + "test_a_reload_whose_worker_hangs_before_it_is_ready_is_refused",
     ),
     Mutant(
