@@ -123,7 +123,7 @@ class Reload:
             self._try(config, listeners)
 
     def _try(self, config: Config, listeners: Listeners) -> None:
-        """Starts the new workers. Where there are none, for nobody is connected, one shows that there can be some."""
+        """Starts the new workers. A router that is asleep has none: there one shows that the configuration works."""
         self._trial = _Trial(config, listeners)
         is_asleep = self._supervisor.is_asleep
         try:

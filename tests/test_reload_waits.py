@@ -142,6 +142,7 @@ def test_names_that_a_reload_brings_are_looked_up_elsewhere_than_in_the_supervis
 WORKER_WITHOUT_LUCK = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 int epoll_create1(int flags)
@@ -150,8 +151,10 @@ int epoll_create1(int flags)
     int is_worker = getpgrp() == getpid();
     if (is_worker && access(DIRECTORY "/ends", F_OK) == 0)
         _exit(3);
-    while (is_worker && access(DIRECTORY "/hangs", F_OK) == 0)
+    while (is_worker && access(DIRECTORY "/hangs", F_OK) == 0) {
+        close(open(DIRECTORY "/hanging", O_CREAT, 0600));
         usleep(5000);
+    }
     return real(flags);
 }
 """
@@ -162,7 +165,7 @@ class Trial:
 
     def __init__(self, start_router: Callable[..., Router], directory: Path) -> None:
         self.path, self.new_path = f"{directory}/s", f"{directory}/t"
-        self.ends, self.hangs = directory / "ends", directory / "hangs"
+        self.ends, self.hangs, self._hanging = directory / "ends", directory / "hangs", directory / "hanging"
         self.ini = directory / "r.ini"
         self.environment = preload(directory, WORKER_WITHOUT_LUCK, f'DIRECTORY="{directory}"')
         self._start = start_router
@@ -170,6 +173,9 @@ class Trial:
     def start(self, *lines: str, **keywords: object) -> Router:
         self._lines = lines
         return self._start(configured(self.ini, self.path, *lines), env=self.environment, **keywords)
+
+    def wait_until_one_hangs(self) -> None:
+        eventually(self._hanging.exists, "a new worker hangs before it is ready")
 
     def change(self) -> None:
         configured(self.ini, self.path, f"forkpty-router = {self.new_path}", *self._lines, word="new")
@@ -216,7 +222,7 @@ def test_the_old_workers_accept_until_a_new_one_is_ready(trial: Trial) -> None:
     trial.change()
     trial.hangs.touch()
     router.process.send_signal(signal.SIGHUP)
-    eventually(lambda: len(router.workers) == 2, "a new worker starts")
+    trial.wait_until_one_hangs()
     for _ in range(3):
         greeted(trial.path, "old").socket.close()
     trial.hangs.unlink()
@@ -242,7 +248,7 @@ def test_a_second_stop_ends_a_router_whose_new_worker_hangs(trial: Trial) -> Non
     trial.change()
     trial.hangs.touch()
     router.process.send_signal(signal.SIGHUP)
-    eventually(lambda: len(router.workers) == 2, "a new worker starts")
+    trial.wait_until_one_hangs()
     router.process.send_signal(signal.SIGTERM)
     router.wait_for_log("SIGTERM: stopping")
     assert router.end() == 0

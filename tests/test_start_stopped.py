@@ -86,7 +86,7 @@ def moments(start: Start, directory: Path) -> list[tuple[str, int]]:
     router = start.run("-o", str(trace)).wait_until_listening()
     assert router.end() == 0, router.log
     calls = re.findall(r"^(\w+)\((.*)$", trace.read_text(), re.M)
-    begin = next(n for n, (name, rest) in enumerate(calls) if name == "rt_sigprocmask" and "USR1 USR2" in rest)
+    begin = next(n for n, (name, rest) in enumerate(calls) if name == "rt_sigprocmask" and "TERM" in rest)
     end = next(n for n, (name, _) in enumerate(calls) if n > begin and name in ("epoll_wait", "epoll_pwait"))
     counts: dict[str, int] = {}
     found, others = [], 0
