@@ -17,7 +17,7 @@ from tests.test_background import SYSLOG_SHIM, SyslogDaemon
 from tests.test_namespaces import said
 from tests.test_roots import binds, small_root
 
-TO_THE_HOST = "/proc/1/root"
+TO_THE_HOST = f"/proc/{os.getpid()}/root"
 
 
 class Jail:
