@@ -1,4 +1,4 @@
-"""Work that may wait for others, done in a child: whoever asked for it goes on meanwhile and gets what it returns."""
+"""Work that may wait for others, done in a child: the caller goes on meanwhile, and later gets the result."""
 
 from __future__ import annotations
 
