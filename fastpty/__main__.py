@@ -2,6 +2,6 @@
 
 import sys
 
-from fastpty.cli import main
+from fastpty.entry import client
 
-sys.exit(main())
+sys.exit(client())

@@ -11,6 +11,7 @@ import os
 import re
 import socket
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fastpty import tcp
@@ -80,7 +81,14 @@ class TcpAddress:
             return False
 
     def resolve(self) -> list[tuple[int, Target]]:
-        """The families and socket addresses it stands for, to listen or connect; raises socket.gaierror."""
+        """The families and socket addresses it stands for, to listen or connect; raises socket.gaierror.
+
+        Looked up once: what is listened on is what was checked, and the object carries it when it is pickled.
+        """
+        return self._targets
+
+    @cached_property
+    def _targets(self) -> list[tuple[int, Target]]:
         try:
             found = socket.getaddrinfo(self.host or None, self.port, type=socket.SOCK_STREAM)
         except UnicodeError as error:  # a label of the name is empty or too long for IDNA

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 
 from fastpty.errors import FastptyError
+from fastpty.log import logger, signal_name
+
+_MESSAGE_BYTES_MOST = select.PIPE_BUF  # which a pipe takes and gives as one
 
 
 class Starter:
-    """Who started the router: told when it is ready, or why it is not.
+    """Tells the process that started the router when that is ready, or why it is not.
 
-    For a router in the background that is a process which waits for it, to end with its exit status and last words.
+    For a router in the background a process waits for that, to end with the router's exit status and last words.
     uWSGI's ends at once with 0, whatever happens then.
     """
 
@@ -29,11 +33,21 @@ class Starter:
             print(f"fastpty-router: {error}", file=sys.stderr)
         self._tell(error.exit_status, str(error))
 
-    def _tell(self, status: int, text: str) -> None:
+    def stopped(self, number: int) -> None:
+        """A stop signal has ended the start."""
+        logger.info("%s: stopped before it was ready", signal_name(number))
+        self._tell(1, f"stopped by {signal_name(number)} before it was ready")
+
+    def let_go(self) -> None:
+        """In a child: has nothing to say."""
         if self._fd is not None:
-            os.write(self._fd, bytes([status]) + os.fsencode(text))
             os.close(self._fd)
             self._fd = None
+
+    def _tell(self, status: int, text: str) -> None:
+        if self._fd is not None:
+            os.write(self._fd, (bytes([status]) + os.fsencode(text))[:_MESSAGE_BYTES_MOST])
+            self.let_go()
 
 
 def go_to_background() -> Starter:
@@ -54,8 +68,8 @@ def go_to_background() -> Starter:
 
 
 def _wait(reader: int) -> None:
-    with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read()
+    # One message, and not up to the end: children of the router can have the other end, too.
+    said = os.read(reader, _MESSAGE_BYTES_MOST)
     if not said:
         said = b"\1the router has ended without a word"
     if said[0]:

@@ -6,6 +6,7 @@ of KINDS and, within one kind, as they are written.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -16,13 +17,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastpty import mounts, values, waiting
+from fastpty import mounts, signals, values, waiting
 from fastpty.errors import FastptyError
 
 PHASES = ("asap", "pre-jail", "in-jail", "post-jail", "as-root", "as-user", "as-user-atexit")
 KINDS = ("hook", "mount", "umount", "exec")
 
 _HOOK_WAIT_SECONDS = 60.0  # uWSGI's default of wait-for-fs-timeout
+_END_SECONDS = 2.0  # for a hook that is stopped to clean up after itself
 
 Run = Callable[[], None]
 
@@ -77,24 +79,43 @@ def run_command(command: str, what: str) -> None:
 
     Its output goes where this process's goes. Raises FastptyError, which begins with `what`, unless it exits with 0.
     """
-    try:
-        # An empty pipe and not /dev/null, which a new root may lack.
-        status = subprocess.run(
-            ["/bin/sh", "-c", command], input=b"", preexec_fn=_default_signals, check=False
-        ).returncode
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise FastptyError(f"{what} cannot run: {error}") from error
+    with signals.uninterrupted() as go_on:
+        try:
+            process = _start_command(command)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise FastptyError(f"{what} cannot run: {error}") from error
+        try:
+            go_on()
+            status = process.wait()
+        except signals.Stopped:
+            _end_group(process)
+            raise
     if status > 0:
         raise FastptyError(f"{what} failed with exit code {status}")
     if status < 0:
         raise FastptyError(f"{what} was killed by signal {-status} ({signal.strsignal(-status)})")
 
 
-def _default_signals() -> None:
-    # A mask and ignored signals pass through exec; a command that starts a daemon should not hand ours on.
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+def _start_command(command: str) -> subprocess.Popen[bytes]:
+    """In a process group of its own, so that all of it can be ended, but for daemons that have left it."""
+    # An empty pipe and not /dev/null, which a new root may lack.
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command], stdin=subprocess.PIPE, preexec_fn=signals.reset, process_group=0
+    )
+    assert process.stdin is not None
+    process.stdin.close()
+    return process
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and SIGKILL a moment later for what is left."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_END_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _action(text: str, what: str) -> Run:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from fastpty import linux, namespaces, pid_namespace, privileges
+from fastpty import foreign_root, linux, namespaces, pid_namespace, privileges, signals
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.hooks import KINDS
@@ -32,7 +32,8 @@ def prepare(config: Config) -> None:
         *_hooks(config, "asap"),
     ]
     for step in steps:
-        step()
+        with signals.interruptible():
+            step()
 
 
 def inside(config: Config, work: Callable[[Config], None]) -> int:
@@ -68,7 +69,9 @@ def _steps(config: Config) -> list[Step]:
 
 def _walk(steps: Sequence[Step], config: Config, work: Callable[[Config], None]) -> int:
     for done, step in enumerate(steps, 1):
-        if step():
+        with signals.interruptible():
+            goes_on_in_a_child = step()
+        if goes_on_in_a_child:
             return pid_namespace.in_child(partial(_walk, steps[done:], config, work))
     pid_namespace.stay_with_parent()
     return _work(config, work)
@@ -168,6 +171,8 @@ def _join(config: Config) -> bool:
     elsewhere = namespaces.join(config.setns) if config.setns is not None else False
     if config.setns_pid is not None:
         elsewhere |= namespaces.join_process(config.setns_pid)
+    if (config.setns, config.setns_pid) != (None, None):
+        foreign_root.enter()
     return elsewhere
 
 
@@ -186,6 +191,7 @@ def _chroot(config: Config) -> None:
     try:
         os.chroot(config.chroot)
         os.chdir("/")  # uWSGI stays where it was, which is a way out
+        foreign_root.enter()
     except OSError as error:
         raise FastptyError(f"chroot: cannot enter {config.chroot}: {error.strerror}") from error
 
@@ -199,6 +205,7 @@ def _pivot_root(config: Config) -> None:
         os.chdir(new)
         linux.pivot_root(".", old)
         os.chdir("/")
+        foreign_root.enter()
     except OSError as error:
         hint = "" if os.path.ismount(new) else " (it must be a mount: bind it over itself with mount-post-jail)"
         raise FastptyError(f"pivot-root: cannot make {new} the root: {error.strerror}{hint}") from error

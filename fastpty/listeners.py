@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fastpty import address, jail, listening, socket_directory
+from fastpty import address, jail, listening, signals, socket_directory
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.log import logger
@@ -57,7 +57,9 @@ class Listeners:
                 may_be_tcp = isinstance(where, address.TcpAddress | address.FdAddress)
                 if previous and not known and config.tls_identity and may_be_tcp:
                     raise FastptyError(f"{where.text}: an address for TLS can be added by a restart only")
-                found = known or [Place(listener, protocol) for listener in _listen(where, config)]
+                # A reload waits for nobody: the supervisor has more to do.
+                patience = 0.0 if previous else _PREDECESSOR_SECONDS
+                found = known or [Place(listener, protocol) for listener in _listen(where, config, patience)]
                 self._places[where] = [replace(place, protocol=protocol) for place in found]
         except BaseException:
             self.close(keep=previous)
@@ -114,7 +116,7 @@ class Listeners:
             place.listener.let_go()
 
 
-def _listen(where: address.Address, config: Config) -> list[listening.Listener]:
+def _listen(where: address.Address, config: Config, patience: float) -> list[listening.Listener]:
     owner = config.socket_owner
     if owner is None and (config.uid, config.gid) != (None, None) and os.geteuid() == 0:
         owner = (-1 if config.uid is None else config.uid, -1 if config.gid is None else config.gid)
@@ -122,7 +124,7 @@ def _listen(where: address.Address, config: Config) -> list[listening.Listener]:
         trusted = {os.geteuid()} if owner is None else {os.geteuid(), owner[0]}
         for doubt in socket_directory.doubts(where.path, trusted):
             logger.warning("%s", doubt)
-    deadline = time.monotonic() + _PREDECESSOR_SECONDS
+    deadline = time.monotonic() + patience
     while True:
         try:
             return listening.listen(
@@ -131,4 +133,5 @@ def _listen(where: address.Address, config: Config) -> list[listening.Listener]:
         except listening.AddressInUseError as error:
             if not error.perhaps_not_for_long or time.monotonic() >= deadline:
                 raise
-        time.sleep(_PREDECESSOR_POLL_SECONDS)
+        with signals.interruptible():
+            time.sleep(_PREDECESSOR_POLL_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fastpty import foreign_root
 from fastpty.errors import FastptyError
 
 logger = logging.getLogger("fastpty.router")
@@ -91,6 +93,7 @@ class _NeverWaits(logging.Handler):
         super().__init__()
         self.setFormatter(_OneLine(head))
         self._lost = 0
+        self._is_of_this_root = foreign_root.is_entered()
         # Address space that is given up for a moment where memory is short: a session's end is still told.
         self._reserve = bytearray(_RESERVE_BYTES)
 
@@ -132,6 +135,11 @@ class _NeverWaits(logging.Handler):
         """The one that it writes to, if there is one."""
         return None
 
+    def _check_root(self) -> None:
+        """Raises OSError where the handler's path means another file by now, which may be somebody else's."""
+        if foreign_root.is_entered() and not self._is_of_this_root:
+            raise OSError(errno.EXDEV, "it lies outside this root: rotate it with copytruncate")
+
 
 class _ToDescriptor(_NeverWaits):
     """The descriptor is shared with other processes, so it is asked with poll(2) and not made non-blocking."""
@@ -163,6 +171,7 @@ class _ToFile(_ToDescriptor):
         super().__init__(opened if fd is None else fd)
 
     def reopen(self) -> None:
+        self._check_root()
         opened = _open(self._path)
         os.dup2(opened, self._fd, inheritable=self._fd <= 2)
         os.close(opened)
@@ -183,6 +192,7 @@ class _ToSyslog(_NeverWaits):
         return None if self._socket is None else self._socket.fileno()
 
     def _connect(self) -> socket.socket:
+        self._check_root()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             sock.connect(SYSLOG_SOCKET)
@@ -211,7 +221,8 @@ class _ToSyslog(_NeverWaits):
 
 def _open(path: str) -> int:
     """A file to append to, 0640 as uWSGI's when it is new. A FIFO without a reader fails instead of waiting."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, 0o640)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    fd = foreign_root.open_file(path, flags, 0o640)
     if stat.S_ISREG(os.fstat(fd).st_mode):
         os.set_blocking(fd, True)
     return fd
@@ -257,11 +268,12 @@ def descriptors() -> set[int]:
     return {fd for handler in handlers if (fd := handler.descriptor()) is not None}
 
 
-def reopen() -> None:
+def reopen(*, complains: bool = True) -> None:
     """Opens the log's files anew, after they were moved away (logrotate(8)). What cannot be opened stays as it is."""
     for handler in logger.handlers:
         if isinstance(handler, _NeverWaits):
             try:
                 handler.reopen()
             except OSError as error:
-                logger.warning("the log is not opened anew: %s", error.strerror)
+                if complains:
+                    logger.warning("the log is not opened anew: %s", error.strerror)

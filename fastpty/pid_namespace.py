@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from fastpty import linux
 from fastpty.errors import FastptyError
-from fastpty.signals import SI_KERNEL
+from fastpty.signals import SI_KERNEL, Stopped
 
 # All that can be caught and that somebody may send; stopping and going on is between the terminal and the processes.
 _PASSED_ON = signal.valid_signals() - {
@@ -107,6 +107,8 @@ def _be_child(work: Work, parent: int, mask: set[int | signal.Signals]) -> NoRet
     except FastptyError as error:
         print(f"fastpty-router: {error}", file=sys.stderr)
         status = error.exit_status
+    except Stopped:
+        status = 0
     except SystemExit as exit_:
         status = exit_.code if isinstance(exit_.code, int) else 1
     except BaseException:

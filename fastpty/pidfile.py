@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from fastpty import foreign_root
 from fastpty.errors import FastptyError
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length, pid
@@ -32,30 +33,42 @@ class PidFile:
         running = holder(path)
         if running is not None:
             raise FastptyError(f"pidfile {path}: router {running} runs: stop it first, or choose another file")
-        # Put in place by its name in one go: nobody reads half a number, and a symbolic link is not followed.
-        fresh = f"{self.path}.{os.getpid()}"
         try:
-            self._fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(self._fd, b"%d\n" % os.getpid())
-                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.fchmod(self._fd, 0o644)  # only now, for a reader's lock would keep ours out
-                os.rename(fresh, self.path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(fresh)
-                os.close(self._fd)
-                raise
+            with foreign_root.directory_of(self.path) as directory:
+                self._write(directory)
         except OSError as error:
             raise FastptyError(f"cannot write pidfile {path}: {error.strerror}") from error
+
+    def _write(self, directory: int) -> None:
+        """Puts it in place by its name in one go: nobody reads half a number, and a symbolic link is not followed."""
+        name = os.path.basename(self.path)
+        fresh = f"{name}.{os.getpid()}"
+        self._fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        try:
+            os.write(self._fd, b"%d\n" % os.getpid())
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.fchmod(self._fd, 0o644)  # only now, for a reader's lock would keep ours out
+            os.rename(fresh, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(fresh, dir_fd=directory)
+            os.close(self._fd)
+            raise
 
     def close(self, *, remove: bool) -> None:
         """Gives up the lock; removes the file before that, if wanted and if it still is this one. Raises OSError."""
         try:
-            if remove and os.path.samestat(os.lstat(self.path), os.fstat(self._fd)):
-                os.unlink(self.path)
+            if remove:
+                self._remove()
         finally:
             os.close(self._fd)
+
+    def _remove(self) -> None:
+        name = os.path.basename(self.path)
+        with foreign_root.directory_of(self.path) as directory:
+            there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if os.path.samestat(there, os.fstat(self._fd)):
+                os.unlink(name, dir_fd=directory)
 
 
 def holder(path: str) -> int | None:
@@ -97,7 +110,7 @@ def send(path: str, number: int) -> None:
 def _opened(path: str, flags: int = 0) -> Iterator[int | None]:
     """The file, to be asked; None if it is not there."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+        descriptor = foreign_root.open_file(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     except FileNotFoundError:
         yield None
         return

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from fastpty import jail, loader
-from fastpty.address import UnixAddress
+from fastpty.address import TcpAddress, UnixAddress, why
 from fastpty.command_line import parse
 from fastpty.config import Config, assemble, check
 from fastpty.errors import FastptyError
@@ -69,6 +69,30 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
         return effective
 
     return reread
+
+
+def read_to_be_sent(read: Callable[[Config], Config], present: Config) -> Config:
+    """In another process: what `read` gives, so that it can be pickled, for received(). Raises FastptyError.
+
+    What is listened on is looked up here, where it may take its time.
+    """
+    config = read(present)
+    for address in config.addresses:
+        if isinstance(address, TcpAddress) and address not in present.addresses:
+            _look_up(address)
+    return replace(config, hooks=())
+
+
+def _look_up(address: TcpAddress) -> None:
+    try:
+        address.resolve()
+    except OSError as error:
+        raise FastptyError(f"cannot listen on {address.text}: {why(error, {})}") from error
+
+
+def received(sent: Config, present: Config) -> Config:
+    """The configuration of read_to_be_sent(). Its hooks, which are functions, are those of the present one."""
+    return replace(sent, hooks=present.hooks)
 
 
 def _check_for_what_takes_a_restart(present: Config, wanted: Config) -> None:

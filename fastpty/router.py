@@ -9,7 +9,20 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from fastpty import __version__, accounts, cli, command_line, daemon, jail, log, procname, reread, worker
+from fastpty import (
+    __version__,
+    accounts,
+    cli,
+    command_line,
+    daemon,
+    entry,
+    jail,
+    log,
+    procname,
+    reread,
+    signals,
+    worker,
+)
 from fastpty.config import Config
 from fastpty.errors import FastptyError, printable
 from fastpty.limits import Limits
@@ -24,6 +37,7 @@ from fastpty.tls_proxy import Proxy
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the router until a signal stops it. The exit status: 0, 1 for a failure, 2 for bad usage."""
+    entry.end_quietly_on_interrupt()
     argv = sys.argv[1:] if argv is None else argv
     starter = daemon.Starter()
     try:
@@ -33,14 +47,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         jail.check(config)
         accounts.check(config.run_as)
         if config.is_client:
-            jail.prepare(config)
-            return jail.inside(config, be_client)
+            return be_client_in_jail(config)
         if config.daemonize or config.daemonize2:
             starter = daemon.go_to_background()
+        signals.hold()
         return run(config, argv, starter)
     except FastptyError as error:
         starter.failed(error)
         return error.exit_status
+    except signals.Stopped as stopped:
+        starter.stopped(stopped.number)
+        return 0
+
+
+def be_client_in_jail(config: Config) -> int:
+    """The exit status, also where a stop signal ends it on its way into the jail."""
+    try:
+        jail.prepare(config)
+        return jail.inside(config, be_client)
+    except signals.Stopped as stopped:
+        return 128 + stopped.number
 
 
 def be_client(config: Config) -> None:
@@ -116,11 +142,14 @@ def supervise(
     )
     for name in dict.fromkeys(place.name for place in listeners):
         log.logger.info("listening on %s", name)
-    work = partial(worker.run, files=raise_file_limit(), limits=Limits(), cgroups=cgroups)
+    files, limits = raise_file_limit(), Limits()
+
+    def work(config: Config, listeners: Listeners, link: worker.Link, shares: bool) -> None:
+        starter.let_go()
+        worker.run(config, listeners, link, shares, files=files, limits=limits, cgroups=cgroups)
+
     worker_ended = cgroups.end_of_worker if cgroups else None
-    supervisor = Supervisor(config, listeners, again, work, worker_ended, proxy.gateways)
-    starter.ready()
-    supervisor.run()
+    Supervisor(config, listeners, again, work, starter.ready, worker_ended, proxy.gateways).run()
     log.logger.info("stopped")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fastpty import jail, pid_namespace
+from fastpty import cgroup_base, jail, pid_namespace
 from fastpty.config import Config
 from fastpty.detached import open_detached
 from fastpty.errors import FastptyError
@@ -18,7 +19,6 @@ from fastpty.log import logger
 OWN = "own"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_PREFIX = "fastpty-"
 _GONE_SECONDS = 1.0  # for killed processes to be gone, at the router's end
 _GONE_POLL_SECONDS = 0.01
 
@@ -37,14 +37,13 @@ class SessionCgroups:
         self._is_hidden = jail.hides_files(config)
         wanted = config.session_cgroup
         try:
-            above = _own_cgroup() if wanted == OWN else Path(wanted or "")
+            above = _own_cgroup() if wanted == OWN else Path(os.path.abspath(wanted or ""))
             self._above = os.open(above, _DIRECTORY)
-            self._name = f"{_PREFIX}{os.getpid()}"
             os.stat("cgroup.procs", dir_fd=self._above)
-            _sweep(above)
-            os.mkdir(self._name, dir_fd=self._above)
+            cgroup_base.sweep(above)
+            self._name, self._killer = cgroup_base.make(self._above)
+            self._path = above / self._name
             self._base = self._open_base(above)
-            self._killer = os.open("cgroup.kill", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._base)
             if config.uid is not None and os.geteuid() == 0:
                 self._give_to(config.uid)
         except FileNotFoundError as error:
@@ -56,7 +55,7 @@ class SessionCgroups:
         if not self._is_hidden:
             return os.open(self._name, _DIRECTORY, dir_fd=self._above)
         try:
-            return open_detached(above / self._name)
+            return open_detached(self._path)
         except OSError as error:
             os.rmdir(self._name, dir_fd=self._above)
             raise FastptyError(
@@ -98,11 +97,39 @@ class SessionCgroups:
         self._tidy()
         name = f"{os.getpid()}-{number}"
         try:
-            os.mkdir(name, dir_fd=self._base)
+            self._make(name)
             return os.open(name, _DIRECTORY, dir_fd=self._base)
         except OSError as error:
             self._left.add(name)
             raise OSError(error.errno, f"cannot make a cgroup for the session: {error.strerror}") from error
+
+    def _make(self, name: str) -> None:
+        try:
+            os.mkdir(name, dir_fd=self._base)
+        except FileNotFoundError:
+            self._renew()
+            os.mkdir(name, dir_fd=self._base)
+
+    def _renew(self) -> None:
+        """The base is gone: somebody has removed it while it was empty. Makes it again, or opens what another made."""
+        if self._is_hidden:
+            raise OSError(errno.ENOENT, "the router's cgroup was removed: restart the router")
+        with contextlib.suppress(FileExistsError):
+            self._path.mkdir()
+        fresh = os.open(self._path, _DIRECTORY)
+        os.close(self._base)
+        self._base = fresh
+
+    def _renew_killer(self) -> None:
+        """In the supervisor: follows its workers to a base that was made again."""
+        try:
+            os.stat("cgroup.kill", dir_fd=self._base)
+        except FileNotFoundError:
+            with contextlib.suppress(OSError):
+                self._renew()
+                killer = cgroup_base.lock(self._path)
+                os.close(self._killer)
+                self._killer = -1 if killer is None else killer
 
     def end(self, number: int) -> None:
         """Kills what is left of this worker's session, if it had begun."""
@@ -111,6 +138,7 @@ class SessionCgroups:
 
     def end_of_worker(self, pid: int) -> None:
         """Kills what is left of all sessions of a worker that has ended."""
+        self._renew_killer()
         for name in self._names():
             if name.startswith(f"{pid}-"):
                 self._kill(name)
@@ -128,6 +156,7 @@ class SessionCgroups:
         with contextlib.suppress(OSError):
             if self._way_back >= 0:
                 os.write(self._way_back, b"0")
+            self._renew_killer()
             os.write(self._killer, b"1")
             _for_a_while(self._is_empty)
         if self._above >= 0:
@@ -189,11 +218,3 @@ def _own_cgroup() -> Path:
     if not (found / "cgroup.procs").exists():
         raise FastptyError("session-cgroup: the router's own cgroup cannot be seen here")
     return found
-
-
-def _sweep(above: Path) -> None:
-    """Removes what routers have left that were killed, or could not go back when they had given up root."""
-    for left in above.glob(f"{_PREFIX}*"):
-        for directory in (*left.glob("*/"), left):
-            with contextlib.suppress(OSError):  # EBUSY: somebody is there
-                directory.rmdir()

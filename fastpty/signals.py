@@ -1,12 +1,16 @@
-"""Signals as something to wait for beside descriptors: signalfd(2), which Python's library lacks."""
+"""Signals: held back during the start, and then something to wait for beside descriptors (signalfd(2))."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from types import FrameType
+from typing import NoReturn
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -18,6 +22,82 @@ _SIGSET_BYTES = 128  # glibc's sigset_t: signal N is bit N - 1
 
 # <asm-generic/siginfo.h>: sent by the kernel itself. Of SIGHUP that is a terminal that has closed.
 SI_KERNEL = 0x80
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_MEANT_FOR_THE_SUPERVISOR = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Stopped(BaseException):
+    """A stop signal came while `interruptible` was in force. Nothing may swallow it: it is no Exception."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def stop_signals() -> list[int]:
+    """Those that stop the router, unless its parent had them ignored, as nohup(1) does."""
+    return [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+
+
+def hold() -> None:
+    """Makes the signals for a router wait, from before there is anything to clean up until the supervisor takes them.
+
+    A stop signal ends the start where `interruptible` says so. A reload waits for the end of the start.
+    """
+    others = [number for number in _MEANT_FOR_THE_SUPERVISOR if signal.getsignal(number) != signal.SIG_IGN]
+    signal.pthread_sigmask(signal.SIG_BLOCK, [*stop_signals(), *others])
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """A stop signal raises Stopped here, also one that was held back before. The way out is not interrupted again."""
+    stopping = stop_signals()
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
+        raise Stopped(number)
+
+    with _blocked(stopping):
+        handlers = {number: signal.signal(number, stop) for number in stopping}
+        try:
+            try:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping)
+                yield
+            finally:
+                signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[Callable[[], object]]:
+    """Within `interruptible`: holds stop signals back while something is half done.
+
+    Gives a function that ends this early: it raises Stopped if a signal has come meanwhile.
+    """
+    with _blocked(stop_signals()) as mask:
+        yield partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+
+
+@contextlib.contextmanager
+def _blocked(numbers: Iterable[int]) -> Iterator[set[int | signal.Signals]]:
+    """Gives the mask of before, and puts it back, unless this process is about to end (Stopped, SystemExit)."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield mask
+    except Exception:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def reset() -> None:
+    """In a child: default actions and an empty mask, as a program expects. Both would pass through execve(2)."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 class SignalQueue:

@@ -24,7 +24,8 @@ from fastpty.log import logger
 from fastpty.worker import REPORT_SIGNAL
 
 if TYPE_CHECKING:
-    from fastpty.supervisor import Supervisor, Worker
+    from fastpty.forked_worker import Worker
+    from fastpty.supervisor import Supervisor
 
 _ANSWER_SECONDS = 1.0
 _CLIENT_SECONDS = 10.0

@@ -23,12 +23,13 @@ from fastpty.log import logger
 from fastpty.own_viewers import OutputLog
 from fastpty.session_cgroups import SessionCgroups
 from fastpty.sessions import Sessions
+from fastpty.signals import STOPPING
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 DRAIN_SIGNAL = signal.SIGHUP
 LOG_SIGNAL = signal.SIGUSR1
 REPORT_SIGNAL = signal.SIGUSR2
 
+READY = b"+"
 REPORTED = b"!"
 DRAINED = b"."
 
@@ -60,13 +61,18 @@ class Link:
             os.pwrite(self._report, data, 0)
             os.write(self._news_writer, REPORTED)
 
+    def is_ready(self) -> None:
+        """The worker's side: says that it serves from now on. Nobody may be there to hear it."""
+        with contextlib.suppress(OSError):
+            os.write(self._news_writer, READY)
+
     def has_drained(self) -> None:
         """The worker's side: says that it accepts no more. Nobody may be there to hear it."""
         with contextlib.suppress(OSError):
             os.write(self._news_writer, DRAINED)
 
     def hear(self) -> bytes:
-        """The supervisor's side, when `news` is readable: REPORTED, DRAINED or both; empty if the worker has ended."""
+        """The supervisor's side, when `news` is readable: READY, REPORTED, DRAINED; empty if the worker has ended."""
         return os.read(self.news, 4096)
 
     def report(self) -> dict[str, Any]:
@@ -104,14 +110,14 @@ def run(
     """
 
     def on_signal(number: int) -> None:
-        if number in STOP_SIGNALS:
+        if number in STOPPING:
             logger.info("%s: stopping", signal.Signals(number).name)
             relay.stop()
         elif number == DRAIN_SIGNAL:
             relay.drain()
             # Closed here as well, the addresses are free for a new router as soon as the supervisor is gone.
             listeners.let_go()
-            log.reopen()
+            log.reopen(complains=False)  # the supervisor has
             link.has_drained()
             logger.info("draining: %d sessions go on", relay.counters()["sessions"])
         elif number == LOG_SIGNAL:
@@ -145,7 +151,7 @@ def run(
             # Again, so that SO_PEERCRED tells clients of this process (unix(7)): their sessions end with it.
             place.listener.socket.listen(config.backlog)
         relay.listen(place.listener.socket.fileno(), framed=place.protocol == UWSGI)
-    watched = (*STOP_SIGNALS, DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL)
+    watched = (*STOPPING, DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL)
     for number in watched:
         signal.signal(number, signal.SIG_DFL)  # an ignored one would not come
     relay.watch_signals(watched)
@@ -154,6 +160,7 @@ def run(
             relay.share(scrollback_bytes=config.pty_scrollback_bytes)
             if config.pty_log:
                 viewers.callback(_log_output(relay).end)
+        link.is_ready()
         logger.info("ready")
         relay.run()
         sessions.close()
@@ -167,11 +174,6 @@ def _log_output(relay: Relay) -> OutputLog:
     output_log = OutputLog(ours)
     output_log.start()
     return output_log
-
-
-def stop_signals() -> list[int]:
-    """Those that stop the router, unless its parent had them ignored, as nohup(1) does."""
-    return [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def _report(relay: Relay) -> dict[str, Any]:

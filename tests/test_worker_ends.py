@@ -64,7 +64,9 @@ def test_a_reload_for_which_no_worker_can_start_is_refused(
         configured(directory / "r.ini", f"{directory}/s", word="new")
         refused.touch()
         lonely_router.process.send_signal(signal.SIGHUP)
-        lonely_router.wait_for_log("not reloaded, no new worker can start: Resource temporarily unavailable")
+        lonely_router.wait_for_log(
+            "not reloaded, the old configuration goes on: no process can start: Resource temporarily unavailable"
+        )
         assert lonely_router.workers == [worker]
         with greeted(f"{directory}/s", "old"):
             echoes(old)

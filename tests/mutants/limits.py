@@ -205,7 +205,7 @@ CGROUPS = (
     Mutant(
         "the next router removes the cgroups that one has left",
         "fastpty/session_cgroups.py",
-        "            _sweep(above)\n",
+        "            cgroup_base.sweep(above)\n",
         "",
         "test_session_cgroup.py::test_a_router_that_ends_leaves_no_process_and_the_next_no_cgroup",
     ),

@@ -35,9 +35,9 @@ WORKERS = (
     ),
     Mutant(
         "a worker that is stuck is killed",
-        "fastpty/supervisor.py",
-        "                    each.send(signal.SIGKILL)",
-        "                    pass",
+        "fastpty/forked_worker.py",
+        "        self.send(signal.SIGKILL)",
+        "        pass",
         "test_life.py::test_a_worker_stuck_in_one_turn_is_killed_and_replaced",
     ),
     Mutant(
@@ -63,16 +63,16 @@ WORKERS = (
     ),
     Mutant(
         "workers accept no more when their supervisor is killed",
-        "fastpty/supervisor.py",
-        "            _libc.prctl(_PR_SET_PDEATHSIG, worker.DRAIN_SIGNAL, 0, 0, 0)\n",
+        "fastpty/forked_worker.py",
+        "        linux.prctl(linux.PR_SET_PDEATHSIG, worker.DRAIN_SIGNAL)\n",
         "",
         "test_processes.py::test_workers_carry_their_sessions_on_when_their_supervisor_is_killed",
     ),
     Mutant(
         "sessions go on when the supervisor is killed",
-        "fastpty/supervisor.py",
-        "_libc.prctl(_PR_SET_PDEATHSIG, worker.DRAIN_SIGNAL, 0, 0, 0)",
-        "_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)",
+        "fastpty/forked_worker.py",
+        "linux.prctl(linux.PR_SET_PDEATHSIG, worker.DRAIN_SIGNAL)",
+        "linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)",
         "test_processes.py::test_workers_carry_their_sessions_on_when_their_supervisor_is_killed",
     ),
     Mutant(
@@ -101,16 +101,16 @@ WORKERS = (
 RELOAD = (
     Mutant(
         "sessions go on over a reload",
-        "fastpty/supervisor.py",
-        "            each.send(worker.DRAIN_SIGNAL)",
-        "            each.send(signal.SIGTERM)",
+        "fastpty/forked_worker.py",
+        "        self.send(worker.DRAIN_SIGNAL)",
+        "        self.send(signal.SIGTERM)",
         "test_life.py::test_a_reload_is_for_new_sessions_and_the_old_ones_go_on",
     ),
     Mutant(
         "the workers of before accept until the new configuration is known to be right",
-        "fastpty/supervisor.py",
-        "        old = self.active\n",
-        "        old = self.active\n        self._drain(old)\n",
+        "fastpty/reload.py",
+        "        present = self._supervisor.config\n",
+        "        present = self._supervisor.config\n        [each.drain() for each in self._supervisor.active]\n",
         "test_life.py::test_a_wrong_configuration_is_refused_and_the_old_one_goes_on",
     ),
     Mutant(
@@ -143,8 +143,8 @@ RELOAD = (
     ),
     Mutant(
         "a reload for which no worker can start is refused, and the old configuration goes on",
-        "fastpty/supervisor.py",
-        '            logger.error("not reloaded, no new worker can start: %s", error.strerror)\n',
+        "fastpty/reload.py",
+        '            self._refuse(f"no process can start: {error.strerror}")\n            return\n',
         "            raise\n",
         "test_worker_ends.py::test_a_reload_for_which_no_worker_can_start_is_refused",
     ),
@@ -168,8 +168,8 @@ STOP = (
     Mutant(
         "a stop ends the workers that drain, too",
         "fastpty/supervisor.py",
-        "        for each in self.workers.values():\n            each.send(passed_on)",
-        "        for each in self.active:\n            each.send(passed_on)",
+        "        for each in self.workers.values():\n            # One",
+        "        for each in self.active:\n            # One",
         "test_life.py::test_a_draining_worker_is_stopped_as_the_others_are",
     ),
     Mutant(
@@ -196,8 +196,8 @@ STOP = (
     Mutant(
         "vacuum leaves a pid file alone that is another's",
         "fastpty/pidfile.py",
-        "if remove and os.path.samestat(os.lstat(self.path), os.fstat(self._fd)):",
-        "if remove:",
+        "if os.path.samestat(there, os.fstat(self._fd)):",
+        "if True:",
         "test_background.py::test_vacuum_leaves_a_pid_file_alone_that_is_another_s",
     ),
 )

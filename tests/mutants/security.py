@@ -10,6 +10,7 @@ from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
 from tests.mutants.security_sockets import SOCKETS
 from tests.mutants.security_tls import TLS
+from tests.mutants.security_supervisor import SUPERVISOR
 from tests.mutants.security_tls_attacks import TLS_ATTACKS
 from tests.mutants.security_tls_users import TLS_USERS
 
@@ -23,6 +24,7 @@ SECURITY = (
     *TLS_USERS,
     *PIDFILES,
     *RELOAD,
+    *SUPERVISOR,
     *REFUSALS,
     *VANISHED,
 )

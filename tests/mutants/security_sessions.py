@@ -155,7 +155,7 @@ PROGRAMS = (
     Mutant(
         "a jailed router holds no cgroup from which `..` leads outside",
         "fastpty/session_cgroups.py",
-        "            return open_detached(above / self._name)\n",
+        "            return open_detached(self._path)\n",
         "            return os.open(self._name, _DIRECTORY, dir_fd=self._above)\n",
         "test_session_cgroup.py::test_no_directory_that_a_jailed_router_holds_leads_outside",
     ),

@@ -1,0 +1,27 @@
+"""Where both commands begin: ^C ends them without a traceback, also while their modules are still being loaded."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # built in; `signal` would first have to be loaded from a file
+
+
+def end_quietly_on_interrupt() -> None:
+    """Gives SIGINT its default action in place of Python's KeyboardInterrupt. One that is ignored stays ignored."""
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+
+def router() -> int:
+    """The `fastpty-router` command; its exit status."""
+    end_quietly_on_interrupt()
+    from fastpty.router import main
+
+    return main()
+
+
+def client() -> int:
+    """The `fastpty` command; its exit status."""
+    end_quietly_on_interrupt()
+    from fastpty.cli import main
+
+    return main()

@@ -1,0 +1,93 @@
+"""Files in a root that may be somebody else's: a path there must not lead to what lies outside, or to another file.
+
+In such a root a link through /proc/PID/root leads to the host, and one to /proc/sys changes the kernel's settings. So
+no symbolic link is followed, and a file must be the router's own or root's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_NULL = os.makedev(1, 3)
+
+_is_entered = False
+
+
+def enter() -> None:
+    """From now on, in this process and its children, paths are somebody else's."""
+    global _is_entered
+    _is_entered = True
+
+
+def is_entered() -> bool:
+    """Whether this process is in a root that may be somebody else's."""
+    return _is_entered
+
+
+def open_file(path: str, flags: int, mode: int = 0) -> int:
+    """open(2). Raises OSError, with a text that says what to do."""
+    if not _is_entered:
+        return os.open(path, flags, mode)
+    with directory_of(path) as directory:
+        opened = _open_no_link(os.path.basename(path), flags, mode, directory)
+    try:
+        _check(os.fstat(opened))
+    except OSError:
+        os.close(opened)
+        raise
+    return opened
+
+
+@contextlib.contextmanager
+def directory_of(path: str) -> Iterator[int]:
+    """A descriptor of the directory that holds this file. Raises OSError.
+
+    It is closed at the end: by a directory of the outside a process in the jail could get out.
+    """
+    path = os.path.dirname(os.path.abspath(path))
+    directory = _walk(path) if _is_entered else os.open(path, _DIRECTORY)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _walk(path: str) -> int:
+    """Component by component, as openat2(2) with RESOLVE_NO_SYMLINKS would, which older kernels and filters lack."""
+    directory = os.open("/", _DIRECTORY)
+    try:
+        for name in filter(None, path.split("/")):
+            inner = _open_no_link(name, _DIRECTORY, 0, directory)
+            os.close(directory)
+            directory = inner
+    except OSError:
+        os.close(directory)
+        raise
+    return directory
+
+
+def _open_no_link(name: str, flags: int, mode: int, directory: int) -> int:
+    try:
+        return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=directory)
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            what = f"{name} is a link, or no directory, and in another root no link is followed"
+            raise OSError(error.errno, what) from error
+        raise
+
+
+def _check(status: os.stat_result) -> None:
+    """Raises OSError for what is neither a FIFO, nor /dev/null, nor a file of root's or this user's under one name."""
+    if stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL):
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EPERM, "it is no file, and in another root no device is written to")
+    if status.st_uid not in (0, os.geteuid()):
+        raise OSError(errno.EPERM, f"it belongs to uid {status.st_uid}: remove it, or choose another one")
+    if status.st_nlink != 1:
+        raise OSError(errno.EPERM, "it has another name, and may be another file: remove it, or choose another one")
