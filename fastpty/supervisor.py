@@ -14,8 +14,8 @@ from functools import partial
 from fastpty import worker
 from fastpty.config import Config
 from fastpty.errors import FastptyError
-from fastpty.gateway import Gateway
 from fastpty.forked_worker import Worker, fork
+from fastpty.gateway import Gateway
 from fastpty.listeners import Listeners
 from fastpty.log import logger, signal_name
 from fastpty.reload import Reload

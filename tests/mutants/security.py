@@ -9,8 +9,8 @@ from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
 from tests.mutants.security_sockets import SOCKETS
-from tests.mutants.security_tls import TLS
 from tests.mutants.security_supervisor import SUPERVISOR
+from tests.mutants.security_tls import TLS
 from tests.mutants.security_tls_attacks import TLS_ATTACKS
 from tests.mutants.security_tls_users import TLS_USERS
 
