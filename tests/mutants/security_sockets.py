@@ -72,14 +72,15 @@ FILES = (
         "a live socket is not taken over",
         "fastpty/listening.py",
         "    if result == errno.ECONNREFUSED:\n",
-        "    if result in (0, errno.ECONNREFUSED):\n",
+        "    if result in (errno.EPROTOTYPE, errno.ECONNREFUSED):\n",
         "test_address.py::test_a_live_socket_is_not_stolen",
     ),
     Mutant(
         "a live socket with a full queue is not taken over",
         "fastpty/listening.py",
-        "    if result == errno.ECONNREFUSED:\n",
-        "    if result in (errno.EAGAIN, errno.ECONNREFUSED):\n",
+        "socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:\n        result = probe.connect_ex(path)\n",
+        "socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:\n        result = probe.connect_ex(path)\n"
+        "        result = errno.ECONNREFUSED if result == errno.EAGAIN else result\n",
         "test_address.py::test_a_live_socket_with_a_full_queue_is_not_stolen",
     ),
     Mutant(
