@@ -12,6 +12,7 @@ from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.removal import Remover
+from fastpty.rules import Rules
 
 RAW, UWSGI, PTY, STATS = "raw", "uwsgi", "pty", "stats"
 
@@ -46,6 +47,7 @@ class Listeners:
 
     def __init__(self, config: Config, previous: Listeners | None = None) -> None:
         self._places: dict[address.Address, list[Place]] = {}
+        self.rules = Rules(config)
         self._remover = previous._remover if previous else None
         wanted = [(where, RAW) for where in config.raw_addresses]
         wanted += [(where, UWSGI) for where in config.uwsgi_addresses]
@@ -116,7 +118,7 @@ class Listeners:
     def become(self, other: Listeners) -> None:
         """Closes what `other` does not have, and is as that from now on."""
         self.close(keep=other)
-        self._places = other._places
+        self._places, self.rules = other._places, other.rules
 
     def let_go(self) -> None:
         """Closes this process's copies of the sockets; whoever else has them goes on listening."""

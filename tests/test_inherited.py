@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -178,6 +179,13 @@ def test_options_that_an_inherited_port_cannot_have_are_refused(start_router: Ca
         assert "no file that chown-socket could be about" in refused(server, "--chown-socket", str(os.getuid()))
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
         serve(start_router, server, "--reuse-port")
+
+
+def test_listen_holds_for_an_inherited_port(start_router: Callable[..., Router]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serve(start_router, server, "--listen", "3")
+        longest = struct.unpack_from("I", server.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)
+        assert longest == (3,), "tcpi_sacked, which is that of a socket that listens"
 
 
 def test_listen_holds_for_an_inherited_socket(start_router: Callable[..., Router], directory: Path) -> None:

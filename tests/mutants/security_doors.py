@@ -80,7 +80,7 @@ INHERITED = (
         "fastpty/listening.py",
         "    sock.listen(backlog)  # again: ",
         "    # again: ",
-        "test_inherited.py::test_listen_holds_for_an_inherited_socket",
+        "test_inherited.py::test_listen_holds_for_an_inherited_port",
     ),
     Mutant(
         "a socket that is neither local nor TCP is refused",
@@ -150,4 +150,203 @@ FILES = (
     ),
 )
 
-DOORS = (*INHERITED, *FILES)
+REFUSED = (
+    Mutant(
+        "refusals at the statistics have few lines",
+        "fastpty/stats.py",
+        "        self._refusals.tell(line, clients(peer.uid, place.name, why))\n",
+        "        self._refusals.tell(line, line)\n",
+        "test_floods.py::test_refusals_at_the_statistics",
+    ),
+    Mutant(
+        "how many were refused statistics is told though nobody comes any more",
+        "fastpty/stats.py",
+        "        untold = self._refusals.patience()\n",
+        "        untold = None\n",
+        "test_floods.py::test_refusals_at_the_statistics",
+    ),
+    Mutant(
+        "clients for which no descriptor is left have few lines",
+        "fastpty/sessions.py",
+        'f"clients, before they were accepted: {why}")',
+        'f"clients, before they were accepted: {why} {id(object())} {os.urandom(9)!r}")',
+        "test_floods.py::test_connections_for_which_no_descriptor_is_left",
+    ),
+    Mutant(
+        "handshakes that fail have few lines",
+        "fastpty/tls_connections.py",
+        '"TLS clients: no handshake"',
+        "text",
+        "test_floods.py::test_what_is_no_tls",
+    ),
+    Mutant(
+        "how many handshakes have failed is told though nobody comes any more",
+        "fastpty/tls_connections.py",
+        "                self._sum_up_later()\n\n    def _sum_up_later",
+        "                pass\n\n    def _sum_up_later",
+        "test_floods.py::test_what_is_no_tls",
+    ),
+    Mutant(
+        "certificates that are refused have few lines",
+        "fastpty/tls_connections.py",
+        'f"TLS clients: {error}"',
+        "text",
+        "test_floods.py::test_certificates_whose_names_are_not_allowed",
+    ),
+    Mutant(
+        "one that comes as many users fills neither the log nor the memory",
+        "fastpty/refusals.py",
+        "            kind = _OTHERS\n",
+        "            pass\n",
+        "test_floods.py::test_many_kinds_of_refusals_count_as_one",
+    ),
+)
+
+STATISTICS = (
+    Mutant(
+        "clients of the statistics leave descriptors for workers",
+        "fastpty/stats.py",
+        "        return connection.fileno() >= most - min(reserved, most // 2)\n",
+        "        return connection.fileno() >= most\n",
+        "test_stats_attacks.py::test_clients_of_the_statistics_leave_descriptors_for_workers",
+    ),
+    Mutant(
+        "a client too many of the statistics is told so",
+        "fastpty/stats.py",
+        "            self._parting.add(client)\n",
+        "            self._drop(client)\n            return\n",
+        "test_stats_attacks.py::test_who_is_refused_over_tcp_can_send_its_request_and_read_the_answer",
+    ),
+    Mutant(
+        "there is a most of clients of the statistics",
+        "fastpty/stats.py",
+        "            if len(self._clients) < _CLIENTS_MOST and ",
+        "            if ",
+        "test_stats_attacks.py::test_who_is_one_too_many_is_told_so",
+    ),
+    Mutant(
+        "what comes after a request is not read without an end",
+        "fastpty/stats_clients.py",
+        "        return bool(data) and self._unread_bytes > 0\n",
+        "        return bool(data)\n",
+        "test_stats_attacks.py::test_a_request_without_an_end_is_not_read_without_an_end[False]",
+    ),
+    Mutant(
+        "a request without an end is not read without an end",
+        "fastpty/stats_clients.py",
+        "        return None if len(self._request) > _HEAD_MOST_BYTES else False\n",
+        "        return False\n",
+        "test_stats_attacks.py::test_a_request_without_an_end_is_not_read_without_an_end[True]",
+    ),
+    Mutant(
+        "a web page has no name for this machine by which it gets the statistics",
+        "fastpty/stats.py",
+        "            if not _is_loopback(client.connection) or client.means_this_machine(own_name):\n",
+        "            if True:\n",
+        "test_stats_attacks.py::test_a_web_page_cannot_have_the_statistics_by_another_name_for_this_machine",
+    ),
+    Mutant(
+        "over TCP the request comes first",
+        "fastpty/stats.py",
+        "        if self._supervisor.config.stats_http and connection.family != socket.AF_UNIX:\n",
+        "        if False:\n",
+        "test_stats_attacks.py::test_over_tcp_no_answer_comes_before_the_request",
+    ),
+    Mutant(
+        "no web page of elsewhere may read the statistics",
+        "fastpty/stats_clients.py",
+        "Connection: close\\r\\n",
+        "Connection: close\\r\\nAccess-Control-Allow-Origin: *\\r\\n",
+        "test_stats_attacks.py::test_no_web_page_of_elsewhere_may_read_the_statistics",
+    ),
+    Mutant(
+        "statistics are valid JSON whatever bytes a path has",
+        "fastpty/stats.py",
+        '    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")\n',
+        "    return text\n",
+        "test_stats_attacks.py::test_statistics_are_valid_json_whatever_bytes_a_path_has",
+    ),
+    Mutant(
+        "workers are not asked again and again without a pause",
+        "fastpty/stats.py",
+        "        self._not_before = time.monotonic() + _ROUND_PAUSE_SECONDS\n",
+        "        self._ask()\n",
+        "test_stats_attacks.py::test_who_asks_again_and_again_has_workers_asked_in_rounds_with_pauses",
+    ),
+    Mutant(
+        "statistics are told again when there are descriptors again",
+        "fastpty/stats.py",
+        "        if self._resume_at is not None and now >= self._resume_at:\n",
+        "        if False:\n",
+        "test_stats_attacks.py::test_a_supervisor_without_a_descriptor_left_does_not_wait",
+    ),
+)
+
+DENIED = (
+    Mutant(
+        "a denied user is refused under its subordinate uids",
+        "fastpty/rules.py",
+        "        users = self._subuids.owners(uid).union(",
+        "        users = frozenset[int]().union(",
+        "test_denied.py::test_a_denied_user_is_refused_from_a_user_namespace_of_its_own",
+    ),
+    Mutant(
+        "a denied user is refused under its subordinate gids",
+        "fastpty/rules.py",
+        "*(self._subgids.owners(gid) for gid in peer.groups)",
+        "",
+        "test_denied.py::test_a_denied_user_is_refused_under_its_subordinate_ids",
+    ),
+    Mutant(
+        "a denied group that a member has dropped still counts",
+        "fastpty/rules.py",
+        "for found in (peer.groups, *groups)",
+        "for found in (peer.groups,)",
+        "test_denied.py::test_a_denied_group_that_a_member_has_dropped_still_counts",
+    ),
+    Mutant(
+        "in a changed root the accounts are those of before",
+        "fastpty/rules.py",
+        "    return _all_accounts().get if jail.changes_root(config) else _groups_now\n",
+        "    return (lambda uid: None) if jail.changes_root(config) else _groups_now\n",
+        "test_denied.py::test_a_denied_group_that_a_member_has_dropped_still_counts",
+    ),
+    Mutant(
+        "an account's primary group counts",
+        "fastpty/accounts.py",
+        "    groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid))))\n    return Account(uid, entry.pw_gid,",
+        "    groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid)) - {entry.pw_gid}))\n"
+        "    return Account(uid, 0,",
+        "test_denied.py::test_the_primary_group_of_an_account_counts_too",
+    ),
+    Mutant(
+        "with deny rules alone a uid without an account is refused",
+        "fastpty/rules.py",
+        "        if needs_account and not groups:\n",
+        "        if False:\n",
+        "test_denied.py::test_with_deny_rules_alone_a_uid_without_an_account_is_refused",
+    ),
+    Mutant(
+        "limits count a subordinate id as its owner",
+        "fastpty/rules.py",
+        "min(self._subuids.owners(peer.uid), default=peer.uid)",
+        "peer.uid",
+        "test_denied.py::test_limits_count_a_subordinate_id_as_its_owner",
+    ),
+    Mutant(
+        "a uid that stands for all others may be anybody",
+        "fastpty/rules.py",
+        "    return uid == _OVERFLOW_UID and not _sees_all_users()\n",
+        "    return False\n",
+        "test_denied.py::test_a_user_that_the_router_s_namespace_has_no_id_for_may_be_anybody",
+    ),
+    Mutant(
+        "a file of subordinate ids that is too large is refused",
+        "fastpty/subordinates.py",
+        "    if len(data) > _BYTES_MOST:\n",
+        "    if False:\n",
+        "test_denied.py::test_a_file_of_subordinate_ids_that_is_no_use_is_refused",
+    ),
+)
+
+DOORS = (*INHERITED, *FILES, *REFUSED, *STATISTICS, *DENIED)

@@ -93,8 +93,8 @@ FILES = (
     Mutant(
         "a file that somebody else put there is not removed at the end",
         "fastpty/listening.py",
-        "            if self._file is not None and self.owns_file():\n",
-        "            if self._file is not None:\n",
+        "            elif self._file is not None and self.owns_file():\n",
+        "            elif self._file is not None:\n",
         "test_address.py::test_closing_does_not_remove_a_file_that_somebody_else_put_there",
     ),
     Mutant(
