@@ -349,4 +349,71 @@ DENIED = (
     ),
 )
 
-DOORS = (*INHERITED, *FILES, *REFUSED, *STATISTICS, *DENIED)
+CLIENT = (
+    Mutant(
+        "a directory as standard input is told in one line",
+        "bin/fastpty",
+        "    exit 255\n",
+        "    :\n",
+        "test_client_refuses.py::test_a_directory_as_standard_input_is_told_in_one_line",
+    ),
+    Mutant(
+        "standard descriptors that are no use are told before a session begins",
+        "fastpty/cli.py",
+        "    check_streams()\n",
+        "",
+        "test_client_refuses.py::test_standard_descriptors_that_are_no_use_are_told_before_a_session_begins",
+    ),
+    Mutant(
+        "no output is lost where standard output is closed",
+        "fastpty/cli.py",
+        "os.open(os.devnull, os.O_RDONLY)",
+        "os.open(os.devnull, os.O_RDWR)",
+        "test_client_refuses.py::test_standard_descriptors_that_are_no_use_are_told_before_a_session_begins",
+    ),
+    Mutant(
+        "input that cannot be read is no end of input",
+        "fastpty/client.py",
+        "            if error.errno not in self._streams.stdin_ends:\n",
+        "            if False:\n",
+        "test_client_refuses.py::test_input_that_cannot_be_read_is_no_end_of_input",
+    ),
+    Mutant(
+        "output that a file does not take is told",
+        "fastpty/client.py",
+        "    return frozenset({errno.EIO}) if os.isatty(fd) else frozenset()\n",
+        "    return frozenset({errno.EIO})\n",
+        "test_client_refuses.py::test_output_that_a_file_does_not_take_is_told",
+    ),
+    Mutant(
+        "no complaint gets into the output",
+        "fastpty/cli.py",
+        "    if sys.stderr is not None:",
+        "    if True:",
+        "test_client_refuses.py::test_no_complaint_gets_into_the_output",
+    ),
+    Mutant(
+        "who has taken a router's place is warned of",
+        "fastpty/socket_directory.py",
+        "    if uid in trusted:\n",
+        "    if True:\n",
+        "test_client_refuses.py::test_who_has_taken_a_router_s_place_is_warned_of",
+    ),
+    Mutant(
+        "an abstract name is everybody's to take",
+        "fastpty/socket_directory.py",
+        "    if isinstance(address, UnixAddress):\n        directory = os.path.dirname(os.path.realpath",
+        "    if not isinstance(address, UnixAddress):\n        return None\n    if True:\n"
+        "        directory = os.path.dirname(os.path.realpath",
+        "test_client_refuses.py::test_who_has_taken_an_abstract_name_is_warned_of",
+    ),
+    Mutant(
+        "nobody is warned of what only root can have put there",
+        "fastpty/socket_directory.py",
+        "        if not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):\n",
+        "        if False:\n",
+        "test_client_refuses.py::test_whom_the_directory_s_owner_has_let_in_is_not_warned_of",
+    ),
+)
+
+DOORS = (*INHERITED, *FILES, *REFUSED, *STATISTICS, *DENIED, *CLIENT)
