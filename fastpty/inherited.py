@@ -1,7 +1,8 @@
 """Whether an inherited socket (`fd://N`) is as private as the configuration means it to be.
 
-Another program made it, systemd with the mode 0666 unless its unit says otherwise. An option that can only be given to a
-new socket must be as it is already: nothing is changed here, since connections may wait that an old mode has let in.
+Another program made it, systemd with the mode 0666 unless its unit says otherwise. What an option asks for that only a
+new socket can be given, it must have already: nothing is changed here, since connections may wait that an old mode has
+let in.
 """
 
 from __future__ import annotations
@@ -37,15 +38,17 @@ def _doubts_of_local(listener: Listener, config: Config, for_sessions: bool) -> 
     has_rule = bool(config.allow_users or config.allow_groups or (for_sessions and config.run_as == "peer"))
     if isinstance(name, bytes):
         if config.socket_owner is not None:
-            raise _refusal(listener, "it is abstract and has no file that chown-socket could be about: leave that out")
+            raise _refusal(
+                listener, "it is abstract and has no file that chown-socket could be about: leave that out"
+            )
         text = os.fsdecode(name[1:].rstrip(b"\0"))
         yield from _doubts_of_mode(listener, f"@{text} is abstract, which is as mode 666", 0o666, config, has_rule)
     elif found is None or not stat.S_ISSOCK(found.st_mode):
         if not has_rule:
             raise _refusal(
                 listener,
-                f"its file {name or '(none)'} cannot be found, so who may connect is not known: say it with allow-user or "
-                "allow-group",
+                f"its file {name or '(none)'} cannot be found, so who may connect is not known: say it with allow-user "
+                "or allow-group",
             )
     else:
         mode = found.st_mode & 0o777
@@ -62,13 +65,15 @@ def _doubts_of_mode(listener: Listener, what: str, mode: int, config: Config, ha
     if there & ~wanted and not has_rule:
         raise _refusal(
             listener,
-            f"{what}, so others than chmod-socket={config.socket_mode:03o} lets in may connect: change it where the socket "
-            f"is made (SocketMode= of systemd), say who may with allow-user or allow-group, or say chmod-socket={mode:03o}",
+            f"{what}, so others than chmod-socket={config.socket_mode:03o} lets in may connect: change it where the "
+            "socket is made (SocketMode= of systemd), say who may with allow-user or allow-group, or say "
+            f"chmod-socket={mode:03o}",
         )
     if wanted & ~there:
         raise _refusal(
             listener,
-            f"{what}, and chmod-socket={config.socket_mode:03o} cannot be given to it: change it where the socket is made",
+            f"{what}, and chmod-socket={config.socket_mode:03o} cannot be given to it: change it where the socket is "
+            "made",
         )
     yield f"{listener.address.text}: {what}, not {config.socket_mode:03o}: the rules alone say who may connect"
 
@@ -78,14 +83,14 @@ def _check_owner(listener: Listener, name: str, owner: tuple[int, int], config: 
         if owner[0] not in (0, os.geteuid(), config.uid) and not has_rule:
             raise _refusal(
                 listener,
-                f"{name} belongs to uid {owner[0]}, who may connect: change that where the socket is made (SocketUser= of "
-                f"systemd), say who may with allow-user or allow-group, or say chown-socket={owner[0]}",
+                f"{name} belongs to uid {owner[0]}, who may connect: change that where the socket is made (SocketUser= "
+                f"of systemd), say who may with allow-user or allow-group, or say chown-socket={owner[0]}",
             )
     elif any(wanted not in (-1, there) for wanted, there in zip(config.socket_owner, owner, strict=True)):
         raise _refusal(
             listener,
-            f"{name} belongs to uid {owner[0]} and gid {owner[1]}, and chown-socket says otherwise: change it where the "
-            "socket is made",
+            f"{name} belongs to uid {owner[0]} and gid {owner[1]}, and chown-socket says otherwise: change it where "
+            "the socket is made",
         )
 
 

@@ -48,7 +48,7 @@ class Listeners:
     def __init__(self, config: Config, previous: Listeners | None = None) -> None:
         self._places: dict[address.Address, list[Place]] = {}
         self.rules = Rules(config)
-        self._remover = previous._remover if previous else None
+        self._remover: Remover | None = previous._remover if previous else None
         wanted = [(where, RAW) for where in config.raw_addresses]
         wanted += [(where, UWSGI) for where in config.uwsgi_addresses]
         wanted += [(where, PTY) for where in config.pty_addresses]

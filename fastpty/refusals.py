@@ -26,7 +26,7 @@ class Refusals:
     """A client that is refused can come again at once, thousands of times in a second, and must not fill the disk.
 
     Of equal refusals the first ten in a second have a line each, and then all the others together. Kinds beyond 64 in a
-    second count as one, so one who comes as many users is no exception. What a client says must not be part of the kind.
+    second count as one, for those that come as many users. What a client says must not be part of the kind.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Removing socket files at the end, after the router has given up the right to do that or has left their directory.
 
-A process of its own keeps that right, since a descriptor of the directory would lead out of the jail. It does nothing but
-remove the files that were bound before it was made.
+A process of its own keeps that right, since a descriptor of the directory would lead out of the jail. All that it does
+is to remove the files that were bound before it was made.
 """
 
 from __future__ import annotations

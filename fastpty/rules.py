@@ -27,9 +27,9 @@ _ALL_USERS = "0 0 4294967295"
 class Rules:
     """`allow-user`, `allow-group`, `deny-user` and `deny-group`, as sshd_config(5) has them.
 
-    A deny rule wins over every allow rule. With an allow rule, every user that none of them names is refused; root is no
-    exception. The user whom `tls-user` names is that user here; allow-tls-name is an allow rule as well. Where there
-    is any rule, a client that is no user's (TCP) is refused, unless allow-tls-name has let its certificate in.
+    A deny rule wins over every allow rule. With an allow rule, every user that none of them names is refused; root is
+    no exception. A certificate's user (`tls-user`) is that user here; allow-tls-name is an allow rule as well. Where
+    there is any rule, a client that is no user's (TCP) is refused, unless allow-tls-name has let its certificate in.
 
     A user can get other ids in a user namespace: its subordinate ones, and fewer groups. Deny rules hold for these too,
     and where there are only deny rules a uid without an account is refused. To be made outside the jail: the accounts

@@ -28,8 +28,8 @@ class Sessions:
 
     names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
     with each signal that the relay watches. files: the RLIMIT_NOFILE, soft and hard, that programs get. rules: who may
-    connect. limits: what is counted over all workers. cgroups: of the sessions, where they have such. behind_tls: the listeners that only
-    the TLS proxy can reach. shared: those whose clients share a terminal.
+    connect. limits: what is counted over all workers. cgroups: of the sessions, where they have such. behind_tls: the
+    listeners that only the TLS proxy can reach. shared: those whose clients share a terminal.
     """
 
     def __init__(

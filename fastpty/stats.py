@@ -159,7 +159,9 @@ class StatsServer:
                 return
             self._clients.discard(client)
             why = "refused: the request is for another host than localhost, as a web page's may be"
-            self._refusals.tell(f"statistics: refused a client on {place.name}: {why}", clients(None, place.name, why))
+            self._refusals.tell(
+                f"statistics: refused a client on {place.name}: {why}", clients(None, place.name, why)
+            )
             self._part(client, "403 Forbidden", why)
 
     def _wait(self, client: Client) -> None:

@@ -65,7 +65,7 @@ def test_a_denied_user_is_refused_from_a_user_namespace_of_its_own(
     """With newuidmap(1), as it would do."""
     need("newuidmap")
     path = start(start_router, directory, "--deny-user", NAME)
-    words = ["setpriv", "--reuid", str(denied.uid), "--regid", str(denied.gid), "--clear-groups", sys.executable, "-c"]
+    words = f"setpriv --reuid {denied.uid} --regid {denied.gid} --clear-groups {sys.executable} -c".split()
     ended = subprocess.run([*words, _CONNECT_FROM_NAMESPACE, path, str(SUBORDINATE)], capture_output=True, timeout=60)
     assert ended.stdout.decode() == refusal(SUBORDINATE + 7), ended.stderr.decode()
 
@@ -137,7 +137,9 @@ def test_limits_count_a_subordinate_id_as_its_owner(
     start_router: Callable[..., Router], directory: Path, denied: Login
 ) -> None:
     path = f"{directory}/s"
-    start_router("--chmod-socket=666", "--max-sessions-per-uid", "1", "--forkptyrouter-command", "echo IN; exec cat", path)
+    start_router(
+        "--chmod-socket=666", "--max-sessions-per-uid", "1", "--forkptyrouter-command", "echo IN; exec cat", path
+    )
     with ExitStack() as stack:
         client = stack.enter_context(Client(connected_as(path, SUBORDINATE + 1, DAEMON)))
         client.read_until(b"IN")

@@ -83,13 +83,17 @@ def test_certificates_whose_names_are_not_allowed(
     context = ssl.create_default_context(cafile=str(authority.certificate))
     context.load_cert_chain(*authority.give("alice"))
     for _ in range(FLOOD // 2):
-        with socket.create_connection(("127.0.0.1", port)) as plain:
-            with context.wrap_socket(plain, server_hostname="localhost") as connection:
-                assert read_to_end(connection).startswith(b"fastpty: refused")
+        with (
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            assert read_to_end(connection).startswith(b"fastpty: refused")
     all_told(router, "TLS client .*: refused", "TLS clients: no name of it is allowed", FLOOD // 2)
 
 
-def test_many_kinds_of_refusals_count_as_one(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_kinds_of_refusals_count_as_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As of one that comes as many users."""
     monkeypatch.setattr(refusals.logger, "propagate", True)
     log = refusals.Refusals()

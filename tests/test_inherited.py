@@ -110,7 +110,9 @@ def test_an_inherited_socket_of_another_user_is_refused(
     serve(start_router, server, "--chown-socket", str(MALLORY))
 
 
-def test_the_file_is_the_socket_s_own_also_where_its_name_means_another(server: socket.socket, directory: Path) -> None:
+def test_the_file_is_the_socket_s_own_also_where_its_name_means_another(
+    server: socket.socket, directory: Path
+) -> None:
     """With the right to ask the kernel for it, which root has."""
     need_root()
     os.rename(f"{directory}/s", f"{directory}/away")
@@ -153,9 +155,7 @@ def test_an_inherited_socket_whose_file_is_gone_is_warned_of(
     serve(start_router, server).wait_for_log(f"its file {directory}/s is gone")
 
 
-def test_an_inherited_abstract_name_needs_to_be_meant(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_an_inherited_abstract_name_needs_to_be_meant(start_router: Callable[..., Router], directory: Path) -> None:
     name = f"fastpty-inherited-{directory.name}"
     with made(f"\0{name}") as server:
         assert refused(server).startswith(f"@{name} is abstract, which is as mode 666, so others")
@@ -166,9 +166,9 @@ def test_an_inherited_abstract_name_needs_to_be_meant(
 
 
 def test_an_inherited_port_that_is_open_to_the_network_needs_to_be_insisted_on(
-    start_router: Callable[..., Router]
+    start_router: Callable[..., Router],
 ) -> None:
-    with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104
+    with socket.create_server(("0.0.0.0", 0)) as server:
         assert "is open to the network" in refused(server)
         serve(start_router, server, "--insecure-tcp")
 

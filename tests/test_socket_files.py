@@ -119,7 +119,9 @@ def test_whoever_may_replace_a_directory_above_has_no_other_file_removed(directo
     assert not (directory / "two" / "s").exists()
 
 
-def test_a_socket_that_a_reload_leaves_out_is_removed_too(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_socket_that_a_reload_leaves_out_is_removed_too(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     need_root()
     file = directory / "x.ini"
     text = f"[uwsgi]\nuid = {MALLORY}\ngid = {MALLORY}\nforkpty-router = {directory}/s\n"

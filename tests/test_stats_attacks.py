@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -22,9 +23,7 @@ BUSY = "fastpty: too many ask for statistics at a time: try again later\r\n"
 
 
 def http_router(start_router: Callable[..., Router], directory: Path, *more: str) -> tuple[Router, int]:
-    router = start_router(
-        f"{directory}/s", "--forkptyrouter-stats", "127.0.0.1:0", "--stats-http", *more, sockets=2
-    )
+    router = start_router(f"{directory}/s", "--forkptyrouter-stats", "127.0.0.1:0", "--stats-http", *more, sockets=2)
     return router, int(router.wait_for_log(r"listening on 127.0.0.1:(\d+) \(stats\)")[0][1])
 
 
@@ -63,14 +62,10 @@ def test_clients_of_the_statistics_leave_descriptors_for_workers(
 
 
 @pytest.mark.parametrize("http", [False, True])
-def test_who_is_one_too_many_is_told_so(
-    start_router: Callable[..., Router], directory: Path, http: bool
-) -> None:
+def test_who_is_one_too_many_is_told_so(start_router: Callable[..., Router], directory: Path, http: bool) -> None:
     path = f"{directory}/stats"
     arguments = ["--stats-http"] if http else []
-    router = start_router(
-        f"{directory}/s", "--forkptyrouter-stats", path, "--listen", "300", *arguments, sockets=2
-    )
+    router = start_router(f"{directory}/s", "--forkptyrouter-stats", path, "--listen", "300", *arguments, sockets=2)
     os.kill(router.pid, signal.SIGSTOP)
     with ExitStack() as stack:
         clients = come_while_it_sleeps(router, path, stack, 150)
@@ -83,14 +78,17 @@ def test_who_is_one_too_many_is_told_so(
             assert b'"answered": ' in client.read_to_end()
 
 
-def test_who_is_refused_over_tcp_can_send_its_request_and_read_the_answer(
+def test_who_is_refused_over_tcp_can_go_on_with_its_request_and_read_the_answer(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """A connection that is closed at once, or with bytes unread, would be broken under the answer."""
+    """A connection that is closed at once would be broken under the answer."""
     _, port = http_router(start_router, directory)
-    for _ in range(100):
-        answer = asked(port, b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n" + b"x" * 2000)
-        assert answer.startswith(b"HTTP/1.0 403 ")
+    with Client(("127.0.0.1", port)) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        select.select([client.socket], [], [], PATIENCE_SECONDS)
+        for _ in range(2):
+            client.send(b"x" * 2000)
+        assert client.read_to_end().startswith(b"HTTP/1.0 403 ")
 
 
 @pytest.mark.parametrize("http", [False, True])
@@ -98,22 +96,26 @@ def test_a_request_without_an_end_is_not_read_without_an_end(
     start_router: Callable[..., Router], directory: Path, http: bool
 ) -> None:
     arguments = ["--stats-http"] if http else []
-    router = start_router(
-        f"{directory}/s", "--forkptyrouter-stats", "127.0.0.1:0", *arguments, sockets=2
-    )
+    router = start_router(f"{directory}/s", "--forkptyrouter-stats", "127.0.0.1:0", *arguments, sockets=2)
     port = int(router.wait_for_log(r"listening on 127.0.0.1:(\d+) \(stats\)")[0][1])
     with Client(("127.0.0.1", port)) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         with pytest.raises(ConnectionError):
-            for _ in range(10_000):
-                client.send(b"x" * 65_536)
+            send_much(client)
+
+
+def send_much(client: Client) -> None:
+    """More than the kernel holds on the way."""
+    for _ in range(256):
+        client.send(b"x" * 65_536)
 
 
 @pytest.mark.parametrize(
     ("host", "status"),
     [
         (b"127.0.0.1", 200), (b"localhost:8080", 200), (b"[::1]:80", 200), (b"pc.localhost", 200), (b"LOCALHOST.", 200),
-        (b"192.0.2.7:1", 200), (b"evil.example", 403), (b"evil.example:8080", 403), (b"", 403), (b"localhost.evil", 403),
-        (b"127.0.0.1.evil.example", 403), (b"[evil]", 403), (b"127.0.0.1@evil.example", 403),
+        (b"192.0.2.7:1", 200), (b"evil.example", 403), (b"evil.example:8080", 403), (b"", 403),
+        (b"localhost.evil", 403), (b"127.0.0.1.evil.example", 403), (b"[evil]", 403), (b"127.0.0.1@evil.example", 403),
     ],
 )  # fmt: skip
 def test_a_web_page_cannot_have_the_statistics_by_another_name_for_this_machine(

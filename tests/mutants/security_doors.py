@@ -22,8 +22,8 @@ INHERITED = (
     Mutant(
         "run-as peer says nothing of the statistics",
         "fastpty/inherited.py",
-        "(for_sessions and config.run_as == \"peer\")",
-        "config.run_as == \"peer\"",
+        '(for_sessions and config.run_as == "peer")',
+        'config.run_as == "peer"',
         "test_inherited.py::test_run_as_peer_opens_no_inherited_socket_of_the_statistics",
     ),
     Mutant(
@@ -57,8 +57,8 @@ INHERITED = (
     Mutant(
         "an inherited abstract name is as open as a file of mode 666",
         "fastpty/inherited.py",
-        "is as mode 666\", 0o666, ",
-        "is as mode 666\", 0o600, ",
+        'is as mode 666", 0o666, ',
+        'is as mode 666", 0o600, ',
         "test_inherited.py::test_an_inherited_abstract_name_needs_to_be_meant",
     ),
     Mutant(
@@ -215,7 +215,7 @@ STATISTICS = (
         "fastpty/stats.py",
         "            self._parting.add(client)\n",
         "            self._drop(client)\n            return\n",
-        "test_stats_attacks.py::test_who_is_refused_over_tcp_can_send_its_request_and_read_the_answer",
+        "test_stats_attacks.py::test_who_is_refused_over_tcp_can_go_on_with_its_request_and_read_the_answer",
     ),
     Mutant(
         "there is a most of clients of the statistics",
@@ -314,7 +314,8 @@ DENIED = (
     Mutant(
         "an account's primary group counts",
         "fastpty/accounts.py",
-        "    groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid))))\n    return Account(uid, entry.pw_gid,",
+        "    groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid))))\n"
+        "    return Account(uid, entry.pw_gid,",
         "    groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid)) - {entry.pw_gid}))\n"
         "    return Account(uid, 0,",
         "test_denied.py::test_the_primary_group_of_an_account_counts_too",
