@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastpty.supervisor import Supervisor, Worker
 
 _ANSWER_SECONDS = 1.0
-_ROUND_PAUSE_SECONDS = 0.02
+_ROUND_PAUSE_SECONDS = 0.1  # a report takes a worker longer the more sessions it has
 _CLIENT_SECONDS = 10.0
 _CLIENTS_MOST = 64
 _PARTING_SECONDS = 2.0

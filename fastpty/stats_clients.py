@@ -13,6 +13,7 @@ _READ_MOST_BYTES = 65536
 _HEAD_MOST_BYTES = 16384
 
 _HEAD = "HTTP/1.0 {status}\r\nConnection: close\r\nContent-Type: {kind}\r\n\r\n"
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _HOST = re.compile(r"(?:\[(?P<v6>[^][]*)\]|(?P<name>[^:]*))(?::[0-9]*)?")
 
 
@@ -45,7 +46,7 @@ class Client:
             return None
         self._unread_bytes -= len(data)
         self._request += data
-        if not data or re.search(rb"\r?\n\r?\n", self._request):
+        if not data or _END_OF_HEAD.search(self._request):
             return True
         return None if len(self._request) > _HEAD_MOST_BYTES else False
 

@@ -89,8 +89,10 @@ def test_what_removes_the_socket_files_ends_with_a_router_that_is_killed(
     holds = os.listdir(f"/proc/{remover}/fd")
     assert not any(os.readlink(f"/proc/{remover}/fd/{fd}").startswith("pipe:") for fd in holds)
     os.kill(remover, signal.SIGTERM)  # as when a whole service is stopped
-    router.end(signal.SIGKILL)
-    eventually(lambda: process_gone(remover), "it ends")
+    with Client(f"{directory}/s") as client:  # whose worker lives on, and has what the router has had
+        client.read_until(b"$ ")
+        router.kill_supervisor()
+        eventually(lambda: process_gone(remover), "it ends")
 
 
 def test_a_file_of_somebody_else_s_is_not_removed_in_the_router_s_name(
