@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import grp
+import os
 import pwd
 import time
 from collections.abc import Callable
@@ -64,7 +65,10 @@ class Rules:
             raise RefusedError("root may not connect here (it needs allow-user root)")
 
     def check_connection(self, peer: Peer) -> None:
-        """Raises RefusedError, with a text for the client, unless it may connect, whatever it is given there."""
+        """Raises RefusedError, with a text for the client, unless it may connect, whatever it is given there.
+
+        Raises OSError where that cannot be found out.
+        """
         if peer.uid is None:
             if self._any and not peer.is_admitted:
                 raise RefusedError(_NOBODY_S)
@@ -123,6 +127,8 @@ def _account_groups(config: Config) -> Callable[[int], frozenset[int] | None]:
 
 
 def _groups_now(uid: int) -> frozenset[int] | None:
+    """Raises OSError where no descriptor is left: the C library would then find fewer groups than there are."""
+    os.close(os.eventfd(0))
     try:
         account = accounts.account_of(uid)
     except RefusedError:

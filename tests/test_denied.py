@@ -163,6 +163,26 @@ def test_a_user_that_the_router_s_namespace_has_no_id_for_may_be_anybody() -> No
     assert said == {False: "False False\n", True: "True False\n"}
 
 
+def test_where_no_descriptor_is_left_to_look_up_groups_nobody_is_let_in() -> None:
+    """The C library says nothing of groups that it could not read."""
+    code = (
+        "import os\n"
+        "from fastpty.command_line import configure\n"
+        "from fastpty.identity import Peer\n"
+        "from fastpty.rules import Rules\n"
+        "rules = Rules(configure(['--deny-group', 'nogroup', '/none'])[0])\n"
+        "rules.check(Peer('', 0))\n"
+        "held = []\n"
+        "try:\n"
+        "    while True: held.append(os.dup(0))\n"
+        "except OSError: pass\n"
+        "try: rules.check(Peer('', 1))\n"
+        "except OSError as error: os.write(1, error.strerror.encode())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "Too many open files", ended.stderr
+
+
 def test_ranges_may_overlap_and_lines_of_no_user_are_left_out(tmp_path: Path) -> None:
     file = tmp_path / "subuid"
     file.write_text("root:100:50\n1:120:10\nno-such-user:0:4294967295\nroot:5\n\n1:100:10\nroot:100:10\n")

@@ -342,6 +342,13 @@ DENIED = (
         "test_denied.py::test_a_user_that_the_router_s_namespace_has_no_id_for_may_be_anybody",
     ),
     Mutant(
+        "nobody is let in whose groups cannot be looked up for want of a descriptor",
+        "fastpty/rules.py",
+        "    os.close(os.eventfd(0))\n",
+        "",
+        "test_denied.py::test_where_no_descriptor_is_left_to_look_up_groups_nobody_is_let_in",
+    ),
+    Mutant(
         "a file of subordinate ids that is too large is refused",
         "fastpty/subordinates.py",
         "    if len(data) > _BYTES_MOST:\n",
