@@ -353,6 +353,8 @@ cdef class Relay:
     cdef void report_failure(self, int error) noexcept nogil:
         with gil:
             self.handler.accept_failed(error)
+        if self.loop.put_off_until_ns == 0:
+            self.loop.put_off_until_ns = self.loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
 
     # -- a session's life, and its upcalls --
 

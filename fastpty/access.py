@@ -1,4 +1,4 @@
-"""Who may connect: the rules about users and groups, and whether they fit the addresses that are listened on."""
+"""Whether the rules about users and groups fit the addresses that are listened on; `rules` applies them."""
 
 from __future__ import annotations
 
@@ -6,55 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fastpty.address import AbstractAddress, TcpAddress
-from fastpty.errors import RefusedError, UsageError
-from fastpty.identity import Peer
+from fastpty.errors import UsageError
 
 if TYPE_CHECKING:
     from fastpty.config import Config
-
-
-_NOBODY_S = "the rules of this router are about users, and your connection has none"
-
-
-class Rules:
-    """`allow-user`, `allow-group`, `deny-user` and `deny-group`, as sshd_config(5) has them.
-
-    A deny rule wins over every allow rule. Where there is an allow rule, whom none of them names is refused; root
-    is nobody special. Whom `tls-user` names is that user here; allow-tls-name is an allow rule as well. Where there
-    is any rule, a client that is nobody's (TCP) is refused, unless allow-tls-name has let its certificate in.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self._allow_users = frozenset(config.allow_users)
-        self._allow_groups = frozenset(config.allow_groups)
-        self._deny_users = frozenset(config.deny_users)
-        self._deny_groups = frozenset(config.deny_groups)
-        self._any = has_rules(config)
-        self._run_as_peer = config.run_as == "peer"
-
-    @property
-    def need_groups(self) -> bool:
-        """Whether a client's supplementary groups matter."""
-        return bool(self._allow_groups or self._deny_groups)
-
-    def check(self, peer: Peer) -> None:
-        """Raises RefusedError, with a text for the client, unless it may have a session."""
-        if self._run_as_peer and not peer.is_known:
-            raise RefusedError(_NOBODY_S)
-        self.check_connection(peer)
-        if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:
-            raise RefusedError("root may not connect here (it needs allow-user root)")
-
-    def check_connection(self, peer: Peer) -> None:
-        """Raises RefusedError, with a text for the client, unless it may connect, whatever it is given there."""
-        if not peer.is_known:
-            if self._any and not peer.is_admitted:
-                raise RefusedError(_NOBODY_S)
-            return
-        denied = peer.uid in self._deny_users or peer.groups & self._deny_groups
-        allowed = peer.is_admitted or peer.uid in self._allow_users or peer.groups & self._allow_groups
-        if denied or ((self._allow_users or self._allow_groups) and not allowed):
-            raise RefusedError(f"uid {peer.uid} may not connect here")
 
 
 def has_rules(config: Config) -> bool:

@@ -11,8 +11,9 @@ from typing import NoReturn
 
 from fastpty import __version__
 from fastpty.address import Address, TcpAddress, connect, parse
-from fastpty.client import attach
+from fastpty.client import attach, check_streams
 from fastpty.errors import FastptyError, UsageError
+from fastpty.socket_directory import stranger
 from fastpty.terminal import die_of
 from fastpty.tls_identity import Identity
 
@@ -57,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(_parser().parse_args(arguments))
     except UsageError as error:
-        print(f"fastpty: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_status
     except FastptyError as error:
-        print(f"fastpty: {error}", file=sys.stderr)
+        _complain(str(error))
         return BROKEN
     except KeyboardInterrupt:  # while it was connecting; a traceback would help nobody
         die_of(signal.SIGINT)
@@ -75,7 +76,11 @@ def _run(wanted: argparse.Namespace) -> int:
         raise UsageError(f"{problem} (see fastpty --help)")
     address = parse(given[0])
     identity = _identity(wanted, address)
+    check_streams()
     with connect(address) as sock:
+        doubt = stranger(sock, address)
+        if doubt is not None:
+            _complain(f"warning: {doubt}")
         if identity is None:
             attach(sock, framed, escape=wanted.escape)
         else:
@@ -84,6 +89,11 @@ def _run(wanted: argparse.Namespace) -> int:
             with tunnel(sock, identity, wanted.tls_name or _host(address)) as plain:
                 attach(plain, framed, escape=wanted.escape)
     return 0
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is not None:  # it was closed; print would choose standard output
+        print(f"fastpty: {text}", file=sys.stderr)
 
 
 def _identity(wanted: argparse.Namespace, address: Address) -> Identity | None:
@@ -173,7 +183,10 @@ def _escape_character(text: str) -> bytes | None:
 
 
 def _open_standard_descriptors() -> None:
-    """Opens /dev/null for those of 0, 1 and 2 that are closed: the connection must not become stdin."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+    """Opens /dev/null for those of 0, 1 and 2 that are closed: the connection must not become stdin.
+
+    For reading only, so that output is not lost there.
+    """
+    while (fd := os.open(os.devnull, os.O_RDONLY)) <= 2:
         pass
     os.close(fd)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import signal
@@ -51,11 +52,24 @@ def attach(
         _Attachment(sock, framed, streams, filtered, signals, terminal, router).run()
 
 
+def check_streams(stdin_fd: int = 0, stdout_fd: int = 1) -> None:
+    """Raises FastptyError where nothing could be read from one, or written to the other, before a session begins."""
+    for fd, wrong, what in (
+        (stdin_fd, os.O_WRONLY, "cannot read the input: standard input is not open for reading"),
+        (stdout_fd, os.O_RDONLY, "cannot write the output: standard output is not open for writing"),
+    ):
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        if flags & os.O_PATH or flags & os.O_ACCMODE == wrong:
+            raise FastptyError(what)
+
+
 class _Streams:
     """stdin and stdout, non-blocking where they can be opened again."""
 
     def __init__(self, stdin_fd: int, stdout_fd: int) -> None:
         self._given = stdin_fd, stdout_fd
+        self.stdin_ends = _ends_of_terminal(stdin_fd)
+        self.stdout_ends = _ends_of_terminal(stdout_fd) | {errno.EPIPE, errno.ECONNRESET}
 
     def __enter__(self) -> _Streams:
         stdin_fd, stdout_fd = self._given
@@ -69,6 +83,11 @@ class _Streams:
     def __exit__(self, *_: object) -> None:
         for fd in self._opened:
             os.close(fd)
+
+
+def _ends_of_terminal(fd: int) -> frozenset[int]:
+    """The errors that mean an end and no failure: EIO of a terminal that has gone. Of a file it is a bad disk."""
+    return frozenset({errno.EIO}) if os.isatty(fd) else frozenset()
 
 
 class _RouterProcess:
@@ -171,7 +190,9 @@ class _Attachment:
             data = os.read(self._streams.stdin, _CHUNK_BYTES)
         except BlockingIOError:
             return
-        except OSError:  # EIO: the terminal has gone
+        except OSError as error:
+            if error.errno not in self._streams.stdin_ends:
+                raise FastptyError(f"cannot read the input: {error.strerror}") from error
             data = b""
         if not data:
             self._stdin_open = False
@@ -230,7 +251,7 @@ class _Attachment:
         except BlockingIOError:
             return
         except OSError as error:
-            if error.errno not in _NOBODY_READS:
+            if error.errno not in self._streams.stdout_ends:
                 raise FastptyError(f"cannot write the output: {error.strerror}") from error
             self._to_stdout.clear()
             self._session_open = False
@@ -252,6 +273,3 @@ class _Attachment:
         if self._framed and size and size != self._announced:
             self._to_router += frame.window_frames(*size)
             self._announced = size
-
-
-_NOBODY_READS = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EIO})

@@ -37,8 +37,8 @@ class Handler(Protocol):
         """
 
     def caught_up(self) -> bool:
-        """Called 20 ms after session_wanted or program_wanted, or just before session_ended if that comes sooner.
-        Answers whether it is to be called once more, in 20 ms.
+        """Called 20 ms after session_wanted, program_wanted or accept_failed, or just before session_ended if that is
+        sooner. Answers whether it is to be called once more, in 20 ms.
 
         For what can wait until then, such as a line in the log: until the first output is at the client, program and
         client start sooner when this process sleeps, since the CPU that it runs on is often the one that they are on.

@@ -8,7 +8,6 @@ import os
 from fastpty.config import Config
 from fastpty.errors import RefusedError
 from fastpty.handler import UNKNOWN_PEER
-from fastpty.identity import Peer
 from fastpty.values import SESSIONS_MOST
 
 
@@ -57,12 +56,12 @@ class Limits:
     def __init__(self) -> None:
         self._seats = Seats()
 
-    def admit(self, config: Config, peer: Peer) -> list[int]:
-        """Seats for one more session of this client, for leave(); raises RefusedError where there is none left.
+    def admit(self, config: Config, user: int | None) -> list[int]:
+        """Seats for one more session of this user's, for leave(); raises RefusedError where there is none left.
 
-        Clients that the kernel does not know (TCP) share one uid.
+        Clients that are no user's (TCP), for which it is None, share one uid.
         """
-        uid = _UNKNOWN if peer.uid is None else peer.uid
+        uid = _UNKNOWN if user is None else user
         taken: list[int] = []
         for first, count, whose in (
             (_SEATS_OF_ALL, config.max_sessions, "all"),

@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fastpty import address, jail, listening, signals, socket_directory
+from fastpty import address, inherited_sockets, jail, listening, signals, socket_directory
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.log import logger
+from fastpty.removal import Remover
+from fastpty.rules import Rules
 
 RAW, UWSGI, PTY, STATS = "raw", "uwsgi", "pty", "stats"
 
@@ -39,14 +41,14 @@ class Place:
 class Listeners:
     """The sockets that `config` asks for, listening. Raises FastptyError for the first that cannot be had.
 
-    A socket file belongs to whom the router becomes, so that it is private to the account whose shell it gives, and
-    so that the router can remove it. Sockets that `previous` has for the same addresses are taken over as they are,
-    unless their file is gone.
+    A socket file belongs to the account that the router becomes, so that it is private to the account whose shell it
+    gives. Sockets that `previous` has for the same addresses are taken over as they are, unless their file is gone.
     """
 
     def __init__(self, config: Config, previous: Listeners | None = None) -> None:
         self._places: dict[address.Address, list[Place]] = {}
-        self._are_hidden = jail.hides_files(config)
+        self.rules = Rules(config)
+        self._remover: Remover | None = previous._remover if previous else None
         wanted = [(where, RAW) for where in config.raw_addresses]
         wanted += [(where, UWSGI) for where in config.uwsgi_addresses]
         wanted += [(where, PTY) for where in config.pty_addresses]
@@ -61,9 +63,20 @@ class Listeners:
                 patience = 0.0 if previous else _PREDECESSOR_SECONDS
                 found = known or [Place(listener, protocol) for listener in _listen(where, config, patience)]
                 self._places[where] = [replace(place, protocol=protocol) for place in found]
+                self._look_at_inherited(self._places[where], config)
+            if previous is None and _gives_up_removing(config):
+                files = [place.listener for place in self if place.listener.file]
+                self._remover = Remover(files) if files else None
         except BaseException:
             self.close(keep=previous)
             raise
+
+    @staticmethod
+    def _look_at_inherited(places: list[Place], config: Config) -> None:
+        for place in places:
+            if isinstance(place.listener.address, address.FdAddress) and not place.is_behind_tls:
+                for doubt in inherited_sockets.doubts(place.listener, config, place.protocol != STATS):
+                    logger.warning("%s", doubt)
 
     def usable(self, where: address.Address) -> list[Place]:
         """The sockets for an address, none if there are none or if their file was removed or replaced."""
@@ -97,23 +110,27 @@ class Listeners:
         for place in self:
             if place.listener in kept:
                 continue
+            remover = self._remover
+            is_its = remover is not None and remover.can_remove(place.listener)
             try:
-                if self._are_hidden and place.listener.has_file and not place.listener.owns_file():
-                    logger.warning("%s stays behind: it lies outside the jail", place.listener.address.text)
-                place.listener.close()
+                place.listener.close(remover.remove if remover and is_its else None)
             except OSError as error:
-                # A router that gave up its rights may not be allowed to remove what it made as root.
-                logger.warning("%s stays behind: %s", place.listener.address.text, error.strerror)
+                logger.warning("%s stays behind: %s", place.listener.address.text, error.strerror or error)
 
     def become(self, other: Listeners) -> None:
         """Closes what `other` does not have, and is as that from now on."""
         self.close(keep=other)
-        self._places, self._are_hidden = other._places, other._are_hidden
+        self._places, self.rules = other._places, other.rules
 
     def let_go(self) -> None:
         """Closes this process's copies of the sockets; whoever else has them goes on listening."""
         for place in self:
             place.listener.let_go()
+
+
+def _gives_up_removing(config: Config) -> bool:
+    """Whether the router will have no right to remove what it binds now, or another root or mounts."""
+    return jail.hides_files(config) or (os.geteuid() == 0 and config.uid not in (None, 0))
 
 
 def _listen(where: address.Address, config: Config, patience: float) -> list[listening.Listener]:
@@ -130,8 +147,8 @@ def _listen(where: address.Address, config: Config, patience: float) -> list[lis
             return listening.listen(
                 where, mode=config.socket_mode, owner=owner, backlog=config.backlog, reuse_port=config.reuse_port
             )
-        except listening.AddressInUseError as error:
-            if not error.perhaps_not_for_long or time.monotonic() >= deadline:
+        except listening.AddressInUseError:
+            if time.monotonic() >= deadline:
                 raise
         with signals.interruptible():
             time.sleep(_PREDECESSOR_POLL_SECONDS)

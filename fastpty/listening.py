@@ -8,10 +8,8 @@ import fcntl
 import os
 import socket
 import stat
-import struct
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 from fastpty.address import AbstractAddress, Address, FdAddress, SharedAddress, Target, TcpAddress, UnixAddress, why
 from fastpty.errors import FastptyError, UsageError
@@ -19,6 +17,7 @@ from fastpty.errors import FastptyError, UsageError
 _LOCK_WAIT_SECONDS = 2.0
 _LOCK_POLL_SECONDS = 0.02
 _UNSENT_BYTES = 16384
+_SIOCUNIXFILE = 0x89E0  # linux/un.h: an O_PATH descriptor of the file that a socket is bound to; Linux 4.13
 
 
 class Listener:
@@ -38,10 +37,27 @@ class Listener:
         self._file = os.path.abspath(path), _identity(path)  # absolute: a router changes its directory later
         self._pin = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
+    def look_at_file(self) -> None:
+        """For an inherited socket: finds its file, which close() leaves alone, for file_status() and lost_file()."""
+        name = self.socket.getsockname()
+        if self.socket.family != socket.AF_UNIX or isinstance(name, bytes) or not name:
+            return
+        with contextlib.suppress(OSError):
+            self._pin = fcntl.ioctl(self.socket, _SIOCUNIXFILE)
+            return
+        # Without CAP_NET_ADMIN the name that it was bound to is all there is to go by.
+        if os.path.isabs(name):
+            with contextlib.suppress(OSError):
+                self._pin = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+
     @property
-    def has_file(self) -> bool:
-        """Whether it came with a socket file that has not been removed by close()."""
-        return self._file is not None
+    def file(self) -> tuple[str, int] | None:
+        """Path and O_PATH descriptor of the socket file that close() would remove."""
+        return None if self._file is None or self._pin is None else (self._file[0], self._pin)
+
+    def file_status(self) -> os.stat_result | None:
+        """Of its socket file, also where that has been renamed or removed; None where none was found."""
+        return None if self._pin is None else os.fstat(self._pin)
 
     def owns_file(self) -> bool:
         """Whether the socket file still is the one that was bound."""
@@ -57,8 +73,8 @@ class Listener:
         """
         return self._pin is not None and os.fstat(self._pin).st_nlink == 0
 
-    def close(self) -> None:
-        """Stops listening and removes the socket file, if that is still ours. Safe to call again.
+    def close(self, remove: Callable[[Listener], None] | None = None) -> None:
+        """Stops listening and removes the socket file, if that is still ours, or has it removed. Safe to call again.
 
         Raises OSError where the file cannot be removed; it stays behind as a stale one, which the next start
         replaces.
@@ -66,7 +82,9 @@ class Listener:
         # The file goes first: while our socket lives nobody takes the path for stale and puts another file
         # there, and its inode number is not given to another file.
         try:
-            if self._file is not None and self.owns_file():
+            if self._file is not None and remove is not None:
+                remove(self)
+            elif self._file is not None and self.owns_file():
                 os.unlink(self._file[0])
         finally:
             self._file = None
@@ -86,11 +104,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 class AddressInUseError(FastptyError):
-    """Somebody else listens there. `perhaps_not_for_long`: it may be what a router that was killed has left."""
-
-    def __init__(self, text: str, *, perhaps_not_for_long: bool) -> None:
-        super().__init__(text)
-        self.perhaps_not_for_long = perhaps_not_for_long
+    """Another program listens there. It may be a worker of a router that was killed, and about to close the socket."""
 
 
 def listen(
@@ -124,7 +138,7 @@ def listen(
             case TcpAddress():
                 listeners = [_listen_tcp(address, backlog, reuse_port)]
             case FdAddress():
-                listeners = [_inherited(address)]
+                listeners = [_inherited(address, backlog)]
             case SharedAddress():
                 raise UsageError(f"{address.text}: there is no such shared-socket")
     except OSError as error:
@@ -229,33 +243,18 @@ def _make_way(address: UnixAddress, owner: tuple[int, int] | None) -> None:
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "device")
         raise FastptyError(f"cannot listen on {path}: a {kind} is there: choose another path, or remove it")
     _check_owner(path, found.st_uid, owner)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+    # A datagram socket cannot connect to a stream socket, so a router that lives there does not notice this: the kernel
+    # finds the socket of this file, compares the types, and says EPROTOTYPE.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
         result = probe.connect_ex(path)
-        opener_gone = result == 0 and _opener_is_gone(probe)
     if result == errno.ECONNREFUSED:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    elif result in (0, errno.EAGAIN):  # EAGAIN: its queue is full
-        raise AddressInUseError(
-            f"another router is listening on {path}: stop it, or choose another path",
-            perhaps_not_for_long=result == 0 and opener_gone,
-        )
+    elif result in (0, errno.EPROTOTYPE, errno.EPERM):  # 0 and EPERM: of a datagram socket
+        raise AddressInUseError(f"another router is listening on {path}: stop it, or choose another path")
     elif result != errno.ENOENT:
         why = os.strerror(result)
         raise FastptyError(f"cannot listen on {path}: the socket there cannot be tried ({why}): remove it")
-
-
-def _opener_is_gone(connection: socket.socket) -> bool:
-    """Whether the process that called listen(2) last has ended, or was left behind by its parent.
-
-    That is a worker whose supervisor was killed: it is about to close the socket.
-    """
-    pid, _, _ = struct.unpack("=3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    try:
-        parent = Path(f"/proc/{pid or 'self'}/stat").read_text().rpartition(")")[2].split()[1]
-        return parent == "1" and os.getpgid(pid) == pid
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 _KINDS = {
@@ -314,7 +313,7 @@ def _listen_tcp(address: TcpAddress, backlog: int, reuse_port: bool) -> Listener
     return listener
 
 
-def _inherited(address: FdAddress) -> Listener:
+def _inherited(address: FdAddress, backlog: int) -> Listener:
     try:
         is_socket = stat.S_ISSOCK(os.fstat(address.number).st_mode)
     except OSError:
@@ -324,15 +323,20 @@ def _inherited(address: FdAddress) -> Listener:
         if sock is not None:
             sock.detach()  # not ours to close
         raise FastptyError(f"cannot listen on {address.text}: this is not a listening stream socket")
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
+    if sock.family != socket.AF_UNIX:
         _tune(sock)
     sock.setblocking(False)
     os.set_inheritable(address.number, False)
-    return Listener(sock, address)
+    sock.listen(backlog)  # again: of a socket that listens this changes how many connections may wait
+    listener = Listener(sock, address)
+    listener.look_at_file()
+    return listener
 
 
 def _is_listening_stream(sock: socket.socket) -> bool:
-    return sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
+    if sock.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
+        return False
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
 
 
 _WHY_NOT_LISTEN = {
@@ -349,5 +353,5 @@ _WHY_NOT_LISTEN = {
 def _cannot_listen(address: Address, error: OSError) -> FastptyError:
     text = f"cannot listen on {address.text}: {why(error, _WHY_NOT_LISTEN)}"
     if error.errno == errno.EADDRINUSE:
-        return AddressInUseError(text, perhaps_not_for_long=True)
+        return AddressInUseError(text)
     return FastptyError(text)

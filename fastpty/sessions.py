@@ -11,7 +11,6 @@ from typing import Literal
 
 from fastpty import accounts, jail, log, tcp
 from fastpty._spawn import spawn
-from fastpty.access import Rules
 from fastpty.config import Config
 from fastpty.errors import RefusedError
 from fastpty.handler import JOIN, UNKNOWN_PEER, Terminal
@@ -19,7 +18,8 @@ from fastpty.identity import Peer, local_peer, peer_behind_tls, tcp_peer
 from fastpty.limits import Limits
 from fastpty.log import logger, signal_name
 from fastpty.program import Program, Programs
-from fastpty.refusals import Refusals
+from fastpty.refusals import Refusals, clients
+from fastpty.rules import Rules
 from fastpty.session_cgroups import SessionCgroups
 
 
@@ -27,9 +27,9 @@ class Sessions:
     """Answers the relay's upcalls (`fastpty.handler.Handler`) as the configuration says.
 
     names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
-    with each signal that the relay watches. files: the RLIMIT_NOFILE, soft and hard, that programs get. limits: what
-    is counted over all workers. cgroups: of the sessions, where they have such. behind_tls: the listeners that only
-    the TLS proxy can reach. shared: those whose clients share a terminal.
+    with each signal that the relay watches. files: the RLIMIT_NOFILE, soft and hard, that programs get. rules: who may
+    connect. limits: what is counted over all workers. cgroups: of the sessions, where they have such. behind_tls: the
+    listeners that only the TLS proxy can reach. shared: those whose clients share a terminal.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Sessions:
         names: Sequence[str],
         on_signal: Callable[[int], None],
         files: tuple[int, int],
+        rules: Rules,
         limits: Limits,
         cgroups: SessionCgroups | None,
         behind_tls: frozenset[int] = frozenset(),
@@ -49,7 +50,7 @@ class Sessions:
         self._shared_started = False
         self._on_signal = on_signal
         self._files = files
-        self._rules = Rules(config)
+        self._rules = rules
         self._account_of = accounts.lookup(jail.changes_root(config))
         self._programs = Programs(config)
         self._limits = limits
@@ -78,8 +79,9 @@ class Sessions:
                 return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
-            why = error.strerror if isinstance(error, OSError) else f"refused: {error}"
-            if not self._refusals.tell(number, client.text, client.uid, where, why or ""):
+            why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"
+            line = f"session {number}: refused {client.text} on {where}: {why}"
+            if not self._refusals.tell(line, clients(client.uid, where, why)):
                 self._untold.add(number)
             return os.fsencode(f"fastpty: {why}\r\n")
         self._put_off.append((time.time(), (number, client.text, where, pid, program.text)))
@@ -95,7 +97,8 @@ class Sessions:
         try:
             master, pid, pidfd = self._spawn(number, program)
         except OSError as error:
-            logger.error("session %d: refused the shared terminal: %s", number, error.strerror)
+            line = f"session {number}: refused the shared terminal: {error.strerror}"
+            self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         logger.info("session %d: start: the shared terminal: process %d: %s", number, pid, program.text)
         return master, pid, pidfd, self._config.rows, self._config.cols, None
@@ -160,7 +163,7 @@ class Sessions:
     def _admit(self, number: int, client: Peer) -> None:
         """Gives the client its place; raises RefusedError where the rules or limits keep it out."""
         self._rules.check(client)
-        self._seats[number] = self._limits.admit(self._config, client)
+        self._seats[number] = self._limits.admit(self._config, self._rules.account_uid(client))
 
     def _start(self, number: int, client: Peer) -> tuple[Program, tuple[int, int, int]]:
         """What runs, and its master, pid and pidfd. Nothing is spawned for whom the rules or limits keep out."""
@@ -200,7 +203,8 @@ class Sessions:
 
     def accept_failed(self, error: int) -> None:
         """Logs that a client was turned away, or could not even be."""
-        logger.error("a client was not accepted: %s", os.strerror(error))
+        why = os.strerror(error)
+        self._refusals.tell(f"a client was not accepted: {why}", f"clients, before they were accepted: {why}")
 
     def signalled(self, number: int) -> None:
         """Passes a signal on to the router."""

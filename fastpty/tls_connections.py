@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from fastpty import tcp
 from fastpty.errors import RefusedError
 from fastpty.identity import name_behind_tls
-from fastpty.log import logger
+from fastpty.refusals import Refusals
 from fastpty.tls import Pump, certificate_names
 from fastpty.tls_front import Front
 
@@ -46,6 +46,9 @@ class Connections:
         self._handshakes = threading.Semaphore(handshakes_most)
         self._high_water_bytes = _BUFFERS * buffer_bytes
         self._count = 0
+        self._refusals = Refusals()
+        self._lock = threading.Lock()
+        self._summing_up: threading.Timer | None = None
 
     def serve(self, last_words_seconds: float) -> None:
         """Until SIGTERM, which is blocked; what is under way then may come to its end, for a while."""
@@ -69,7 +72,7 @@ class Connections:
                 threading.Thread(target=self._serve, args=arguments, name="connection", daemon=True).start()
             except (OSError, RuntimeError) as error:
                 self._handshakes.release()
-                logger.error("a TLS client was not accepted: %s", error)
+                self._tell(f"a TLS client was not accepted: {error}", "TLS clients, before they were accepted")
                 time.sleep(0.1)
 
     def _serve(self, network: socket.socket, text: str, number: int, front: Front) -> None:
@@ -79,7 +82,7 @@ class Connections:
                 if pump is not None:
                     self._let_in(pump, text, number, front)
         except OSError as error:
-            logger.warning("TLS client %s: %s", text, error)
+            self._tell(f"TLS client {text}: {error}", "TLS clients: the connection broke")
         except Exception:
             logger.exception("TLS client %s: internal error", text)
 
@@ -90,11 +93,28 @@ class Connections:
             names = _names_of(pump)
             uid = self._admit(names)
         except RefusedError as error:
-            logger.error("TLS client %s (%s): refused: %s", text, _in_words(names), error)
+            self._tell(f"TLS client {text} ({_in_words(names)}): refused: {error}", f"TLS clients: {error}")
             pump.say(b"fastpty: refused: the names of your certificate may not connect here\r\n")
             return
         who = f"{text} {names[0] if names else 'nameless'}"
         self._connect(pump, name_behind_tls(f"{os.getpid()}.{number}", uid, who), front)
+
+    def _tell(self, line: str, kind: str) -> None:
+        """Logs a line that a stranger can cause, or counts it and says how many there were when a second is over."""
+        with self._lock:
+            if not self._refusals.tell(line, kind) and self._summing_up is None:
+                self._sum_up_later()
+
+    def _sum_up_later(self) -> None:
+        self._summing_up = threading.Timer(self._refusals.patience() or 0, self._sum_up)
+        self._summing_up.daemon = True
+        self._summing_up.start()
+
+    def _sum_up(self) -> None:
+        with self._lock:
+            self._summing_up = None
+            if self._refusals.sum_up():
+                self._sum_up_later()
 
     def _admit(self, names: Sequence[str]) -> int | None:
         """Which user a certificate with these names is, if one; raises RefusedError where it may not connect."""
@@ -111,7 +131,7 @@ class Connections:
             pump = Pump(network, self._context, server_side=True, high_water_bytes=self._high_water_bytes)
             pump.shake_hands()
         except OSError as error:
-            logger.warning("TLS client %s: no session: %s", text, error)
+            self._tell(f"TLS client {text}: no session: {error}", "TLS clients: no handshake")
             return None
         finally:
             self._handshakes.release()

@@ -133,7 +133,7 @@ def run(
     names = [place.name for place in places]
     behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)
     shared = frozenset(index for index, place in enumerate(places) if place.protocol == PTY)
-    sessions = Sessions(config, names, on_signal, files, limits, cgroups, behind_tls, shared)
+    sessions = Sessions(config, names, on_signal, files, listeners.rules, limits, cgroups, behind_tls, shared)
     relay = Relay(
         sessions,
         splice=config.splice,

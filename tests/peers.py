@@ -60,6 +60,16 @@ def need_tcp_option(number: int, since: str) -> None:
             _missing(f"needs {since}")
 
 
+def need_vsock() -> socket.socket:
+    """A bound socket that is neither local nor TCP."""
+    try:
+        sock = socket.socket(socket.AF_VSOCK)
+        sock.bind((socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+    except OSError:
+        _missing("needs a kernel with AF_VSOCK (CONFIG_VSOCKETS)")
+    return sock
+
+
 def _missing(reason: str) -> NoReturn:
     if os.environ.get("FASTPTY_REQUIRE_PEERS") == "1":
         pytest.fail(reason)

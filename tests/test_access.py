@@ -14,7 +14,7 @@ from tests.harness import Client, Router, children
 from tests.peers import need_root
 from tests.test_router import run
 
-ALICE, BOB = 54_001, 54_002  # no account is needed to connect
+ALICE, BOB = 1, 54_002  # daemon, which has an account, and one that has none
 STAFF, EXTRA = 54_010, 54_011
 
 

@@ -218,7 +218,6 @@ def test_a_live_socket_is_not_stolen(tmp_path: Path) -> None:
         with pytest.raises(FastptyError, match=f"another router is listening on {path}") as error:
             listen(UnixAddress(path))
         the_text_of(error)
-        listener.socket.accept()[0].close()  # the try of the second router
         assert can_be_reached(listener, address.parse(path))
 
 
@@ -311,15 +310,17 @@ def test_of_routers_that_start_together_one_gets_the_path(tmp_path: Path) -> Non
 def test_checking_and_binding_wait_for_another_router_that_does_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other has bound, does not listen yet, and so looks stale."""
+    """The other takes what is stale out of its way: a look at it from before would have its new socket removed."""
     path = f"{tmp_path}/s"
     directory = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(directory, fcntl.LOCK_EX)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
     with socket.socket(socket.AF_UNIX) as other:
-        other.bind(path)
 
         def go_on(_: float) -> None:
-            other.listen()
+            os.unlink(path)
+            other.bind(path)
             fcntl.flock(directory, fcntl.LOCK_UN)
 
         monkeypatch.setattr(time, "sleep", go_on)

@@ -16,7 +16,7 @@ from tests.accounts import talk_as
 from tests.harness import Client, Router, eventually
 from tests.peers import need_root
 
-BOB = 54_002
+BOB = 1  # daemon, which has an account
 FILES = 120
 REFUSAL = b"fastpty: refused: uid 0 may not connect here\r\n"
 

@@ -7,28 +7,28 @@ from tests.mutants.mutant import Mutant
 RULES = (
     Mutant(
         "a deny rule wins over every allow rule",
-        "fastpty/access.py",
-        "        if denied or (",
-        "        if (",
+        "fastpty/rules.py",
+        "        if self._denies:\n",
+        "        if self._denies and not allowed:\n",
         "test_access.py::test_the_rules_decide_by_the_ids_that_the_kernel_tells",
     ),
     Mutant(
         "with an allow rule whom none of them names is refused",
-        "fastpty/access.py",
-        "(self._allow_users or self._allow_groups) and not allowed",
-        "False",
+        "fastpty/rules.py",
+        "        if has_allow_rule and not allowed:\n",
+        "        if False:\n",
         "test_access.py::test_the_rules_decide_by_the_ids_that_the_kernel_tells",
     ),
     Mutant(
         "root is nobody special to the rules",
-        "fastpty/access.py",
-        "        denied = ",
-        "        if peer.uid == 0:\n            return\n        denied = ",
+        "fastpty/rules.py",
+        "        has_allow_rule = ",
+        "        if peer.uid == 0:\n            return\n        has_allow_rule = ",
         "test_access.py::test_the_rules_decide_by_the_ids_that_the_kernel_tells",
     ),
     Mutant(
         "a deny rule holds for supplementary groups, too",
-        "fastpty/access.py",
+        "fastpty/rules.py",
         "bool(self._allow_groups or self._deny_groups)",
         "bool(self._allow_groups)",
         "test_access.py::test_the_rules_decide_by_the_ids_that_the_kernel_tells",
@@ -42,7 +42,7 @@ RULES = (
     ),
     Mutant(
         "a rule makes an abstract name private",
-        "fastpty/access.py",
+        "fastpty/rules.py",
         '        """Raises RefusedError, with a text for the client, unless it may have a session."""\n',
         "        if peer.uid == 0:\n            return\n",
         "test_access.py::test_a_rule_makes_an_abstract_name_private",
@@ -71,7 +71,7 @@ RULES = (
     Mutant(
         "the rules hold for the statistics",
         "fastpty/stats.py",
-        "            self._rules.check_connection(client)\n",
+        "            self._rules.check_connection(peer)\n",
         "",
         "test_access.py::test_statistics_are_told_to_whom_the_rules_let_in_only",
     ),
@@ -85,7 +85,7 @@ RULES = (
     Mutant(
         "a reload's rules hold for the statistics",
         "fastpty/stats.py",
-        "        self._rules = Rules(self._supervisor.config)\n",
+        "        self._rules = self._supervisor.listeners.rules\n",
         "",
         "test_access.py::test_a_new_rule_holds_for_the_statistics_after_a_reload",
     ),
@@ -99,8 +99,8 @@ RULES = (
     Mutant(
         "an inherited TCP socket tells nobody statistics where there are rules",
         "fastpty/stats.py",
-        "            self._rules.check_connection(client)\n",
-        "            if client.is_known:\n                self._rules.check_connection(client)\n",
+        "            self._rules.check_connection(peer)\n",
+        "            if peer.is_known:\n                self._rules.check_connection(peer)\n",
         "test_access.py::test_an_inherited_tcp_socket_tells_nobody_statistics_where_there_are_rules",
     ),
     Mutant(
@@ -135,7 +135,7 @@ RULES = (
     ),
     Mutant(
         "an inherited TCP socket lets nobody in where there are rules",
-        "fastpty/access.py",
+        "fastpty/rules.py",
         "            if self._any and not peer.is_admitted:",
         "            if False:",
         "test_access.py::test_an_inherited_tcp_socket_lets_nobody_in_where_there_are_rules",
@@ -181,7 +181,7 @@ LIMITS = (
     Mutant(
         "one user's sessions take no place of another's",
         "fastpty/limits.py",
-        "        uid = _UNKNOWN if peer.uid is None else peer.uid\n",
+        "        uid = _UNKNOWN if user is None else user\n",
         "        uid = _UNKNOWN\n",
         "test_limits.py::test_max_sessions_per_uid_counts_each_user_alone",
     ),
@@ -226,14 +226,14 @@ RUN_AS = (
     ),
     Mutant(
         "run-as peer makes nobody root who is not allowed by name",
-        "fastpty/access.py",
+        "fastpty/rules.py",
         "        if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:",
         "        if False:",
         "test_run_as.py::test_root_needs_to_be_allowed_by_name",
     ),
     Mutant(
         "root's group is not root's name",
-        "fastpty/access.py",
+        "fastpty/rules.py",
         "self._run_as_peer and 0 not in self._allow_users:",
         "self._run_as_peer and not (0 in self._allow_users or peer.groups & self._allow_groups):",
         "test_run_as.py::test_root_needs_to_be_allowed_by_name",

@@ -72,14 +72,15 @@ FILES = (
         "a live socket is not taken over",
         "fastpty/listening.py",
         "    if result == errno.ECONNREFUSED:\n",
-        "    if result in (0, errno.ECONNREFUSED):\n",
+        "    if result in (errno.EPROTOTYPE, errno.ECONNREFUSED):\n",
         "test_address.py::test_a_live_socket_is_not_stolen",
     ),
     Mutant(
         "a live socket with a full queue is not taken over",
         "fastpty/listening.py",
-        "    if result == errno.ECONNREFUSED:\n",
-        "    if result in (errno.EAGAIN, errno.ECONNREFUSED):\n",
+        "socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:\n        result = probe.connect_ex(path)\n",
+        "socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:\n        result = probe.connect_ex(path)\n"
+        "        result = errno.ECONNREFUSED if result == errno.EAGAIN else result\n",
         "test_address.py::test_a_live_socket_with_a_full_queue_is_not_stolen",
     ),
     Mutant(
@@ -92,8 +93,8 @@ FILES = (
     Mutant(
         "a file that somebody else put there is not removed at the end",
         "fastpty/listening.py",
-        "            if self._file is not None and self.owns_file():\n",
-        "            if self._file is not None:\n",
+        "            elif self._file is not None and self.owns_file():\n",
+        "            elif self._file is not None:\n",
         "test_address.py::test_closing_does_not_remove_a_file_that_somebody_else_put_there",
     ),
     Mutant(

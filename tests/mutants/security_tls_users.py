@@ -16,23 +16,23 @@ TLS_USERS = (
     ),
     Mutant(
         "a certificate that is no user's gets nobody's account",
-        "fastpty/access.py",
+        "fastpty/rules.py",
         "        if self._run_as_peer and not peer.is_known:",
         "        if False:",
         f"{TESTS}whose_certificate_is_no_user_s_gets_no_session_of_anybody_s_account",
     ),
     Mutant(
         "a certificate of root's needs root to be allowed",
-        "fastpty/access.py",
+        "fastpty/rules.py",
         "if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:",
         "if peer.uid == 0 and not peer.is_admitted and self._run_as_peer and 0 not in self._allow_users:",
         f"{TESTS}a_certificate_of_root_s_needs_root_to_be_allowed_by_name",
     ),
     Mutant(
         "deny rules hold for a certificate that allow-tls-name has let in",
-        "fastpty/access.py",
-        "        if denied or (",
-        "        if (denied and not peer.is_admitted) or (",
+        "fastpty/rules.py",
+        "        if self._denies:\n",
+        "        if self._denies and not peer.is_admitted:\n",
         f"{TESTS}the_rules_about_users_hold_for_those_of_certificates",
     ),
     Mutant(
@@ -51,9 +51,9 @@ TLS_USERS = (
     ),
     Mutant(
         "all certificates of a user share its places",
-        "fastpty/limits.py",
-        "uid = _UNKNOWN if peer.uid is None else peer.uid",
-        'uid = _UNKNOWN if peer.uid is None or "TLS" in peer.text else peer.uid',
+        "fastpty/sessions.py",
+        "self._limits.admit(self._config, self._rules.account_uid(client))",
+        'self._limits.admit(self._config, None if "TLS" in client.text else client.uid)',
         f"{TESTS}a_user_s_certificates_share_its_places",
     ),
     Mutant(

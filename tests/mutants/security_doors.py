@@ -1,0 +1,427 @@
+"""Inherited sockets, socket files, refusals, statistics, and who a denied user can pass for."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+INHERITED = (
+    Mutant(
+        "an inherited socket that others may write to is refused",
+        "fastpty/inherited_sockets.py",
+        "    if there & ~wanted and not has_rule:\n",
+        "    if False:\n",
+        "test_inherited_sockets.py::test_an_inherited_socket_that_others_may_write_to_is_refused",
+    ),
+    Mutant(
+        "a mode that an inherited socket lacks is refused",
+        "fastpty/inherited_sockets.py",
+        "    if wanted & ~there:\n",
+        "    if False:\n",
+        "test_inherited_sockets.py::test_a_mode_that_was_asked_for_and_is_not_there_is_refused",
+    ),
+    Mutant(
+        "run-as peer says nothing of the statistics",
+        "fastpty/inherited_sockets.py",
+        '(for_sessions and config.run_as == "peer")',
+        'config.run_as == "peer"',
+        "test_inherited_sockets.py::test_run_as_peer_opens_no_inherited_socket_of_the_statistics",
+    ),
+    Mutant(
+        "an inherited socket of another user is refused",
+        "fastpty/inherited_sockets.py",
+        "        if owner[0] not in (0, os.geteuid(), config.uid) and not has_rule:\n",
+        "        if False:\n",
+        "test_inherited_sockets.py::test_an_inherited_socket_of_another_user_is_refused",
+    ),
+    Mutant(
+        "an owner that an inherited socket lacks is refused",
+        "fastpty/inherited_sockets.py",
+        "    elif any(wanted not in (-1, there)",
+        "    elif False and any(wanted not in (-1, there)",
+        "test_inherited_sockets.py::test_an_inherited_socket_of_another_user_is_refused",
+    ),
+    Mutant(
+        "the mode is that of the inherited socket's own file",
+        "fastpty/listening.py",
+        "            self._pin = fcntl.ioctl(self.socket, _SIOCUNIXFILE)\n            return\n",
+        "            pass\n",
+        "test_inherited_sockets.py::test_the_file_is_the_socket_s_own_also_where_its_name_means_another",
+    ),
+    Mutant(
+        "an inherited socket without a file that can be seen is refused",
+        "fastpty/inherited_sockets.py",
+        "        if not has_rule:\n            raise",
+        "        if False:\n            raise",
+        "test_inherited_sockets.py::test_an_inherited_socket_whose_file_is_not_to_be_found_is_refused_without_a_rule",
+    ),
+    Mutant(
+        "an inherited abstract name is as open as a file of mode 666",
+        "fastpty/inherited_sockets.py",
+        'is as mode 666", 0o666, ',
+        'is as mode 666", 0o600, ',
+        "test_inherited_sockets.py::test_an_inherited_abstract_name_needs_to_be_meant",
+    ),
+    Mutant(
+        "an inherited port that is open to the network is refused",
+        "fastpty/inherited_sockets.py",
+        "    if not (where.is_loopback or ",
+        "    if not (True or ",
+        "test_inherited_sockets.py::test_an_inherited_port_that_is_open_to_the_network_needs_to_be_insisted_on",
+    ),
+    Mutant(
+        "reuse-port is not left out in silence",
+        "fastpty/inherited_sockets.py",
+        "    if config.reuse_port and not ",
+        "    if False and not ",
+        "test_inherited_sockets.py::test_options_that_an_inherited_port_cannot_have_are_refused",
+    ),
+    Mutant(
+        "listen holds for an inherited socket",
+        "fastpty/listening.py",
+        "    sock.listen(backlog)  # again: ",
+        "    # again: ",
+        "test_inherited_sockets.py::test_listen_holds_for_an_inherited_port",
+    ),
+    Mutant(
+        "a socket that is neither local nor TCP is refused",
+        "fastpty/listening.py",
+        "    if sock.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6) or ",
+        "    if ",
+        "test_inherited_sockets.py::test_what_is_neither_local_nor_tcp_is_refused",
+    ),
+    Mutant(
+        "a reload looks at inherited sockets",
+        "fastpty/listeners.py",
+        "                self._look_at_inherited(self._places[where], config)\n",
+        "                if not known:\n                    self._look_at_inherited(self._places[where], config)\n",
+        "test_inherited_sockets.py::test_a_reload_does_not_open_an_inherited_socket",
+    ),
+)
+
+FILES = (
+    Mutant(
+        "a second start opens no session",
+        "fastpty/listening.py",
+        "socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:\n        result = probe.connect_ex(path)\n",
+        "socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:\n        result = probe.connect_ex(path)\n",
+        "test_socket_files.py::test_a_second_start_opens_no_session_in_the_router_that_is_there",
+    ),
+    Mutant(
+        "a datagram socket is not taken for stale",
+        "fastpty/listening.py",
+        "    elif result in (0, errno.EPROTOTYPE, errno.EPERM):",
+        "    elif result in (errno.EPROTOTYPE, errno.EPERM):",
+        "test_socket_files.py::test_a_datagram_socket_is_alive_too",
+    ),
+    Mutant(
+        "a socket file that the router may not remove is removed",
+        "fastpty/listeners.py",
+        "    return jail.hides_files(config) or (",
+        "    return False and (",
+        "test_socket_files.py::test_no_socket_file_stays_behind",
+    ),
+    Mutant(
+        "what removes the socket files ends with its router",
+        "fastpty/removal.py",
+        "    poll.register(maker, select.POLLIN)\n",
+        "    orders.dup().detach()\n    os.dup(maker)\n",
+        "test_socket_files.py::test_what_removes_the_socket_files_ends_with_a_router_that_is_killed",
+    ),
+    Mutant(
+        "what removes the socket files holds none of the router's descriptors",
+        "fastpty/removal.py",
+        "        os.dup2(null, standard)\n",
+        "        pass\n",
+        "test_socket_files.py::test_what_removes_the_socket_files_ends_with_a_router_that_is_killed",
+    ),
+    Mutant(
+        "no file of another program is removed in the router's name",
+        "fastpty/removal.py",
+        "            return _DONE  # another program's\n",
+        "            pass\n",
+        "test_socket_files.py::test_a_file_of_somebody_else_s_is_not_removed_in_the_router_s_name",
+    ),
+    Mutant(
+        "whoever may replace a directory has no other file removed",
+        "fastpty/removal.py",
+        "        os.unlink(name, dir_fd=directory)\n",
+        "        os.unlink(path)\n",
+        "test_socket_files.py::test_whoever_may_replace_a_directory_above_has_no_other_file_removed",
+    ),
+)
+
+REFUSED = (
+    Mutant(
+        "refusals at the statistics have few lines",
+        "fastpty/stats.py",
+        "        self._refusals.tell(line, clients(peer.uid, place.name, why))\n",
+        "        self._refusals.tell(line, line)\n",
+        "test_floods.py::test_refusals_at_the_statistics",
+    ),
+    Mutant(
+        "how many were refused statistics is told though nobody comes any more",
+        "fastpty/stats.py",
+        "        untold = self._refusals.patience()\n",
+        "        untold = None\n",
+        "test_floods.py::test_refusals_at_the_statistics",
+    ),
+    Mutant(
+        "clients for which no descriptor is left have few lines",
+        "fastpty/sessions.py",
+        'f"clients, before they were accepted: {why}")',
+        'f"clients, before they were accepted: {why} {id(object())} {os.urandom(9)!r}")',
+        "test_floods.py::test_connections_for_which_no_descriptor_is_left",
+    ),
+    Mutant(
+        "handshakes that fail have few lines",
+        "fastpty/tls_connections.py",
+        '"TLS clients: no handshake"',
+        "text",
+        "test_floods.py::test_what_is_no_tls",
+    ),
+    Mutant(
+        "how many handshakes have failed is told though nobody comes any more",
+        "fastpty/tls_connections.py",
+        "                self._sum_up_later()\n\n    def _sum_up_later",
+        "                pass\n\n    def _sum_up_later",
+        "test_floods.py::test_what_is_no_tls",
+    ),
+    Mutant(
+        "certificates that are refused have few lines",
+        "fastpty/tls_connections.py",
+        'f"TLS clients: {error}"',
+        "text",
+        "test_floods.py::test_certificates_whose_names_are_not_allowed",
+    ),
+    Mutant(
+        "one that comes as many users fills neither the log nor the memory",
+        "fastpty/refusals.py",
+        "            kind = _OTHERS\n",
+        "            pass\n",
+        "test_floods.py::test_many_kinds_of_refusals_count_as_one",
+    ),
+)
+
+STATISTICS = (
+    Mutant(
+        "clients of the statistics leave descriptors for workers",
+        "fastpty/stats.py",
+        "        return connection.fileno() >= most - min(reserved, most // 2)\n",
+        "        return connection.fileno() >= most\n",
+        "test_stats_attacks.py::test_clients_of_the_statistics_leave_descriptors_for_workers",
+    ),
+    Mutant(
+        "a client too many of the statistics is told so",
+        "fastpty/stats.py",
+        "            self._parting.add(client)\n",
+        "            self._drop(client)\n            return\n",
+        "test_stats_attacks.py::test_who_is_refused_over_tcp_can_go_on_with_its_request_and_read_the_answer",
+    ),
+    Mutant(
+        "there is a most of clients of the statistics",
+        "fastpty/stats.py",
+        "            if len(self._clients) < _CLIENTS_MOST and ",
+        "            if ",
+        "test_stats_attacks.py::test_who_is_one_too_many_is_told_so",
+    ),
+    Mutant(
+        "what comes after a request is not read without an end",
+        "fastpty/stats_clients.py",
+        "        return bool(data) and self._unread_bytes > 0\n",
+        "        return bool(data)\n",
+        "test_stats_attacks.py::test_a_request_without_an_end_is_not_read_without_an_end[False]",
+    ),
+    Mutant(
+        "a request without an end is not read without an end",
+        "fastpty/stats_clients.py",
+        "        return None if len(self._request) > _HEAD_MOST_BYTES else False\n",
+        "        return False\n",
+        "test_stats_attacks.py::test_a_request_without_an_end_is_not_read_without_an_end[True]",
+    ),
+    Mutant(
+        "a web page has no name for this machine by which it gets the statistics",
+        "fastpty/stats.py",
+        "            if not _is_loopback(client.connection) or client.means_this_machine(own_name):\n",
+        "            if True:\n",
+        "test_stats_attacks.py::test_a_web_page_cannot_have_the_statistics_by_another_name_for_this_machine",
+    ),
+    Mutant(
+        "over TCP the request comes first",
+        "fastpty/stats.py",
+        "        if self._supervisor.config.stats_http and connection.family != socket.AF_UNIX:\n",
+        "        if False:\n",
+        "test_stats_attacks.py::test_over_tcp_no_answer_comes_before_the_request",
+    ),
+    Mutant(
+        "no web page of elsewhere may read the statistics",
+        "fastpty/stats_clients.py",
+        "Connection: close\\r\\n",
+        "Connection: close\\r\\nAccess-Control-Allow-Origin: *\\r\\n",
+        "test_stats_attacks.py::test_no_web_page_of_elsewhere_may_read_the_statistics",
+    ),
+    Mutant(
+        "statistics are valid JSON whatever bytes a path has",
+        "fastpty/stats.py",
+        '    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")\n',
+        "    return text\n",
+        "test_stats_attacks.py::test_statistics_are_valid_json_whatever_bytes_a_path_has",
+    ),
+    Mutant(
+        "workers are not asked again and again without a pause",
+        "fastpty/stats.py",
+        "        self._not_before = time.monotonic() + _ROUND_PAUSE_SECONDS\n",
+        "        self._ask()\n",
+        "test_stats_attacks.py::test_who_asks_again_and_again_has_workers_asked_in_rounds_with_pauses",
+    ),
+    Mutant(
+        "statistics are told again when there are descriptors again",
+        "fastpty/stats.py",
+        "        if self._resume_at is not None and now >= self._resume_at:\n",
+        "        if False:\n",
+        "test_stats_attacks.py::test_a_supervisor_without_a_descriptor_left_does_not_wait",
+    ),
+)
+
+DENIED = (
+    Mutant(
+        "a denied user is refused under its subordinate uids",
+        "fastpty/rules.py",
+        "        users = self._subuids.owners(uid).union(",
+        "        users = frozenset[int]().union(",
+        "test_denied.py::test_a_denied_user_is_refused_from_a_user_namespace_of_its_own",
+    ),
+    Mutant(
+        "a denied user is refused under its subordinate gids",
+        "fastpty/rules.py",
+        "*(self._subgids.owners(gid) for gid in peer.groups)",
+        "",
+        "test_denied.py::test_a_denied_user_is_refused_under_its_subordinate_ids",
+    ),
+    Mutant(
+        "a denied group that a member has dropped still counts",
+        "fastpty/rules.py",
+        "for found in (peer.groups, *groups)",
+        "for found in (peer.groups,)",
+        "test_denied.py::test_a_denied_group_that_a_member_has_dropped_still_counts",
+    ),
+    Mutant(
+        "in a changed root the accounts are those of before",
+        "fastpty/rules.py",
+        "    return _all_accounts().get if jail.changes_root(config) else _groups_now\n",
+        "    return (lambda uid: None) if jail.changes_root(config) else _groups_now\n",
+        "test_denied.py::test_a_denied_group_that_a_member_has_dropped_still_counts",
+    ),
+    Mutant(
+        "an account's primary group counts",
+        "fastpty/accounts.py",
+        "    groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid))))\n"
+        "    return Account(uid, entry.pw_gid,",
+        "    groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid)) - {entry.pw_gid}))\n"
+        "    return Account(uid, 0,",
+        "test_denied.py::test_the_primary_group_of_an_account_counts_too",
+    ),
+    Mutant(
+        "with deny rules alone a uid without an account is refused",
+        "fastpty/rules.py",
+        "        if needs_account and not groups:\n",
+        "        if False:\n",
+        "test_denied.py::test_with_deny_rules_alone_a_uid_without_an_account_is_refused",
+    ),
+    Mutant(
+        "limits count a subordinate id as its owner",
+        "fastpty/rules.py",
+        "min(self._subuids.owners(peer.uid), default=peer.uid)",
+        "peer.uid",
+        "test_denied.py::test_limits_count_a_subordinate_id_as_its_owner",
+    ),
+    Mutant(
+        "a uid that stands for all others may be anybody",
+        "fastpty/rules.py",
+        "    return uid == _OVERFLOW_UID and not _sees_all_users()\n",
+        "    return False\n",
+        "test_denied.py::test_a_user_that_the_router_s_namespace_has_no_id_for_may_be_anybody",
+    ),
+    Mutant(
+        "nobody is let in whose groups cannot be looked up for want of a descriptor",
+        "fastpty/rules.py",
+        "    os.close(os.eventfd(0))\n",
+        "",
+        "test_denied.py::test_where_no_descriptor_is_left_to_look_up_groups_nobody_is_let_in",
+    ),
+    Mutant(
+        "a file of subordinate ids that is too large is refused",
+        "fastpty/subordinates.py",
+        "    if len(data) > _BYTES_MOST:\n",
+        "    if False:\n",
+        "test_denied.py::test_a_file_of_subordinate_ids_that_is_no_use_is_refused",
+    ),
+)
+
+CLIENT = (
+    Mutant(
+        "a directory as standard input is told in one line",
+        "bin/fastpty",
+        "    exit 255\n",
+        "    :\n",
+        "test_client_refuses.py::test_a_directory_as_standard_input_is_told_in_one_line",
+    ),
+    Mutant(
+        "standard descriptors that are no use are told before a session begins",
+        "fastpty/cli.py",
+        "    check_streams()\n",
+        "",
+        "test_client_refuses.py::test_standard_descriptors_that_are_no_use_are_told_before_a_session_begins",
+    ),
+    Mutant(
+        "no output is lost where standard output is closed",
+        "fastpty/cli.py",
+        "os.open(os.devnull, os.O_RDONLY)",
+        "os.open(os.devnull, os.O_RDWR)",
+        "test_client_refuses.py::test_standard_descriptors_that_are_no_use_are_told_before_a_session_begins",
+    ),
+    Mutant(
+        "input that cannot be read is no end of input",
+        "fastpty/client.py",
+        "            if error.errno not in self._streams.stdin_ends:\n",
+        "            if False:\n",
+        "test_client_refuses.py::test_input_that_cannot_be_read_is_no_end_of_input",
+    ),
+    Mutant(
+        "output that a file does not take is told",
+        "fastpty/client.py",
+        "    return frozenset({errno.EIO}) if os.isatty(fd) else frozenset()\n",
+        "    return frozenset({errno.EIO})\n",
+        "test_client_refuses.py::test_output_that_a_file_does_not_take_is_told",
+    ),
+    Mutant(
+        "no complaint gets into the output",
+        "fastpty/cli.py",
+        "    if sys.stderr is not None:",
+        "    if True:",
+        "test_client_refuses.py::test_no_complaint_gets_into_the_output",
+    ),
+    Mutant(
+        "who has taken a router's place is warned of",
+        "fastpty/socket_directory.py",
+        "    if uid in trusted:\n",
+        "    if True:\n",
+        "test_client_refuses.py::test_who_has_taken_a_router_s_place_is_warned_of",
+    ),
+    Mutant(
+        "an abstract name is everybody's to take",
+        "fastpty/socket_directory.py",
+        "    if isinstance(address, UnixAddress):\n        directory = os.path.dirname(os.path.realpath",
+        "    if not isinstance(address, UnixAddress):\n        return None\n    if True:\n"
+        "        directory = os.path.dirname(os.path.realpath",
+        "test_client_refuses.py::test_who_has_taken_an_abstract_name_is_warned_of",
+    ),
+    Mutant(
+        "nobody is warned of what only root can have put there",
+        "fastpty/socket_directory.py",
+        "        if not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):\n",
+        "        if False:\n",
+        "test_client_refuses.py::test_whom_the_directory_s_owner_has_let_in_is_not_warned_of",
+    ),
+)
+
+DOORS = (*INHERITED, *FILES, *REFUSED, *STATISTICS, *DENIED, *CLIENT)
