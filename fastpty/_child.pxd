@@ -46,6 +46,8 @@ from fastpty._linux cimport (
     write,
 )
 
+from fastpty._login cimport leave_capabilities, login_as
+
 cdef enum:
     KEYCTL_JOIN_SESSION_KEYRING = 1   # linux/keyctl.h
 
@@ -158,7 +160,7 @@ cdef inline int child_become(const Account *account) noexcept nogil:
     if not child_became(account):
         (&errno)[0] = EPERM
         return -1
-    return 0
+    return 0 if account.uid == 0 else leave_capabilities()
 
 
 cdef inline int leave_session_keyring() noexcept nogil:
@@ -226,10 +228,12 @@ cdef inline int child_main(void *argument) noexcept nogil:
     plan.stage = STAGE_SESSION
     if child_take_terminal(plan) < 0:
         return child_fail(plan)
-    setrlimit(RLIMIT_NOFILE, &plan.files)
     plan.stage = STAGE_DESCRIPTORS
     if syscall(SYS_close_range, 3, <unsigned int>-1, 0) < 0:
         return child_fail(plan)
+    if plan.account != NULL:
+        login_as(plan.account.uid)
+    setrlimit(RLIMIT_NOFILE, &plan.files)
     plan.stage = STAGE_ACCOUNT
     if plan.account != NULL and (child_become(plan.account) < 0 or leave_session_keyring() < 0):
         return child_fail(plan)

@@ -45,6 +45,12 @@ class Hook:
         """The option that asked for it."""
         return f"{self.kind}-{self.phase}"
 
+    @property
+    def variable(self) -> str | None:
+        """The environment's variable that it sets, if it is a putenv."""
+        action, _, argument = self.text.removeprefix("!").partition(":")
+        return argument.partition("=")[0] if (self.kind, action) == ("hook", "putenv") else None
+
     def __call__(self) -> None:
         """Does it; raises FastptyError with what it was when it fails."""
         try:

@@ -17,7 +17,6 @@ from fastpty.listeners import Listeners
 from fastpty.own_viewers import OwnTerminal
 from fastpty.pidfile import PidFile
 from fastpty.session_cgroups import SessionCgroups
-from fastpty.sessions import raise_file_limit
 from fastpty.supervisor import Supervisor
 from fastpty.tls_proxy import Proxy
 
@@ -116,7 +115,7 @@ def supervise(
     )
     for name in dict.fromkeys(place.name for place in listeners):
         log.logger.info("listening on %s", name)
-    work = partial(worker.run, files=raise_file_limit(), limits=Limits(), cgroups=cgroups)
+    work = partial(worker.run, limits=Limits(), cgroups=cgroups)
     supervisor = Supervisor(config, listeners, again, work, worker_ended=cgroups.end_of_worker if cgroups else None)
     starter.ready()
     supervisor.run()

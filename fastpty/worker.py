@@ -22,7 +22,7 @@ from fastpty.listeners import PTY, UWSGI, Listeners
 from fastpty.log import logger
 from fastpty.own_viewers import OutputLog
 from fastpty.session_cgroups import SessionCgroups
-from fastpty.sessions import Sessions
+from fastpty.sessions import Sessions, raise_file_limit
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 DRAIN_SIGNAL = signal.SIGHUP
@@ -91,7 +91,6 @@ def run(
     link: Link,
     shares: bool,
     *,
-    files: tuple[int, int],
     limits: Limits,
     cgroups: SessionCgroups | None,
 ) -> None:
@@ -99,8 +98,8 @@ def run(
 
     SIGTERM, SIGINT and SIGQUIT hang the sessions up, and at the second time kill them; SIGHUP, which the kernel sends
     too when the supervisor dies, makes it accept no more and go on; SIGUSR1 logs the counters; SIGUSR2 shows them to
-    the supervisor. files: the RLIMIT_NOFILE, soft and hard, that programs get. limits: what all workers count together.
-    shares: whether the shared terminal is this one's. cgroups: of the sessions, where they have such.
+    the supervisor. limits: what all workers count together. shares: whether the shared terminal is this one's.
+    cgroups: of the sessions, where they have such.
     """
 
     def on_signal(number: int) -> None:
@@ -127,7 +126,7 @@ def run(
     names = [place.name for place in places]
     behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)
     shared = frozenset(index for index, place in enumerate(places) if place.protocol == PTY)
-    sessions = Sessions(config, names, on_signal, files, limits, cgroups, behind_tls, shared)
+    sessions = Sessions(config, names, on_signal, raise_file_limit(), limits, cgroups, behind_tls, shared)
     relay = Relay(
         sessions,
         splice=config.splice,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.bystanders import BYSTANDERS
 from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
+from tests.mutants.security_inherited import INHERITED
 from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
@@ -17,6 +18,7 @@ SECURITY = (
     *ACCESS,
     *SOCKETS,
     *SESSIONS,
+    *INHERITED,
     *TLS_ATTACKS,
     *TLS_USERS,
     *PIDFILES,
