@@ -15,6 +15,7 @@ from fastpty.errors import RefusedError
 from tests.harness import Client, Router, children
 from tests.peers import need_root
 from tests.test_roots import binds, small_root
+from tests.test_run_as_jail import hostile_module
 from tests.test_session_start import ask
 
 Start = Callable[..., Router]
@@ -192,6 +193,20 @@ def test_in_a_changed_root_the_home_is_that_of_the_account_there(
     start_router(*jail, "--uid", "daemon", path, env=ROOT)
     found = "1 /usr inside inside /bin/dash /var/mail/inside" if has_account else "1 / none none /bin/sh none"
     assert ask(path, SHOW) == f"{found}\n"
+
+
+def test_no_library_of_a_changed_root_is_loaded_for_its_user_s_home(start_router: Start, directory: Path) -> None:
+    """The router is still root when it looks the home up."""
+    need_root()
+    root = directory / "root"
+    small_root(root)
+    program = hostile_module(root)
+    start_router(
+        *("--unshare", "mount", "--mount-post-jail", f"none /dev {root}/dev bind,rec", "--chroot", str(root)),
+        *("--uid", "daemon", "--no-initgroups", f"{directory}/s"),
+        program=program,
+    )
+    assert not (root / "loaded").exists()
 
 
 @pytest.mark.parametrize(

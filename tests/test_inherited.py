@@ -122,7 +122,7 @@ def look(pid: int) -> dict[str, Any]:
         **{name: (proc / name).read_text() for name in ("oom_score_adj", "coredump_filter", "personality", "cgroup")},
         **{f"ns/{name}": os.readlink(proc / "ns" / name) for name in sorted(os.listdir(proc / "ns"))},
         "loginuid": (proc / "loginuid").read_text() if (proc / "loginuid").exists() else "",
-        "timerslack": (proc / "timerslack_ns").read_text(),
+        "timerslack": (proc / "timerslack_ns").read_text() if MAY_GO_FIRST else "",
         "nice": os.getpriority(os.PRIO_PROCESS, pid),
         "scheduler": (os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority),
         "ioprio": ioprio(pid),

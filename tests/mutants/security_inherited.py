@@ -122,10 +122,17 @@ HOMES = (
         f"{_VARIABLES}test_a_uid_without_an_account_has_the_root_for_its_home_and_no_name",
     ),
     Mutant(
-        "in a changed root the home is that of the account there",
+        "no library of a changed root is loaded for its user's home",
         "fastpty/accounts.py",
         "account = _entry_in_files(uid) if in_changed_root else account_of(uid)",
         "account = account_of(uid)",
+        f"{_VARIABLES}test_no_library_of_a_changed_root_is_loaded_for_its_user_s_home",
+    ),
+    Mutant(
+        "in a changed root the home is looked up there",
+        "fastpty/jail.py",
+        "partial(inherited.become, uid, config, in_changed_root)",
+        "partial(inherited.become, 0 if in_changed_root else uid, config, False)",
         f"{_VARIABLES}test_in_a_changed_root_the_home_is_that_of_the_account_there",
     ),
     Mutant(
