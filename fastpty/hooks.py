@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastpty import mounts, values, waiting
+from fastpty import at_start, mounts, values, waiting
 from fastpty.errors import FastptyError
 
 PHASES = ("asap", "pre-jail", "in-jail", "post-jail", "as-root", "as-user", "as-user-atexit")
@@ -79,14 +79,15 @@ def parse(kind: str, phase: str) -> Callable[[str], tuple[Hook]]:
 
 
 def run_command(command: str, what: str) -> None:
-    """Runs a command through /bin/sh -c with empty input, default signals and no descriptors but 0, 1 and 2.
+    """Runs a command through /bin/sh -c with empty input, and otherwise as this process was started (`at_start`).
 
-    Its output goes where this process's goes. Raises FastptyError, which begins with `what`, unless it exits with 0.
+    It has no descriptors but 0, 1 and 2. Its output goes where this process's goes. Raises FastptyError, which begins
+    with `what`, unless it exits with 0.
     """
     try:
         # An empty pipe and not /dev/null, which a new root may lack.
         status = subprocess.run(
-            ["/bin/sh", "-c", command], input=b"", preexec_fn=_default_signals, check=False
+            ["/bin/sh", "-c", command], input=b"", preexec_fn=at_start.restore, check=False
         ).returncode
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise FastptyError(f"{what} cannot run: {error}") from error
@@ -94,13 +95,6 @@ def run_command(command: str, what: str) -> None:
         raise FastptyError(f"{what} failed with exit code {status}")
     if status < 0:
         raise FastptyError(f"{what} was killed by signal {-status} ({signal.strsignal(-status)})")
-
-
-def _default_signals() -> None:
-    # A mask and ignored signals pass through exec; a command that starts a daemon should not hand ours on.
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _action(text: str, what: str) -> Run:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from fastpty import __version__, accounts, cli, command_line, daemon, jail, log, procname, reread, worker
+from fastpty import __version__, accounts, at_start, cli, command_line, daemon, jail, log, procname, reread, worker
 from fastpty.config import Config
 from fastpty.errors import FastptyError, printable
 from fastpty.limits import Limits
@@ -115,6 +115,7 @@ def supervise(
     )
     for name in dict.fromkeys(place.name for place in listeners):
         log.logger.info("listening on %s", name)
+    at_start.raise_file_limit()
     work = partial(worker.run, limits=Limits(), cgroups=cgroups)
     supervisor = Supervisor(config, listeners, again, work, worker_ended=cgroups.end_of_worker if cgroups else None)
     starter.ready()

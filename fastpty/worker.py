@@ -22,7 +22,7 @@ from fastpty.listeners import PTY, UWSGI, Listeners
 from fastpty.log import logger
 from fastpty.own_viewers import OutputLog
 from fastpty.session_cgroups import SessionCgroups
-from fastpty.sessions import Sessions, raise_file_limit
+from fastpty.sessions import Sessions
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 DRAIN_SIGNAL = signal.SIGHUP
@@ -126,7 +126,7 @@ def run(
     names = [place.name for place in places]
     behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)
     shared = frozenset(index for index, place in enumerate(places) if place.protocol == PTY)
-    sessions = Sessions(config, names, on_signal, raise_file_limit(), limits, cgroups, behind_tls, shared)
+    sessions = Sessions(config, names, on_signal, limits, cgroups, behind_tls, shared)
     relay = Relay(
         sessions,
         splice=config.splice,

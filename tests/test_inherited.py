@@ -15,16 +15,19 @@ from typing import Any
 
 import pytest
 
-from fastpty import linux
+from fastpty import accounts, linux
+from fastpty.program import DEFAULT_PATH, DEFAULT_TERM
 from fastpty.values import CAPABILITIES
 from tests.accounts import connected_as
 from tests.harness import Client, Router, children, frame
 from tests.peers import need_root, preload
+from tests.test_environment_of_sessions import environment
 from tests.test_roots import binds, small_root
 
 Start = Callable[..., Router]
 
 USER = "daemon"
+ACCOUNT = pwd.getpwnam(USER)
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapAmb")
 NONE = "0" * 16
 
@@ -126,6 +129,7 @@ def look(pid: int) -> dict[str, Any]:
         "nice": os.getpriority(os.PRIO_PROCESS, pid),
         "scheduler": (os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority),
         "ioprio": ioprio(pid),
+        "environment": environment((proc / "environ").read_bytes()),
         "descriptors": sorted(int(name) for name in os.listdir(proc / "fd")),
     }
 
@@ -133,7 +137,9 @@ def look(pid: int) -> dict[str, Any]:
 @contextmanager
 def plain_process() -> Iterator[int]:
     """A process as its starter would have it, without a router in between."""
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, preexec_fn=as_a_service) as process:
+    # A library of the tests may have added variables that os.environ does not show.
+    environ = dict(os.environ)
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, preexec_fn=as_a_service, env=environ) as process:
         yield process.pid
         process.kill()
 
@@ -146,19 +152,28 @@ def program_of(router: Router, client: Client, framed: bool = False) -> int:
     return program
 
 
+def environment_of(door: str, plain: dict[str, str]) -> dict[str, str]:
+    of_account = {name: value for name, value in accounts.environment_of(ACCOUNT.pw_uid, False).items() if value}
+    if door in ("clear-env", "peer"):
+        alone = {"PATH": DEFAULT_PATH, "TERM": DEFAULT_TERM}
+        return alone | of_account if door == "peer" else alone
+    kept = {name: value for name, value in plain.items() if not name.startswith(("FASTPTY_", "UWSGI_"))}
+    return {"TERM": DEFAULT_TERM, **kept, **(of_account if door == "uid" else {})}
+
+
 def expected_of(door: str, plain: dict[str, Any]) -> dict[str, Any]:
     """The table: where a session differs from a plain process of the same starter."""
     session = {**plain, "SigBlk": [NONE], "SigIgn": [NONE], "descriptors": [0, 1, 2]}
+    session["environment"] = environment_of(door, plain["environment"])
     if door not in ("uid", "peer"):
         return session
-    entry = pwd.getpwnam(USER)
-    session |= {"Uid": [str(entry.pw_uid)] * 4, "Gid": [str(entry.pw_gid)] * 4, "Groups": [str(entry.pw_gid)]}
+    session |= {"Uid": [str(ACCOUNT.pw_uid)] * 4, "Gid": [str(ACCOUNT.pw_gid)] * 4, "Groups": [str(ACCOUNT.pw_gid)]}
     session |= {name: [NONE] for name in CAPABILITY_SETS}
     if door == "peer":
         # No better place in the queues of the CPU, the disk and the killer than a user could take itself.
         session |= {"nice": 0, "scheduler": (os.SCHED_OTHER, 0), "ioprio": 0} if MAY_GO_FIRST else {}
         session |= {"oom_score_adj": "0\n"} if MAY_SPARE_ITSELF else {}
-        session |= {"cwd": entry.pw_dir, "loginuid": str(entry.pw_uid) if plain["loginuid"] else ""}
+        session |= {"cwd": ACCOUNT.pw_dir, "loginuid": str(ACCOUNT.pw_uid) if plain["loginuid"] else ""}
     return session
 
 
@@ -182,11 +197,11 @@ def test_a_session_inherits_what_its_router_was_given_and_nothing_that_the_route
     path = f"{directory}/s"
     arguments = (*DOORS[door], "--chmod-socket=666", "--forkptyrouter-command", "/bin/cat", option, path)
     router = start_router(*arguments, preexec=as_a_service)
-    entry = pwd.getpwnam(USER)
-    client = Client(connected_as(path, entry.pw_uid, entry.pw_gid) if door == "peer" else path)
+    client = Client(connected_as(path, ACCOUNT.pw_uid, ACCOUNT.pw_gid) if door == "peer" else path)
     with plain_process() as plain, client:
         program = program_of(router, client, door == "uwsgi")
-        assert look(program) == expected_of(door, look(plain))
+        found, expected = look(program), expected_of(door, look(plain))
+        assert {name: (found[name], expected[name]) for name in expected if found[name] != expected[name]} == {}
         fields = Path(f"/proc/{program}/stat").read_text().rpartition(")")[2].split()
         assert fields[2] == fields[3] == fields[5] == str(program)  # process group, session, terminal's foreground
         terminal = os.stat(f"/proc/{program}/fd/0").st_rdev
@@ -214,8 +229,7 @@ def peer_router(start_router: Start, directory: Path, *arguments: str, **keyword
     path = f"{directory}/s"
     command = ("--forkptyrouter-command", "/bin/cat")
     router = start_router("--run-as", "peer", "--chmod-socket=666", *arguments, *command, path, **keywords)
-    entry = pwd.getpwnam(USER)
-    return router, Client(connected_as(path, entry.pw_uid, entry.pw_gid))
+    return router, Client(connected_as(path, ACCOUNT.pw_uid, ACCOUNT.pw_gid))
 
 
 def test_a_session_of_another_user_keeps_the_lower_priorities_that_its_router_has(
@@ -261,7 +275,7 @@ def test_the_login_uid_is_set_where_there_is_one(start_router: Start, directory:
     router, client = peer_router(start_router, directory, env=env)
     with client:
         program_of(router, client)
-    assert file.read_text() == str(pwd.getpwnam(USER).pw_uid)
+    assert file.read_text() == str(ACCOUNT.pw_uid)
 
 
 def test_nothing_that_only_looks_like_proc_is_written_to(start_router: Start, directory: Path) -> None:

@@ -161,9 +161,9 @@ PROCESS = (
     ),
     Mutant(
         "the hooks at the end have the file limit that the router was given",
-        "fastpty/supervisor.py",
-        "        gc.freeze()",
-        "        __import__('resource').setrlimit(7, (4096, 4096))\n        gc.freeze()",
+        "fastpty/at_start.py",
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, FILES)\n",
+        "",
         f"{_DOORS}test_the_hooks_at_the_end_have_the_file_limit_that_the_router_was_given",
     ),
     Mutant(
