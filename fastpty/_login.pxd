@@ -17,7 +17,6 @@ from fastpty._linux cimport O_CLOEXEC, c_open, close, read, syscall, write
 cdef extern from *:
     """
     #include <fcntl.h>
-    #include <linux/capability.h>
     #include <sched.h>
     #include <sys/resource.h>
     #include <sys/stat.h>

@@ -39,11 +39,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 # Not every root has these capabilities.
-MAY_SPARE_ITSELF, MAY_GO_FIRST = (
-    bool(linux.capget()[0] >> CAPABILITIES[name] & 1) for name in ("sys_resource", "sys_nice")
+MAY_SPARE_ITSELF, MAY_GO_FIRST, MAY_SET_LOGIN_UID = (
+    bool(linux.capget()[0] >> CAPABILITIES[name] & 1) for name in ("sys_resource", "sys_nice", "audit_control")
 )
 
 
+LOGIN_UID_UNSET = "4294967295"
 UID = 54_321  # without an account outside
 
 CHANGED_SYSCALL = """
@@ -170,10 +171,14 @@ def expected_of(door: str, plain: dict[str, Any]) -> dict[str, Any]:
     session |= {"Uid": [str(ACCOUNT.pw_uid)] * 4, "Gid": [str(ACCOUNT.pw_gid)] * 4, "Groups": [str(ACCOUNT.pw_gid)]}
     session |= {name: [NONE] for name in CAPABILITY_SETS}
     if door == "peer":
+        may_set_login_uid = plain["loginuid"] and (MAY_SET_LOGIN_UID or plain["loginuid"] == LOGIN_UID_UNSET)
         # No better place in the queues of the CPU, the disk and the killer than a user could take itself.
         session |= {"nice": 0, "scheduler": (os.SCHED_OTHER, 0), "ioprio": 0} if MAY_GO_FIRST else {}
         session |= {"oom_score_adj": "0\n"} if MAY_SPARE_ITSELF else {}
-        session |= {"cwd": ACCOUNT.pw_dir, "loginuid": str(ACCOUNT.pw_uid) if plain["loginuid"] else ""}
+        session |= {
+            "cwd": ACCOUNT.pw_dir,
+            "loginuid": str(ACCOUNT.pw_uid) if may_set_login_uid else plain["loginuid"],
+        }
     return session
 
 

@@ -255,4 +255,14 @@ LOGIN = (
     ),
 )
 
-INHERITED = (*ENVIRONMENT, *HOMES, *PROCESS, *LOGIN)
+BETWEEN_USERS = (
+    Mutant(
+        "a user's session is not another user's",
+        "fastpty/program.py",
+        "account = self._account_of(peer.uid)",
+        "account = self._account_of(1)",
+        "test_between_users.py::test_a_user_with_a_session_can_do_nothing_to_the_router_and_to_another_s_session",
+    ),
+)
+
+INHERITED = (*ENVIRONMENT, *HOMES, *PROCESS, *LOGIN, *BETWEEN_USERS)
