@@ -150,7 +150,11 @@ cdef inline bint child_became(const Account *account) noexcept nogil:
 
 
 cdef inline int child_become(const Account *account) noexcept nogil:
-    """Becomes the account for good: 0, or -1 with errno set. The user last: without root, groups cannot be changed."""
+    """Becomes the account for good: 0, or -1 with errno set. The user last: without root, groups cannot be changed.
+
+    Capabilities after the search for a way back: without them there would be none, though a securebit that lets them
+    outlive a change of user may be set, which the programs of the session inherit.
+    """
     if syscall(SYS_setgroups, account.group_count, account.groups) < 0:
         return -1
     if syscall(SYS_setresgid, account.gid, account.gid, account.gid) < 0:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import pwd
 import resource
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.accounts import connected_as
-from tests.harness import Client, Router, children
-from tests.peers import need_root
+from tests.harness import Client, Router, children, eventually, state
+from tests.peers import need_root, preload
 from tests.test_jail import in_child
 
 PTRACE_ATTACH = 16
@@ -57,8 +59,15 @@ ATTACKS: dict[str, Callable[[int], object]] = {
 }
 
 
-def attack(uid: int, pids: dict[str, int], terminal: str) -> list[str]:
-    """What this user can do to these processes, or with another user's terminal."""
+# What the kernel allows over any process of the same user, whatever its memory holds.
+OF_ONE_S_OWN = {
+    *("signal", "change limits", "read limits", "lower its priority", "lower its I/O priority", "choose its CPUs"),
+    "choose its policy",
+}
+
+
+def attack(uid: int, pids: dict[str, int], terminals: Sequence[str] = ()) -> list[str]:
+    """What this user can do to these processes, and with these terminals."""
 
     def act() -> list[str]:
         os.setgroups([])
@@ -74,12 +83,12 @@ def attack(uid: int, pids: dict[str, int], terminal: str) -> list[str]:
                 except OSError:  # another reason: the rights were there
                     pass
                 done.append(f"{what} of {whose}")
-        for flags in (os.O_RDONLY, os.O_WRONLY):
+        for terminal, flags in itertools.product(terminals, (os.O_RDONLY, os.O_WRONLY)):
             try:
                 os.open(terminal, flags | os.O_NOCTTY)
             except PermissionError:
                 continue
-            done.append("open another's terminal")
+            done.append(f"open {terminal}")
         return done
 
     found: list[str] = in_child(act)
@@ -103,5 +112,33 @@ def test_a_user_with_a_session_can_do_nothing_to_the_router_and_to_another_s_ses
         own, other = programs
         terminal = os.readlink(f"/proc/{other}/fd/0")
         targets = {"the supervisor": router.process.pid, "the worker": router.pid, "another's session": other}
-        assert attack(attacker.pw_uid, targets, terminal) == []
-        assert "signal of its own session" in attack(attacker.pw_uid, {"its own session": own}, terminal)
+        assert attack(attacker.pw_uid, targets, [terminal]) == []
+        assert "signal of its own session" in attack(attacker.pw_uid, {"its own session": own})
+
+
+STOPS_ITSELF = """
+#define _GNU_SOURCE
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int chdir(const char *path) {
+    if (geteuid() != 0) kill(getpid(), SIGSTOP);
+    return syscall(SYS_chdir, path);
+}
+"""
+
+
+def test_a_user_can_stop_its_starting_process_but_not_look_into_it(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """Its memory is a copy of the router's until its program runs."""
+    need_root()
+    path = f"{directory}/s"
+    router = start_router("--run-as", "peer", "--chmod-socket=666", path, env=preload(directory, STOPS_ITSELF))
+    user = pwd.getpwnam("daemon")
+    with Client(connected_as(path, user.pw_uid, user.pw_gid)):
+        starting = int(router.wait_for_log(r"start: .*process (\d+): ")[0][1])
+        eventually(lambda: state(starting) == "T", "the starting process stands still")
+        done = attack(user.pw_uid, {"it": starting})
+        os.kill(starting, signal.SIGCONT)
+    assert {what.removesuffix(" of it") for what in done} == OF_ONE_S_OWN

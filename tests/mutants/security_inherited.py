@@ -257,6 +257,14 @@ LOGIN = (
 
 BETWEEN_USERS = (
     Mutant(
+        "a user cannot look into its starting process",
+        "fastpty/_child.pxd",
+        "    return 0 if account.uid == 0 else leave_capabilities()\n",
+        "    syscall(SYS_prctl, 4, 1, 0, 0, 0)   # PR_SET_DUMPABLE\n"
+        "    return 0 if account.uid == 0 else leave_capabilities()\n",
+        "test_between_users.py::test_a_user_can_stop_its_starting_process_but_not_look_into_it",
+    ),
+    Mutant(
         "a user's session is not another user's",
         "fastpty/program.py",
         "account = self._account_of(peer.uid)",
