@@ -162,8 +162,8 @@ PROCESS = (
     Mutant(
         "the hooks at the end have the file limit that the router was given",
         "fastpty/at_start.py",
-        "    resource.setrlimit(resource.RLIMIT_NOFILE, FILES)\n",
-        "",
+        "        resource.setrlimit(resource.RLIMIT_NOFILE, FILES)\n",
+        "        pass\n",
         f"{_DOORS}test_the_hooks_at_the_end_have_the_file_limit_that_the_router_was_given",
     ),
     Mutant(
