@@ -46,6 +46,8 @@ from fastpty._linux cimport (
     write,
 )
 
+from fastpty._login cimport leave_capabilities, login_as
+
 cdef enum:
     KEYCTL_JOIN_SESSION_KEYRING = 1   # linux/keyctl.h
 
@@ -148,7 +150,11 @@ cdef inline bint child_became(const Account *account) noexcept nogil:
 
 
 cdef inline int child_become(const Account *account) noexcept nogil:
-    """Becomes the account for good: 0, or -1 with errno set. The user last: without root, groups cannot be changed."""
+    """Becomes the account for good: 0, or -1 with errno set. The user last: without root, groups cannot be changed.
+
+    Capabilities after the search for a way back: without them there would be none, though a securebit that lets them
+    outlive a change of user may be set, which the programs of the session inherit.
+    """
     if syscall(SYS_setgroups, account.group_count, account.groups) < 0:
         return -1
     if syscall(SYS_setresgid, account.gid, account.gid, account.gid) < 0:
@@ -158,7 +164,7 @@ cdef inline int child_become(const Account *account) noexcept nogil:
     if not child_became(account):
         (&errno)[0] = EPERM
         return -1
-    return 0
+    return 0 if account.uid == 0 else leave_capabilities()
 
 
 cdef inline int leave_session_keyring() noexcept nogil:
@@ -226,10 +232,12 @@ cdef inline int child_main(void *argument) noexcept nogil:
     plan.stage = STAGE_SESSION
     if child_take_terminal(plan) < 0:
         return child_fail(plan)
-    setrlimit(RLIMIT_NOFILE, &plan.files)
     plan.stage = STAGE_DESCRIPTORS
     if syscall(SYS_close_range, 3, <unsigned int>-1, 0) < 0:
         return child_fail(plan)
+    if plan.account != NULL:
+        login_as(plan.account.uid)
+    setrlimit(RLIMIT_NOFILE, &plan.files)
     plan.stage = STAGE_ACCOUNT
     if plan.account != NULL and (child_become(plan.account) < 0 or leave_session_keyring() < 0):
         return child_fail(plan)

@@ -29,8 +29,9 @@ def spawn(
     argv: the program's path (no search in PATH) and its arguments, at least one. environment: `NAME=value`, nothing
     else is passed on. directory: where it starts, None for where this process is. rows, columns: the window, 0 to
     65535. files: its RLIMIT_NOFILE, soft and hard. program: the path where it is not argv[0], as of a login shell.
-    account: uid, gid and supplementary groups to become, for good, which needs root; the terminal then belongs to that
-    user. no_new_privs: as PR_SET_NO_NEW_PRIVS (prctl(2)) has it. cgroup: a descriptor of the directory of the
+    account: uid, gid and supplementary groups to become, for good, which needs root. The terminal then belongs to that
+    user, the login uid (audit) is set, and unless it is root it has no capability and no better priorities than the
+    default ones. no_new_privs: as PR_SET_NO_NEW_PRIVS (prctl(2)) has it. cgroup: a descriptor of the directory of the
     cgroup (version 2) that it is to be in; -1: where this process is.
 
     The child has descriptors 0, 1 and 2 on the terminal and no others, default signal dispositions and an empty

@@ -6,16 +6,20 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from fastpty.errors import FastptyError, RefusedError
 
 _NO_SHELL = "/bin/sh"  # passwd(5): an empty field means this
+_MAIL = "/var/mail"  # login.defs(5), MAIL_DIR
+_FILE_BYTES_MOST = 1 << 20
 
 # Name, uid, gid, home, shell; gid, members. What begins with + or - is no entry: nsswitch.conf(5), "compat".
-_PASSWD_LINE = re.compile(r"^([^:\n+-][^:\n]*):[^:\n]*:([0-9]+):([0-9]+):[^:\n]*:([^:\n]*):([^:\n]*)$", re.M)
-_GROUP_LINE = re.compile(r"^[^:\n+-][^:\n]*:[^:\n]*:([0-9]+):([^:\n]*)$", re.M)
+_NAME, _ANY, _ID = r"([^:\n\0+-][^:\n\0]*)", r"[^:\n\0]*", r"([0-9]{1,10})"
+_PASSWD_LINE = re.compile(rf"^{_NAME}:{_ANY}:{_ID}:{_ID}:{_ANY}:({_ANY}):({_ANY})$", re.M)
+_GROUP_LINE = re.compile(rf"^{_NAME}:{_ANY}:{_ID}:({_ANY})$", re.M)
+_ID_MOST = (1 << 32) - 2  # the one after it stands for no change
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,10 @@ class Account:
     @property
     def environment(self) -> dict[str, str]:
         """What login(1) sets."""
-        return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.shell}
+        return {
+            **{"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.shell},
+            "MAIL": f"{_MAIL}/{self.name}",
+        }
 
     @property
     def login_argv(self) -> list[str]:
@@ -55,6 +62,15 @@ def lookup(in_changed_root: bool) -> Callable[[int], Account]:
     return _account_in_files if in_changed_root else account_of
 
 
+def environment_of(uid: int, in_changed_root: bool) -> Mapping[str, str | None]:
+    """What login(1) sets for this uid. None: to be removed. A uid without an account has / for its home."""
+    try:
+        account = _entry_in_files(uid) if in_changed_root else account_of(uid)
+        return account.environment
+    except RefusedError:
+        return {"HOME": "/", "USER": None, "LOGNAME": None, "SHELL": _NO_SHELL, "MAIL": None}
+
+
 def account_of(uid: int) -> Account:
     """The account with this uid; raises RefusedError if there is none.
 
@@ -70,13 +86,19 @@ def account_of(uid: int) -> Account:
 
 
 def _account_in_files(uid: int) -> Account:
+    entry = _entry_in_files(uid)
+    of_groups = [(int(number), members.split(",")) for _, number, members in _GROUP_LINE.findall(_read("/etc/group"))]
+    more = {number for number, members in of_groups if entry.name in members and number <= _ID_MOST}
+    return replace(entry, groups=tuple(sorted({entry.gid, *more})))
+
+
+def _entry_in_files(uid: int) -> Account:
+    """The account with no group but its first."""
     entries = [found for found in _PASSWD_LINE.findall(_read("/etc/passwd")) if int(found[1]) == uid]
-    if not entries:
+    if not entries or int(entries[0][2]) > _ID_MOST:
         raise RefusedError(f"uid {uid} has no account here")
     name, _, gid, home, shell = entries[0]
-    more = {int(number) for number, members in _GROUP_LINE.findall(_read("/etc/group")) if name in members.split(",")}
-    groups = tuple(sorted({int(gid), *more}))
-    return Account(uid, int(gid), groups, name, home or "/", shell or _NO_SHELL)
+    return Account(uid, int(gid), (int(gid),), name, home or "/", shell or _NO_SHELL)
 
 
 def _read(path: str) -> str:
@@ -86,9 +108,12 @@ def _read(path: str) -> str:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
             if not _is_root_s_alone(os.fstat(file.fileno())):
                 raise RefusedError(f"{path} of this root is not root's alone to write to")
-            return os.fsdecode(file.read())
+            data = file.read(_FILE_BYTES_MOST + 1)
     except OSError as error:
         raise RefusedError(f"{path} of this root cannot be read: {error.strerror}") from error
+    if len(data) > _FILE_BYTES_MOST:
+        raise RefusedError(f"{path} of this root is longer than 1 MiB")
+    return os.fsdecode(data)
 
 
 def _is_root_s_alone(status: os.stat_result) -> bool:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastpty import mounts, signals, values, waiting
+from fastpty import at_start, mounts, signals, values, waiting
 from fastpty.errors import FastptyError
 
 PHASES = ("asap", "pre-jail", "in-jail", "post-jail", "as-root", "as-user", "as-user-atexit")
@@ -47,6 +47,12 @@ class Hook:
         """The option that asked for it."""
         return f"{self.kind}-{self.phase}"
 
+    @property
+    def variable(self) -> str | None:
+        """The environment's variable that it sets, if it is a putenv."""
+        action, _, argument = self.text.removeprefix("!").partition(":")
+        return argument.partition("=")[0] if (self.kind, action) == ("hook", "putenv") else None
+
     def __call__(self) -> None:
         """Does it; raises FastptyError with what it was when it fails."""
         try:
@@ -75,9 +81,10 @@ def parse(kind: str, phase: str) -> Callable[[str], tuple[Hook]]:
 
 
 def run_command(command: str, what: str) -> None:
-    """Runs a command through /bin/sh -c with empty input, default signals and no descriptors but 0, 1 and 2.
+    """Runs a command through /bin/sh -c with empty input, and otherwise as this process was started (`at_start`).
 
-    Its output goes where this process's goes. Raises FastptyError, which begins with `what`, unless it exits with 0.
+    It has no descriptors but 0, 1 and 2. Its output goes where this process's goes. Raises FastptyError, which begins
+    with `what`, unless it exits with 0.
     """
     with signals.uninterrupted() as go_on:
         try:
@@ -100,7 +107,7 @@ def _start_command(command: str) -> subprocess.Popen[bytes]:
     """In a process group of its own, so that all of it can be ended, but for daemons that have left it."""
     # An empty pipe and not /dev/null, which a new root may lack.
     process = subprocess.Popen(
-        ["/bin/sh", "-c", command], stdin=subprocess.PIPE, preexec_fn=signals.reset, process_group=0
+        ["/bin/sh", "-c", command], stdin=subprocess.PIPE, preexec_fn=at_start.restore, process_group=0
     )
     assert process.stdin is not None
     process.stdin.close()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from fastpty import foreign_root, linux, namespaces, pid_namespace, privileges, signals
+from fastpty import foreign_root, inherited, linux, namespaces, pid_namespace, privileges, signals
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.hooks import KINDS
@@ -26,6 +26,8 @@ def prepare(config: Config) -> None:
     """What comes before the sockets are bound; raises FastptyError, also where rights are missing for `inside`."""
     check(config)
     steps: list[Step] = [
+        inherited.leave_what_is_the_router_s,
+        *(_take_account(config.immediate_uid, config, in_changed_root=False) if os.geteuid() == 0 else ()),
         partial(privileges.become_immediately, config),
         partial(_set_umask, config),
         partial(_set_environment, config),
@@ -59,6 +61,7 @@ def _steps(config: Config) -> list[Step]:
         *_unshare(config, "unshare2"),
         *_waits(config),
         *_hooks(config, "as-root"),
+        *(_take_account(config.uid, config, changes_root(config)) if groups is not None else ()),
         partial(privileges.become, config, groups),
         *_hooks(config, "as-user"),
         partial(_chdir, "chdir", config.chdir),
@@ -165,6 +168,11 @@ def _set_environment(config: Config) -> None:
     environment = config.environ(os.environ)
     os.environ.clear()
     os.environ.update(environment)
+
+
+def _take_account(uid: int | None, config: Config, in_changed_root: bool) -> Iterator[Step]:
+    if uid is not None:
+        yield partial(inherited.become, uid, config, in_changed_root)
 
 
 def _join(config: Config) -> bool:

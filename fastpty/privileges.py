@@ -80,6 +80,8 @@ def drop(uid: int, gid: int, groups: Sequence[int], keep: Collection[int] = ()) 
         raise FastptyError(f"uid {uid} and gid {gid} were asked for, but the kernel reports others")
     if uid != 0:
         _check_no_way_back(gid, keep)
+        if not keep and any(linux.capget()):
+            linux.capset(0, 0, 0)  # a change of user leaves the inheritable ones that root had
 
 
 def _check_no_way_back(gid: int, keep: Collection[int]) -> None:

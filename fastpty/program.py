@@ -33,9 +33,7 @@ class Programs:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._account_of = accounts.lookup(jail.changes_root(config))
-        # Who logs in must not see what is meant for the router, root's, alone.
-        clear = config.clear_environment or config.run_as == "peer"
-        self._base = {"TERM": DEFAULT_TERM, **({"PATH": DEFAULT_PATH} if clear else os.environ)}
+        self._base = base_environment(config)
         self._own = self._of_router(config.command)
         self.shared = self._of_router(config.shared_command)
 
@@ -66,6 +64,17 @@ class Programs:
     def _environment(self, account: Mapping[str, str]) -> list[bytes]:
         variables = self._config.environ({**self._base, **account})
         return [os.fsencode(f"{name}={value}") for name, value in variables.items()]
+
+
+def base_environment(config: Config) -> dict[str, str]:
+    """What each session's environment begins with. The variables of a client's account and `env` come on top.
+
+    This process's environment as the way into the jail has left it: what belongs in it instead of the environment of
+    the router's starter has to be there by then.
+    """
+    # Who logs in must not see what is meant for the router, root's, alone.
+    clear = config.clear_environment or config.run_as == "peer"
+    return {"TERM": DEFAULT_TERM, **({"PATH": DEFAULT_PATH} if clear else os.environ)}
 
 
 def _encoded(words: Sequence[str]) -> list[bytes]:

@@ -42,9 +42,10 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
 
     What is of the start and harmless it keeps, and warns in the log where the new configuration has it otherwise. It
     raises FastptyError where that is wrong, cannot be read, or asks for what only a start can do. Relative names of
-    files are meant from where the router was started.
+    files are meant from where the router was started, and variables from the environment that it was started with.
     """
     start = os.getcwd()
+    environ = dict(os.environ)
 
     def reread(present: Config) -> Config:
         if jail.changes_root(present):
@@ -54,7 +55,7 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
             )
         try:
             with contextlib.chdir(start):
-                loaded = loader.load(parse(argv), is_reload=True)
+                loaded = loader.load(parse(argv), environ, is_reload=True)
                 wanted, warnings = assemble(loaded.settings)
         except OSError as error:
             raise FastptyError(f"cannot go back to {start}: {error.strerror}") from error

@@ -12,6 +12,7 @@ from functools import partial
 from fastpty import (
     __version__,
     accounts,
+    at_start,
     cli,
     command_line,
     daemon,
@@ -30,7 +31,6 @@ from fastpty.listeners import Listeners
 from fastpty.own_viewers import OwnTerminal
 from fastpty.pidfile import PidFile
 from fastpty.session_cgroups import SessionCgroups
-from fastpty.sessions import raise_file_limit
 from fastpty.supervisor import Supervisor
 from fastpty.tls_proxy import Proxy
 
@@ -142,11 +142,12 @@ def supervise(
     )
     for name in dict.fromkeys(place.name for place in listeners):
         log.logger.info("listening on %s", name)
-    files, limits = raise_file_limit(), Limits()
+    at_start.raise_file_limit()
+    limits = Limits()
 
     def work(config: Config, listeners: Listeners, link: worker.Link, shares: bool) -> None:
         starter.let_go()
-        worker.run(config, listeners, link, shares, files=files, limits=limits, cgroups=cgroups)
+        worker.run(config, listeners, link, shares, limits=limits, cgroups=cgroups)
 
     worker_ended = cgroups.end_of_worker if cgroups else None
     Supervisor(config, listeners, again, work, starter.ready, worker_ended, proxy.gateways).run()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from fastpty import accounts, jail, log, tcp
+from fastpty import accounts, at_start, jail, log, tcp
 from fastpty._spawn import spawn
 from fastpty.config import Config
 from fastpty.errors import RefusedError
@@ -27,9 +26,9 @@ class Sessions:
     """Answers the relay's upcalls (`fastpty.handler.Handler`) as the configuration says.
 
     names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
-    with each signal that the relay watches. files: the RLIMIT_NOFILE, soft and hard, that programs get. rules: who may
-    connect. limits: what is counted over all workers. cgroups: of the sessions, where they have such. behind_tls: the
-    listeners that only the TLS proxy can reach. shared: those whose clients share a terminal.
+    with each signal that the relay watches. rules: who may connect. limits: what is counted over all workers. cgroups:
+    of the sessions, where they have such. behind_tls: the listeners that only the TLS proxy can reach. shared: those
+    whose clients share a terminal.
     """
 
     def __init__(
@@ -37,7 +36,6 @@ class Sessions:
         config: Config,
         names: Sequence[str],
         on_signal: Callable[[int], None],
-        files: tuple[int, int],
         rules: Rules,
         limits: Limits,
         cgroups: SessionCgroups | None,
@@ -49,7 +47,6 @@ class Sessions:
         self._shared = shared
         self._shared_started = False
         self._on_signal = on_signal
-        self._files = files
         self._rules = rules
         self._account_of = accounts.lookup(jail.changes_root(config))
         self._programs = Programs(config)
@@ -194,7 +191,7 @@ class Sessions:
             program.directory,
             self._config.rows,
             self._config.cols,
-            self._files,
+            at_start.FILES,
             program=program.path,
             account=program.account,
             no_new_privs=self._config.no_new_privs,
@@ -217,13 +214,3 @@ def _describe_exit(code: int, status: int) -> str:
     if code == os.CLD_EXITED:
         return f"exit status {status}"
     return f"killed by {signal_name(status)}"
-
-
-def raise_file_limit() -> tuple[int, int]:
-    """Raises this process's RLIMIT_NOFILE to what is allowed, three descriptors being a session.
-
-    Returns the limit as it was, for the programs: some close every descriptor up to it one by one.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return soft, hard

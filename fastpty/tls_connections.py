@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from fastpty import tcp
 from fastpty.errors import RefusedError
 from fastpty.identity import name_behind_tls
+from fastpty.log import logger
 from fastpty.refusals import Refusals
 from fastpty.tls import Pump, certificate_names
 from fastpty.tls_front import Front

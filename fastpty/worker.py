@@ -97,7 +97,6 @@ def run(
     link: Link,
     shares: bool,
     *,
-    files: tuple[int, int],
     limits: Limits,
     cgroups: SessionCgroups | None,
 ) -> None:
@@ -105,8 +104,8 @@ def run(
 
     SIGTERM, SIGINT and SIGQUIT hang the sessions up, and at the second time kill them; SIGHUP, which the kernel sends
     too when the supervisor dies, makes it accept no more and go on; SIGUSR1 logs the counters; SIGUSR2 shows them to
-    the supervisor. files: the RLIMIT_NOFILE, soft and hard, that programs get. limits: what all workers count together.
-    shares: whether the shared terminal is this one's. cgroups: of the sessions, where they have such.
+    the supervisor. limits: what all workers count together. shares: whether the shared terminal is this one's.
+    cgroups: of the sessions, where they have such.
     """
 
     def on_signal(number: int) -> None:
@@ -133,7 +132,7 @@ def run(
     names = [place.name for place in places]
     behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)
     shared = frozenset(index for index, place in enumerate(places) if place.protocol == PTY)
-    sessions = Sessions(config, names, on_signal, files, listeners.rules, limits, cgroups, behind_tls, shared)
+    sessions = Sessions(config, names, on_signal, listeners.rules, limits, cgroups, behind_tls, shared)
     relay = Relay(
         sessions,
         splice=config.splice,

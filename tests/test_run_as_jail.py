@@ -80,14 +80,19 @@ linux.mount({nsswitch!r}, "/etc/nsswitch.conf", None, linux.MS_BIND)
 sys.exit(main(sys.argv[1:]))"""
 
 
-def test_no_library_of_a_changed_root_is_loaded_into_the_router(start_router: Start, root: Path) -> None:
-    """It stays root, and what is inside may be somebody else's."""
+def hostile_module(root: Path) -> tuple[str, str]:
+    """Puts the module into this root; the arguments for a Python that runs the router on such a machine."""
     (root.parent / "nsswitch.conf").write_text("passwd: files fastpty\ngroup: files fastpty\n")
     (root.parent / "module.c").write_text(MODULE)
     for place in (root / "lib", root / "lib64"):
         command = [need("cc"), "-shared", "-fPIC", "-o", f"{place}/libnss_fastpty.so.2", "module.c"]
         subprocess.run(command, cwd=root.parent, check=True)
-    program = ("-c", ASKS_A_MODULE.format(nsswitch=f"{root.parent}/nsswitch.conf"))
+    return "-c", ASKS_A_MODULE.format(nsswitch=f"{root.parent}/nsswitch.conf")
+
+
+def test_no_library_of_a_changed_root_is_loaded_into_the_router(start_router: Start, root: Path) -> None:
+    """It stays root, and what is inside may be somebody else's."""
+    program = hostile_module(root)
     start_router(
         *("--run-as", "peer", "--chmod-socket=666", "--unshare", "mount", "--chroot", str(root)),
         *("--mount-post-jail", f"none /dev {root}/dev bind,rec", f"{root.parent}/s"),

@@ -6,6 +6,7 @@ from tests.mutants.bystanders import BYSTANDERS
 from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
 from tests.mutants.security_doors import DOORS
+from tests.mutants.security_inherited import INHERITED
 from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
@@ -21,6 +22,7 @@ SECURITY = (
     *SOCKETS,
     *SESSIONS,
     *TLS,
+    *INHERITED,
     *TLS_ATTACKS,
     *TLS_USERS,
     *PIDFILES,

@@ -194,7 +194,7 @@ _PROCESS = (
     Mutant(
         "the supervisor replaces the TLS process when it dies, and says so",
         "fastpty/supervisor.py",
-        "                each.bury(pid, os.waitstatus_to_exitcode(status))\n",
+        "                each.bury(found.si_pid, os.waitstatus_to_exitcode(status))\n",
         "                pass\n",
         f"{PROCESS}a_tls_process_that_dies_is_replaced_also_in_a_jail",
     ),

@@ -1,0 +1,276 @@
+"""What hooks and sessions inherit of the router's process, protection by protection."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_VARIABLES = "test_environment_of_sessions.py::"
+_DOORS = "test_inherited.py::"
+_ALL = f"{_DOORS}test_a_session_inherits_what_its_router_was_given_and_nothing_that_the_router_has_for_itself"
+_HANDED_ON = f"{_VARIABLES}test_hooks_and_sessions_inherit_all_but_what_is_about_the_router_s_own_process"
+_HOME = f"{_VARIABLES}test_with_uid_sessions_and_its_hooks_have_the_account_s_home"
+
+ENVIRONMENT = (
+    Mutant(
+        "hooks and sessions do not inherit the router's own variables",
+        "fastpty/jail.py",
+        "        inherited.leave_what_is_the_router_s,\n",
+        "",
+        _HANDED_ON,
+    ),
+    Mutant(
+        "the settings of the router are not handed on",
+        "fastpty/inherited.py",
+        "startswith((*_OPTIONS, *_SERVICE))",
+        "startswith(_SERVICE)",
+        _HANDED_ON,
+    ),
+    Mutant(
+        "the sockets and the watchdog of the service are not handed on",
+        "fastpty/inherited.py",
+        "startswith((*_OPTIONS, *_SERVICE))",
+        "startswith(_OPTIONS)",
+        _HANDED_ON,
+    ),
+    Mutant(
+        "no name is removed that only begins in the same way",
+        "fastpty/inherited.py",
+        '_SERVICE = ("LISTEN_", "WATCHDOG_")',
+        '_SERVICE = ("LISTEN", "WATCHDOG_")',
+        _HANDED_ON,
+    ),
+    Mutant(
+        "the log and the notifications of the service are not handed on",
+        "fastpty/inherited.py",
+        " and name not in _SERVICE_NAMES",
+        "",
+        _HANDED_ON,
+    ),
+    Mutant(
+        "a locale that the interpreter has set is not handed on",
+        "fastpty/inherited.py",
+        "kept = handed_on(as_given(os.environ, _names_at_start()))",
+        "kept = handed_on(os.environ)",
+        f"{_VARIABLES}test_a_locale_that_the_interpreter_has_set_for_itself_is_not_handed_on[None]",
+    ),
+    Mutant(
+        "a locale that was given is handed on",
+        "fastpty/inherited.py",
+        'if name in at_start or not (name == "LC_CTYPE" or name.startswith("PYTHON"))',
+        'if not (name == "LC_CTYPE" or name.startswith("PYTHON"))',
+        f"{_VARIABLES}test_a_locale_that_the_interpreter_has_set_for_itself_is_not_handed_on[C.UTF-8]",
+    ),
+    Mutant(
+        "what the interpreter was given is handed on, and nothing else of it",
+        "fastpty/inherited.py",
+        'if name in at_start or not (name == "LC_CTYPE" or name.startswith("PYTHON"))',
+        'if name in at_start or name != "LC_CTYPE"',
+        f"{_VARIABLES}test_of_the_interpreter_s_variables_those_that_were_given_stay",
+    ),
+    Mutant(
+        "a reload reads the environment of the start",
+        "fastpty/reread.py",
+        "loader.load(parse(argv), environ, is_reload=True)",
+        "loader.load(parse(argv), is_reload=True)",
+        f"{_VARIABLES}test_a_reload_reads_the_environment_that_the_router_was_started_with",
+    ),
+)
+
+HOMES = (
+    Mutant(
+        "with uid the home is the account's",
+        "fastpty/jail.py",
+        "        *(_take_account(config.uid, config, changes_root(config)) if groups is not None else ()),\n",
+        "",
+        f"{_HOME}[--uid]",
+    ),
+    Mutant(
+        "with immediate-uid the home is the account's",
+        "fastpty/jail.py",
+        "        *(_take_account(config.immediate_uid, config, in_changed_root=False) if os.geteuid() == 0 else ()),\n",
+        "",
+        f"{_HOME}[--immediate-uid]",
+    ),
+    Mutant(
+        "the hooks of root have root's home",
+        "fastpty/jail.py",
+        '        *_hooks(config, "as-root"),\n'
+        "        *(_take_account(config.uid, config, changes_root(config)) if groups is not None else ()),\n",
+        "        *(_take_account(config.uid, config, changes_root(config)) if groups is not None else ()),\n"
+        '        *_hooks(config, "as-root"),\n',
+        f"{_HOME}[--uid]",
+    ),
+    Mutant(
+        "a home that the configuration sets wins",
+        "fastpty/inherited.py",
+        "explicit = {name for name, _ in config.environment} | {",
+        "explicit = {",
+        f"{_VARIABLES}test_a_home_that_the_configuration_or_a_hook_sets_wins_over_the_account_s",
+    ),
+    Mutant(
+        "what a hook sets wins over the account's",
+        "fastpty/hooks.py",
+        'return argument.partition("=")[0] if (self.kind, action) == ("hook", "putenv") else None',
+        "return None",
+        f"{_VARIABLES}test_a_home_that_the_configuration_or_a_hook_sets_wins_over_the_account_s",
+    ),
+    Mutant(
+        "a uid without an account does not have root's home",
+        "fastpty/accounts.py",
+        'return {"HOME": "/", "USER": None, "LOGNAME": None, "SHELL": _NO_SHELL, "MAIL": None}',
+        "return {}",
+        f"{_VARIABLES}test_a_uid_without_an_account_has_the_root_for_its_home_and_no_name",
+    ),
+    Mutant(
+        "no library of a changed root is loaded for its user's home",
+        "fastpty/accounts.py",
+        "account = _entry_in_files(uid) if in_changed_root else account_of(uid)",
+        "account = account_of(uid)",
+        f"{_VARIABLES}test_no_library_of_a_changed_root_is_loaded_for_its_user_s_home",
+    ),
+    Mutant(
+        "in a changed root the home is looked up there",
+        "fastpty/jail.py",
+        "partial(inherited.become, uid, config, in_changed_root)",
+        "partial(inherited.become, 0 if in_changed_root else uid, config, False)",
+        f"{_VARIABLES}test_in_a_changed_root_the_home_is_that_of_the_account_there",
+    ),
+    Mutant(
+        "an account file of a changed root is read up to a limit",
+        "fastpty/accounts.py",
+        "            data = file.read(_FILE_BYTES_MOST + 1)\n",
+        "            data = file.read()[:_FILE_BYTES_MOST]\n",
+        f"{_VARIABLES}test_an_account_of_a_changed_root_that_cannot_be_is_refused",
+    ),
+    Mutant(
+        "an account of a changed root has a group that there can be",
+        "fastpty/accounts.py",
+        "    if not entries or int(entries[0][2]) > _ID_MOST:\n",
+        "    if not entries:\n",
+        f"{_VARIABLES}test_an_account_of_a_changed_root_that_cannot_be_is_refused",
+    ),
+)
+
+PROCESS = (
+    Mutant(
+        "a session has the file limit that the router was given",
+        "fastpty/_child.pxd",
+        "    setrlimit(RLIMIT_NOFILE, &plan.files)\n",
+        "",
+        f"{_ALL}[plain]",
+    ),
+    Mutant(
+        "the hooks at the end have the file limit that the router was given",
+        "fastpty/at_start.py",
+        "        resource.setrlimit(resource.RLIMIT_NOFILE, FILES)\n",
+        "        pass\n",
+        f"{_DOORS}test_the_hooks_at_the_end_have_the_file_limit_that_the_router_was_given",
+    ),
+    Mutant(
+        "a session has no blocked signal of the router's",
+        "fastpty/_child.pxd",
+        "    pthread_sigmask(SIG_SETMASK, &none, NULL)\n",
+        "",
+        f"{_ALL}[plain]",
+    ),
+    Mutant(
+        "with uid no inheritable capability is left",
+        "fastpty/privileges.py",
+        "        if not keep and any(linux.capget()):\n",
+        "        if False:\n",
+        f"{_ALL}[uid]",
+    ),
+)
+
+LOGIN = (
+    Mutant(
+        "a session of another user has none of the router's capabilities",
+        "fastpty/_child.pxd",
+        "    return 0 if account.uid == 0 else leave_capabilities()\n",
+        "    return 0\n",
+        f"{_DOORS}test_a_session_of_another_user_has_no_capability_though_its_router_keeps_some",
+    ),
+    Mutant(
+        "capabilities that stay end the session",
+        "fastpty/_login.pxd",
+        "        if data[index] != 0:\n",
+        "        if False:\n",
+        f"{_DOORS}test_capabilities_that_stay_end_the_session",
+    ),
+    Mutant(
+        "the login uid is set",
+        "fastpty/_login.pxd",
+        "    set_login_uid(uid)\n    if uid",
+        "    if uid",
+        f"{_DOORS}test_the_login_uid_is_set_where_there_is_one",
+    ),
+    Mutant(
+        "a session of another user is not spared when memory is short",
+        "fastpty/_login.pxd",
+        "        leave_memory_priority()\n",
+        "        pass\n",
+        f"{_DOORS}test_a_session_of_another_user_is_not_spared_when_memory_is_short",
+    ),
+    Mutant(
+        "a session of another user is killed as early as its router when memory is short",
+        "fastpty/_login.pxd",
+        "    if atoi(text) < 0:\n",
+        "    if atoi(text) != 0:\n",
+        f"{_DOORS}test_a_session_of_another_user_is_not_spared_when_memory_is_short",
+    ),
+    Mutant(
+        "a session of another user is not scheduled as real-time",
+        "fastpty/_login.pxd",
+        "        syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &ordinary)\n",
+        "        pass\n",
+        f"{_ALL}[peer]",
+    ),
+    Mutant(
+        "a session of another user has no negative nice value",
+        "fastpty/_login.pxd",
+        "        syscall(SYS_setpriority, PRIO_PROCESS, 0, 0)\n",
+        "        pass\n",
+        f"{_ALL}[peer]",
+    ),
+    Mutant(
+        "a session of another user does not go first at the disk",
+        "fastpty/_login.pxd",
+        "        syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0)\n",
+        "        pass\n",
+        f"{_ALL}[peer]",
+    ),
+    Mutant(
+        "a session of another user keeps a lower priority",
+        "fastpty/_login.pxd",
+        "    if syscall(SYS_getpriority, PRIO_PROCESS, 0) > NICE_NONE:\n",
+        "    if True:\n",
+        f"{_DOORS}test_a_session_of_another_user_keeps_the_lower_priorities_that_its_router_has",
+    ),
+    Mutant(
+        "nothing that only looks like /proc is written to",
+        "fastpty/_login.pxd",
+        "    if proc >= 0 and is_proc(proc):\n",
+        "    if proc >= 0:\n",
+        f"{_DOORS}test_nothing_that_only_looks_like_proc_is_written_to",
+    ),
+)
+
+BETWEEN_USERS = (
+    Mutant(
+        "a user cannot look into its starting process",
+        "fastpty/_child.pxd",
+        "    return 0 if account.uid == 0 else leave_capabilities()\n",
+        "    syscall(SYS_prctl, 4, 1, 0, 0, 0)   # PR_SET_DUMPABLE\n"
+        "    return 0 if account.uid == 0 else leave_capabilities()\n",
+        "test_between_users.py::test_a_user_can_stop_its_starting_process_but_not_look_into_it",
+    ),
+    Mutant(
+        "a user's session is not another user's",
+        "fastpty/program.py",
+        "account = self._account_of(peer.uid)",
+        "account = self._account_of(1)",
+        "test_between_users.py::test_a_user_with_a_session_can_do_nothing_to_the_router_and_to_another_s_session",
+    ),
+)
+
+INHERITED = (*ENVIRONMENT, *HOMES, *PROCESS, *LOGIN, *BETWEEN_USERS)

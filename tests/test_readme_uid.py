@@ -1,0 +1,69 @@
+"""The README's examples with `uid`, as they are written there but for the directory and the name of a user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.accounts import make_account, remove_account
+from tests.harness import Client, Router
+from tests.peers import need_root
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+
+
+KRATOS = f"fastpty-k-{os.getpid()}"  # for the user of jail.ini, whom few machines have
+
+
+@pytest.fixture
+def kratos(directory: Path) -> Iterator[None]:
+    make_account(KRATOS, directory / "home")
+    yield
+    remove_account(KRATOS)
+
+
+def in_root_s_home() -> None:
+    os.chdir(pwd.getpwuid(0).pw_dir)
+
+
+def say_who(path: str, prompt: bytes) -> str:
+    """What a shell that a person attaches to prints until it has answered one line."""
+    with Client(path) as client:
+        client.read_until(prompt)
+        client.send(b"echo I am $(id -un), $USER, at home in $HOME; exit\n")
+        return client.read_to_end().decode()
+
+
+def test_the_command_with_uid_gives_a_shell_at_home_in_that_account(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    line = next(line for line in README.splitlines() if re.match(r"    fastpty-router .*--uid ", line))
+    program, *arguments = shlex.split(line, comments=True)
+    assert program == "fastpty-router"
+    start_router(*(word.replace("/run/", f"{directory}/") for word in arguments), preexec=in_root_s_home)
+    user = arguments[arguments.index("--uid") + 1]
+    said = say_who(f"{directory}/fpty.socket", b"$ ")
+    assert f"I am {user}, {user}, at home in {pwd.getpwnam(user).pw_dir}\r\n" in said
+    assert "denied" not in said
+
+
+def test_the_jail_of_the_file_gives_a_shell_at_home_in_its_account(
+    start_router: Callable[..., Router], directory: Path, kratos: None
+) -> None:
+    need_root()
+    file = directory / "jail.ini"
+    found = re.search(r"```ini\n(.*?)```", README, re.S)
+    assert found is not None
+    file.write_text(found[1].replace("/tmp/", f"{directory}/").replace("kratos", KRATOS))
+    router = start_router(str(file), sockets=2, preexec=in_root_s_home)
+    said = say_who(f"{directory}/raw.socket", b"$ ")
+    assert f"I am {KRATOS}, {KRATOS}, at home in {directory}/home\r\n" in said
+    assert "denied" not in said
+    assert router.end() == 0
