@@ -7,15 +7,18 @@ uWSGI binds a router's inside. None of it can be undone, and it is meant for a p
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from fastpty import linux, namespaces, pid_namespace, privileges
-from fastpty.config import Config
+from fastpty import join, linux, namespaces, pid_namespace, privileges
+from fastpty.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError
 from fastpty.hooks import KINDS
+from fastpty.log import logger
+from fastpty.target import Entered
 from fastpty.waiting import INTERFACE
 
 # A step returns True if the way goes on in a child only: that is how a pid namespace is entered.
@@ -42,13 +45,22 @@ def inside(config: Config, work: Callable[[Config], None]) -> int:
     another process, and this one waits for it. Raises FastptyError at the first step that fails or cannot be shown to
     have worked; the process is then part of the way in and should end.
     """
-    return _walk(_steps(config), config, work)
+    way = _Way(config)
+    return _walk(_steps(way), way, work)
 
 
-def _steps(config: Config) -> list[Step]:
+@dataclass
+class _Way:
+    """The configuration, with what was found on the way in."""
+
+    config: Config
+
+
+def _steps(way: _Way) -> list[Step]:
+    config = way.config
     groups = privileges.groups_wanted(config)
     return [
-        partial(_join, config),
+        partial(_join, way),
         *_hooks(config, "pre-jail"),
         *_hooks(config, "in-jail"),
         *_unshare(config, "unshare"),
@@ -56,9 +68,11 @@ def _steps(config: Config) -> list[Step]:
         partial(_chroot, config),
         partial(_pivot_root, config),
         *_unshare(config, "unshare2"),
+        partial(_hide, config),
         *_waits(config),
         *_hooks(config, "as-root"),
-        partial(privileges.become, config, groups),
+        lambda: privileges.become(config, groups, way.config.entered),
+        partial(_hide, config),
         *_hooks(config, "as-user"),
         partial(_chdir, "chdir", config.chdir),
         partial(_chdir, "chdir2", config.chdir2),
@@ -66,19 +80,20 @@ def _steps(config: Config) -> list[Step]:
     ]
 
 
-def _walk(steps: Sequence[Step], config: Config, work: Callable[[Config], None]) -> int:
+def _walk(steps: Sequence[Step], way: _Way, work: Callable[[Config], None]) -> int:
     for done, step in enumerate(steps, 1):
         if step():
-            return pid_namespace.in_child(partial(_walk, steps[done:], config, work))
+            return pid_namespace.in_child(partial(_walk, steps[done:], way, work))
     pid_namespace.stay_with_parent()
-    return _work(config, work)
+    return _work(way.config, work)
 
 
 def _work(config: Config, work: Callable[[Config], None]) -> int:
     try:
         # As the hooks left it; what was removed may have a default to be removed.
-        environment = tuple((name, os.environ.get(name)) for name, _ in config.environment)
-        work(replace(config, environment=environment))
+        environment = [(name, os.environ.get(name)) for name, _ in config.environment]
+        environment += [(name, os.environ[name]) for name in _put(config) if name in os.environ]
+        work(replace(config, environment=tuple(environment)))
     finally:
         for hook in _hooks(config, "as-user-atexit"):
             try:
@@ -94,11 +109,8 @@ def hides_files(config: Config) -> bool:
 
 
 def changes_root(config: Config) -> bool:
-    """Whether what a path means inside may be for somebody else to say, who has no other rights over the router.
-
-    A new mount namespace alone begins with the mounts of outside, and who may change them inside has its rights.
-    """
-    return bool(config.chroot or config.pivot_root or config.setns or config.setns_pid)
+    """Whether somebody else may decide what a path means inside."""
+    return config.changes_root
 
 
 def check(config: Config) -> None:
@@ -164,11 +176,48 @@ def _set_environment(config: Config) -> None:
     os.environ.update(environment)
 
 
-def _join(config: Config) -> bool:
-    elsewhere = namespaces.join(config.setns) if config.setns is not None else False
+def _join(way: _Way) -> bool:
+    config = way.config
+    if config.setns is None and config.setns_pid is None:
+        return False
+    privileges.hide()
+    entered = join.place(config) if config.setns is not None else Entered(has_pid_namespace=False)
     if config.setns_pid is not None:
-        elsewhere |= namespaces.join_process(config.setns_pid)
-    return elsewhere
+        if entered.environment is not None:
+            raise FastptyError("setns-pid enters all that there is of a container: leave setns out")
+        has_pid_namespace = entered.has_pid_namespace
+        entered = join.process(config)
+        entered = replace(entered, has_pid_namespace=entered.has_pid_namespace or has_pid_namespace)
+    for note in entered.notes:
+        logger.warning("%s", note)
+    if entered.environment is not None:
+        _leave_environment(config)
+    way.config = replace(config, entered=entered)
+    return entered.has_pid_namespace
+
+
+def _leave_environment(config: Config) -> None:
+    """Keeps what the options and hooks have put there, and no other variable of outside: hooks run inside from here on.
+
+    The container's own environment is for the sessions: here the C library would obey it. It has read the local time's
+    rules already, and would read others from inside if TZ changed.
+    """
+    kept = [*(name for name, _ in config.environment), *_put(config), "TZ", "TZDIR"]
+    environment = {"PATH": DEFAULT_PATH, **{name: os.environ[name] for name in kept if name in os.environ}}
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _put(config: Config) -> list[str]:
+    """The names of the variables that hooks set."""
+    matches = (re.match("!?putenv:([^=]+)=", hook.text) for hook in config.hooks if hook.kind == "hook")
+    return [match[1] for match in matches if match]
+
+
+def _hide(config: Config) -> None:
+    """Keeps what runs in a root of somebody else's from looking at the router."""
+    if config.changes_root:
+        privileges.keep_hidden()
 
 
 def _unshare(config: Config, option: str) -> Iterator[Step]:

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fastpty import accounts, jail
-from fastpty.config import Config, command_argv
+from fastpty.config import DEFAULT_PATH, Config, command_argv
 from fastpty.errors import RefusedError
 from fastpty.identity import Peer
 
 DEFAULT_TERM = "xterm-256color"
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Programs:
         self._account_of = accounts.lookup(jail.changes_root(config))
         # Who logs in must not see what is meant for the router, root's, alone.
         clear = config.clear_environment or config.run_as == "peer"
-        self._base = {"TERM": DEFAULT_TERM, **({"PATH": DEFAULT_PATH} if clear else os.environ)}
+        self._base = {"TERM": DEFAULT_TERM, **({"PATH": DEFAULT_PATH} if clear else config.inherited(os.environ))}
         self._own = self._of_router(config.command)
         self.shared = self._of_router(config.shared_command)
 
