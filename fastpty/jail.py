@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from fastpty import join, linux, namespaces, pid_namespace, privileges
+from fastpty import imports, join, linux, namespaces, pid_namespace, privileges
 from fastpty.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError
 from fastpty.hooks import KINDS
@@ -45,6 +45,8 @@ def inside(config: Config, work: Callable[[Config], None]) -> int:
     another process, and this one waits for it. Raises FastptyError at the first step that fails or cannot be shown to
     have worked; the process is then part of the way in and should end.
     """
+    if config.changes_root:
+        imports.stop(config)
     way = _Way(config)
     return _walk(_steps(way), way, work)
 

@@ -13,6 +13,7 @@ from fastpty import linux
 from fastpty.errors import FastptyError
 from fastpty.values import NAMESPACE_FLAGS
 
+
 def unshare(option: str, names: Sequence[str]) -> bool:
     """Moves this process into new namespaces, by their names in NAMESPACE_FLAGS; `option` is for messages.
 

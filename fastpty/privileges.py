@@ -160,8 +160,9 @@ def groups_wanted(config: Config) -> list[int] | None:
 def drop(uid: int, gid: int, groups: Sequence[int] | None, keep: Collection[int] = ()) -> None:
     """Becomes this user and these groups (real, effective and saved ids), and checks that it is for good.
 
-    Without `groups` these stay. The permitted capabilities outlive the change if any are to `keep`. Raises FastptyError if a step fails, if the
-    kernel reports other ids afterwards, or if root can be regained by means that were not to be kept.
+    Without `groups` these stay. The permitted capabilities outlive the change if any are to `keep`. Raises FastptyError
+    if a step fails, if the kernel reports other ids afterwards, or if root can be regained by means that were not to be
+    kept.
     """
     try:
         if keep:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from fastpty import __version__, accounts, cli, command_line, daemon, jail, log, procname, reread, worker
+from fastpty import __version__, accounts, cli, daemon, jail, log, procname, reexecute, reread, worker
 from fastpty.config import Config
 from fastpty.errors import FastptyError, printable
 from fastpty.limits import Limits
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     starter = daemon.Starter()
     try:
-        config, warnings = command_line.configure(argv)
+        config, warnings = reexecute.configure(argv)
         for warning in warnings:
             print(f"fastpty-router: warning: {printable(warning)}", file=sys.stderr)
         jail.check(config)

@@ -7,6 +7,7 @@ taken for it. What takes the process's help to read, its environment, is read by
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import select
@@ -157,7 +158,9 @@ class Target:
         finally:
             os.close(fd)
         if len(data) > _ENVIRONMENT_BYTES_MOST:
-            raise FastptyError(f"the environment of process {self.pid} is larger than a program can get: give clear-env")
+            raise FastptyError(
+                f"the environment of process {self.pid} is larger than a program can get: give clear-env"
+            )
         return variables(data)
 
     def _check_kind(self) -> None:
@@ -224,13 +227,12 @@ def _copy_and_exit(source: int, target: int, limit: int) -> NoReturn:
 
 def _close_others(kept: Sequence[int]) -> None:
     """A stuck child must not hold the router's sockets."""
-    edges = [-1, *sorted(kept), 1 << 20]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise([-1, *sorted(kept), 1 << 20]):
         os.closerange(low + 1, high)
 
 
 def _read_until(fd: int, deadline: float) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     while True:
         if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
             raise TimeoutError

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.containers import MAPPED, NOBODY, container, mask
+from tests.containers import MAPPED, container
 from tests.harness import Client, Router, children
-from tests.peers import need, need_root
-from tests.test_namespaces import said
+from tests.peers import need_root
 
 Start = Callable[..., Router]
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
