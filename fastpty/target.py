@@ -7,6 +7,7 @@ taken for it. What takes the process's help to read, its environment, is read by
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -27,6 +28,7 @@ _KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD of linux/sched.h
 _STATUS_BYTES_MOST = 1 << 20
 _ENVIRONMENT_BYTES_MOST = 4 << 20  # more than execve(2) takes by default
 _ENVIRONMENT_SECONDS = 5.0
+_COMPLETE = b"."  # behind what was read
 _NAME = re.compile(r"[^\x00-\x20=\x7f]+")
 
 
@@ -144,23 +146,20 @@ class Target:
     def environment(self) -> dict[str, str]:
         """Its environment, without what is no NAME=VALUE. Raises FastptyError where it cannot be had in time.
 
-        The process decides which memory it is in, and may see to it that reading that never ends (a file of a file
-        system of its own).
+        The process decides which memory it is in: old kernels wait there for a file system of the process's own.
         """
+        what = f"the environment of process {self.pid}"
         fd = self.open("environ", os.O_RDONLY)
         try:
             data = _read_in_child(fd, _ENVIRONMENT_BYTES_MOST + 1, _ENVIRONMENT_SECONDS)
         except TimeoutError:
-            raise FastptyError(
-                f"the environment of process {self.pid} cannot be read within {_ENVIRONMENT_SECONDS:g} s: "
-                "give clear-env"
-            ) from None
+            raise FastptyError(f"{what} cannot be read within {_ENVIRONMENT_SECONDS:g} s: give clear-env") from None
+        except OSError:
+            raise FastptyError(f"{what} cannot be read: give clear-env") from None
         finally:
             os.close(fd)
         if len(data) > _ENVIRONMENT_BYTES_MOST:
-            raise FastptyError(
-                f"the environment of process {self.pid} is larger than a program can get: give clear-env"
-            )
+            raise FastptyError(f"{what} is larger than a program can get: give clear-env")
         return variables(data)
 
     def _check_kind(self) -> None:
@@ -195,32 +194,37 @@ def variables(data: bytes) -> dict[str, str]:
 
 
 def _read_in_child(fd: int, limit: int, seconds: float) -> bytes:
-    """What can be read from `fd`, by a child that may get stuck; raises TimeoutError, then the child is left behind."""
+    """What can be read from `fd`, by a child that may get stuck; raises TimeoutError, then the child is left behind.
+
+    Raises OSError where nothing can be read.
+    """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
         _copy_and_exit(fd, writer, limit)
     os.close(writer)
     try:
-        return _read_until(reader, time.monotonic() + seconds)
+        data = _read_until(reader, time.monotonic() + seconds)
     except TimeoutError:
         os.kill(child, signal.SIGKILL)
-        child = 0
         raise
     finally:
         os.close(reader)
-        if child:
-            with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored
-                os.waitpid(child, 0)
+    if not data.endswith(_COMPLETE):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored
+        os.waitpid(child, 0)
+    return data.removesuffix(_COMPLETE)
 
 
 def _copy_and_exit(source: int, target: int, limit: int) -> NoReturn:
     try:
         _close_others((source, target))
-        while limit > 0 and (data := os.read(source, min(limit, 65536))):
-            limit -= len(data)
-            while data:
-                data = data[os.write(target, data) :]
+        with open(target, "wb") as pipe:
+            while limit > 0 and (data := os.read(source, min(limit, 65536))):
+                limit -= len(data)
+                pipe.write(data)
+            pipe.write(_COMPLETE)
     finally:
         os._exit(0)
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.containers import MAPPED, container
-from tests.harness import Client, Router, children
-from tests.peers import need_root
+from fastpty import target as target_module
+from fastpty.errors import FastptyError
+from fastpty.target import Target, variables
+from tests.containers import MAPPED, container, mask
+from tests.harness import Client, Router, children, eventually, process_gone
+from tests.peers import need, need_control_group, need_root
+from tests.test_namespaces import said
 
 Start = Callable[..., Router]
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -64,3 +72,181 @@ def test_nothing_has_ids_of_the_host_in_a_container_whose_ids_are_mapped(
             seen = client.read_until(b"REFUSED", b"0\r\n", b"END-")
         assert b"65534" not in seen
         assert router.end() == 0
+
+
+def own_of(pid: int) -> list[str]:
+    return of(pid, "Uid", "Gid", "Groups", *SETS, "NoNewPrivs")
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize(
+    ("ids", "capabilities", "no_new_privs"),
+    [
+        ({"uid": 1000, "gid": 1001, "groups": [1002, 5]}, 0, True),
+        ({"uid": 0, "gid": 0}, mask("chown", "kill", "net_raw", "setuid"), False),
+    ],
+)
+def test_a_session_of_setns_pid_has_the_ids_and_rights_of_the_process_that_it_joins(
+    mapped: bool,
+    ids: dict[str, Any],
+    capabilities: int,
+    no_new_privs: bool,
+    start_router: Start,
+    path: str,
+) -> None:
+    with container(
+        *("pid", "mount"),
+        mapped=mapped,
+        **ids,
+        bounding=capabilities,
+        no_new_privs=no_new_privs,
+        commands=["mount -t proc proc /proc"],
+    ) as pid:
+        router = start_router("--setns-pid", str(pid), path)
+        with session(path) as client:
+            _, supervisor, worker, shell = family(router.process.pid)
+            assert own_of(shell) == own_of(supervisor) == own_of(worker) == own_of(pid)
+            client.send(b"mount -t tmpfs none /mnt || echo REFU''SED\n")
+            client.read_until(b"REFUSED\r\n")
+        assert router.end() == 0
+
+
+def test_what_the_user_asks_for_goes_on_top_of_what_the_joined_process_has(start_router: Start, path: str) -> None:
+    kept = mask("chown", "kill", "net_raw")
+    box = {"uid": 1000, "gid": 1000, "bounding": kept, "commands": ["mount -t proc proc /proc"]}
+    with container("pid", "mount", **box) as pid:
+        for asked, uid, sets in (
+            (("--uid", "0", "--gid", "0"), 0, [0, kept, kept, kept, 0]),
+            (("--uid", "games"), 5, [0, 0, 0, kept, 0]),
+            (("--cap", "net_raw"), 1000, [mask("net_raw")] * 5),
+        ):
+            router = start_router("--setns-pid", str(pid), *asked, path)
+            with session(path):
+                shell = family(router.process.pid)[-1]
+                assert of(shell, "Uid")[0].split() == [str(uid)] * 4
+                assert of(shell, *SETS) == [f"{each:016x}" for each in sets]
+            assert router.end() == 0
+
+
+def test_a_set_uid_program_of_the_container_gains_no_capability_that_the_container_lacks(
+    start_router: Start, path: str, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    shutil.copy(need("cat"), tmp_path / "cat")
+    (tmp_path / "cat").chmod(0o4755)
+    kept = mask("chown")
+    commands = ["mount -t proc proc /proc", f"mount --bind {tmp_path} /mnt"]
+    with container("pid", "mount", uid=1000, gid=1000, bounding=kept, commands=commands) as pid:
+        router = start_router("--setns-pid", str(pid), "--uid", "games", path)
+        seen = said(path, "/mnt/cat /proc/self/status | grep -E 'Cap(Prm|Bnd)'")
+        assert seen == ["CapPrm:", f"{kept:016x}", "CapBnd:", f"{kept:016x}"]
+        assert router.end() == 0
+
+
+def test_a_session_of_setns_pid_is_in_the_control_groups_of_the_process_that_it_joins(
+    start_router: Start, path: str
+) -> None:
+    group = need_control_group("memory") / "fastpty-test-container"
+    group.mkdir()
+    try:
+        with container("pid", "mount", cgroups=[group], commands=["mount -t proc proc /proc"]) as pid:
+            router = start_router("--setns-pid", str(pid), path)
+            with session(path):
+                _, supervisor, worker, shell = family(router.process.pid)
+                where = [Path(f"/proc/{each}/cgroup").read_text() for each in (pid, shell, supervisor, worker)]
+                assert where[0] == where[1] != where[2] == where[3]
+            assert router.end() == 0
+        eventually(lambda: not (group / "cgroup.procs").read_text(), "the control group is empty")
+    finally:
+        group.rmdir()
+
+
+def test_the_environment_directory_and_root_are_those_of_the_process_that_is_joined(
+    start_router: Start, path: str
+) -> None:
+    environment = {"PATH": "/bin:/usr/bin", "INSIDE": "yes", "TZ": "Nowhere/Town"}
+    with container(
+        "pid", "mount", commands=["mount -t proc proc /proc"], directory="/usr", environment=environment
+    ) as pid:
+        for how in (("--setns-pid", str(pid)), ("--setns", f"/proc/{pid}/ns")):
+            router = start_router(
+                *how, "--env", "OURS=1", "--exec-as-root", "env > /proc/self/fd/2", path, env={"AWS_SECRET": "host's"}
+            )
+            seen = said(path, "pwd; env; tr '\\0' '\\n' < /proc/1/environ")
+            if how[0] == "--setns-pid":
+                assert seen[0] == "/usr"
+            assert {"INSIDE=yes", "TZ=Nowhere/Town", "PATH=/bin:/usr/bin", "OURS=1"} <= set(seen)
+            assert "AWS_SECRET" not in " ".join(seen) + router.log
+            assert "OURS=1" in router.log
+            assert router.end() == 0
+
+
+def test_where_no_process_is_known_the_environment_is_a_clean_one(start_router: Start, path: str) -> None:
+    with container("pid", "mount", commands=["mount -t proc proc /proc"]) as pid:
+        router = start_router("--setns", f"/proc/{pid}/ns/mnt", path, env={"AWS_SECRET": "host's"})
+        assert "AWS_SECRET" not in " ".join(said(path, "env"))
+        assert router.end() == 0
+
+
+def test_that_a_filter_of_system_calls_cannot_be_taken_over_is_said(start_router: Start, path: str) -> None:
+    with container("uts", seccomp=True) as pid:
+        router = start_router("--setns-pid", str(pid), path)
+        line = f"setns-pid={pid}: its seccomp filter cannot be taken over: sessions run without it"
+        assert len([each for each in router.lines if line in each]) == 1
+        assert router.end() == 0
+
+
+def kernel_thread() -> int:
+    return next(pid for pid in children(2) if pid)
+
+
+@pytest.mark.parametrize("kind", ["host", "zombie", "kernel"])
+def test_what_is_no_process_of_a_container_is_not_joined(kind: str, path: str) -> None:
+    with subprocess.Popen(["sleep", "0" if kind == "zombie" else "1000"]) as process:
+        if kind == "zombie":
+            eventually(lambda: process_gone(process.pid), "it has ended")
+        pid = kernel_thread() if kind == "kernel" else process.pid
+        router = Router("--setns-pid", str(pid), path)
+        assert router.process.wait(30) == 1
+        router.end()
+        process.kill()
+    reason = {
+        "host": "that process is in no container: its namespaces are those of this router",
+        "zombie": f"process {pid} has ended",
+        "kernel": f"process {pid} is a thread of the kernel, not a process of a container",
+    }[kind]
+    assert router.lines == [f"fastpty-router: setns-pid={pid}: {reason}"]
+    assert not os.path.exists(path)
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number may be another process's by then."""
+    with container("uts") as pid:
+        target = Target(pid)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: process_gone(pid), "it has ended")
+        with target, pytest.raises(FastptyError, match=f"process {pid} has ended"):
+            target.check_alive()
+
+
+def test_an_environment_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process decides where its environment is, and may keep others from reading it."""
+    monkeypatch.setattr(target_module, "_ENVIRONMENT_SECONDS", 0.2)
+    silent, other = os.pipe()
+    with container("uts") as pid, Target(pid) as target:
+        monkeypatch.setattr(Target, "open", lambda *_: silent)
+        with pytest.raises(FastptyError, match="cannot be read within 0.2 s: give clear-env"):
+            target.environment()
+    os.close(other)
+
+
+def test_an_environment_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with container("uts") as pid, Target(pid) as target:
+        monkeypatch.setattr(Target, "open", lambda *_: os.open("/", os.O_RDONLY))
+        with pytest.raises(FastptyError, match="cannot be read: give clear-env"):
+            target.environment()
+
+
+def test_names_and_values_of_a_foreign_environment_are_looked_at() -> None:
+    data = b"A=1\0=x\0B\0A=2\0C D=3\0E\x1b=4\0F=\xff\n\0"
+    assert variables(data) == {"A": "1", "F": "\udcff\n"}
