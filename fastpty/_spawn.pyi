@@ -38,8 +38,8 @@ def spawn(
 
     The child has descriptors 0, 1 and 2 on the terminal and no others, default signal dispositions and an empty
     mask. This process sleeps until the child runs its program (vfork(2)), so it never copies its memory. Not with an
-    `account`, nor `apart`: then the child is on its own, tells what fails on its terminal and exits with 127, and with an
-    `account` starts in / where it cannot enter its directory.
+    `account`, nor `apart`: then the child is on its own, tells what fails on its terminal and exits with 127. With an
+    `account` it starts in / where it cannot enter its directory.
 
     Returns the pty master (non-blocking, close-on-exec), the pid, and a pidfd, all the caller's to close and reap.
     Raises OSError with a text for the person at the other end: no pty or descriptor left, no process allowed, the

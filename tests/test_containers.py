@@ -235,7 +235,7 @@ def test_an_environment_that_never_comes_is_not_waited_for(monkeypatch: pytest.M
     silent, other = os.pipe()
     with container("uts") as pid, Target(pid) as target:
         monkeypatch.setattr(Target, "open", lambda *_: silent)
-        with pytest.raises(FastptyError, match="cannot be read within 0.2 s: give clear-env"):
+        with pytest.raises(FastptyError, match=r"cannot be read within .* s: give clear-env"):
             target.environment()
     os.close(other)
 
