@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from fastpty import imports, join, linux, namespaces, pid_namespace, privileges
+from fastpty import imports, join, linux, namespaces, pid_namespace, privileges, subordinate
 from fastpty.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError
 from fastpty.hooks import KINDS
 from fastpty.log import logger
+from fastpty.subordinate import OwnIds
 from fastpty.target import Entered
 from fastpty.waiting import INTERFACE
 
@@ -60,16 +61,17 @@ class _Way:
 
 def _steps(way: _Way) -> list[Step]:
     config = way.config
+    own_ids = subordinate.wanted(config)
     groups = privileges.groups_wanted(config)
     return [
         partial(_join, way),
         *_hooks(config, "pre-jail"),
         *_hooks(config, "in-jail"),
-        *_unshare(config, "unshare"),
+        *_unshare(config, "unshare", own_ids),
         *(_hooks(config, "post-jail") if config.unshare or config.jailed else ()),
         partial(_chroot, config),
         partial(_pivot_root, config),
-        *_unshare(config, "unshare2"),
+        *_unshare(config, "unshare2", None if "user" in config.unshare else own_ids),
         partial(_hide, config),
         *_waits(config),
         *_hooks(config, "as-root"),
@@ -222,10 +224,10 @@ def _hide(config: Config) -> None:
         privileges.keep_hidden()
 
 
-def _unshare(config: Config, option: str) -> Iterator[Step]:
+def _unshare(config: Config, option: str, own_ids: OwnIds | None) -> Iterator[Step]:
     names = config.unshare if option == "unshare" else config.unshare2
     if names:
-        yield partial(namespaces.unshare, option, names)
+        yield partial(namespaces.unshare, option, names, own_ids)
         so_far = {*config.unshare, *names}
         if {"pid", "mount"} <= so_far and {"pid", "mount"} & {*names}:
             yield namespaces.mount_proc

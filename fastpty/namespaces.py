@@ -9,23 +9,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from fastpty import linux
+from fastpty import linux, privileges
 from fastpty.errors import FastptyError
+from fastpty.subordinate import OwnIds
 from fastpty.values import NAMESPACE_FLAGS
 
 
-def unshare(option: str, names: Sequence[str]) -> bool:
+def unshare(option: str, names: Sequence[str], own_ids: OwnIds | None = None) -> bool:
     """Moves this process into new namespaces, by their names in NAMESPACE_FLAGS; `option` is for messages.
 
     Returns whether there is a new pid namespace, which only its children will be in. In a new mount namespace all
     mounts become private: else a mount made inside would show outside, and the other way round. A new user namespace
-    of root has the same ids as the outer one; that of another user has one, root, which is that user outside.
+    of root has `own_ids`, and this process becomes its root; without these it has the ids of outside. That of another
+    user has one id, root, which is that user outside.
     """
     flags = 0
     for name in names:
         flags |= NAMESPACE_FLAGS[name]
     what = f"{option}={','.join(names)}"
-    with _mapped(what) if "user" in names else nullcontext():
+    with _mapped(what, own_ids) if "user" in names else nullcontext():
         try:
             linux.unshare(flags)
         except OSError as error:
@@ -67,7 +69,7 @@ def _enter_own_time(what: str) -> None:
 
 
 @contextmanager
-def _mapped(what: str) -> Iterator[None]:
+def _mapped(what: str, own_ids: OwnIds | None) -> Iterator[None]:
     """Unshares a user namespace in its body, and gives it its ids afterwards."""
     uid, gid = os.geteuid(), os.getegid()
     if uid != 0:
@@ -81,7 +83,7 @@ def _mapped(what: str) -> Iterator[None]:
             raise FastptyError(f"{what}: cannot write the id maps: {error.strerror}") from error
         return
     # The ids of root's namespace may only be given by a process that stayed outside.
-    maps = {name: _same_ids(name) for name in ("gid_map", "uid_map")}
+    maps = own_ids.maps if own_ids else {name: _same_ids(name) for name in ("gid_map", "uid_map")}
     ours, its = socket.socketpair()
     writer = os.fork()
     if writer == 0:
@@ -89,6 +91,8 @@ def _mapped(what: str) -> Iterator[None]:
         os._exit(_write_maps(os.getppid(), maps, its))
     its.close()
     try:
+        if own_ids:
+            privileges.leave_groups(None, has_user_namespace=True)
         yield
         ours.send(b"go")
     finally:
@@ -96,6 +100,8 @@ def _mapped(what: str) -> Iterator[None]:
         status = os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1])
     if status != 0:
         raise FastptyError(f"{what}: cannot write the id maps: {os.strerror(status)}")
+    if own_ids:
+        privileges.become_inner_root(None)
 
 
 def _same_ids(name: str) -> str:

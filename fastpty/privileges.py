@@ -168,27 +168,30 @@ def drop(uid: int, gid: int, groups: Sequence[int] | None, keep: Collection[int]
         if keep:
             linux.prctl(linux.PR_SET_KEEPCAPS, 1)
         # The user last: without root, the groups could not be changed any more.
-        if groups is not None:
-            _set_groups(groups, gid)
+        expected = os.getgroups() if groups is None else _set_groups(groups, gid)
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
         leave_keys()
     except OSError as error:
         raise FastptyError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from error
-    has_groups = groups is None or set(groups) - {gid} <= set(os.getgroups()) <= {*groups, gid}
-    if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or not has_groups:
+    if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or set(os.getgroups()) != set(expected):
         raise FastptyError(f"uid {uid} and gid {gid} were asked for, but the kernel reports others")
     if uid != 0:
         _check_no_way_back(gid, keep)
 
 
-def _set_groups(groups: Sequence[int], gid: int) -> None:
-    """A user namespace may forbid it (user_namespaces(7)): no failure where all is well without."""
+def _set_groups(groups: Sequence[int], gid: int) -> Sequence[int]:
+    """Sets them, and returns what they should be now.
+
+    A user namespace may forbid it (user_namespaces(7)). That is no failure where there are none, and `gid` is enough.
+    """
     try:
         os.setgroups(groups)
     except PermissionError:
         if os.getgroups() or set(groups) - {gid}:
             raise
+        return []
+    return groups
 
 
 def _check_no_way_back(gid: int, keep: Collection[int]) -> None:

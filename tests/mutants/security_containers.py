@@ -69,7 +69,8 @@ CONTAINERS = (
         "fastpty/reexecute.py",
         "        imports.stop(config)\n        if self.place is not None:\n            self.place.go_back()\n",
         "        if self.place is not None:\n            self.place.go_back()\n        import mmap, _lsprof\n",
-        _ATTACK + "test_no_file_that_the_router_runs_or_has_mapped_can_be_written_to_where_the_root_is_somebody_else_s",
+        _ATTACK
+        + "test_no_file_that_the_router_runs_or_has_mapped_can_be_written_to_where_the_root_is_somebody_else_s",
     ),
     Mutant(
         "containers: sessions have the ids and capabilities of the process that is joined",
@@ -130,8 +131,8 @@ CONTAINERS = (
     Mutant(
         "containers: no environment of the host where no process is known",
         "fastpty/join.py",
-        'environment=environment if is_seen else None)',
-        'environment=environment if environment else None)',
+        "environment=environment if is_seen else None)",
+        "environment=environment if environment else None)",
         _BOX + "test_where_no_process_is_known_the_environment_is_a_clean_one",
     ),
     Mutant(
