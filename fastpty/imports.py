@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.machinery
 import sys
@@ -16,5 +17,6 @@ _LATER_FOR_TLS = ("fastpty.tls", "fastpty.tls_connections")
 def stop(config: Config) -> None:
     """Loads what may be needed later; from then on nothing is imported from files."""
     for name in (*_LATER, *(_LATER_FOR_TLS if config.tls_identity or config.is_client else ())):
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):  # a user who may not read it now could not do so later
+            importlib.import_module(name)
     sys.meta_path[:] = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter]

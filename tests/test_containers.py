@@ -172,7 +172,7 @@ def test_the_environment_directory_and_root_are_those_of_the_process_that_is_joi
             router = start_router(
                 *how, "--env", "OURS=1", "--exec-as-root", "env > /proc/self/fd/2", path, env={"AWS_SECRET": "host's"}
             )
-            seen = said(path, "pwd; env; tr '\\0' '\\n' < /proc/1/environ")
+            seen = said(path, "pwd; env; tr '\\0' '\\n' < /proc/$$/environ")
             if how[0] == "--setns-pid":
                 assert seen[0] == "/usr"
             assert {"INSIDE=yes", "TZ=Nowhere/Town", "PATH=/bin:/usr/bin", "OURS=1"} <= set(seen)
