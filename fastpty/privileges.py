@@ -18,6 +18,8 @@ from fastpty.values import CAPABILITIES
 
 _SETGID, _SETUID = CAPABILITIES["setgid"], CAPABILITIES["setuid"]
 
+_SUID_DUMPABLE = Path("/proc/sys/fs/suid_dumpable")
+
 
 def become_immediately(config: Config) -> None:
     """`immediate-gid` and `immediate-uid`: before anything else is done, in this order; for good.
@@ -38,7 +40,7 @@ def hide() -> None:
     fs.suid_dumpable is 1, so that is refused.
     """
     try:
-        if Path("/proc/sys/fs/suid_dumpable").read_text().strip() == "1":
+        if _SUID_DUMPABLE.read_text().strip() == "1":
             raise FastptyError(
                 "with fs.suid_dumpable = 1 programs of the jail could take the router over: set it to 0 or 2"
             )

@@ -11,6 +11,7 @@ What was read of the configuration goes along, so that nothing is read, or run, 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -132,12 +133,13 @@ def _execute(notes: int) -> None:
     if tree is None:
         os.execve(_sealed_copy(interpreter), sys.orig_argv, _environment(notes))
     place = Place(*(os.open(name, os.O_PATH | os.O_DIRECTORY) for name in ("/", ".")))
-    here = os.getcwd()
     environment = _environment(notes, tree, place.root, place.directory)
+    here = os.readlink("/proc/self/cwd")
     try:
         os.fchdir(tree)
         os.chroot(".")
-        os.chdir(here)  # module paths may be relative to it
+        with contextlib.suppress(OSError):  # the paths of modules may be relative to it, but it may be gone
+            os.chdir(here)
         os.execve(interpreter, sys.orig_argv, environment)
     finally:
         place.go_back()

@@ -18,6 +18,7 @@ from tests.containers import container, mask
 from tests.harness import Client, Router, eventually
 from tests.peers import need, need_root, preload
 from tests.test_containers import family, session
+from tests.test_jail import entered, wanted
 from tests.test_namespaces import namespace, said
 from tests.test_roots import binds, small_root
 
@@ -329,3 +330,16 @@ def writable_files(pid: int) -> list[str]:
         if is_file and not os.statvfs(entry).f_flag & os.ST_RDONLY:
             found.append(os.readlink(entry))
     return found
+
+
+def test_no_module_of_a_foreign_root_is_imported() -> None:
+    """What Python finds there under the name of a module is the container's."""
+
+    def look() -> str:
+        import pydoc_data.topics
+
+        return pydoc_data.topics.__name__
+
+    with pytest.raises(AssertionError, match="ModuleNotFoundError"):
+        entered(wanted(("chroot", "/")), look)
+    assert entered(wanted(), look) == "pydoc_data.topics"

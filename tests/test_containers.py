@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from fastpty import privileges, security_label
 from fastpty import target as target_module
 from fastpty.errors import FastptyError
 from fastpty.target import Target, variables
 from tests.containers import MAPPED, container, mask
 from tests.harness import Client, Router, children, eventually, process_gone
-from tests.peers import need, need_control_group, need_root
+from tests.peers import need, need_control_group, need_control_groups_2, need_root
+from tests.test_jail import in_child
 from tests.test_namespaces import said
 
 Start = Callable[..., Router]
@@ -250,3 +252,66 @@ def test_an_environment_that_cannot_be_read_is_an_error(monkeypatch: pytest.Monk
 def test_names_and_values_of_a_foreign_environment_are_looked_at() -> None:
     data = b"A=1\0=x\0B\0A=2\0C D=3\0E\x1b=4\0F=\xff\n\0"
     assert variables(data) == {"A": "1", "F": "\udcff\n"}
+
+
+def test_a_system_that_would_make_the_router_traceable_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "suid_dumpable").write_text("1\n")
+    monkeypatch.setattr(privileges, "_SUID_DUMPABLE", tmp_path / "suid_dumpable")
+    with pytest.raises(FastptyError, match=r"fs.suid_dumpable = 1"):
+        in_child(privileges.hide)
+
+
+class Labelled(Target):
+    """A process with a label, on a machine that need not have any."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    def read(self, name: str, limit: int = 0) -> str:
+        assert name.startswith("attr/")
+        return self._label
+
+
+@pytest.mark.parametrize(
+    ("module", "theirs", "ours", "wanted"),
+    [
+        ("apparmor", "docker-default (enforce)\n", "unconfined", "exec docker-default"),
+        ("apparmor", "unconfined\n", "docker-default (enforce)", "exec unconfined"),
+        ("apparmor", "docker-default (enforce)\n", "docker-default (enforce)", None),
+        ("selinux", "system_u:system_r:container_t:s0:c1,c2\0", "x", "system_u:system_r:container_t:s0:c1,c2"),
+        ("none", "", "", None),
+    ],
+)
+def test_the_label_of_the_process_that_is_joined_is_asked_for(
+    module: str, theirs: str, ours: str, wanted: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / module).write_text("Y\n")
+    monkeypatch.setattr(security_label, "_APPARMOR", tmp_path / "apparmor")
+    monkeypatch.setattr(security_label, "_SELINUX", tmp_path / "selinux")
+    monkeypatch.setattr(security_label, "_own", lambda _: ours)
+    found = security_label.of(Labelled(theirs))
+    assert (found.text if found else None) == wanted
+
+
+def test_a_label_that_cannot_be_had_is_an_error() -> None:
+    with pytest.raises(FastptyError, match="cannot take the security label 'none-of-these'"):
+        in_child(lambda: security_label.wear(security_label.Label("attr/none", "none-of-these")))
+
+
+def test_a_container_that_is_frozen_holds_up_its_sessions_and_not_the_router(start_router: Start, path: str) -> None:
+    """A session's first process enters the control group, and stops there."""
+    group = need_control_groups_2() / "fastpty-test-frozen"
+    group.mkdir()
+    try:
+        with container("pid", "mount", cgroups=[group], commands=["mount -t proc proc /proc"]) as pid:
+            router = start_router("--setns-pid", str(pid), "--forkptyrouter-processes", "1", path)
+            (group / "cgroup.freeze").write_text("1")
+            with Client(path), Client(path):
+                router.wait_for_log("session [0-9]+: start", 2)
+            (group / "cgroup.freeze").write_text("0")
+            assert router.end() == 0
+        eventually(lambda: not (group / "cgroup.procs").read_text(), "the control group is empty")
+    finally:
+        group.rmdir()
