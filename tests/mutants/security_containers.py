@@ -174,7 +174,7 @@ CONTAINERS = (
         "containers: an environment is not waited for",
         "fastpty/target.py",
         "        if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:\n",
-        "        if not select.select([fd], [], [], 40)[0]:\n",
+        "        if not select.select([fd], [], [], 90)[0]:\n",
         _BOX + "test_an_environment_that_never_comes_is_not_waited_for",
     ),
     Mutant(
