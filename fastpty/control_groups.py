@@ -15,8 +15,10 @@ _LINE = re.compile(r"^\d+:(?P<controllers>[^:]*):(?P<path>.*)$", re.M)
 _MOUNT = re.compile(r"^\S+ \S+ \S+ (?P<root>\S+) (?P<place>\S+) .* - (?P<kind>cgroup2?) \S+ (?P<options>\S+)$", re.M)
 
 
-def opened(target: Target) -> tuple[int, ...]:
+def opened(target: Target, *, also_version_2: bool) -> tuple[int, ...]:
     """Descriptors of the `cgroup.procs` of each control group that the target is in and this process is not.
+
+    Of version 2 only if asked for: a process is in one group of that, and sessions may have their own.
 
     Who writes 0 there moves. They are opened with the rights of now, and these count when they are written to. Raises
     FastptyError where one cannot be had: sessions would escape the container's limits.
@@ -24,7 +26,7 @@ def opened(target: Target) -> tuple[int, ...]:
     own = dict(_groups(Path("/proc/self/cgroup").read_text()))
     fds: list[int] = []
     for controllers, path in _groups(target.read("cgroup")):
-        if own.get(controllers) != path:
+        if own.get(controllers) != path and (controllers or also_version_2):
             try:
                 fds.append(os.open(_directory(controllers, path) / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
             except OSError as error:

@@ -92,7 +92,7 @@ def process(config: Config) -> Entered:
         stack.callback(os.close, root)
         stack.callback(os.close, directory)
         credentials = target.credentials()
-        cgroups = control_groups.opened(target)
+        cgroups = control_groups.opened(target, also_version_2=config.session_cgroup is None)
         label = security_label.of(target)
         environment = {} if config.clear_environment else target.environment()
         target.check_alive()  # so all of this was its own

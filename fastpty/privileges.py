@@ -166,6 +166,7 @@ def drop(uid: int, gid: int, groups: Sequence[int] | None, keep: Collection[int]
     if a step fails, if the kernel reports other ids afterwards, or if root can be regained by means that were not to be
     kept.
     """
+    is_hidden = linux.prctl(linux.PR_GET_DUMPABLE) == 0
     try:
         if keep:
             linux.prctl(linux.PR_SET_KEEPCAPS, 1)
@@ -174,6 +175,8 @@ def drop(uid: int, gid: int, groups: Sequence[int] | None, keep: Collection[int]
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
         leave_keys()
+        if is_hidden:
+            keep_hidden()
     except OSError as error:
         raise FastptyError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from error
     if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or set(os.getgroups()) != set(expected):

@@ -98,11 +98,15 @@ def _carried() -> Carried | None:
     text = os.environ.pop(_VARIABLE, None)
     if text is None:
         return None
-    notes, *others = map(int, text.split(","))
-    if not fcntl.fcntl(notes, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE:
+    try:
+        notes, *others = map(int, text.split(","))
+        is_ours = _is_packed(notes)
+    except (ValueError, OSError):
+        is_ours = False
+    if not is_ours:
         raise FastptyError(f"${_VARIABLE} is the router's own: leave it out")
     with open(notes, "rb") as file:
-        settings, warnings = pickle.load(file)  # noqa: S301 - sealed by this same program
+        settings, warnings = pickle.load(file)  # noqa: S301 - written by this same program
     if not others:
         return Carried(settings, warnings, None)
     tree, root, directory = others
@@ -124,6 +128,13 @@ def _packed(settings: Sequence[Setting], warnings: Sequence[str]) -> int:
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
+
+
+def _is_packed(fd: int) -> bool:
+    """Whether this user's own program has written this: the environment may come from somebody else (sudo(8))."""
+    is_named = os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:fastpty-settings")
+    is_sealed = bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE)
+    return is_named and is_sealed and os.fstat(fd).st_uid == os.geteuid()
 
 
 def _execute(notes: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -315,3 +317,30 @@ def test_a_container_that_is_frozen_holds_up_its_sessions_and_not_the_router(sta
         eventually(lambda: not (group / "cgroup.procs").read_text(), "the control group is empty")
     finally:
         group.rmdir()
+
+
+def test_with_session_cgroup_a_session_has_a_control_group_of_its_own(start_router: Start, path: str) -> None:
+    group = need_control_groups_2() / "fastpty-test-joined"
+    group.mkdir()
+    try:
+        with container("pid", "mount", cgroups=[group], commands=["mount -t proc proc /proc"]) as pid:
+            router = start_router("--setns-pid", str(pid), f"--session-cgroup={group.parent}", path)
+            with session(path):
+                shell = family(router.process.pid)[-1]
+                (where,) = re.findall(r"^0::(.*)$", Path(f"/proc/{shell}/cgroup").read_text(), re.M)
+                assert re.fullmatch(r"/fastpty-[0-9]+/[0-9]+-[0-9]+", where)
+            assert router.end() == 0
+    finally:
+        group.rmdir()
+
+
+def test_settings_of_somebody_else_are_not_taken_for_the_router_s_own(path: str, tmp_path: Path) -> None:
+    """What names them is a variable of the environment, which a user may be allowed to hand to root."""
+    fd = os.memfd_create("fastpty-settings", os.MFD_ALLOW_SEALING)
+    os.fchown(fd, 1000, 1000)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    for text in (str(fd), "0", "x", "4000"):
+        router = Router(path, env={"_FASTPTY_ANEW": text}, pass_fds=[fd])
+        assert router.process.wait(30) == 1
+        router.end()
+        assert router.lines == ["fastpty-router: $_FASTPTY_ANEW is the router's own: leave it out"]

@@ -240,4 +240,11 @@ CONTAINERS = (
         "",
         _ATTACK + "test_no_module_of_a_foreign_root_is_imported",
     ),
+    Mutant(
+        "containers: settings that another user wrote",
+        "fastpty/reexecute.py",
+        " and os.fstat(fd).st_uid == os.geteuid()\n",
+        "\n",
+        _BOX + "test_settings_of_somebody_else_are_not_taken_for_the_router_s_own",
+    ),
 )
