@@ -224,14 +224,14 @@ CONTAINERS = (
         "fastpty/jail.py",
         "    own_ids = subordinate.wanted(config)\n",
         "    own_ids = None\n",
-        "test_namespaces.py::test_root_of_a_new_user_namespace_is_not_root_outside",
+        "test_subordinate.py::test_root_of_a_new_user_namespace_is_not_root_outside",
     ),
     Mutant(
         "containers: subordinate ids are not somebody else's",
         "fastpty/subordinate.py",
         "        if first < FIRST + COUNT and FIRST < first + count:\n",
         "        if False:\n",
-        "test_namespaces.py::test_ids_that_are_given_to_somebody_else_are_not_taken",
+        "test_subordinate.py::test_ids_that_are_given_to_somebody_else_are_not_taken",
     ),
     Mutant(
         "containers: nothing is imported inside",
