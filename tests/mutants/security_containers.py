@@ -209,7 +209,7 @@ CONTAINERS = (
         "containers: no start without the label",
         "fastpty/security_label.py",
         '        raise FastptyError(f"cannot take the security label',
-        '        print(f"cannot take the security label',
+        '        return\n        raise FastptyError(f"cannot take the security label',
         _BOX + "test_a_label_that_cannot_be_had_is_an_error",
     ),
     Mutant(
@@ -229,7 +229,7 @@ CONTAINERS = (
     Mutant(
         "containers: subordinate ids are not somebody else's",
         "fastpty/subordinate.py",
-        "        if first < FIRST + COUNT and FIRST < first + count:\n",
+        "        if first < FIRST + COUNT and first + count > FIRST:\n",
         "        if False:\n",
         "test_subordinate.py::test_ids_that_are_given_to_somebody_else_are_not_taken",
     ),
