@@ -51,6 +51,8 @@ from fastpty._login cimport leave_capabilities, login_as
 cdef enum:
     KEYCTL_JOIN_SESSION_KEYRING = 1   # linux/keyctl.h
 
+    JOINS_MOST = 32                   # as many kinds of cgroups as there may be, and more
+
 # What the child was doing when it failed.
 cdef enum Stage:
     STAGE_CGROUP
@@ -76,6 +78,9 @@ cdef struct Plan:
     bint no_new_privs
     int cgroup                # its directory; -1: stay where we are
     bint enters_cgroup        # itself, since it does not begin there
+    int joins[JOINS_MOST]     # cgroup.procs of others to enter, open for writing
+    int join_count
+    bint is_apart             # has a copy of the parent's memory, and the parent does not wait
     int slave
     bint shares_table         # of descriptors; then the slave side is the last one that the child needs of it
     rlimit files
@@ -114,7 +119,7 @@ cdef inline void child_tell(const Plan *plan) noexcept nogil:
 
 cdef inline int child_fail(Plan *plan) noexcept nogil:
     plan.error = errno
-    if plan.account != NULL:
+    if plan.is_apart:
         child_tell(plan)      # nobody waits for plan.error: see clone_child
     # Not _exit(2): the sanitizers would look at the stack first, which is not one that they know, and say so.
     syscall(SYS_exit_group, 127)
@@ -226,6 +231,9 @@ cdef inline int child_main(void *argument) noexcept nogil:
     plan.stage = STAGE_CGROUP
     if plan.enters_cgroup and child_enter_cgroup(plan) < 0:
         return child_fail(plan)
+    for number in range(plan.join_count):
+        if write(plan.joins[number], b"0", 1) < 0:
+            return child_fail(plan)
     plan.stage = STAGE_DESCRIPTORS
     if plan.shares_table and syscall(SYS_close_range, plan.slave + 1, <unsigned int>-1, CLOSE_RANGE_UNSHARE) < 0:
         return child_fail(plan)

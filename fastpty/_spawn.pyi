@@ -23,6 +23,8 @@ def spawn(
     account: tuple[int, int, list[int]] | None = None,
     no_new_privs: bool = False,
     cgroup: int = -1,
+    apart: bool = False,
+    joins: tuple[int, ...] = (),
 ) -> tuple[int, int, int]:
     """Starts a program as the leader of a new session whose controlling terminal is a new pty.
 
@@ -32,12 +34,13 @@ def spawn(
     account: uid, gid and supplementary groups to become, for good, which needs root. The terminal then belongs to that
     user, the login uid (audit) is set, and unless it is root it has no capability and no better priorities than the
     default ones. no_new_privs: as PR_SET_NO_NEW_PRIVS (prctl(2)) has it. cgroup: a descriptor of the directory of the
-    cgroup (version 2) that it is to be in; -1: where this process is.
+    cgroup (version 2) that it is to be in; -1: where this process is. joins: descriptors of the cgroup.procs of cgroups
+    (version 1 or 2) that it enters, open for writing. apart: the child may be held up, as by what it runs; see below.
 
     The child has descriptors 0, 1 and 2 on the terminal and no others, default signal dispositions and an empty
     mask. This process sleeps until the child runs its program (vfork(2)), so it never copies its memory. Not with an
-    `account`: then the child is on its own, tells what fails on its terminal and exits with 127, and starts in / where
-    it cannot enter its directory.
+    `account`, nor `apart`: then the child is on its own, tells what fails on its terminal and exits with 127. With an
+    `account` it starts in / where it cannot enter its directory.
 
     Returns the pty master (non-blocking, close-on-exec), the pid, and a pidfd, all the caller's to close and reap.
     Raises OSError with a text for the person at the other end: no pty or descriptor left, no process allowed, the

@@ -8,7 +8,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from posix.types cimport gid_t
 
-from fastpty._child cimport STAGE_SESSION, Account, Plan, child_main, leave_session_keyring, stage_object, stage_text
+from fastpty._child cimport JOINS_MOST, STAGE_SESSION, Account, Plan, child_main, leave_session_keyring, stage_object, stage_text
 from fastpty._clone cimport CLONE_INTO_CGROUP, CloneArgs, raw_clone3
 from fastpty._linux cimport (
     CLONE_FILES,
@@ -91,8 +91,8 @@ cdef int clone_into_cgroup(Plan *plan, int *pidfd, char *stack, int flags) noexc
 cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
     """vfork(2) with a stack and a pidfd. No handler of ours may run in the child: signals wait until it has left.
 
-    A child that becomes somebody else gets a copy of the memory instead, and is not waited for. That somebody may
-    stop it, trace it, or have a home on a file system that never answers: none of it may reach the parent. So such a
+    A child that becomes somebody else, or runs in somebody else's container, gets a copy of the memory instead, and is not waited for. That somebody may
+    stop or freeze it, trace it, or have a home on a file system that never answers: none of it may reach the parent. So such a
     child tells what fails itself.
     """
     cdef sigset_t everything, previous
@@ -102,7 +102,7 @@ cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
     cdef int error
     if stack == NULL:
         return -1
-    if plan.account == NULL:
+    if not plan.is_apart:
         flags |= CLONE_VM | CLONE_VFORK
         if share_table(plan):
             flags |= CLONE_FILES
@@ -203,13 +203,16 @@ def leave_keys():
 
 def spawn(
     list argv, list environment, directory, int rows, int columns, tuple files,
-    *, program=None, account=None, bint no_new_privs=False, int cgroup=-1
+    *, program=None, account=None, bint no_new_privs=False, int cgroup=-1, bint apart=False, tuple joins=()
 ):
     """Starts `argv` on a new terminal; see _spawn.pyi."""
     cdef Plan plan
     cdef Account becomes
     cdef int master = -1
     cdef int pidfd = -1
+    cdef int index
+    if len(joins) > JOINS_MOST:
+        raise ValueError(f"more than {JOINS_MOST} control groups to enter")
     plan.argv = plan.envp = NULL
     plan.slave = -1
     plan.error = 0
@@ -221,6 +224,10 @@ def spawn(
     plan.no_new_privs = no_new_privs
     plan.cgroup = cgroup
     plan.enters_cgroup = False
+    plan.is_apart = apart or account is not None
+    plan.join_count = len(joins)
+    for index in range(plan.join_count):
+        plan.joins[index] = joins[index]
     plan.shares_table = False
     becomes.groups = becomes.found = NULL
     try:

@@ -43,7 +43,12 @@ Attach with: fastpty connect SOCKET
 
 
 def configure(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, list[str]]:
-    """The Config and the warnings for a command line (without the program's name).
+    """The Config and the warnings for a command line (without the program's name); see `read`."""
+    return read(argv, is_reload=is_reload)[:2]
+
+
+def read(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, list[str], Sequence[Setting]]:
+    """The Config and the warnings for a command line, and the settings that they were made from.
 
     Ends the process for --help, --version, --check, --stop and --reload (status 0), and with one line on stderr
     where something is wrong (status 2). What `print` and `show-config` ask for goes to stderr.
@@ -65,7 +70,7 @@ def configure(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, 
         for line in check.report(loaded.settings):
             print(printable(line))
         raise SystemExit(0)
-    return config, warnings
+    return config, warnings, loaded.settings
 
 
 def parse(argv: Sequence[str]) -> list[Setting]:

@@ -14,10 +14,13 @@ from fastpty.hooks import Hook
 from fastpty.log import Destination
 from fastpty.options import BY_NAME, OPTIONS, Option
 from fastpty.setting import COMMAND_LINE, Setting
+from fastpty.target import Entered
 from fastpty.tls_identity import Identity
 from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, WITHOUT_MEANING, instead, is_confining, nearest
 from fastpty.values import LISTENERS_MOST, comma_list
 from fastpty.waiting import Wait
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Config:
     its own; the gid in `socket_owner` is -1 where the group stays as it is. `environment` holds, in the order
     of writing, (name, value), or (name, None) for one to be removed. `unshare` and `unshare2` hold keys of
     NAMESPACE_FLAGS, `cap` numbers of capabilities, `pivot_root` the new root and where in it the old one goes.
+    `entered` is no option: the way into the jail sets it where it leads into somebody else's namespaces.
     """
 
     raw_addresses: tuple[Address, ...]
@@ -120,6 +124,15 @@ class Config:
     pidfiles2: tuple[str, ...]
     vacuum: bool
     plugins: tuple[str, ...]
+    entered: Entered | None = None
+
+    @property
+    def changes_root(self) -> bool:
+        """Whether somebody else, who has no other rights over the router, may decide what a path means inside.
+
+        A new mount namespace alone begins with the mounts of outside, and who may change them inside has its rights.
+        """
+        return bool(self.chroot or self.pivot_root or self.setns or self.setns_pid)
 
     @property
     def addresses(self) -> tuple[Address, ...]:

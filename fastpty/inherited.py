@@ -7,7 +7,7 @@ removed from it before the first hook runs. `env` or a hook can still set them.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from pathlib import Path
 
 from fastpty import accounts
@@ -29,7 +29,7 @@ def leave_what_is_the_router_s() -> None:
 
     To be called before ids change: /proc/self/environ may be closed to this process afterwards.
     """
-    kept = handed_on(as_given(os.environ, _names_at_start()))
+    kept = handed_on(as_given(os.environ, names_at_start()))
     for name in os.environ.keys() - kept.keys():
         del os.environ[name]
 
@@ -59,17 +59,22 @@ def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def become(uid: int, config: Config, in_changed_root: bool) -> None:
+    """Gives this process's environment the variables of this uid's account."""
+    take_account(os.environ, uid, config, in_changed_root)
+
+
+def take_account(environ: MutableMapping[str, str], uid: int, config: Config, in_changed_root: bool) -> None:
     """Sets the variables of this uid's account, but for those that `env`, `unenv` or a hook sets or removes."""
     explicit = {name for name, _ in config.environment} | {hook.variable for hook in config.hooks}
     for name, value in accounts.environment_of(uid, in_changed_root).items():
         if name in explicit:
             continue
-        os.environ.pop(name, None)
+        environ.pop(name, None)
         if value is not None:
-            os.environ[name] = value
+            environ[name] = value
 
 
-def _names_at_start() -> frozenset[str] | None:
+def names_at_start() -> frozenset[str] | None:
     """The names of the variables that execve(2) gave to this process, or None without a /proc to tell."""
     try:
         data = Path("/proc/self/environ").read_bytes()

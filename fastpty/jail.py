@@ -9,13 +9,27 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from fastpty import foreign_root, inherited, linux, namespaces, pid_namespace, privileges, signals
-from fastpty.config import Config
+from fastpty import (
+    foreign_root,
+    imports,
+    inherited,
+    join,
+    linux,
+    namespaces,
+    pid_namespace,
+    privileges,
+    signals,
+    subordinate,
+)
+from fastpty.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError
 from fastpty.hooks import KINDS
+from fastpty.log import logger
+from fastpty.subordinate import OwnIds
+from fastpty.target import Entered
 from fastpty.waiting import INTERFACE
 
 # A step returns True if the way goes on in a child only: that is how a pid namespace is entered.
@@ -45,24 +59,38 @@ def inside(config: Config, work: Callable[[Config], None]) -> int:
     another process, and this one waits for it. Raises FastptyError at the first step that fails or cannot be shown to
     have worked; the process is then part of the way in and should end.
     """
-    return _walk(_steps(config), config, work)
+    if config.changes_root:
+        imports.stop(config)
+    way = _Way(config)
+    return _walk(_steps(way), way, work)
 
 
-def _steps(config: Config) -> list[Step]:
+@dataclass
+class _Way:
+    """The configuration, with what was found on the way in."""
+
+    config: Config
+
+
+def _steps(way: _Way) -> list[Step]:
+    config = way.config
+    own_ids = subordinate.wanted(config)
     groups = privileges.groups_wanted(config)
     return [
-        partial(_join, config),
+        partial(_join, way),
         *_hooks(config, "pre-jail"),
         *_hooks(config, "in-jail"),
-        *_unshare(config, "unshare"),
+        *_unshare(config, "unshare", own_ids),
         *(_hooks(config, "post-jail") if config.unshare or config.jailed else ()),
         partial(_chroot, config),
         partial(_pivot_root, config),
-        *_unshare(config, "unshare2"),
+        *_unshare(config, "unshare2", None if "user" in config.unshare else own_ids),
+        partial(_hide, config),
         *_waits(config),
         *_hooks(config, "as-root"),
         *(_take_account(config.uid, config, changes_root(config)) if groups is not None else ()),
-        partial(privileges.become, config, groups),
+        lambda: privileges.become(config, groups, way.config.entered),
+        partial(_hide, config),
         *_hooks(config, "as-user"),
         partial(_chdir, "chdir", config.chdir),
         partial(_chdir, "chdir2", config.chdir2),
@@ -70,21 +98,22 @@ def _steps(config: Config) -> list[Step]:
     ]
 
 
-def _walk(steps: Sequence[Step], config: Config, work: Callable[[Config], None]) -> int:
+def _walk(steps: Sequence[Step], way: _Way, work: Callable[[Config], None]) -> int:
     for done, step in enumerate(steps, 1):
         with signals.interruptible():
             goes_on_in_a_child = step()
         if goes_on_in_a_child:
-            return pid_namespace.in_child(partial(_walk, steps[done:], config, work))
+            return pid_namespace.in_child(partial(_walk, steps[done:], way, work))
     pid_namespace.stay_with_parent()
-    return _work(config, work)
+    return _work(way.config, work)
 
 
 def _work(config: Config, work: Callable[[Config], None]) -> int:
     try:
         # As the hooks left it; what was removed may have a default to be removed.
-        environment = tuple((name, os.environ.get(name)) for name, _ in config.environment)
-        work(replace(config, environment=environment))
+        environment = [(name, os.environ.get(name)) for name, _ in config.environment]
+        environment += [(name, os.environ[name]) for name in _put(config) if name in os.environ]
+        work(replace(config, environment=tuple(environment)))
     finally:
         for hook in _hooks(config, "as-user-atexit"):
             try:
@@ -100,11 +129,8 @@ def hides_files(config: Config) -> bool:
 
 
 def changes_root(config: Config) -> bool:
-    """Whether what a path means inside may be for somebody else to say, who has no other rights over the router.
-
-    A new mount namespace alone begins with the mounts of outside, and who may change them inside has its rights.
-    """
-    return bool(config.chroot or config.pivot_root or config.setns or config.setns_pid)
+    """Whether somebody else may decide what a path means inside."""
+    return config.changes_root
 
 
 def check(config: Config) -> None:
@@ -175,19 +201,54 @@ def _take_account(uid: int | None, config: Config, in_changed_root: bool) -> Ite
         yield partial(inherited.become, uid, config, in_changed_root)
 
 
-def _join(config: Config) -> bool:
-    elsewhere = namespaces.join(config.setns) if config.setns is not None else False
+def _join(way: _Way) -> bool:
+    config = way.config
+    if config.setns is None and config.setns_pid is None:
+        return False
+    privileges.hide()
+    entered = join.place(config) if config.setns is not None else Entered(has_pid_namespace=False)
     if config.setns_pid is not None:
-        elsewhere |= namespaces.join_process(config.setns_pid)
-    if (config.setns, config.setns_pid) != (None, None):
-        foreign_root.enter()
-    return elsewhere
+        if entered.environment is not None:
+            raise FastptyError("setns-pid enters all that there is of a container: leave setns out")
+        has_pid_namespace = entered.has_pid_namespace
+        entered = join.process(config)
+        entered = replace(entered, has_pid_namespace=entered.has_pid_namespace or has_pid_namespace)
+    foreign_root.enter()
+    for note in entered.notes:
+        logger.warning("%s", note)
+    if entered.environment is not None:
+        _leave_environment(config)
+    way.config = replace(config, entered=entered)
+    return entered.has_pid_namespace
 
 
-def _unshare(config: Config, option: str) -> Iterator[Step]:
+def _leave_environment(config: Config) -> None:
+    """Keeps what the options and hooks have put there, and no other variable of outside: hooks run inside from here on.
+
+    The container's own environment is for the sessions: here the C library would obey it. It has read the local time's
+    rules already, and would read others from inside if TZ changed.
+    """
+    kept = [*(name for name, _ in config.environment), *_put(config), "TZ", "TZDIR"]
+    environment = {"PATH": DEFAULT_PATH, **{name: os.environ[name] for name in kept if name in os.environ}}
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _put(config: Config) -> list[str]:
+    """The names of the variables that hooks set."""
+    return [hook.variable for hook in config.hooks if hook.variable]
+
+
+def _hide(config: Config) -> None:
+    """Keeps what runs in a root of somebody else's from looking at the router."""
+    if config.changes_root:
+        privileges.keep_hidden()
+
+
+def _unshare(config: Config, option: str, own_ids: OwnIds | None) -> Iterator[Step]:
     names = config.unshare if option == "unshare" else config.unshare2
     if names:
-        yield partial(namespaces.unshare, option, names)
+        yield partial(namespaces.unshare, option, names, own_ids)
         so_far = {*config.unshare, *names}
         if {"pid", "mount"} <= so_far and {"pid", "mount"} & {*names}:
             yield namespaces.mount_proc

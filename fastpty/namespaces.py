@@ -1,55 +1,33 @@
-"""New namespaces, and those of somebody else (namespaces(7))."""
+"""New namespaces (namespaces(7))."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
-import stat
-import struct
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from fastpty import linux
-from fastpty.address import AbstractAddress, UnixAddress, connect, parse
+from fastpty import linux, privileges
 from fastpty.errors import FastptyError
+from fastpty.subordinate import OwnIds
 from fastpty.values import NAMESPACE_FLAGS
 
-# As /proc/PID/ns has them. A user namespace comes first: who enters it gets the rights for its others.
-_FILES = {
-    "user": linux.CLONE_NEWUSER,
-    "cgroup": linux.CLONE_NEWCGROUP,
-    "ipc": linux.CLONE_NEWIPC,
-    "uts": linux.CLONE_NEWUTS,
-    "net": linux.CLONE_NEWNET,
-    "pid": linux.CLONE_NEWPID,
-    "mnt": linux.CLONE_NEWNS,
-    "time": linux.CLONE_NEWTIME,
-}
-_NS_GET_NSTYPE = 0xB703  # ioctl_ns(2)
 
-# uWSGI's setns-socket: one message, this word and a native int, the count of the descriptors that come with it.
-_SERVER_WORD = b"uwsgi-setns"
-_SERVER_DESCRIPTORS_MOST = 64
-_SERVER_WAIT_SECONDS = 30.0
-_SERVER_POLL_SECONDS = 0.1
-
-
-def unshare(option: str, names: Sequence[str]) -> bool:
+def unshare(option: str, names: Sequence[str], own_ids: OwnIds | None = None) -> bool:
     """Moves this process into new namespaces, by their names in NAMESPACE_FLAGS; `option` is for messages.
 
     Returns whether there is a new pid namespace, which only its children will be in. In a new mount namespace all
     mounts become private: else a mount made inside would show outside, and the other way round. A new user namespace
-    of root has the same ids as the outer one; that of another user has one, root, which is that user outside.
+    of root has `own_ids`, and this process becomes its root; without these it has the ids of outside. That of another
+    user has one id, root, which is that user outside.
     """
     flags = 0
     for name in names:
         flags |= NAMESPACE_FLAGS[name]
     what = f"{option}={','.join(names)}"
-    with _mapped(what) if "user" in names else nullcontext():
+    with _mapped(what, own_ids) if "user" in names else nullcontext():
         try:
             linux.unshare(flags)
         except OSError as error:
@@ -91,7 +69,7 @@ def _enter_own_time(what: str) -> None:
 
 
 @contextmanager
-def _mapped(what: str) -> Iterator[None]:
+def _mapped(what: str, own_ids: OwnIds | None) -> Iterator[None]:
     """Unshares a user namespace in its body, and gives it its ids afterwards."""
     uid, gid = os.geteuid(), os.getegid()
     if uid != 0:
@@ -105,7 +83,7 @@ def _mapped(what: str) -> Iterator[None]:
             raise FastptyError(f"{what}: cannot write the id maps: {error.strerror}") from error
         return
     # The ids of root's namespace may only be given by a process that stayed outside.
-    maps = {name: _same_ids(name) for name in ("gid_map", "uid_map")}
+    maps = own_ids.maps if own_ids else {name: _same_ids(name) for name in ("gid_map", "uid_map")}
     ours, its = socket.socketpair()
     writer = os.fork()
     if writer == 0:
@@ -113,6 +91,8 @@ def _mapped(what: str) -> Iterator[None]:
         os._exit(_write_maps(os.getppid(), maps, its))
     its.close()
     try:
+        if own_ids:
+            privileges.leave_groups(None, has_user_namespace=True)
         yield
         ours.send(b"go")
     finally:
@@ -120,6 +100,8 @@ def _mapped(what: str) -> Iterator[None]:
         status = os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1])
     if status != 0:
         raise FastptyError(f"{what}: cannot write the id maps: {os.strerror(status)}")
+    if own_ids:
+        privileges.become_inner_root(None)
 
 
 def _same_ids(name: str) -> str:
@@ -136,119 +118,3 @@ def _write_maps(pid: int, maps: dict[str, str], channel: socket.socket) -> int:
     except OSError as error:
         return error.errno or errno.EIO
     return 0
-
-
-def join(place: str) -> bool:
-    """Enters the namespaces behind `place`; returns whether a pid namespace is among them, for the children.
-
-    `place` is a namespace's file (/proc/PID/ns/net, or a bind mount of one as of `ip netns`), a directory of such
-    (/proc/PID/ns), or the socket of a uWSGI server with `setns-socket` (a path or @name), which is awaited for half a
-    minute. Namespaces that this process is in already are passed over. Raises FastptyError.
-    """
-    what = f"setns={place}"
-    try:
-        if os.path.isdir(place):
-            names = [name for name in _FILES if os.path.exists(f"{place}/{name}")]
-            fds = [os.open(f"{place}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
-        elif os.path.exists(place) and not stat.S_ISSOCK(os.stat(place).st_mode):
-            fds = [os.open(place, os.O_RDONLY | os.O_CLOEXEC)]
-        else:
-            fds = _ask_server(what, place)
-    except OSError as error:
-        raise FastptyError(f"{what}: {error.strerror or error}") from error
-    if not fds:
-        raise FastptyError(f"{what}: there are no namespaces there: give /proc/PID/ns, or use setns-pid")
-    try:
-        return _join_all(what, fds)
-    finally:
-        for fd in fds:
-            os.close(fd)
-
-
-def _join_all(what: str, fds: Sequence[int]) -> bool:
-    names = {flag: name for name, flag in _FILES.items()}
-    found: dict[int, int] = {}
-    try:
-        for fd in fds:
-            kind = fcntl.ioctl(fd, _NS_GET_NSTYPE)
-            # All are compared before one is entered: in another mount namespace /proc may be another one.
-            if not _same(os.fstat(fd), os.stat(f"/proc/self/ns/{names[kind]}")):
-                found.setdefault(kind, fd)
-    except (OSError, KeyError):
-        raise FastptyError(f"{what}: that is no namespace") from None
-    for kind in names:
-        if kind in found:
-            try:
-                linux.setns(found[kind], kind)
-            except OSError as error:
-                raise FastptyError(f"{what}: cannot enter its {names[kind]} namespace: {_why(error)}") from error
-    return linux.CLONE_NEWPID in found
-
-
-def _ask_server(what: str, place: str) -> list[int]:
-    where = parse(place)
-    if not isinstance(where, UnixAddress | AbstractAddress):
-        raise FastptyError(f"{what}: namespaces come through a path or an @name only")
-    deadline = time.monotonic() + _SERVER_WAIT_SECONDS
-    while True:
-        try:
-            with connect(where, _SERVER_WAIT_SECONDS) as sock:
-                _check_server(sock)
-                word, fds, _, _ = socket.recv_fds(sock, len(_SERVER_WORD) + 4, _SERVER_DESCRIPTORS_MOST)
-        except FastptyError as error:
-            absent = isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError)
-            if not absent or time.monotonic() >= deadline:
-                raise FastptyError(f"{what}: {error}") from error
-            time.sleep(_SERVER_POLL_SECONDS)
-            continue
-        if word.startswith(_SERVER_WORD):
-            return fds
-        raise FastptyError(f"{what}: what answers there is no setns-socket of uWSGI: use setns-pid PID")
-
-
-def _check_server(sock: socket.socket) -> None:
-    """Raises FastptyError unless root or this user listens there: an abstract name is whose who takes it first."""
-    _, uid, _ = struct.unpack("=3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    if uid not in (0, os.geteuid()):
-        raise FastptyError(f"uid {uid} listens there: only namespaces of root's or of this user's are entered")
-
-
-def join_process(pid: int) -> bool:
-    """Enters all namespaces of process `pid` that are not ours, its root and its working directory.
-
-    Returns whether a pid namespace is among them, for the children. It is what `nsenter --all --root --wd` does; the
-    kernel finds the right order itself, as all are entered at once through a pidfd (setns(2), Linux 5.8).
-    """
-    what = f"setns-pid={pid}"
-    fds = []
-    try:
-        fds.append(pidfd := os.pidfd_open(pid))
-        flags = 0
-        for name, flag in _FILES.items():
-            theirs = Path(f"/proc/{pid}/ns/{name}")
-            if theirs.exists() and not _same(theirs.stat(), os.stat(f"/proc/self/ns/{name}")):
-                flags |= flag
-        for link in ("root", "cwd"):
-            fds.append(os.open(f"/proc/{pid}/{link}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-        if flags:
-            linux.setns(pidfd, flags)
-        _, root, directory = fds
-        os.fchdir(root)
-        os.chroot(".")
-        os.fchdir(directory)
-    except ProcessLookupError:
-        raise FastptyError(f"{what}: there is no such process: is the container running?") from None
-    except OSError as error:
-        raise FastptyError(f"{what}: cannot enter its namespaces: {_why(error)}") from error
-    finally:
-        for fd in fds:
-            os.close(fd)
-    return bool(flags & linux.CLONE_NEWPID)
-
-
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-
-
-def _why(error: OSError) -> str:
-    return f"{error.strerror} (it needs root)" if error.errno in (errno.EPERM, errno.EACCES) else str(error.strerror)

@@ -285,8 +285,8 @@ OPTIONS: tuple[Option, ...] = (
            "enter the namespaces of a directory such as /proc/PID/ns, of one file of it, or of a uWSGI's setns-socket",
            metavar="PATH"),
     Option("setns-pid", "setns_pid", process, JAIL,
-           "enter all namespaces of a running process, its root and its directory, as nsenter does (fastpty's own)",
-           metavar="PID"),
+           "join a process in a container: its namespaces, root, directory, ids, rights, control groups and "
+           "environment (fastpty's own)", metavar="PID"),
     Option("unshare", "unshare", namespaces, JAIL,
            "new namespaces, a comma list of uts, ipc, net, mount (or fs, mnt, ns), pid, user, cgroup, time, files, "
            "sysvsem", metavar="NAMES", repeatable=True),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from pathlib import Path
 
 from fastpty import linux
 from fastpty._spawn import leave_keys
 from fastpty.config import Config
 from fastpty.errors import FastptyError
+from fastpty.target import Capabilities, Credentials, Entered
 from fastpty.values import CAPABILITIES
 
 _SETGID, _SETUID = CAPABILITIES["setgid"], CAPABILITIES["setuid"]
+
+_SUID_DUMPABLE = Path("/proc/sys/fs/suid_dumpable")
 
 
 def become_immediately(config: Config) -> None:
@@ -28,19 +33,113 @@ def become_immediately(config: Config) -> None:
     drop(os.getuid() if uid is None else uid, wanted_gid, _groups_of(uid, wanted_gid))
 
 
-def become(config: Config, groups: Sequence[int] | None) -> None:
+def hide() -> None:
+    """Keeps other processes from tracing this one and its forks, and from looking at it through /proc (ptrace(2)).
+
+    Only root of the user namespace in which the router was started still can. A change of ids undoes it where
+    fs.suid_dumpable is 1, so that is refused.
+    """
+    try:
+        if _SUID_DUMPABLE.read_text().strip() == "1":
+            raise FastptyError(
+                "with fs.suid_dumpable = 1 programs of the jail could take the router over: set it to 0 or 2"
+            )
+    except FileNotFoundError:  # in a root without /proc, which was looked at outside
+        pass
+    keep_hidden()
+
+
+def keep_hidden() -> None:
+    """As `hide`, to be repeated after a change of ids; checked."""
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    if linux.prctl(linux.PR_GET_DUMPABLE) != 0:
+        raise FastptyError("this process can still be traced")
+
+
+def leave_groups(credentials: Credentials | None, *, has_user_namespace: bool) -> None:
+    """Takes the groups of the process that is joined, or none before a user namespace is entered.
+
+    A namespace may forbid it later. An ordinary user, who enters a namespace of its own, cannot change them at all.
+    """
+    if os.geteuid() == 0 and (credentials is not None or has_user_namespace):
+        groups = () if credentials is None else credentials.groups
+        os.setgroups(groups)
+        if set(os.getgroups()) != set(groups):
+            raise FastptyError("the kernel reports other groups than were asked for")
+
+
+def become_inner_root(credentials: Credentials | None) -> None:
+    """In a user namespace that was just entered: gives up the ids of outside for those of its root.
+
+    For the ids in `credentials` where there is no root. Raises FastptyError if the kernel reports other ids then.
+    """
+    choices = [(0, 0), *([(credentials.uid, credentials.gid)] if credentials else [])]
+    for uid, gid in choices:
+        try:
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        except OSError:
+            continue
+        leave_keys()
+        if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3:
+            raise FastptyError("the ids of its user namespace were asked for, but the kernel reports others")
+        keep_hidden()
+        return
+    raise FastptyError("its user namespace has no ids that this process could have")
+
+
+def confine(credentials: Credentials, more: Collection[int]) -> None:
+    """Sees to it that nothing executed from now on has a capability that `credentials` or `more` do not have."""
+    try:
+        for number in _bounding():
+            if not credentials.capabilities.bounding >> number & 1 and number not in more:
+                linux.prctl(linux.PR_CAPBSET_DROP, number)
+        if credentials.no_new_privs:
+            linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    except OSError as error:
+        raise FastptyError(f"cannot take over its confinement: {error.strerror}") from error
+
+
+def become(config: Config, groups: Sequence[int] | None, entered: Entered | None = None) -> None:
     """`gid`, `add-gid`, `uid` and `cap`, together; `groups` as `groups_wanted` gave them.
 
-    Raises FastptyError at the first step that fails or cannot be shown to have worked.
+    What they leave open is as in the process that was joined, if any. Raises FastptyError at the first step that fails
+    or cannot be shown to have worked.
     """
-    uid = os.getuid() if config.uid is None else config.uid
-    gid = os.getgid() if config.gid is None else config.gid
+    joined = entered.credentials if entered else None
+    uid, gid = os.getuid(), os.getgid()
+    if joined is not None and config.uid is None:
+        # Only root can become its clients.
+        uid, gid = (uid, gid) if config.run_as == "peer" else (joined.uid, joined.gid)
+        if config.gid is None:
+            groups = [*os.getgroups(), *config.add_gid] if config.add_gid else None
+    uid = uid if config.uid is None else config.uid
+    gid = gid if config.gid is None else config.gid
     if config.cap:
         _bound(config.cap)
-    if groups is not None:
-        drop(uid, gid, groups, keep=config.cap)
+    if joined is not None or groups is not None:
+        drop(uid, gid, groups, keep=_kept(config, joined))
     if config.cap:
         _keep(config.cap)
+    elif joined is not None and config.run_as != "peer":
+        _take(_capabilities(uid, config, joined))
+
+
+def _kept(config: Config, joined: Credentials | None) -> Collection[int]:
+    """The capabilities that outlive the change of ids."""
+    if config.cap or joined is None or config.uid is not None:
+        return config.cap
+    mask = joined.capabilities.permitted | joined.capabilities.inheritable
+    return [number for number in range(64) if mask >> number & 1]
+
+
+def _capabilities(uid: int, config: Config, joined: Credentials) -> Capabilities:
+    """As the joined process has them. For a `uid` that was asked for, those that a program of this user would have."""
+    if config.uid is None:
+        return joined.capabilities
+    bounding = joined.capabilities.bounding
+    mask = bounding if uid == 0 else 0
+    return Capabilities(mask, mask, 0, bounding, 0)
 
 
 def groups_wanted(config: Config) -> list[int] | None:
@@ -60,28 +159,46 @@ def groups_wanted(config: Config) -> list[int] | None:
     return list(dict.fromkeys([*groups, *config.add_gid]))
 
 
-def drop(uid: int, gid: int, groups: Sequence[int], keep: Collection[int] = ()) -> None:
+def drop(uid: int, gid: int, groups: Sequence[int] | None, keep: Collection[int] = ()) -> None:
     """Becomes this user and these groups (real, effective and saved ids), and checks that it is for good.
 
-    The permitted capabilities outlive the change if any are to `keep`. Raises FastptyError if a step fails, if the
-    kernel reports other ids afterwards, or if root can be regained by means that were not to be kept.
+    Without `groups` these stay. The permitted capabilities outlive the change if any are to `keep`. Raises FastptyError
+    if a step fails, if the kernel reports other ids afterwards, or if root can be regained by means that were not to be
+    kept.
     """
+    is_hidden = linux.prctl(linux.PR_GET_DUMPABLE) == 0
     try:
         if keep:
             linux.prctl(linux.PR_SET_KEEPCAPS, 1)
         # The user last: without root, the groups could not be changed any more.
-        os.setgroups(groups)
+        expected = os.getgroups() if groups is None else _set_groups(groups, gid)
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
         leave_keys()
+        if is_hidden:
+            keep_hidden()
     except OSError as error:
         raise FastptyError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from error
-    if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or set(os.getgroups()) != set(groups):
+    if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or set(os.getgroups()) != set(expected):
         raise FastptyError(f"uid {uid} and gid {gid} were asked for, but the kernel reports others")
     if uid != 0:
         _check_no_way_back(gid, keep)
         if not keep and any(linux.capget()):
             linux.capset(0, 0, 0)  # a change of user leaves the inheritable ones that root had
+
+
+def _set_groups(groups: Sequence[int], gid: int) -> Sequence[int]:
+    """Sets them, and returns what they should be now.
+
+    A user namespace may forbid it (user_namespaces(7)). That is no failure where there are none, and `gid` is enough.
+    """
+    try:
+        os.setgroups(groups)
+    except PermissionError:
+        if os.getgroups() or set(groups) - {gid}:
+            raise
+        return []
+    return groups
 
 
 def _check_no_way_back(gid: int, keep: Collection[int]) -> None:
@@ -99,6 +216,9 @@ def _check_no_way_back(gid: int, keep: Collection[int]) -> None:
             attempt()
         except PermissionError:
             continue
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # a user namespace without root
+                continue
         raise FastptyError(f"privileges are not gone: {name} still works after the change of user")
 
 
@@ -159,3 +279,27 @@ def _keep(wanted: Collection[int]) -> None:
     ambient = {n for n in _bounding() if linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_IS_SET, n)}
     if linux.capget() != (mask, mask, mask) or ambient != set(wanted) or _bounding() != set(wanted):
         raise FastptyError("cap: these capabilities were asked for, but the kernel reports others")
+
+
+def _take(wanted: Capabilities) -> None:
+    """Has these capabilities, as far as this process had them, and checks that."""
+    _, permitted, _ = linux.capget()
+    bounding = _mask(_bounding())
+    has = Capabilities(
+        wanted.effective & permitted,
+        wanted.permitted & permitted,
+        wanted.inheritable & permitted & bounding,
+        wanted.bounding,
+        wanted.ambient & wanted.permitted & wanted.inheritable & permitted & bounding,
+    )
+    try:
+        linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
+        linux.capset(has.effective, has.permitted, has.inheritable)
+        for number in _bounding():
+            if has.ambient >> number & 1:
+                linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, number)
+        linux.prctl(linux.PR_SET_KEEPCAPS, 0)
+    except OSError as error:
+        raise FastptyError(f"the capabilities cannot be set: {error.strerror}") from error
+    if linux.capget() != (has.effective, has.permitted, has.inheritable) or bounding & ~wanted.bounding:
+        raise FastptyError("the process's capabilities were asked for, but the kernel reports others")

@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fastpty import accounts, jail
-from fastpty.config import Config, command_argv
+from fastpty import accounts, inherited, jail
+from fastpty.config import DEFAULT_PATH, Config, command_argv
 from fastpty.errors import RefusedError
 from fastpty.identity import Peer
 
 DEFAULT_TERM = "xterm-256color"
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,19 @@ class Programs:
 def base_environment(config: Config) -> dict[str, str]:
     """What each session's environment begins with. The variables of a client's account and `env` come on top.
 
-    This process's environment as the way into the jail has left it: what belongs in it instead of the environment of
-    the router's starter has to be there by then.
+    That is this process's environment as the way into the jail has left it, or the environment of the container that
+    the router has entered, with the variables of the account that `uid` names.
     """
     # Who logs in must not see what is meant for the router, root's, alone.
     clear = config.clear_environment or config.run_as == "peer"
-    return {"TERM": DEFAULT_TERM, **({"PATH": DEFAULT_PATH} if clear else os.environ)}
+    if clear:
+        return {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH}
+    if config.entered is None or config.entered.environment is None:
+        return {"TERM": DEFAULT_TERM, **os.environ}
+    found = {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH, **inherited.handed_on(config.entered.environment)}
+    if config.uid is not None:
+        inherited.take_account(found, config.uid, config, in_changed_root=True)
+    return found
 
 
 def _encoded(words: Sequence[str]) -> list[bytes]:

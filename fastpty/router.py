@@ -14,12 +14,12 @@ from fastpty import (
     accounts,
     at_start,
     cli,
-    command_line,
     daemon,
     entry,
     jail,
     log,
     procname,
+    reexecute,
     reread,
     signals,
     worker,
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     starter = daemon.Starter()
     try:
-        config, warnings = command_line.configure(argv)
+        config, warnings = reexecute.configure(argv)
         for warning in warnings:
             print(f"fastpty-router: warning: {printable(warning)}", file=sys.stderr)
         jail.check(config)

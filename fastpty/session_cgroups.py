@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fastpty import cgroup_base, jail, pid_namespace
+from fastpty import cgroup_base, jail, pid_namespace, subordinate
 from fastpty.config import Config
 from fastpty.detached import open_detached
 from fastpty.errors import FastptyError
@@ -44,8 +44,10 @@ class SessionCgroups:
             self._name, self._killer = cgroup_base.make(self._above)
             self._path = above / self._name
             self._base = self._open_base(above)
-            if config.uid is not None and os.geteuid() == 0:
-                self._give_to(config.uid)
+            own_ids = subordinate.wanted(config)
+            owner = own_ids.uid if own_ids else config.uid
+            if owner is not None and os.geteuid() == 0:
+                self._give_to(owner)
         except FileNotFoundError as error:
             raise FastptyError(f"session-cgroup: {above} is no cgroup of version 2 with cgroup.kill") from error
         except OSError as error:

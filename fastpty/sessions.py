@@ -52,6 +52,7 @@ class Sessions:
         self._programs = Programs(config)
         self._limits = limits
         self._cgroups = cgroups
+        self._joins = config.entered.cgroups if config.entered else ()
         self._behind_tls = behind_tls
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
@@ -196,6 +197,8 @@ class Sessions:
             account=program.account,
             no_new_privs=self._config.no_new_privs,
             cgroup=cgroup,
+            apart=self._config.entered is not None,
+            joins=self._joins,
         )
 
     def accept_failed(self, error: int) -> None:

@@ -51,6 +51,16 @@ def need_control_group(controller: str) -> Path:
     return found[0]
 
 
+def need_control_groups_2() -> Path:
+    """Where control groups of version 2 can be made."""
+    need_root()
+    mounts = (line.split(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    found = [place.split()[4] for place, kind in mounts if kind.startswith("cgroup2 ")]
+    if not found or not os.access(found[0], os.W_OK):
+        _missing("no control groups of version 2 that one may make here")
+    return Path(found[0])
+
+
 def need_tcp_option(number: int, since: str) -> None:
     """A kernel that knows this option of TCP sockets, as `since` does."""
     with socket.socket() as sock:

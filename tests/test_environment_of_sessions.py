@@ -200,11 +200,11 @@ def test_no_library_of_a_changed_root_is_loaded_for_its_user_s_home(start_router
     need_root()
     root = directory / "root"
     small_root(root)
-    program = hostile_module(root)
+    with_module = hostile_module(root)
     start_router(
         *("--unshare", "mount", "--mount-post-jail", f"none /dev {root}/dev bind,rec", "--chroot", str(root)),
         *("--uid", "daemon", "--no-initgroups", f"{directory}/s"),
-        program=program,
+        preexec=with_module,
     )
     assert not (root / "loaded").exists()
 

@@ -24,7 +24,9 @@ TIMES = [option.name for option in OPTIONS if option.parse in (seconds, positive
 
 
 def test_every_field_of_the_table_is_one_of_config_and_the_other_way_round() -> None:
-    assert {option.field for option in OPTIONS} - {None} == {field.name for field in dataclasses.fields(Config)}
+    # What the router found on its way into the jail was asked for by no option.
+    fields = {field.name for field in dataclasses.fields(Config)} - {"entered"}
+    assert {option.field for option in OPTIONS} - {None} == fields
 
 
 def test_no_name_stands_twice() -> None:

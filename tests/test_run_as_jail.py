@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from fastpty import linux
 from tests.accounts import talk_as
 from tests.harness import Router
 from tests.peers import need, need_root
@@ -70,33 +72,32 @@ MODULE = """
 __attribute__((constructor)) static void loaded(void) { open("/loaded", O_CREAT, 0600); }
 """
 
-# A machine on which the C library asks a module that only the changed root has.
-ASKS_A_MODULE = """import sys
-from fastpty import linux
-from fastpty.router import main
-linux.unshare(linux.CLONE_NEWNS)
-linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
-linux.mount({nsswitch!r}, "/etc/nsswitch.conf", None, linux.MS_BIND)
-sys.exit(main(sys.argv[1:]))"""
+
+def other_nsswitch(file: Path) -> None:
+    """In the router's process, before it executes Python: /etc/nsswitch.conf is another file for it."""
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount(str(file), "/etc/nsswitch.conf", None, linux.MS_BIND)
 
 
-def hostile_module(root: Path) -> tuple[str, str]:
-    """Puts the module into this root; the arguments for a Python that runs the router on such a machine."""
-    (root.parent / "nsswitch.conf").write_text("passwd: files fastpty\ngroup: files fastpty\n")
+def hostile_module(root: Path) -> Callable[[], None]:
+    """Puts the module into this root; makes, as `preexec` of a router, a machine on which the C library asks it."""
+    nsswitch = root.parent / "nsswitch.conf"
+    nsswitch.write_text("passwd: files fastpty\ngroup: files fastpty\n")
     (root.parent / "module.c").write_text(MODULE)
     for place in (root / "lib", root / "lib64"):
         command = [need("cc"), "-shared", "-fPIC", "-o", f"{place}/libnss_fastpty.so.2", "module.c"]
         subprocess.run(command, cwd=root.parent, check=True)
-    return "-c", ASKS_A_MODULE.format(nsswitch=f"{root.parent}/nsswitch.conf")
+    return partial(other_nsswitch, nsswitch)
 
 
 def test_no_library_of_a_changed_root_is_loaded_into_the_router(start_router: Start, root: Path) -> None:
     """It stays root, and what is inside may be somebody else's."""
-    program = hostile_module(root)
+    with_module = hostile_module(root)
     start_router(
         *("--run-as", "peer", "--chmod-socket=666", "--unshare", "mount", "--chroot", str(root)),
         *("--mount-post-jail", f"none /dev {root}/dev bind,rec", f"{root.parent}/s"),
-        program=program,
+        preexec=with_module,
     )
     no_shell = "fastpty: cannot execute /bin/sh: No such file or directory\r\n"
     assert talk_as(f"{root.parent}/s", UID, GID).endswith(no_shell)

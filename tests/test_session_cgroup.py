@@ -248,7 +248,9 @@ def test_no_directory_that_a_jailed_router_holds_leads_outside(
         preexec=lambda: write_to(above / "cgroup.procs", "0"),
         **program,
     )
-    assert set(said(f"{directory}/s", "ls /old; . /leave 2>/dev/null")) == {"CGROUP"}
+    # Root of a user namespace does not even see what the router holds.
+    seen = {"CGROUP"} if user == "root" else set()
+    assert set(said(f"{directory}/s", "ls /old; . /leave 2>/dev/null")) == seen
     assert router.end() == 0
     assert not list(above.glob("fastpty-*/"))
 

@@ -48,8 +48,8 @@ BYSTANDERS = (
     Mutant(
         "with root the router gives up root's session keyring",
         "fastpty/privileges.py",
-        "        leave_keys()\n",
-        "",
+        "        os.setresuid(uid, uid, uid)\n        leave_keys()\n",
+        "        os.setresuid(uid, uid, uid)\n",
         "test_bystanders.py::test_a_session_of_another_account_does_not_possess_root_s_keys",
     ),
     Mutant(

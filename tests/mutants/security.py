@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.bystanders import BYSTANDERS
 from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
+from tests.mutants.security_containers import CONTAINERS
 from tests.mutants.security_doors import DOORS
 from tests.mutants.security_inherited import INHERITED
 from tests.mutants.security_pidfiles import PIDFILES
@@ -26,6 +27,7 @@ SECURITY = (
     *TLS_ATTACKS,
     *TLS_USERS,
     *PIDFILES,
+    *CONTAINERS,
     *RELOAD,
     *SUPERVISOR,
     *REFUSALS,

@@ -271,7 +271,7 @@ RUN_AS = (
     Mutant(
         "a child that becomes somebody else is not waited for",
         "fastpty/_spawn.pyx",
-        "    if plan.account == NULL:\n        flags |= CLONE_VM | CLONE_VFORK\n",
+        "    if not plan.is_apart:\n        flags |= CLONE_VM | CLONE_VFORK\n",
         "    if True:\n        flags |= CLONE_VM | CLONE_VFORK\n",
         "test_run_as.py::test_a_peer_that_stops_its_starting_process_stops_nobody_else",
     ),

@@ -49,7 +49,7 @@ ENVIRONMENT = (
     Mutant(
         "a locale that the interpreter has set is not handed on",
         "fastpty/inherited.py",
-        "kept = handed_on(as_given(os.environ, _names_at_start()))",
+        "kept = handed_on(as_given(os.environ, names_at_start()))",
         "kept = handed_on(os.environ)",
         f"{_VARIABLES}test_a_locale_that_the_interpreter_has_set_for_itself_is_not_handed_on[None]",
     ),

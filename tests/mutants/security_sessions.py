@@ -199,7 +199,7 @@ PRIVILEGES = (
     ),
     Mutant(
         "another user's namespaces are not entered",
-        "fastpty/namespaces.py",
+        "fastpty/join.py",
         "    if uid not in (0, os.geteuid()):\n",
         "    if False:\n",
         "test_namespaces.py::test_setns_enters_nothing_that_another_user_serves",
@@ -207,7 +207,7 @@ PRIVILEGES = (
     Mutant(
         "with uid the router gives up root",
         "fastpty/jail.py",
-        "        partial(privileges.become, config, groups),\n",
+        "        lambda: privileges.become(config, groups, way.config.entered),\n",
         "",
         "test_jail.py::test_root_cannot_be_regained",
     ),
@@ -228,7 +228,7 @@ PRIVILEGES = (
     Mutant(
         "a change of groups that did nothing is no start",
         "fastpty/privileges.py",
-        " or set(os.getgroups()) != set(groups):\n",
+        " or set(os.getgroups()) != set(expected):\n",
         ":\n",
         "test_jail.py::test_it_refuses_to_go_on_if_a_step_did_nothing[setgroups]",
     ),

@@ -1,0 +1,246 @@
+"""A process in a container, as /proc shows it: what a session that joins it should have.
+
+The process may be hostile. A pidfd tells whether it still lives, so another process that gets its number is never
+taken for it. What takes the process's help to read, its environment, is read by a child with a deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+import select
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NoReturn
+
+from fastpty.errors import FastptyError
+
+# As /proc/PID/ns has them.
+NAMESPACES = ("user", "mnt", "cgroup", "ipc", "uts", "net", "pid", "time")
+
+_KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD of linux/sched.h
+_STATUS_BYTES_MOST = 1 << 20
+_ENVIRONMENT_BYTES_MOST = 4 << 20  # more than execve(2) takes by default
+_ENVIRONMENT_SECONDS = 5.0
+_COMPLETE = b"."  # behind what was read
+_NAME = re.compile(r"[^\x00-\x20=\x7f]+")
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """The five sets of capabilities(7), as masks."""
+
+    effective: int
+    permitted: int
+    inheritable: int
+    bounding: int
+    ambient: int
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a process may do. `uid` and `gid` are numbers of its own user namespace, `groups` those of ours."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    capabilities: Capabilities
+    no_new_privs: bool
+    has_filter: bool
+
+
+@dataclass(frozen=True)
+class Entered:
+    """What the router found where it entered somebody else's namespaces.
+
+    credentials: of the process that it joined, None where it joined namespaces only. environment: what programs get
+    instead of the router's own, None where they get that. cgroups: descriptors open for writing, in each of which a
+    session writes 0 to get into the process's control groups. notes: what could not be taken over, for the log.
+    """
+
+    has_pid_namespace: bool
+    credentials: Credentials | None = None
+    environment: Mapping[str, str] | None = None
+    cgroups: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Target:
+    """A process that lives; raises FastptyError for one that has ended, ProcessLookupError where there is none.
+
+    To be closed, or used as a context.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)
+        try:
+            self._directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except BaseException:
+            os.close(self._pidfd)
+            raise
+        try:
+            self._check_kind()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forgets the process."""
+        os.close(self._directory)
+        os.close(self._pidfd)
+
+    def check_alive(self) -> None:
+        """Raises FastptyError if the process has ended: what was read since may be another one's."""
+        if select.select([self._pidfd], [], [], 0)[0]:
+            raise FastptyError(f"process {self.pid} has ended")
+
+    def open(self, name: str, flags: int) -> int:
+        """A descriptor of a file below /proc/PID."""
+        return os.open(name, flags | os.O_CLOEXEC, dir_fd=self._directory)
+
+    def read(self, name: str, limit: int = _STATUS_BYTES_MOST) -> str:
+        """A file of the kernel's, which never waits."""
+        with open(self.open(name, os.O_RDONLY), "rb") as file:
+            return os.fsdecode(file.read(limit))
+
+    def foreign_namespaces(self) -> dict[str, int]:
+        """Descriptors of those of its namespaces that are not ours, by name; the caller's to close."""
+        found: dict[str, int] = {}
+        for name in NAMESPACES:
+            try:
+                fd = self.open(f"ns/{name}", os.O_RDONLY)
+            except FileNotFoundError:  # a kernel without this kind
+                continue
+            if os.path.samestat(os.fstat(fd), os.stat(f"/proc/self/ns/{name}")):
+                os.close(fd)
+            else:
+                found[name] = fd
+        return found
+
+    def credentials(self) -> Credentials:
+        """Raises FastptyError where its ids have no number in its user namespace."""
+        status = dict(line.partition(":")[::2] for line in self.read("status").splitlines())
+        masks = [int(status[f"Cap{name}"], 16) for name in ("Eff", "Prm", "Inh", "Bnd", "Amb")]
+        return Credentials(
+            self._inside("uid", int(status["Uid"].split()[1])),
+            self._inside("gid", int(status["Gid"].split()[1])),
+            tuple(int(word) for word in status["Groups"].split()),
+            Capabilities(*masks),
+            status.get("NoNewPrivs", "0").strip() == "1",
+            status.get("Seccomp", "0").strip() != "0",
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Its environment, without what is no NAME=VALUE. Raises FastptyError where it cannot be had in time.
+
+        The process decides which memory it is in: old kernels wait there for a file system of the process's own.
+        """
+        what = f"the environment of process {self.pid}"
+        fd = self.open("environ", os.O_RDONLY)
+        try:
+            data = _read_in_child(fd, _ENVIRONMENT_BYTES_MOST + 1, _ENVIRONMENT_SECONDS)
+        except TimeoutError:
+            raise FastptyError(f"{what} cannot be read within {_ENVIRONMENT_SECONDS:g} s: give clear-env") from None
+        except OSError:
+            raise FastptyError(f"{what} cannot be read: give clear-env") from None
+        finally:
+            os.close(fd)
+        if len(data) > _ENVIRONMENT_BYTES_MOST:
+            raise FastptyError(f"{what} is larger than a program can get: give clear-env")
+        return variables(data)
+
+    def _check_kind(self) -> None:
+        state, *fields = self.read("stat").rpartition(")")[2].split()
+        if int(fields[5]) & _KERNEL_THREAD:
+            raise FastptyError(f"process {self.pid} is a thread of the kernel, not a process of a container")
+        if state in "ZX":
+            raise FastptyError(f"process {self.pid} has ended")
+
+    def _inside(self, kind: str, number: int) -> int:
+        """The number that one of our ids has in the process's user namespace."""
+        if os.path.samestat(self._stat("ns/user"), os.stat("/proc/self/ns/user")):
+            return number
+        for line in self.read(f"{kind}_map").splitlines():
+            inside, outside, count = map(int, line.split())
+            if outside <= number < outside + count:
+                return inside + number - outside
+        raise FastptyError(f"process {self.pid} has a {kind} that its user namespace does not map")
+
+    def _stat(self, name: str) -> os.stat_result:
+        return os.stat(name, dir_fd=self._directory)
+
+
+def variables(data: bytes) -> dict[str, str]:
+    """The entries of an environment as execve(2) gets it; the first of a name counts, as with getenv(3)."""
+    found: dict[str, str] = {}
+    for entry in data.split(b"\0"):
+        name, equals, value = os.fsdecode(entry).partition("=")
+        if equals and _NAME.fullmatch(name):
+            found.setdefault(name, value)
+    return found
+
+
+def _read_in_child(fd: int, limit: int, seconds: float) -> bytes:
+    """What can be read from `fd`, by a child that may get stuck; raises TimeoutError, then the child is left behind.
+
+    Raises OSError where nothing can be read.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        _copy_and_exit(fd, writer, limit)
+    os.close(writer)
+    try:
+        data = _read_until(reader, time.monotonic() + seconds)
+    except TimeoutError:
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        os.close(reader)
+    if not data.endswith(_COMPLETE):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored
+        os.waitpid(child, 0)
+    return data.removesuffix(_COMPLETE)
+
+
+def _copy_and_exit(source: int, target: int, limit: int) -> NoReturn:
+    try:
+        _close_others((source, target))
+        with open(target, "wb") as pipe:
+            while limit > 0 and (data := os.read(source, min(limit, 65536))):
+                limit -= len(data)
+                pipe.write(data)
+            pipe.write(_COMPLETE)
+    finally:
+        os._exit(0)
+
+
+def _close_others(kept: Sequence[int]) -> None:
+    """A stuck child must not hold the router's sockets."""
+    for low, high in itertools.pairwise([-1, *sorted(kept), 1 << 20]):
+        os.closerange(low + 1, high)
+
+
+def _read_until(fd: int, deadline: float) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise TimeoutError
+        data = os.read(fd, 65536)
+        if not data:
+            return b"".join(parts)
+        parts.append(data)
