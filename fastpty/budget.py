@@ -1,8 +1,8 @@
 """What reading a configuration may cost: bytes, settings and seconds, over all its sources together.
 
-A mistake (`for-readline = /dev/zero`, files that include each other twice) or a file of somebody else's must not fill the
-memory or hold up a router. Files are opened so that nothing waits, and only regular files are read: a FIFO, a device or a
-socket in the place of a file is refused. Commands and everything that computes end at the deadline.
+A mistake (`for-readline = /dev/zero`, files that include each other twice) or somebody else's file must not fill the
+memory or hold up a router. Files are opened so that nothing waits, and only regular files are read: a FIFO, a device or
+a socket in the place of a file is refused. Commands and everything that computes end at the deadline.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Budget:
             return self.read(descriptor)
 
     def run(self, command: str, environ: Mapping[str, str]) -> bytes:
-        """What a command writes that /bin/sh -c runs, without a terminal to ask at; it is killed when that takes too long."""
+        """What a command writes. /bin/sh -c runs it, without a terminal to ask at. Out of time it is killed."""
         with subprocess.Popen(
             ["/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
@@ -178,7 +178,12 @@ def _pidfd(pid: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-_KINDS = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"), (stat.S_ISSOCK, "a socket"))
+_KINDS = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 def _mebibytes(count: int) -> str:

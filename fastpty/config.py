@@ -179,8 +179,8 @@ def assemble(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     """The Config that `settings` ask for, each option checked by itself alone, and lines of warning.
 
     Of an option that is not repeatable the last setting counts. Raises UsageError for a bad value, for a
-    uWSGI option that would confine the shell and is not supported, and for an unknown option that must be a mistake: one
-    in a place of our own, or near to an option, or under `strict` any.
+    uWSGI option that would confine the shell and is not supported, and for an unknown option that must be a mistake:
+    one in a place of our own, or near to an option, or under `strict` any.
     """
     values: dict[str, Any] = {option.field: option.default_value() for option in OPTIONS if option.field}
     unknown: list[str] = []
@@ -225,7 +225,7 @@ def _parse(option: Option, setting: Setting) -> Any:
 def _unknown(setting: Setting) -> str:
     """What to say of an option that is not in the table; raises UsageError if ignoring it is not safe.
 
-    It is safe where the name serves as a placeholder, and in uWSGI's own files where it is far from every option of ours.
+    It is safe where the name serves as a placeholder, and in uWSGI's own files where it is far from all our options.
     """
     if setting.name in WITHOUT_MEANING:
         raise UsageError(f"{setting.label}: {WITHOUT_MEANING[setting.name]}")

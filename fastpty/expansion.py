@@ -7,8 +7,8 @@ are not expanded; nor is what `inherit` reads, since it is read after the passes
 Names may hold balanced parentheses, and the innermost `%(a%(b))` comes first.
 
 Two things differ. uWSGI expands again what `$(…)` and `@(…)` have brought, so that whoever may set a variable or write
-to such a file could have commands run; here that is data (`fastpty.text.Text`), in which nothing is looked for. And where
-uWSGI runs into its memory's end on `a = x%(a)`, here it is an error.
+to such a file could have commands run; here that is data (`fastpty.text.Text`), in which nothing is looked for. And
+where uWSGI runs into its memory's end on `a = x%(a)`, here it is an error.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def from_files(setting: Setting, doubt: str | None, environ: Mapping[str, str], 
             elif doubt:
                 raise ValueError(f"exec:// is refused in {setting.file}: {doubt}")
             elif place.has_data:
-                raise ValueError("exec:// is refused with data in it, which would be run (the shell's own $NAME is not)")
+                raise ValueError(
+                    "exec:// is refused with data in it, which would be run (the shell's own $NAME is not)"
+                )
             else:
                 data = budget.run(place.whole[scheme.end() :], environ)
         except (OSError, ValueError) as error:
@@ -72,7 +74,7 @@ def from_files(setting: Setting, doubt: str | None, environ: Mapping[str, str], 
 
 
 class Names:
-    """What each `%(name)` stands for: `values` holds it as it is before this pass, and it is expanded once, when asked for.
+    """What each `%(name)` stands for: `values` holds it as it is before this pass; it is expanded once, when asked for.
 
     `used` collects the names that were asked for.
     """

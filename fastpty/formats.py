@@ -126,7 +126,9 @@ class _TomlLines:
         self._numbers: defaultdict[str, list[int]] = defaultdict(list)
         for number, line in enumerate(self.texts):
             if begin := self._BEGINS.match(line):
-                self._numbers[begin[1] + next(name for name in begin.groups()[1:4] if name is not None)].append(number)
+                self._numbers[begin[1] + next(name for name in begin.groups()[1:4] if name is not None)].append(
+                    number
+                )
 
     def first(self, name: str, start: int) -> int:
         """The first line from `start` on that begins with a key, or with `[` and a table; `start` if there is none."""

@@ -4,9 +4,9 @@ Measured with uWSGI 2.0.21. A block takes its lines one by one: for each line, n
 looked at and a loop goes through its items. So with the lines a and b, `for = 1 2` gives a1 a2 b1 b2, and after
 `if-not-opt = x` a line that sets x is the last that counts. In a value, `%(_)` becomes the item, or what the condition
 looked at. Any of the ends closes any block; blocks do not nest. The block's own argument is taken as it stands: `$(X)`
-and `%(x)` are expanded later. `else` is of later versions than 2.0.21. Ours: lines and file names of a loop, the value of
-a variable, and what a file says that somebody else may write to, are data, in which nothing is expanded; and a loop reads
-what it goes through once.
+and `%(x)` are expanded later. `else` is of later versions than 2.0.21. Ours: lines and file names of a loop, the value
+of a variable, and what a file says that somebody else may write to, are data, in which nothing is expanded; and a loop
+reads what it goes through once.
 """
 
 from __future__ import annotations

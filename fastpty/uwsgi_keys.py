@@ -91,22 +91,25 @@ _NOT_MISSPELT = frozenset({"get", "iprint", "sni", "st"})
 """uWSGI's options that look like a misspelt one of those."""
 
 _MANY_LETTERS = 6
+_FEW_LETTERS = 2
 
 
 @lru_cache(maxsize=1024)
 def misspelt(name: str) -> str | None:
     """The option that this name, which is none, must be thought to mean; None where it is far from all.
 
-    One slip (a letter too much, too few, another one, two exchanged), or two in a longer name. What a slip leaves out may
-    be what confines the shell.
+    One slip (a letter too many, one missing, another one, two exchanged), or two in a longer name. What a slip leaves
+    out may be what confines the shell.
     """
     if name in _NOT_MISSPELT or name in BY_NAME:
         return None
-    for meant in _MEANT_IN_FILES:
-        most = 2 if len(meant) >= _MANY_LETTERS else 1 if len(meant) > 2 else 0
-        if _slips(name.lower(), meant, most) <= most:
-            return meant
-    return None
+    slips = {meant: _slips(name.lower(), meant, _slips_most(meant)) for meant in _MEANT_IN_FILES}
+    meant = min(_MEANT_IN_FILES, key=slips.__getitem__)
+    return meant if slips[meant] <= _slips_most(meant) else None
+
+
+def _slips_most(name: str) -> int:
+    return 2 if len(name) >= _MANY_LETTERS else 1 if len(name) > _FEW_LETTERS else 0
 
 
 def _slips(a: str, b: str, most: int) -> int:

@@ -180,7 +180,9 @@ def startup_count(value: str) -> int:
 def run_as(value: str) -> str:
     """Whom sessions run as; there is one choice besides leaving it out."""
     if value != "peer":
-        raise ValueError(f"{quoted(value)} is not known: peer, or leave it out (uid and gid change the router itself)")
+        raise ValueError(
+            f"{quoted(value)} is not known: peer, or leave it out (uid and gid change the router itself)"
+        )
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.bystanders import BYSTANDERS
 from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
+from tests.mutants.security_config import CONFIG
 from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
@@ -15,6 +16,7 @@ from tests.mutants.security_tls_users import TLS_USERS
 SECURITY = (
     *BYSTANDERS,
     *ACCESS,
+    *CONFIG,
     *SOCKETS,
     *SESSIONS,
     *TLS_ATTACKS,
