@@ -7,6 +7,7 @@ that a hook before it could make, and of the jail's inside only where it is the 
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -17,7 +18,7 @@ from fastpty import accounts, jail, linux
 from fastpty.address import FdAddress, TcpAddress, UnixAddress
 from fastpty.config import Config
 from fastpty.errors import FastptyError, UsageError
-from fastpty.log import LogFile
+from fastpty.log import SYSLOG_SOCKET, LogFile
 from fastpty.values import CAPABILITIES
 
 _FIRST_PORT_FOR_ALL = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -41,6 +42,8 @@ def check(config: Config) -> None:
     for address in config.addresses:
         if isinstance(address, UnixAddress):
             _check_socket_file(address.path, config)
+    if not (all(isinstance(where, LogFile) for where in config.loggers) or os.path.exists(SYSLOG_SOCKET)):
+        raise FastptyError(f"cannot log to {SYSLOG_SOCKET}: {os.strerror(errno.ENOENT)}")
     for option, path in _files(config):
         _check_file(f"{option}: cannot write {path}", path, config)
 
@@ -110,10 +113,14 @@ def _check_jail(config: Config) -> None:
     if config.setns_pid is not None and not os.path.isdir(f"/proc/{config.setns_pid}"):
         raise FastptyError(f"setns-pid: there is no process {config.setns_pid}")
     if config.setns is not None and not config.setns.startswith("@") and not os.path.exists(config.setns):
-        raise FastptyError(f"setns: cannot enter {config.setns}: {os.strerror(2)}")
+        raise FastptyError(f"setns: cannot enter {config.setns}: {os.strerror(errno.ENOENT)}")
     cgroup = config.session_cgroup
     if cgroup not in (None, "own") and not os.path.exists(f"{cgroup}/cgroup.procs"):
         raise FastptyError(f"session-cgroup: {cgroup} is no cgroup of version 2")
+    _, permitted, _ = linux.capget()
+    for name, number in CAPABILITIES.items():
+        if number in config.cap and "user" not in config.unshare and not permitted >> number & 1:
+            raise FastptyError(f"cap: {name} cannot be kept, since this process does not have it")
     if config.hooks or config.waits or config.setns is not None or config.setns_pid is not None:
         return
     root = config.chroot or (config.pivot_root[0] if config.pivot_root else None)

@@ -27,10 +27,10 @@ DATA = (
         "test_config_data.py::test_a_variable_that_is_more_than_a_word_is_no_part_of_a_command",
     ),
     Mutant(
-        "what a name stands for keeps what of it is data",
+        "what one pass has brought the next does not expand",
         "fastpty/expansion.py",
-        "        return self._known.get(name)\n",
-        "        known = self._known.get(name)\n        return None if known is None else Text.written(known.whole)\n",
+        "    text = setting.text\n",
+        '    text = Text.written(setting.value or "")\n',
         "test_config_data.py::test_nothing_from_outside_is_ever_expanded",
     ),
     Mutant(
