@@ -61,8 +61,8 @@ def configure(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, 
         loaded = loader.load(flags, is_reload=is_reload, budget=budget)
         with budget.deadline():
             config, warnings = build(loaded.settings)
-        if is_check:
-            preflight.check(config)
+            if is_check:
+                preflight.check(config)
     except FastptyError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(UsageError.exit_status if is_check else error.exit_status) from None

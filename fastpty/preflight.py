@@ -46,6 +46,8 @@ def check(config: Config) -> None:
         raise FastptyError(f"cannot log to {SYSLOG_SOCKET}: {os.strerror(errno.ENOENT)}")
     for option, path in _files(config):
         _check_file(f"{option}: cannot write {path}", path, config)
+        if option != "pidfile" and os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=True):
+            raise FastptyError(f"{option}: cannot write {path}: permission denied")  # a pid file is put in its place
 
 
 def _check_tls(config: Config) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 _MASK = "\0"  # a NUL cannot be written in any value, so nothing that is looked for can match it
 _RUN = re.compile(f"{_MASK}+|[^{_MASK}]+")
-_PLAIN = re.compile(r"[A-Za-z0-9_./,][A-Za-z0-9_./,-]*", re.ASCII)
+# A shell takes it for one word, and it ends no `exec://`: a colon has a letter or a digit behind it.
+_PLAIN = re.compile(r"(?!-)([A-Za-z0-9_./,+-]|:(?=\w))+", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,9 @@ def test_what_a_variable_holds_is_not_expanded(value: str) -> None:
     assert not Path("ran").exists()
 
 
-@pytest.mark.parametrize("value", ["x; touch ran", "$(touch ran)", "`touch ran`", "--option", "x\ntouch ran"])
+@pytest.mark.parametrize(
+    "value", ["x; touch ran", "$(touch ran)", "`touch ran`", "--option", "x\ntouch ran", "A=1"]
+)
 def test_a_variable_that_is_more_than_a_word_is_no_part_of_a_command(value: str) -> None:
     with pytest.raises(UsageError, match=r"^x\.ini:2: print: @\(exec://.*: exec:// is refused with data in it"):
         read("print = @(exec://echo $(A))", A=value)
@@ -72,7 +74,15 @@ def test_a_variable_that_is_more_than_a_word_is_no_part_of_a_command(value: str)
 
 
 def test_a_variable_that_is_a_word_may_be_part_of_a_command_as_in_uwsgi() -> None:
-    assert read("print = @(exec://echo $(A))", A="a/b_c.d", PATH=os.environ["PATH"]).printed == ["a/b_c.d"]
+    for word in ("a/b_c.d", ":0", "localhost:10.0", "a-b+c,d"):
+        assert read("print = @(exec://echo $(A))", A=word, PATH=os.environ["PATH"]).printed == [word]
+
+
+@pytest.mark.parametrize(("value", "rest"), [("exec:", "//"), ("exec:/", "/"), ("exec://", ""), ("exec://touch", "")])
+def test_a_variable_makes_no_command_of_a_file_s_name(value: str, rest: str) -> None:
+    with pytest.raises(UsageError, match=r"^x\.ini:2: print: @\(exec://touch.*: exec:// is refused with data in it"):
+        read(f"print = @($(A){rest}{'' if 'touch' in value else 'touch'} ran)", A=value)
+    assert not Path("ran").exists()
 
 
 def test_the_shell_s_own_variables_are_data_to_it() -> None:

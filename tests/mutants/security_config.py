@@ -182,8 +182,8 @@ MISTAKES = (
     Mutant(
         "--check refuses what a start would refuse",
         "fastpty/command_line.py",
-        "            preflight.check(config)\n",
-        "            pass\n",
+        "                preflight.check(config)\n",
+        "                pass\n",
         "test_config_refused.py::test_check_refuses_what_a_start_would_refuse",
     ),
     Mutant(
