@@ -103,9 +103,9 @@ def misspelt(name: str) -> str | None:
     """
     if name in _NOT_MISSPELT or name in BY_NAME:
         return None
-    slips = {meant: _slips(name.lower(), meant, _slips_most(meant)) for meant in _MEANT_IN_FILES}
-    meant = min(_MEANT_IN_FILES, key=slips.__getitem__)
-    return meant if slips[meant] <= _slips_most(meant) else None
+    counted = ((_slips(name.lower(), meant, _slips_most(meant)), meant) for meant in _MEANT_IN_FILES)
+    near = [(slips, meant) for slips, meant in counted if slips <= _slips_most(meant)]
+    return min(near)[1] if near else None
 
 
 def _slips_most(name: str) -> int:

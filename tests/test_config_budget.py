@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def test_a_slow_command_is_ended_with_all_that_it_started(command: str) -> None:
         read("x.ini", lines, Budget(seconds=1))
     group = int(Path("pid").read_text())
     eventually(lambda: is_gone(group), "the command's processes have ended")
+
+
+def test_a_slow_command_is_ended_in_a_thread_as_well() -> None:
+    """Where no alarm can be set."""
+    lines = "[uwsgi]\nprint = @(exec://sleep 30)\n"
+    with ThreadPoolExecutor() as threads, pytest.raises(UsageError, match="takes longer than 1 s"):
+        threads.submit(read, "x.ini", lines, Budget(seconds=1)).result(timeout=60)
 
 
 def is_gone(group: int) -> bool:

@@ -64,9 +64,7 @@ def test_what_a_variable_holds_is_not_expanded(value: str) -> None:
     assert not Path("ran").exists()
 
 
-@pytest.mark.parametrize(
-    "value", ["x; touch ran", "$(touch ran)", "`touch ran`", "--option", "x\ntouch ran", "A=1"]
-)
+@pytest.mark.parametrize("value", ["x; touch ran", "$(touch ran)", "`touch ran`", "--option", "x\ntouch ran", "A=1"])
 def test_a_variable_that_is_more_than_a_word_is_no_part_of_a_command(value: str) -> None:
     with pytest.raises(UsageError, match=r"^x\.ini:2: print: @\(exec://.*: exec:// is refused with data in it"):
         read("print = @(exec://echo $(A))", A=value)

@@ -288,8 +288,8 @@ def test_a_path_with_a_colon_in_a_directory_is_a_path(tmp_path: Path) -> None:
 
 
 def test_what_a_file_or_a_command_gives_is_not_expanded_for_files_again(read: Read) -> None:
-    Path("data").write_text("@(exec://echo pwned) @(x.ini) $(A)\n")
-    assert read("print = [@(data)]", A="a").printed == ["[@(exec://echo pwned) @(x.ini) $(A)]"]
+    Path("data").write_text("@(exec://echo pwned) @(x.ini) $(A) %(word)\n")
+    assert read("print = [@(data)]\nword = w", A="a").printed == ["[@(exec://echo pwned) @(x.ini) $(A) %(word)]"]
     assert read(r"print = @(exec://printf '\100(data)')").printed == ["@(data)"]
 
 

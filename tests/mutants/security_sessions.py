@@ -355,7 +355,7 @@ CONFIGURATION = (
         "fastpty/expansion.py",
         "        return Text.data(text[:-1] if text.endswith",
         "        return Text.written(text[:-1] if text.endswith",
-        "test_config_data.py::test_what_a_file_holds_names_nothing",
+        "test_language.py::test_what_a_file_or_a_command_gives_is_not_expanded_for_files_again",
     ),
     Mutant(
         "the lines that a loop reads have no commands run",
