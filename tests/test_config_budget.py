@@ -20,8 +20,8 @@ from tests.harness import eventually, process_gone
 
 
 def patient() -> Budget:
-    """Of bytes and settings as much as always."""
-    return Budget(seconds=600)
+    """Less than a test may take, more than one needs on a busy machine."""
+    return Budget(seconds=50)
 
 
 @pytest.fixture(autouse=True)
