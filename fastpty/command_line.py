@@ -9,14 +9,17 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from fastpty import __version__, check, loader, logic, pidfile, sources
+from fastpty import __version__, check, loader, logic, pidfile, preflight, sources
+from fastpty.budget import Budget
 from fastpty.config import Config, build
 from fastpty.errors import FastptyError, UsageError, printable
 from fastpty.options import OPTIONS, Option
 from fastpty.setting import Setting
 from fastpty.uwsgi_keys import WITHOUT_MEANING, instead, is_confining, nearest
+from fastpty.values import shown
 
 PROGRAM = "fastpty-router"
+_OF_ARGUMENTS = frozenset({"forkpty-router", *sources.FORMATS})
 _WIDTH = 79
 _INDENT = 26
 
@@ -51,20 +54,27 @@ def read(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, list[
     """The Config and the warnings for a command line, and the settings that they were made from.
 
     Ends the process for --help, --version, --check, --stop and --reload (status 0), and with one line on stderr
-    where something is wrong (status 2). What `print` and `show-config` ask for goes to stderr.
+    where something is wrong (status 2, with --check whatever it is). What `print` and `show-config` ask for goes to
+    stderr.
     """
+    is_check = False
     try:
         flags = parse(argv)
+        is_check = any(flag.name == "check" for flag in flags)
         _tell_another(flags)
-        loaded = loader.load(flags, is_reload=is_reload)
-        config, warnings = build(loaded.settings)
+        budget = Budget()
+        loaded = loader.load(flags, is_reload=is_reload, budget=budget)
+        with budget.deadline():
+            config, warnings = build(loaded.settings)
+            if is_check:
+                preflight.check(config)
     except FastptyError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_status) from None
+        raise SystemExit(UsageError.exit_status if is_check else error.exit_status) from None
     for line in [*loaded.printed, *(check.as_ini(loaded.listing) if loaded.listing is not None else ())]:
         print(printable(line), file=sys.stderr)
     warnings = [printable(warning) for warning in loaded.warnings + warnings]
-    if any(flag.name == "check" for flag in flags):
+    if is_check:
         for warning in warnings:
             print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
         for line in check.report(loaded.settings):
@@ -150,12 +160,19 @@ def _positional(argument: str) -> Setting:
 
 
 def _tell_another(flags: Sequence[Setting]) -> None:
-    """For --stop and --reload: signals the router of that pid file, and ends this process. Raises FastptyError."""
+    """For --stop and --reload: signals the router of that pid file, and ends this process. Raises FastptyError.
+
+    Whatever stands beside one of them would be ignored, or contradict it, as --check does, which changes nothing.
+    """
     signals = {"stop": signal.SIGTERM, "reload": signal.SIGHUP}
-    for flag in flags:
-        if flag.name in signals:
-            pidfile.send(flag.value or "", signals[flag.name])
-            raise SystemExit(0)
+    told = next((flag for flag in flags if flag.name in signals), None)
+    if told is None:
+        return
+    others = [flag.value if flag.name in _OF_ARGUMENTS else f"--{flag.name}" for flag in flags if flag is not told]
+    if others:
+        raise UsageError(f"--{told.name} does nothing else: leave out {shown(', '.join(map(str, others)))}")
+    pidfile.send(told.value or "", signals[told.name])
+    raise SystemExit(0)
 
 
 def _unknown_flag(argument: str) -> str:

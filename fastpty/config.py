@@ -16,7 +16,7 @@ from fastpty.options import BY_NAME, OPTIONS, Option
 from fastpty.setting import COMMAND_LINE, Setting
 from fastpty.target import Entered
 from fastpty.tls_identity import Identity
-from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, WITHOUT_MEANING, instead, is_confining, nearest
+from fastpty.uwsgi_keys import IGNORED, PLUGINS_BUILT_IN, WITHOUT_MEANING, instead, is_confining, misspelt, nearest
 from fastpty.values import LISTENERS_MOST, comma_list
 from fastpty.waiting import Wait
 
@@ -192,7 +192,8 @@ def assemble(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     """The Config that `settings` ask for, each option checked by itself alone, and lines of warning.
 
     Of an option that is not repeatable the last setting counts. Raises UsageError for a bad value, for a
-    uWSGI option that would confine the shell and is not supported, and under `strict` for an unknown option.
+    uWSGI option that would confine the shell and is not supported, and for an unknown option that must be a mistake:
+    one in a place of our own, or near to an option, or under `strict` any.
     """
     values: dict[str, Any] = {option.field: option.default_value() for option in OPTIONS if option.field}
     unknown: list[str] = []
@@ -235,7 +236,10 @@ def _parse(option: Option, setting: Setting) -> Any:
 
 
 def _unknown(setting: Setting) -> str:
-    """What to say of an option that is not in the table; raises UsageError if passing it over is not safe."""
+    """What to say of an option that is not in the table; raises UsageError if ignoring it is not safe.
+
+    It is safe where the name serves as a placeholder, and in uWSGI's own files where it is far from all our options.
+    """
     if setting.name in WITHOUT_MEANING:
         raise UsageError(f"{setting.label}: {WITHOUT_MEANING[setting.name]}")
     if is_confining(setting.name):
@@ -245,9 +249,13 @@ def _unknown(setting: Setting) -> str:
             if advice
             else f"{setting.label} is not supported yet, and going on without it would not be safe"
         )
-    near = nearest(setting.name, in_files=setting.origin != COMMAND_LINE)
+    meant = misspelt(setting.name)
+    near = meant or nearest(setting.name, in_files=setting.origin != COMMAND_LINE)
     hint = f" (did you mean {near!r}?)" if near else ""
-    return f"{setting.origin}: unknown option {setting.name!r}{hint}"
+    line = f"{setting.origin}: unknown option {setting.name!r}{hint}"
+    if (meant or setting.is_ours or setting.origin == COMMAND_LINE) and not setting.is_used:
+        raise UsageError(line)
+    return line
 
 
 def _doubts(option: Option, setting: Setting) -> Iterable[str]:

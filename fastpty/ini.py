@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from fastpty.errors import UsageError
-from fastpty.formats import DEFAULT_SECTIONS, Expand
+from fastpty.formats import DEFAULT_SECTIONS, OURS, Expand
 from fastpty.setting import Setting
 
 _BLANKS = " \t\r"
 
 
-def parse(text: str, path: str, section: str | None, expand: Expand) -> list[Setting]:
+def parse(text: str, path: str, section: str | None, expand: Expand) -> Iterator[Setting]:
     """The settings of one section, or without one of [uwsgi] and [fastpty], in the file's order.
 
     The rules are uWSGI's: blanks around keys and values do not count; `;` and `#` start a comment only at the
@@ -23,22 +25,20 @@ def parse(text: str, path: str, section: str | None, expand: Expand) -> list[Set
     wanted = DEFAULT_SECTIONS if section is None else frozenset({section})
     current: str | None = None
     seen = False
-    settings = []
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.strip(_BLANKS)
         origin = f"{path}:{number}"
         if not line or line[0] in ";#":
             continue
         if line[0] == "[":
-            current = expand(_section(line, origin), origin)
+            current = expand(_section(line, origin), origin).whole
             seen = seen or current in wanted
         elif current is None:
             raise UsageError(f"{origin}: this line is in no section: put [uwsgi] above it")
         elif current in wanted:
-            settings.append(_setting(line, origin, expand))
+            yield _setting(line, origin, expand, is_ours=current == OURS)
     if not seen:
         raise UsageError(f"{path}: there is no [{section or 'uwsgi'}] section")
-    return settings
 
 
 def _section(line: str, origin: str) -> str:
@@ -47,11 +47,10 @@ def _section(line: str, origin: str) -> str:
     return line[1:-1]
 
 
-def _setting(line: str, origin: str, expand: Expand) -> Setting:
+def _setting(line: str, origin: str, expand: Expand, *, is_ours: bool) -> Setting:
     key, equals, value = line.partition("=")
     key = key.rstrip(_BLANKS)
     if not key:
         raise UsageError(f"{origin}: there is no option before the =")
-    if "\0" in line:
-        raise UsageError(f"{origin}: {key!r} holds a NUL byte")
-    return Setting(expand(key, origin), expand(value.lstrip(_BLANKS), origin) if equals else None, origin)
+    bare = Setting(expand(key, origin).whole, None, origin, is_ours=is_ours)
+    return bare.saying(expand(value.lstrip(_BLANKS), origin)) if equals else bare

@@ -15,18 +15,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fastpty import environment, expansion, logic, magic, sources
+from fastpty.budget import Budget
 from fastpty.errors import UsageError
 from fastpty.options import BY_NAME
-from fastpty.setting import COMMAND_LINE, ITEM, Data, Setting
+from fastpty.setting import COMMAND_LINE, Setting
 from fastpty.sources import Place
-from fastpty.uwsgi_keys import IGNORED, is_confining, nearest
+from fastpty.text import Text
+from fastpty.uwsgi_keys import IGNORED, is_confining, misspelt, nearest
 from fastpty.values import boolean
 
 _FILE_WORDS = frozenset({*sources.FORMATS, "include"})
 _PLACEHOLDER_WORDS = frozenset({"set-placeholder", "set-ph"})
 _ACTING_WORDS = _FILE_WORDS | _PLACEHOLDER_WORDS | {"set"} | logic.WORDS
 _MAX_DEPTH = 32
-_MAX_SETTINGS = 100_000
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,26 @@ class _Frame:
     reader: Setting
 
 
-def load(flags: Iterable[Setting], environ: Mapping[str, str] = os.environ, *, is_reload: bool = False) -> Loaded:
+def load(
+    flags: Iterable[Setting],
+    environ: Mapping[str, str] = os.environ,
+    *,
+    is_reload: bool = False,
+    budget: Budget | None = None,
+) -> Loaded:
     """Reads everything that `flags` and `environ` ask for. `is_reload` is what `if-reload` looks at.
 
-    Raises UsageError for what cannot be read or means nothing.
+    Raises UsageError for what cannot be read or means nothing, and for what takes more than the `budget`.
     """
-    return _Loader(environ, is_reload).load(flags)
+    budget = budget or Budget()
+    with budget.deadline():
+        return _Loader(environ, is_reload, budget).load(flags)
 
 
 class _Loader:
-    def __init__(self, environ: Mapping[str, str], is_reload: bool):
+    def __init__(self, environ: Mapping[str, str], is_reload: bool, budget: Budget):
         self._environ = environ
+        self._budget = budget
         self._flags: list[Setting] = []
         self._files: list[Setting] = []
         self._environment: list[Setting] = []
@@ -71,7 +81,7 @@ class _Loader:
         self._stack: list[_Frame] = []
         self._last: Place | None = None
         self._constants = magic.of_process()
-        self._facts = logic.Facts(environ, self._find, is_reload)
+        self._facts = logic.Facts(environ, self._find, is_reload, budget)
 
     def load(self, flags: Iterable[Setting]) -> Loaded:
         """See `load`. Flags come first, so that a file's conditions see those, too, that follow its name."""
@@ -86,7 +96,7 @@ class _Loader:
                 self._add(setting, self._files)
         self._expand()
         self._inherit()
-        everything = [setting.settled() for setting in (*self._environment, *self._files, *self._flags)]
+        everything = [*self._environment, *self._files, *self._flags]
         settings = [self._marked(s) for s in everything if not (s.is_placeholder or _is_word(s))]
         return Loaded(
             [setting for setting in settings if not self._is_stray(setting)],
@@ -99,8 +109,11 @@ class _Loader:
 
     def _add(self, setting: Setting, target: list[Setting]) -> None:
         """Adds a setting to its kind, and does what it says if it is a word that acts."""
-        if len(self._flags) + len(self._files) + len(self._environment) >= _MAX_SETTINGS:
-            raise UsageError(f"{setting.label}: more than {_MAX_SETTINGS} settings: is there a loop too long?")
+        _check_usable(setting)
+        try:
+            self._budget.take_setting()
+        except ValueError as error:
+            raise UsageError(f"{setting.label}: {error}") from error
         target.append(setting)
         if setting.name in _FILE_WORDS:
             self._read(setting)
@@ -111,7 +124,6 @@ class _Loader:
 
     def _read(self, setting: Setting) -> None:
         """Reads the file that a setting names, and runs it."""
-        setting = setting.settled()
         if not setting.value:
             raise UsageError(f"{setting.label} needs a value: FILE")
         try:
@@ -130,18 +142,19 @@ class _Loader:
                 place,
                 lambda text, origin: self._put_in(text, origin, variables),
                 self._statuses.get(setting.file or ""),
+                self._budget,
             )
+            self._statuses[place.path] = content.status
+            if content.doubt:
+                self._doubt_in(place.path, content.doubt)
+            self._stack.append(frame)
+            self._run(content.settings)
+            self._stack.pop()
         except UsageError as error:
             # Where it is the whole file that is wrong, the line that names it is what can be mended.
             if setting.file is not None and str(error).startswith(f"{place.path}: "):
                 raise UsageError(f"{setting.label}: {error}") from error
             raise
-        self._statuses[place.path] = content.status
-        if content.doubt:
-            self._doubt_in(place.path, content.doubt)
-        self._stack.append(frame)
-        self._run(content.settings)
-        self._stack.pop()
 
     def _doubt_in(self, path: str, doubt: str) -> None:
         if path not in self._doubts:
@@ -160,6 +173,7 @@ class _Loader:
         """The lines of one file, with its blocks. A block ends with its file; uWSGI would carry it into the next."""
         block: logic.Block | None = None
         for entry in entries:
+            _check_usable(entry)
             if entry.name in logic.ENDS:
                 if block is None:
                     self._warnings.append(f"{entry.label}: there is nothing to end here")
@@ -183,9 +197,9 @@ class _Loader:
         if block is not None:
             self._warnings.append(f"{block.opener.label} has no end: taken to be the end of the file")
 
-    def _put_in(self, text: str, origin: str, variables: Mapping[str, str]) -> str:
+    def _put_in(self, written: str, origin: str, variables: Mapping[str, str]) -> Text:
         try:
-            text, unknown = magic.expand(text, variables)
+            text, unknown = magic.expand(written, variables)
         except ValueError as error:
             raise UsageError(f"{origin}: {error}") from error
         self._warnings += [
@@ -200,31 +214,19 @@ class _Loader:
     # Expanding
 
     def _expand(self) -> None:
-        self._pass(lambda setting, value: expansion.from_environment(setting, value, self._environ))
-        self._pass(lambda setting, value: expansion.from_files(setting, value, self._doubt(setting), self._environ))
-        for group in (self._flags, self._files, self._environment):
-            group[:] = [setting.settled() for setting in group]
-        values: dict[str, str] = {}
+        self._pass(lambda setting: expansion.from_environment(setting, self._environ, self._budget))
+        self._pass(lambda setting: expansion.from_files(setting, self._doubt(setting), self._environ, self._budget))
+        first: dict[str, Setting] = {}
         for setting in self._in_order():
-            values.setdefault(setting.name, setting.value or "")
-
-        def find(name: str) -> str | None:
-            self._used.add(name)
-            return values.get(name)
-
-        self._pass(lambda setting, value: expansion.from_options(setting, value, find))
+            first.setdefault(setting.name, setting)
+        self._pass(expansion.Names(first, self._used, self._budget).put_into)
 
     def _doubt(self, setting: Setting) -> str | None:
         return self._doubts.get(setting.file or "")
 
-    def _pass(self, expand: Callable[[Setting, str], str]) -> None:
+    def _pass(self, expand: Callable[[Setting], Setting]) -> None:
         for group in (self._flags, self._files, self._environment):
-            for index, setting in enumerate(group):
-                if setting.value is None or setting.is_placeholder or setting.name in _ACTING_WORDS:
-                    continue
-                value = expand(setting, setting.value)
-                if value != setting.value:
-                    group[index] = replace(setting, value=value)
+            group[:] = [setting if _stays(setting) else expand(setting) for setting in group]
 
     def _inherit(self) -> None:
         done = 0
@@ -236,14 +238,13 @@ class _Loader:
         """Of several settings of one name the first is the one that a `%(name)` means."""
         return itertools.chain(self._flags, self._files, self._environment)
 
-    def _find(self, name: str) -> str | None:
+    def _find(self, name: str) -> Text | None:
         """The value that a name has so far, for conditions: as it was written."""
         self._used.add(name)
         setting = next((setting for setting in self._in_order() if setting.name == name), None)
         if setting is None:
             return None
-        value = setting.whole(setting.value or "")
-        return Data(value) if setting.item is not None or self._doubt(setting) else value
+        return setting.text.as_data() if self._doubt(setting) else setting.text
 
     # What comes out
 
@@ -252,7 +253,10 @@ class _Loader:
 
     def _is_stray(self, setting: Setting) -> bool:
         """Whether this is a variable of the environment that means nothing to us."""
-        return setting.is_from_environment and not (_is_option(setting.name) or is_confining(setting.name))
+        name = setting.name
+        return setting.is_from_environment and not (
+            _is_option(name) or is_confining(name) or (misspelt(name) and not setting.is_used)
+        )
 
     def _leftovers(self, settings: Iterable[Setting]) -> list[str]:
         """Warnings about variables with our prefix that mean nothing, and about what was not expanded."""
@@ -263,23 +267,18 @@ class _Loader:
                     near = nearest(setting.name, in_files=True)
                     hint = f" (did you mean {near!r}?)" if near else ""
                     lines.append(f"{setting.origin}: unknown option {setting.name!r}{hint}; ignored")
-            elif _is_option(setting.name) and (left := expansion.left_over(setting.value or "")):
+            elif _is_option(setting.name) and (left := expansion.left_over(setting.text)):
                 lines.append(f"{setting.label}: {left} stands for nothing here and stays as it is")
         return lines
 
 
 def _set(setting: Setting) -> Setting:
-    name, equals, value = (setting.value or "").partition("=")
-    name = setting.whole(name)
-    item = setting.item
-    if item is not None and not equals:  # then both are data
-        name, equals, data = name.partition("=")
-        value, item = ITEM, Data(data)
-    if not (name and equals):
-        raise UsageError(f"{setting.label}: {setting.settled().value!r} is not NAME=VALUE")
-    if name in logic.WORDS or name == "set":
-        raise UsageError(f"{setting.label}: {name} cannot be set, it stands on a line of its own")
-    return replace(setting, name=name, value=value, item=item)
+    name, equals, value = setting.text.partition("=")
+    if not (name.whole and equals):
+        raise UsageError(f"{setting.label}: {setting.value!r} is not NAME=VALUE")
+    if name.whole in logic.WORDS or name.whole == "set":
+        raise UsageError(f"{setting.label}: {name.whole} cannot be set, it stands on a line of its own")
+    return replace(setting, name=name.whole).saying(value)
 
 
 def _placeholder(setting: Setting) -> Setting:
@@ -288,6 +287,16 @@ def _placeholder(setting: Setting) -> Setting:
             f"{setting.label} is an option, so it cannot be a placeholder (set = NAME=VALUE sets options)"
         )
     return replace(setting, is_placeholder=True)
+
+
+def _check_usable(setting: Setting) -> None:
+    if flaw := setting.flaw:
+        raise UsageError(f"{setting.origin}: {setting.name!r} {flaw}")
+
+
+def _stays(setting: Setting) -> bool:
+    """Whether the passes leave it alone."""
+    return setting.value is None or setting.is_placeholder or setting.name in _ACTING_WORDS
 
 
 def _is_option(name: str) -> bool:

@@ -4,8 +4,9 @@ Measured with uWSGI 2.0.21. A block takes its lines one by one: for each line, n
 looked at and a loop goes through its items. So with the lines a and b, `for = 1 2` gives a1 a2 b1 b2, and after
 `if-not-opt = x` a line that sets x is the last that counts. In a value, `%(_)` becomes the item, or what the condition
 looked at. Any of the ends closes any block; blocks do not nest. The block's own argument is taken as it stands: `$(X)`
-and `%(x)` are expanded later. `else` is of later versions than 2.0.21. Ours: lines and file names of a loop, and what a
-file says that somebody else may write to, are put in when no `$(…)` and `@(…)` is expanded any more.
+and `%(x)` are expanded later. `else` is of later versions than 2.0.21. Ours: lines and file names of a loop, the value
+of a variable, and what a file says that somebody else may write to, are data, in which nothing is expanded; and a loop
+reads what it goes through once.
 """
 
 from __future__ import annotations
@@ -15,26 +16,33 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from fastpty import values
+from fastpty.budget import Budget
 from fastpty.errors import UsageError
-from fastpty.setting import ITEM, Data, Setting
+from fastpty.setting import ITEM, Setting
+from fastpty.text import Text
 from fastpty.uwsgi_keys import PLUGINS_BUILT_IN
+from fastpty.values import shown
 
 ENDS = frozenset({"end", "endif", "end-if", "endfor", "end-for"})
 ELSE = "else"
 
+_MOST_TIMES = 10**9
+
 
 @dataclass(frozen=True)
 class Facts:
-    """What conditions ask for: the environment, a setting's value by its name, whether this is a reload.
+    """What blocks ask for: the environment, a setting's value by its name, whether this is a reload, the budget.
 
-    The value is Data where a file says it that somebody else may write to.
+    The value is data where a file says it that somebody else may write to.
     """
 
     environ: Mapping[str, str]
-    find: Callable[[str], str | None]
+    find: Callable[[str], Text | None]
     is_reload: bool
+    budget: Budget
 
 
 class Block:
@@ -43,10 +51,11 @@ class Block:
     def __init__(self, opener: Setting, facts: Facts):
         """Raises UsageError where the opener lacks what it is about."""
         self.opener = opener
-        self._argument = opener.value or ""
+        self._argument = opener.text
         self._facts = facts
         self._turned = False
-        if not self._argument and opener.name not in _NEED_NO_ARGUMENT:
+        self._items: Iterable[Text] | None = None
+        if not opener.value and opener.name not in _NEED_NO_ARGUMENT:
             raise UsageError(f"{opener.label} needs a value")
 
     def turn(self, setting: Setting) -> None:
@@ -57,51 +66,57 @@ class Block:
 
     def apply(self, line: Setting) -> Iterator[Setting]:
         """What a line of the block comes to: nothing, one setting, or one for each item."""
-        loop = _LOOPS.get(self.opener.name)
-        if loop is not None:
-            try:
-                for item in loop(self._argument):
-                    yield _put_in(line, item)
-            except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) else error
-                raise UsageError(f"{self.opener.label}: {self._argument}: {reason}") from error
-            return
-        test, wanted = CONDITIONS[self.opener.name]
         try:
+            if self.opener.name in _LOOPS:
+                if self._items is None:
+                    self._items = _LOOPS[self.opener.name](self._argument, self._facts.budget)
+                for item in self._items:
+                    yield _put_in(line, item)
+                return
+            test, wanted = CONDITIONS[self.opener.name]
             holds, about = test(self._argument, self._facts)
+            if (holds == wanted) != self._turned:
+                yield line if about is None else _put_in(line, about)
         except re.error as error:
-            raise UsageError(f"{self.opener.label}: {self._argument!r} is no regular expression: {error}") from error
-        if (holds == wanted) != self._turned:
-            yield _put_in(line, about)
+            raise UsageError(
+                f"{self.opener.label}: {self.opener.value!r} is no regular expression: {error}"
+            ) from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UsageError(f"{self.opener.label}: {shown(self._argument.whole)}: {reason}") from error
 
 
-def _put_in(line: Setting, text: str | None) -> Setting:
-    """The line with `%(_)` replaced, or with the data that is to replace it."""
-    if text is None or line.value is None or ITEM not in line.value:
-        return line
-    if isinstance(text, Data):
-        return replace(line, item=text)
-    return replace(line, value=line.value.replace(ITEM, text))
+def _put_in(line: Setting, item: Text) -> Setting:
+    """The line with `%(_)` replaced."""
+    return line.saying(line.text.replaced(ITEM, item)) if ITEM in line.text.markup else line
 
 
-def _matches(argument: str, find: Callable[[str], str | None]) -> tuple[bool, str | None]:
+def _matches(argument: Text, find: Callable[[str], Text | None]) -> tuple[bool, Text | None]:
     """NAME, or NAME=VALUE: whether NAME is there (and has the value), and its value."""
     name, equals, wanted = argument.partition("=")
-    value = find(name)
-    return value is not None and (not equals or value == wanted), value
+    value = find(name.whole)
+    return value is not None and (not equals or value.whole == wanted.whole), value
 
 
-_Test = Callable[[str, Facts], tuple[bool, str | None]]
+def _variable(facts: Facts, name: str) -> Text | None:
+    value = facts.environ.get(name)
+    return None if value is None else Text.data(value)
+
+
+_Test = Callable[[Text, Facts], tuple[bool, Text | None]]
 _TESTS: dict[str, _Test] = {
-    "env": lambda argument, facts: _matches(argument, facts.environ.get),
+    "env": lambda argument, facts: _matches(argument, lambda name: _variable(facts, name)),
     "opt": lambda argument, facts: _matches(argument, facts.find),
-    "exists": lambda argument, facts: (os.access(argument, os.R_OK), argument),
-    "file": lambda argument, facts: (os.path.isfile(argument), argument),
-    "dir": lambda argument, facts: (os.path.isdir(argument), argument),
-    "hostname": lambda argument, facts: (socket.gethostname() == argument, argument),
-    "hostname-match": lambda argument, facts: (re.search(argument, socket.gethostname()) is not None, argument),
-    "plugin": lambda argument, facts: (argument in PLUGINS_BUILT_IN, argument),
-    "reload": lambda argument, facts: (facts.is_reload, None),
+    "exists": lambda argument, _: (os.access(argument.whole, os.R_OK), argument),
+    "file": lambda argument, _: (os.path.isfile(argument.whole), argument),
+    "dir": lambda argument, _: (os.path.isdir(argument.whole), argument),
+    "hostname": lambda argument, _: (socket.gethostname() == argument.whole, argument),
+    "hostname-match": lambda argument, _: (
+        re.search(argument.escaped(re.escape), socket.gethostname()) is not None,
+        argument,
+    ),
+    "plugin": lambda argument, _: (argument.whole in PLUGINS_BUILT_IN, argument),
+    "reload": lambda _, facts: (facts.is_reload, None),
 }
 
 CONDITIONS: dict[str, tuple[_Test, bool]] = {
@@ -113,30 +128,38 @@ CONDITIONS: dict[str, tuple[_Test, bool]] = {
 """Every spelling of a condition: what it asks, and the answer that lets its lines count."""
 
 
-def _words(argument: str) -> Iterable[str]:
-    return (word for word in argument.split(" ") if word)
+def _words(argument: Text, _: Budget) -> Iterable[Text]:
+    return [argument[found.start() : found.end()] for found in re.finditer("[^ ]+", argument.markup)]
 
 
-def _numbers(argument: str) -> Iterable[str]:
-    if not (argument.isascii() and argument.isdigit()):
-        raise ValueError("is not a whole number")
-    return map(str, range(1, int(argument) + 1))
+def _numbers(argument: Text, _: Budget) -> Iterable[Text]:
+    return _Numbers(values.whole(argument.whole, 0, _MOST_TIMES))
 
 
-def _paths(pattern: str) -> Iterable[Data]:
+@dataclass(frozen=True)
+class _Numbers:
+    """The numbers from 1 on, as often as wanted; far more than there may be settings take no room."""
+
+    count: int
+
+    def __iter__(self) -> Iterator[Text]:
+        return (Text.written(str(number)) for number in range(1, self.count + 1))
+
+
+def _paths(pattern: Text, budget: Budget) -> Iterable[Text]:
     """As glob(3) gives them: in the order of their bytes, directories with a slash; the pattern if there are none."""
-    found = sorted(glob.glob(pattern), key=os.fsencode)
-    paths = [path + "/" if os.path.isdir(path) and not path.endswith("/") else path for path in found] or [pattern]
-    return map(Data, paths)
+    found = sorted(glob.glob(pattern.escaped(glob.escape)), key=os.fsencode)
+    paths = [path + "/" if os.path.isdir(path) and not path.endswith("/") else path for path in found]
+    budget.take_bytes(sum(map(len, paths)))
+    return [Text.data(path) for path in paths or [pattern.whole]]
 
 
-def _lines(path: str) -> Iterable[Data]:
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        for line in file:
-            yield Data(line.rstrip("\r\n"))
+def _lines(path: Text, budget: Budget) -> Iterable[Text]:
+    lines = budget.read_file(path.whole).decode("utf-8", "surrogateescape").split("\n")
+    return [Text.data(line.rstrip("\r")) for line in (lines if lines[-1] else lines[:-1])]
 
 
-_LOOPS: dict[str, Callable[[str], Iterable[str]]] = {
+_LOOPS: dict[str, Callable[[Text, Budget], Iterable[Text]]] = {
     "for": _words,
     "for-times": _numbers,
     "for-glob": _paths,

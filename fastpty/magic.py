@@ -2,8 +2,8 @@
 
 Measured with uWSGI 2.0.21. It replaces `%` and any byte after it, in keys, values and section names, before it looks
 at lines; what has no meaning is replaced by nothing, and a `%` at a line's end joins the next line to it. Here the
-first is a warning and the second an error. `%(` stays, for the placeholders, and `%%` is one `%`. Ours: the name of a
-file or a directory, which others may have chosen, cannot bring an `@(…)` along.
+first is a warning and the second an error. `%(` stays, for the placeholders, and `%%` is one `%`. Ours: names of files,
+directories, hosts and users, which others may have chosen, are data (`fastpty.text.Text`): they bring no `@(…)` along.
 """
 
 from __future__ import annotations
@@ -18,22 +18,20 @@ import time
 from collections.abc import Callable, Mapping
 
 from fastpty import __version__
+from fastpty.text import Text
 
 _VARIABLE = re.compile(r"%(.?)", re.DOTALL)
-_LOOKS_EXPANDED = re.compile(r"@.*\(", re.DOTALL)
+_WRITTEN = {"%": "%", "(": "%(", "[": "\033"}
 
 _OF_FIRST_FILE = "opsdencxij"
 """Their capitals say the same of the first file that was read."""
 
 
 def of_process() -> dict[str, str]:
-    """The variables that are the same in every file: user, host, time, versions, and the two escapes."""
+    """The variables that are the same in every file: user, host, time, versions."""
     now = time.time_ns()
     uid, gid = os.getuid(), os.getgid()
     return {
-        "%": "%",
-        "(": "%(",
-        "[": "\033",
         "v": os.getcwd(),
         "V": __version__,
         "h": socket.gethostname(),
@@ -78,24 +76,27 @@ def of_first_file(variables: Mapping[str, str]) -> dict[str, str]:
     return {letter.upper(): variables[letter] for letter in _OF_FIRST_FILE}
 
 
-def expand(text: str, variables: Mapping[str, str]) -> tuple[str, list[str]]:
+def expand(text: str, variables: Mapping[str, str]) -> tuple[Text, list[str]]:
     """The text with its variables put in, and those that mean nothing and were left out.
 
-    Raises ValueError for a `%` at the end, and for a variable from which an `@(…)` could become.
+    Raises ValueError for a `%` at the end.
     """
+    parts = []
     unknown = []
-
-    def value(found: re.Match[str]) -> str:
-        if not found[1]:
+    done = 0
+    for found in _VARIABLE.finditer(text):
+        parts.append(Text.written(text[done : found.start()]))
+        done = found.end()
+        name = found[1]
+        if not name:
             raise ValueError(f"{text!r} ends with a single %: write %% for one")
-        if found[1] not in variables:
+        if name in _WRITTEN:
+            parts.append(Text.written(_WRITTEN[name]))
+        elif name in variables:
+            parts.append(Text.outside(variables[name]))
+        else:
             unknown.append(found[0])
-        put_in = variables.get(found[1], "")
-        if _LOOKS_EXPANDED.search(put_in):
-            raise ValueError(f"{found[0]} is {put_in!r} here, of which an @(…) could become")
-        return put_in
-
-    return _VARIABLE.sub(value, text), unknown
+    return Text.join([*parts, Text.written(text[done:])]), unknown
 
 
 def _name(find: Callable[[], str], number: int) -> str:

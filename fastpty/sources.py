@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from fastpty import formats, ini
+from fastpty.budget import Budget, opened
 from fastpty.errors import UsageError
 from fastpty.formats import Expand
 from fastpty.setting import Setting
 
-_Parser = Callable[[str, str, str | None, Expand], list[Setting]]
+_Parser = Callable[[str, str, str | None, Expand], Iterator[Setting]]
 
 FORMATS: dict[str, _Parser] = {
     "ini": ini.parse,
@@ -24,8 +25,6 @@ FORMATS: dict[str, _Parser] = {
     "yml": formats.parse_yaml,
 }
 """By the option that names a file of the format, which is also what such a file's name ends with."""
-
-_MAX_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Content:
-    """The settings of a file, and what the descriptor told from which they were read.
+    """The settings of a file, to be read one after the other, and what the descriptor told from which they were read.
 
     `doubt` says why it must not have commands run (`@(exec://…)`), or is None where it may.
     """
 
-    settings: list[Setting]
+    settings: Iterator[Setting]
     status: os.stat_result
     doubt: str | None
 
@@ -79,22 +78,22 @@ def ending(name: str) -> str | None:
     return found[2] if found[1] and found[2] in FORMATS else None
 
 
-def read(place: Place, expand: Expand, includer: os.stat_result | None) -> Content:
+def read(place: Place, expand: Expand, includer: os.stat_result | None, budget: Budget) -> Content:
     """What a file holds. `includer` is of the file that names it, or None where who starts the router does.
 
     Who may write to a file decides what the router does with all its rights. So raises UsageError for an included file
-    that others may write to than those who may write to the includer, and for one that cannot be read or understood.
+    that others may write to than those who may write to the includer, and for one that cannot be read or, once its
+    settings are asked for, understood.
     """
     try:
-        with open(place.path, "rb") as file:
-            status = os.fstat(file.fileno())
+        with opened(place.path) as descriptor:
+            status = os.fstat(descriptor)
             if includer is not None and not os.path.samestat(status, includer):
                 _refuse(place.path, _doubt(status, {0, os.geteuid(), includer.st_uid}))
-            content = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{place.path}: cannot read this file: {error.strerror}") from error
-    if len(content) > _MAX_BYTES:
-        raise UsageError(f"{place.path}: cannot read this file: it is longer than 8 MiB")
+            content = budget.read(descriptor)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{place.path}: cannot read this file: {reason}") from error
     # Bytes that are not UTF-8 come through unharmed: paths may hold any.
     text = content.decode("utf-8-sig", "surrogateescape")
     settings = FORMATS[place.format](text, place.path, place.section, expand)

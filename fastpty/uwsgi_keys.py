@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from functools import lru_cache
 
 from fastpty.options import BY_NAME
 
@@ -83,3 +84,48 @@ def nearest(name: str, *, in_files: bool) -> str | None:
     known = [known for known, option in BY_NAME.items() if option.in_files or not in_files]
     close = get_close_matches(name, known, n=1, cutoff=0.7)
     return close[0] if close else None
+
+
+_MEANT_IN_FILES = sorted({*_CONFINING, *(name for name, option in BY_NAME.items() if option.in_files)})
+_NOT_MISSPELT = frozenset({"get", "iprint", "sni", "st"})
+"""uWSGI's options that look like a misspelt one of those."""
+
+_MANY_LETTERS = 6
+_FEW_LETTERS = 2
+
+
+@lru_cache(maxsize=1024)
+def misspelt(name: str) -> str | None:
+    """The option that this name, which is none, must be thought to mean; None where it is far from all.
+
+    One slip (a letter too many, one missing, another one, two exchanged), or two in a longer name. What a slip leaves
+    out may be what confines the shell.
+    """
+    if name in _NOT_MISSPELT or name in BY_NAME:
+        return None
+    counted = ((_slips(name.lower(), meant, _slips_most(meant)), meant) for meant in _MEANT_IN_FILES)
+    near = [(slips, meant) for slips, meant in counted if slips <= _slips_most(meant)]
+    return min(near)[1] if near else None
+
+
+def _slips_most(name: str) -> int:
+    return 2 if len(name) >= _MANY_LETTERS else 1 if len(name) > _FEW_LETTERS else 0
+
+
+def _slips(a: str, b: str, most: int) -> int:
+    """How many slips lead from one name to the other; more than `most` is not counted to its end."""
+    if abs(len(a) - len(b)) > most:
+        return most + 1
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        next_row = [i]
+        for j, other in enumerate(b, 1):
+            slips = min(row[j] + 1, next_row[-1] + 1, row[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                slips = min(slips, before[j - 2] + 1)
+            next_row.append(slips)
+        if min(next_row) > most:
+            return most + 1
+        before, row = row, next_row
+    return row[-1]

@@ -58,6 +58,13 @@ LISTENERS_MOST = 64
 _SECONDS_MOST = 1_000_000_000
 _SECONDS_LEAST = 0.001
 
+# A worker's turn is not measured finer.
+_HARAKIRI_LEAST = 1.0
+
+# No number that an option takes has more digits, leading zeros and fractions included.
+_DIGITS_MOST = 32
+_SHOWN_MOST = 80
+
 # (uid_t)-1 and (gid_t)-1 mean "leave unchanged" to the kernel, so they cannot be ids.
 _ID_LIMIT = 2**32 - 1
 
@@ -80,23 +87,23 @@ def boolean(value: str) -> bool:
         return True
     if word in ("false", "off", "no", "0"):
         return False
-    raise ValueError(f"{value!r} is neither true nor false")
+    raise ValueError(f"{quoted(value)} is neither true nor false")
 
 
 def event_count(value: str) -> int:
     """How many events one turn of the relay takes; the upper bound is the relay's."""
-    return _whole(value, 1, 1024)
+    return whole(value, 1, 1024)
 
 
 def microseconds(value: str) -> int:
     """A time so short that a process may spend it waiting without sleep: 0 to 10 ms."""
-    return _whole(value, 0, 10000)
+    return whole(value, 0, 10000)
 
 
 def log_file(value: str) -> str:
     """A file to log to, made absolute. uWSGI also takes HOST:PORT, and logs there over UDP."""
     if re.fullmatch(r"[^/]*:[0-9]+", value):
-        raise ValueError(f"{value!r} is a UDP address: log to a file, or use logger = syslog")
+        raise ValueError(f"{quoted(value)} is a UDP address: log to a file, or use logger = syslog")
     return os.path.abspath(text(value))
 
 
@@ -107,7 +114,7 @@ def log_destination(value: str) -> Destination:
         return LogFile(log_file(rest))
     if kind == "syslog":
         return syslog(rest)
-    raise ValueError(f"{value!r}: there is only file:PATH and syslog[:IDENT[,FACILITY]]")
+    raise ValueError(f"{quoted(value)}: there is only file:PATH and syslog[:IDENT[,FACILITY]]")
 
 
 def syslog(value: str) -> Syslog:
@@ -128,37 +135,54 @@ def address(value: str) -> Address:
     return parse_address(text(value))
 
 
-def _whole(value: str, low: int, high: int) -> int:
-    # int() would also take "1_000", "+5", blanks and other alphabets' digits.
-    if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
-        raise ValueError(f"{value!r} is not a whole number from {low} to {high}")
+def shown(value: str) -> str:
+    """A value for a message: as it is written, or the beginning of a long one."""
+    return value if len(value) <= _SHOWN_MOST else f"{value[:_SHOWN_MOST]}…"
+
+
+def quoted(value: str) -> str:
+    """The same in quotes."""
+    return repr(shown(value))
+
+
+def _is_number(value: str) -> bool:
+    # int() would also take "1_000", "+5", blanks and other alphabets' digits; and a megabyte of digits for minutes.
+    return value.isascii() and value.isdigit() and len(value) <= _DIGITS_MOST
+
+
+def whole(value: str, low: int, high: int) -> int:
+    """A whole number from `low` to `high`."""
+    if not (_is_number(value) and low <= int(value) <= high):
+        raise ValueError(f"{quoted(value)} is not a whole number from {low} to {high}")
     return int(value)
 
 
 def window_edge(value: str) -> int:
     """Rows or columns of a terminal: what fits the kernel's unsigned short."""
-    return _whole(value, 0, 65535)
+    return whole(value, 0, 65535)
 
 
 def process_count(value: str) -> int:
     """How many processes do the same work."""
-    return _whole(value, 1, 1024)
+    return whole(value, 1, 1024)
 
 
 def session_count(value: str) -> int:
     """How many sessions there may be at a time."""
-    return _whole(value, 1, SESSIONS_MOST)
+    return whole(value, 1, SESSIONS_MOST)
 
 
 def startup_count(value: str) -> int:
     """How many connections may be shaking hands at a time; each has a thread."""
-    return _whole(value, 1, 1024)
+    return whole(value, 1, 1024)
 
 
 def run_as(value: str) -> str:
     """Whom sessions run as; there is one choice besides leaving it out."""
     if value != "peer":
-        raise ValueError(f"{value!r} is not known: peer, or leave it out (uid and gid change the router itself)")
+        raise ValueError(
+            f"{quoted(value)} is not known: peer, or leave it out (uid and gid change the router itself)"
+        )
     return value
 
 
@@ -166,8 +190,8 @@ def byte_count(value: str) -> int:
     """A number of bytes, up to 1 GiB; K and M stand for 1024 and 1024 * 1024."""
     digits = value.rstrip("KkMm")
     unit = {"": 1, "k": 1024, "m": 1024 * 1024}.get(value[len(digits) :].lower())
-    if unit is None or not (digits.isascii() and digits.isdigit() and int(digits) * unit <= 2**30):
-        raise ValueError(f"{value!r} is not a number of bytes from 0 to 1024M")
+    if unit is None or not (_is_number(digits) and int(digits) * unit <= 2**30):
+        raise ValueError(f"{quoted(value)} is not a number of bytes from 0 to 1024M")
     return int(digits) * unit
 
 
@@ -176,7 +200,7 @@ def buffer_size(value: str) -> int:
     with contextlib.suppress(ValueError):
         if 4096 <= byte_count(value) <= 65536:
             return byte_count(value)
-    raise ValueError(f"{value!r} is not a number of bytes from 4K to 64K")
+    raise ValueError(f"{quoted(value)} is not a number of bytes from 4K to 64K")
 
 
 def backlog(value: str) -> int:
@@ -185,20 +209,20 @@ def backlog(value: str) -> int:
         bound = int(Path("/proc/sys/net/core/somaxconn").read_text())
     except (OSError, ValueError):
         bound = 65535
-    wanted = _whole(value, 1, 2**31 - 1)
+    wanted = whole(value, 1, 2**31 - 1)
     if wanted > bound:
-        raise ValueError(f"{value} is more than the kernel grants ({bound}): raise net.core.somaxconn first")
+        raise ValueError(f"{wanted} is more than the kernel grants ({bound}): raise net.core.somaxconn first")
     return wanted
 
 
 def seconds(value: str) -> float:
     """A time, zero or more."""
     try:
-        number = float(value)
+        number = float(value if len(value) <= _DIGITS_MOST else "nan")
     except ValueError:
         number = math.nan
     if not 0 <= number <= _SECONDS_MOST:
-        raise ValueError(f"{value!r} is not a number of seconds from 0 to {_SECONDS_MOST}")
+        raise ValueError(f"{quoted(value)} is not a number of seconds from 0 to {_SECONDS_MOST}")
     return number
 
 
@@ -210,11 +234,28 @@ def positive_seconds(value: str) -> float:
     return number
 
 
+def harakiri_seconds(value: str) -> float:
+    """How long a worker may be in one turn of its loop. uWSGI takes whole seconds, so one is its least as well.
+
+    A turn may start a session for each of its events, and wait for a processor on a busy machine: a healthy worker may
+    well take some tenths of a second.
+    """
+    number = seconds(value)
+    if number < _HARAKIRI_LEAST:
+        raise ValueError(f"must be at least {_HARAKIRI_LEAST:g} second, or healthy workers would be killed")
+    return number
+
+
 def mode(value: str) -> int:
-    """Permissions in octal, as uWSGI wants them: 600, 0660, 666."""
-    if not (value and len(value) <= 4 and set(value) <= set("01234567") and int(value, 8) <= 0o777):
-        raise ValueError(f"{value!r} is not an octal mode such as 660")
+    """Permissions in octal, in three or four digits: 660, 0660. uWSGI takes no fewer either: 7 could mean 0700."""
+    if not (re.fullmatch("[0-7]{3,4}", value) and int(value, 8) <= 0o777):
+        raise ValueError(f"{quoted(value)} is not an octal mode of three or four digits such as 660")
     return int(value, 8)
+
+
+def socket_mode(value: str) -> int:
+    """Permissions of a socket file; 1 means 666, as in uWSGI ("for lazy and brave users")."""
+    return 0o666 if value == "1" else mode(value)
 
 
 def comma_list(value: str) -> tuple[str, ...]:
@@ -230,7 +271,7 @@ def namespaces(value: str) -> tuple[str, ...]:
     for name in names:
         if name not in NAMESPACE_FLAGS:
             known = ", ".join(sorted([*NAMESPACE_FLAGS, *_NAMESPACE_ALIASES]))
-            raise ValueError(f"{name!r} is not a namespace (known: {known})")
+            raise ValueError(f"{quoted(name)} is not a namespace (known: {known})")
     return names
 
 
@@ -240,9 +281,9 @@ def capabilities(value: str) -> tuple[int, ...]:
     for word in comma_list(value):
         name = word.lower().removeprefix("cap_")
         if name not in CAPABILITIES:
-            close = get_close_matches(name, CAPABILITIES, n=1)
+            close = get_close_matches(shown(name), CAPABILITIES, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else " (see capabilities(7))"
-            raise ValueError(f"{word!r} is not a capability{hint}")
+            raise ValueError(f"{quoted(word)} is not a capability{hint}")
         numbers.append(CAPABILITIES[name])
     if not numbers:
         raise ValueError("needs a value")
@@ -251,7 +292,7 @@ def capabilities(value: str) -> tuple[int, ...]:
 
 def process(value: str) -> int:
     """A process id."""
-    return _whole(value, 1, 2**22)
+    return whole(value, 1, 2**22)
 
 
 def new_and_old_root(value: str) -> tuple[str, str]:
@@ -261,7 +302,7 @@ def new_and_old_root(value: str) -> tuple[str, str]:
     """
     new, _, old = value.partition(" ")
     if not (new and old):
-        raise ValueError(f"{value!r} is not NEW_ROOT PUT_OLD")
+        raise ValueError(f"{quoted(value)} is not NEW_ROOT PUT_OLD")
     new, old = os.path.abspath(new), os.path.abspath(old)
     if not old.startswith(new.rstrip("/") + "/"):
         raise ValueError(f"{old} is not below {new}: the old root is put into a directory of the new one")
@@ -277,14 +318,14 @@ def environment_entry(value: str) -> tuple[str, str]:
     """NAME=VALUE, to be set."""
     name, equals, content = value.partition("=")
     if not (name and equals):
-        raise ValueError(f"{value!r} is not NAME=VALUE")
+        raise ValueError(f"{quoted(value)} is not NAME=VALUE")
     return name, content
 
 
 def environment_removal(value: str) -> tuple[str, None]:
     """NAME, to be removed."""
     if not value or "=" in value:
-        raise ValueError(f"{value!r} is not the name of a variable")
+        raise ValueError(f"{quoted(value)} is not the name of a variable")
     return value, None
 
 
@@ -301,13 +342,13 @@ def directory(value: str) -> str:
 def _account(kind: str, value: str, find: Callable[[str], int], known: Callable[[], Iterable[str]]) -> int:
     # Numbers first, as in uWSGI.
     if value.isascii() and value.isdigit():
-        return _whole(value, 0, _ID_LIMIT - 1)
+        return whole(value, 0, _ID_LIMIT - 1)
     try:
         return find(text(value))
     except KeyError:
-        close = get_close_matches(value, known(), n=1)
+        close = get_close_matches(shown(value), known(), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ValueError(f"no {kind} {value!r} here{hint}") from None
+        raise ValueError(f"no {kind} {quoted(value)} here{hint}") from None
 
 
 def user(value: str) -> int:
@@ -328,7 +369,7 @@ def tls_user(value: str) -> tuple[str, int]:
     """NAME=USER, as (name of a certificate, uid)."""
     name, equals, account = value.rpartition("=")
     if not (name and equals):
-        raise ValueError(f"{value!r} is not NAME=USER, a name of a certificate and a user here")
+        raise ValueError(f"{quoted(value)} is not NAME=USER, a name of a certificate and a user here")
     return text(name), user(account)
 
 

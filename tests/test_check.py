@@ -42,26 +42,28 @@ def test_check_shows_each_value_with_where_it_comes_from(tmp_path: Path) -> None
         "[uwsgi]\nset-ph = base=%d\nforkpty-router = %(base)raw\ninclude = more.json\nforkptyrouter-rows = 1\n"
         "for = A B\nenv = %(_)=x\nendfor\nforkptyrouter-rows = 2\nmaster\n"
     )
-    (tmp_path / "more.json").write_text('{"uwsgi": {\n"forkpty-urouter": "/run/%n"}}')
-    ended = run("--check", "--uid=0", "jail.ini", cwd=tmp_path, UWSGI_LISTEN="7", FASTPTY_FORKPTYROUTER_COLS="99")
+    (tmp_path / "more.json").write_text('{"uwsgi": {\n"forkpty-urouter": "%n"}}')
+    ended = run(
+        "--check", "--max-sessions=7", "jail.ini", cwd=tmp_path, UWSGI_LISTEN="7", FASTPTY_FORKPTYROUTER_COLS="99"
+    )
     assert (ended.returncode, ended.stderr) == (0, "")
     found = shown(ended)
     assert found["forkpty-router"] == [("jail.ini:3", f"{tmp_path}/raw")]
-    assert found["forkpty-urouter"] == [("more.json:2", "/run/more")]
+    assert found["forkpty-urouter"] == [("more.json:2", "more")]
     assert found["forkptyrouter-rows"] == [("jail.ini:9", "2")]
     assert found["forkptyrouter-cols"] == [("$FASTPTY_FORKPTYROUTER_COLS", "99")]
     assert found["listen"] == [("$UWSGI_LISTEN", "7")]
-    assert found["uid"] == [("command line", "0")]
+    assert found["max-sessions"] == [("command line", "7")]
     assert found["master"] == [("jail.ini:10", "true")]
     assert found["env"] == [("jail.ini:7", "A=x"), ("jail.ini:7", "B=x")]
     assert found["chmod-socket"] == [("default", "0600")]
-    assert set(found) == {"uid", "master", "env", "forkpty-urouter", "forkpty-router"} | {
+    assert set(found) == {"max-sessions", "master", "env", "forkpty-urouter", "forkpty-router"} | {
         option.name for option in OPTIONS if option.field and option.default is not None
     }
 
 
 def test_check_binds_and_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "x.ini").write_text("[uwsgi]\nforkpty-router = s\nexec-as-root = touch ran\n")
+    (tmp_path / "x.ini").write_text("[uwsgi]\nforkpty-router = s\nexec-asap = touch ran\n")
     assert run("--check", "x.ini", cwd=tmp_path).returncode == 0
     assert os.listdir(tmp_path) == ["x.ini"]
 

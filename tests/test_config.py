@@ -87,9 +87,9 @@ def test_a_bad_flag_is_named_as_a_flag() -> None:
 
 
 def test_an_unknown_key_names_file_line_and_nearest_option(tmp_path: Path) -> None:
-    _, warnings = from_file(tmp_path, "exec-as-rot = x\nprocesses = 2")
+    _, warnings = from_file(tmp_path, "exec-root = x\nprocesses = 2")
     assert warnings == [
-        f"{tmp_path}/x.ini:3: unknown option 'exec-as-rot' (did you mean 'exec-as-root'?); ignored",
+        f"{tmp_path}/x.ini:3: unknown option 'exec-root' (did you mean 'exec-as-root'?); ignored",
         f"{tmp_path}/x.ini:4: unknown option 'processes'; ignored",
     ]
 

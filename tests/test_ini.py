@@ -138,5 +138,5 @@ def test_a_file_that_cannot_be_read_is_an_error_that_says_why(tmp_path: Path) ->
         read(str(tmp_path / "missing.ini"))
     with pytest.raises(UsageError, match="Is a directory"):
         read(str(tmp_path))
-    with pytest.raises(UsageError, match="cannot read"):
+    with pytest.raises(UsageError, match="'ini' holds a NUL byte"):
         read("a\0b.ini")

@@ -206,7 +206,7 @@ def test_an_idle_router_ends_its_workers_and_starts_them_again(
     for count in (1, 2, 3):
         with greeted(f"{directory}/s", "hi") as client:
             asleep = len([line for line in router.lines if "until somebody connects" in line])
-            select_nothing(0.6)
+            select_nothing(1.5)
             echoes(client)
             assert len([line for line in router.lines if "until somebody connects" in line]) == asleep
         router.wait_for_log("no worker until somebody connects", count)
@@ -239,15 +239,15 @@ def test_a_worker_stuck_in_one_turn_is_killed_and_replaced(
     stuck = directory / "stuck"
     shim = preload(directory, STUCK_ACCEPT, f'STUCK="{stuck}"')
     router = start_router(
-        f"{directory}/s", "--forkptyrouter-harakiri", "0.5", "--forkptyrouter-command", ECHO.format("hi"), env=shim
+        f"{directory}/s", "--forkptyrouter-harakiri", "1", "--forkptyrouter-command", ECHO.format("hi"), env=shim
     )
     with greeted(f"{directory}/s", "hi") as client:
-        select_nothing(1.0)
+        select_nothing(1.5)
         echoes(client)  # waiting is not being stuck
         worker = router.pid
         stuck.touch()
         with Client(f"{directory}/s") as another:
-            router.wait_for_log(f"worker {worker} is stuck for 0.5 s: killed")
+            router.wait_for_log(f"worker {worker} is stuck for 1 s: killed")
             stuck.unlink()
             router.wait_for_log(f"worker {worker} has ended .killed by SIGKILL.; another one starts")
             client.read_to_end()
@@ -261,7 +261,7 @@ def test_a_router_that_was_stopped_and_continued_goes_on(
 ) -> None:
     """Nobody takes its workers for stuck or idle because time has passed."""
     router = start_router(
-        f"{directory}/s", "--forkptyrouter-harakiri=0.3", "--forkptyrouter-command", ECHO.format("hi")
+        f"{directory}/s", "--forkptyrouter-harakiri=1", "--forkptyrouter-command", ECHO.format("hi")
     )
     with greeted(f"{directory}/s", "hi") as client:
         worker = router.pid
@@ -270,11 +270,11 @@ def test_a_router_that_was_stopped_and_continued_goes_on(
             os.kill(pid, signal.SIGSTOP)
         eventually(lambda: all(state(pid) == "T" for pid in everybody), "all are stopped")
         client.send(b"sent meanwhile\n")
-        select_nothing(0.6)
+        select_nothing(1.5)
         for pid in everybody:
             os.kill(pid, signal.SIGCONT)
         client.read_until(b"sent meanwhile\r\n")
-        select_nothing(0.6)
+        select_nothing(1.5)
         echoes(client)
         assert router.workers == [worker]
 
@@ -316,7 +316,7 @@ def test_events_bounds_what_one_turn_takes_and_nothing_is_lost(
         ("--forkptyrouter-zerg=/tmp/x", "fd://N"),
         ("--forkptyrouter-events=0", "from 1 to 1024"),
         ("--forkptyrouter-events=1025", "from 1 to 1024"),
-        ("--forkptyrouter-harakiri=0", "seconds"),
+        ("--forkptyrouter-harakiri=0", "at least 1 second"),
         ("--idle=x", "seconds"),
     ],
 )

@@ -15,12 +15,12 @@ from fastpty import logic, uwsgi_keys
 from fastpty.config import Config
 from fastpty.options import BY_NAME, OPTIONS
 from fastpty.uwsgi_keys import IGNORED, WITHOUT_MEANING, is_confining
-from fastpty.values import positive_seconds, seconds
+from fastpty.values import harakiri_seconds, positive_seconds, seconds
 from fastpty.waiting import Wait
 from tests.peers import need
 from tools import options_doc
 
-TIMES = [option.name for option in OPTIONS if option.parse in (seconds, positive_seconds)]
+TIMES = [option.name for option in OPTIONS if option.parse in (seconds, positive_seconds, harakiri_seconds)]
 
 
 def test_every_field_of_the_table_is_one_of_config_and_the_other_way_round() -> None:
@@ -98,6 +98,8 @@ def test_what_does_not_confine_is_not_taken_for_it(name: str) -> None:
         ("forkptyrouter-cols", "65535", 65535),
         ("chmod-socket", "666", 0o666),
         ("chmod-socket", "0660", 0o660),
+        ("chmod-socket", "1", 0o666),
+        ("forkptyrouter-harakiri", "1", 1.0),
         ("forkptyrouter-timeout", "0.5", 0.5),
         ("stop-timeout", "0", 0.0),
         ("splice", "off", False),
@@ -129,7 +131,10 @@ def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
     ("name", "text", "reason"),
     [
         *(("forkptyrouter-rows", text, "from 0 to 65535") for text in ("70000", "abc", "-1", "", "1_0", "٣")),
-        *(("chmod-socket", text, "octal") for text in ("888", "u+x", "", "4755", "00666", "-1")),
+        *(
+            ("chmod-socket", text, "octal")
+            for text in ("888", "u+x", "", "4755", "00666", "-1", "7", "77", "0", "01")
+        ),
         *(("forkptyrouter-timeout", text, "seconds") for text in ("0", "-1", "nan", "inf", "x", "")),
         *(("stop-timeout", text, "seconds") for text in ("-0.1", "x")),
         # More than the relay's clock can count, and so little that it would be no limit at all.
@@ -149,7 +154,8 @@ def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
         ("unshare", ",", "needs a value"),
         ("cap", "kil", "'kil' is not a capability .did you mean 'kill'"),
         ("cap", ",", "needs a value"),
-        ("umask", "888", "octal"),
+        *(("umask", text, "octal") for text in ("888", "1", "22")),
+        *(("forkptyrouter-harakiri", text, "at least 1 second") for text in ("0", "0.005", "0.999")),
         ("setns-pid", "0", "whole number from 1"),
         ("setns", "", "needs a value"),
         ("pivot-root", "/new", "not NEW_ROOT PUT_OLD"),

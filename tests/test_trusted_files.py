@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
 
 import pytest
 
-from fastpty import loader, sources
+from fastpty import budget, loader, sources
 from fastpty.errors import UsageError
 from fastpty.loader import Loaded
 from fastpty.setting import Setting
@@ -75,7 +75,7 @@ def test_the_names_that_a_loop_finds_cannot_have_files_read(read: Read) -> None:
 def test_data_cannot_be_part_of_a_command_that_is_run_for_its_output(read: Read, data: str, value: str) -> None:
     Path("data").write_text(f"{data}\n")
     with pytest.raises(
-        UsageError, match=r"^x\.ini:3: print: @\(.*: exec:// is refused with '.*' in it, which is data"
+        UsageError, match=r"^x\.ini:3: print: @\(.*: exec:// is refused with data in it, which would be run"
     ):
         read(f"for-readline = data\nprint = {value}\nendfor")
     assert not Path("ran").exists()
@@ -96,8 +96,8 @@ def test_the_name_of_a_directory_has_no_commands_run(read: Read, tmp_path: Path,
     path = tmp_path / folder / "touch ran)" / "y.ini"
     path.parent.mkdir(parents=True)
     path.write_text("[uwsgi]\nprint = %o\n")
-    with pytest.raises(UsageError, match=r"^/.*/y\.ini:2: %o is '/.*' here, of which an @\(…\) could become$"):
-        read_named(str(path).replace("touch", "/touch"), EMPTY="")
+    path = Path(str(path).replace("touch", "/touch"))
+    assert read_named(str(path), EMPTY="").printed == [str(path)]
     assert not Path("ran").exists()
 
 
@@ -171,13 +171,14 @@ def test_a_file_put_in_the_place_of_a_strangers_while_that_is_read_lends_it_no_t
 ) -> None:
     """Of the same name: what is read and what is trusted must be one file."""
 
-    def swapped(path: str, mode: str) -> IO[Any]:
-        file = open(path, mode)  # noqa: SIM115 - who asked for it closes it
-        if path == str(strangers):
-            Path("roots").write_text("[uwsgi]\n")
-            os.rename("roots", path)
-        return file
+    @contextlib.contextmanager
+    def swapped(path: str) -> Iterator[int]:
+        with budget.opened(path) as descriptor:
+            if path == str(strangers):
+                Path("roots").write_text("[uwsgi]\n")
+                os.rename("roots", path)
+            yield descriptor
 
-    monkeypatch.setattr(sources, "open", swapped, raising=False)
+    monkeypatch.setattr(sources, "opened", swapped)
     with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not read: it belongs to uid 1"):
         read("include = y.ini")

@@ -16,9 +16,10 @@ Generated from the table in `fastpty/options.py` by `tools/options_doc.py`; do n
 Every option is a flag (`--name VALUE` or `--name=VALUE`) and, unless it says "flag only", a key of the `[uwsgi]` or
 `[fastpty]` section of a file (`name = VALUE`) and a variable of the environment (`UWSGI_NAME` or `FASTPTY_NAME`).
 Flags win over files, files over the environment; [configuration.md](configuration.md) has the language of the files.
-What is not in this table is a warning, with the nearest known name, or an error under `strict`. A uWSGI option that
-confines what it starts and is not supported (`seccomp`, `cgroup`, `namespace` and their kin) is always an error: going
-on without it would not be safe.
+What is not in this table is an error, with the nearest known name. In a `[uwsgi]` section of an ini file, which uWSGI
+may read too, it is a warning, unless it looks like a misspelt option, or `strict` is set. A uWSGI option that confines
+what it starts and is not supported (`seccomp`, `cgroup`, `namespace` and their kin) is always an error: going on
+without it would not be safe.
 
 [jails.md](jails.md) has the order in which the options of a jail and the hooks are applied, the actions of hooks, and
 examples.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.bystanders import BYSTANDERS
 from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
+from tests.mutants.security_config import CONFIG
 from tests.mutants.security_containers import CONTAINERS
 from tests.mutants.security_doors import DOORS
 from tests.mutants.security_inherited import INHERITED
@@ -20,6 +21,7 @@ from tests.mutants.security_tls_users import TLS_USERS
 SECURITY = (
     *BYSTANDERS,
     *ACCESS,
+    *CONFIG,
     *SOCKETS,
     *SESSIONS,
     *TLS,

@@ -1,0 +1,226 @@
+"""What reading a configuration must not do: expand data, wait, grow without measure, ignore a misspelt protection."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+DATA = (
+    Mutant(
+        "what a variable of the environment holds is not expanded",
+        "fastpty/expansion.py",
+        "        return None if value is None else Text.outside(value)\n",
+        "        return None if value is None else Text.written(value)\n",
+        "test_config_data.py::test_what_a_variable_holds_is_not_expanded",
+    ),
+    Mutant(
+        "what a condition found in a variable is not expanded",
+        "fastpty/logic.py",
+        "    return None if value is None else Text.data(value)\n",
+        "    return None if value is None else Text.written(value)\n",
+        "test_config_data.py::test_what_a_variable_holds_is_not_expanded",
+    ),
+    Mutant(
+        "a variable that is more than a word is no part of a command",
+        "fastpty/text.py",
+        "        return Text.written(text) if _PLAIN.fullmatch(text) else Text.data(text)\n",
+        '        return Text.data(text) if "(" in text else Text.written(text)\n',
+        "test_config_data.py::test_a_variable_that_is_more_than_a_word_is_no_part_of_a_command",
+    ),
+    Mutant(
+        "what one pass has brought the next does not expand",
+        "fastpty/expansion.py",
+        "    text = setting.text\n",
+        '    text = Text.written(setting.value or "")\n',
+        "test_config_data.py::test_nothing_from_outside_is_ever_expanded",
+    ),
+    Mutant(
+        "nothing of hosts, users and directories is expanded",
+        "fastpty/magic.py",
+        "            parts.append(Text.outside(variables[name]))\n",
+        "            parts.append(Text.written(variables[name]))\n",
+        "test_config_data.py::test_nothing_from_outside_is_ever_expanded",
+    ),
+    Mutant(
+        "the name of a directory is no pattern",
+        "fastpty/logic.py",
+        "glob.glob(pattern.escaped(glob.escape))",
+        "glob.glob(pattern.whole)",
+        "test_config_data.py::test_a_directory_s_name_is_no_pattern",
+    ),
+    Mutant(
+        "what cannot be given to the kernel is refused with file and line",
+        "fastpty/loader.py",
+        "    if flaw := setting.flaw:\n",
+        "    if (flaw := setting.flaw) and False:\n",
+        "test_config_data.py::test_what_no_command_could_be_given_is_refused_with_file_and_line",
+    ),
+    Mutant(
+        "half a surrogate pair in JSON is refused",
+        "fastpty/formats.py",
+        "if isinstance(item, str)) > written:\n",
+        "if isinstance(item, str)) < written:\n",
+        "test_config_data.py::test_what_no_command_could_be_given_is_refused_with_file_and_line",
+    ),
+    Mutant(
+        "many references that name nothing are no error",
+        "fastpty/expansion.py",
+        "        if value is None:\n            level.add(here)\n",
+        "        if value is None and budget.take_bytes(1 << 14) is None:\n            level.add(here)\n",
+        "test_config_data.py::test_more_than_a_thousand_references_that_name_nothing_stay_as_they_are",
+    ),
+)
+
+BOUNDS = (
+    Mutant(
+        "only regular files are read",
+        "fastpty/budget.py",
+        "    if not stat.S_ISREG(mode):\n",
+        "    if False:\n",
+        "test_config_budget.py::test_what_is_no_regular_file_is_refused_and_not_waited_for",
+    ),
+    Mutant(
+        "a slow command is ended in time, in a thread as well",
+        "fastpty/budget.py",
+        "        if not select.select([descriptor], [], [], self.seconds_left())[0]:\n",
+        "        if not select.select([descriptor], [], [])[0]:\n",
+        "test_config_budget.py::test_a_slow_command_is_ended_in_a_thread_as_well",
+    ),
+    Mutant(
+        "a command that was ended leaves nothing behind",
+        "fastpty/budget.py",
+        "                os.killpg(process.pid, signal.SIGKILL)",
+        "                process.kill()",
+        "test_config_budget.py::test_a_slow_command_is_ended_with_all_that_it_started",
+    ),
+    Mutant(
+        "a command that writes without end is ended",
+        "fastpty/budget.py",
+        "            parts.append(part)\n            left -= len(part)\n        if left <= 0:\n",
+        "            parts = [part]\n        if left <= 0:\n",
+        "test_config_budget.py::test_a_command_that_writes_without_end_is_ended",
+    ),
+    Mutant(
+        "what computes for too long is ended",
+        "fastpty/budget.py",
+        "signal.setitimer(signal.ITIMER_REAL, max(self.seconds_left(), 1e-6), _AGAIN_SECONDS)",
+        "signal.setitimer(signal.ITIMER_REAL, 0)",
+        "test_config_budget.py::test_what_computes_for_too_long_is_ended",
+    ),
+    Mutant(
+        "somebody else's timer goes on",
+        "fastpty/budget.py",
+        "            if left:  # somebody",
+        "            if False:  # somebody",
+        "test_config_budget.py::test_a_timer_of_somebody_else_goes_on",
+    ),
+    Mutant(
+        "files that read each other again and again come to an end",
+        "fastpty/budget.py",
+        "        self.take_bytes(max(len(content), _LEAST_COST))\n",
+        "        self.take_bytes(len(content))\n",
+        "test_config_budget.py::test_files_that_read_each_other_twice_are_an_error",
+    ),
+    Mutant(
+        "values that grow are counted together",
+        "fastpty/expansion.py",
+        "        budget.take_bytes(len(value))\n",
+        "        budget.take_bytes(0)\n",
+        "test_config_budget.py::test_values_that_grow_are_counted_together",
+    ),
+    Mutant(
+        "one file is no more than a mebibyte",
+        "fastpty/budget.py",
+        "        if len(content) > SOURCE_BYTES:\n",
+        "        if False:\n",
+        "test_config_budget.py::test_a_file_of_more_than_a_mebibyte_is_refused",
+    ),
+    Mutant(
+        "the number of settings is bounded, aliases included",
+        "fastpty/budget.py",
+        "        if self._settings < 0:\n",
+        "        if self._settings < -1000000:\n",
+        "test_config_budget.py::test_aliases_of_yaml_are_settings_that_count",
+    ),
+    Mutant(
+        "a number of a megabyte is refused in a short line",
+        "fastpty/values.py",
+        '    return value if len(value) <= _SHOWN_MOST else f"{value[:_SHOWN_MOST]}…"\n',
+        "    return value\n",
+        "test_config_budget.py::test_a_number_of_a_megabyte_is_refused_in_a_short_line",
+    ),
+)
+
+MISTAKES = (
+    Mutant(
+        "a misspelt key is no start",
+        "fastpty/config.py",
+        "    if (meant or setting.is_ours or",
+        "    if (setting.is_ours or",
+        "test_config_refused.py::test_a_misspelt_key_is_no_start_even_in_a_section_of_uwsgi",
+    ),
+    Mutant(
+        "a misspelt variable is no start",
+        "fastpty/loader.py",
+        " or (misspelt(name) and not setting.is_used)\n",
+        "\n",
+        "test_config_refused.py::test_a_misspelt_variable_is_no_start",
+    ),
+    Mutant(
+        "an unknown key in a place of our own is an error",
+        "fastpty/config.py",
+        "    if (meant or setting.is_ours or",
+        "    if (meant or",
+        "test_config_refused.py::test_every_unknown_key_is_an_error_where_uwsgi_reads_nothing",
+    ),
+    Mutant(
+        "--check with --stop stops nothing",
+        "fastpty/command_line.py",
+        "    if others:\n",
+        "    if False:\n",
+        "test_config_refused.py::test_what_stands_beside_stop_is_refused_and_nothing_is_stopped",
+    ),
+    Mutant(
+        "--check refuses what a start would refuse",
+        "fastpty/command_line.py",
+        "                preflight.check(config)\n",
+        "                pass\n",
+        "test_config_refused.py::test_check_refuses_what_a_start_would_refuse",
+    ),
+    Mutant(
+        "--check sees which rights are missing",
+        "fastpty/preflight.py",
+        "    jail.check(config)\n",
+        "",
+        "test_config_refused.py::test_check_of_an_ordinary_user_sees_which_rights_are_missing",
+    ),
+    Mutant(
+        "--check reads the files of TLS",
+        "fastpty/preflight.py",
+        "    context_of(config.tls_identity, server=True)\n",
+        "",
+        "test_config_refused.py::test_check_reads_the_files_of_tls",
+    ),
+    Mutant(
+        "a mode has three or four digits",
+        "fastpty/values.py",
+        '    if not (re.fullmatch("[0-7]{3,4}", value)',
+        '    if not (re.fullmatch("[0-7]{1,4}", value)',
+        "test_options.py::test_a_bad_value_is_refused_with_a_reason",
+    ),
+    Mutant(
+        "chmod-socket = 1 is 0666 as in uWSGI",
+        "fastpty/values.py",
+        '    return 0o666 if value == "1" else mode(value)\n',
+        "    return mode(value)\n",
+        "test_options.py::test_a_good_value_is_read",
+    ),
+    Mutant(
+        "harakiri does not kill healthy workers",
+        "fastpty/values.py",
+        "    if number < _HARAKIRI_LEAST:\n",
+        "    if number <= 0:\n",
+        "test_options.py::test_a_bad_value_is_refused_with_a_reason",
+    ),
+)
+
+CONFIG = (*DATA, *BOUNDS, *MISTAKES)
