@@ -23,14 +23,15 @@ class Authority:
         self._name = name
         self._openssl(
             "req", "-x509", "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign",  # Python 3.13 and newer insist on it
             "-keyout", f"{name}.key", "-out", f"{name}.pem", *_NEW_KEY,
         )  # fmt: skip
 
     def give(self, name: str, extra: str = "") -> tuple[str, str]:
         """The certificate and the key of NAME, also for 127.0.0.1."""
-        alternatives = f"subjectAltName=DNS:localhost,IP:127.0.0.1{extra}"
+        extensions = f"authorityKeyIdentifier=keyid\nsubjectAltName=DNS:localhost,IP:127.0.0.1{extra}\n"
         self._openssl("req", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr", *_NEW_KEY)
-        (self.directory / "extensions").write_text(alternatives)
+        (self.directory / "extensions").write_text(extensions)
         self._openssl(
             "x509", "-req", "-in", f"{name}.csr", "-CA", f"{self._name}.pem", "-CAkey", f"{self._name}.key",
             "-CAcreateserial", "-days", "2", "-extfile", "extensions", "-out", f"{name}.pem",

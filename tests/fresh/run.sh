@@ -1,0 +1,81 @@
+# Runs the README's commands on fresh Debian systems:  tests/fresh/run.sh RELEASE[:user]…
+#
+# For each: a minimal system of that release, in a root and in namespaces of its own, with the packages that the README
+# names and no other. There `make run` serves a client and `make test` passes; with :user, an ordinary user runs them.
+# Needs root and debootstrap. Systems and packages are kept in $XDG_CACHE_HOME or /var/cache.
+#
+# Mirror, certificates, proxies and pip's settings are this machine's own.
+set -eu
+cd "$(dirname "$0")/../.."
+cache=${XDG_CACHE_HOME:-/var/cache}/fastpty-fresh
+mkdir -p "$cache"
+scratch=$(mktemp -d "$cache/run.XXXXXX")
+trap 'rm -rf --one-file-system "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The mirror of this machine, where it is a Debian; a file with the certificates that it trusts, if there is one.
+mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+    sed -n 's/^Debian Debian //p' | head -n 1)
+mirror=${mirror:-http://deb.debian.org/debian}
+pip_settings=$(python3 -m pip config list 2>/dev/null || true)
+certificates=
+for file in "$(echo "$pip_settings" | sed -n "s/^.*\.cert='\(.*\)'$/\1/p" | head -n 1)" \
+    "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt; do
+    if [ -z "$certificates" ] && [ -f "$file" ]; then certificates=$file; fi
+done
+
+# A minimal system of the release in $1, made once. It appears under its name only when it is complete.
+base() {
+    [ -d "$cache/$1" ] && return
+    echo "fresh: making a minimal Debian $1 from $mirror"
+    debootstrap --variant=minbase "$1" "$scratch/base" "$mirror" >"$scratch/log" 2>&1 || {
+        cat "$scratch/log" >&2
+        exit 1
+    }
+    mv "$scratch/base" "$cache/$1"
+}
+
+# What a system needs of this machine to reach the network. The rest of the settings comes in enter.sh.
+configure() {
+    cp /etc/resolv.conf "$1/etc/resolv.conf"
+    cp /etc/hosts "$1/etc/hosts"
+    echo "deb $mirror $release main" >"$1/etc/apt/sources.list"
+    {
+        apt-config dump | grep -E '^Acquire::(http|https|ftp|Check-|Retries|ForceIPv)' | grep -v '::CaInfo' || true
+        [ -z "$certificates" ] || echo "Acquire::https::CaInfo \"/run/machine/certificates\";"
+        echo 'APT::Get::Assume-Yes "true";'
+    } >"$1/etc/apt/apt.conf.d/90machine"
+    # "section.key='value'" of every file and variable that pip reads here, as one file. The last of a key wins there, too.
+    echo "$pip_settings" | sed -nE "s/^(:env:|[^.]*)\.([^=]*)='(.*)'$/\2 = \3/p" |
+        awk -F ' = ' '{ value[$1] = $2 } END { print "[global]"; for (key in value) print key " = " value[key] }' |
+        sed 's|^cert = .*|cert = /run/machine/certificates|' >"$1/etc/pip.conf"
+}
+
+# The files that git would put into a clone of what lies here, changes and all.
+checkout() {
+    mkdir -p "$1"
+    git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T - 2>/dev/null | tar -x -C "$1"
+}
+
+for system; do
+    release=${system%:user}
+    account=root
+    home=/root
+    if [ "$release" != "$system" ]; then
+        account=visitor
+        home=/home/visitor
+    fi
+    base "$release"
+    root=$scratch/$release-$account
+    cp -a "$cache/$release" "$root"
+    configure "$root"
+    checkout "$root$home/fastpty"
+    mkdir -p "$cache/packages/$release"
+    echo "fresh: Debian $release, as $account"
+    began=$(date +%s)
+    unshare --mount --pid --uts --ipc --fork --kill-child --propagation private \
+        sh tests/fresh/enter.sh "$root" "$cache/packages/$release" "$certificates" "$account" "$home/fastpty" </dev/null
+    echo "fresh: Debian $release, as $account: passed, in $(($(date +%s) - began)) s"
+    rm -rf --one-file-system "$root"
+done
