@@ -15,7 +15,6 @@ from typing import NoReturn
 
 import pytest
 
-
 # Debian's packages of the tools that no package of their own name has.
 _PACKAGES = {
     "cc": "gcc libc6-dev",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Client, Router, children, descriptors, eventually, process_gone
-from tests.peers import need, need_root, need_unified_control_groups
+from tests.peers import need, need_unified_control_groups
 from tests.test_namespaces import AS_NOBODY, NOBODY, said
 from tests.test_roots import binds, small_root
 from tests.test_router import run
