@@ -25,9 +25,10 @@ for file in "$(echo "$pip_settings" | sed -n "s/^.*\.cert='\(.*\)'$/\1/p" | head
     if [ -z "$certificates" ] && [ -f "$file" ]; then certificates=$file; fi
 done
 
-# A minimal system of the release in $1, made once. It appears under its name only when it is complete.
+# A minimal system of the release in $1, made once a week. It appears under its name only when it is complete.
 base() {
-    [ -d "$cache/$1" ] && return
+    [ -z "$(find "$cache/$1" -maxdepth 0 -mtime -7 2>/dev/null)" ] || return 0
+    rm -rf --one-file-system "${cache:?}/$1"
     echo "fresh: making a minimal Debian $1 from $mirror"
     debootstrap --variant=minbase "$1" "$scratch/base" "$mirror" >"$scratch/log" 2>&1 || {
         cat "$scratch/log" >&2
@@ -66,16 +67,18 @@ for system; do
         account=visitor
         home=/home/visitor
     fi
+    mkdir -p "$cache/packages/$release"
+    exec 9>"$cache/$release.lock" # one run at a time has the release's packages
+    flock 9
     base "$release"
     root=$scratch/$release-$account
     cp -a "$cache/$release" "$root"
     configure "$root"
     checkout "$root$home/fastpty"
-    mkdir -p "$cache/packages/$release"
     echo "fresh: Debian $release, as $account"
     began=$(date +%s)
     unshare --mount --pid --uts --ipc --fork --kill-child --propagation private \
-        sh tests/fresh/enter.sh "$root" "$cache/packages/$release" "$certificates" "$account" "$home/fastpty" </dev/null
+        sh tests/fresh/enter.sh "$root" "$cache/packages/$release" "$certificates" "$account" "$home/fastpty" </dev/null 9>&-
     echo "fresh: Debian $release, as $account: passed, in $(($(date +%s) - began)) s"
     rm -rf --one-file-system "$root"
 done

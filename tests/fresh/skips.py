@@ -9,10 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def promised() -> set[str]:
+def promised(account: str) -> set[str]:
     """The reasons in the list."""
     section = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## What is skipped")[2].partition("\n## ")[0]
-    return set(re.findall(r"^- `(.+)`", section, re.M))
+    lines = re.findall(r"^- `(.+)`(.*)$", section, re.M)
+    return {reason for reason, remark in lines if account == "root" or remark != " (only as root)"}
 
 
 def seen(log: str) -> set[str]:
@@ -22,9 +23,10 @@ def seen(log: str) -> set[str]:
 
 def main(account: str, log: str) -> int:
     reasons = seen(Path(log).read_text())
-    wrong = [f"CONTRIBUTING.md lacks, of what is skipped: {reason}" for reason in sorted(reasons - promised())]
+    listed = promised(account)
+    wrong = [f"CONTRIBUTING.md does not list this skip: {reason}" for reason in sorted(reasons - listed)]
     if account != "root":
-        wrong += [f"CONTRIBUTING.md lists, but nothing was skipped for: {r}" for r in sorted(promised() - reasons)]
+        wrong += [f"CONTRIBUTING.md lists a skip that did not happen: {reason}" for reason in sorted(listed - reasons)]
     print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
     return len(wrong) > 0
 
