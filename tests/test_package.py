@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -50,8 +49,7 @@ def tree(tmp_path: Path) -> Path:
 @pytest.fixture
 def unpacked(tree: Path, tmp_path: Path) -> Path:
     """What is in the source distribution, in a directory."""
-    with tarfile.open(built(tree, "sdist")) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xf", built(tree, "sdist")], cwd=tmp_path, check=True)
     (place,) = tmp_path.glob("fastpty-*/")
     return place
 

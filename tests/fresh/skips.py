@@ -26,7 +26,9 @@ def main(account: str, log: str) -> int:
     listed = promised(account)
     wrong = [f"CONTRIBUTING.md does not list this skip: {reason}" for reason in sorted(reasons - listed)]
     if account != "root":
-        wrong += [f"CONTRIBUTING.md lists a skip that did not happen: {reason}" for reason in sorted(listed - reasons)]
+        wrong += [
+            f"CONTRIBUTING.md lists a skip that did not happen: {reason}" for reason in sorted(listed - reasons)
+        ]
     print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
     return len(wrong) > 0
 

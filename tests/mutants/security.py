@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.bystanders import BYSTANDERS
 from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
+from tests.mutants.security_fresh import FRESH
 from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
@@ -23,4 +24,5 @@ SECURITY = (
     *RELOAD,
     *REFUSALS,
     *VANISHED,
+    *FRESH,
 )
