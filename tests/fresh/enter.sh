@@ -30,7 +30,7 @@ visible() {  # WHAT WHERE: read-only; nothing where it is not there
 }
 mount -t tmpfs -o nosuid,nodev,mode=755 run run
 [ -z "$certificates" ] || visible "$certificates" run/machine/certificates
-visible /proc/sys/kernel/pty run/machine/locks
+visible "${FASTPTY_TEST_LOCKS:-/proc/sys/kernel/pty}" run/machine/locks
 tr ' ' '\n' <etc/pip.conf | sed 's|^file://||' | grep ^/ | sort -u | while read -r path; do
     case $path in
     /run/machine/*) ;;

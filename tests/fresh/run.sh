@@ -10,7 +10,15 @@ cd "$(dirname "$0")/../.."
 cache=${XDG_CACHE_HOME:-/var/cache}/fastpty-fresh
 mkdir -p "$cache"
 scratch=$(mktemp -d "$cache/run.XXXXXX")
-trap 'rm -rf --one-file-system "$scratch"' EXIT
+inside=
+clean_up() {
+    if [ -n "$inside" ]; then
+        kill -KILL "$inside" # it takes its namespaces along; unshare(1) ignores SIGTERM
+        wait "$inside" || true
+    fi
+    rm -rf --one-file-system "$scratch"
+}
+trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -78,7 +86,10 @@ for system; do
     echo "fresh: Debian $release, as $account"
     began=$(date +%s)
     unshare --mount --pid --uts --ipc --fork --kill-child --propagation private \
-        sh tests/fresh/enter.sh "$root" "$cache/packages/$release" "$certificates" "$account" "$home/fastpty" </dev/null 9>&-
+        sh tests/fresh/enter.sh "$root" "$cache/packages/$release" "$certificates" "$account" "$home/fastpty" </dev/null 9>&- &
+    inside=$!
+    wait "$inside"
+    inside=
     echo "fresh: Debian $release, as $account: passed, in $(($(date +%s) - began)) s"
     rm -rf --one-file-system "$root"
 done
