@@ -20,8 +20,8 @@ ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 for number in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${number%:*}" "dev/${number#*:}"; done
 
-# Of the machine: its certificates, its locks (tests here and there must not change the kernel's settings at one time), and
-# the directories that pip's settings name.
+# Of the machine: its certificates, its locks (tests here and there must not change the kernel's settings at the same
+# time), and the directories that pip's settings name.
 visible() {  # WHAT WHERE: read-only; nothing where it is not there
     [ -e "$1" ] || return 0
     if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "$(dirname "$2")" && touch "$2"; fi
@@ -46,5 +46,10 @@ pivot_root . .before
 cd /
 umount -l .before
 rmdir .before
+for name in http_proxy https_proxy no_proxy; do
+    eval "value=\${$name:-}"
+    set -- "$@" ${value:+"$name=$value"}
+done
+shift 5
 exec env -i HOME=/root USER=root LOGNAME=root TERM=linux PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    FASTPTY_TEST_LOCKS=/run/machine/locks sh "$checkout/tests/fresh/commands.sh" "$account" "$checkout"
+    FASTPTY_TEST_LOCKS=/run/machine/locks "$@" sh "$checkout/tests/fresh/commands.sh" "$account" "$checkout"

@@ -28,7 +28,7 @@ mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created
 mirror=${mirror:-http://deb.debian.org/debian}
 pip_settings=$(python3 -m pip config list 2>/dev/null || true)
 certificates=
-for file in "$(echo "$pip_settings" | sed -n "s/^.*\.cert='\(.*\)'$/\1/p" | head -n 1)" \
+for file in "$(printf '%s\n' "$pip_settings" | sed -n "s/^.*\.cert='\(.*\)'$/\1/p" | head -n 1)" \
     "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt; do
     if [ -z "$certificates" ] && [ -f "$file" ]; then certificates=$file; fi
 done
@@ -55,8 +55,8 @@ configure() {
         [ -z "$certificates" ] || echo "Acquire::https::CaInfo \"/run/machine/certificates\";"
         echo 'APT::Get::Assume-Yes "true";'
     } >"$1/etc/apt/apt.conf.d/90machine"
-    # "section.key='value'" of every file and variable that pip reads here, as one file. The last of a key wins there, too.
-    echo "$pip_settings" | sed -nE "s/^(:env:|[^.]*)\.([^=]*)='(.*)'$/\2 = \3/p" |
+    # "section.key='value'" of every file and variable that pip reads here, as one file. The last one of a key wins.
+    printf '%s\n' "$pip_settings" | sed 's/\\n/ /g' | sed -nE "s/^(:env:|[^.]*)\.([^=]*)='(.*)'$/\2 = \3/p" |
         awk -F ' = ' '{ value[$1] = $2 } END { print "[global]"; for (key in value) print key " = " value[key] }' |
         sed 's|^cert = .*|cert = /run/machine/certificates|' >"$1/etc/pip.conf"
 }
@@ -64,7 +64,8 @@ configure() {
 # The files that git would put into a clone of what lies here, changes and all.
 checkout() {
     mkdir -p "$1"
-    git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T - 2>/dev/null | tar -x -C "$1"
+    git ls-files -z --cached --others --exclude-standard |
+        tar -c --null --ignore-failed-read -T - 2>/dev/null | tar -x -C "$1"
 }
 
 for system; do
@@ -86,7 +87,8 @@ for system; do
     echo "fresh: Debian $release, as $account"
     began=$(date +%s)
     unshare --mount --pid --uts --ipc --fork --kill-child --propagation private \
-        sh tests/fresh/enter.sh "$root" "$cache/packages/$release" "$certificates" "$account" "$home/fastpty" </dev/null 9>&- &
+        sh tests/fresh/enter.sh "$root" "$cache/packages/$release" "$certificates" "$account" "$home/fastpty" \
+        </dev/null 9>&- &
     inside=$!
     wait "$inside"
     inside=
