@@ -20,9 +20,8 @@ NOT_SOURCE = (".git", ".venv", "build", "*.egg-info", "*.so", "__pycache__", ".*
 
 def build(tree: Path, kind: str, **environment: str) -> subprocess.CompletedProcess[str]:
     code = f"import setuptools.build_meta as backend; backend.build_{kind}('given')"
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=tree, env={**os.environ, **environment}, capture_output=True, text=True
-    )
+    environment = {**os.environ, "FASTPTY_BUILD": "release", **environment}
+    return subprocess.run([sys.executable, "-c", code], cwd=tree, env=environment, capture_output=True, text=True)
 
 
 def built(tree: Path, kind: str) -> Path:
