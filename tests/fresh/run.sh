@@ -22,10 +22,10 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The mirror of this machine, where it is a Debian; a file with the certificates that it trusts, if there is one.
+# The mirror of this machine, where it is a Debian, else debootstrap's own choice; a file with the certificates that the
+# machine trusts, if there is one.
 mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
     sed -n 's/^Debian Debian //p' | head -n 1)
-mirror=${mirror:-http://deb.debian.org/debian}
 pip_settings=$(python3 -m pip config list 2>/dev/null || true)
 certificates=
 for file in "$(printf '%s\n' "$pip_settings" | sed -n "s/^.*\.cert='\(.*\)'$/\1/p" | head -n 1)" \
@@ -37,8 +37,8 @@ done
 base() {
     [ -z "$(find "$cache/$1" -maxdepth 0 -mtime -7 2>/dev/null)" ] || return 0
     rm -rf --one-file-system "${cache:?}/$1"
-    echo "fresh: making a minimal Debian $1 from $mirror"
-    debootstrap --variant=minbase "$1" "$scratch/base" "$mirror" >"$scratch/log" 2>&1 || {
+    echo "fresh: making a minimal Debian $1"
+    debootstrap --variant=minbase "$1" "$scratch/base" ${mirror:+"$mirror"} >"$scratch/log" 2>&1 || {
         cat "$scratch/log" >&2
         exit 1
     }
@@ -49,7 +49,7 @@ base() {
 configure() {
     cp /etc/resolv.conf "$1/etc/resolv.conf"
     cp /etc/hosts "$1/etc/hosts"
-    echo "deb $mirror $release main" >"$1/etc/apt/sources.list"
+    [ -z "$mirror" ] || echo "deb $mirror $release main" >"$1/etc/apt/sources.list"
     {
         apt-config dump | grep -E '^Acquire::(http|https|ftp|Check-|Retries|ForceIPv)' | grep -v '::CaInfo' || true
         [ -z "$certificates" ] || echo "Acquire::https::CaInfo \"/run/machine/certificates\";"
