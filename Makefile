@@ -3,6 +3,7 @@
 # make lint   style, types, stubs        make bench   measure beside the peers        make clean
 # make sanitize   all tests, the C part with sanitizers and assertions      make memcheck   some tests under valgrind
 # make fuzz       FUZZ_SECONDS=25          make soak       SOAK_SECONDS=3600
+# make test-fresh   make run and make test on fresh Debian systems           make test-python-next   the same on sid
 # make mutants    take each protection out and see its test fail; MUTANTS='word…' for some of them
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SOURCES := setup.py pyproject.toml $(wildcard fastpty/*.py* fastpty/*.pxd tests/*.pyx)
 
-.PHONY: run test lint bench sanitize memcheck fuzz soak mutants clean
+.PHONY: run test test-fresh test-python-next lint bench sanitize memcheck fuzz soak mutants clean
 
 # Tests mostly wait for processes, so two at a time take half as long, even on one core.
 SIDE_BY_SIDE := -n 2 --dist worksteal
@@ -23,6 +24,15 @@ run: $(VENV)/run.stamp
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(TESTS)
+
+# Releases of Debian, where root runs the commands, or with :user an ordinary user. Needs root and debootstrap.
+FRESH ?= bookworm trixie trixie:user
+
+test-fresh:
+	sh tests/fresh/run.sh $(FRESH)
+
+test-python-next:
+	sh tests/fresh/run.sh sid
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
@@ -41,7 +51,8 @@ SANITIZED := SANITIZED_PYTHON=$(CURDIR)/$(BIN)/python PYTHONPATH=tests/sanitize
 
 sanitize: $(VENV)/test.stamp
 	rm -rf build/sanitize && mkdir -p build/sanitize && ln -sfn ../../shared build/shared
-	cp -r setup.py pyproject.toml MANIFEST.in *.md LICENSE docs fastpty tests tools bench build/sanitize
+	cp -r .ci .gitignore setup.py pyproject.toml MANIFEST.in Makefile *.md LICENSE bin docs fastpty tests tools bench \
+		build/sanitize
 	cd build/sanitize && rm -f fastpty/*.so tests/*.so
 	cd build/sanitize && FASTPTY_BUILD=sanitize FASTPTY_TEST_PROBES=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd build/sanitize && $(SANITIZED) SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/asan PYTHONMALLOC=malloc \

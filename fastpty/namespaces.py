@@ -31,11 +31,7 @@ def unshare(option: str, names: Sequence[str], own_ids: OwnIds | None = None) ->
         try:
             linux.unshare(flags)
         except OSError as error:
-            if error.errno == errno.EPERM:
-                raise FastptyError(
-                    f"{what} needs CAP_SYS_ADMIN: start as root, or add user to the list, or leave it out"
-                ) from error
-            raise FastptyError(f"{what} failed: {error.strerror}") from error
+            raise FastptyError(f"{what}{_why_not(error, 'user' in names)}") from error
     if "mount" in names:
         try:
             linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
@@ -44,6 +40,20 @@ def unshare(option: str, names: Sequence[str], own_ids: OwnIds | None = None) ->
     if "time" in names:
         _enter_own_time(what)
     return "pid" in names
+
+
+def _why_not(error: OSError, with_user: bool) -> str:
+    """What unshare(2) refused, and what to do."""
+    if error.errno == errno.EPERM and with_user:
+        return (
+            ": the kernel permits no user namespace here: it never does in a chroot (enter the root with pivot_root "
+            "instead), and the sysctl kernel.unprivileged_userns_clone or an AppArmor profile may forbid it"
+        )
+    if error.errno == errno.EPERM:
+        return " needs CAP_SYS_ADMIN: start as root, or add user to the list, or leave it out"
+    if error.errno == errno.ENOSPC:
+        return ": there are too many namespaces: raise the limit in /proc/sys/user, max_NAME_namespaces"
+    return f" failed: {error.strerror}"
 
 
 def mount_proc() -> None:

@@ -54,7 +54,8 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
                 "nothing is read there, restart the router"
             )
         try:
-            with contextlib.chdir(start):
+            # A router that has given up root may stay in a directory that it could not enter any more, such as /root.
+            with contextlib.nullcontext() if os.getcwd() == start else contextlib.chdir(start):
                 loaded = loader.load(parse(argv), environ, is_reload=True)
                 wanted, warnings = assemble(loaded.settings)
         except OSError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
 import stat
 from collections.abc import Callable, Collection, Iterator
@@ -116,6 +118,18 @@ def _refuse(path: str, doubt: str | None) -> None:
 def _doubt(status: os.stat_result, owners: Collection[int]) -> str | None:
     if status.st_uid not in owners:
         return f"it belongs to uid {status.st_uid}, neither root nor who starts the router"
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    by_group = status.st_mode & stat.S_IWGRP and not _is_private_group(status.st_gid, status.st_uid)
+    if by_group or status.st_mode & stat.S_IWOTH:
         return "others than its owner may write to it"
     return None
+
+
+def _is_private_group(gid: int, uid: int) -> bool:
+    """Whether this is the group that useradd(8) makes for this user alone. Debian gives its users the umask 002."""
+    try:
+        user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    if uid == 0 or group.gr_name != user.pw_name or set(group.gr_mem) - {user.pw_name}:
+        return False
+    return [account.pw_uid for account in pwd.getpwall() if account.pw_gid == gid] == [uid]

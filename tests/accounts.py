@@ -77,6 +77,7 @@ def remove_account(name: str) -> None:
 
 def connected_as(path: str, uid: int, gid: int) -> socket.socket:
     """A connection that the kernel takes for one of these ids': whose it is is settled when it connects (unix(7))."""
+    need_root()
     connection = socket.socket(socket.AF_UNIX)
     number = connection.fileno()
     argv = [sys.executable, "-c", _CONNECT_ONLY, str(number), path, str(uid), str(gid)]
@@ -86,6 +87,7 @@ def connected_as(path: str, uid: int, gid: int) -> socket.socket:
 
 def talk_as(path: str, uid: int, gid: int, groups: Sequence[int] = (), text: str = "") -> str:
     """All that a session says to a client of these ids which sends `text`."""
+    need_root()
     arguments = [path, str(uid), str(gid), ",".join(map(str, groups)), text]
     ended = subprocess.run([sys.executable, "-c", _CONNECT, *arguments], capture_output=True, timeout=60)
     assert ended.returncode == 0, ended.stderr.decode()

@@ -22,9 +22,14 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _its_share_of_the_machine(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests run side by side (pytest-xdist), but one that changes the whole machine, and is marked so, runs alone."""
+    """Tests run side by side (pytest-xdist), but one that changes the whole machine, and is marked so, runs alone.
+
+    The locks are files that every account may open, also in a container. Each pid namespace has its own /proc, so tests
+    in a fresh system (tests/fresh) use those of the machine.
+    """
     alone = request.node.get_closest_marker("whole_machine") is not None
-    with open("/proc/sys/kernel/pty/reserve") as turnstile, open("/proc/sys/kernel/pty/max") as lock:
+    locks = os.environ.get("FASTPTY_TEST_LOCKS", "/proc/sys/kernel/pty")
+    with open(f"{locks}/reserve") as turnstile, open(f"{locks}/max") as lock:
         fcntl.flock(turnstile, fcntl.LOCK_EX)  # one that waits to be alone is not overtaken
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(turnstile, fcntl.LOCK_UN)

@@ -19,6 +19,9 @@ from types import TracebackType
 
 PATIENCE_SECONDS = float(os.environ.get("FASTPTY_TEST_PATIENCE", "30"))
 
+# What /bin/sh shows before a command.
+PROMPT = b"# " if os.geteuid() == 0 else b"$ "
+
 RAW_CAT = "stty raw -echo; printf READY; exec cat"
 
 

@@ -1,4 +1,4 @@
-"""What a test needs from the machine: it skips with a reason where that is not there.
+"""What a test needs from the machine. Where that is missing, the test skips and says what is missing and how to get it.
 
 With FASTPTY_REQUIRE_PEERS=1 in the environment it fails instead, so that nothing is left out unseen.
 """
@@ -6,6 +6,7 @@ With FASTPTY_REQUIRE_PEERS=1 in the environment it fails instead, so that nothin
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,12 +15,25 @@ from typing import NoReturn
 
 import pytest
 
+# Debian's packages of the tools that no package of their own name has.
+_PACKAGES = {
+    "cc": "gcc libc6-dev",
+    "ip": "iproute2",
+    "prlimit": "util-linux",
+    "ps": "procps",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
+    "useradd": "passwd",
+    "uwsgi": "uwsgi-core",
+    "vi": "vim-tiny",
+}
+
 
 def need(tool: str) -> str:
     """The path of a program that the test runs."""
     path = shutil.which(tool)
     if path is None:
-        _missing(f"{tool} is not installed")
+        _missing(f"needs {tool}: apt-get install {_PACKAGES.get(tool, tool)}")
     return path
 
 
@@ -34,7 +48,7 @@ def preload(directory: Path, source: str, *defines: str) -> dict[str, str]:
 def need_root() -> None:
     """For a test that changes users or namespaces."""
     if os.geteuid() != 0:
-        _missing("needs root")
+        _missing("needs root: run the tests as root")
 
 
 def need_control_group(controller: str) -> Path:
@@ -47,17 +61,16 @@ def need_control_group(controller: str) -> Path:
         if is_there and os.access(root, os.W_OK):
             found.append(root)
     if not found:
-        _missing(f"no control groups with {controller} that one may make here")
+        _missing(f"needs control groups with {controller} that can be made: mount them at /sys/fs/cgroup")
     return found[0]
 
 
-def need_control_groups_2() -> Path:
-    """Where control groups of version 2 can be made."""
+def need_unified_control_groups() -> Path:
+    """Where control groups of version 2 are mounted."""
     need_root()
-    mounts = (line.split(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    found = [place.split()[4] for place, kind in mounts if kind.startswith("cgroup2 ")]
+    found = re.findall(r"^\S+ \S+ \S+ \S+ (\S+) .* - cgroup2 ", Path("/proc/self/mountinfo").read_text(), re.M)
     if not found or not os.access(found[0], os.W_OK):
-        _missing("no control groups of version 2 that one may make here")
+        _missing("needs control groups of version 2: mount -t cgroup2 none /sys/fs/cgroup")
     return Path(found[0])
 
 
@@ -67,7 +80,7 @@ def need_tcp_option(number: int, since: str) -> None:
         try:
             sock.getsockopt(socket.IPPROTO_TCP, number)
         except OSError:
-            _missing(f"needs {since}")
+            _missing(f"needs {since} or newer: boot one")
 
 
 def need_vsock() -> socket.socket:
@@ -87,10 +100,10 @@ def _missing(reason: str) -> NoReturn:
 
 
 def need_seed(marker: str) -> str:
-    """The text of the user's own document that holds `marker`; it lies beside the checkout, not in it."""
+    """The text of the user's own document that holds `marker`. It lies beside the checkout, not in it."""
     seeds = Path(__file__).resolve().parents[2] / "shared" / "seeds"
     for file in sorted(seeds.glob("*.txt")):
         text = file.read_text()
         if marker in text:
             return text
-    _missing(f"no document with {marker!r} in {seeds}")
+    _missing("needs the user's own documents: put them into shared/seeds beside the checkout")

@@ -19,7 +19,7 @@ import pytest
 
 from fastpty import __version__
 from tests.conftest import Service
-from tests.harness import PATIENCE_SECONDS, Client, Router, children, eventually, process_gone, state
+from tests.harness import PATIENCE_SECONDS, PROMPT, Client, Router, children, eventually, process_gone, state
 from tests.peers import need_root
 
 
@@ -79,7 +79,7 @@ def test_an_abstract_name_is_had_in_both_spellings(start_router: Callable[..., R
     start_router(f"@{name}")
     for spelling in (f"\0{name}", f"\0{name}\0"):
         with Client(spelling) as client:
-            client.read_until(b"# " if os.getuid() == 0 else b"$ ")
+            client.read_until(PROMPT)
 
 
 def test_an_inherited_descriptor_is_listened_on(directory: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_stale_socket_file_is_replaced(start_router: Callable[..., Router], di
     assert Path(f"{directory}/s").exists()
     start_router(f"{directory}/s")
     with Client(f"{directory}/s") as client:
-        client.read_until(b"# " if os.getuid() == 0 else b"$ ")
+        client.read_until(PROMPT)
 
 
 def test_a_live_socket_is_not_stolen(start_router: Callable[..., Router], directory: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_live_socket_is_not_stolen(start_router: Callable[..., Router], direct
         f"another router is listening on {directory}/s" in second.stderr and second.stderr.count("\n") == 1
     )
     with Client(f"{directory}/s") as client:
-        client.read_until(b"# " if os.getuid() == 0 else b"$ ")
+        client.read_until(PROMPT)
 
 
 def test_a_socket_that_was_replaced_by_another_s_is_left_alone(
@@ -130,7 +130,7 @@ def test_a_socket_that_was_replaced_by_another_s_is_left_alone(
     start_router(f"{directory}/s")
     assert first.end() == 0
     with Client(f"{directory}/s") as client:
-        client.read_until(b"# " if os.getuid() == 0 else b"$ ")
+        client.read_until(PROMPT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
@@ -275,7 +275,7 @@ def test_a_router_started_with_nohup_ignores_sighup(start_router: Callable[..., 
     router = start_router(f"{directory}/s", preexec=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     router.process.send_signal(signal.SIGHUP)
     with Client(f"{directory}/s") as client:
-        client.read_until(b"# " if os.getuid() == 0 else b"$ ")
+        client.read_until(PROMPT)
     assert router.end() == 0
     assert "reloaded" not in router.log
     assert "draining" not in router.log

@@ -17,10 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Client, Router, children, eventually, frame
+from tests.harness import PROMPT, Client, Router, children, eventually, frame
 from tests.peers import need, need_root, need_seed
-
-PROMPT = b"$ "
 
 
 def ini_files() -> list[str]:
@@ -98,7 +96,7 @@ def test_the_document_s_python_script_is_a_terminal(start_router: Callable[..., 
     try:
         seen = b""
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        wait_for = [(b"# " if os.getuid() == 0 else b"$ ", b"echo $((6*7))\r"), (b"42\r\n", b"exit\r")]
+        wait_for = [(PROMPT, b"echo $((6*7))\r"), (b"42\r\n", b"exit\r")]
         for text, answer in wait_for:
             while text not in seen:
                 seen += os.read(master, 4096)

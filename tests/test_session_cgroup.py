@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Client, Router, children, descriptors, eventually, process_gone
-from tests.peers import need, need_root
+from tests.peers import need, need_unified_control_groups
 from tests.test_namespaces import AS_NOBODY, NOBODY, said
 from tests.test_roots import binds, small_root
 from tests.test_router import run
@@ -24,9 +24,7 @@ DAEMON = "setsid -f sleep 1000 </dev/null >/dev/null 2>&1; printf READY; exec ca
 @pytest.fixture
 def above() -> Iterator[Path]:
     """A cgroup of version 2 of the test's own."""
-    need_root()
-    mount = re.findall(r"^\S+ \S+ \S+ \S+ (\S+) .* - cgroup2 ", Path("/proc/self/mountinfo").read_text(), re.M)[0]
-    directory = Path(mount, f"fastpty-test-{os.getpid()}")
+    directory = need_unified_control_groups() / f"fastpty-test-{os.getpid()}"
     directory.mkdir()
     yield directory
     for left in sorted(directory.glob("**/"), reverse=True):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Service
-from tests.harness import RAW_CAT, Client, Router, children, descriptors, eventually
+from tests.harness import PROMPT, RAW_CAT, Client, Router, children, descriptors, eventually
 from tests.peers import need, need_root, preload
 
 
@@ -30,8 +30,8 @@ def ask(router_path: str, *commands: str) -> str:
 def test_the_terminal_is_controlling_sane_and_utf8(start_router: Callable[..., Router], directory: Path) -> None:
     path = f"{directory}/s"
     start_router(path)
-    said = ask(path, "ps -o sid=,pid= -p $$", "tty", "stty size", "stty echo; stty -a")
-    session, process, terminal, rest = said.split(None, 3)
+    said = ask(path, "cut -d ' ' -f 1,6 /proc/$$/stat", "tty", "stty size", "stty echo; stty -a")
+    process, session, terminal, rest = said.split(None, 3)
     assert session == process
     assert terminal.startswith("/dev/pts/")
     assert rest.startswith("24 80\n")
@@ -246,7 +246,7 @@ def test_pty_exhaustion_is_told_and_the_others_go_on(serve: Callable[..., Servic
     need_root()
     before = limit.read_text(), reserve.read_text()
     with service.connect() as first:
-        first.read_until(b"# ")
+        first.read_until(PROMPT)
         in_use = int(Path("/proc/sys/kernel/pty/nr").read_text())
         try:
             reserve.write_text("0")
@@ -274,7 +274,7 @@ def test_a_burst_of_starts_all_get_their_prompt(serve: Callable[..., Service]) -
     service = serve()
     clients = [service.connect() for _ in range(64)]
     for client in clients:
-        client.read_until(b"# ")
+        client.read_until(PROMPT)
     for client in clients:
         client.socket.close()
     service.wait_until_idle()
@@ -283,7 +283,7 @@ def test_a_burst_of_starts_all_get_their_prompt(serve: Callable[..., Service]) -
 def test_the_log_tells_who_connected(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(f"{directory}/s")
     with Client(f"{directory}/s") as client:
-        client.read_until(b"# ")
+        client.read_until(PROMPT)
         router.wait_for_log(
             rf"^\S+Z fastpty-router\[{router.pid}\] session 1: start: pid {os.getpid()} uid {os.getuid()} "
             rf"gid {os.getgid()} on {directory}/s \(raw\): process \d+: /bin/sh$"
@@ -294,7 +294,7 @@ def test_a_session_closes_what_it_opened(serve: Callable[..., Service]) -> None:
     service = serve()
     for _ in range(20):
         with service.connect() as client:
-            client.read_until(b"# ")
+            client.read_until(PROMPT)
     service.wait_until_idle()
     eventually(
         lambda: not [what for what in descriptors(service.router.pid).values() if "ptmx" in what], "no pty is left"
@@ -313,7 +313,7 @@ def test_accepting_goes_on_after_a_pause_when_not_even_the_spare_descriptor_help
     with Client(f"{directory}/s") as client:
         router.wait_for_log(failed, 2)
         resource.prlimit(router.pid, resource.RLIMIT_NOFILE, before)
-        client.read_until(b"# " if os.geteuid() == 0 else b"$ ")
+        client.read_until(PROMPT)
         assert router.log.count(failed) <= 1 + (time.monotonic() - began) / 0.1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fastpty import budget, loader, sources
 from fastpty.errors import UsageError
 from fastpty.loader import Loaded
 from fastpty.setting import Setting
+from tests.accounts import Login, make_account, remove_account
 from tests.peers import need_root
 
 Read = Callable[..., Loaded]
@@ -101,9 +103,16 @@ def test_the_name_of_a_directory_has_no_commands_run(read: Read, tmp_path: Path,
     assert not Path("ran").exists()
 
 
+def need_a_shared_group(mode: int) -> None:
+    """Where a mode lets the group write: an ordinary user's own group may have no other member."""
+    if mode == 0o620:
+        need_root()
+
+
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 @pytest.mark.usefixtures("read")
 def test_a_file_that_others_may_write_to_cannot_have_commands_run(mode: int) -> None:
+    need_a_shared_group(mode)
     Path("y.ini").write_text("[uwsgi]\nprint = @(exec://touch ran)\n")
     Path("y.ini").chmod(mode)
     with pytest.raises(
@@ -138,10 +147,48 @@ def test_a_strangers_file_cannot_be_included(read: Read, strangers: Path, word: 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_file_that_others_may_write_to_cannot_be_included(read: Read, mode: int) -> None:
+    need_a_shared_group(mode)
     Path("y.ini").write_text("[uwsgi]\nexec-asap = id\n")
     Path("y.ini").chmod(mode)
     with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not read: others than its owner"):
         read("include = y.ini")
+
+
+@pytest.fixture
+def login(read: Read, tmp_path: Path) -> Iterator[Login]:
+    """A user, with a private group and another one."""
+    yield make_account("fastpty-private", tmp_path)
+    remove_account("fastpty-private")
+
+
+def included(login: Login, gid: int) -> list[Setting]:
+    """What comes of a user's file that another of this user's includes, and that this group may write to."""
+    for name in ("x.ini", "y.ini"):
+        Path(name).write_text("[uwsgi]\ninclude = y.ini\n" if name == "x.ini" else "[uwsgi]\numask = 022\n")
+        os.chown(name, login.uid, gid)
+        Path(name).chmod(0o664)
+    return read_named("x.ini").settings
+
+
+def test_a_file_that_a_user_s_private_group_may_write_to_can_be_included(login: Login) -> None:
+    """All that a user of Debian makes is so: the umask is 002."""
+    assert [setting.name for setting in included(login, login.gid)] == ["umask"]
+
+
+def test_a_file_that_a_shared_group_may_write_to_cannot_be_included(login: Login) -> None:
+    with pytest.raises(UsageError, match=r"y\.ini: this file is not read: others than its owner may write to it"):
+        included(login, login.more)
+
+
+@pytest.mark.parametrize("how", [["-a", "-G"], ["-g"]])
+def test_a_user_s_group_with_another_member_is_not_private(login: Login, how: list[str]) -> None:
+    other = make_account("fastpty-other", login.home)
+    try:
+        subprocess.run(["usermod", *how, login.name, other.name], check=True)
+        with pytest.raises(UsageError, match=r"y\.ini: this file is not read: others than its owner may write to it"):
+            included(login, login.gid)
+    finally:
+        remove_account(other.name)
 
 
 def test_a_strangers_file_that_the_starter_names_is_warned_of_and_includes_its_owners(strangers: Path) -> None:

@@ -20,7 +20,10 @@ from tests.mutants.security import SECURITY
 
 HERE = Path(__file__).resolve().parents[2]
 TREE = HERE / "build/mutants"
-COPIED = ("bin", "setup.py", "pyproject.toml", "README.md", "LICENSE", "docs", "fastpty", "tests", "tools", "bench")
+COPIED = (
+    *(".ci", ".gitignore", "setup.py", "pyproject.toml", "MANIFEST.in", "Makefile", "README.md", "CONTRIBUTING.md"),
+    *("LICENSE", "bin", "docs", "fastpty", "tests", "tools", "bench"),
+)
 WORKS = "test_router.py::test_both_protocols_on_several_sockets_at_once"
 PATIENCE_SECONDS = 10  # most of the tests wait for what does not come any more
 TESTS_FAILED = 1  # pytest's exit status; others tell that there was no test, or no chance to run it

@@ -8,6 +8,7 @@ from tests.mutants.security_access import ACCESS
 from tests.mutants.security_config import CONFIG
 from tests.mutants.security_containers import CONTAINERS
 from tests.mutants.security_doors import DOORS
+from tests.mutants.security_fresh import FRESH
 from tests.mutants.security_inherited import INHERITED
 from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_reload import RELOAD
@@ -35,4 +36,5 @@ SECURITY = (
     *REFUSALS,
     *VANISHED,
     *DOORS,
+    *FRESH,
 )

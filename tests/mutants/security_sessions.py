@@ -325,15 +325,15 @@ CONFIGURATION = (
     Mutant(
         "a file that its group may write to cannot have commands run",
         "fastpty/sources.py",
-        "(stat.S_IWGRP | stat.S_IWOTH)",
-        "stat.S_IWOTH",
+        "if by_group or status.st_mode & stat.S_IWOTH:",
+        "if status.st_mode & stat.S_IWOTH:",
         "test_trusted_files.py::test_a_file_that_others_may_write_to_cannot_have_commands_run",
     ),
     Mutant(
         "a file that everybody may write to cannot have commands run",
         "fastpty/sources.py",
-        "(stat.S_IWGRP | stat.S_IWOTH)",
-        "stat.S_IWGRP",
+        "if by_group or status.st_mode & stat.S_IWOTH:",
+        "if by_group:",
         "test_trusted_files.py::test_a_file_that_others_may_write_to_cannot_have_commands_run",
     ),
     Mutant(
