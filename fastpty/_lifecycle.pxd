@@ -9,10 +9,11 @@ from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset, strlen
 
-from fastpty._channel cimport Channel, channel_drop, channel_holds, memory_is_short
+from fastpty._channel cimport Channel, channel_drop, channel_holds, channel_read, memory_is_short
 from fastpty._check cimport check
+from fastpty._errands cimport errands_close
 from fastpty._http cimport http_request_begins
-from fastpty._linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, read, send, shutdown
+from fastpty._linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SHUT_WR, close, send, shutdown
 from fastpty._loop cimport (
     MILLISECOND_NS,
     RETRY_FIRST_MS,
@@ -42,6 +43,7 @@ from fastpty._session cimport (
 )
 from fastpty._shared cimport shared_part
 from fastpty._terminal cimport (
+    terminal_close,
     terminal_end_input,
     terminal_forget_leader,
     terminal_group_remains,
@@ -184,9 +186,7 @@ cdef inline void loop_finish(Loop *loop, Session *session, Ending ending) noexce
     queue_remove(&session.output)
     channel_drop(&session.input.channel, &loop.pool)
     channel_drop(&session.output.channel, &loop.pool)
-    if session.terminal.fd >= 0:
-        close(session.terminal.fd)
-        session.terminal.fd = -1
+    terminal_close(&session.terminal)
     if session.role != ROLE_PRIVATE:
         shared_part(loop, session)
         if session.shared.closing and session.shared.viewers == NULL and session.shared.program != NULL:
@@ -227,7 +227,7 @@ cdef inline void loop_linger(Loop *loop, Session *session) noexcept nogil:
     cdef ssize_t got = 1
     cdef int reads = 0
     while got > 0 and reads < LINGER_READS_MOST:
-        got = read(session.peer.fd, dropped, sizeof(dropped))
+        got = channel_read(&session.input.channel, dropped, sizeof(dropped))
         reads += 1
     if got > 0 or (got < 0 and errno == EINTR):
         queue_push(&loop.bulk, &session.input)
@@ -239,15 +239,45 @@ cdef inline void loop_linger(Loop *loop, Session *session) noexcept nogil:
 
 cdef inline void loop_close_peer(Loop *loop, Session *session) noexcept nogil:
     if session.peer.fd >= 0:
-        close(session.peer.fd)
-        session.peer.fd = -1
+        session.peer.leaving = True
         queue_remove(&session.input)
         loop_bury(loop, session)
 
 
+cdef inline bint loop_let_peer_go(Loop *loop, Session *session) noexcept nogil:
+    """Closes the connection of a peer that leaves. False: not yet."""
+    cdef int fd = session.peer.fd
+    if fd < 0 or not session.peer.leaving:
+        return True
+    if not session.peer.is_guarded:
+        close(fd)
+    elif not errands_close(&loop.errands, fd):
+        return False
+    session.peer.fd = -1
+    return True
+
+
+cdef inline void loop_leave_open(Loop *loop, Session *session) noexcept nogil:
+    """The router stops, and nobody takes what may wait for ever in its last close: no longer waits for that."""
+    if session.terminal.fd >= 0:
+        loop.leaves_open = True
+        session.terminal.fd = -1
+    if session.peer.fd >= 0 and session.peer.leaving:
+        loop.leaves_open = True
+        session.peer.fd = -1
+    loop_bury(loop, session)
+
+
 cdef inline void loop_bury(Loop *loop, Session *session) noexcept nogil:
     """Puts a session that left nothing behind, neither peer nor process, into the list of the done."""
-    if session.buried or not session.over or session.peer.fd >= 0 or session.terminal.pidfd >= 0:
+    cdef bint is_closed
+    if session.buried or not session.over:
+        return
+    is_closed = loop_let_peer_go(loop, session)
+    if not terminal_close(&session.terminal) or not is_closed:
+        loop_retry(loop, &session.bury)
+        return
+    if session.peer.fd >= 0 or session.terminal.pidfd >= 0:
         return
     if session.kill_at_ns != 0 and terminal_group_remains(&session.terminal):
         # Hung up a moment ago, or a zombie that its own parent has yet to reap. No event tells of a group's end.
@@ -332,6 +362,7 @@ cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexc
         # A tracer has it, or it hangs in the kernel. It is not for the router to wait for that.
         terminal_forget_leader(&session.terminal)
         loop_bury(loop, session)
+        loop_leave_open(loop, session)
     if loop_due(loop, &session.linger_until_ns):
         loop_finish(loop, session, ENDING_PEER_LEFT)
         loop_close_peer(loop, session)

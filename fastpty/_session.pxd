@@ -53,6 +53,8 @@ cdef struct Peer:
     int fd                  # -1 when closed, or when there never was one
     bint framed             # speaks the uwsgi protocol
     bint is_tcp
+    bint is_guarded         # its client may pass descriptors, which are not for this process to close
+    bint leaving            # it is closed as soon as that can be
     FrameParser parser
     uint64_t ignored_frames
 

@@ -68,5 +68,14 @@ class Handler(Protocol):
     def signalled(self, number: int) -> None:
         """One of the signals of Relay.watch_signals has come."""
 
+    def errands_wanted(self) -> int:
+        """There are errands (Relay.use_errands), and perhaps nobody takes them. Answers with the socket for them.
+
+        -1: nobody can take them now; this is called again with the next errand.
+        """
+
+    def errands_told(self) -> None:
+        """Something can be read from the socket for errands."""
+
     def accept_failed(self, error: int) -> None:
         """A connection could not be accepted, with this errno; the client was told, or accepting pauses for 0.1 s."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastpty.address import AbstractAddress, Address, FdAddress, SharedAddress, Target, TcpAddress, UnixAddress, why
+from fastpty.errands import close_elsewhere, refuse_descriptors
 from fastpty.errors import FastptyError, UsageError
 
 _LOCK_WAIT_SECONDS = 2.0
@@ -30,6 +31,8 @@ class Listener:
     def __init__(self, sock: socket.socket, address: Address) -> None:
         self.socket = sock
         self.address = address
+        if sock.family == socket.AF_UNIX:
+            refuse_descriptors(sock)
         self._file: tuple[str, tuple[int, int]] | None = None
         self._pin: int | None = None
 
@@ -74,7 +77,7 @@ class Listener:
 
     def let_go(self) -> None:
         """Closes this process's copy of the socket and leaves its file alone."""
-        self.socket.close()
+        close_elsewhere(self.socket)
         if self._pin is not None:
             os.close(self._pin)
             self._pin = None

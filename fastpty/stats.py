@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastpty import __version__
 from fastpty.access import Rules
+from fastpty.errands import Errands, may_pass_descriptors
 from fastpty.errors import RefusedError
 from fastpty.identity import plain_peer
 from fastpty.listeners import Place
@@ -44,6 +45,7 @@ class _Client:
         self.connection = connection
         self.until = time.monotonic() + _CLIENT_SECONDS
         self._left = b""
+        self._is_guarded = may_pass_descriptors(connection)
 
     def tell(self, answer: bytes) -> None:
         """What go_on will write."""
@@ -63,6 +65,8 @@ class _Client:
             pass
         except OSError:
             return False
+        if self._is_guarded:
+            return bool(self._left)  # what it has sent is not read here, and so not met
         try:
             for _ in range(_READS_MOST):
                 if not self.connection.recv(65536):
@@ -97,6 +101,7 @@ class StatsServer:
         self._unanswered: set[Worker] = set()
         self._reports: dict[Worker, dict[str, Any]] = {}
         self._round_until = 0.0
+        self._errands = Errands()
 
     def listen(self, places: Sequence[Place]) -> None:
         """Serves these sockets from now on, and no others, by the supervisor's configuration as it is now."""
@@ -125,11 +130,8 @@ class StatsServer:
             time.sleep(_EXHAUSTED_SECONDS)
             return
         connection.setblocking(False)
-        if not self._admits(connection, place):
-            connection.close()
-            return
-        if len(self._clients) == _CLIENTS_MOST:
-            connection.close()
+        if not self._admits(connection, place) or len(self._clients) == _CLIENTS_MOST:
+            self._close(connection)
             return
         client = _Client(connection)
         self._clients.add(client)
@@ -201,7 +203,13 @@ class StatsServer:
         self._clients.discard(client)
         if client.connection in self._selector.get_map():
             self._selector.unregister(client.connection)
-        client.connection.close()
+        self._close(client.connection)
+
+    def _close(self, connection: socket.socket) -> None:
+        if may_pass_descriptors(connection):
+            self._errands.close(connection)
+        else:
+            connection.close()
 
     def look_at_the_clock(self) -> None:
         """Ends what has lasted too long."""
