@@ -110,12 +110,12 @@ cdef inline bint errands_send(Errands *errands, const Errand *errand, const int 
 
 
 cdef inline bint errands_close_all(Errands *errands, const int *fds, int count) noexcept nogil:
-    """Closes descriptors elsewhere. False: they are still open."""
+    """Closes descriptors elsewhere, or here if the owner has no other processes. False: they are still open."""
     cdef Errand errand
     cdef int index
     errand.kind = ERRAND_CLOSE
     errand.number = errands.sent + 1
-    if not errands_send(errands, &errand, fds, count):
+    if errands.queue >= 0 and not errands_send(errands, &errand, fds, count):
         return False
     errands.sent += 1
     for index in range(count):

@@ -18,8 +18,8 @@ from fastpty._channel cimport (
     channel_holds,
 )
 from fastpty._lifecycle cimport (
-    loop_end_http,
     loop_end_input,
+    loop_end_stray,
     loop_finish,
     loop_leader_exited,
     loop_linger,
@@ -128,7 +128,7 @@ cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept no
     channel.gathering = streams and not is_input
     channel_fill(channel, &loop.pool, most_bytes, 1 if channel.gathering else READS_MOST, splice)
     task.last_transfer_bytes = channel.taken_bytes - taken_before
-    if is_input and taken_before == 0 and loop_end_http(loop, session):
+    if is_input and taken_before == 0 and loop_end_stray(loop, session):
         return
     if channel.state != CHANNEL_OPEN or channel.starved or not 0 < channel_held_bytes(channel) < most_bytes:
         channel.gathering = False

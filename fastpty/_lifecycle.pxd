@@ -12,7 +12,7 @@ from libc.string cimport memset, strlen
 from fastpty._channel cimport Channel, channel_drop, channel_holds, channel_read, memory_is_short
 from fastpty._check cimport check
 from fastpty._errands cimport errands_close
-from fastpty._http cimport http_request_begins
+from fastpty._http cimport http_request_begins, tls_hello_begins
 from fastpty._linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SHUT_WR, close, send, shutdown
 from fastpty._loop cimport (
     MILLISECOND_NS,
@@ -34,6 +34,7 @@ from fastpty._session cimport (
     ENDING_PEER_LEFT,
     ENDING_SILENT,
     ENDING_STOPPED,
+    ENDING_TLS,
     ROLE_PRIVATE,
     Ending,
     Session,
@@ -58,6 +59,7 @@ cdef enum:
     EXIT_MS = 200                      # for a leader that has closed its terminal to exit, before it is hung up
     LINGER_MS = 2000                   # for the peer to take what is left and close, after the session's end
     KILLED_MS = 1000                   # for a killed leader to be reaped, where the router stops
+    PROBE_AFTER_NS = 1000000000        # of what the repeated end of input has waited the last time
     STARVE_MOST_MS = 1000              # that a channel waits for memory
 
 
@@ -96,13 +98,18 @@ cdef inline void loop_end(Loop *loop, Session *session, Ending ending, const cha
     loop_finish(loop, session, ending)
 
 
-cdef inline bint loop_end_http(Loop *loop, Session *session) noexcept nogil:
-    """Ends a session whose TCP peer has begun with an HTTP request, before a program could take that for a command."""
-    if not session.peer.is_tcp or not http_request_begins(&session.input.channel):
+cdef inline bint loop_end_stray(Loop *loop, Session *session) noexcept nogil:
+    """Ends a session whose TCP peer has begun with HTTP or TLS, before a program could take that for a command."""
+    if not session.peer.is_tcp:
         return False
-    loop_end(loop, session, ENDING_HTTP,
-             b"HTTP/1.0 400 Bad Request\r\n\r\nfastpty: this port gives terminals, not web pages\r\n")
-    return True
+    if http_request_begins(&session.input.channel):
+        loop_end(loop, session, ENDING_HTTP,
+                 b"HTTP/1.0 400 Bad Request\r\n\r\nfastpty: this port gives terminals, not web pages\r\n")
+        return True
+    if tls_hello_begins(&session.input.channel):
+        loop_end(loop, session, ENDING_TLS, b"fastpty: this port does not speak TLS: connect without it\r\n")
+        return True
+    return False
 
 
 cdef inline Session *loop_new_session(Loop *loop) noexcept nogil:
@@ -324,6 +331,18 @@ cdef inline void loop_end_input(Loop *loop, Session *session) noexcept nogil:
     """The peer's end of file lasts, so it is told again, ever more slowly, to whoever reads the terminal next."""
     terminal_end_input(&session.terminal)
     loop_retry(loop, &session.end_input)
+    if session.peer.is_tcp and not session.peer.is_probed and session.end_input.pause_ns >= PROBE_AFTER_NS:
+        session.peer.is_probed = True
+        loop_probe(session)
+
+
+cdef inline void loop_probe(Session *session) noexcept nogil:
+    """Has a TCP peer that has closed its connection say so: it answers data with a reset.
+
+    A peer that has closed only its half does not see this byte: urgent data is not in the stream (tcp(7)). Once only,
+    since a second byte would make the first a part of the stream if the peer has not read so far.
+    """
+    send(session.peer.fd, b"", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
 cdef inline void loop_meet_deadlines(Loop *loop) noexcept nogil:

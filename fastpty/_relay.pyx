@@ -106,6 +106,7 @@ from fastpty._session cimport (
     ENDING_PEER_LEFT,
     ENDING_SILENT,
     ENDING_STOPPED,
+    ENDING_TLS,
     ROLE_PROGRAM,
     Session,
     Shared,
@@ -131,6 +132,7 @@ ENDINGS = {
     ENDING_HTTP: "an HTTP request",
     ENDING_MEMORY: "out of memory",
     ENDING_STOPPED: "stopped",
+    ENDING_TLS: "a TLS hello",
 }
 
 

@@ -41,6 +41,7 @@ cdef enum Ending:
     ENDING_LIFETIME     # the session has lasted as long as it may
     ENDING_SILENT       # a uwsgi peer never said anything
     ENDING_HTTP         # a TCP peer is a web browser
+    ENDING_TLS          # a TCP peer expects TLS
     ENDING_MEMORY       # there was none for a buffer, for a whole while
     ENDING_STOPPED      # the router stops, and the grace time is over
 
@@ -54,6 +55,7 @@ cdef struct Peer:
     bint framed             # speaks the uwsgi protocol
     bint is_tcp
     bint is_guarded         # its client may pass descriptors, which are not for this process to close
+    bint is_probed          # for whether it has closed, and not only its half
     bint leaving            # it is closed as soon as that can be
     FrameParser parser
     uint64_t ignored_frames

@@ -57,7 +57,7 @@ class Handler(Protocol):
     ) -> None:
         """Nothing is left of a session: its connection is closed, its leader reaped.
 
-        ending: "exit", "client left", "idle", "lifetime over", "never said anything", "an HTTP request",
+        ending: "exit", "client left", "idle", "lifetime over", "never said anything", "an HTTP request", "a TLS hello",
         "out of memory" or "stopped".
         exit_code and exit_status: as waitid(2) tells them (os.CLD_EXITED, os.CLD_KILLED, …), 0 and 0 for a session
         without a program, refused or joined. transferred: bytes to the program, bytes to the client. ignored_frames:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.accounts import connected_as
-from tests.harness import RAW_CAT, Client, Router, eventually, frame, process_gone, state
-from tests.peers import need, need_root
+from tests.harness import RAW_CAT, Client, Router, eventually
+from tests.peers import need, need_root, preload
 
 UID, GID = 1, 1  # daemon: run-as peer needs an account
 
@@ -67,7 +67,6 @@ def stuck_files(directory: Path) -> Iterator[Path]:
 
 
 def echoes(client: Client, text: bytes) -> None:
-    client.socket.settimeout(6)
     client.frame(0, payload=text)
     assert client.read_exactly(len(text)) == text
 
@@ -101,3 +100,108 @@ def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
         echoes(other, b"after its client has left")
         router.wait_for_log("session 2: start")
     assert router.end() == 0
+
+
+# A kernel before 6.16 knows no SO_PASSRIGHTS.
+OLDER = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/socket.h>
+
+int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
+{
+    int (*real)(int, int, int, const void *, socklen_t) = dlsym(RTLD_NEXT, "setsockopt");
+    return level == SOL_SOCKET && option == 83 ? (errno = ENOPROTOOPT, -1) : real(fd, level, option, value, size);
+}
+
+int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
+{
+    int (*real)(int, int, int, void *, socklen_t *) = dlsym(RTLD_NEXT, "getsockopt");
+    return level == SOL_SOCKET && option == 83 ? (errno = ENOPROTOOPT, -1) : real(fd, level, option, value, size);
+}
+"""
+
+
+def unsent() -> tuple[socket.socket, socket.socket]:
+    """A TCP connection whose last close waits: it lingers over data that its other end does not take."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+    ours.setblocking(False)
+    try:
+        while True:
+            ours.send(bytes(65536))
+    except BlockingIOError:
+        ours.setblocking(True)
+    return ours, theirs
+
+
+@pytest.fixture(params=["this kernel", "an older kernel"])
+def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The router's environment for a kernel with SO_PASSRIGHTS, where this is one, and for one without."""
+    return preload(tmp_path, OLDER) if request.param == "an older kernel" else {}
+
+
+def pass_and_leave(client: Client, data: bytes) -> socket.socket:
+    """Sends a descriptor whose close waits, if the router's socket takes such; what is to be closed at the end."""
+    ours, theirs = unsent()
+    try:
+        socket.send_fds(client.socket, [data], [ours.fileno()])
+    except PermissionError:
+        client.send(data)
+    ours.detach()
+    return theirs
+
+
+@pytest.mark.parametrize("how", ["read", "unread", "refused", "at the statistics"])
+def test_a_descriptor_that_a_client_passes_is_not_waited_for(
+    start_router: Callable[..., Router], directory: Path, kernel: dict[str, str], how: str
+) -> None:
+    rules = ("--deny-user", "daemon", "--chmod-socket=666") if how == "refused" else ()
+    router = start_router(
+        f"{directory}/s", "--forkptyrouter-stats", f"{directory}/stats", "--stop-timeout", "1", *rules,
+        "--forkptyrouter-command", RAW_CAT, env=kernel, sockets=2,
+    )  # fmt: skip
+    where = f"{directory}/stats" if how == "at the statistics" else f"{directory}/s"
+    with Client(f"{directory}/s") as other:
+        other.read_until(b"READY")
+        if how == "refused":
+            need_root()
+            os.kill(router.pid, signal.SIGSTOP)
+            client = Client(connected_as(where, UID, GID))
+        else:
+            client = Client(where)
+        with client:
+            if how == "read":
+                client.read_until(b"READY")
+            elif how == "unread":
+                os.kill(router.pid, signal.SIGSTOP)
+            left = pass_and_leave(client, b"typed")
+            if how == "read":
+                assert client.read_exactly(5) == b"typed"
+        os.kill(router.pid, signal.SIGCONT)
+        for text in (b"before", b"after"):
+            other.send(text)
+            assert other.read_exactly(len(text)) == text
+        with Client(f"{directory}/stats") as statistics:
+            assert b"active_sessions" in statistics.read_to_end()
+    assert router.end() == 0
+    left.close()
+
+
+def test_a_client_that_passes_its_own_socket_to_itself_has_left(
+    start_router: Callable[..., Router], directory: Path, kernel: dict[str, str]
+) -> None:
+    """On an older kernel the router takes what it has passed, and so leaves it nothing to live on."""
+    router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=kernel)
+    with Client(f"{directory}/s") as client:
+        client.read_until(b"READY")
+        with socket.socket(socket.AF_UNIX) as _:
+            try:
+                socket.send_fds(client.socket, [b"x"], [client.socket.fileno()])
+            except PermissionError:
+                client.send(b"x")
+        client.read_exactly(1)
+    router.wait_for_log("session 1: end: client left")
