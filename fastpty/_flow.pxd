@@ -18,6 +18,7 @@ from fastpty._channel cimport (
     channel_holds,
 )
 from fastpty._lifecycle cimport (
+    loop_doubt,
     loop_end_input,
     loop_end_stray,
     loop_finish,
@@ -194,6 +195,8 @@ cdef inline void loop_session_event(Loop *loop, Session *session, uint64_t about
         if events & EPOLLPRI:
             # A read ends at urgent data, however much is behind it: from now on only EAGAIN tells that all is read.
             session.input.channel.short_read_tells = False
+        if events & EPOLLRDHUP:
+            loop_doubt(loop, session)
         if events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI):
             loop_source_ready(loop, &session.input, (events & EPOLLRDHUP) != 0)
         if events & EPOLLOUT:

@@ -59,7 +59,7 @@ cdef enum:
     EXIT_MS = 200                      # for a leader that has closed its terminal to exit, before it is hung up
     LINGER_MS = 2000                   # for the peer to take what is left and close, after the session's end
     KILLED_MS = 1000                   # for a killed leader to be reaped, where the router stops
-    PROBE_AFTER_NS = 1000000000        # of what the repeated end of input has waited the last time
+    PROBE_AFTER_MS = 1000              # since a TCP peer has sent its last
     STARVE_MOST_MS = 1000              # that a channel waits for memory
 
 
@@ -331,9 +331,13 @@ cdef inline void loop_end_input(Loop *loop, Session *session) noexcept nogil:
     """The peer's end of file lasts, so it is told again, ever more slowly, to whoever reads the terminal next."""
     terminal_end_input(&session.terminal)
     loop_retry(loop, &session.end_input)
-    if session.peer.is_tcp and not session.peer.is_probed and session.end_input.pause_ns >= PROBE_AFTER_NS:
+
+
+cdef inline void loop_doubt(Loop *loop, Session *session) noexcept nogil:
+    """A peer has closed, or only its half: TCP does not tell. It is asked a moment later, after its last words."""
+    if session.peer.is_tcp and not session.peer.is_probed:
         session.peer.is_probed = True
-        loop_probe(session)
+        loop_arm(loop, &session.probe_at_ns, PROBE_AFTER_MS * <int64_t>MILLISECOND_NS)
 
 
 cdef inline void loop_probe(Session *session) noexcept nogil:
@@ -358,6 +362,8 @@ cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexc
     if loop_due(loop, &session.reap.at_ns):
         loop_leader_exited(loop, session)
     if not session.over:
+        if loop_due(loop, &session.probe_at_ns):
+            loop_probe(session)
         if loop_due(loop, &session.end_input.at_ns):
             loop_end_input(loop, session)
         if loop_due(loop, &session.memory_at_ns):

@@ -111,6 +111,7 @@ cdef struct Session:
     int64_t linger_until_ns
     int64_t exit_by_ns      # until when a leader that has closed its terminal may exit by itself
     int64_t memory_at_ns    # when a channel that found no memory tries again
+    int64_t probe_at_ns     # when a TCP peer that sends no more is asked whether it is still there
     Retry end_input
     Retry bury
     Retry reap              # of a leader that is dead, but its tracer's for now

@@ -44,7 +44,9 @@ def mount(fuse: int, directory: str, uid: int, gid: int) -> None:
 
 def _attributes(node: int) -> bytes:
     mode = 0o40755 if node == _ROOT else 0o100644
-    return struct.pack("<QQQQQQIIIIIIIIII", node, _SIZE, 8, 0, 0, 0, 0, 0, 0, mode, 1, os.getuid(), os.getgid(), 0, 4096, 0)
+    return struct.pack(
+        "<QQQQQQIIIIIIIIII", node, _SIZE, 8, 0, 0, 0, 0, 0, 0, mode, 1, os.getuid(), os.getgid(), 0, 4096, 0
+    )
 
 
 def serve(fuse: int) -> None:

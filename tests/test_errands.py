@@ -18,6 +18,7 @@ from tests.harness import RAW_CAT, Client, Router, eventually
 from tests.peers import need, need_root, preload
 
 UID, GID = 1, 1  # daemon: run-as peer needs an account
+SO_PASSRIGHTS = 83
 
 # A page of a file that never gives its bytes, and what to do with it in the terminal.
 STUCK = r"""
@@ -71,35 +72,67 @@ def echoes(client: Client, text: bytes) -> None:
     assert client.read_exactly(len(text)) == text
 
 
+class Stuck:
+    """A router of its peers, whose session runs cat or the program that gets stuck, as its first line says."""
+
+    def __init__(self, start_router: Callable[..., Router], directory: Path, files: Path, what: str) -> None:
+        (directory / "stuck.c").write_text(STUCK)
+        subprocess.run([need("cc"), "-o", "stuck", "stuck.c"], cwd=directory, check=True)
+        program = f'exec {directory}/stuck {what} "{files}/$what" {directory}/typed'
+        command = f'read what; if [ "$what" = cat ]; then {RAW_CAT}; fi; {program}'
+        self.path = f"{directory}/u"
+        self.typed = directory / "typed"
+        self.router = start_router(
+            "--run-as", "peer", "--chmod-socket=666", "--stop-timeout", "1", "--forkptyrouter-command", command,
+            "--forkpty-urouter", self.path,
+        )  # fmt: skip
+
+    def cat(self) -> Client:
+        client = Client(connected_as(self.path, UID, GID))
+        client.frame(0, payload=b"cat\n")
+        client.read_until(b"READY")
+        return client
+
+    def stuck(self, file: str) -> Client:
+        """A client whose program waits in the kernel for this file."""
+        client = Client(connected_as(self.path, UID, GID))
+        client.frame(0, payload=file.encode() + b"\n")
+        leader = int(client.read_until(b"pid ", b" READY").split()[-2])
+        client.frame(0, payload=b"x" * 300)
+        self.typed.touch()
+        wchan = Path(f"/proc/{leader}/wchan")
+        eventually(lambda: "request_wait_answer" in wchan.read_text(), "the program is stuck")
+        return client
+
+
 @pytest.mark.parametrize("what", ["write", "size", "settings"])
 def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path, what: str
 ) -> None:
-    path = f"{directory}/u"
-    (directory / "stuck.c").write_text(STUCK)
-    subprocess.run([need("cc"), "-o", "stuck", "stuck.c"], cwd=directory, check=True)
-    program = f"exec {directory}/stuck {what} {stuck_files}/page {directory}/typed"
-    command = f'read what; if [ "$what" = cat ]; then {RAW_CAT}; fi; {program}'
-    router = start_router(
-        "--run-as", "peer", "--chmod-socket=666", "--stop-timeout", "1", "--forkptyrouter-command", command,
-        "--forkpty-urouter", path,
-    )  # fmt: skip
-    with Client(connected_as(path, UID, GID)) as other, Client(connected_as(path, UID, GID)) as client:
-        other.frame(0, payload=b"cat\n")
-        other.read_until(b"READY")
-        client.frame(0, payload=b"stuck\n")
-        leader = int(client.read_until(b"pid ", b" READY").split()[-2])
-        client.frame(0, payload=b"x" * 300)
-        (directory / "typed").touch()
-        eventually(lambda: "request_wait_answer" in Path(f"/proc/{leader}/wchan").read_text(), "the program is stuck")
+    stuck = Stuck(start_router, directory, stuck_files, what)
+    with stuck.cat() as other, stuck.stuck("page") as client:
         for size in range(40, 50):
             client.frame(100, size)
         client.half_close()
         echoes(other, b"while its client is there")
         client.socket.close()
-        echoes(other, b"after its client has left")
-        router.wait_for_log("session 2: start")
-    assert router.end() == 0
+        for _ in range(100):
+            echoes(other, b"after its client has left")
+    assert stuck.router.end() == 0
+
+
+def test_terminals_that_are_held_do_not_keep_those_of_others_open(
+    start_router: Callable[..., Router], directory: Path, stuck_files: Path
+) -> None:
+    """Each takes a process, and the log says how many there are."""
+    stuck = Stuck(start_router, directory, stuck_files, "write")
+    with stuck.stuck("one"), stuck.stuck("two"):
+        pass
+    with stuck.cat():
+        pass
+    stuck.router.wait_for_log("cannot be closed at once: 2 of at most 16 processes wait")
+    stuck.router.wait_for_log("session 3: end: client left")
+    assert stuck.router.end() == 0
 
 
 # A kernel before 6.16 knows no SO_PASSRIGHTS.
@@ -198,10 +231,22 @@ def test_a_client_that_passes_its_own_socket_to_itself_has_left(
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=kernel)
     with Client(f"{directory}/s") as client:
         client.read_until(b"READY")
-        with socket.socket(socket.AF_UNIX) as _:
-            try:
-                socket.send_fds(client.socket, [b"x"], [client.socket.fileno()])
-            except PermissionError:
-                client.send(b"x")
+        try:
+            socket.send_fds(client.socket, [b"x"], [client.socket.fileno()])
+        except PermissionError:
+            client.send(b"x")
         client.read_exactly(1)
     router.wait_for_log("session 1: end: client left")
+
+
+def test_no_socket_of_the_router_takes_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
+    """Where the kernel can refuse them: Linux 6.16."""
+    start_router(f"{directory}/s", "--forkptyrouter-stats", f"{directory}/stats", sockets=2)
+    for name in ("s", "stats"):
+        with Client(f"{directory}/{name}") as client, socket.socket(socket.AF_UNIX) as can_refuse:
+            try:
+                can_refuse.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
+            except OSError:
+                return
+            with pytest.raises(PermissionError):
+                socket.send_fds(client.socket, [b"x"], [0])

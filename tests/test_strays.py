@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -17,7 +18,9 @@ def port_of(router: Router) -> tuple[str, int]:
     return "127.0.0.1", int(router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1])
 
 
-def test_a_client_that_expects_tls_of_a_plain_port_gets_a_line_and_an_end(start_router: Callable[..., Router]) -> None:
+def test_a_client_that_expects_tls_of_a_plain_port_gets_a_line_and_an_end(
+    start_router: Callable[..., Router],
+) -> None:
     router = start_router("127.0.0.1:0", "--forkptyrouter-command", RAW_CAT.replace("printf READY; ", ""))
     context = ssl.create_default_context()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -29,12 +32,16 @@ def test_a_client_that_expects_tls_of_a_plain_port_gets_a_line_and_an_end(start_
     router.wait_for_log("session 1: end: a TLS hello")
 
 
+@pytest.mark.parametrize("typed", [0, 500_000])
 def test_a_tcp_client_that_closes_beside_a_program_that_does_nothing_has_left(
-    start_router: Callable[..., Router],
+    start_router: Callable[..., Router], typed: int
 ) -> None:
     router = start_router("127.0.0.1:0", "--forkptyrouter-command", DEAF)
     with Client(port_of(router)) as client:
         client.read_until(b"READY")
+        client.socket.setblocking(False)
+        with suppress(BlockingIOError):
+            client.socket.send(bytes(typed))
     router.wait_for_log("session 1: end: client left")
 
 

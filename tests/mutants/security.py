@@ -6,6 +6,7 @@ from tests.mutants.bystanders import BYSTANDERS
 from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
 from tests.mutants.security_pidfiles import PIDFILES
+from tests.mutants.security_relay import RELAY
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
 from tests.mutants.security_sockets import SOCKETS
@@ -23,4 +24,5 @@ SECURITY = (
     *RELOAD,
     *REFUSALS,
     *VANISHED,
+    *RELAY,
 )
