@@ -1,9 +1,9 @@
 """The processes that run errands: what could wait for ever on a stranger, such as the last close of a pty master.
 
 An errand is one message in a socket: what is to be done, and the descriptors for it. It is never answered. All
-processes take from the same socket, so one that is stuck keeps none of the others' errands. A keeper starts the first
-with the first errand, and one more whenever errands wait and nothing moves. They end with the process that they are for.
-They are nobody's children, so nobody has to wait for one of them.
+processes take from the same socket, so one that is stuck delays no other errand. A keeper starts the first process with
+the first errand, and one more whenever errands wait and nothing moves. They end when the process ends that they work
+for. They are not its children, so it never has to wait for one of them.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Errands:
         try:
             while news := self._queue.recv(_MESSAGE_BYTES_MOST):
                 logger.warning(
-                    "what sessions or clients had open cannot be closed at once: %d of at most %d processes wait for that",
+                    "what sessions had open cannot be closed at once: %d of at most %d processes wait for that",
                     int(news),
                     _PROCESSES_MOST,
                 )
@@ -103,7 +103,7 @@ class Errands:
             pass
 
     def close(self, connection: socket.socket) -> None:
-        """Has a socket closed whose other end may have sent descriptors. One that nobody takes now stays open a while."""
+        """Has a socket closed whose other end may have sent descriptors. What nobody takes now is tried again later."""
         self._kept.append(connection.detach())
         try:
             while self._kept:
@@ -165,7 +165,7 @@ def _be_its_parent(work: Callable[[], object]) -> NoReturn:
 
 def _keep(intake: socket.socket, closed: mmap.mmap) -> None:
     """Keeps as many processes at the errands as it takes, until the sender has ended and nothing waits."""
-    # A process that is stuck holds no log. All this is before the first of them starts: so no close here is the last one.
+    # A process that is stuck holds no log. No close here is the last one: none of the processes has started yet.
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)

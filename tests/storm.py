@@ -205,7 +205,8 @@ def wait_until_nothing_is_left(router: Router, before: int) -> None:
 
 def run(seconds: float, seed: int, patience: float, directory: str) -> None:
     router = Router(
-        "--forkptyrouter-processes", "2", "--session-buffer", "4096", "--stop-timeout", "1", "--forkptyrouter-command", COMMAND,
+        "--forkptyrouter-processes", "2", "--session-buffer", "4096", "--stop-timeout", "1",
+        "--forkptyrouter-command", COMMAND,
         "--forkpty-router", f"{directory}/raw", "--forkpty-urouter", f"{directory}/uwsgi",
         "--forkpty-router", "127.0.0.1:0", "--forkpty-urouter", "127.0.0.2:0",
     )  # fmt: skip
