@@ -206,7 +206,8 @@ def _wait_for_sender(intake: socket.socket, closed: mmap.mmap, number: int) -> N
 
 
 def _holds_errands(intake: socket.socket) -> bool:
-    return struct.unpack("i", fcntl.ioctl(intake, _FIONREAD, bytes(4)))[0] > 0
+    (size,) = struct.unpack("i", fcntl.ioctl(intake, _FIONREAD, bytes(4)))
+    return bool(size)
 
 
 def _start_one(intake: socket.socket, closed: mmap.mmap, done: mmap.mmap, index: int) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.accounts import connected_as
-from tests.harness import RAW_CAT, Client, Router, eventually
+from tests.harness import RAW_CAT, Client, Router, children, eventually, state
 from tests.peers import need, need_root, preload
 
 UID, GID = 1, 1  # daemon: run-as peer needs an account
@@ -45,7 +45,7 @@ int main(int count, char **words)
     while (access(words[3], F_OK) != 0)
         usleep(10000);
     if (fork() == 0) {
-        usleep(300000);
+        usleep(300000);   /* until its parent reads */
         return tcsetattr(0, TCSANOW, &settings);
     }
     return read(0, page, 4096);
@@ -102,6 +102,7 @@ class Stuck:
         self.typed.touch()
         wchan = Path(f"/proc/{leader}/wchan")
         eventually(lambda: "request_wait_answer" in wchan.read_text(), "the program is stuck")
+        eventually(lambda: all(state(child) == "D" for child in children(leader)), "what it has started is, too")
         return client
 
 
@@ -111,9 +112,10 @@ def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
 ) -> None:
     stuck = Stuck(start_router, directory, stuck_files, what)
     with stuck.cat() as other, stuck.stuck("page") as client:
-        for size in range(40, 50):
-            client.frame(100, size)
-        client.half_close()
+        if what == "size":
+            client.frame(100, 40)
+        elif what == "settings":
+            client.half_close()
         echoes(other, b"while its client is there")
         client.socket.close()
         for _ in range(100):
@@ -177,14 +179,18 @@ def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return preload(tmp_path, OLDER) if request.param == "an older kernel" else {}
 
 
-def pass_and_leave(client: Client, data: bytes) -> socket.socket:
-    """Sends a descriptor whose close waits, if the router's socket takes such; what is to be closed at the end."""
+def pass_and_leave(client: Client) -> socket.socket:
+    """Sends a descriptor whose last close waits, if the socket takes such; its other end.
+
+    The router has to be stopped, or the last close could be the one here.
+    """
     ours, theirs = unsent()
     try:
-        socket.send_fds(client.socket, [data], [ours.fileno()])
+        socket.send_fds(client.socket, [b"typed"], [ours.fileno()])
     except PermissionError:
-        client.send(data)
-    ours.detach()
+        client.send(b"typed")
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    ours.close()
     return theirs
 
 
@@ -198,23 +204,22 @@ def test_a_descriptor_that_a_client_passes_is_not_waited_for(
         "--forkptyrouter-command", RAW_CAT, env=kernel, sockets=2,
     )  # fmt: skip
     where = f"{directory}/stats" if how == "at the statistics" else f"{directory}/s"
+    processes = (router.process.pid, router.pid)
     with Client(f"{directory}/s") as other:
         other.read_until(b"READY")
-        if how == "refused":
-            need_root()
-            os.kill(router.pid, signal.SIGSTOP)
-            client = Client(connected_as(where, UID, GID))
-        else:
-            client = Client(where)
-        with client:
-            if how == "read":
-                client.read_until(b"READY")
-            elif how == "unread":
-                os.kill(router.pid, signal.SIGSTOP)
-            left = pass_and_leave(client, b"typed")
-            if how == "read":
-                assert client.read_exactly(5) == b"typed"
-        os.kill(router.pid, signal.SIGCONT)
+        early = Client(where) if how == "read" else None
+        if early:
+            early.read_until(b"READY")
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        with early or Client(connected_as(where, UID, GID) if how == "refused" else where) as client:
+            left = pass_and_leave(client)
+            if how != "unread":
+                for pid in processes:
+                    os.kill(pid, signal.SIGCONT)
+                client.read_until({"read": b"typed", "refused": b"refused"}.get(how, b"active_sessions"))
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
         for text in (b"before", b"after"):
             other.send(text)
             assert other.read_exactly(len(text)) == text
