@@ -193,7 +193,8 @@ cdef inline void loop_finish(Loop *loop, Session *session, Ending ending) noexce
     queue_remove(&session.output)
     channel_drop(&session.input.channel, &loop.pool)
     channel_drop(&session.output.channel, &loop.pool)
-    terminal_close(&session.terminal)
+    if not terminal_close(&session.terminal):
+        loop_retry(loop, &session.bury)
     if session.role != ROLE_PRIVATE:
         shared_part(loop, session)
         if session.shared.closing and session.shared.viewers == NULL and session.shared.program != NULL:

@@ -62,6 +62,7 @@ struct world {
     size_t printed, flushed, read;              /* by the program: all, as seen at the master, as read by the relay */
     size_t printed_at_exit, hold;               /* hold: room in the terminal's input queue */
     bool slave_open, alive, group_alive, saw_eio, asked_veof, failed;
+    bool over;                                  /* the relay has tried to have the terminal closed */
 };
 
 static const uint8_t *input;
@@ -257,9 +258,10 @@ ssize_t kernel_sendmsg(int queue, const struct msghdr *message, int flags)
 {
     int fd;
     REQUIRE(flags == (MSG_DONTWAIT | MSG_NOSIGNAL), "an errand is never waited for");
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(message)), sizeof fd);
+    file_of(fd)->world->over = true;
     if (short_of_pipes && decide() % 4 == 3)
         return fail(EAGAIN);
-    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(message)), sizeof fd);
     TRACE("  sendmsg(%d, %d)\n", queue, fd);
     file_of(fd)->sent = true;
     return 1;
@@ -783,7 +785,7 @@ static void check_no_wakeup_is_lost(const struct world *world)
 {
     if (!world->used || world->ended || world->vanished)
         return;
-    if (world->terminal < 0)
+    if (world->terminal < 0 || world->over)
         return;   /* over, or refused: deadlines see to the rest */
     bool waits = world->flushed > world->read || (!world->slave_open && !world->saw_eio);
     REQUIRE(!(waits && world->room > 0 && world->read == world->got), "output goes on while there is room");

@@ -76,8 +76,8 @@ BYSTANDERS = (
     Mutant(
         "who types GET on a socket file is no browser",
         "fastpty/_lifecycle.pxd",
-        "    if not session.peer.is_tcp or not http",
-        "    if not http",
+        "    if not session.peer.is_tcp:\n        return False\n",
+        "",
         "test_bystanders.py::test_who_types_get_on_a_socket_file_is_no_browser",
     ),
 )
