@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SOURCES := setup.py pyproject.toml $(wildcard fastpty/*.py* fastpty/*.pxd tests/*.pyx)
 
-.PHONY: run test test-fresh test-python-next lint bench sanitize memcheck fuzz soak mutants clean
+.PHONY: run test test-fresh test-python-next lint bench sanitize memcheck fuzz soak storm mutants clean
 
 # Tests mostly wait for processes, so two at a time take half as long, even on one core.
 SIDE_BY_SIDE := -n 2 --dist worksteal
@@ -70,6 +70,7 @@ memcheck: $(VENV)/test.stamp
 # CI gives these two less time.
 FUZZ_SECONDS ?= 3600
 SOAK_SECONDS ?= 3600
+STORM_SECONDS ?= 3600
 
 fuzz: $(VENV)/test.stamp
 	sh tests/fuzz/build.sh
@@ -77,6 +78,9 @@ fuzz: $(VENV)/test.stamp
 
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS)
+
+storm: $(VENV)/test.stamp
+	$(BIN)/python -m tests.storm --seconds $(STORM_SECONDS)
 
 mutants: $(VENV)/test.stamp
 	$(BIN)/python -m tests.mutants $(MUTANTS)

@@ -15,6 +15,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
 from fastpty._check cimport check
+from fastpty._errands cimport Errands, errands_read
 from fastpty._linux cimport (
     O_CLOEXEC,
     O_NONBLOCK,
@@ -80,6 +81,7 @@ cdef struct Channel:
     int64_t allowance         # bytes that may still be read; -1 = without end
     Buffer *buffer
     Pipe *pipe
+    Errands *guard            # the source is a socket that descriptors may come through; NULL = they cannot
     uint64_t taken_bytes      # from the source, in all
     uint64_t bytes            # delivered to the target
 
@@ -236,6 +238,12 @@ cdef inline bint channel_took(Channel *channel, ssize_t got, size_t room, bint s
     return channel.readable
 
 
+cdef inline ssize_t channel_read(Channel *channel, void *data, size_t size) noexcept nogil:
+    if channel.guard != NULL:
+        return errands_read(channel.guard, channel.source, data, size)
+    return read(channel.source, data, size)
+
+
 cdef inline void channel_fill_buffer(Channel *channel, Pool *pool, size_t most_bytes, int reads) noexcept nogil:
     cdef Buffer *buffer = channel.buffer if channel.buffer != NULL else buffer_lend(pool)
     cdef bint more = True
@@ -246,7 +254,7 @@ cdef inline void channel_fill_buffer(Channel *channel, Pool *pool, size_t most_b
         return
     while more and reads > 0 and buffer.end < most_bytes:
         room = channel_room(channel, most_bytes - buffer.end)
-        got = read(channel.source, buffer.data + buffer.end, room) if room > 0 else 0
+        got = channel_read(channel, buffer.data + buffer.end, room) if room > 0 else 0
         if got > 0:
             buffer.end += <uint32_t>got
         more = channel_took(channel, got, room, channel.short_read_tells)
@@ -296,7 +304,7 @@ cdef inline void channel_fill(
 ) noexcept nogil:
     """Reads until the source is dry, `most_bytes` are held, which a buffer must take, or `reads` reads were made."""
     check(most_bytes <= pool.buffer_bytes, "a buffer takes what is wanted")
-    if channel.pipe != NULL or (splice and channel.buffer == NULL and not pool.splice_refused):
+    if channel.pipe != NULL or (splice and channel.buffer == NULL and channel.guard == NULL and not pool.splice_refused):
         if channel_fill_pipe(channel, pool, most_bytes, reads):
             return
     channel_fill_buffer(channel, pool, most_bytes, reads)

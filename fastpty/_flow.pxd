@@ -18,8 +18,9 @@ from fastpty._channel cimport (
     channel_holds,
 )
 from fastpty._lifecycle cimport (
-    loop_end_http,
+    loop_doubt,
     loop_end_input,
+    loop_end_stray,
     loop_finish,
     loop_leader_exited,
     loop_linger,
@@ -128,7 +129,7 @@ cdef inline void loop_transfer(Loop *loop, Task *task, bint streams) noexcept no
     channel.gathering = streams and not is_input
     channel_fill(channel, &loop.pool, most_bytes, 1 if channel.gathering else READS_MOST, splice)
     task.last_transfer_bytes = channel.taken_bytes - taken_before
-    if is_input and taken_before == 0 and loop_end_http(loop, session):
+    if is_input and taken_before == 0 and loop_end_stray(loop, session):
         return
     if channel.state != CHANNEL_OPEN or channel.starved or not 0 < channel_held_bytes(channel) < most_bytes:
         channel.gathering = False
@@ -194,6 +195,8 @@ cdef inline void loop_session_event(Loop *loop, Session *session, uint64_t about
         if events & EPOLLPRI:
             # A read ends at urgent data, however much is behind it: from now on only EAGAIN tells that all is read.
             session.input.channel.short_read_tells = False
+        if events & EPOLLRDHUP:
+            loop_doubt(loop, session)
         if events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI):
             loop_source_ready(loop, &session.input, (events & EPOLLRDHUP) != 0)
         if events & EPOLLOUT:

@@ -9,10 +9,11 @@ from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset, strlen
 
-from fastpty._channel cimport Channel, channel_drop, channel_holds, memory_is_short
+from fastpty._channel cimport Channel, channel_drop, channel_holds, channel_read, memory_is_short
 from fastpty._check cimport check
-from fastpty._http cimport http_request_begins
-from fastpty._linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, read, send, shutdown
+from fastpty._errands cimport errands_close
+from fastpty._http cimport http_request_begins, tls_hello_begins
+from fastpty._linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SHUT_WR, close, send, shutdown
 from fastpty._loop cimport (
     MILLISECOND_NS,
     RETRY_FIRST_MS,
@@ -33,6 +34,7 @@ from fastpty._session cimport (
     ENDING_PEER_LEFT,
     ENDING_SILENT,
     ENDING_STOPPED,
+    ENDING_TLS,
     ROLE_PRIVATE,
     Ending,
     Session,
@@ -42,6 +44,7 @@ from fastpty._session cimport (
 )
 from fastpty._shared cimport shared_part
 from fastpty._terminal cimport (
+    terminal_close,
     terminal_end_input,
     terminal_forget_leader,
     terminal_group_remains,
@@ -56,6 +59,7 @@ cdef enum:
     EXIT_MS = 200                      # for a leader that has closed its terminal to exit, before it is hung up
     LINGER_MS = 2000                   # for the peer to take what is left and close, after the session's end
     KILLED_MS = 1000                   # for a killed leader to be reaped, where the router stops
+    PROBE_AFTER_MS = 1000              # since a TCP peer has sent its last
     STARVE_MOST_MS = 1000              # that a channel waits for memory
 
 
@@ -94,13 +98,18 @@ cdef inline void loop_end(Loop *loop, Session *session, Ending ending, const cha
     loop_finish(loop, session, ending)
 
 
-cdef inline bint loop_end_http(Loop *loop, Session *session) noexcept nogil:
-    """Ends a session whose TCP peer has begun with an HTTP request, before a program could take that for a command."""
-    if not session.peer.is_tcp or not http_request_begins(&session.input.channel):
+cdef inline bint loop_end_stray(Loop *loop, Session *session) noexcept nogil:
+    """Ends a session whose TCP peer has begun with HTTP or TLS, before a program could take that for a command."""
+    if not session.peer.is_tcp:
         return False
-    loop_end(loop, session, ENDING_HTTP,
-             b"HTTP/1.0 400 Bad Request\r\n\r\nfastpty: this port gives terminals, not web pages\r\n")
-    return True
+    if http_request_begins(&session.input.channel):
+        loop_end(loop, session, ENDING_HTTP,
+                 b"HTTP/1.0 400 Bad Request\r\n\r\nfastpty: this port gives terminals, not web pages\r\n")
+        return True
+    if tls_hello_begins(&session.input.channel):
+        loop_end(loop, session, ENDING_TLS, b"fastpty: this port does not speak TLS: connect without it\r\n")
+        return True
+    return False
 
 
 cdef inline Session *loop_new_session(Loop *loop) noexcept nogil:
@@ -184,9 +193,8 @@ cdef inline void loop_finish(Loop *loop, Session *session, Ending ending) noexce
     queue_remove(&session.output)
     channel_drop(&session.input.channel, &loop.pool)
     channel_drop(&session.output.channel, &loop.pool)
-    if session.terminal.fd >= 0:
-        close(session.terminal.fd)
-        session.terminal.fd = -1
+    if not terminal_close(&session.terminal):
+        loop_retry(loop, &session.bury)
     if session.role != ROLE_PRIVATE:
         shared_part(loop, session)
         if session.shared.closing and session.shared.viewers == NULL and session.shared.program != NULL:
@@ -227,7 +235,7 @@ cdef inline void loop_linger(Loop *loop, Session *session) noexcept nogil:
     cdef ssize_t got = 1
     cdef int reads = 0
     while got > 0 and reads < LINGER_READS_MOST:
-        got = read(session.peer.fd, dropped, sizeof(dropped))
+        got = channel_read(&session.input.channel, dropped, sizeof(dropped))
         reads += 1
     if got > 0 or (got < 0 and errno == EINTR):
         queue_push(&loop.bulk, &session.input)
@@ -239,15 +247,45 @@ cdef inline void loop_linger(Loop *loop, Session *session) noexcept nogil:
 
 cdef inline void loop_close_peer(Loop *loop, Session *session) noexcept nogil:
     if session.peer.fd >= 0:
-        close(session.peer.fd)
-        session.peer.fd = -1
+        session.peer.leaving = True
         queue_remove(&session.input)
         loop_bury(loop, session)
 
 
+cdef inline bint loop_let_peer_go(Loop *loop, Session *session) noexcept nogil:
+    """Closes the connection of a peer that leaves. False: not yet."""
+    cdef int fd = session.peer.fd
+    if fd < 0 or not session.peer.leaving:
+        return True
+    if not session.peer.is_guarded:
+        close(fd)
+    elif not errands_close(&loop.errands, fd):
+        return False
+    session.peer.fd = -1
+    return True
+
+
+cdef inline void loop_leave_open(Loop *loop, Session *session) noexcept nogil:
+    """The router stops, and nobody takes what may wait for ever in its last close: no longer waits for that."""
+    if session.terminal.fd >= 0:
+        loop.leaves_open = True
+        session.terminal.fd = -1
+    if session.peer.fd >= 0 and session.peer.leaving:
+        loop.leaves_open = True
+        session.peer.fd = -1
+    loop_bury(loop, session)
+
+
 cdef inline void loop_bury(Loop *loop, Session *session) noexcept nogil:
     """Puts a session that left nothing behind, neither peer nor process, into the list of the done."""
-    if session.buried or not session.over or session.peer.fd >= 0 or session.terminal.pidfd >= 0:
+    cdef bint is_closed
+    if session.buried or not session.over:
+        return
+    is_closed = loop_let_peer_go(loop, session)
+    if not terminal_close(&session.terminal) or not is_closed:
+        loop_retry(loop, &session.bury)
+        return
+    if session.peer.fd >= 0 or session.terminal.pidfd >= 0:
         return
     if session.kill_at_ns != 0 and terminal_group_remains(&session.terminal):
         # Hung up a moment ago, or a zombie that its own parent has yet to reap. No event tells of a group's end.
@@ -296,6 +334,22 @@ cdef inline void loop_end_input(Loop *loop, Session *session) noexcept nogil:
     loop_retry(loop, &session.end_input)
 
 
+cdef inline void loop_doubt(Loop *loop, Session *session) noexcept nogil:
+    """A peer has closed, or only its half: TCP does not tell. It is asked a moment later, after its last words."""
+    if session.peer.is_tcp and not session.peer.is_probed:
+        session.peer.is_probed = True
+        loop_arm(loop, &session.probe_at_ns, PROBE_AFTER_MS * <int64_t>MILLISECOND_NS)
+
+
+cdef inline void loop_probe(Session *session) noexcept nogil:
+    """Has a TCP peer that has closed its connection say so: it answers data with a reset.
+
+    A peer that has closed only its half does not see this byte: urgent data is not in the stream (tcp(7)). Once only,
+    since a second byte would make the first a part of the stream if the peer has not read so far.
+    """
+    send(session.peer.fd, b"", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL)
+
+
 cdef inline void loop_meet_deadlines(Loop *loop) noexcept nogil:
     """Looks at every session, which is rare: only when the earliest deadline has come."""
     cdef uint32_t slot
@@ -309,6 +363,8 @@ cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexc
     if loop_due(loop, &session.reap.at_ns):
         loop_leader_exited(loop, session)
     if not session.over:
+        if loop_due(loop, &session.probe_at_ns):
+            loop_probe(session)
         if loop_due(loop, &session.end_input.at_ns):
             loop_end_input(loop, session)
         if loop_due(loop, &session.memory_at_ns):
@@ -332,6 +388,7 @@ cdef inline void loop_meet_session_deadlines(Loop *loop, Session *session) noexc
         # A tracer has it, or it hangs in the kernel. It is not for the router to wait for that.
         terminal_forget_leader(&session.terminal)
         loop_bury(loop, session)
+        loop_leave_open(loop, session)
     if loop_due(loop, &session.linger_until_ns):
         loop_finish(loop, session, ENDING_PEER_LEFT)
         loop_close_peer(loop, session)

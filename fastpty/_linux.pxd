@@ -162,6 +162,7 @@ cdef extern from "<sys/resource.h>" nogil:
     struct rlimit:
         unsigned long rlim_cur
         unsigned long rlim_max
+    int getrlimit(int resource, rlimit *limit)
     int setrlimit(int resource, const rlimit *limit)
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -192,6 +193,7 @@ cdef extern from "<sys/socket.h>" nogil:
     enum:
         MSG_DONTWAIT
         MSG_NOSIGNAL
+        MSG_OOB
         SHUT_WR
         SOCK_CLOEXEC
         SOCK_NONBLOCK
@@ -210,6 +212,15 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
     ssize_t send(int fd, const void *data, size_t size, int flags)
+
+cdef extern from "<poll.h>" nogil:
+    enum:
+        POLLHUP
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *polled, unsigned long count, int timeout_ms)
 
 cdef extern from "<time.h>" nogil:
     enum:

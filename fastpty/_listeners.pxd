@@ -1,6 +1,7 @@
 """The listening sockets of a relay: accepting one connection at a time, also when there is no descriptor left."""
 
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport strlen
 
@@ -14,6 +15,7 @@ from fastpty._linux cimport (
     MSG_NOSIGNAL,
     O_CLOEXEC,
     O_RDONLY,
+    RLIMIT_NOFILE,
     SHUT_WR,
     SO_DOMAIN,
     SO_SNDBUF,
@@ -23,16 +25,20 @@ from fastpty._linux cimport (
     accept4,
     c_open,
     close,
+    getrlimit,
     getsockopt,
     read,
+    rlimit,
     send,
     setsockopt,
     shutdown,
     socklen_t,
 )
+from fastpty._errands cimport PASSED_MOST, Errands, errands_close, errands_close_kept, may_pass_descriptors
 from fastpty._loop cimport ABOUT_LISTENER, MILLISECOND_NS, Loop, loop_arm, loop_due, loop_token, loop_watch
 
 cdef enum:
+    FILES_OF_A_START = 16              # descriptors, and more than it needs
     LISTENERS_MOST = 64                # the configuration's, too (values.py)
     ACCEPT_PAUSE_MS = 100              # when not even the spare descriptor helps
     # Of output that a client has not read yet; the kernel doubles it, for what it needs itself. As much flows through
@@ -54,11 +60,17 @@ cdef struct Listener:
 cdef struct Listeners:
     Listener each[LISTENERS_MOST]
     int count
+    int guarded_fd_most                # of a client that may pass descriptors: there is room for as many as it can
     int spare_fd                       # given up for a moment to tell a client that there is no descriptor left
 
 
 cdef inline void listeners_open(Listeners *listeners) noexcept nogil:
+    cdef rlimit files
     listeners.count = 0
+    listeners.guarded_fd_most = INT_MAX
+    if getrlimit(RLIMIT_NOFILE, &files) == 0 and files.rlim_cur < INT_MAX:
+        # What finds no place in the table of descriptors is closed by the kernel, in this process.
+        listeners.guarded_fd_most = <int>files.rlim_cur - PASSED_MOST - FILES_OF_A_START
     listeners.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
 
 
@@ -115,18 +127,23 @@ cdef inline void tell_exhausted(int fd) noexcept nogil:
     send(fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
-cdef inline void part_at_once(int fd) noexcept nogil:
+cdef inline void part_at_once(Errands *errands, int fd, bint is_guarded) noexcept nogil:
     """Closes a connection whose client was told why."""
     cdef uint8_t dropped[4096]
     shutdown(fd, SHUT_WR)
-    # What a client says first (its window size), so that it sees an end and not a broken connection.
-    read(fd, dropped, sizeof(dropped))
-    close(fd)
+    if not is_guarded:
+        # What a client says first (its window size), so that it sees an end and not a broken connection.
+        read(fd, dropped, sizeof(dropped))
+        close(fd)
+    elif not errands_close(errands, fd):
+        # There is room: nobody is accepted who may pass descriptors while some are kept.
+        errands.kept[errands.kept_count] = fd
+        errands.kept_count += 1
 
 
-cdef inline void turn_away(int fd) noexcept nogil:
+cdef inline void turn_away(Errands *errands, int fd, bint is_guarded) noexcept nogil:
     tell_exhausted(fd)
-    part_at_once(fd)
+    part_at_once(errands, fd, is_guarded)
 
 
 cdef inline int listener_accept_one(const Listener *listener) noexcept nogil:
@@ -140,21 +157,32 @@ cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int in
         close(listeners.spare_fd)
     fd = listener_accept_one(&listeners.each[index])
     if fd >= 0:
-        turn_away(fd)
+        turn_away(&loop.errands, fd, listeners.each[index].is_unix and may_pass_descriptors(fd))
     else:
         listener_pause(loop, listeners, index)
     listeners.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
 
 
-cdef inline int listener_accept(Loop *loop, Listeners *listeners, int index, int *failure) noexcept nogil:
+cdef inline int listener_accept(
+    Loop *loop, Listeners *listeners, int index, bint *is_guarded, int *failure
+) noexcept nogil:
     """A new connection, or -1; `failure` is the errno of what somebody should hear of, else 0: nobody is accepted now.
 
     One a turn: a start takes long, compared to what the sessions that there are wait for.
     """
     cdef Listener *listener = &listeners.each[index]
     cdef int send_bytes = PEER_SEND_BYTES
-    cdef int fd = listener_accept_one(listener)
+    cdef int fd
     failure[0] = 0
+    if listener.is_unix and not errands_close_kept(&loop.errands):
+        listener_pause(loop, listeners, index)
+        return -1
+    fd = listener_accept_one(listener)
+    is_guarded[0] = fd >= 0 and listener.is_unix and may_pass_descriptors(fd)
+    if is_guarded[0] and fd > listeners.guarded_fd_most:
+        turn_away(&loop.errands, fd, True)
+        failure[0] = EMFILE
+        return -1
     if fd >= 0:
         # To the end of the queue of waiting workers, which epoll would otherwise always wake in the same order.
         loop_watch(loop, EPOLL_CTL_DEL, listener.fd, 0, 0)

@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fastpty._busy_poll cimport BusyPoll, busy_poll_wait, clock_ns
 from fastpty._channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, Channel, Pool, channel_has_frames, channel_holds
 from fastpty._check cimport check
+from fastpty._errands cimport Errands
 from fastpty._linux cimport (
     EPOLLET,
     EPOLLIN,
@@ -44,6 +45,7 @@ cdef enum About:
     ABOUT_LEADER
     ABOUT_LISTENER
     ABOUT_SIGNALS
+    ABOUT_ERRANDS
 
 # What another process may look at: whether the loop is stuck, whether it is idle.
 cdef struct Heartbeat:
@@ -75,6 +77,8 @@ cdef struct Loop:
     uint64_t wakeups
     int events_most                    # to be taken in one turn, 1 to EVENTS_MOST
     BusyPoll busy_poll
+    Errands errands
+    bint leaves_open                   # descriptors to the process's end: nobody took them to close them
     Heartbeat *heartbeat
 
 
@@ -134,7 +138,7 @@ cdef inline void loop_watch_room(Loop *loop, Task *task, bint armed) noexcept no
 cdef inline bint loop_runnable(const Task *task) noexcept nogil:
     cdef const Channel *channel = &task.channel
     if task.session.over:
-        return task == &task.session.input and task.session.peer.fd >= 0 and channel.readable
+        return task == &task.session.input and not task.session.peer.leaving and channel.readable
     if channel_holds(channel):
         return channel.writable or channel_has_frames(channel)
     return channel.state == CHANNEL_DRAINING or (channel.state == CHANNEL_OPEN and channel.readable)

@@ -3,6 +3,12 @@ from typing import Any, final
 
 from fastpty.handler import Handler
 
+def do_errand(fd: int, message: bytes) -> None:
+    """Does what a relay has sent with this descriptor, and closes it: here may be waited for that.
+
+    Raises ValueError if it was no relay that has sent the message.
+    """
+
 @final
 class Relay:
     """Relays between sockets and terminals: one epoll loop in C for any number of sessions.
@@ -53,6 +59,15 @@ class Relay:
 
     def watch_signals(self, signals: Iterable[int]) -> None:
         """Blocks these signals for the process and passes them to Handler.signalled from now on. Once only."""
+
+    def use_errands(self, queue: int, closed: Any) -> None:
+        """Sends what could wait for ever on a stranger into this socket, and does not do it.
+
+        closed: 8 writable bytes that are shared with those who do it. Both come from fastpty.errands. Once only.
+        """
+
+    def leaves_open(self) -> bool:
+        """After run(): whether there are descriptors whose close could wait for ever, and which nobody has taken."""
 
     def run(self) -> None:
         """Relays until stop() or drain() was called and the last session has ended. Raises OSError if epoll fails."""

@@ -13,7 +13,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastpty._channel cimport (
     BUFFER_BYTES,
@@ -24,6 +24,7 @@ from fastpty._channel cimport (
     buffer_lend,
     pool_drop_spares,
 )
+from fastpty._errands cimport ERRAND_END_INPUT, ERRAND_RESIZE, Errand
 from fastpty._flow cimport loop_serve, loop_session, loop_session_event
 from fastpty._lifecycle cimport (
     loop_expect_limits,
@@ -38,6 +39,7 @@ from fastpty._lifecycle cimport (
 from fastpty._linux cimport (
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
+    EPOLLET,
     EPOLLIN,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
@@ -75,6 +77,7 @@ from fastpty._listeners cimport (
     turn_away,
 )
 from fastpty._loop cimport (
+    ABOUT_ERRANDS,
     ABOUT_LISTENER,
     ABOUT_SIGNALS,
     EVENTS_MOST,
@@ -103,13 +106,14 @@ from fastpty._session cimport (
     ENDING_PEER_LEFT,
     ENDING_SILENT,
     ENDING_STOPPED,
+    ENDING_TLS,
     ROLE_PROGRAM,
     Session,
     Shared,
     session_open,
 )
 from fastpty._shared cimport shared_begin, shared_end, shared_free, shared_join, shared_new, shared_tell
-from fastpty._terminal cimport terminal_signal_leader
+from fastpty._terminal cimport Terminal, terminal_resize, terminal_signal_leader, terminal_type_end
 
 from fastpty.handler import JOIN
 from fastpty.log import logger
@@ -128,7 +132,26 @@ ENDINGS = {
     ENDING_HTTP: "an HTTP request",
     ENDING_MEMORY: "out of memory",
     ENDING_STOPPED: "stopped",
+    ENDING_TLS: "a TLS hello",
 }
+
+
+def do_errand(int fd, bytes message):
+    cdef Errand errand
+    cdef Terminal terminal
+    if len(message) != sizeof(errand):
+        raise ValueError("no errand")
+    memcpy(&errand, <const char *>message, sizeof(errand))
+    memset(&terminal, 0, sizeof(terminal))
+    terminal.fd = fd
+    terminal.size = errand.size
+    terminal.leader = errand.leader
+    with nogil:
+        if errand.kind == ERRAND_RESIZE:
+            terminal_resize(&terminal)
+        elif errand.kind == ERRAND_END_INPUT:
+            terminal_type_end(&terminal)
+        close(fd)
 
 
 @cython.final
@@ -144,11 +167,14 @@ cdef class Relay:
     cdef bint draining
     cdef Heartbeat unseen_heartbeat
     cdef Py_buffer shown       # the heartbeat that others look at; .buf is NULL where nobody does
+    cdef Py_buffer errands_closed  # what fastpty.errands shares with its processes
     cdef Shared *shared        # the terminal that clients can join, or NULL
 
     def __cinit__(self):
         self.loop.now_ns = clock_ns()
         self.loop.heartbeat = &self.unseen_heartbeat
+        self.loop.errands.queue = -1
+        self.loop.errands.closed = &self.loop.errands.sent
         self.signals_fd = self.listeners.spare_fd = -1
         self.loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.loop.epoll_fd < 0:
@@ -186,6 +212,8 @@ cdef class Relay:
                 close(fd)
         if self.shown.buf != NULL:
             PyBuffer_Release(&self.shown)
+        if self.errands_closed.buf != NULL:
+            PyBuffer_Release(&self.errands_closed)
 
     def listen(self, int fd, *, bint framed):
         cdef int index
@@ -227,6 +255,14 @@ cdef class Relay:
         if self.signals_fd < 0:
             raise OSError(errno, "signalfd")
         loop_watch(&self.loop, EPOLL_CTL_ADD, self.signals_fd, EPOLLIN, loop_token(ABOUT_SIGNALS, 0, 0))
+
+    def use_errands(self, int queue, closed):
+        PyObject_GetBuffer(closed, &self.errands_closed, PyBUF_WRITABLE)
+        self.loop.errands.closed = <int64_t *>self.errands_closed.buf
+        self.watch_errands(queue)
+
+    def leaves_open(self):
+        return bool(self.loop.leaves_open)
 
     def run(self):
         cdef int result = 0
@@ -325,6 +361,8 @@ cdef class Relay:
                 self.start_program()
         if self.loop.done != NULL:
             self.report_done()
+        if self.loop.errands.wanted:
+            self.start_errands()
         self.loop.heartbeat.turn_since_ns = 0
         return 0
 
@@ -333,6 +371,30 @@ cdef class Relay:
             self.accept_from(<int><uint32_t>about)
         elif about >> 56 == ABOUT_SIGNALS:
             self.read_signals()
+        elif about >> 56 == ABOUT_ERRANDS:
+            with gil:
+                self.handler.errands_told()
+
+    cdef void start_errands(self) noexcept nogil:
+        """Once a turn at the most, and if it fails, in the next one again."""
+        self.loop.errands.wanted = False
+        with gil:
+            self.ask_for_errands()
+
+    cdef void ask_for_errands(self) noexcept:
+        cdef int queue
+        try:
+            queue = self.handler.errands_wanted()
+        except Exception:
+            logger.exception("internal error")
+            return
+        self.loop.errands.attended = queue >= 0
+        if queue >= 0 and queue != self.loop.errands.queue:
+            self.watch_errands(queue)
+
+    cdef void watch_errands(self, int queue):
+        self.loop.errands.queue = queue
+        loop_watch(&self.loop, EPOLL_CTL_ADD, queue, EPOLLIN | EPOLLET, loop_token(ABOUT_ERRANDS, 0, 0))
 
     cdef void read_signals(self) noexcept nogil:
         cdef signalfd_siginfo info
@@ -342,11 +404,12 @@ cdef class Relay:
 
     cdef void accept_from(self, int index) noexcept nogil:
         cdef int failure, fd
+        cdef bint is_guarded = False
         if self.loop.stopping or self.draining:
             return
-        fd = listener_accept(&self.loop, &self.listeners, index, &failure)
+        fd = listener_accept(&self.loop, &self.listeners, index, &is_guarded, &failure)
         if fd >= 0:
-            self.begin(fd, index)
+            self.begin(fd, index, is_guarded)
         if failure != 0:
             self.report_failure(failure)
 
@@ -364,15 +427,17 @@ cdef class Relay:
             self.numbers += 1
             session.number = self.numbers
             session.terminal.fd = session.terminal.pidfd = -1
+            session.terminal.errands = &self.loop.errands
         return session
 
-    cdef void begin(self, int fd, int index) noexcept nogil:
+    cdef void begin(self, int fd, int index, bint is_guarded) noexcept nogil:
         """Makes a session of a connection, with the terminal that the handler gives, or with its refusal as output."""
         cdef Session *session = self.new_session()
         if session == NULL:
-            turn_away(fd)
+            turn_away(&self.loop.errands, fd, is_guarded)
             return
         session.peer.fd = fd
+        session.peer.is_guarded = is_guarded
         session.peer.is_tcp = not self.listeners.each[index].is_unix
         with gil:
             self.ask_handler(session, fd, index)
@@ -384,6 +449,8 @@ cdef class Relay:
         if self.loop.put_off_until_ns == 0:
             self.loop.put_off_until_ns = self.loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
         session_open(session, fd, framed, session.terminal.fd)
+        if session.peer.is_guarded:
+            session.input.channel.guard = &self.loop.errands
         if session.shared != NULL and fd >= 0:
             shared_join(session.shared, session)
         elif session.shared != NULL:
@@ -445,7 +512,7 @@ cdef class Relay:
             session.output.channel.buffer = buffer
         else:
             send(session.peer.fd, <const char *>text, len(text), MSG_DONTWAIT | MSG_NOSIGNAL)
-            part_at_once(session.peer.fd)
+            part_at_once(&self.loop.errands, session.peer.fd, session.peer.is_guarded)
             session.peer.fd = -1
 
     cdef void catch_up(self) noexcept nogil:

@@ -41,6 +41,7 @@ cdef enum Ending:
     ENDING_LIFETIME     # the session has lasted as long as it may
     ENDING_SILENT       # a uwsgi peer never said anything
     ENDING_HTTP         # a TCP peer is a web browser
+    ENDING_TLS          # a TCP peer expects TLS
     ENDING_MEMORY       # there was none for a buffer, for a whole while
     ENDING_STOPPED      # the router stops, and the grace time is over
 
@@ -53,6 +54,9 @@ cdef struct Peer:
     int fd                  # -1 when closed, or when there never was one
     bint framed             # speaks the uwsgi protocol
     bint is_tcp
+    bint is_guarded         # its client may pass descriptors, which are not for this process to close
+    bint is_probed          # for whether it has closed, and not only its half
+    bint leaving            # it is closed as soon as that can be
     FrameParser parser
     uint64_t ignored_frames
 
@@ -107,6 +111,7 @@ cdef struct Session:
     int64_t linger_until_ns
     int64_t exit_by_ns      # until when a leader that has closed its terminal may exit by itself
     int64_t memory_at_ns    # when a channel that found no memory tries again
+    int64_t probe_at_ns     # when a TCP peer that sends no more is asked whether it is still there
     Retry end_input
     Retry bury
     Retry reap              # of a leader that is dead, but its tracer's for now

@@ -22,7 +22,7 @@ from fastpty._channel cimport (
     channel_took,
     channel_wrote,
 )
-from fastpty._lifecycle cimport LINGER_MS, loop_end_http, loop_finish, loop_output_ended, loop_starves
+from fastpty._lifecycle cimport LINGER_MS, loop_end_stray, loop_finish, loop_output_ended, loop_starves
 from fastpty._linux cimport read, write
 from fastpty._loop cimport (
     MILLISECOND_NS,
@@ -147,7 +147,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
     if not channel_holds(channel) and channel.state == CHANNEL_OPEN and channel.readable:
         channel_fill(channel, &loop.pool, loop.pool.buffer_bytes, QUIET_READS_MOST, False)
         task.last_transfer_bytes = channel.taken_bytes - before
-        if before == 0 and loop_end_http(loop, task.session):
+        if before == 0 and loop_end_stray(loop, task.session):
             return
         if channel_holds(channel) and shared.waiting.head != NULL:
             queue_push(&shared.waiting, task)

@@ -3,10 +3,12 @@
 from libc.string cimport memset
 from posix.types cimport pid_t, uid_t
 
+from fastpty._errands cimport ERRAND_END_INPUT, ERRAND_RESIZE, Errand, Errands, errands_close, errands_send
 from fastpty._linux cimport (
     ICANON,
     ISIG,
     P_PIDFD,
+    POLLHUP,
     SIGCONT,
     SIGHUP,
     SIGINT,
@@ -26,6 +28,8 @@ from fastpty._linux cimport (
     getsid,
     ioctl,
     kill,
+    poll,
+    pollfd,
     siginfo_t,
     syscall,
     tcgetattr,
@@ -46,6 +50,7 @@ cdef struct Terminal:
     winsize size
     bint has_user         # the session is another user's than this process: `uid`
     uid_t uid
+    Errands *errands      # for what could wait on a program of such a user
     int exit_code         # as in siginfo_t: CLD_EXITED, CLD_KILLED, …; 0 while the leader lives
     int exit_status
 
@@ -147,12 +152,52 @@ cdef inline void terminal_forget_leader(Terminal *terminal) noexcept nogil:
         terminal.pidfd = -1
 
 
+cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
+    """Closes the master, or has it closed. False: it is still open, and this is to be tried again.
+
+    The kernel waits, in a last close, for a program that is in a call about the terminal. Where no program has the
+    terminal open there is none. A program of another user could open it again at this moment, with that in mind.
+    """
+    cdef pollfd master
+    if terminal.fd < 0:
+        return True
+    master.fd = terminal.fd
+    master.events = 0
+    if not terminal.has_user and poll(&master, 1, 0) == 1 and master.revents & POLLHUP:
+        close(terminal.fd)
+    elif not errands_close(terminal.errands, terminal.fd):
+        return False
+    terminal.fd = -1
+    return True
+
+
+cdef inline void terminal_send_errand(const Terminal *terminal, Errand *errand) noexcept nogil:
+    errand.size = terminal.size
+    errand.leader = terminal.leader
+    errand.number = 0   # it stays open here
+    errands_send(terminal.errands, errand, &terminal.fd, 1)
+
+
 cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
     """Sets the window size; the kernel sends SIGWINCH to the foreground group if it has changed."""
-    ioctl(terminal.fd, TIOCSWINSZ, &terminal.size)
+    cdef Errand errand
+    if terminal.has_user:
+        errand.kind = ERRAND_RESIZE
+        terminal_send_errand(terminal, &errand)
+    else:
+        ioctl(terminal.fd, TIOCSWINSZ, &terminal.size)
 
 
 cdef inline void terminal_end_input(const Terminal *terminal) noexcept nogil:
+    cdef Errand errand
+    if terminal.has_user:
+        errand.kind = ERRAND_END_INPUT
+        terminal_send_errand(terminal, &errand)
+    else:
+        terminal_type_end(terminal)
+
+
+cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
     """Tells the program that its input has ended, as a person does with ^D.
 
     In canonical mode one VEOF character ends a line that was begun, the next is the end of file. A line editor such

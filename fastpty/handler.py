@@ -57,7 +57,7 @@ class Handler(Protocol):
     ) -> None:
         """Nothing is left of a session: its connection is closed, its leader reaped.
 
-        ending: "exit", "client left", "idle", "lifetime over", "never said anything", "an HTTP request",
+        ending: "exit", "client left", "idle", "lifetime over", "never said anything", "an HTTP request", "a TLS hello",
         "out of memory" or "stopped".
         exit_code and exit_status: as waitid(2) tells them (os.CLD_EXITED, os.CLD_KILLED, …), 0 and 0 for a session
         without a program, refused or joined. transferred: bytes to the program, bytes to the client. ignored_frames:
@@ -67,6 +67,15 @@ class Handler(Protocol):
 
     def signalled(self, number: int) -> None:
         """One of the signals of Relay.watch_signals has come."""
+
+    def errands_wanted(self) -> int:
+        """There are errands (Relay.use_errands), and perhaps nobody takes them. Answers with the socket for them.
+
+        -1: nobody can take them now; this is called again with the next errand.
+        """
+
+    def errands_told(self) -> None:
+        """Something can be read from the socket for errands."""
 
     def accept_failed(self, error: int) -> None:
         """A connection could not be accepted, with this errno; the client was told, or accepting pauses for 0.1 s."""

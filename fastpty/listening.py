@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from fastpty.address import AbstractAddress, Address, FdAddress, SharedAddress, Target, TcpAddress, UnixAddress, why
+from fastpty.errands import close_elsewhere, refuse_descriptors
 from fastpty.errors import FastptyError, UsageError
 
 _LOCK_WAIT_SECONDS = 2.0
@@ -29,6 +30,8 @@ class Listener:
     def __init__(self, sock: socket.socket, address: Address) -> None:
         self.socket = sock
         self.address = address
+        if sock.family == socket.AF_UNIX:
+            refuse_descriptors(sock)
         self._file: tuple[str, tuple[int, int]] | None = None
         self._pin: int | None = None
 
@@ -92,7 +95,7 @@ class Listener:
 
     def let_go(self) -> None:
         """Closes this process's copy of the socket and leaves its file alone."""
-        self.socket.close()
+        close_elsewhere(self.socket)
         if self._pin is not None:
             os.close(self._pin)
             self._pin = None

@@ -11,6 +11,7 @@ from typing import Literal
 from fastpty import accounts, at_start, jail, log, tcp
 from fastpty._spawn import spawn
 from fastpty.config import Config
+from fastpty.errands import Errands
 from fastpty.errors import RefusedError
 from fastpty.handler import JOIN, UNKNOWN_PEER, Terminal
 from fastpty.identity import Peer, local_peer, peer_behind_tls, tcp_peer
@@ -58,6 +59,7 @@ class Sessions:
         self._seats: dict[int, list[int]] = {}
         self._put_off: list[tuple[float, tuple[object, ...]]] = []
         self._refusals = Refusals()
+        self.errands = Errands()
         self._untold: set[int] = set()  # sessions whose refusal, and so whose end, has no line
 
     def session_wanted(
@@ -205,6 +207,18 @@ class Sessions:
         """Logs that a client was turned away, or could not even be."""
         why = os.strerror(error)
         self._refusals.tell(f"a client was not accepted: {why}", f"clients, before they were accepted: {why}")
+
+    def errands_wanted(self) -> int:
+        """Has the errands taken."""
+        try:
+            return self.errands.attend()
+        except OSError as error:
+            logger.error("no process can be started to close what sessions have left: %s", error)
+            return -1
+
+    def errands_told(self) -> None:
+        """Logs whether errands take long."""
+        self.errands.log_news()
 
     def signalled(self, number: int) -> None:
         """Passes a signal on to the router."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastpty import __version__
 from fastpty.address import TcpAddress
+from fastpty.errands import Errands, may_pass_descriptors
 from fastpty.errors import RefusedError
 from fastpty.identity import Peer, plain_peer
 from fastpty.listeners import Place
@@ -63,6 +64,7 @@ class StatsServer:
         self._reports: dict[Worker, dict[str, Any]] = {}
         self._round_until = 0.0
         self._not_before = 0.0
+        self._errands = Errands()
 
     def listen(self, places: Sequence[Place]) -> None:
         """Serves these sockets from now on, and no others, by the supervisor's configuration as it is now."""
@@ -144,7 +146,7 @@ class StatsServer:
             self._selector.register(client.connection, client.events(), lambda: self._serve(client))
         else:
             client.go_on()  # reads once, as bytes that are left unread may break the connection under the answer
-            client.connection.close()
+            self._close(client.connection)
 
     def _hear(self, client: Client, place: Place) -> None:
         """Over HTTP on TCP, where a web browser may be the client, its request comes first."""
@@ -219,7 +221,13 @@ class StatsServer:
         self._parting.discard(client)
         if client.connection in self._selector.get_map():
             self._selector.unregister(client.connection)
-        client.connection.close()
+        self._close(client.connection)
+
+    def _close(self, connection: socket.socket) -> None:
+        if may_pass_descriptors(connection):
+            self._errands.close(connection)
+        else:
+            connection.close()
 
     def look_at_the_clock(self) -> None:
         """Ends what has lasted too long."""

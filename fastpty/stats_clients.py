@@ -8,6 +8,8 @@ import selectors
 import socket
 import time
 
+from fastpty.errands import may_pass_descriptors
+
 _READ_BYTES = 4096
 _READ_MOST_BYTES = 65536
 _HEAD_MOST_BYTES = 16384
@@ -35,6 +37,7 @@ class Client:
         self._request = b""
         self._left = b""
         self._unread_bytes = _READ_MOST_BYTES
+        self._is_guarded = may_pass_descriptors(connection)
 
     def has_asked(self) -> bool | None:
         """Reads on; whether the request is complete. None where the client has left or goes on without an end."""
@@ -73,7 +76,9 @@ class Client:
                 self._left = self._left[self.connection.send(self._left) :]
                 if not self._left:
                     self.connection.shutdown(socket.SHUT_WR)
-                return True
+                return bool(self._left) or not self._is_guarded
+            if self._is_guarded:
+                return False  # what it has sent is not read here, and so is not closed here
             data = self.connection.recv(_READ_BYTES)
         except BlockingIOError:
             return True

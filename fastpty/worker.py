@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from fastpty import log, procname
+from fastpty import errands, log, procname
 from fastpty._relay import Relay
 from fastpty._spawn import reserve
 from fastpty.config import Config
@@ -145,6 +145,7 @@ def run(
         buffer_bytes=config.buffer_bytes,
         heartbeat=link.heartbeat,
     )
+    relay.use_errands(sessions.errands.fileno(), sessions.errands.closed)
     for place in places:
         if place.listener.socket.family == socket.AF_UNIX:
             # Again, so that SO_PEERCRED tells clients of this process (unix(7)): their sessions end with it.
@@ -163,6 +164,8 @@ def run(
         logger.info("ready")
         relay.run()
         sessions.close()
+        if relay.leaves_open():
+            errands.close_after_exit()
         if cgroups is not None:
             cgroups.end_worker()
 

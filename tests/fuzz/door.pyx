@@ -47,6 +47,7 @@ cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t g
     loop.events_most = EVENTS_USUAL
     loop.pool.buffer_bytes = buffer_bytes
     loop.splice = splice
+    loop.errands.closed = &loop.errands.sent
     loop.idle_ns = idle_ns
     loop.grace_ns = grace_ns
     loop.busy_poll.limit_ns = busy_poll_ns
@@ -61,6 +62,7 @@ cdef public bint door_session(int world, int peer, int terminal, int leader, int
     session.number = <uint64_t>world
     session.terminal.leader = leader
     session.terminal.pidfd = pidfd
+    session.terminal.errands = &loop.errands
     session_open(session, peer, framed, terminal)
     loop_watch_session(&loop, session)
     loop_wake(&loop, &session.output)
@@ -75,6 +77,7 @@ cdef public bint door_refusal(int world, int peer, const uint8_t *text, uint32_t
         return False
     session.number = <uint64_t>world
     session.terminal.pidfd = -1
+    session.terminal.fd = -1
     buffer = buffer_lend(&loop.pool)
     session.input.channel.state = CHANNEL_SHUT
     session.output.channel.state = CHANNEL_DRAINING

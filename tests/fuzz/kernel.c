@@ -44,6 +44,7 @@ struct file {
     struct pipe *pipe;
     uint32_t watched;          /* events; 0 = not in epoll */
     uint64_t token;
+    bool sent;                 /* to a process that closes it, too: the close here is not the last */
     bool pending;              /* in epoll's list of the ready */
 };
 
@@ -61,6 +62,7 @@ struct world {
     size_t printed, flushed, read;              /* by the program: all, as seen at the master, as read by the relay */
     size_t printed_at_exit, hold;               /* hold: room in the terminal's input queue */
     bool slave_open, alive, group_alive, saw_eio, asked_veof, failed;
+    bool over;                                  /* the relay has tried to have the terminal closed */
 };
 
 static const uint8_t *input;
@@ -232,6 +234,7 @@ int kernel_close(int fd)
     else if (file->kind == LEADER)
         world->leader = -1;
     else if (file->kind == TERMINAL) {
+        REQUIRE(file->sent || !world->slave_open, "the relay does no close that waits for a program");
         world->terminal = -1;
         world->slave_open = world->slave_open && world->deaf;
         /* The kernel hangs up the session: SIGHUP to the leader, and to the foreground group. */
@@ -248,6 +251,27 @@ int kernel_close(int fd)
     *file = (struct file){.kind = FREE};
     progress++;
     return 0;
+}
+
+/* The descriptor goes to a process that closes it as soon as the relay has. */
+ssize_t kernel_sendmsg(int queue, const struct msghdr *message, int flags)
+{
+    int fd;
+    REQUIRE(flags == (MSG_DONTWAIT | MSG_NOSIGNAL), "an errand is never waited for");
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(message)), sizeof fd);
+    file_of(fd)->world->over = true;
+    if (short_of_pipes && decide() % 4 == 3)
+        return fail(EAGAIN);
+    TRACE("  sendmsg(%d, %d)\n", queue, fd);
+    file_of(fd)->sent = true;
+    return 1;
+}
+
+int kernel_poll(struct pollfd *polled, unsigned long count, int timeout_ms)
+{
+    REQUIRE(count == 1 && timeout_ms == 0, "poll does not wait");
+    polled->revents = file_of(polled->fd)->world->slave_open ? 0 : POLLHUP;
+    return polled->revents ? 1 : 0;
 }
 
 int kernel_pipe2(int *ends, int flags)
@@ -733,8 +757,10 @@ static void begin_world(void)
         return;
     world->ended = true;
     for (int fd = FIRST_FD; fd < FILES_MOST; fd++)
-        if (files[fd].world == world)
+        if (files[fd].world == world) {
+            files[fd].sent = true;
             kernel_close(fd);
+        }
 }
 
 void kernel_ended(int number, int exited, uint64_t bytes_in, uint64_t bytes_out)
@@ -744,7 +770,8 @@ void kernel_ended(int number, int exited, uint64_t bytes_in, uint64_t bytes_out)
     REQUIRE(!world->ended, "a session ends once");
     world->ended = true;
     progress++;
-    REQUIRE(world->peer < 0 && world->terminal < 0 && world->leader < 0, "an ended session leaves no descriptor");
+    REQUIRE(world->peer < 0 && world->leader < 0, "an ended session leaves no descriptor");
+    REQUIRE(world->terminal < 0 || stopped, "only a stop leaves a terminal that nobody takes");
     REQUIRE(!world->alive, "an ended session leaves no leader");
     REQUIRE(bytes_out == world->got, "the bytes given to a client are counted");
     REQUIRE(bytes_in == world->typed, "the bytes given to a program are counted");
@@ -758,7 +785,7 @@ static void check_no_wakeup_is_lost(const struct world *world)
 {
     if (!world->used || world->ended || world->vanished)
         return;
-    if (world->terminal < 0)
+    if (world->terminal < 0 || world->over)
         return;   /* over, or refused: deadlines see to the rest */
     bool waits = world->flushed > world->read || (!world->slave_open && !world->saw_eio);
     REQUIRE(!(waits && world->room > 0 && world->read == world->got), "output goes on while there is room");
@@ -896,6 +923,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     play_fair();
     door_close();
     for (int fd = epoll_fd + 1; fd < FILES_MOST; fd++)
-        REQUIRE(files[fd].kind == FREE, "no descriptor is left");
+        REQUIRE(files[fd].kind == FREE || (stopped && files[fd].kind == TERMINAL), "no descriptor is left");
     return 0;
 }

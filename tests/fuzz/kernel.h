@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -26,6 +27,8 @@ ssize_t kernel_splice(int source, off_t *from, int target, off_t *to, size_t siz
 int kernel_close(int fd);
 int kernel_pipe2(int *ends, int flags);
 int kernel_shutdown(int fd, int how);
+int kernel_poll(struct pollfd *polled, unsigned long count, int timeout_ms);
+ssize_t kernel_sendmsg(int queue, const struct msghdr *message, int flags);
 int kernel_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
 int kernel_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout_ms);
 int kernel_ioctl(int fd, unsigned long request, ...);
@@ -53,6 +56,8 @@ void kernel_ended(int world, int exited, uint64_t bytes_in, uint64_t bytes_out);
 #define close kernel_close
 #define pipe2 kernel_pipe2
 #define shutdown kernel_shutdown
+#define poll kernel_poll
+#define sendmsg kernel_sendmsg
 #define epoll_ctl kernel_epoll_ctl
 #define epoll_wait kernel_epoll_wait
 #define ioctl kernel_ioctl

@@ -62,22 +62,22 @@ BYSTANDERS = (
     Mutant(
         "an HTTP request to a TCP port is no input",
         "fastpty/_flow.pxd",
-        "    if is_input and taken_before == 0 and loop_end_http(loop, session):\n        return\n",
+        "    if is_input and taken_before == 0 and loop_end_stray(loop, session):\n        return\n",
         "",
         "test_bystanders.py::test_a_web_page_s_request_to_a_tcp_port_runs_nothing",
     ),
     Mutant(
         "an HTTP request to a shared terminal's port is no input",
         "fastpty/_shared_flow.pxd",
-        "        if before == 0 and loop_end_http(loop, task.session):\n            return\n",
+        "        if before == 0 and loop_end_stray(loop, task.session):\n            return\n",
         "",
         "test_bystanders.py::test_a_web_page_s_request_to_a_tcp_port_runs_nothing",
     ),
     Mutant(
         "who types GET on a socket file is no browser",
         "fastpty/_lifecycle.pxd",
-        "    if not session.peer.is_tcp or not http",
-        "    if not http",
+        "    if not session.peer.is_tcp:\n        return False\n",
+        "",
         "test_bystanders.py::test_who_types_get_on_a_socket_file_is_no_browser",
     ),
 )

@@ -197,8 +197,8 @@ FAULTS = (
     Mutant(
         "connections that are dropped leave no descriptor",
         "fastpty/_lifecycle.pxd",
-        "        close(session.peer.fd)\n        session.peer.fd = -1\n        queue",
-        "        session.peer.fd = -1\n        queue",
+        "    if not session.peer.is_guarded:\n        close(fd)\n",
+        "    if not session.peer.is_guarded:\n        pass\n",
         "test_faults.py::test_ten_thousand_connections_dropped_at_any_point_leave_nothing_behind",
     ),
     Mutant(

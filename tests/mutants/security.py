@@ -11,6 +11,7 @@ from tests.mutants.security_doors import DOORS
 from tests.mutants.security_fresh import FRESH
 from tests.mutants.security_inherited import INHERITED
 from tests.mutants.security_pidfiles import PIDFILES
+from tests.mutants.security_relay import RELAY
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
 from tests.mutants.security_sockets import SOCKETS
@@ -37,4 +38,5 @@ SECURITY = (
     *VANISHED,
     *DOORS,
     *FRESH,
+    *RELAY,
 )
