@@ -36,9 +36,16 @@ _AGAIN_SECONDS = 0.1  # an exception that was raised where nobody could pass it 
 
 
 class Budget:
-    """What is left to be spent. Whoever spends more gets a ValueError that says of what, or UsageError for time."""
+    """What is left to be spent. Whoever spends more gets a ValueError that says of what, or UsageError for time.
 
-    def __init__(self, *, seconds: float = SECONDS, settings: int = SETTINGS, size: int = BYTES) -> None:
+    apart: commands have a session of their own, which is killed when they take too long. Otherwise they stay in the
+    process group of this process, and its parent kills that.
+    """
+
+    def __init__(
+        self, *, seconds: float = SECONDS, settings: int = SETTINGS, size: int = BYTES, apart: bool = True
+    ) -> None:
+        self._apart = apart
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._settings = self._settings_most = settings
@@ -108,7 +115,7 @@ class Budget:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             env=environ,
-            start_new_session=True,
+            start_new_session=self._apart,
             preexec_fn=at_start.restore,
         ) as process:
             try:
@@ -116,7 +123,11 @@ class Budget:
                 with _pidfd(process.pid) as pidfd:
                     self._wait_for(pidfd)
             except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+                # Not reaped yet, so the number is still its own.
+                if self._apart:
+                    os.killpg(process.pid, signal.SIGKILL)
+                else:
+                    process.kill()
                 raise
         status = process.returncode
         if status:

@@ -62,7 +62,7 @@ def load(
 
     Raises UsageError for what cannot be read or means nothing, and for what takes more than the `budget`.
     """
-    budget = budget or Budget()
+    budget = budget or Budget(apart=not is_reload)  # a reload is read in a process that its supervisor ends
     with budget.deadline():
         return _Loader(environ, is_reload, budget).load(flags)
 

@@ -113,13 +113,14 @@ class Reload:
             return
         self._selector.unregister(reading)
         self._reading = None
-        reading.let_go()
         try:
             config = reread.received(reading.result(), self._supervisor.config)
             listeners = Listeners(config, self._supervisor.listeners)
         except FastptyError as error:
+            reading.end()
             self._refuse(str(error))
         else:
+            reading.let_go()
             self._try(config, listeners)
 
     def _try(self, config: Config, listeners: Listeners) -> None:

@@ -116,7 +116,9 @@ def test_idle_sessions_wake_nobody(echoing: tuple[Router, Client, bool]) -> None
 def test_bulk_output_costs_few_calls_for_a_mebibyte(
     splice: str, start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """A tty takes what a program writes in pieces of 2 KiB. At the worst each costs a wait, a read and a write.
+    """A tty takes what a program writes in pieces of 2 KiB.
+
+    At the worst each costs a read, a look for more, a write and a wait.
 
     A client that is slower than the router is waited for: that takes two calls of epoll_ctl each time.
     """
@@ -131,7 +133,7 @@ def test_bulk_output_costs_few_calls_for_a_mebibyte(
             client.read_exactly(OUTPUT_MIB << 20)
     relaying = sum(calls[name] for name in {"epoll_wait", *TRANSFERS})
     others = sum(calls.values()) - relaying - calls["epoll_ctl"]
-    assert relaying / OUTPUT_MIB <= 3 * 512, calls
+    assert relaying / OUTPUT_MIB <= 4 * 512, calls
     assert calls["epoll_ctl"] / OUTPUT_MIB <= 2 * MIB // PEER_HOLDS_BYTES, calls
     # The end of the session, and its line in the log.
     assert others < 50, calls
