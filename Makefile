@@ -11,7 +11,7 @@ SOCKET ?= /tmp/fpty.socket
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-SOURCES := setup.py pyproject.toml $(wildcard fastpty/*.py* fastpty/*.pxd tests/*.pyx)
+SOURCES := setup.py pyproject.toml $(shell find fastpty -name '*.py' -o -name '*.py[ix]' -o -name '*.pxd') $(wildcard tests/*.pyx)
 
 .PHONY: run test test-fresh test-python-next lint bench sanitize memcheck fuzz soak storm mutants clean
 

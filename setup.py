@@ -1,6 +1,6 @@
 """Builds the C part. `FASTPTY_BUILD` chooses the flavour: release (default), debug, or sanitize.
 
-The last two check the assertions of fastpty/_check.pxd.
+The last two check the assertions of fastpty/system/check.pxd.
 """
 
 import os

@@ -1,7 +1,7 @@
 from collections.abc import Iterable
 from typing import Any, final
 
-from fastpty.handler import Handler
+from fastpty.relay.upcalls import Handler
 
 def do_errand(fd: int, message: bytes) -> None:
     """Does what a relay has sent with this descriptor, and closes it: here may be waited for that.

@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fastpty._channel cimport (
+from fastpty.relay.channel cimport (
     BUFFER_BYTES,
     BUFFER_LEAST_BYTES,
     CHANNEL_DRAINING,
@@ -24,9 +24,9 @@ from fastpty._channel cimport (
     buffer_lend,
     pool_drop_spares,
 )
-from fastpty._errands cimport ERRAND_END_INPUT, ERRAND_RESIZE, Errand
-from fastpty._flow cimport loop_serve, loop_session, loop_session_event
-from fastpty._lifecycle cimport (
+from fastpty.relay.errands cimport ERRAND_END_INPUT, ERRAND_RESIZE, Errand
+from fastpty.relay.step cimport loop_serve, loop_session, loop_session_event
+from fastpty.relay.lifecycle cimport (
     loop_expect_limits,
     loop_finish,
     loop_hang_up,
@@ -36,7 +36,7 @@ from fastpty._lifecycle cimport (
     loop_release_session,
     loop_stop,
 )
-from fastpty._linux cimport (
+from fastpty.system.linux cimport (
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
     EPOLLET,
@@ -64,7 +64,7 @@ from fastpty._linux cimport (
     socklen_t,
     ucred,
 )
-from fastpty._listeners cimport (
+from fastpty.relay.accept cimport (
     LISTENERS_MOST,
     Listeners,
     listener_accept,
@@ -76,7 +76,7 @@ from fastpty._listeners cimport (
     tell_exhausted,
     turn_away,
 )
-from fastpty._loop cimport (
+from fastpty.relay.loop cimport (
     ABOUT_ERRANDS,
     ABOUT_LISTENER,
     ABOUT_SIGNALS,
@@ -97,7 +97,7 @@ from fastpty._loop cimport (
     loop_watch,
     loop_watch_session,
 )
-from fastpty._session cimport (
+from fastpty.relay.state cimport (
     ENDING_EXIT,
     ENDING_HTTP,
     ENDING_IDLE,
@@ -112,10 +112,10 @@ from fastpty._session cimport (
     Shared,
     session_open,
 )
-from fastpty._shared cimport shared_begin, shared_end, shared_free, shared_join, shared_new, shared_tell
-from fastpty._terminal cimport Terminal, terminal_resize, terminal_signal_leader, terminal_type_end
+from fastpty.relay.shared cimport shared_begin, shared_end, shared_free, shared_join, shared_new, shared_tell
+from fastpty.relay.terminal cimport Terminal, terminal_resize, terminal_signal_leader, terminal_type_end
 
-from fastpty.handler import JOIN
+from fastpty.relay.upcalls import JOIN
 from fastpty.log import logger
 
 cdef enum:

@@ -8,9 +8,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from posix.types cimport gid_t
 
-from fastpty._child cimport JOINS_MOST, STAGE_SESSION, Account, Plan, child_main, leave_session_keyring, stage_object, stage_text
-from fastpty._clone cimport CLONE_INTO_CGROUP, CloneArgs, raw_clone3
-from fastpty._linux cimport (
+from fastpty.spawn.child cimport JOINS_MOST, STAGE_SESSION, Account, Plan, child_main, leave_session_keyring, stage_object, stage_text
+from fastpty.spawn.clone cimport CLONE_INTO_CGROUP, CloneArgs, raw_clone3
+from fastpty.system.linux cimport (
     CLONE_FILES,
     CLONE_PIDFD,
     CLONE_VFORK,

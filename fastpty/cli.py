@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastpty import __version__
-from fastpty.address import Address, TcpAddress, connect, parse
-from fastpty.client import attach, check_streams
+from fastpty.client.attach import attach, check_streams
+from fastpty.client.terminal import die_of
 from fastpty.errors import FastptyError, UsageError
-from fastpty.socket_directory import stranger
-from fastpty.terminal import die_of
-from fastpty.tls_identity import Identity
+from fastpty.listening.directory import stranger
+from fastpty.net.address import Address, TcpAddress, connect, parse
+from fastpty.net.tls_files import Identity
 
 BROKEN = 255
 """Exit status where there is no saying how the session ended, as in ssh(1): not connected, broken,
@@ -84,7 +84,7 @@ def _run(wanted: argparse.Namespace) -> int:
         if identity is None:
             attach(sock, framed, escape=wanted.escape)
         else:
-            from fastpty.tls import tunnel  # it takes a while to load
+            from fastpty.net.tls import tunnel  # it takes a while to load
 
             with tunnel(sock, identity, wanted.tls_name or _host(address)) as plain:
                 attach(plain, framed, escape=wanted.escape)

@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastpty import foreign_root
 from fastpty.errors import FastptyError
+from fastpty.system import foreign_root
 
 logger = logging.getLogger("fastpty.router")
 

@@ -9,47 +9,39 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from fastpty import (
-    __version__,
-    accounts,
-    at_start,
-    cli,
-    daemon,
-    entry,
-    jail,
-    log,
-    procname,
-    reexecute,
-    reread,
-    signals,
-    worker,
-)
-from fastpty.config import Config
+from fastpty import __version__, cli, entry, log
+from fastpty.access import accounts
+from fastpty.access.limits import Limits
+from fastpty.configuration import reread
+from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError, printable
-from fastpty.limits import Limits
-from fastpty.listeners import Listeners
-from fastpty.own_viewers import OwnTerminal
-from fastpty.pidfile import PidFile
-from fastpty.session_cgroups import SessionCgroups
-from fastpty.supervisor import Supervisor
-from fastpty.tls_proxy import Proxy
+from fastpty.gateways.tls_gateway import Proxy
+from fastpty.jail import reexecute, steps
+from fastpty.listening.places import Listeners
+from fastpty.service import background, process_name
+from fastpty.service.pidfile import PidFile
+from fastpty.sessions.cgroups import SessionCgroups
+from fastpty.supervision import worker
+from fastpty.supervision.supervisor import Supervisor
+from fastpty.system import at_start, signals
+from fastpty.viewers.own_terminal import OwnTerminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the router until a signal stops it. The exit status: 0, 1 for a failure, 2 for bad usage."""
     entry.end_quietly_on_interrupt()
     argv = sys.argv[1:] if argv is None else argv
-    starter = daemon.Starter()
+    starter = background.Starter()
     try:
         config, warnings = reexecute.configure(argv)
         for warning in warnings:
             print(f"fastpty-router: warning: {printable(warning)}", file=sys.stderr)
-        jail.check(config)
+        steps.check(config)
         accounts.check(config.run_as)
         if config.is_client:
             return be_client_in_jail(config)
         if config.daemonize or config.daemonize2:
-            starter = daemon.go_to_background()
+            starter = background.go_to_background()
         signals.hold()
         return run(config, argv, starter)
     except FastptyError as error:
@@ -63,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def be_client_in_jail(config: Config) -> int:
     """The exit status, also where a stop signal ends it on its way into the jail."""
     try:
-        jail.prepare(config)
-        return jail.inside(config, be_client)
+        steps.prepare(config)
+        return steps.inside(config, be_client)
     except signals.Stopped as stopped:
         return 128 + stopped.number
 
@@ -78,13 +70,13 @@ def be_client(config: Config) -> None:
     raise SystemExit(cli.main([option, place.text]))
 
 
-def run(config: Config, argv: Sequence[str], starter: daemon.Starter) -> int:
+def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int:
     """The order of things; the exit status. Raises FastptyError for what goes wrong before clients are served."""
     again = reread.reader(argv)
     log.start(config.loggers)
     log.redirect(config.daemonize or config.logto)
-    jail.prepare(config)
-    procname.set_title(config, procname.MASTER)
+    steps.prepare(config)
+    process_name.set_title(config, process_name.MASTER)
     with ExitStack() as stack:
         listeners = Listeners(config)
         stack.callback(listeners.close)
@@ -95,7 +87,7 @@ def run(config: Config, argv: Sequence[str], starter: daemon.Starter) -> int:
         cgroups = SessionCgroups(config) if config.session_cgroup else None
         if cgroups is not None:
             stack.callback(cgroups.close)
-        return jail.inside(config, partial(serve, listeners, proxy, terminal, cgroups, again, starter))
+        return steps.inside(config, partial(serve, listeners, proxy, terminal, cgroups, again, starter))
 
 
 def keep_pidfiles(paths: Sequence[str], vacuum: bool, stack: ExitStack) -> None:
@@ -111,7 +103,7 @@ def serve(
     terminal: OwnTerminal | None,
     cgroups: SessionCgroups | None,
     again: Callable[[Config], Config],
-    starter: daemon.Starter,
+    starter: background.Starter,
     config: Config,
 ) -> None:
     """In the jail: relays until a signal stops it. The first hangs the sessions up, a second kills what is left."""
@@ -133,7 +125,7 @@ def supervise(
     proxy: Proxy,
     cgroups: SessionCgroups | None,
     again: Callable[[Config], Config],
-    starter: daemon.Starter,
+    starter: background.Starter,
     config: Config,
 ) -> None:
     """Runs the supervisor of the workers to its end."""

@@ -1,8 +1,8 @@
-"""A door to the channels of fastpty/_channel.pxd, for the tests alone."""
+"""A door to the channels of fastpty/relay/channel.pxd, for the tests alone."""
 
 from libc.string cimport memset
 
-from fastpty._channel cimport (
+from fastpty.relay.channel cimport (
     BUFFER_BYTES,
     Buffer,
     Channel,
@@ -54,7 +54,7 @@ cdef class Probe:
 
 
 def give_back_what_was_not_lent():
-    """Ends the process in a checked build (fastpty/_check.pxd)."""
+    """Ends the process in a checked build (fastpty/system/check.pxd)."""
     cdef Pool pool
     cdef Buffer *buffer
     memset(&pool, 0, sizeof(pool))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fastpty.values import CAPABILITIES, NAMESPACE_FLAGS
+from fastpty.configuration.values import CAPABILITIES, NAMESPACE_FLAGS
 
 MAPPED = 200_000  # where the ids of a container with a user namespace begin
 NOBODY = 65534
@@ -18,8 +18,8 @@ NOBODY = 65534
 # Reads what to do from argv[1], and prints the pid, as seen outside, of the process that is the container.
 _MAKER = """
 import ctypes, json, os, sys
-from fastpty import linux
-from fastpty.namespaces import unshare
+from fastpty.system import linux
+from fastpty.jail.namespaces import unshare
 want = json.loads(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 

@@ -1,8 +1,8 @@
-"""A door to the frame parser of fastpty/_frame.pxd, for the tests alone."""
+"""A door to the frame parser of fastpty/wire/uwsgi.pxd, for the tests alone."""
 
 from libc.string cimport memset
 
-from fastpty._frame cimport (
+from fastpty.wire.uwsgi cimport (
     FRAME_COLUMNS,
     FRAME_IGNORED,
     FRAME_PARTIAL,

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import fastpty.listening
-from fastpty import address
-from fastpty.address import AbstractAddress, FdAddress, TcpAddress, UnixAddress
+import fastpty.listening.bind
 from fastpty.errors import FastptyError, UsageError
-from fastpty.listening import Listener, listen
+from fastpty.listening.bind import Listener, listen
+from fastpty.net import address
+from fastpty.net.address import AbstractAddress, FdAddress, TcpAddress, UnixAddress
 from tests.peers import need_root
 
 
@@ -332,7 +332,7 @@ def test_checking_and_binding_wait_for_another_router_that_does_the_same(
 def test_a_lock_that_is_never_given_back_does_not_prevent_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fastpty.listening, "_LOCK_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(fastpty.listening.bind, "_LOCK_WAIT_SECONDS", 0.01)
     directory = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(directory, fcntl.LOCK_EX)
     with listening(f"{tmp_path}/s") as (listener,):

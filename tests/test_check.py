@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty.options import OPTIONS
+from fastpty.configuration.options import OPTIONS
 from tests.harness import Client, Router
 
 

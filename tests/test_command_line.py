@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import __version__, loader
-from fastpty.command_line import configure, help_text, parse
+from fastpty import __version__
+from fastpty.configuration.command_line import configure, help_text, parse
+from fastpty.configuration.language import loader
+from fastpty.configuration.options import OPTIONS
 from fastpty.errors import UsageError
-from fastpty.options import OPTIONS
 
 
 def pairs(*argv: str) -> list[tuple[str, str | None]]:
@@ -20,7 +21,7 @@ def pairs(*argv: str) -> list[tuple[str, str | None]]:
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:
     """A process of its own: what the person sees, and the exit status."""
-    program = "import sys; from fastpty.command_line import configure; configure(sys.argv[1:])"
+    program = "import sys; from fastpty.configuration.command_line import configure; configure(sys.argv[1:])"
     return subprocess.run(
         [sys.executable, "-c", program, *argv], capture_output=True, text=True, timeout=20, check=False
     )

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import logic, uwsgi_keys
-from fastpty.hooks import PHASES
-from fastpty.options import BY_NAME, OPTIONS
+from fastpty.configuration import uwsgi_keys
+from fastpty.configuration.language import blocks
+from fastpty.configuration.options import BY_NAME, OPTIONS
+from fastpty.hooks.actions import PHASES
 from tests.peers import need
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +41,7 @@ def uwsgi_help() -> str:
 def test_every_option_that_is_uwsgi_s_and_every_one_refused_has_a_row() -> None:
     ours = {name for option in OPTIONS if "fastpty's own" not in option.help for name in option.names}
     refused = uwsgi_keys._CONFINING | set(uwsgi_keys.WITHOUT_MEANING) | uwsgi_keys.IGNORED
-    assert sorted((ours | refused | logic.WORDS) - set(names())) == []
+    assert sorted((ours | refused | blocks.WORDS) - set(names())) == []
 
 
 def test_every_option_of_uwsgi_s_plugins_has_a_row(uwsgi_help: str) -> None:
@@ -50,7 +51,7 @@ def test_every_option_of_uwsgi_s_plugins_has_a_row(uwsgi_help: str) -> None:
 
 
 def test_every_row_is_of_an_option_that_is_known_here_and_no_option_has_two() -> None:
-    known = set(BY_NAME) | set(uwsgi_keys.WITHOUT_MEANING) | uwsgi_keys.IGNORED | logic.WORDS
+    known = set(BY_NAME) | set(uwsgi_keys.WITHOUT_MEANING) | uwsgi_keys.IGNORED | blocks.WORDS
     assert [name for name in names() if name not in known and not uwsgi_keys.is_confining(name)] == []
     assert len(names()) == len(set(names()))
     own = {name for option in OPTIONS if "fastpty's own" in option.help for name in option.names}

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import config, loader
-from fastpty.config import Config, build
+from fastpty.configuration import config
+from fastpty.configuration.config import Config, build
+from fastpty.configuration.language import loader
+from fastpty.configuration.language.setting import Setting
+from fastpty.configuration.options import BY_NAME
 from fastpty.errors import UsageError
-from fastpty.options import BY_NAME
-from fastpty.setting import Setting
 
 SOCKET = Setting("forkpty-router", "/tmp/x.socket")
 

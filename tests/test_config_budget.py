@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import loader
-from fastpty.budget import Budget
+from fastpty.configuration.language import loader
+from fastpty.configuration.language.budget import Budget
+from fastpty.configuration.language.loader import Loaded
+from fastpty.configuration.language.setting import Setting
+from fastpty.configuration.options import BY_NAME
 from fastpty.errors import UsageError
-from fastpty.loader import Loaded
-from fastpty.options import BY_NAME
-from fastpty.setting import Setting
 from tests.harness import eventually, process_gone
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastpty import loader
+from fastpty.configuration.language import loader
+from fastpty.configuration.language.loader import Loaded
+from fastpty.configuration.language.setting import Setting
 from fastpty.errors import UsageError
-from fastpty.loader import Loaded
-from fastpty.setting import Setting
 
 COMMAND = "@(exec://touch ran)"
 # Markup, whole and in halves that two sources could put together.

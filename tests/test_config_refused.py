@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import loader, logic, uwsgi_keys
-from fastpty.command_line import parse
-from fastpty.config import build
+from fastpty.configuration import uwsgi_keys
+from fastpty.configuration.command_line import parse
+from fastpty.configuration.config import build
+from fastpty.configuration.language import blocks, loader
+from fastpty.configuration.options import BY_NAME
+from fastpty.configuration.uwsgi_keys import IGNORED, WITHOUT_MEANING, is_confining, misspelt
 from fastpty.errors import UsageError
-from fastpty.options import BY_NAME
-from fastpty.uwsgi_keys import IGNORED, WITHOUT_MEANING, is_confining, misspelt
 from tests.client_harness import ROOT
 from tests.harness import Client, Router
 from tests.peers import need, need_root
@@ -90,7 +91,7 @@ def test_no_option_of_uwsgi_s_is_taken_for_a_misspelt_one() -> None:
         check=True,
     )
     theirs = set(re.findall(r"^ +(?:-.\|)?--([A-Za-z0-9_-]+)", shown.stdout, re.MULTILINE))
-    known = {*BY_NAME, *IGNORED, *logic.WORDS, *WITHOUT_MEANING}
+    known = {*BY_NAME, *IGNORED, *blocks.WORDS, *WITHOUT_MEANING}
     assert len(theirs) > 700
     assert {name: misspelt(name) for name in theirs - known if not is_confining(name) and misspelt(name)} == {}
     assert not uwsgi_keys._NOT_MISSPELT & known

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from fastpty import privileges, security_label
-from fastpty import target as target_module
 from fastpty.errors import FastptyError
-from fastpty.target import Target, variables
+from fastpty.jail import privileges, security_label
+from fastpty.jail import target as target_module
+from fastpty.jail.target import Target, variables
 from tests.containers import MAPPED, container, mask
 from tests.harness import Client, Router, children, eventually, process_gone
 from tests.peers import need, need_control_group, need_root, need_unified_control_groups

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import subordinates
+from fastpty.access import subordinates
+from fastpty.access.subordinates import Subordinates
 from fastpty.errors import FastptyError
-from fastpty.subordinates import Subordinates
 from tests.accounts import Login, connected_as, make_account, remove_account, talk_as
 from tests.harness import Client, Router
 from tests.peers import need, need_root
@@ -152,8 +152,8 @@ def test_limits_count_a_subordinate_id_as_its_owner(
 def test_a_user_that_the_router_s_namespace_has_no_id_for_may_be_anybody() -> None:
     need_root()
     code = (
-        "from fastpty.rules import is_unmapped\n"
-        "from fastpty.command_line import configure\n"
+        "from fastpty.access.rules import is_unmapped\n"
+        "from fastpty.configuration.command_line import configure\n"
         "print(is_unmapped(65534), is_unmapped(0))"
     )
     said = {}
@@ -167,9 +167,9 @@ def test_where_no_descriptor_is_left_to_look_up_groups_nobody_is_let_in() -> Non
     """The C library says nothing of groups that it could not read."""
     code = (
         "import os\n"
-        "from fastpty.command_line import configure\n"
-        "from fastpty.identity import Peer\n"
-        "from fastpty.rules import Rules\n"
+        "from fastpty.configuration.command_line import configure\n"
+        "from fastpty.access.peer import Peer\n"
+        "from fastpty.access.rules import Rules\n"
         "rules = Rules(configure(['--deny-group', 'nogroup', '/none'])[0])\n"
         "rules.check(Peer('', 0))\n"
         "held = []\n"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import accounts, inherited
+from fastpty.access import accounts
 from fastpty.errors import RefusedError
+from fastpty.jail import inherited
 from tests.harness import Client, Router, children
 from tests.peers import need_root
 from tests.test_roots import binds, small_root

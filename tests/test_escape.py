@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpty.escape import EscapeFilter
+from fastpty.client.escape import EscapeFilter
 
 TYPED = st.lists(st.sampled_from([b"~", b".", b"?", b"a", b"\r", b"\n", b"~~", b"text"])).map(b"".join)
 ANY_BYTES = st.binary() | TYPED

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import refusals
+from fastpty.access import refusals
 from tests.harness import PATIENCE_SECONDS, Client, Router, eventually
 from tests.peers import need_root
 from tests.test_refusals import come_at_once

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import foreign_root
+from fastpty.system import foreign_root
 from tests.harness import PATIENCE_SECONDS, Router, eventually
 from tests.peers import need_root
 from tests.test_background import SYSLOG_SHIM, SyslogDaemon

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastpty import loader
-from fastpty.command_line import parse
+from fastpty.configuration.command_line import parse
+from fastpty.configuration.language import loader
+from fastpty.configuration.language.setting import Setting
 from fastpty.errors import UsageError
-from fastpty.setting import Setting
 
 JSON = """{"note": {"forkpty-router": "no"},
   "uwsgi": {
@@ -186,7 +186,8 @@ def test_what_does_not_fit_is_an_error_with_file_and_line(
 def test_yaml_without_pyyaml_is_an_error_that_says_how_to_get_it(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(YAML)
     program = (
-        "import sys; sys.modules['yaml'] = None; from fastpty.command_line import configure; configure(sys.argv[1:])"
+        "import sys; sys.modules['yaml'] = None; "
+        "from fastpty.configuration.command_line import configure; configure(sys.argv[1:])"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program, f"{tmp_path}/x.yaml"], capture_output=True, text=True, timeout=60, check=False

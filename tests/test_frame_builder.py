@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpty import frame
+from fastpty.wire import uwsgi
 
 
 def parsed(stream: bytes) -> list[tuple[int, int, bytes]]:
@@ -24,21 +24,21 @@ def parsed(stream: bytes) -> list[tuple[int, int, bytes]]:
 
 @given(st.binary(max_size=20000))
 def test_stdin_comes_out_of_its_frames_as_it_went_in(data: bytes) -> None:
-    frames = parsed(frame.stdin_frames(data))
+    frames = parsed(uwsgi.stdin_frames(data))
     assert b"".join(payload for _, _, payload in frames) == data
-    assert {modifier2 for _, modifier2, _ in frames} <= {frame.STDIN}
+    assert {modifier2 for _, modifier2, _ in frames} <= {uwsgi.STDIN}
 
 
 @pytest.mark.parametrize("size", [0, 1, 4091, 4092, 4093, 8184, 8185, 65536])
 def test_no_frame_is_larger_than_uwsgis_router_takes_and_none_is_empty(size: int) -> None:
-    sizes = [size for size, _, _ in parsed(frame.stdin_frames(b"x" * size))]
+    sizes = [size for size, _, _ in parsed(uwsgi.stdin_frames(b"x" * size))]
     assert all(1 <= size <= 4092 for size in sizes)
     assert sum(sizes) == size
 
 
 def test_the_window_frames_are_those_of_uwsgis_client() -> None:
-    assert frame.window_frames(43, 132) == b"\x00+\x00d\x00\x84\x00e"
+    assert uwsgi.window_frames(43, 132) == b"\x00+\x00d\x00\x84\x00e"
 
 
 def test_a_window_edge_can_have_any_value_of_an_unsigned_short() -> None:
-    assert parsed(frame.window_frames(0, 65535)) == [(0, 100, b""), (65535, 101, b"")]
+    assert parsed(uwsgi.window_frames(0, 65535)) == [(0, 100, b""), (65535, 101, b"")]

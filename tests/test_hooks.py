@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import hooks
 from fastpty.errors import FastptyError
-from fastpty.hooks import PHASES
-from fastpty.waiting import Wait
+from fastpty.hooks import actions as hooks
+from fastpty.hooks.actions import PHASES
+from fastpty.hooks.waits import Wait
 from tests.harness import Client, Router, eventually
 from tests.peers import need, need_root
 from tests.test_jail import in_child

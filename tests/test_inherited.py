@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from fastpty import accounts, linux
-from fastpty.program import DEFAULT_PATH, DEFAULT_TERM
-from fastpty.values import CAPABILITIES
+from fastpty.access import accounts
+from fastpty.configuration.values import CAPABILITIES
+from fastpty.sessions.program import DEFAULT_PATH, DEFAULT_TERM
+from fastpty.system import linux
 from tests.accounts import connected_as
 from tests.harness import Client, Router, children, frame
 from tests.peers import need_root, preload

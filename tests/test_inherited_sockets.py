@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import listening
+from fastpty.listening import bind as listening
 from tests.accounts import talk_as
 from tests.harness import Client, Router
 from tests.peers import need_root, need_vsock

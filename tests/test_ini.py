@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import loader
+from fastpty.configuration.language import loader
+from fastpty.configuration.language.setting import Setting
 from fastpty.errors import UsageError
-from fastpty.setting import Setting
 from tests.peers import need
 
 ODDITIES = """\

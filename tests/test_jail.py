@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from fastpty import jail
-from fastpty.config import Config, build
+from fastpty.configuration.config import Config, build
+from fastpty.configuration.language.setting import Setting
 from fastpty.errors import FastptyError
-from fastpty.setting import Setting
+from fastpty.jail import steps
 from tests.peers import need, need_root
 
 NOBODY = 65534
@@ -70,8 +70,8 @@ def entered(config: Config, look: Callable[[], Any], before: Callable[[], Any] =
     def act() -> Any:
         before()
         seen: list[Any] = []
-        jail.prepare(config)
-        jail.inside(config, lambda _: seen.append(look()))
+        steps.prepare(config)
+        steps.inside(config, lambda _: seen.append(look()))
         return seen[0]
 
     return in_child(act)

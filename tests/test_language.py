@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastpty import loader, logic
-from fastpty.config import build
+from fastpty.configuration.config import build
+from fastpty.configuration.language import blocks as logic
+from fastpty.configuration.language import loader
+from fastpty.configuration.language.loader import Loaded
+from fastpty.configuration.language.setting import Setting
 from fastpty.errors import UsageError
-from fastpty.loader import Loaded
-from fastpty.setting import Setting
 from tests.peers import need
 
 CORPUS = Path(__file__).with_name("corpus")

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import logic, uwsgi_keys
-from fastpty.config import Config
-from fastpty.options import BY_NAME, OPTIONS
-from fastpty.uwsgi_keys import IGNORED, WITHOUT_MEANING, is_confining
-from fastpty.values import harakiri_seconds, positive_seconds, seconds
-from fastpty.waiting import Wait
+from fastpty.configuration import uwsgi_keys
+from fastpty.configuration.config import Config
+from fastpty.configuration.language import blocks
+from fastpty.configuration.options import BY_NAME, OPTIONS
+from fastpty.configuration.uwsgi_keys import IGNORED, WITHOUT_MEANING, is_confining
+from fastpty.configuration.values import harakiri_seconds, positive_seconds, seconds
+from fastpty.hooks.waits import Wait
 from tests.peers import need
 from tools import options_doc
 
@@ -34,7 +35,7 @@ def test_no_name_stands_twice() -> None:
     assert sorted(names) == sorted(set(names))
     assert not set(names) & IGNORED
     assert not [name for name in names if is_confining(name)]
-    assert not set(names) & logic.WORDS
+    assert not set(names) & blocks.WORDS
 
 
 def test_every_default_is_a_value_that_its_option_accepts() -> None:
@@ -62,9 +63,9 @@ def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
     assert plugin <= set(BY_NAME) | set(WITHOUT_MEANING)
     confining = set(uwsgi_keys._CONFINING) - {"jail", "jail2", "jail-attach"}  # FreeBSD's
     assert confining - {"namespace-keep-mount", "config", "xml"} <= theirs
-    assert logic.WORDS - {"end", "else"} <= theirs  # uWSGI knows the first without listing it, and later the second
+    assert blocks.WORDS - {"end", "else"} <= theirs  # uWSGI knows the first without listing it, and later the second
     listed = {name for name in theirs if re.fullmatch(r"(if|for|end-?if|end-?for)(-.*)?|if[a-z]+", name)}
-    assert listed <= logic.WORDS
+    assert listed <= blocks.WORDS
 
 
 @pytest.mark.parametrize(

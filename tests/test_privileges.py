@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import linux
-from fastpty.values import CAPABILITIES
+from fastpty.configuration.values import CAPABILITIES
+from fastpty.system import linux
 from tests.harness import Client, Router, children
 from tests.peers import need_root
 from tests.test_jail import entered, status, wanted

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import linux
+from fastpty.system import linux
 from tests.accounts import talk_as
 from tests.harness import Router
 from tests.peers import need, need_root

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import cgroup_base
+from fastpty.sessions import cgroup_base
 from tests.harness import Client, Router, eventually
 from tests.test_life import echoes, greeted
 from tests.test_session_cgroup import above, begin, cgroups  # noqa: F401 - above is a fixture

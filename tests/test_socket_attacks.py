@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import listening
-from fastpty.address import UnixAddress
 from fastpty.errors import FastptyError
+from fastpty.listening import bind as listening
+from fastpty.net.address import UnixAddress
 from tests.harness import Client, Router
 from tests.peers import need_root
 from tests.test_router import run

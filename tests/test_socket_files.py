@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import listening, removal
-from fastpty.address import UnixAddress
+from fastpty.listening import bind as listening
+from fastpty.listening import removal
+from fastpty.net.address import UnixAddress
 from tests.harness import Client, Router, eventually, process_gone
 from tests.peers import need_root
 from tests.test_router import run

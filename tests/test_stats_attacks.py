@@ -24,7 +24,11 @@ BUSY = "fastpty: too many ask for statistics at a time: try again later\r\n"
 def patient() -> list[str]:
     """A router that gives clients of its statistics minutes, so that it is not the clock that ends them."""
     times = "stats._CLIENT_SECONDS = stats._PARTING_SECONDS = 1000"
-    return ["-c", f"import sys; from fastpty import router, stats; {times}; sys.exit(router.main())"]
+    return [
+        "-c",
+        f"import sys; from fastpty import router; from fastpty.supervision import statistics as stats; {times}; "
+        "sys.exit(router.main())",
+    ]
 
 
 def http_router(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastpty.errors import FastptyError
-from fastpty.subordinate import FIRST, first_of_root
+from fastpty.jail.subordinate import FIRST, first_of_root
 from tests.harness import Client, Router, children
 from tests.peers import need_root
 

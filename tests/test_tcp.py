@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from fastpty import address, tcp
+from fastpty.net import address, tcp
 from tests.harness import Client, Router, children, descriptors
 from tests.peers import need_tcp_option
 from tests.tls_harness import Authority, connected

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from fastpty.client.terminal import RawTerminal, reopened, window_size
 from fastpty.errors import FastptyError
-from fastpty.terminal import RawTerminal, reopened, window_size
 from tests.client_harness import (
     CLIENT,
     ScriptedRouter,
@@ -84,7 +84,9 @@ def test_the_terminal_is_restored_when_the_session_ends(router: ScriptedRouter) 
 
 
 def test_the_terminal_is_restored_when_the_client_crashes(router: ScriptedRouter) -> None:
-    crash = "from fastpty import cli, client; client._Attachment._receive = None; cli.main()"
+    crash = (
+        "from fastpty import cli; from fastpty.client import attach; attach._Attachment._receive = None; cli.main()"
+    )
     with (
         terminal_client("connect", router.address, command=[sys.executable, "-c", crash]) as client,
         router.accept() as peer,

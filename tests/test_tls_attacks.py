@@ -18,7 +18,11 @@ from tests.tls_harness import Authority, connected, proxy_of, read_to_end, statu
 
 def hasty(name: str, seconds: float) -> list[str]:
     """A router that has one of its times with TLS cut short, so that a test need not wait for it."""
-    return ["-c", f"import sys; from fastpty import router, tls; tls.{name} = {seconds}; sys.exit(router.main())"]
+    return [
+        "-c",
+        f"import sys; from fastpty import router; from fastpty.net import tls; tls.{name} = {seconds}; "
+        "sys.exit(router.main())",
+    ]
 
 
 def narrow(end: socket.socket) -> None:

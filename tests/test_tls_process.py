@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import child, linux
+from fastpty.system import child, linux
 from tests.harness import Router, descriptors, eventually, process_gone
 from tests.peers import need_root
 from tests.tls_harness import Authority, attached, proxy_of, status
@@ -125,7 +125,10 @@ def test_a_tls_process_that_dies_is_replaced_also_in_a_jail(
 
 
 def test_a_tls_process_that_stands_still_does_not_hold_up_the_router_s_end(tls_router: Start) -> None:
-    setup = "import sys; from fastpty import router, tls_proxy; tls_proxy._END_SECONDS = 0.2; sys.exit(router.main())"
+    setup = (
+        "import sys; from fastpty import router; from fastpty.gateways import tls_gateway; "
+        "tls_gateway._END_SECONDS = 0.2; sys.exit(router.main())"
+    )
     router, _ = tls_router(program=["-c", setup])
     proxy = proxy_of(router)
     os.kill(proxy, signal.SIGSTOP)

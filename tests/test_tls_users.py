@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fastpty.access.peer import name_behind_tls, peer_behind_tls
 from fastpty.errors import RefusedError
-from fastpty.identity import name_behind_tls, peer_behind_tls
 from tests.accounts import Login, make_account, remove_account
 from tests.harness import Router
 from tests.peers import need_root

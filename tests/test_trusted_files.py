@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fastpty import budget, loader, sources
+from fastpty.configuration.language import budget, files, loader
+from fastpty.configuration.language.loader import Loaded
+from fastpty.configuration.language.setting import Setting
 from fastpty.errors import UsageError
-from fastpty.loader import Loaded
-from fastpty.setting import Setting
 from tests.accounts import Login, make_account, remove_account
 from tests.peers import need_root
 
@@ -226,6 +226,6 @@ def test_a_file_put_in_the_place_of_a_strangers_while_that_is_read_lends_it_no_t
                 os.rename("roots", path)
             yield descriptor
 
-    monkeypatch.setattr(sources, "opened", swapped)
+    monkeypatch.setattr(files, "opened", swapped)
     with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not read: it belongs to uid 1"):
         read("include = y.ini")

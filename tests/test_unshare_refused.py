@@ -10,7 +10,7 @@ from tests.peers import need, need_root
 
 UNSHARE_IN_A_CHROOT = """
 import os, sys
-from fastpty import namespaces
+from fastpty.jail import namespaces
 from fastpty.errors import FastptyError
 os.chroot(sys.argv[1])
 os.setresuid(65534, 65534, 65534)

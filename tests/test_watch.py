@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fastpty.watch import LOOKS, Idleness, Stuckness
+from fastpty.supervision.heartbeat import LOOKS, Idleness, Stuckness
 
 LIMIT = 8.0
 PERIOD = LIMIT / LOOKS

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastpty.options import OPTIONS, Option
-from fastpty.uwsgi_keys import IGNORED
+from fastpty.configuration.options import OPTIONS, Option
+from fastpty.configuration.uwsgi_keys import IGNORED
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 
 HEAD = """# Options of fastpty-router
 
-Generated from the table in `fastpty/options.py` by `tools/options_doc.py`; do not edit.
+Generated from the table in `fastpty/configuration/options.py` by `tools/options_doc.py`; do not edit.
 
 Every option is a flag (`--name VALUE` or `--name=VALUE`) and, unless it says "flag only", a key of the `[uwsgi]` or
 `[fastpty]` section of a file (`name = VALUE`) and a variable of the environment (`UWSGI_NAME` or `FASTPTY_NAME`).

@@ -7,9 +7,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fastpty._channel cimport CHANNEL_DRAINING, CHANNEL_SHUT, Buffer, buffer_lend, pool_drop_spares
-from fastpty._flow cimport loop_serve, loop_session, loop_session_event
-from fastpty._frame cimport (
+from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT, Buffer, buffer_lend, pool_drop_spares
+from fastpty.relay.step cimport loop_serve, loop_session, loop_session_event
+from fastpty.wire.uwsgi cimport (
     FRAME_COLUMNS,
     FRAME_IGNORED,
     FRAME_ROWS,
@@ -19,9 +19,9 @@ from fastpty._frame cimport (
     FrameParser,
     frame_next,
 )
-from fastpty._lifecycle cimport loop_meet_deadlines, loop_new_session, loop_release_session, loop_stop
-from fastpty._linux cimport epoll_event
-from fastpty._loop cimport (
+from fastpty.relay.lifecycle cimport loop_meet_deadlines, loop_new_session, loop_release_session, loop_stop
+from fastpty.system.linux cimport epoll_event
+from fastpty.relay.loop cimport (
     EVENTS_MOST,
     EVENTS_USUAL,
     Loop,
@@ -32,7 +32,7 @@ from fastpty._loop cimport (
     loop_wake,
     loop_watch_session,
 )
-from fastpty._session cimport ENDING_EXIT, Session, session_open
+from fastpty.relay.state cimport ENDING_EXIT, Session, session_open
 
 cdef extern from "kernel.h" nogil:
     void kernel_ended(int world, bint exited, uint64_t bytes_in, uint64_t bytes_out)

@@ -1,0 +1,82 @@
+"""How many sessions there may be, over all workers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from fastpty.configuration.config import Config
+from fastpty.configuration.values import SESSIONS_MOST
+from fastpty.errors import RefusedError
+from fastpty.relay.upcalls import UNKNOWN_PEER
+
+
+class Seats:
+    """Numbered seats, shared by all processes that are forked from the one that made them.
+
+    A seat is a byte of a file without a name, and who sits there holds a record lock on it (fcntl(2)). So there is no
+    counter that could be wrong: the kernel gives a seat to one process only, and takes it back when that process ends,
+    however it ends.
+    """
+
+    def __init__(self) -> None:
+        self._file = os.memfd_create("fastpty-seats", os.MFD_CLOEXEC)
+        self._mine: set[int] = set()  # a process's own locks do not keep it out
+
+    def take(self, first: int, count: int) -> int | None:
+        """The first free seat of `count` from `first` on; None if all are taken."""
+        for seat in range(first, first + count):
+            if seat not in self._mine and self._lock(seat):
+                self._mine.add(seat)
+                return seat
+        return None
+
+    def give_back(self, seat: int) -> None:
+        """Frees a seat that take() gave."""
+        self._mine.remove(seat)
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, seat)
+
+    def _lock(self, seat: int) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, seat)
+        except BlockingIOError:
+            return False
+        return True
+
+
+_, _UNKNOWN, _ = UNKNOWN_PEER
+
+# Each uid has SESSIONS_MOST seats, those of all sessions come after them.
+_SEATS_OF_ALL = (_UNKNOWN + 1) * SESSIONS_MOST
+
+
+class Limits:
+    """`max-sessions` and `max-sessions-per-uid`. To be made before the workers are forked."""
+
+    def __init__(self) -> None:
+        self._seats = Seats()
+
+    def admit(self, config: Config, user: int | None) -> list[int]:
+        """Seats for one more session of this user's, for leave(); raises RefusedError where there is none left.
+
+        Clients that are no user's (TCP), for which it is None, share one uid.
+        """
+        uid = _UNKNOWN if user is None else user
+        taken: list[int] = []
+        for first, count, whose in (
+            (_SEATS_OF_ALL, config.max_sessions, "all"),
+            (uid * SESSIONS_MOST, config.max_sessions_per_uid, "of your user"),
+        ):
+            if count is None:
+                continue
+            seat = self._seats.take(first, count)
+            if seat is None:
+                self.leave(taken)
+                raise RefusedError(f"no more than {count} sessions at a time ({whose}): try again later")
+            taken.append(seat)
+        return taken
+
+    def leave(self, seats: list[int]) -> None:
+        """Frees what admit() gave."""
+        for seat in seats:
+            self._seats.give_back(seat)

@@ -1,0 +1,145 @@
+"""Who may connect: the rules about users and groups, applied to a client."""
+
+from __future__ import annotations
+
+import functools
+import grp
+import os
+import pwd
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fastpty.access import accounts
+from fastpty.access.peer import Peer
+from fastpty.access.subordinates import Subordinates
+from fastpty.configuration.config import Config
+from fastpty.configuration.doubts import has_rules
+from fastpty.errors import RefusedError
+from fastpty.jail import steps
+
+_NOBODY_S = "the rules of this router are about users, and your connection has none"
+
+_KNOWN_SECONDS = 10.0
+_KNOWN_MOST = 1024
+_OVERFLOW_UID = 65534  # what the kernel shows of a user that has no id in this user namespace
+_ALL_USERS = "0 0 4294967295"
+
+
+class Rules:
+    """`allow-user`, `allow-group`, `deny-user` and `deny-group`, as sshd_config(5) has them.
+
+    A deny rule wins over every allow rule. With an allow rule, every user that none of them names is refused; root is
+    no exception. A certificate's user (`tls-user`) is that user here; allow-tls-name is an allow rule as well. Where
+    there is any rule, a client that is no user's (TCP) is refused, unless allow-tls-name has let its certificate in.
+
+    A user can get other ids in a user namespace: its subordinate ones, and fewer groups. Deny rules hold for these too,
+    and where there are only deny rules a uid without an account is refused. To be made outside the jail: the accounts
+    are the host's.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._allow_users = frozenset(config.allow_users)
+        self._allow_groups = frozenset(config.allow_groups)
+        self._deny_users = frozenset(config.deny_users)
+        self._deny_groups = frozenset(config.deny_groups)
+        self._any = has_rules(config)
+        self._run_as_peer = config.run_as == "peer"
+        self._denies = bool(config.deny_users or config.deny_groups)
+        needs_owners = self._denies or config.max_sessions_per_uid is not None
+        self._subuids = Subordinates("/etc/subuid" if needs_owners else None)
+        self._subgids = Subordinates("/etc/subgid" if self._denies else None)
+        self._groups_of = _account_groups(config) if self._denies else None
+        self._known: dict[int, tuple[float, frozenset[int] | None]] = {}
+
+    @property
+    def need_groups(self) -> bool:
+        """Whether a client's supplementary groups matter."""
+        return bool(self._allow_groups or self._deny_groups)
+
+    def check(self, peer: Peer) -> None:
+        """Raises RefusedError, with a text for the client, unless it may have a session."""
+        if self._run_as_peer and not peer.is_known:
+            raise RefusedError(_NOBODY_S)
+        self.check_connection(peer)
+        if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:
+            raise RefusedError("root may not connect here (it needs allow-user root)")
+
+    def check_connection(self, peer: Peer) -> None:
+        """Raises RefusedError, with a text for the client, unless it may connect, whatever it is given there.
+
+        Raises OSError where that cannot be found out.
+        """
+        if peer.uid is None:
+            if self._any and not peer.is_admitted:
+                raise RefusedError(_NOBODY_S)
+            return
+        has_allow_rule = bool(self._allow_users or self._allow_groups)
+        allowed = peer.is_admitted or peer.uid in self._allow_users or peer.groups & self._allow_groups
+        if has_allow_rule and not allowed:
+            raise RefusedError(f"uid {peer.uid} may not connect here")
+        if self._denies:
+            self._check_denied(peer, peer.uid, needs_account=not (has_allow_rule or peer.is_admitted))
+
+    def account_uid(self, peer: Peer) -> int | None:
+        """The user that a client counts as in limits: the owner of its uid where that is a subordinate one."""
+        return None if peer.uid is None else min(self._subuids.owners(peer.uid), default=peer.uid)
+
+    def _check_denied(self, peer: Peer, uid: int, *, needs_account: bool) -> None:
+        """As check_connection, by the users that can have made this process, and all groups of their accounts."""
+        users = self._subuids.owners(uid).union({uid}, *(self._subgids.owners(gid) for gid in peer.groups))
+        groups = [found for user in users if (found := self._groups(user)) is not None]
+        if users & self._deny_users or any(found & self._deny_groups for found in (peer.groups, *groups)):
+            raise RefusedError(f"uid {uid} may not connect here")
+        if needs_account and not groups:
+            raise RefusedError(f"uid {uid} has no account here, and so needs an allow-user of its own")
+
+    def _groups(self, uid: int) -> frozenset[int] | None:
+        """The groups of its account, None where it has none. What was found is believed for ten seconds.
+
+        So a slow account database is asked no more often than that by each user that there is.
+        """
+        until, groups = self._known.get(uid, (0.0, None))
+        if time.monotonic() < until:
+            return groups
+        groups = None if self._groups_of is None or is_unmapped(uid) else self._groups_of(uid)
+        if len(self._known) >= _KNOWN_MOST:
+            self._known.clear()
+        self._known[uid] = time.monotonic() + _KNOWN_SECONDS, groups
+        return groups
+
+
+def is_unmapped(uid: int) -> bool:
+    """Whether this may be any user that this process's user namespace has no id for."""
+    return uid == _OVERFLOW_UID and not _sees_all_users()
+
+
+@functools.cache
+def _sees_all_users() -> bool:
+    try:
+        return Path("/proc/self/uid_map").read_text().split() == _ALL_USERS.split()
+    except OSError:
+        return False
+
+
+def _account_groups(config: Config) -> Callable[[int], frozenset[int] | None]:
+    """How the groups of a uid's account are found. In a changed root there are only those that were there before."""
+    return _all_accounts().get if steps.changes_root(config) else _groups_now
+
+
+def _groups_now(uid: int) -> frozenset[int] | None:
+    """Raises OSError where no descriptor is left: the C library would then find fewer groups than there are."""
+    os.close(os.eventfd(0))
+    try:
+        account = accounts.account_of(uid)
+    except RefusedError:
+        return None
+    return frozenset({account.gid, *account.groups})
+
+
+def _all_accounts() -> dict[int, frozenset[int]]:
+    more: dict[str, set[int]] = {}
+    for group in grp.getgrall():
+        for member in group.gr_mem:
+            more.setdefault(member, set()).add(group.gr_gid)
+    return {entry.pw_uid: frozenset({entry.pw_gid, *more.get(entry.pw_name, ())}) for entry in pwd.getpwall()}

@@ -1,0 +1,136 @@
+"""What a start would refuse, as far as that can be told without changing anything: for `--check`.
+
+Not looked at is what depends on who runs at the moment (an address in use, a pid file of a router that runs: the router
+that is checked for may be it), what is inherited (fd://N), and what hooks may still make. So nothing is said of a path
+that a hook before it could make, and of the jail's inside only where it is the outside.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastpty.access import accounts
+from fastpty.configuration.config import Config
+from fastpty.configuration.values import CAPABILITIES
+from fastpty.errors import FastptyError, UsageError
+from fastpty.jail import steps
+from fastpty.log import SYSLOG_SOCKET, LogFile
+from fastpty.net.address import FdAddress, TcpAddress, UnixAddress
+from fastpty.system import linux
+
+_FIRST_PORT_FOR_ALL = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+def check(config: Config) -> None:
+    """Raises FastptyError for the first thing that would end a start."""
+    steps.check(config)
+    accounts.check(config.run_as)
+    if config.is_client:
+        return
+    _check_tls(config)
+    for address in config.addresses:
+        if isinstance(address, TcpAddress):
+            _check_tcp(address)
+    if config.pty_input and config.pty_addresses and all(isinstance(a, FdAddress) for a in config.pty_addresses):
+        raise FastptyError("pty-input needs a pty-socket with an address that can be connected to")
+    _check_jail(config)
+    if any(hook.phase == "asap" for hook in config.hooks):
+        return
+    for address in config.addresses:
+        if isinstance(address, UnixAddress):
+            _check_socket_file(address.path, config)
+    if not (all(isinstance(where, LogFile) for where in config.loggers) or os.path.exists(SYSLOG_SOCKET)):
+        raise FastptyError(f"cannot log to {SYSLOG_SOCKET}: {os.strerror(errno.ENOENT)}")
+    for option, path in _files(config):
+        _check_file(f"{option}: cannot write {path}", path, config)
+        if option != "pidfile" and os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=True):
+            raise FastptyError(f"{option}: cannot write {path}: permission denied")  # a pid file is put in its place
+
+
+def _check_tls(config: Config) -> None:
+    if config.tls_identity is None:
+        return
+    from fastpty.net.tls import context_of  # it takes a while to load
+
+    context_of(config.tls_identity, server=True)
+    for_sessions = config.raw_addresses + config.uwsgi_addresses + config.pty_addresses
+    if not any(isinstance(address, TcpAddress | FdAddress) for address in for_sessions):
+        raise UsageError("tls-cert: there is no TCP address to speak TLS on")
+
+
+def _check_tcp(address: TcpAddress) -> None:
+    """That the host is one of this machine's, by a port of the kernel's choice, and that the port may be had."""
+    try:
+        if address.host:
+            family, target = min(address.resolve(), key=lambda info: info[0] != socket.AF_INET)
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.bind((target[0], 0))
+    except OSError as error:
+        raise FastptyError(f"cannot listen on {address.text}: {error.strerror}: choose another address") from error
+    effective, _, _ = linux.capget()
+    try:
+        first = int(_FIRST_PORT_FOR_ALL.read_text())
+    except (OSError, ValueError):
+        return
+    if 0 < address.port < first and not effective >> CAPABILITIES["net_bind_service"] & 1:
+        raise FastptyError(f"cannot listen on {address.text}: permission denied: choose a port from {first} on")
+
+
+def _check_socket_file(path: str, config: Config) -> None:
+    if config.socket_owner is not None and os.geteuid() != 0 and config.socket_owner[0] not in (-1, os.geteuid()):
+        raise FastptyError(f"cannot listen on {path}: only root can give the socket to another owner")
+    _check_file(f"cannot listen on {path}", path, config, stat.S_IFSOCK)
+
+
+def _files(config: Config) -> Iterator[tuple[str, str]]:
+    """The files that are written before the jail is entered, each with the option that asks for it."""
+    for option, path in (("daemonize", config.daemonize), ("logto", config.logto)):
+        if path is not None:
+            yield option, path
+    yield from (("logger", where.path) for where in config.loggers if isinstance(where, LogFile))
+    yield from (("pidfile", path) for path in config.pidfiles)
+
+
+def _check_file(what: str, path: str, config: Config, kind: int | None = None) -> None:
+    """That a file can be made there, or that what is there is of this kind; without one, anything but a directory."""
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory):
+        raise FastptyError(f"{what}: its directory does not exist: create it first")
+    try:
+        found = stat.S_IFMT(os.stat(path, follow_symlinks=kind is None).st_mode)
+    except OSError:
+        becomes_another = config.immediate_uid is not None and os.geteuid() == 0
+        if not (becomes_another or os.access(directory, os.W_OK | os.X_OK, effective_ids=True)):
+            raise FastptyError(f"{what}: permission denied: choose a directory that this user may write to") from None
+        return
+    if found == stat.S_IFDIR or (kind is not None and found != kind):
+        raise FastptyError(f"{what}: something else is there: choose another path, or remove it")
+
+
+def _check_jail(config: Config) -> None:
+    """The directories of the jail, where nothing before them changes what a path means."""
+    if config.setns_pid is not None and not os.path.isdir(f"/proc/{config.setns_pid}"):
+        raise FastptyError(f"setns-pid: there is no process {config.setns_pid}")
+    if config.setns is not None and not config.setns.startswith("@") and not os.path.exists(config.setns):
+        raise FastptyError(f"setns: cannot enter {config.setns}: {os.strerror(errno.ENOENT)}")
+    cgroup = config.session_cgroup
+    if cgroup not in (None, "own") and not os.path.exists(f"{cgroup}/cgroup.procs"):
+        raise FastptyError(f"session-cgroup: {cgroup} is no cgroup of version 2")
+    _, permitted, _ = linux.capget()
+    for name, number in CAPABILITIES.items():
+        if number in config.cap and "user" not in config.unshare and not permitted >> number & 1:
+            raise FastptyError(f"cap: {name} cannot be kept, since this process does not have it")
+    if config.hooks or config.waits or config.setns is not None or config.setns_pid is not None:
+        return
+    root = config.chroot or (config.pivot_root[0] if config.pivot_root else None)
+    directories = {"chroot": config.chroot, "pivot-root": root if config.pivot_root else None}
+    if root is None:
+        directories |= {"chdir": config.chdir, "chdir2": config.chdir2}
+    for option, directory in directories.items():
+        if directory is not None and not os.path.isdir(directory):
+            raise FastptyError(f"{option}: cannot enter {directory}: it is no directory")

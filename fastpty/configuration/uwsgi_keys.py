@@ -1,0 +1,131 @@
+"""What is known of uWSGI's options that are not in the table: which may be passed over, and which must not."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from functools import lru_cache
+
+from fastpty.configuration.options import BY_NAME
+
+PLUGINS_BUILT_IN = frozenset({"corerouter", "forkptyrouter", "pty"})
+"""The uWSGI plugins whose work this program does by itself."""
+
+IGNORED = frozenset(
+    {
+        *("autoload", "force-gateway", "no-orphans", "plugin-dir", "plugins-dir"),
+        # a fork where a pid namespace needs one is made without being asked for
+        *("refork", "refork-as-root", "refork-post-jail", "drop-after-apps", "drop-after-init"),
+    }
+)
+"""uWSGI keys that may stand in a router's file and ask for nothing that is missing here."""
+
+_FALLBACK = (
+    "a terminal has no other node to go to: start a second router, on an address of its own, for the clients to try"
+)
+_ZERG = (
+    "a router does not take its sockets from a zerg server: hand them over as fd://N, or share a port with reuse-port"
+)
+WITHOUT_MEANING = {
+    f"{router}-{word}": why
+    for router in ("forkptyrouter", "forkpty-router")
+    for word, why in (("fallback", _FALLBACK), ("zerg", _ZERG))
+}
+"""uWSGI's options of this plugin that make no sense for a pty, and what to use instead."""
+
+_CONFINING = frozenset(
+    {
+        # another root, other namespaces, other control groups
+        *("jail", "jail2", "jail-attach", "namespace", "ns", "namespace-net", "ns-net", "namespace-keep-mount"),
+        *("setns-preopen", "setns-socket", "setns-socket-skip", "setns-skip"),
+        *("cgroup", "cgroup-opt", "cgroup-dir-mode"),
+        # fewer resources
+        *("limit-as", "limit-nproc", "file-write"),
+        # other files and other names, which may hold any of these
+        *("config", "xml", "inject-before", "inject-after", "declare-option", "declare-option2"),
+    }
+)
+_CONFINING_FAMILIES = re.compile(
+    r"(seccomp|apparmor|selinux|landlock)(-.*)?"
+    # steps that build the jail
+    r"|(hook|exec|mount|umount|call)-(asap|pre-jail|post-jail|in-jail|as-root|as-user)(-.*)?"
+    # logic that is not known: with its frame ignored, what stands inside would always apply
+    r"|(end-?)?(if|for)(-.*)?|if[a-z]+"
+)
+
+# What does the work of an option that is not supported.
+_INSTEAD = (
+    (re.compile(r"call-.*"), "there are no C functions to call here: use exec- or hook- of the same phase"),
+    (re.compile(r"u?mount-as-user.*"), "mounts are made before privileges are dropped: use mount-as-root"),
+    (re.compile(r"namespace|ns|namespace-keep-mount"), "use unshare = fs,pid,uts,ipc and pivot-root"),
+    (re.compile(r"(namespace|ns)-net"), "use unshare = net and a hook that sets the network up"),
+    (re.compile(r"setns-.*"), "enter this router's namespaces from outside with setns-pid"),
+    (re.compile(r"jail|jail2|jail-attach"), "that is FreeBSD's: use unshare and chroot or pivot-root"),
+    (re.compile(r"cgroup.*"), "put the router into its group by exec-asap, or by the service manager"),
+    (re.compile(r"limit-(as|nproc)"), "start the router under prlimit(1), or by a service manager with limits"),
+)
+
+
+def instead(name: str) -> str | None:
+    """What to use instead of uWSGI's option `name`, where there is something."""
+    return next((advice for pattern, advice in _INSTEAD if pattern.fullmatch(name)), None)
+
+
+def is_confining(name: str) -> bool:
+    """Whether uWSGI's key `name` is one whose silent absence could leave the shell less confined."""
+    option = BY_NAME.get(name)
+    if option is not None and option.in_files:
+        return False
+    return name in _CONFINING or _CONFINING_FAMILIES.fullmatch(name) is not None
+
+
+def nearest(name: str, *, in_files: bool) -> str | None:
+    """The known option name most like `name`, or None where none is alike."""
+    known = [known for known, option in BY_NAME.items() if option.in_files or not in_files]
+    close = get_close_matches(name, known, n=1, cutoff=0.7)
+    return close[0] if close else None
+
+
+_MEANT_IN_FILES = sorted({*_CONFINING, *(name for name, option in BY_NAME.items() if option.in_files)})
+_NOT_MISSPELT = frozenset({"get", "iprint", "sni", "st"})
+"""uWSGI's options that look like a misspelt one of those."""
+
+_MANY_LETTERS = 6
+_FEW_LETTERS = 2
+
+
+@lru_cache(maxsize=1024)
+def misspelt(name: str) -> str | None:
+    """The option that this name, which is none, must be thought to mean; None where it is far from all.
+
+    One slip (a letter too many, one missing, another one, two exchanged), or two in a longer name. What a slip leaves
+    out may be what confines the shell.
+    """
+    if name in _NOT_MISSPELT or name in BY_NAME:
+        return None
+    counted = ((_slips(name.lower(), meant, _slips_most(meant)), meant) for meant in _MEANT_IN_FILES)
+    near = [(slips, meant) for slips, meant in counted if slips <= _slips_most(meant)]
+    return min(near)[1] if near else None
+
+
+def _slips_most(name: str) -> int:
+    return 2 if len(name) >= _MANY_LETTERS else 1 if len(name) > _FEW_LETTERS else 0
+
+
+def _slips(a: str, b: str, most: int) -> int:
+    """How many slips lead from one name to the other; more than `most` is not counted to its end."""
+    if abs(len(a) - len(b)) > most:
+        return most + 1
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        next_row = [i]
+        for j, other in enumerate(b, 1):
+            slips = min(row[j] + 1, next_row[-1] + 1, row[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                slips = min(slips, before[j - 2] + 1)
+            next_row.append(slips)
+        if min(next_row) > most:
+            return most + 1
+        before, row = row, next_row
+    return row[-1]

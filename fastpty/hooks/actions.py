@@ -1,0 +1,276 @@
+"""What is run on the way into the jail: uWSGI's `hook-`, `mount-`, `umount-` and `exec-` options of each phase.
+
+The phases, the kinds in a phase and the actions of `hook-` are those of uWSGI 2.0.21; a jail runs them in the order
+of KINDS and, within one kind, as they are written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fastpty.configuration import values
+from fastpty.errors import FastptyError
+from fastpty.hooks import mounts, waits
+from fastpty.system import at_start, signals
+
+PHASES = ("asap", "pre-jail", "in-jail", "post-jail", "as-root", "as-user", "as-user-atexit")
+KINDS = ("hook", "mount", "umount", "exec")
+
+_HOOK_WAIT_SECONDS = 60.0  # uWSGI's default of wait-for-fs-timeout
+_END_SECONDS = 2.0  # for a hook that is stopped to clean up after itself
+
+Run = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One thing to do in a phase, as `text` says. `what` names it in messages, which may leave the text out.
+
+    `run` does it, raising OSError or FastptyError.
+    """
+
+    phase: str
+    kind: str
+    text: str
+    what: str
+    run: Run = field(compare=False)  # the same text gives another function each time that it is read
+
+    @property
+    def option(self) -> str:
+        """The option that asked for it."""
+        return f"{self.kind}-{self.phase}"
+
+    @property
+    def variable(self) -> str | None:
+        """The environment's variable that it sets, if it is a putenv."""
+        action, _, argument = self.text.removeprefix("!").partition(":")
+        return argument.partition("=")[0] if (self.kind, action) == ("hook", "putenv") else None
+
+    def __call__(self) -> None:
+        """Does it; raises FastptyError with what it was when it fails."""
+        try:
+            self.run()
+        except OSError as error:
+            raise FastptyError(f"{self.what}: {error.strerror or error}") from error
+
+
+def parse(kind: str, phase: str) -> Callable[[str], tuple[Hook]]:
+    """The reader of the value of option `kind`-`phase`; it raises ValueError for what cannot be run."""
+    name = f"{kind}-{phase}"
+
+    def read(text: str) -> tuple[Hook]:
+        values.text(text)
+        shown = "!" if text.startswith("!") else repr(text)  # uWSGI's private hooks are not shown in the log
+        what = f"{name} {shown}"
+        readers: dict[str, Callable[[], Run]] = {
+            "hook": lambda: _action(text, what),
+            "mount": lambda: mounts.parse_mount(text).run,
+            "umount": lambda: mounts.parse_umount(text).run,
+            "exec": lambda: lambda: run_command(text, what),
+        }
+        return (Hook(phase, kind, text, what, readers[kind]()),)
+
+    return read
+
+
+def run_command(command: str, what: str) -> None:
+    """Runs a command through /bin/sh -c with empty input, and otherwise as this process was started (`at_start`).
+
+    It has no descriptors but 0, 1 and 2. Its output goes where this process's goes. Raises FastptyError, which begins
+    with `what`, unless it exits with 0.
+    """
+    with signals.uninterrupted() as go_on:
+        try:
+            process = _start_command(command)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise FastptyError(f"{what} cannot run: {error}") from error
+        try:
+            go_on()
+            status = process.wait()
+        except signals.Stopped:
+            _end_group(process)
+            raise
+    if status > 0:
+        raise FastptyError(f"{what} failed with exit code {status}")
+    if status < 0:
+        raise FastptyError(f"{what} was killed by signal {-status} ({signal.strsignal(-status)})")
+
+
+def _start_command(command: str) -> subprocess.Popen[bytes]:
+    """In a process group of its own, so that all of it can be ended, but for daemons that have left it."""
+    # An empty pipe and not /dev/null, which a new root may lack.
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command], stdin=subprocess.PIPE, preexec_fn=at_start.restore, process_group=0
+    )
+    assert process.stdin is not None
+    process.stdin.close()
+    return process
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and SIGKILL a moment later for what is left."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_END_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _action(text: str, what: str) -> Run:
+    name, colon, argument = text.removeprefix("!").partition(":")
+    if not colon:
+        raise ValueError(f"{text!r} is not ACTION:ARGUMENT")
+    if name == "exec":
+        return lambda: run_command(argument, what)
+    if name == "safeexec":
+        return lambda: _run_safely(argument, what)
+    if name in _INSTEAD:
+        raise ValueError(f"the action {name!r} is not supported: {_INSTEAD[name]}")
+    if name not in _ACTIONS:
+        raise ValueError(f"{name!r} is not an action (known: {', '.join(sorted([*_ACTIONS, 'exec', 'safeexec']))})")
+    return _ACTIONS[name](argument)
+
+
+def _run_safely(command: str, what: str) -> None:
+    try:
+        run_command(command, what)
+    except FastptyError as error:
+        print(f"fastpty-router: warning: {error}; going on, as safeexec asks for", file=sys.stderr)
+
+
+def _on_text(act: Callable[[str], object]) -> Callable[[str], Run]:
+    def read(argument: str) -> Run:
+        values.text(argument)
+
+        def run() -> None:
+            act(argument)
+
+        return run
+
+    return read
+
+
+def _write(flags: int, end: str) -> Callable[[str], Run]:
+    """`FILE TEXT`, written with `end` after it; the text may be missing where a line end is written."""
+
+    def read(argument: str) -> Run:
+        path, blank, text = argument.partition(" ")
+        if not path or not (blank or end):
+            raise ValueError(f"{argument!r} is not FILE TEXT")
+        data = os.fsencode(text + end)
+        return lambda: _write_file(path, flags | os.O_CREAT, data)
+
+    return read
+
+
+def _write_file(path: str, flags: int, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o666)
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)
+
+
+def _write_fifo(argument: str) -> Run:
+    path, blank, text = argument.partition(" ")
+    if not (path and blank):
+        raise ValueError(f"{argument!r} is not FIFO TEXT")
+
+    def run() -> None:
+        try:
+            _write_file(path, os.O_NONBLOCK, os.fsencode(text))
+        except OSError as error:
+            if error.errno not in (errno.ENXIO, errno.ENODEV):  # nobody reads it: as in uWSGI, nothing is amiss
+                raise
+
+    return run
+
+
+def _chmod(argument: str) -> Run:
+    path, _, mode = argument.rpartition(" ")
+    if not path:
+        raise ValueError(f"{argument!r} is not FILE MODE")
+    wanted = values.mode(mode)
+    return lambda: os.chmod(path, wanted)
+
+
+def _chown(argument: str) -> Run:
+    words = argument.rsplit(" ", 2)
+    if len(words) != 3:
+        raise ValueError(f"{argument!r} is not FILE USER GROUP")
+    path, user, group = words[0], values.user(words[1]), values.group(words[2])
+    return lambda: os.chown(path, user, group)
+
+
+def _putenv(argument: str) -> Run:
+    name, value = values.environment_entry(argument)
+    return lambda: os.environ.__setitem__(name, value)
+
+
+def _exit(argument: str) -> Run:
+    status = int(argument) if argument.isascii() and argument.isdigit() else 0
+
+    def run() -> None:
+        raise SystemExit(status)
+
+    return run
+
+
+def _wait(kind: str) -> Callable[[str], Run]:
+    def read(argument: str) -> Run:
+        wait = waits.parse(kind)(argument)
+        return lambda: wait.run(_HOOK_WAIT_SECONDS)
+
+    return read
+
+
+def _print(argument: str) -> Run:
+    return lambda: print(argument, file=sys.stderr, flush=True)
+
+
+_ACTIONS: dict[str, Callable[[str], Run]] = {
+    "cd": _on_text(os.chdir),
+    "chdir": _on_text(os.chdir),
+    "mkdir": _on_text(os.mkdir),
+    "unlink": _on_text(os.unlink),
+    "create": _on_text(lambda path: _write_file(path, os.O_CREAT | os.O_TRUNC, b"")),
+    "creat": _on_text(lambda path: _write_file(path, os.O_CREAT | os.O_TRUNC, b"")),
+    "sticky": _on_text(lambda path: os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) | stat.S_ISVTX)),
+    "write": _write(os.O_TRUNC, ""),
+    "writen": _write(os.O_TRUNC, "\n"),
+    "append": _write(os.O_APPEND, ""),
+    "appendn": _write(os.O_APPEND, "\n"),
+    "writefifo": _write_fifo,
+    "chmod": _chmod,
+    "chown": _chown,
+    "chown2": _chown,
+    "putenv": _putenv,
+    "hostname": _on_text(socket.sethostname),
+    "mount": lambda argument: mounts.parse_mount(argument).run,
+    "umount": lambda argument: mounts.parse_umount(argument).run,
+    "wait_for_fs": _wait("fs"),
+    "wait_for_file": _wait("file"),
+    "wait_for_dir": _wait("dir"),
+    "print": _print,
+    "log": _print,
+    "exit": _exit,
+}
+
+_NO_C_CALLS = "there are no C functions to call here; use exec: with a command"
+_INSTEAD = {
+    **dict.fromkeys(("call", "callret", "callint", "callintret"), _NO_C_CALLS),
+    **dict.fromkeys(("rpc", "retryrpc"), "there is no uWSGI RPC here; use exec: with a command"),
+    "alarm": "there are no alarms here; use exec: with a command",
+}

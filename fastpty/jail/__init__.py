@@ -1,0 +1,1 @@
+"""The way into the jail: its steps in order, namespaces, privileges, and the process outside a pid namespace."""

@@ -1,0 +1,211 @@
+"""Entering somebody else's namespaces (setns(2)): those of a process, a file, a directory, a uWSGI server.
+
+What is entered may be hostile. So the caller calls privileges.hide() before: nobody inside can trace this process or
+look at it through /proc (ptrace(2)). And in a user namespace it has ids of that namespace, checked, before it enters
+the mount namespace: otherwise it would go on as root of the host in there.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import socket
+import stat
+import struct
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+from fastpty.configuration.config import Config
+from fastpty.errors import FastptyError
+from fastpty.jail import control_groups, privileges, security_label
+from fastpty.jail.target import Credentials, Entered, Target
+from fastpty.net.address import AbstractAddress, UnixAddress, connect, parse
+from fastpty.system import linux
+
+_KINDS = {
+    "user": linux.CLONE_NEWUSER,
+    "mnt": linux.CLONE_NEWNS,
+    "cgroup": linux.CLONE_NEWCGROUP,
+    "ipc": linux.CLONE_NEWIPC,
+    "uts": linux.CLONE_NEWUTS,
+    "net": linux.CLONE_NEWNET,
+    "pid": linux.CLONE_NEWPID,
+    "time": linux.CLONE_NEWTIME,
+}
+_NAMES = {flag: name for name, flag in _KINDS.items()}
+# ioctl_ns(2)
+_NS_GET_USERNS = 0xB701
+_NS_GET_NSTYPE = 0xB703
+
+_OF_A_PROCESS = re.compile(r"/proc/([1-9][0-9]*)/ns/?")
+
+# uWSGI's setns-socket: one message, this word and a native int, the count of the descriptors that come with it.
+_SERVER_WORD = b"uwsgi-setns"
+_SERVER_DESCRIPTORS_MOST = 64
+_SERVER_WAIT_SECONDS = 30.0
+_SERVER_POLL_SECONDS = 0.1
+
+
+def place(config: Config) -> Entered:
+    """Enters the namespaces behind `setns`.
+
+    That is a namespace's file (/proc/PID/ns/net, or a bind mount of one as of `ip netns`), a directory of such
+    (/proc/PID/ns), or the socket of a uWSGI server with `setns-socket` (a path or @name), which is awaited for half a
+    minute. Namespaces that this process is in already are left out. In a user namespace this process becomes its root.
+    Raises FastptyError.
+    """
+    where = config.setns or ""
+    what = f"setns={where}"
+    with ExitStack() as stack, _named(what):
+        environment: Mapping[str, str] = {}
+        if match := _OF_A_PROCESS.fullmatch(where):
+            target = stack.enter_context(Target(int(match[1])))
+            found = target.foreign_namespaces()
+            environment = {} if config.clear_environment else target.environment()
+            target.check_alive()
+        else:
+            found = _foreign(_opened(where))
+        for fd in found.values():
+            stack.callback(os.close, fd)
+        _enter(found, None)
+    # Whoever looks from inside must not see what the router was started with.
+    is_seen = not {"user", "mnt", "pid"}.isdisjoint(found)
+    return Entered("pid" in found, environment=environment if is_seen else None)
+
+
+def process(config: Config) -> Entered:
+    """Enters all namespaces of the process of `setns-pid` that are not ours, its root and its working directory.
+
+    From then on no program that this process executes can have more rights than that process: its bounding set,
+    no_new_privs and its security label hold. The rest of its credentials is for privileges.become, later. Raises
+    FastptyError, also for a process that is in no other namespace than this one.
+    """
+    what = f"setns-pid={config.setns_pid}"
+    with ExitStack() as stack, _named(what):
+        target = stack.enter_context(Target(config.setns_pid or 0))
+        found = target.foreign_namespaces()
+        for fd in found.values():
+            stack.callback(os.close, fd)
+        root, directory = (target.open(name, os.O_PATH | os.O_DIRECTORY) for name in ("root", "cwd"))
+        stack.callback(os.close, root)
+        stack.callback(os.close, directory)
+        credentials = target.credentials()
+        cgroups = control_groups.opened(target, also_version_2=config.session_cgroup is None)
+        label = security_label.of(target)
+        environment = {} if config.clear_environment else target.environment()
+        target.check_alive()  # so all of this was its own
+        if not found:
+            raise FastptyError("that process is in no container: its namespaces are those of this router")
+        security_label.wear(label)
+        _enter(found, credentials)
+        privileges.confine(credentials, config.cap)
+        os.fchdir(root)
+        os.chroot(".")
+        os.fchdir(directory)
+    notes = (f"{what}: its seccomp filter cannot be taken over: sessions run without it",)
+    return Entered("pid" in found, credentials, environment, cgroups, notes if credentials.has_filter else ())
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Begins each error of its body with `what`."""
+    try:
+        yield
+    except ProcessLookupError:
+        raise FastptyError(f"{what}: there is no such process: is the container running?") from None
+    except OSError as error:
+        raise FastptyError(f"{what}: {error.strerror or error}{_hint(error)}") from error
+    except FastptyError as error:
+        raise FastptyError(f"{what}: {error}") from error
+
+
+def _hint(error: OSError) -> str:
+    return " (it needs root)" if error.errno in (errno.EPERM, errno.EACCES) else ""
+
+
+def _enter(found: Mapping[str, int], credentials: Credentials | None) -> None:
+    """Enters these namespaces; the mount namespace last, but for a user namespace from which it is out of reach."""
+    here = os.stat("/proc/self/ns/user")
+    order = [(name, found[name]) for name in ("cgroup", "ipc", "uts", "net", "pid", "time") if name in found]
+    with ExitStack() as stack:
+        if "mnt" in found:
+            owner = fcntl.ioctl(found["mnt"], _NS_GET_USERNS)
+            stack.callback(os.close, owner)
+            order += [("user", owner), ("mnt", found["mnt"])]
+        if "user" in found:
+            order.append(("user", found["user"]))
+        privileges.leave_groups(credentials, has_user_namespace="user" in found)
+        for name, fd in order:
+            if name != "user":
+                _set(name, fd)
+            elif not os.path.samestat(here, os.fstat(fd)):
+                _set(name, fd)
+                privileges.become_inner_root(credentials)
+                here = os.fstat(fd)
+
+
+def _set(name: str, fd: int) -> None:
+    try:
+        linux.setns(fd, _KINDS[name])
+    except OSError as error:
+        raise FastptyError(f"cannot enter its {name} namespace: {error.strerror}{_hint(error)}") from error
+
+
+def _opened(where: str) -> list[int]:
+    """Descriptors of the namespaces behind a file, a directory or a server; raises FastptyError where there is none."""
+    if os.path.isdir(where):
+        names = [name for name in _KINDS if os.path.exists(f"{where}/{name}")]
+        fds = [os.open(f"{where}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
+    elif os.path.exists(where) and not stat.S_ISSOCK(os.stat(where).st_mode):
+        fds = [os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)]
+    else:
+        fds = _ask_server(where)
+    if not fds:
+        raise FastptyError("there are no namespaces there: give /proc/PID/ns, or use setns-pid")
+    return fds
+
+
+def _foreign(fds: Sequence[int]) -> dict[str, int]:
+    """Those that are not ours, by name, the first of each kind; the others are closed."""
+    found: dict[str, int] = {}
+    for fd in fds:
+        try:
+            name = _NAMES[fcntl.ioctl(fd, _NS_GET_NSTYPE)]
+        except (OSError, KeyError):
+            raise FastptyError("that is no namespace") from None
+        if name in found or os.path.samestat(os.fstat(fd), os.stat(f"/proc/self/ns/{name}")):
+            os.close(fd)
+        else:
+            found[name] = fd
+    return found
+
+
+def _ask_server(where: str) -> list[int]:
+    server = parse(where)
+    if not isinstance(server, UnixAddress | AbstractAddress):
+        raise FastptyError("namespaces come through a path or an @name only")
+    deadline = time.monotonic() + _SERVER_WAIT_SECONDS
+    while True:
+        try:
+            with connect(server, _SERVER_WAIT_SECONDS) as sock:
+                _check_server(sock)
+                word, fds, _, _ = socket.recv_fds(sock, len(_SERVER_WORD) + 4, _SERVER_DESCRIPTORS_MOST)
+        except FastptyError as error:
+            absent = isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError)
+            if not absent or time.monotonic() >= deadline:
+                raise
+            time.sleep(_SERVER_POLL_SECONDS)
+            continue
+        if word.startswith(_SERVER_WORD):
+            return fds
+        raise FastptyError("what answers there is no setns-socket of uWSGI: use setns-pid PID")
+
+
+def _check_server(sock: socket.socket) -> None:
+    """Raises FastptyError unless root or this user listens there: the first to take an abstract name has it."""
+    _, uid, _ = struct.unpack("=3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    if uid not in (0, os.geteuid()):
+        raise FastptyError(f"uid {uid} listens there: only namespaces of root's or of this user's are entered")

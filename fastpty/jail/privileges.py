@@ -1,0 +1,305 @@
+"""Whom the router becomes: ids, groups and capabilities, given up for good and checked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+from fastpty._spawn import leave_keys
+from fastpty.configuration.config import Config
+from fastpty.configuration.values import CAPABILITIES
+from fastpty.errors import FastptyError
+from fastpty.jail.target import Capabilities, Credentials, Entered
+from fastpty.system import linux
+
+_SETGID, _SETUID = CAPABILITIES["setgid"], CAPABILITIES["setuid"]
+
+_SUID_DUMPABLE = Path("/proc/sys/fs/suid_dumpable")
+
+
+def become_immediately(config: Config) -> None:
+    """`immediate-gid` and `immediate-uid`: before anything else is done, in this order; for good.
+
+    uWSGI does them in the order of writing, and then a group after the user fails.
+    """
+    uid, gid = config.immediate_uid, config.immediate_gid
+    if (uid, gid) == (None, None) or os.geteuid() != 0:
+        return
+    wanted_gid = os.getgid() if gid is None else gid
+    drop(os.getuid() if uid is None else uid, wanted_gid, _groups_of(uid, wanted_gid))
+
+
+def hide() -> None:
+    """Keeps other processes from tracing this one and its forks, and from looking at it through /proc (ptrace(2)).
+
+    Only root of the user namespace in which the router was started still can. A change of ids undoes it where
+    fs.suid_dumpable is 1, so that is refused.
+    """
+    try:
+        if _SUID_DUMPABLE.read_text().strip() == "1":
+            raise FastptyError(
+                "with fs.suid_dumpable = 1 programs of the jail could take the router over: set it to 0 or 2"
+            )
+    except FileNotFoundError:  # in a root without /proc, which was looked at outside
+        pass
+    keep_hidden()
+
+
+def keep_hidden() -> None:
+    """As `hide`, to be repeated after a change of ids; checked."""
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    if linux.prctl(linux.PR_GET_DUMPABLE) != 0:
+        raise FastptyError("this process can still be traced")
+
+
+def leave_groups(credentials: Credentials | None, *, has_user_namespace: bool) -> None:
+    """Takes the groups of the process that is joined, or none before a user namespace is entered.
+
+    A namespace may forbid it later. An ordinary user, who enters a namespace of its own, cannot change them at all.
+    """
+    if os.geteuid() == 0 and (credentials is not None or has_user_namespace):
+        groups = () if credentials is None else credentials.groups
+        os.setgroups(groups)
+        if set(os.getgroups()) != set(groups):
+            raise FastptyError("the kernel reports other groups than were asked for")
+
+
+def become_inner_root(credentials: Credentials | None) -> None:
+    """In a user namespace that was just entered: gives up the ids of outside for those of its root.
+
+    For the ids in `credentials` where there is no root. Raises FastptyError if the kernel reports other ids then.
+    """
+    choices = [(0, 0), *([(credentials.uid, credentials.gid)] if credentials else [])]
+    for uid, gid in choices:
+        try:
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        except OSError:
+            continue
+        leave_keys()
+        if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3:
+            raise FastptyError("the ids of its user namespace were asked for, but the kernel reports others")
+        keep_hidden()
+        return
+    raise FastptyError("its user namespace has no ids that this process could have")
+
+
+def confine(credentials: Credentials, more: Collection[int]) -> None:
+    """Sees to it that nothing executed from now on has a capability that `credentials` or `more` do not have."""
+    try:
+        for number in _bounding():
+            if not credentials.capabilities.bounding >> number & 1 and number not in more:
+                linux.prctl(linux.PR_CAPBSET_DROP, number)
+        if credentials.no_new_privs:
+            linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    except OSError as error:
+        raise FastptyError(f"cannot take over its confinement: {error.strerror}") from error
+
+
+def become(config: Config, groups: Sequence[int] | None, entered: Entered | None = None) -> None:
+    """`gid`, `add-gid`, `uid` and `cap`, together; `groups` as `groups_wanted` gave them.
+
+    What they leave open is as in the process that was joined, if any. Raises FastptyError at the first step that fails
+    or cannot be shown to have worked.
+    """
+    joined = entered.credentials if entered else None
+    uid, gid = os.getuid(), os.getgid()
+    if joined is not None and config.uid is None:
+        # Only root can become its clients.
+        uid, gid = (uid, gid) if config.run_as == "peer" else (joined.uid, joined.gid)
+        if config.gid is None:
+            groups = [*os.getgroups(), *config.add_gid] if config.add_gid else None
+    uid = uid if config.uid is None else config.uid
+    gid = gid if config.gid is None else config.gid
+    if config.cap:
+        _bound(config.cap)
+    if joined is not None or groups is not None:
+        drop(uid, gid, groups, keep=_kept(config, joined))
+    if config.cap:
+        _keep(config.cap)
+    elif joined is not None and config.run_as != "peer":
+        _take(_capabilities(uid, config, joined))
+
+
+def _kept(config: Config, joined: Credentials | None) -> Collection[int]:
+    """The capabilities that outlive the change of ids."""
+    if config.cap or joined is None or config.uid is not None:
+        return config.cap
+    mask = joined.capabilities.permitted | joined.capabilities.inheritable
+    return [number for number in range(64) if mask >> number & 1]
+
+
+def _capabilities(uid: int, config: Config, joined: Credentials) -> Capabilities:
+    """As the joined process has them. For a `uid` that was asked for, those that a program of this user would have."""
+    if config.uid is None:
+        return joined.capabilities
+    bounding = joined.capabilities.bounding
+    mask = bounding if uid == 0 else 0
+    return Capabilities(mask, mask, 0, bounding, 0)
+
+
+def groups_wanted(config: Config) -> list[int] | None:
+    """The supplementary groups to have, or None where ids and groups stay as they are.
+
+    To be asked outside the jail: the accounts are the host's. An ordinary user has no others to become, also where he
+    is root in a user namespace.
+    """
+    if os.geteuid() != 0 or ((config.uid, config.gid) == (None, None) and not config.add_gid):
+        return None
+    if config.no_initgroups:
+        groups = []
+    elif config.uid is not None or config.gid is not None:
+        groups = _groups_of(config.uid, os.getgid() if config.gid is None else config.gid)
+    else:
+        groups = os.getgroups()
+    return list(dict.fromkeys([*groups, *config.add_gid]))
+
+
+def drop(uid: int, gid: int, groups: Sequence[int] | None, keep: Collection[int] = ()) -> None:
+    """Becomes this user and these groups (real, effective and saved ids), and checks that it is for good.
+
+    Without `groups` these stay. The permitted capabilities outlive the change if any are to `keep`. Raises FastptyError
+    if a step fails, if the kernel reports other ids afterwards, or if root can be regained by means that were not to be
+    kept.
+    """
+    is_hidden = linux.prctl(linux.PR_GET_DUMPABLE) == 0
+    try:
+        if keep:
+            linux.prctl(linux.PR_SET_KEEPCAPS, 1)
+        # The user last: without root, the groups could not be changed any more.
+        expected = os.getgroups() if groups is None else _set_groups(groups, gid)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        leave_keys()
+        if is_hidden:
+            keep_hidden()
+    except OSError as error:
+        raise FastptyError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from error
+    if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or set(os.getgroups()) != set(expected):
+        raise FastptyError(f"uid {uid} and gid {gid} were asked for, but the kernel reports others")
+    if uid != 0:
+        _check_no_way_back(gid, keep)
+        if not keep and any(linux.capget()):
+            linux.capset(0, 0, 0)  # a change of user leaves the inheritable ones that root had
+
+
+def _set_groups(groups: Sequence[int], gid: int) -> Sequence[int]:
+    """Sets them, and returns what they should be now.
+
+    A user namespace may forbid it (user_namespaces(7)). That is no failure where there are none, and `gid` is enough.
+    """
+    try:
+        os.setgroups(groups)
+    except PermissionError:
+        if os.getgroups() or set(groups) - {gid}:
+            raise
+        return []
+    return groups
+
+
+def _check_no_way_back(gid: int, keep: Collection[int]) -> None:
+    attempts: dict[str, Callable[[], None]] = {}
+    if _SETUID not in keep:
+        attempts["setuid(0)"] = partial(os.setuid, 0)
+        attempts["setresuid(0, 0, 0)"] = partial(os.setresuid, 0, 0, 0)
+    if _SETGID not in keep:
+        attempts["setgroups([0])"] = partial(os.setgroups, [0])
+        if gid != 0:
+            attempts["setgid(0)"] = partial(os.setgid, 0)
+            attempts["setresgid(0, 0, 0)"] = partial(os.setresgid, 0, 0, 0)
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except PermissionError:
+            continue
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # a user namespace without root
+                continue
+        raise FastptyError(f"privileges are not gone: {name} still works after the change of user")
+
+
+def _groups_of(uid: int | None, gid: int) -> list[int]:
+    """The supplementary groups that initgroups(3) would set, or `gid` alone for a user without an account."""
+    if uid is None:
+        return [gid]
+    try:
+        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        return [gid]
+
+
+def _mask(capabilities: Collection[int]) -> int:
+    return sum(1 << number for number in capabilities)
+
+
+def _bounding() -> set[int]:
+    found = set()
+    for number in range(64):
+        try:
+            if linux.prctl(linux.PR_CAPBSET_READ, number):
+                found.add(number)
+        except OSError:  # beyond the kernel's last one
+            break
+    return found
+
+
+def _name(number: int) -> str:
+    return next((name for name, known in CAPABILITIES.items() if known == number), str(number))
+
+
+def _bound(wanted: Collection[int]) -> None:
+    """Cuts the bounding set to `wanted`, so that no program can ever gain another one."""
+    _, permitted, _ = linux.capget()
+    for number in wanted:
+        if not permitted >> number & 1:
+            raise FastptyError(f"cap: {_name(number)} cannot be kept, since this process does not have it")
+    try:
+        for number in _bounding() - set(wanted):
+            linux.prctl(linux.PR_CAPBSET_DROP, number)
+    except OSError as error:
+        raise FastptyError(f"cap: the bounding set cannot be cut: {error.strerror}") from error
+
+
+def _keep(wanted: Collection[int]) -> None:
+    """Makes `wanted` the effective, permitted, inheritable and ambient capabilities, and checks that.
+
+    Ambient ones pass to the programs of the sessions through execve(2), see capabilities(7).
+    """
+    mask = _mask(wanted)
+    try:
+        linux.capset(mask, mask, mask)
+        for number in wanted:
+            linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, number)
+    except OSError as error:
+        raise FastptyError(f"cap: the capabilities cannot be set: {error.strerror}") from error
+    ambient = {n for n in _bounding() if linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_IS_SET, n)}
+    if linux.capget() != (mask, mask, mask) or ambient != set(wanted) or _bounding() != set(wanted):
+        raise FastptyError("cap: these capabilities were asked for, but the kernel reports others")
+
+
+def _take(wanted: Capabilities) -> None:
+    """Has these capabilities, as far as this process had them, and checks that."""
+    _, permitted, _ = linux.capget()
+    bounding = _mask(_bounding())
+    has = Capabilities(
+        wanted.effective & permitted,
+        wanted.permitted & permitted,
+        wanted.inheritable & permitted & bounding,
+        wanted.bounding,
+        wanted.ambient & wanted.permitted & wanted.inheritable & permitted & bounding,
+    )
+    try:
+        linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
+        linux.capset(has.effective, has.permitted, has.inheritable)
+        for number in _bounding():
+            if has.ambient >> number & 1:
+                linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, number)
+        linux.prctl(linux.PR_SET_KEEPCAPS, 0)
+    except OSError as error:
+        raise FastptyError(f"the capabilities cannot be set: {error.strerror}") from error
+    if linux.capget() != (has.effective, has.permitted, has.inheritable) or bounding & ~wanted.bounding:
+        raise FastptyError("the process's capabilities were asked for, but the kernel reports others")

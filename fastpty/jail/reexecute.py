@@ -1,0 +1,200 @@
+"""The router executed anew from files that nobody can write to, before it enters a root of somebody else's.
+
+In such a root a session, or what is executed there, may reach the file that the router runs (`#!/proc/self/exe`,
+CVE-2019-5736), and with many rights also the libraries that it has mapped (/proc/PID/map_files). Opened for writing,
+they would be the host's Python. So the router goes on in a new program that has been executed, with all that it loads,
+through mounts that are read-only and attached nowhere (open_tree(2), mount_setattr(2), Linux 5.12); where that cannot
+be had, from a sealed copy of the interpreter in memory (memfd_create(2)).
+
+What was read of the configuration goes along, so that nothing is read, or run, a second time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastpty.configuration import command_line
+from fastpty.configuration.config import Config, build
+from fastpty.configuration.language.setting import Setting
+from fastpty.errors import FastptyError
+from fastpty.jail import imports, inherited
+from fastpty.system import linux
+
+_VARIABLE = "_FASTPTY_ANEW"
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_MFD_EXEC = 0x10  # linux/memfd.h, Linux 6.3
+_FAILURES_OF_MOUNTS = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EACCES)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Descriptors of a root and a working directory to go back to."""
+
+    root: int
+    directory: int
+
+    def go_back(self) -> None:
+        """Goes there, and closes them."""
+        os.fchdir(self.root)
+        os.chroot(".")
+        os.fchdir(self.directory)
+        os.close(self.root)
+        os.close(self.directory)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What the program before has read: the settings, and lines of warning about them that nobody has seen yet.
+
+    place: where it was, if this program has been executed in another root.
+    """
+
+    settings: tuple[Setting, ...]
+    warnings: tuple[str, ...]
+    place: Place | None
+
+    def settle(self, config: Config) -> None:
+        """Loads what may be needed later, and goes back to the root in which the router was started."""
+        imports.stop(config)
+        if self.place is not None:
+            self.place.go_back()
+
+
+def configure(argv: Sequence[str]) -> tuple[Config, list[str]]:
+    """As command_line.configure, in a program that has been executed anew if the configuration asks for that."""
+    carried = _carried()
+    if carried is not None:
+        config, _ = build(carried.settings)
+        carried.settle(config)
+        return config, [*carried.warnings]
+    config, warnings, settings = command_line.read(argv)
+    _where_needed(config, settings, warnings)
+    return config, warnings
+
+
+def _where_needed(config: Config, settings: Sequence[Setting], warnings: Sequence[str]) -> None:
+    """Executes this program anew if `config` leads into a root of somebody else's; then it does not return.
+
+    An interpreter that this user cannot write to is none that those inside could, who have this user's rights at most.
+    Raises FastptyError.
+    """
+    if config.changes_root and _could_be_written():
+        try:
+            _execute(_packed(settings, warnings))
+        except OSError as error:
+            raise FastptyError(
+                f"cannot execute the router from files that are read-only: {error.strerror}"
+            ) from error
+
+
+def _carried() -> Carried | None:
+    """In the program that has been executed anew: what it got, once."""
+    text = os.environ.pop(_VARIABLE, None)
+    if text is None:
+        return None
+    try:
+        notes, *others = map(int, text.split(","))
+        is_ours = _is_packed(notes)
+    except (ValueError, OSError):
+        is_ours = False
+    if not is_ours:
+        raise FastptyError(f"${_VARIABLE} is the router's own: leave it out")
+    with open(notes, "rb") as file:
+        settings, warnings = pickle.load(file)  # noqa: S301 - written by this same program
+    if not others:
+        return Carried(settings, warnings, None)
+    tree, root, directory = others
+    os.close(tree)
+    for fd in (root, directory):
+        os.set_inheritable(fd, False)
+    return Carried(settings, warnings, Place(root, directory))
+
+
+def _could_be_written() -> bool:
+    own = os.geteuid()
+    return own == 0 or os.stat("/proc/self/exe").st_uid == own or os.access("/proc/self/exe", os.W_OK)
+
+
+def _packed(settings: Sequence[Setting], warnings: Sequence[str]) -> int:
+    fd = os.memfd_create("fastpty-settings", os.MFD_ALLOW_SEALING)
+    with open(fd, "wb", closefd=False) as file:
+        pickle.dump((tuple(settings), tuple(warnings)), file)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _is_packed(fd: int) -> bool:
+    """Whether this user's own program has written this: the environment may come from somebody else (sudo(8))."""
+    is_named = os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:fastpty-settings")
+    is_sealed = bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE)
+    return is_named and is_sealed and os.fstat(fd).st_uid == os.geteuid()
+
+
+def _execute(notes: int) -> None:
+    """As this program was executed, with the same arguments and environment, so that Python finds the same modules."""
+    interpreter = os.readlink("/proc/self/exe")
+    tree = _read_only_tree()
+    if tree is None:
+        os.execve(_sealed_copy(interpreter), sys.orig_argv, _environment(notes))
+    place = Place(*(os.open(name, os.O_PATH | os.O_DIRECTORY) for name in ("/", ".")))
+    environment = _environment(notes, tree, place.root, place.directory)
+    here = os.readlink("/proc/self/cwd")
+    try:
+        os.fchdir(tree)
+        os.chroot(".")
+        with contextlib.suppress(OSError):  # the paths of modules may be relative to it, but it may be gone
+            os.chdir(here)
+        os.execve(interpreter, sys.orig_argv, environment)
+    finally:
+        place.go_back()
+
+
+def _environment(*handed_on: int) -> dict[str, str]:
+    """This process's, without what Python itself has put there (PEP 538), and with these descriptors."""
+    environment = inherited.as_given(os.environ, inherited.names_at_start())
+    for fd in handed_on:
+        os.set_inheritable(fd, True)
+    environment[_VARIABLE] = ",".join(str(fd) for fd in handed_on)
+    return environment
+
+
+def _read_only_tree() -> int | None:
+    """All mounts from the root down, once more, read-only and attached nowhere; None where that cannot be had."""
+    try:
+        tree = linux.open_tree("/", linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _FAILURES_OF_MOUNTS:
+            return None
+        raise
+    try:
+        linux.make_read_only(tree)
+    except OSError as error:
+        os.close(tree)
+        if error.errno in _FAILURES_OF_MOUNTS:
+            return None
+        raise
+    return tree
+
+
+def _sealed_copy(path: str) -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        copy = os.memfd_create("fastpty-router", flags | _MFD_EXEC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        copy = os.memfd_create("fastpty-router", flags)
+    with open(path, "rb") as original:
+        size = os.fstat(original.fileno()).st_size
+        while size > 0:
+            size -= os.sendfile(copy, original.fileno(), None, size)
+    fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
+    return copy

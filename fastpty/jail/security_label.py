@@ -1,0 +1,63 @@
+"""The label of a process for AppArmor or SELinux, given to the programs that this process executes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastpty.errors import FastptyError
+from fastpty.jail.target import Target
+
+_APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
+_SELINUX = Path("/sys/fs/selinux/enforce")
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label that differs from this process's own: what to write into which file below /proc/self/attr."""
+
+    file: str
+    text: str
+
+
+def of(target: Target) -> Label | None:
+    """The label that programs in the target's place have; None where it is this process's own, or there are none."""
+    if _says_yes(_APPARMOR):
+        folder = "attr/apparmor" if os.path.isdir("/proc/self/attr/apparmor") else "attr"
+        profile, own = _read(target, f"{folder}/current"), _own(f"{folder}/current")
+        # "docker-default (enforce)"; the mode is not part of the name.
+        return None if profile == own else Label(f"{folder}/exec", f"exec {profile.rpartition(' (')[0] or profile}")
+    if _SELINUX.exists():
+        context, own = _read(target, "attr/current"), _own("attr/current")
+        return None if context == own else Label("attr/exec", context)
+    return None
+
+
+def wear(label: Label | None) -> None:
+    """Sees to it that whatever this process or a child of it executes from now on has this label.
+
+    The kernel hands the request on to children, and forgets it at an execve(2), for which it was. Raises FastptyError
+    where the label cannot be had: without it, sessions would be confined less than the target.
+    """
+    if label is None:
+        return
+    try:
+        Path("/proc/self", label.file).write_text(label.text)
+    except OSError as error:
+        raise FastptyError(f"cannot take the security label {label.text!r}: {error.strerror}") from error
+
+
+def _read(target: Target, name: str) -> str:
+    return target.read(name).rstrip("\0\n")
+
+
+def _own(name: str) -> str:
+    return Path("/proc/self", name).read_text().rstrip("\0\n")
+
+
+def _says_yes(file: Path) -> bool:
+    try:
+        return file.read_text().strip() == "Y"
+    except OSError:
+        return False

@@ -1,0 +1,290 @@
+"""The way into the jail, step by step: what a router does between reading its settings and accepting a client.
+
+The order is uWSGI 2.0.21's, as measured, but for the sockets: they are bound outside, before the jail is entered, where
+uWSGI binds a router's inside. None of it can be undone, and it is meant for a process with one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from fastpty.configuration.config import DEFAULT_PATH, Config
+from fastpty.errors import FastptyError
+from fastpty.hooks.actions import KINDS
+from fastpty.hooks.waits import INTERFACE
+from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate
+from fastpty.jail.subordinate import OwnIds
+from fastpty.jail.target import Entered
+from fastpty.log import logger
+from fastpty.system import foreign_root, linux, signals
+
+# A step returns True if the way goes on in a child only: that is how a pid namespace is entered.
+Step = Callable[[], bool | None]
+
+
+def prepare(config: Config) -> None:
+    """What comes before the sockets are bound; raises FastptyError, also where rights are missing for `inside`."""
+    check(config)
+    steps: list[Step] = [
+        inherited.leave_what_is_the_router_s,
+        *(_take_account(config.immediate_uid, config, in_changed_root=False) if os.geteuid() == 0 else ()),
+        partial(privileges.become_immediately, config),
+        partial(_set_umask, config),
+        partial(_set_environment, config),
+        *_hooks(config, "asap"),
+    ]
+    for step in steps:
+        with signals.interruptible():
+            step()
+
+
+def inside(config: Config, work: Callable[[Config], None]) -> int:
+    """Enters the jail, calls `work` there, and runs the hooks for the end; the exit status of the process.
+
+    `work` gets the config with the environment as the hooks left it. Where a pid namespace is entered, `work` runs in
+    another process, and this one waits for it. Raises FastptyError at the first step that fails or cannot be shown to
+    have worked; the process is then part of the way in and should end.
+    """
+    if config.changes_root:
+        imports.stop(config)
+    way = _Way(config)
+    return _walk(_steps(way), way, work)
+
+
+@dataclass
+class _Way:
+    """The configuration, with what was found on the way in."""
+
+    config: Config
+
+
+def _steps(way: _Way) -> list[Step]:
+    config = way.config
+    own_ids = subordinate.wanted(config)
+    groups = privileges.groups_wanted(config)
+    return [
+        partial(_join, way),
+        *_hooks(config, "pre-jail"),
+        *_hooks(config, "in-jail"),
+        *_unshare(config, "unshare", own_ids),
+        *(_hooks(config, "post-jail") if config.unshare or config.jailed else ()),
+        partial(_chroot, config),
+        partial(_pivot_root, config),
+        *_unshare(config, "unshare2", None if "user" in config.unshare else own_ids),
+        partial(_hide, config),
+        *_waits(config),
+        *_hooks(config, "as-root"),
+        *(_take_account(config.uid, config, changes_root(config)) if groups is not None else ()),
+        lambda: privileges.become(config, groups, way.config.entered),
+        partial(_hide, config),
+        *_hooks(config, "as-user"),
+        partial(_chdir, "chdir", config.chdir),
+        partial(_chdir, "chdir2", config.chdir2),
+        partial(_check_terminals, config),
+    ]
+
+
+def _walk(steps: Sequence[Step], way: _Way, work: Callable[[Config], None]) -> int:
+    for done, step in enumerate(steps, 1):
+        with signals.interruptible():
+            goes_on_in_a_child = step()
+        if goes_on_in_a_child:
+            return pid_namespace.in_child(partial(_walk, steps[done:], way, work))
+    pid_namespace.stay_with_parent()
+    return _work(way.config, work)
+
+
+def _work(config: Config, work: Callable[[Config], None]) -> int:
+    try:
+        # As the hooks left it; what was removed may have a default to be removed.
+        environment = [(name, os.environ.get(name)) for name, _ in config.environment]
+        environment += [(name, os.environ[name]) for name in _put(config) if name in os.environ]
+        work(replace(config, environment=tuple(environment)))
+    finally:
+        for hook in _hooks(config, "as-user-atexit"):
+            try:
+                hook()
+            except FastptyError as error:  # nothing is left that it could stop
+                print(f"fastpty-router: {error}", file=sys.stderr)
+    return 0
+
+
+def hides_files(config: Config) -> bool:
+    """Whether a path may mean another file inside than it does outside."""
+    return changes_root(config) or "mount" in {*config.unshare, *config.unshare2}
+
+
+def changes_root(config: Config) -> bool:
+    """Whether somebody else may decide what a path means inside."""
+    return config.changes_root
+
+
+def check(config: Config) -> None:
+    """Raises FastptyError if this process lacks the rights for the way in; a router asks before it binds.
+
+    uWSGI leaves out silently what it lacks the rights for.
+    """
+    if os.geteuid() == 0:
+        return
+    for name, wanted, own in (
+        ("immediate-uid", config.immediate_uid, os.getresuid()),
+        ("immediate-gid", config.immediate_gid, os.getresgid()),
+    ):
+        if wanted is not None and own != (wanted,) * 3:
+            raise FastptyError(f"{name} {wanted} needs root: start as root")
+    if "user" in config.unshare:
+        _check_as_own_root(config)
+        return
+    needing = {
+        **{hook.option: True for hook in config.hooks if hook.phase == "as-root"},
+        "chroot": config.chroot,
+        "pivot-root": config.pivot_root,
+        "cap": config.cap,
+        "add-gid": config.add_gid,
+    }
+    for name, given in needing.items():
+        if given:
+            raise FastptyError(f"{name} needs root: start as root, or add unshare = user, or leave it out")
+    if config.uid is not None and os.getresuid() != (config.uid,) * 3:
+        raise FastptyError(f"uid {config.uid} needs root: start as root, or as that user")
+    if config.gid is not None and os.getresgid() != (config.gid,) * 3:
+        raise FastptyError(f"gid {config.gid} needs root: start as root, or with that group")
+
+
+def _check_as_own_root(config: Config) -> None:
+    for name, number in (("uid", config.uid), ("gid", config.gid), *(("add-gid", gid) for gid in config.add_gid)):
+        if number not in (None, 0) or name == "add-gid":
+            raise FastptyError(
+                f"{name} {number} needs root: in a user namespace of an ordinary user the only one is 0, "
+                "which is that user outside"
+            )
+
+
+def _hooks(config: Config, phase: str) -> Iterator[Step]:
+    chosen = (hook for hook in config.hooks if hook.phase == phase)
+    return iter(sorted(chosen, key=lambda hook: KINDS.index(hook.kind)))
+
+
+def _waits(config: Config) -> Iterator[Step]:
+    for wait in config.waits:
+        seconds = config.wait_interface_seconds if wait.kind == INTERFACE else config.wait_fs_seconds
+        yield partial(wait.run, seconds)
+
+
+def _set_umask(config: Config) -> None:
+    if config.umask is not None:
+        os.umask(config.umask)
+
+
+def _set_environment(config: Config) -> None:
+    environment = config.environ(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _take_account(uid: int | None, config: Config, in_changed_root: bool) -> Iterator[Step]:
+    if uid is not None:
+        yield partial(inherited.become, uid, config, in_changed_root)
+
+
+def _join(way: _Way) -> bool:
+    config = way.config
+    if config.setns is None and config.setns_pid is None:
+        return False
+    privileges.hide()
+    entered = join.place(config) if config.setns is not None else Entered(has_pid_namespace=False)
+    if config.setns_pid is not None:
+        if entered.environment is not None:
+            raise FastptyError("setns-pid enters all that there is of a container: leave setns out")
+        has_pid_namespace = entered.has_pid_namespace
+        entered = join.process(config)
+        entered = replace(entered, has_pid_namespace=entered.has_pid_namespace or has_pid_namespace)
+    foreign_root.enter()
+    for note in entered.notes:
+        logger.warning("%s", note)
+    if entered.environment is not None:
+        _leave_environment(config)
+    way.config = replace(config, entered=entered)
+    return entered.has_pid_namespace
+
+
+def _leave_environment(config: Config) -> None:
+    """Keeps what the options and hooks have put there, and no other variable of outside: hooks run inside from here on.
+
+    The container's own environment is for the sessions: here the C library would obey it. It has read the local time's
+    rules already, and would read others from inside if TZ changed.
+    """
+    kept = [*(name for name, _ in config.environment), *_put(config), "TZ", "TZDIR"]
+    environment = {"PATH": DEFAULT_PATH, **{name: os.environ[name] for name in kept if name in os.environ}}
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _put(config: Config) -> list[str]:
+    """The names of the variables that hooks set."""
+    return [hook.variable for hook in config.hooks if hook.variable]
+
+
+def _hide(config: Config) -> None:
+    """Keeps what runs in a root of somebody else's from looking at the router."""
+    if config.changes_root:
+        privileges.keep_hidden()
+
+
+def _unshare(config: Config, option: str, own_ids: OwnIds | None) -> Iterator[Step]:
+    names = config.unshare if option == "unshare" else config.unshare2
+    if names:
+        yield partial(namespaces.unshare, option, names, own_ids)
+        so_far = {*config.unshare, *names}
+        if {"pid", "mount"} <= so_far and {"pid", "mount"} & {*names}:
+            yield namespaces.mount_proc
+
+
+def _chroot(config: Config) -> None:
+    if config.chroot is None:
+        return
+    try:
+        os.chroot(config.chroot)
+        os.chdir("/")  # uWSGI stays where it was, which is a way out
+        foreign_root.enter()
+    except OSError as error:
+        raise FastptyError(f"chroot: cannot enter {config.chroot}: {error.strerror}") from error
+
+
+def _pivot_root(config: Config) -> None:
+    if config.pivot_root is None:
+        return
+    new, old = config.pivot_root
+    try:
+        linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+        os.chdir(new)
+        linux.pivot_root(".", old)
+        os.chdir("/")
+        foreign_root.enter()
+    except OSError as error:
+        hint = "" if os.path.ismount(new) else " (it must be a mount: bind it over itself with mount-post-jail)"
+        raise FastptyError(f"pivot-root: cannot make {new} the root: {error.strerror}{hint}") from error
+
+
+def _check_terminals(config: Config) -> None:
+    if not hides_files(config):
+        return
+    try:
+        os.close(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError as error:
+        raise FastptyError(
+            f"no terminal can be opened in the jail: /dev/ptmx: {error.strerror}: "
+            "mount /dev, or a devpts with /dev/ptmx bound to its ptmx, see docs/jails.md"
+        ) from error
+
+
+def _chdir(option: str, directory: str | None) -> None:
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise FastptyError(f"{option}: cannot enter {directory}: {error.strerror}") from error

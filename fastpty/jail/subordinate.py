@@ -1,0 +1,62 @@
+"""The ids that root of a new user namespace has outside: subordinate ones, which are no account's (subuid(5))."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastpty.configuration.config import Config
+from fastpty.errors import FastptyError
+
+COUNT = 65536
+# Where root has no range of its own: ids that neither accounts nor other programs use (systemd's UIDS-GIDS document).
+FIRST = 0x7000_0000
+
+
+@dataclass(frozen=True)
+class OwnIds:
+    """The first uid and gid outside; both ranges have COUNT."""
+
+    uid: int
+    gid: int
+
+    @property
+    def maps(self) -> dict[str, str]:
+        """What to write into the files of /proc/PID."""
+        return {"gid_map": f"0 {self.gid} {COUNT}\n", "uid_map": f"0 {self.uid} {COUNT}\n"}
+
+
+def wanted(config: Config) -> OwnIds | None:
+    """The ids for a new user namespace of root's; None where it has the ids of outside.
+
+    These it has where sessions run as a user of outside, or as their clients, and where root is no root of the machine
+    in the first place. Otherwise a session's root would be root outside, for all that belongs to root. Raises
+    FastptyError.
+    """
+    runs_as_root = config.uid in (None, 0) and config.run_as != "peer"
+    if os.geteuid() != 0 or not runs_as_root or "user" not in {*config.unshare, *config.unshare2}:
+        return None
+    if Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]:
+        return None
+    return OwnIds(first_of_root("/etc/subuid"), first_of_root("/etc/subgid"))
+
+
+def first_of_root(path: str) -> int:
+    """The beginning of root's range in this file, or of the default one."""
+    try:
+        lines = [line.split(":") for line in Path(path).read_text().splitlines() if line.count(":") == 2]
+        ranges = [(owner, int(first), int(count)) for owner, first, count in lines]
+    except FileNotFoundError:
+        ranges = []
+    except ValueError as error:
+        raise FastptyError(f"{path}: {error}") from error
+    for owner, first, count in ranges:
+        if owner in ("root", "0") and count >= COUNT:
+            return first
+    for owner, first, count in ranges:
+        if first < FIRST + COUNT and first + count > FIRST:
+            raise FastptyError(
+                f"{path} gives ids from {FIRST} to {owner}: give root {COUNT} others there, or give uid"
+            )
+    return FIRST

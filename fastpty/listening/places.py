@@ -1,0 +1,157 @@
+"""All sockets that a router listens on, and what a new configuration makes of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from fastpty.access.rules import Rules
+from fastpty.configuration.config import Config
+from fastpty.errors import FastptyError
+from fastpty.jail import steps
+from fastpty.listening import bind, directory, inherited
+from fastpty.listening.removal import Remover
+from fastpty.log import logger
+from fastpty.net import address
+from fastpty.system import signals
+
+RAW, UWSGI, PTY, STATS = "raw", "uwsgi", "pty", "stats"
+
+# A router that was killed leaves workers that are about to close its sockets.
+_PREDECESSOR_SECONDS = 2.0
+_PREDECESSOR_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Place:
+    """A socket, and what is spoken there: RAW, UWSGI, PTY (raw, to a shared terminal) or STATS.
+
+    It may be one that only the TLS proxy can reach.
+    """
+
+    listener: bind.Listener
+    protocol: str
+    is_behind_tls: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its address and protocol, for the log."""
+        return f"{self.listener.address.text} ({self.protocol}{' over TLS' if self.is_behind_tls else ''})"
+
+
+class Listeners:
+    """The sockets that `config` asks for, listening. Raises FastptyError for the first that cannot be had.
+
+    A socket file belongs to the account that the router becomes, so that it is private to the account whose shell it
+    gives. Sockets that `previous` has for the same addresses are taken over as they are, unless their file is gone.
+    """
+
+    def __init__(self, config: Config, previous: Listeners | None = None) -> None:
+        self._places: dict[address.Address, list[Place]] = {}
+        self.rules = Rules(config)
+        self._remover: Remover | None = previous._remover if previous else None
+        wanted = [(where, RAW) for where in config.raw_addresses]
+        wanted += [(where, UWSGI) for where in config.uwsgi_addresses]
+        wanted += [(where, PTY) for where in config.pty_addresses]
+        wanted += [(where, STATS) for where in config.stats_addresses]
+        try:
+            for where, protocol in wanted:
+                known = previous.usable(where) if previous else []
+                may_be_tcp = isinstance(where, address.TcpAddress | address.FdAddress)
+                if previous and not known and config.tls_identity and may_be_tcp:
+                    raise FastptyError(f"{where.text}: an address for TLS can be added by a restart only")
+                # A reload waits for nobody: the supervisor has more to do.
+                patience = 0.0 if previous else _PREDECESSOR_SECONDS
+                found = known or [Place(listener, protocol) for listener in _listen(where, config, patience)]
+                self._places[where] = [replace(place, protocol=protocol) for place in found]
+                self._look_at_inherited(self._places[where], config)
+            if previous is None and _gives_up_removing(config):
+                files = [place.listener for place in self if place.listener.file]
+                self._remover = Remover(files) if files else None
+        except BaseException:
+            self.close(keep=previous)
+            raise
+
+    @staticmethod
+    def _look_at_inherited(places: list[Place], config: Config) -> None:
+        for place in places:
+            if isinstance(place.listener.address, address.FdAddress) and not place.is_behind_tls:
+                for doubt in inherited.doubts(place.listener, config, place.protocol != STATS):
+                    logger.warning("%s", doubt)
+
+    def usable(self, where: address.Address) -> list[Place]:
+        """The sockets for an address, none if there are none or if their file was removed or replaced."""
+        found = self._places.get(where, [])
+        return [] if any(place.listener.lost_file() for place in found) else found
+
+    def put_behind_tls(self, outside: Place, inside: bind.Listener) -> None:
+        """Puts `inside`, which the TLS proxy reaches, in the place of a socket that is to be the proxy's."""
+        for group in self._places.values():
+            if outside in group:
+                group[group.index(outside)] = Place(inside, outside.protocol, is_behind_tls=True)
+
+    def __iter__(self) -> Iterator[Place]:
+        """All places, those for sessions first."""
+        places = [place for group in self._places.values() for place in group]
+        return iter(sorted(places, key=lambda place: place.protocol == STATS))
+
+    @property
+    def for_sessions(self) -> list[Place]:
+        """Where sessions begin."""
+        return [place for place in self if place.protocol != STATS]
+
+    @property
+    def for_stats(self) -> list[Place]:
+        """Where statistics are told."""
+        return [place for place in self if place.protocol == STATS]
+
+    def close(self, keep: Listeners | None = None) -> None:
+        """Closes the sockets and removes their files, but for those that `keep` has, too."""
+        kept = {place.listener for place in keep} if keep else set()
+        for place in self:
+            if place.listener in kept:
+                continue
+            remover = self._remover
+            is_its = remover is not None and remover.can_remove(place.listener)
+            try:
+                place.listener.close(remover.remove if remover and is_its else None)
+            except OSError as error:
+                logger.warning("%s stays behind: %s", place.listener.address.text, error.strerror or error)
+
+    def become(self, other: Listeners) -> None:
+        """Closes what `other` does not have, and is as that from now on."""
+        self.close(keep=other)
+        self._places, self.rules = other._places, other.rules
+
+    def let_go(self) -> None:
+        """Closes this process's copies of the sockets; whoever else has them goes on listening."""
+        for place in self:
+            place.listener.let_go()
+
+
+def _gives_up_removing(config: Config) -> bool:
+    """Whether the router will have no right to remove what it binds now, or another root or mounts."""
+    return steps.hides_files(config) or (os.geteuid() == 0 and config.uid not in (None, 0))
+
+
+def _listen(where: address.Address, config: Config, patience: float) -> list[bind.Listener]:
+    owner = config.socket_owner
+    if owner is None and (config.uid, config.gid) != (None, None) and os.geteuid() == 0:
+        owner = (-1 if config.uid is None else config.uid, -1 if config.gid is None else config.gid)
+    if isinstance(where, address.UnixAddress):
+        trusted = {os.geteuid()} if owner is None else {os.geteuid(), owner[0]}
+        for doubt in directory.doubts(where.path, trusted):
+            logger.warning("%s", doubt)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return bind.listen(
+                where, mode=config.socket_mode, owner=owner, backlog=config.backlog, reuse_port=config.reuse_port
+            )
+        except bind.AddressInUseError:
+            if time.monotonic() >= deadline:
+                raise
+        with signals.interruptible():
+            time.sleep(_PREDECESSOR_POLL_SECONDS)

@@ -1,0 +1,112 @@
+"""Removing socket files at the end, after the router has given up the right to do that or has left their directory.
+
+A process of its own keeps that right, since a descriptor of the directory would lead out of the jail. All that it does
+is to remove the files that were bound before it was made.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Sequence
+
+from fastpty.errors import FastptyError
+from fastpty.listening.bind import Listener
+
+_ANSWER_SECONDS = 2.0
+_DONE = b"done"
+
+
+class Remover:
+    """Removes the files of these listeners on demand, and ends with the process that made it.
+
+    To be made before any right is given up; raises FastptyError where it cannot be.
+    """
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._numbers = {listener: number for number, listener in enumerate(listeners)}
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                maker = os.pidfd_open(os.getpid())
+                pid = os.fork()
+            except OSError as error:
+                raise FastptyError(f"cannot start the process that removes socket files: {error.strerror}") from error
+            if pid == 0:
+                _be_the_remover(theirs, maker, [listener.file for listener in listeners])
+            os.waitpid(pid, 0)
+            os.close(maker)
+
+    def can_remove(self, listener: Listener) -> bool:
+        """Whether it was made for this one, too."""
+        return listener in self._numbers
+
+    def remove(self, listener: Listener) -> None:
+        """Raises OSError where the file stays behind; one that is not the listener's own is left alone."""
+        self._socket.settimeout(_ANSWER_SECONDS)
+        self._socket.send(b"%d" % self._numbers.pop(listener))
+        answer = self._socket.recv(4096)
+        if answer != _DONE:
+            raise OSError(0, answer.decode() or "the process that was to remove it has ended")
+
+
+def _be_the_remover(orders: socket.socket, maker: int, files: Sequence[tuple[str, int] | None]) -> None:
+    """Never returns. A child of a child, so that it is no child of the router's, whose children are its workers."""
+    try:
+        if os.fork() == 0:
+            os.setsid()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # it ends when the router has, also where all are sent a signal
+            directories = [None if file is None else _directory(file[0]) for file in files]
+            _close_all_but({orders.fileno(), maker, *(file[1] for file in files if file), *filter(None, directories)})
+            os.chdir("/")
+            _serve(orders, maker, directories, files)
+    finally:
+        os._exit(0)
+
+
+def _serve(
+    orders: socket.socket, maker: int, directories: Sequence[int | None], files: Sequence[tuple[str, int] | None]
+) -> None:
+    poll = select.poll()
+    poll.register(orders, select.POLLIN)
+    poll.register(maker, select.POLLIN)
+    while (orders.fileno(), select.POLLIN) in poll.poll():
+        number = int(orders.recv(16))
+        file, directory = files[number], directories[number]
+        orders.send(b"its directory is gone" if file is None or directory is None else _remove(directory, *file))
+
+
+def _remove(directory: int, path: str, pin: int) -> bytes:
+    name = os.path.basename(path)
+    try:
+        # The pin keeps the inode's number from being given to another file.
+        if not os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(pin)):
+            return _DONE  # another program's
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return os.strerror(error.errno or 0).encode()
+    return _DONE
+
+
+def _directory(path: str) -> int | None:
+    """As a descriptor, so that whoever may replace one of the directories above has no other file removed."""
+    try:
+        return os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _close_all_but(kept: set[int]) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    first = 3
+    for number in sorted(kept):
+        os.closerange(first, number)
+        first = number + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))

@@ -1,0 +1,148 @@
+"""Errands: what can wait for ever on a stranger is done by other processes (`fastpty.errands`), not by the loop.
+
+The last close of a pty master waits for a program that is in the middle of a write to the terminal, and a page of the
+program's own FUSE file system can hold it there. A change of the window's size, and a look at the terminal's settings,
+wait in the same way. The last close of a descriptor that a client has passed (SCM_RIGHTS) waits for whatever it is. So
+these are sent through a socket. The process that takes one closes it only after this process has, so that the close
+here never is the last one: `closed` tells.
+"""
+
+from libc.errno cimport ECONNREFUSED, ECONNRESET, ENOBUFS, ENOTCONN, EPIPE, errno
+from libc.stdint cimport int64_t
+
+from fastpty.system.linux cimport close, winsize
+
+cdef enum:
+    PASSED_MOST = 253         # descriptors in one message (SCM_MAX_FD)
+
+cdef enum ErrandKind:
+    ERRAND_CLOSE
+    ERRAND_RESIZE
+    ERRAND_END_INPUT
+
+cdef struct Errand:
+    ErrandKind kind
+    winsize size              # for ERRAND_RESIZE
+    int leader                # for ERRAND_END_INPUT
+    int64_t number            # of an ERRAND_CLOSE
+
+cdef struct Errands:
+    int queue                 # the socket that leads to the processes
+    int64_t sent              # the number of the last ERRAND_CLOSE
+    int64_t *closed           # shared memory: of the last whose descriptors are closed here
+    bint attended             # there is a process that takes errands from it
+    bint wanted               # one is to be started, by the owner
+    int kept[PASSED_MOST]     # descriptors that were received and could not be sent yet
+    int kept_count
+
+cdef extern from *:
+    """
+    #include <errno.h>
+    #include <string.h>
+    #include <sys/socket.h>
+    #include <sys/uio.h>
+
+    #define FASTPTY_PASSED_MOST 253
+    #define FASTPTY_SO_PASSRIGHTS 83   /* asm-generic/socket.h, Linux 6.16 */
+
+    union fastpty_control {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(FASTPTY_PASSED_MOST * sizeof(int))];
+    };
+
+    /* Sends `data` with descriptors, and does not wait: 0, or -1 with errno set. */
+    static inline int fastpty_send_descriptors(int queue, const void *data, size_t size, const int *fds, int count)
+    {
+        union fastpty_control control;
+        struct iovec piece = {(void *)data, size};
+        struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control};
+        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        memset(&control, 0, message.msg_controllen);
+        control.head.cmsg_level = SOL_SOCKET;
+        control.head.cmsg_type = SCM_RIGHTS;
+        control.head.cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(&control.head), fds, count * sizeof(int));
+        return sendmsg(queue, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
+    }
+
+    /* As read(2), but descriptors that come with the bytes are put into `fds`; there may be PASSED_MOST. */
+    static inline ssize_t fastpty_receive(int fd, void *data, size_t size, int *fds, int *count)
+    {
+        union fastpty_control control;
+        struct iovec piece = {data, size};
+        struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control,
+                                 .msg_controllen = sizeof control};
+        ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        struct cmsghdr *head = got < 0 ? NULL : CMSG_FIRSTHDR(&message);
+        *count = 0;
+        for (; head != NULL; head = CMSG_NXTHDR(&message, head)) {
+            if (head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
+                *count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+                memcpy(fds, CMSG_DATA(head), *count * sizeof(int));
+            }
+        }
+        return got;
+    }
+
+    /* Whether a client could pass descriptors through this connection. */
+    static inline int fastpty_may_pass_descriptors(int fd)
+    {
+        int passes = 1;
+        socklen_t size = sizeof passes;
+        return getsockopt(fd, SOL_SOCKET, FASTPTY_SO_PASSRIGHTS, &passes, &size) < 0 || passes;
+    }
+    """
+    int send_descriptors "fastpty_send_descriptors"(
+        int queue, const void *data, size_t size, const int *fds, int count) nogil
+    ssize_t receive "fastpty_receive"(int fd, void *data, size_t size, int *fds, int *count) nogil
+    bint may_pass_descriptors "fastpty_may_pass_descriptors"(int fd) nogil
+
+
+cdef inline bint errands_send(Errands *errands, const Errand *errand, const int *fds, int count) noexcept nogil:
+    """False: nothing was sent; try again later."""
+    if send_descriptors(errands.queue, errand, sizeof(errand[0]), fds, count) < 0:
+        if errno in (EPIPE, ECONNREFUSED, ECONNRESET, ENOTCONN):
+            errands.attended = False   # the processes have ended
+            errands.wanted = True
+        return False
+    errands.wanted = errands.wanted or not errands.attended
+    return True
+
+
+cdef inline bint errands_close_all(Errands *errands, const int *fds, int count) noexcept nogil:
+    """Closes descriptors elsewhere, or here if the owner has no other processes. False: they are still open."""
+    cdef Errand errand
+    cdef int index
+    errand.kind = ERRAND_CLOSE
+    errand.number = errands.sent + 1
+    if errands.queue >= 0 and not errands_send(errands, &errand, fds, count):
+        return False
+    errands.sent += 1
+    for index in range(count):
+        close(fds[index])
+    errands.closed[0] = errands.sent
+    return True
+
+
+cdef inline bint errands_close(Errands *errands, int fd) noexcept nogil:
+    return errands_close_all(errands, &fd, 1)
+
+
+cdef inline bint errands_close_kept(Errands *errands) noexcept nogil:
+    """Whether nothing is kept any more, so that more can be received."""
+    if errands.kept_count > 0 and not errands_close_all(errands, errands.kept, errands.kept_count):
+        return False
+    errands.kept_count = 0
+    return True
+
+
+cdef inline ssize_t errands_read(Errands *errands, int fd, void *data, size_t size) noexcept nogil:
+    """As read(2), from a socket whose other end may pass descriptors: those are closed elsewhere."""
+    cdef ssize_t got
+    if not errands_close_kept(errands):
+        (&errno)[0] = ENOBUFS
+        return -1
+    got = receive(fd, data, size, errands.kept, &errands.kept_count)
+    if errands.kept_count > 0:
+        errands_close_kept(errands)
+    return got

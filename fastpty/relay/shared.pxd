@@ -1,0 +1,149 @@
+"""A shared terminal: who is there. Programs come and go on it, viewers join and leave; each does so by itself.
+
+The program's output is read into a broadcast ring as fast as it comes, and every viewer reads from there at its own
+pace. The other way round the viewers' inputs share what room the terminal has, first come, first served.
+"""
+
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from fastpty.relay.ring cimport broadcast_open, broadcast_replay_start, broadcast_room
+from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, FLUSH_ALL, channel_drop
+from fastpty.relay.loop cimport Loop, loop_wake
+from fastpty.relay.state cimport (
+    ROLE_PROGRAM,
+    ROLE_VIEWER,
+    Session,
+    Shared,
+    Task,
+    queue_pop,
+    queue_push,
+    queue_remove,
+)
+
+cdef enum:
+    RING_BYTES_LEAST = 1048576   # how far a viewer may fall behind before it loses something, or more for scroll-back
+
+
+cdef inline Shared *shared_new(uint64_t scrollback_bytes) noexcept nogil:
+    """A shared terminal without a program and viewers; NULL if memory is short."""
+    cdef Shared *shared = <Shared *>calloc(1, sizeof(Shared))
+    if shared == NULL:
+        return NULL
+    shared.scrollback_bytes = scrollback_bytes
+    if not broadcast_open(&shared.output, max(scrollback_bytes, <uint64_t>RING_BYTES_LEAST)):
+        free(shared)
+        return NULL
+    return shared
+
+
+cdef inline void shared_free(Shared *shared) noexcept nogil:
+    if shared != NULL:
+        free(shared.output.data)
+        free(shared)
+
+
+cdef inline void shared_join(Shared *shared, Session *viewer) noexcept nogil:
+    """Adds a viewer, whose peer is open; it begins to read with the scroll-back."""
+    viewer.role = ROLE_VIEWER
+    viewer.shared = shared
+    viewer.next_viewer = shared.viewers
+    if shared.viewers != NULL:
+        shared.viewers.previous_viewer = viewer
+    shared.viewers = viewer
+    viewer.input.channel.flush_bytes = FLUSH_ALL   # what one of them pastes is not mixed without need
+    viewer.position = broadcast_replay_start(&shared.output, shared.scrollback_bytes)
+    viewer.output.channel.readable = viewer.position < shared.output.end
+    if shared.ended:
+        shared_part_in_order(viewer)
+
+
+cdef inline void shared_begin(Loop *loop, Shared *shared, Session *program) noexcept nogil:
+    """Makes a session, whose terminal is open, the program on the shared terminal. What was typed meanwhile is its."""
+    cdef Session *viewer = shared.viewers
+    program.role = ROLE_PROGRAM
+    program.shared = shared
+    program.input.channel.state = CHANNEL_SHUT   # it has none of its own: the viewers' inputs lead to the terminal
+    shared.program = program
+    while viewer != NULL:
+        viewer.input.channel.writable = True
+        loop_wake(loop, &viewer.input)
+        viewer = viewer.next_viewer
+
+
+cdef inline void shared_announce(Loop *loop, Shared *shared) noexcept nogil:
+    """Lets the viewers read what is new. One that does not take it now will, when its peer has room again."""
+    cdef Session *viewer = shared.viewers
+    if shared.announced == shared.output.end:
+        return
+    shared.announced = shared.output.end
+    while viewer != NULL:
+        viewer.output.channel.readable = True
+        if viewer.output.channel.writable:
+            loop_wake(loop, &viewer.output)
+        viewer = viewer.next_viewer
+
+
+cdef inline void shared_tell(Loop *loop, Shared *shared, const char *text, size_t size) noexcept nogil:
+    """Shows the viewers a text that no program wrote."""
+    cdef uint8_t *place
+    cdef size_t room
+    while size > 0:
+        place = broadcast_room(&shared.output, &room)
+        room = min(room, size)
+        memcpy(place, text, room)
+        shared.output.end += room
+        text += room
+        size -= room
+    shared_announce(loop, shared)
+
+
+cdef inline void shared_next_input(Loop *loop, Shared *shared) noexcept nogil:
+    """There may be room in the terminal: it is the turn of whose input has waited longest."""
+    cdef Task *task = queue_pop(&shared.waiting)
+    if task != NULL:
+        task.channel.writable = True
+        loop_wake(loop, task)
+
+
+cdef inline void shared_part_in_order(Session *viewer) noexcept nogil:
+    """Nothing more will come: the viewer leaves when it has read what there is, and its input ends."""
+    if viewer.output.channel.state == CHANNEL_OPEN:
+        viewer.output.channel.state = CHANNEL_DRAINING
+    viewer.input.channel.state = CHANNEL_SHUT
+
+
+cdef inline void shared_end(Loop *loop, Shared *shared) noexcept nogil:
+    """There will be no other program. Who joins after this still sees the last screen."""
+    cdef Session *viewer = shared.viewers
+    shared.ended = True
+    shared.restart.at_ns = 0
+    while viewer != NULL:
+        queue_remove(&viewer.input)
+        if viewer.output.channel.state == CHANNEL_SHUT:
+            queue_push(&loop.fresh, &viewer.input)   # it has left, and nobody will take what it typed before
+        shared_part_in_order(viewer)
+        if viewer.output.channel.writable:
+            loop_wake(loop, &viewer.output)
+        viewer = viewer.next_viewer
+
+
+cdef inline void shared_part(Loop *loop, Session *session) noexcept nogil:
+    """A session that is over is no longer a part of it: a viewer leaves; or the program, and what waited for it."""
+    cdef Shared *shared = session.shared
+    cdef Session *viewer = shared.viewers
+    if session.role == ROLE_PROGRAM:
+        shared.program = NULL
+        while viewer != NULL:
+            queue_remove(&viewer.input)
+            channel_drop(&viewer.input.channel, &loop.pool)
+            viewer = viewer.next_viewer
+        return
+    if session.next_viewer != NULL:
+        session.next_viewer.previous_viewer = session.previous_viewer
+    if session.previous_viewer != NULL:
+        session.previous_viewer.next_viewer = session.next_viewer
+    else:
+        shared.viewers = session.next_viewer
+    shared_next_input(loop, shared)   # it may have been its turn

@@ -1,0 +1,196 @@
+"""Serving a shared terminal: one step of the program's output, of a viewer's input, and of a viewer's output.
+
+The program never waits for a viewer. A viewer that its peer keeps waiting falls behind, and goes on with the oldest
+byte that the ring still has when there is room again.
+"""
+
+from libc.stdint cimport int64_t, uint64_t, uint8_t
+
+from fastpty.relay.ring cimport broadcast_oldest, broadcast_piece, broadcast_room
+from fastpty.relay.channel cimport (
+    CHANNEL_DRAINING,
+    CHANNEL_OPEN,
+    CHANNEL_SHUT,
+    CHANNEL_SOURCE_FAILED,
+    CHANNEL_TARGET_FAILED,
+    Channel,
+    channel_drop,
+    channel_fill,
+    channel_flush,
+    channel_holds,
+    channel_room,
+    channel_took,
+    channel_wrote,
+)
+from fastpty.relay.lifecycle cimport LINGER_MS, loop_end_stray, loop_finish, loop_output_ended, loop_starves
+from fastpty.system.linux cimport read, write
+from fastpty.relay.loop cimport (
+    MILLISECOND_NS,
+    Loop,
+    loop_arm,
+    loop_runnable,
+    loop_source_ready,
+    loop_watch_room,
+)
+from fastpty.relay.state cimport (
+    ENDING_EXIT,
+    ENDING_PEER_LEFT,
+    ROLE_PROGRAM,
+    Session,
+    Shared,
+    Task,
+    queue_push,
+    queue_remove,
+)
+from fastpty.relay.shared cimport shared_announce, shared_next_input
+
+cdef enum:
+    ANNOUNCE_BYTES = 32768    # of a stream are gathered before the viewers are served: they are woken less often
+    QUIET_READS_MOST = 4      # of a quiet program in one turn
+    WRITE_MOST_BYTES = 65536  # to a viewer in one turn: the others wait for that
+
+
+cdef inline void shared_step(Loop *loop, Task *task, bint streams) noexcept nogil:
+    if task.session.role == ROLE_PROGRAM:
+        program_step(loop, task, streams)
+    elif task == &task.session.input:
+        viewer_input_step(loop, task)
+    else:
+        viewer_output_step(loop, task)
+
+
+cdef inline void program_step(Loop *loop, Task *task, bint streams) noexcept nogil:
+    """Reads into the ring. The viewers are told at once, or of a stream when much is gathered or it has paused."""
+    cdef Channel *channel = &task.channel
+    cdef Session *session = task.session
+    cdef Shared *shared = session.shared
+    cdef uint64_t taken_before = channel.taken_bytes
+    if channel.state == CHANNEL_OPEN and channel.readable:
+        program_read(channel, shared, 1 if streams else QUIET_READS_MOST)
+        task.last_transfer_bytes = channel.taken_bytes - taken_before
+        channel.gathering = (streams and channel.state == CHANNEL_OPEN and not channel.starved
+                             and shared.output.end - shared.announced < ANNOUNCE_BYTES)
+    else:
+        channel.gathering = False
+    if not channel.gathering:
+        shared_announce(loop, shared)
+    if channel.state != CHANNEL_OPEN:
+        channel.state = CHANNEL_SHUT
+        loop_output_ended(loop, session)
+    elif not loop_starves(loop, task) and (channel.gathering or loop_runnable(task)):
+        queue_push(&loop.bulk, task)
+
+
+cdef inline void program_read(Channel *channel, Shared *shared, int reads) noexcept nogil:
+    cdef bint more = True
+    cdef uint8_t *place
+    cdef size_t room
+    cdef ssize_t got
+    while more and reads > 0:
+        place = broadcast_room(&shared.output, &room)
+        room = channel_room(channel, room)
+        got = read(channel.source, place, room) if room > 0 else 0
+        if got > 0:
+            shared.output.end += <uint64_t>got
+            channel.bytes += <uint64_t>got
+        more = channel_took(channel, got, room, channel.short_read_tells)
+        reads -= 1
+
+
+cdef inline void viewer_output_step(Loop *loop, Task *task) noexcept nogil:
+    """One write of what the viewer has not seen yet."""
+    cdef Channel *channel = &task.channel
+    cdef Session *session = task.session
+    cdef Shared *shared = session.shared
+    cdef uint64_t oldest = broadcast_oldest(&shared.output)
+    cdef const uint8_t *piece
+    cdef size_t size
+    cdef ssize_t sent
+    if session.position < oldest:
+        session.lagged_bytes += oldest - session.position
+        session.position = oldest
+    piece = broadcast_piece(&shared.output, session.position, &size)
+    size = min(size, <size_t>WRITE_MOST_BYTES)
+    task.last_transfer_bytes = 0
+    if size > 0:
+        sent = write(channel.target, piece, size)
+        if sent > 0:
+            session.position += <uint64_t>sent
+            task.last_transfer_bytes = <uint64_t>sent
+        channel_wrote(channel, sent, size)
+    channel.readable = session.position < shared.output.end
+    if channel.state == CHANNEL_TARGET_FAILED:
+        viewer_left(loop, session)
+    elif channel.state == CHANNEL_DRAINING and not channel.readable:
+        loop_finish(loop, session, ENDING_EXIT)
+    elif channel.readable and not channel.writable:
+        loop_watch_room(loop, task, True)
+    elif not loop_starves(loop, task) and channel.readable:
+        queue_push(&loop.bulk, task)
+
+
+cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
+    """Reads what the viewer types, and writes it to the terminal when it is its turn. With no program, it waits.
+
+    So does what comes when the terminal is hung up already, but its program not yet over: it is for the next one.
+    """
+    cdef Channel *channel = &task.channel
+    cdef Shared *shared = task.session.shared
+    cdef uint64_t before = channel.taken_bytes
+    if shared.program == NULL:
+        if shared.ended and task.session.output.channel.state == CHANNEL_SHUT:
+            loop_finish(loop, task.session, ENDING_PEER_LEFT)
+        return
+    if shared.program.output.channel.eager or shared.program.output.channel.state != CHANNEL_OPEN:
+        return
+    channel.target = shared.program.terminal.fd
+    if not channel_holds(channel) and channel.state == CHANNEL_OPEN and channel.readable:
+        channel_fill(channel, &loop.pool, loop.pool.buffer_bytes, QUIET_READS_MOST, False)
+        task.last_transfer_bytes = channel.taken_bytes - before
+        if before == 0 and loop_end_stray(loop, task.session):
+            return
+        if channel_holds(channel) and shared.waiting.head != NULL:
+            queue_push(&shared.waiting, task)
+            return
+    before = channel.bytes
+    channel_flush(channel, &loop.pool)
+    shared.program.input.channel.bytes += channel.bytes - before
+    if channel.state == CHANNEL_TARGET_FAILED:
+        # The terminal is hung up; its output will find its end. What was read for it goes with it.
+        channel_drop(channel, &loop.pool)
+        channel.state = CHANNEL_OPEN
+        channel.readable = channel.writable = True
+    viewer_input_settle(loop, task)
+
+
+cdef inline void viewer_input_settle(Loop *loop, Task *task) noexcept nogil:
+    cdef Channel *channel = &task.channel
+    cdef Session *session = task.session
+    if channel_holds(channel) and not channel.writable:
+        # Behind all others that wait: they get what room comes next.
+        queue_push(&session.shared.waiting, task)
+        loop_watch_room(loop, &session.shared.program.input, True)
+        return
+    shared_next_input(loop, session.shared)
+    if channel.state == CHANNEL_DRAINING and not channel_holds(channel):
+        channel.state = CHANNEL_SHUT   # it stops typing, and goes on looking
+    if channel.state == CHANNEL_SOURCE_FAILED or (
+        channel.state == CHANNEL_SHUT and session.output.channel.state == CHANNEL_SHUT
+    ):
+        loop_finish(loop, session, ENDING_PEER_LEFT)
+    elif not loop_starves(loop, task) and loop_runnable(task):
+        queue_push(&loop.bulk, task)
+
+
+cdef inline void viewer_left(Loop *loop, Session *session) noexcept nogil:
+    """Nobody reads there any more, but what was typed before still goes to the terminal, if that takes it soon."""
+    cdef Channel *output = &session.output.channel
+    if output.state == CHANNEL_SHUT:
+        return
+    output.state = CHANNEL_SHUT
+    queue_remove(&session.output)
+    if session.input.channel.state == CHANNEL_SHUT:
+        loop_finish(loop, session, ENDING_PEER_LEFT)
+        return
+    loop_arm(loop, &session.linger_until_ns, LINGER_MS * <int64_t>MILLISECOND_NS)
+    loop_source_ready(loop, &session.input, True)

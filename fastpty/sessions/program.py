@@ -1,0 +1,88 @@
+"""What a session runs: the command, its environment, its directory, and as whom."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastpty.access import accounts
+from fastpty.access.peer import Peer
+from fastpty.configuration.config import DEFAULT_PATH, Config, command_argv
+from fastpty.errors import RefusedError
+from fastpty.jail import inherited, steps
+
+DEFAULT_TERM = "xterm-256color"
+
+
+@dataclass(frozen=True)
+class Program:
+    """The arguments of `fastpty._spawn.spawn` that depend on the client, and words for the log."""
+
+    text: str
+    path: bytes
+    argv: list[bytes]
+    environment: list[bytes]
+    directory: bytes | None = None
+    account: tuple[int, int, list[int]] | None = None
+
+
+class Programs:
+    """The programs that a configuration has for its clients."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._account_of = accounts.lookup(steps.changes_root(config))
+        self._base = base_environment(config)
+        self._own = self._of_router(config.command)
+        self.shared = self._of_router(config.shared_command)
+
+    def for_peer(self, peer: Peer) -> Program:
+        """What this client gets; raises RefusedError where it is to run as the client and that cannot be."""
+        if self._config.run_as != "peer":
+            return self._own
+        if peer.uid is None:
+            raise RefusedError("sessions run as their users here, and your connection has none")
+        account = self._account_of(peer.uid)
+        command = self._config.given_command
+        argv = account.login_argv if command is None else command_argv(command)
+        path = account.shell if command is None else argv[0]
+        return Program(
+            f"{command or path} as {account.name}",
+            os.fsencode(path),
+            _encoded(argv),
+            self._environment(account.environment),
+            os.fsencode(account.home),
+            (account.uid, account.gid, list(account.groups)),
+        )
+
+    def _of_router(self, command: str) -> Program:
+        """A command that runs as the router itself."""
+        argv = command_argv(command)
+        return Program(command, os.fsencode(argv[0]), _encoded(argv), self._environment({}))
+
+    def _environment(self, account: Mapping[str, str]) -> list[bytes]:
+        variables = self._config.environ({**self._base, **account})
+        return [os.fsencode(f"{name}={value}") for name, value in variables.items()]
+
+
+def base_environment(config: Config) -> dict[str, str]:
+    """What each session's environment begins with. The variables of a client's account and `env` come on top.
+
+    That is this process's environment as the way into the jail has left it, or the environment of the container that
+    the router has entered, with the variables of the account that `uid` names.
+    """
+    # Who logs in must not see what is meant for the router, root's, alone.
+    clear = config.clear_environment or config.run_as == "peer"
+    if clear:
+        return {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH}
+    if config.entered is None or config.entered.environment is None:
+        return {"TERM": DEFAULT_TERM, **os.environ}
+    found = {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH, **inherited.handed_on(config.entered.environment)}
+    if config.uid is not None:
+        inherited.take_account(found, config.uid, config, in_changed_root=True)
+    return found
+
+
+def _encoded(words: Sequence[str]) -> list[bytes]:
+    return [os.fsencode(word) for word in words]

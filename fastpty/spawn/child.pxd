@@ -1,0 +1,260 @@
+"""The child of _spawn, from clone to execve: session and terminal, cgroup, descriptors, account, directory.
+
+Nothing here may allocate, lock or touch Python: mostly the memory is the parent's, who is asleep.
+"""
+
+from libc.errno cimport ENOSYS, EPERM, errno
+from libc.stdint cimport uint64_t
+from libc.string cimport memset
+from posix.types cimport gid_t, uid_t
+
+from fastpty.system.linux cimport (
+    CLOSE_RANGE_UNSHARE,
+    NSIG,
+    O_CLOEXEC,
+    O_WRONLY,
+    PR_SET_NO_NEW_PRIVS,
+    RLIMIT_NOFILE,
+    SIG_SETMASK,
+    TIOCSCTTY,
+    SYS_close_range,
+    SYS_exit_group,
+    SYS_getgroups,
+    SYS_getresgid,
+    SYS_getresuid,
+    SYS_keyctl,
+    SYS_prctl,
+    SYS_rt_sigaction,
+    SYS_setgroups,
+    SYS_setresgid,
+    SYS_setresuid,
+    chdir,
+    close,
+    dprintf,
+    dup2,
+    execve,
+    ioctl,
+    openat,
+    pthread_sigmask,
+    rlimit,
+    setrlimit,
+    setsid,
+    sigemptyset,
+    sigset_t,
+    strerror,
+    syscall,
+    write,
+)
+
+from fastpty.spawn.login cimport leave_capabilities, login_as
+
+cdef enum:
+    KEYCTL_JOIN_SESSION_KEYRING = 1   # linux/keyctl.h
+
+    JOINS_MOST = 32                   # as many kinds of cgroups as there may be, and more
+
+# What the child was doing when it failed.
+cdef enum Stage:
+    STAGE_CGROUP
+    STAGE_DESCRIPTORS
+    STAGE_SESSION
+    STAGE_ACCOUNT
+    STAGE_DIRECTORY
+    STAGE_EXECUTE
+
+cdef struct Account:
+    uid_t uid
+    gid_t gid
+    gid_t *groups
+    gid_t *found              # room for as many, to check them
+    int group_count
+
+cdef struct Plan:
+    char *program
+    char **argv
+    char **envp
+    char *directory           # NULL: stay
+    Account *account          # NULL: stay who we are
+    bint no_new_privs
+    int cgroup                # its directory; -1: stay where we are
+    bint enters_cgroup        # itself, since it does not begin there
+    int joins[JOINS_MOST]     # cgroup.procs of others to enter, open for writing
+    int join_count
+    bint is_apart             # has a copy of the parent's memory, and the parent does not wait
+    int slave
+    bint shares_table         # of descriptors; then the slave side is the last one that the child needs of it
+    rlimit files
+    int error
+    Stage stage
+
+
+cdef inline const char *stage_text(Stage stage) noexcept nogil:
+    """The text is for the person at the other end."""
+    if stage == STAGE_DESCRIPTORS:
+        return b"cannot close the router's descriptors"
+    if stage == STAGE_SESSION:
+        return b"cannot start a session on the terminal"
+    if stage == STAGE_CGROUP:
+        return b"cannot enter the session's cgroup"
+    if stage == STAGE_ACCOUNT:
+        return b"cannot give up the router's rights"
+    if stage == STAGE_DIRECTORY:
+        return b"cannot change to directory "
+    return b"cannot execute "
+
+
+cdef inline const char *stage_object(const Plan *plan) noexcept nogil:
+    if plan.stage == STAGE_DIRECTORY:
+        return plan.directory
+    if plan.stage == STAGE_EXECUTE:
+        return plan.program
+    return b""
+
+
+cdef inline void child_tell(const Plan *plan) noexcept nogil:
+    """What went wrong, on the terminal."""
+    dprintf(plan.slave if plan.stage <= STAGE_SESSION else 2, "fastpty: %s%s: %s\n", stage_text(plan.stage),
+            stage_object(plan), strerror(errno))
+
+
+cdef inline int child_fail(Plan *plan) noexcept nogil:
+    plan.error = errno
+    if plan.is_apart:
+        child_tell(plan)      # nobody waits for plan.error: see clone_child
+    # Not _exit(2): the sanitizers would look at the stack first, which is not one that they know, and say so.
+    syscall(SYS_exit_group, 127)
+    return 127
+
+
+cdef inline bint account_holds(const Account *account, gid_t group) noexcept nogil:
+    cdef int index
+    for index in range(account.group_count):
+        if account.groups[index] == group:
+            return True
+    return False
+
+
+cdef inline bint child_became(const Account *account) noexcept nogil:
+    """Whether the kernel says that all ids and groups are the account's, and there is no way back to root."""
+    cdef uid_t uids[3]
+    cdef gid_t gids[3]
+    cdef int index
+    if syscall(SYS_getresuid, &uids[0], &uids[1], &uids[2]) < 0:
+        return False
+    if syscall(SYS_getresgid, &gids[0], &gids[1], &gids[2]) < 0:
+        return False
+    for index in range(3):
+        if uids[index] != account.uid or gids[index] != account.gid:
+            return False
+    if syscall(SYS_getgroups, account.group_count, account.found) != account.group_count:
+        return False
+    for index in range(account.group_count):
+        if not account_holds(account, account.found[index]):
+            return False
+    return account.uid == 0 or syscall(SYS_setresuid, 0, 0, 0) < 0
+
+
+cdef inline int child_become(const Account *account) noexcept nogil:
+    """Becomes the account for good: 0, or -1 with errno set. The user last: without root, groups cannot be changed.
+
+    Capabilities after the search for a way back: without them there would be none, though a securebit that lets them
+    outlive a change of user may be set, which the programs of the session inherit.
+    """
+    if syscall(SYS_setgroups, account.group_count, account.groups) < 0:
+        return -1
+    if syscall(SYS_setresgid, account.gid, account.gid, account.gid) < 0:
+        return -1
+    if syscall(SYS_setresuid, account.uid, account.uid, account.uid) < 0:
+        return -1
+    if not child_became(account):
+        (&errno)[0] = EPERM
+        return -1
+    return 0 if account.uid == 0 else leave_capabilities()
+
+
+cdef inline int leave_session_keyring() noexcept nogil:
+    """A session keyring of its own (keyrings(7)): who has the router's possesses root's keys. -1 with errno set.
+
+    It is the account's, so after the change of ids. No failure where there are no keys, or a filter forbids the call.
+    """
+    if syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 and errno != ENOSYS and errno != EPERM:
+        return -1
+    return 0
+
+
+cdef inline int child_go_home(Plan *plan) noexcept nogil:
+    """Changes the directory. One who logs in and has no home is told so and starts in /, as with ssh."""
+    plan.stage = STAGE_DIRECTORY
+    if plan.directory == NULL or chdir(plan.directory) == 0:
+        return 0
+    if plan.account == NULL:
+        return -1
+    child_tell(plan)
+    return chdir("/")
+
+
+cdef inline int child_enter_cgroup(const Plan *plan) noexcept nogil:
+    """Takes some 10 ms, as the kernel waits until no process forks or exits."""
+    cdef int procs = openat(plan.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC)
+    cdef ssize_t written
+    if procs < 0:
+        return -1
+    written = write(procs, b"0", 1)
+    close(procs)
+    return -1 if written < 0 else 0
+
+
+cdef inline int child_take_terminal(Plan *plan) noexcept nogil:
+    cdef int number
+    if setsid() < 0 or ioctl(plan.slave, TIOCSCTTY, 0) < 0:
+        return -1
+    for number in range(3):
+        if dup2(plan.slave, number) < 0:
+            return -1
+    return 0
+
+
+cdef inline int child_main(void *argument) noexcept nogil:
+    """Runs in the child, mostly in the parent's memory with the parent asleep: only system calls on what is prepared.
+
+    Ids are changed by the system calls themselves: glibc's functions would change them in all threads it knows of, and
+    what it knows is the parent's.
+    """
+    cdef Plan *plan = <Plan *>argument
+    cdef sigset_t none
+    cdef int number
+    cdef uint64_t default_action[4]   # the kernel's struct sigaction: SIG_DFL, no flags, no mask
+    memset(default_action, 0, sizeof(default_action))
+    for number in range(1, NSIG):
+        # Not signal(2): glibc keeps 32 and 33 to itself, and an ignored one would stay ignored.
+        syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t))
+    plan.stage = STAGE_CGROUP
+    if plan.enters_cgroup and child_enter_cgroup(plan) < 0:
+        return child_fail(plan)
+    for number in range(plan.join_count):
+        if write(plan.joins[number], b"0", 1) < 0:
+            return child_fail(plan)
+    plan.stage = STAGE_DESCRIPTORS
+    if plan.shares_table and syscall(SYS_close_range, plan.slave + 1, <unsigned int>-1, CLOSE_RANGE_UNSHARE) < 0:
+        return child_fail(plan)
+    plan.stage = STAGE_SESSION
+    if child_take_terminal(plan) < 0:
+        return child_fail(plan)
+    plan.stage = STAGE_DESCRIPTORS
+    if syscall(SYS_close_range, 3, <unsigned int>-1, 0) < 0:
+        return child_fail(plan)
+    if plan.account != NULL:
+        login_as(plan.account.uid)
+    setrlimit(RLIMIT_NOFILE, &plan.files)
+    plan.stage = STAGE_ACCOUNT
+    if plan.account != NULL and (child_become(plan.account) < 0 or leave_session_keyring() < 0):
+        return child_fail(plan)
+    if plan.no_new_privs and syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0:
+        return child_fail(plan)
+    if child_go_home(plan) < 0:
+        return child_fail(plan)
+    plan.stage = STAGE_EXECUTE
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, NULL)
+    execve(plan.program, plan.argv, plan.envp)
+    return child_fail(plan)

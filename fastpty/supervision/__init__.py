@@ -1,0 +1,1 @@
+"""The supervisor and its workers: starting, replacing, reloading, and the statistics."""

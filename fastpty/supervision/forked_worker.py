@@ -1,0 +1,98 @@
+"""A worker as its supervisor knows it, and how it is forked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from fastpty.errors import FastptyError
+from fastpty.log import logger
+from fastpty.supervision import worker
+from fastpty.supervision.heartbeat import Stuckness
+from fastpty.system import linux
+
+# A worker needs some milliseconds. One that takes this long will not become ready.
+READY_SECONDS = 30.0
+
+
+@dataclass(eq=False)
+class Worker:
+    """One that has been forked. `is_ready`: it has said that it serves. `on_trial`: a reload depends on that."""
+
+    pid: int
+    link: worker.Link
+    on_trial: bool = False
+    shares: bool = False  # has the shared terminal, which can be in one process only
+    started: float = field(default_factory=time.monotonic)
+    is_ready: bool = False
+    draining: bool = False
+    given_up: bool = False
+    stuckness: Stuckness = field(default_factory=Stuckness)
+
+    def send(self, number: int) -> None:
+        """Sends a signal; the pid is ours until we have reaped it."""
+        os.kill(self.pid, number)
+
+    def drain(self) -> None:
+        """Makes it accept no more, and end with its last session."""
+        self.draining = True
+        self.send(worker.DRAIN_SIGNAL)
+
+    def give_up(self, why: str) -> None:
+        """Kills it; it is replaced when it has been reaped."""
+        if not self.given_up:
+            self.given_up = True
+            logger.error("worker %d %s: killed", self.pid, why)
+        self.send(signal.SIGKILL)
+
+    def check_ready(self, now: float) -> None:
+        """Kills it if it should have been ready by now."""
+        if self.ready_within(now) == 0 and not self.given_up:
+            self.give_up(f"is not ready after {READY_SECONDS:g} s")
+
+    def ready_within(self, now: float) -> float | None:
+        """The seconds that are left for it to become ready; None: it is."""
+        return None if self.is_ready else max(0.0, self.started + READY_SECONDS - now)
+
+
+def fork(
+    work: Callable[[worker.Link], None], let_go: Callable[[], None], *, on_trial: bool = False, shares: bool = False
+) -> Worker:
+    """A new worker, which does `work`. Raises OSError. let_go: closes in it what is the supervisor's alone."""
+    link = worker.Link()
+    supervisor = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError:
+        link.keep_side(worker=False)
+        link.close()
+        raise
+    if pid == 0:
+        _be_a_worker(work, let_go, link, supervisor)
+    link.keep_side(worker=False)
+    return Worker(pid, link, on_trial, shares)
+
+
+def _be_a_worker(
+    work: Callable[[worker.Link], None], let_go: Callable[[], None], link: worker.Link, supervisor: int
+) -> NoReturn:
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it logs to a terminal whose foreground group it has left
+        linux.prctl(linux.PR_SET_PDEATHSIG, worker.DRAIN_SIGNAL)
+        if os.getppid() == supervisor:  # it may have ended before the line above
+            link.keep_side(worker=True)
+            let_go()
+            work(link)
+            status = 0
+    except FastptyError as error:
+        logger.error("worker failed: %s", error)
+    except BaseException:
+        logger.exception("worker failed")
+    finally:
+        os._exit(status)  # what the supervisor would clean up is not this process's

@@ -1,0 +1,1 @@
+"""The system calls and kernel interfaces that the other packages share. It knows nothing of fastpty."""
