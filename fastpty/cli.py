@@ -13,8 +13,8 @@ from fastpty import __version__
 from fastpty.client.attach import attach, check_streams
 from fastpty.client.terminal import die_of
 from fastpty.errors import FastptyError, UsageError
-from fastpty.listening.directory import stranger
 from fastpty.net.address import Address, TcpAddress, connect, parse
+from fastpty.net.socket_directory import stranger
 from fastpty.net.tls_files import Identity
 
 BROKEN = 255

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from fastpty import __version__, cli, entry, log
+from fastpty import __version__, cli, log
 from fastpty.access import accounts
 from fastpty.access.limits import Limits
 from fastpty.configuration import reread
@@ -24,12 +24,13 @@ from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.supervision import worker
 from fastpty.supervision.supervisor import Supervisor
 from fastpty.system import at_start, signals
+from fastpty.system.interrupt import end_quietly_on_interrupt
 from fastpty.viewers.own_terminal import OwnTerminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the router until a signal stops it. The exit status: 0, 1 for a failure, 2 for bad usage."""
-    entry.end_quietly_on_interrupt()
+    end_quietly_on_interrupt()
     argv = sys.argv[1:] if argv is None else argv
     starter = background.Starter()
     try:
@@ -76,7 +77,8 @@ def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int
     log.start(config.loggers)
     log.redirect(config.daemonize or config.logto)
     steps.prepare(config)
-    process_name.set_title(config, process_name.MASTER)
+    if (title := config.title(is_master=True)) is not None:
+        process_name.set_title(title)
     with ExitStack() as stack:
         listeners = Listeners(config)
         stack.callback(listeners.close)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fastpty.configuration.values import CAPABILITIES, NAMESPACE_FLAGS
+from fastpty.system.names import CAPABILITIES, NAMESPACE_FLAGS
 
 MAPPED = 200_000  # where the ids of a container with a user namespace begin
 NOBODY = 65534

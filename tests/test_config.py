@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fastpty.configuration import config
-from fastpty.configuration.config import Config, build
+from fastpty.configuration.build import build
+from fastpty.configuration.config import Config
 from fastpty.configuration.language import loader
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.options import BY_NAME

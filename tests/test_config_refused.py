@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fastpty.configuration import uwsgi_keys
+from fastpty.configuration.build import build
 from fastpty.configuration.command_line import parse
-from fastpty.configuration.config import build
 from fastpty.configuration.language import blocks, loader
 from fastpty.configuration.options import BY_NAME
 from fastpty.configuration.uwsgi_keys import IGNORED, WITHOUT_MEANING, is_confining, misspelt

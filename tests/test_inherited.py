@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from fastpty.access import accounts
-from fastpty.configuration.values import CAPABILITIES
 from fastpty.sessions.program import DEFAULT_PATH, DEFAULT_TERM
 from fastpty.system import linux
+from fastpty.system.names import CAPABILITIES
 from tests.accounts import connected_as
 from tests.harness import Client, Router, children, frame
 from tests.peers import need_root, preload

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from fastpty.configuration.config import Config, build
+from fastpty.configuration.build import build
+from fastpty.configuration.config import Config
 from fastpty.configuration.language.setting import Setting
 from fastpty.errors import FastptyError
 from fastpty.jail import steps

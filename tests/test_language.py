@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastpty.configuration.config import build
+from fastpty.configuration.build import build
 from fastpty.configuration.language import blocks as logic
 from fastpty.configuration.language import loader
 from fastpty.configuration.language.loader import Loaded

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fastpty.configuration.values import CAPABILITIES
 from fastpty.system import linux
+from fastpty.system.names import CAPABILITIES
 from tests.harness import Client, Router, children
 from tests.peers import need_root
 from tests.test_jail import entered, status, wanted

@@ -14,9 +14,7 @@ from fastpty.access import accounts
 from fastpty.access.peer import Peer
 from fastpty.access.subordinates import Subordinates
 from fastpty.configuration.config import Config
-from fastpty.configuration.doubts import has_rules
 from fastpty.errors import RefusedError
-from fastpty.jail import steps
 
 _NOBODY_S = "the rules of this router are about users, and your connection has none"
 
@@ -43,7 +41,7 @@ class Rules:
         self._allow_groups = frozenset(config.allow_groups)
         self._deny_users = frozenset(config.deny_users)
         self._deny_groups = frozenset(config.deny_groups)
-        self._any = has_rules(config)
+        self._any = config.has_rules
         self._run_as_peer = config.run_as == "peer"
         self._denies = bool(config.deny_users or config.deny_groups)
         needs_owners = self._denies or config.max_sessions_per_uid is not None
@@ -124,7 +122,7 @@ def _sees_all_users() -> bool:
 
 def _account_groups(config: Config) -> Callable[[int], frozenset[int] | None]:
     """How the groups of a uid's account are found. In a changed root there are only those that were there before."""
-    return _all_accounts().get if steps.changes_root(config) else _groups_now
+    return _all_accounts().get if config.changes_root else _groups_now
 
 
 def _groups_now(uid: int) -> frozenset[int] | None:

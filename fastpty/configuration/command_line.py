@@ -6,21 +6,21 @@ import argparse
 import signal
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from fastpty import __version__
-from fastpty.configuration import preflight
 from fastpty.configuration import report as check
-from fastpty.configuration.config import Config, build
+from fastpty.configuration.build import build
+from fastpty.configuration.config import Config
 from fastpty.configuration.language import blocks, files, loader
 from fastpty.configuration.language.budget import Budget
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.options import OPTIONS, Option
 from fastpty.configuration.uwsgi_keys import WITHOUT_MEANING, instead, is_confining, nearest
-from fastpty.configuration.values import shown
 from fastpty.errors import FastptyError, UsageError, printable
 from fastpty.service import pidfile
+from fastpty.system.names import shown
 
 PROGRAM = "fastpty-router"
 _OF_ARGUMENTS = frozenset({"forkpty-router", *files.FORMATS})
@@ -51,12 +51,15 @@ Attach with: fastpty connect SOCKET
 
 def configure(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, list[str]]:
     """The Config and the warnings for a command line (without the program's name); see `read`."""
-    return read(argv, is_reload=is_reload)[:2]
+    return read(argv, lambda config: None, is_reload=is_reload)[:2]
 
 
-def read(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, list[str], Sequence[Setting]]:
+def read(
+    argv: Sequence[str], preflight: Callable[[Config], None], *, is_reload: bool = False
+) -> tuple[Config, list[str], Sequence[Setting]]:
     """The Config and the warnings for a command line, and the settings that they were made from.
 
+    preflight: for --check; raises FastptyError for what would end a start.
     Ends the process for --help, --version, --check, --stop and --reload (status 0), and with one line on stderr
     where something is wrong (status 2, with --check whatever it is). What `print` and `show-config` ask for goes to
     stderr.
@@ -71,7 +74,7 @@ def read(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, list[
         with budget.deadline():
             config, warnings = build(loaded.settings)
             if is_check:
-                preflight.check(config)
+                preflight(config)
     except FastptyError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(UsageError.exit_status if is_check else error.exit_status) from None

@@ -14,23 +14,16 @@ from fastpty.configuration.values import (
     boolean,
     buffer_size,
     byte_count,
-    capabilities,
     cgroup,
-    comma_list,
     directory,
-    environment_entry,
     environment_removal,
     event_count,
-    group,
     harakiri_seconds,
     log_destination,
     log_file,
     microseconds,
-    mode,
-    namespaces,
     new_and_old_root,
     one,
-    owner,
     positive_seconds,
     process,
     process_count,
@@ -41,12 +34,21 @@ from fastpty.configuration.values import (
     spaced,
     startup_count,
     syslog,
-    text,
     tls_user,
-    user,
     window_edge,
 )
 from fastpty.hooks import actions, waits
+from fastpty.system.names import (
+    capabilities,
+    comma_list,
+    environment_entry,
+    group,
+    mode,
+    namespaces,
+    owner,
+    text,
+    user,
+)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from fastpty.configuration.build import assemble
+from fastpty.configuration.checks import check
 from fastpty.configuration.command_line import parse
-from fastpty.configuration.config import Config, assemble, check
+from fastpty.configuration.config import Config
 from fastpty.configuration.language import loader
 from fastpty.configuration.options import HOOKS, JAIL, LOG, OPTIONS, PROCESS
 from fastpty.errors import FastptyError
-from fastpty.jail import steps
 from fastpty.log import logger
 from fastpty.net.address import TcpAddress, UnixAddress, why
 
@@ -49,7 +50,7 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
     environ = dict(os.environ)
 
     def reread(present: Config) -> Config:
-        if steps.changes_root(present):
+        if present.changes_root:
             raise FastptyError(
                 "the jail has another root (chroot, pivot-root, setns), where files and users may be somebody else's: "
                 "nothing is read there, restart the router"

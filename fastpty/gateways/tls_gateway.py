@@ -16,7 +16,6 @@ from functools import partial
 
 from fastpty import log
 from fastpty.configuration.config import Config
-from fastpty.configuration.values import CAPABILITIES
 from fastpty.errors import FastptyError, UsageError
 from fastpty.gateways.gateway import Gateway
 from fastpty.gateways.tls_front import Front, front_for
@@ -24,6 +23,7 @@ from fastpty.jail import privileges
 from fastpty.listening.places import Listeners
 from fastpty.log import logger
 from fastpty.system import child, linux
+from fastpty.system.names import CAPABILITIES
 from fastpty.system.unused_id import unused_id
 
 _NAME = "the TLS proxy"

@@ -17,10 +17,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastpty.configuration import values
 from fastpty.errors import FastptyError
 from fastpty.hooks import mounts, waits
-from fastpty.system import at_start, signals
+from fastpty.system import at_start, names, signals
 
 PHASES = ("asap", "pre-jail", "in-jail", "post-jail", "as-root", "as-user", "as-user-atexit")
 KINDS = ("hook", "mount", "umount", "exec")
@@ -68,7 +67,7 @@ def parse(kind: str, phase: str) -> Callable[[str], tuple[Hook]]:
     name = f"{kind}-{phase}"
 
     def read(text: str) -> tuple[Hook]:
-        values.text(text)
+        names.text(text)
         shown = "!" if text.startswith("!") else repr(text)  # uWSGI's private hooks are not shown in the log
         what = f"{name} {shown}"
         readers: dict[str, Callable[[], Run]] = {
@@ -151,7 +150,7 @@ def _run_safely(command: str, what: str) -> None:
 
 def _on_text(act: Callable[[str], object]) -> Callable[[str], Run]:
     def read(argument: str) -> Run:
-        values.text(argument)
+        names.text(argument)
 
         def run() -> None:
             act(argument)
@@ -202,7 +201,7 @@ def _chmod(argument: str) -> Run:
     path, _, mode = argument.rpartition(" ")
     if not path:
         raise ValueError(f"{argument!r} is not FILE MODE")
-    wanted = values.mode(mode)
+    wanted = names.mode(mode)
     return lambda: os.chmod(path, wanted)
 
 
@@ -210,12 +209,12 @@ def _chown(argument: str) -> Run:
     words = argument.rsplit(" ", 2)
     if len(words) != 3:
         raise ValueError(f"{argument!r} is not FILE USER GROUP")
-    path, user, group = words[0], values.user(words[1]), values.group(words[2])
+    path, user, group = words[0], names.user(words[1]), names.group(words[2])
     return lambda: os.chown(path, user, group)
 
 
 def _putenv(argument: str) -> Run:
-    name, value = values.environment_entry(argument)
+    name, value = names.environment_entry(argument)
     return lambda: os.environ.__setitem__(name, value)
 
 

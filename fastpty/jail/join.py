@@ -19,9 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from fastpty.configuration.config import Config
+from fastpty.configuration.entered import Credentials, Entered
 from fastpty.errors import FastptyError
 from fastpty.jail import control_groups, privileges, security_label
-from fastpty.jail.target import Credentials, Entered, Target
+from fastpty.jail.target import Target
 from fastpty.net.address import AbstractAddress, UnixAddress, connect, parse
 from fastpty.system import linux
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from fastpty.configuration.values import NAMESPACE_FLAGS
 from fastpty.errors import FastptyError
 from fastpty.jail import privileges
 from fastpty.jail.subordinate import OwnIds
 from fastpty.system import linux
+from fastpty.system.names import NAMESPACE_FLAGS
 
 
 def unshare(option: str, names: Sequence[str], own_ids: OwnIds | None = None) -> bool:

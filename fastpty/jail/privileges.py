@@ -11,10 +11,10 @@ from pathlib import Path
 
 from fastpty._spawn import leave_keys
 from fastpty.configuration.config import Config
-from fastpty.configuration.values import CAPABILITIES
+from fastpty.configuration.entered import Capabilities, Credentials, Entered
 from fastpty.errors import FastptyError
-from fastpty.jail.target import Capabilities, Credentials, Entered
 from fastpty.system import linux
+from fastpty.system.names import CAPABILITIES
 
 _SETGID, _SETUID = CAPABILITIES["setgid"], CAPABILITIES["setuid"]
 

@@ -21,10 +21,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastpty.configuration import command_line
-from fastpty.configuration.config import Config, build
+from fastpty.configuration.build import build
+from fastpty.configuration.config import Config
 from fastpty.configuration.language.setting import Setting
 from fastpty.errors import FastptyError
-from fastpty.jail import imports, inherited
+from fastpty.jail import imports, inherited, preflight
 from fastpty.system import linux
 
 _VARIABLE = "_FASTPTY_ANEW"
@@ -74,7 +75,7 @@ def configure(argv: Sequence[str]) -> tuple[Config, list[str]]:
         config, _ = build(carried.settings)
         carried.settle(config)
         return config, [*carried.warnings]
-    config, warnings, settings = command_line.read(argv)
+    config, warnings, settings = command_line.read(argv, preflight.check)
     _where_needed(config, settings, warnings)
     return config, warnings
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fastpty.configuration.config import DEFAULT_PATH, Config
+from fastpty.configuration.entered import Entered
 from fastpty.errors import FastptyError
 from fastpty.hooks.actions import KINDS
 from fastpty.hooks.waits import INTERFACE
 from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate
 from fastpty.jail.subordinate import OwnIds
-from fastpty.jail.target import Entered
 from fastpty.log import logger
 from fastpty.system import foreign_root, linux, signals
 
@@ -78,7 +78,7 @@ def _steps(way: _Way) -> list[Step]:
         partial(_hide, config),
         *_waits(config),
         *_hooks(config, "as-root"),
-        *(_take_account(config.uid, config, changes_root(config)) if groups is not None else ()),
+        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),
         lambda: privileges.become(config, groups, way.config.entered),
         partial(_hide, config),
         *_hooks(config, "as-user"),
@@ -111,16 +111,6 @@ def _work(config: Config, work: Callable[[Config], None]) -> int:
             except FastptyError as error:  # nothing is left that it could stop
                 print(f"fastpty-router: {error}", file=sys.stderr)
     return 0
-
-
-def hides_files(config: Config) -> bool:
-    """Whether a path may mean another file inside than it does outside."""
-    return changes_root(config) or "mount" in {*config.unshare, *config.unshare2}
-
-
-def changes_root(config: Config) -> bool:
-    """Whether somebody else may decide what a path means inside."""
-    return config.changes_root
 
 
 def check(config: Config) -> None:
@@ -271,7 +261,7 @@ def _pivot_root(config: Config) -> None:
 
 
 def _check_terminals(config: Config) -> None:
-    if not hides_files(config):
+    if not config.hides_files:
         return
     try:
         os.close(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))

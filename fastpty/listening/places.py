@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from fastpty.access.rules import Rules
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
-from fastpty.jail import steps
-from fastpty.listening import bind, directory, inherited
+from fastpty.listening import bind, inherited
 from fastpty.listening.removal import Remover
 from fastpty.log import logger
-from fastpty.net import address
+from fastpty.net import address, socket_directory
 from fastpty.system import signals
 
 RAW, UWSGI, PTY, STATS = "raw", "uwsgi", "pty", "stats"
@@ -133,7 +132,7 @@ class Listeners:
 
 def _gives_up_removing(config: Config) -> bool:
     """Whether the router will have no right to remove what it binds now, or another root or mounts."""
-    return steps.hides_files(config) or (os.geteuid() == 0 and config.uid not in (None, 0))
+    return config.hides_files or (os.geteuid() == 0 and config.uid not in (None, 0))
 
 
 def _listen(where: address.Address, config: Config, patience: float) -> list[bind.Listener]:
@@ -142,7 +141,7 @@ def _listen(where: address.Address, config: Config, patience: float) -> list[bin
         owner = (-1 if config.uid is None else config.uid, -1 if config.gid is None else config.gid)
     if isinstance(where, address.UnixAddress):
         trusted = {os.geteuid()} if owner is None else {os.geteuid(), owner[0]}
-        for doubt in directory.doubts(where.path, trusted):
+        for doubt in socket_directory.doubts(where.path, trusted):
             logger.warning("%s", doubt)
     deadline = time.monotonic() + patience
     while True:

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset, strlen
 
-from fastpty.relay.channel cimport Channel, channel_drop, channel_holds, channel_read, memory_is_short
+from fastpty.relay.channel cimport Buffer, Channel, channel_drop, channel_holds, channel_read, memory_is_short
 from fastpty.system.check cimport check
 from fastpty.relay.errands cimport errands_close
 from fastpty.wire.http cimport http_request_begins, tls_hello_begins
@@ -100,13 +100,17 @@ cdef inline void loop_end(Loop *loop, Session *session, Ending ending, const cha
 
 cdef inline bint loop_end_stray(Loop *loop, Session *session) noexcept nogil:
     """Ends a session whose TCP peer has begun with HTTP or TLS, before a program could take that for a command."""
-    if not session.peer.is_tcp:
+    cdef const Buffer *buffer = session.input.channel.buffer
+    cdef const uint8_t *data
+    cdef size_t held
+    if not session.peer.is_tcp or buffer == NULL:
         return False
-    if http_request_begins(&session.input.channel):
+    data, held = buffer.data + buffer.start, buffer.end - buffer.start
+    if http_request_begins(data, held):
         loop_end(loop, session, ENDING_HTTP,
                  b"HTTP/1.0 400 Bad Request\r\n\r\nfastpty: this port gives terminals, not web pages\r\n")
         return True
-    if tls_hello_begins(&session.input.channel):
+    if tls_hello_begins(data, held):
         loop_end(loop, session, ENDING_TLS, b"fastpty: this port does not speak TLS: connect without it\r\n")
         return True
     return False

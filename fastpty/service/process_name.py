@@ -7,31 +7,21 @@ import functools
 import os
 from pathlib import Path
 
-from fastpty.configuration.config import Config
 from fastpty.system import linux
 
 _NAME_BYTES_MOST = 15  # prctl(2), PR_SET_NAME
 
-MASTER = "master"
-WORKER = "worker"
 
+def set_title(title: str) -> None:
+    """Names this process: in place of its arguments, as far as there is room; the first 15 bytes as its short name.
 
-def set_title(config: Config, role: str) -> None:
-    """Names this process as the `procname` options ask for; without any of them it keeps its own command line.
-
-    The name is the prefix, `procname` (of the role MASTER: `procname-master` where given) or else fastpty-router and
-    the role, and what is appended. It stands in place of the arguments, as far as there is room, and its first 15
-    bytes as the process's name. To be called before the jail is entered for the first time, since it needs /proc.
+    To be called before the jail is entered for the first time, since it needs /proc.
     """
-    own = config.procname_master if role == MASTER and config.procname_master else config.procname
-    if not (own or config.auto_procname or config.procname_prefix or config.procname_append):
-        return
-    name = own or f"fastpty-router {role}"
-    title = os.fsencode((config.procname_prefix or "") + name + (config.procname_append or ""))
-    linux.prctl(linux.PR_SET_NAME, title[:_NAME_BYTES_MOST])
+    name = os.fsencode(title)
+    linux.prctl(linux.PR_SET_NAME, name[:_NAME_BYTES_MOST])
     start, size = _arguments()
     if size > 1:
-        ctypes.memmove(start, title[: size - 1].ljust(size, b"\0"), size)
+        ctypes.memmove(start, name[: size - 1].ljust(size, b"\0"), size)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
-from fastpty.jail import pid_namespace, steps, subordinate
+from fastpty.jail import pid_namespace, subordinate
 from fastpty.log import logger
 from fastpty.sessions import cgroup_base
 from fastpty.system.detached_mount import open_detached
@@ -35,7 +35,7 @@ class SessionCgroups:
     def __init__(self, config: Config) -> None:
         self._left: set[str] = set()  # killed, but not yet empty
         self._above = self._killer = self._way_back = -1
-        self._is_hidden = steps.hides_files(config)
+        self._is_hidden = config.hides_files
         wanted = config.session_cgroup
         try:
             above = _own_cgroup() if wanted == OWN else Path(os.path.abspath(wanted or ""))

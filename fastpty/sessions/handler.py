@@ -18,7 +18,6 @@ from fastpty.access.rules import Rules
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
-from fastpty.jail import steps
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
 from fastpty.relay.upcalls import JOIN, UNKNOWN_PEER, Terminal
@@ -53,7 +52,7 @@ class Sessions:
         self._shared_started = False
         self._on_signal = on_signal
         self._rules = rules
-        self._account_of = accounts.lookup(steps.changes_root(config))
+        self._account_of = accounts.lookup(config.changes_root)
         self._programs = Programs(config)
         self._limits = limits
         self._cgroups = cgroups

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from fastpty.access import accounts
 from fastpty.access.peer import Peer
-from fastpty.configuration.config import DEFAULT_PATH, Config, command_argv
+from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.errors import RefusedError
-from fastpty.jail import inherited, steps
+from fastpty.jail import inherited
 
 DEFAULT_TERM = "xterm-256color"
 
@@ -32,7 +32,7 @@ class Programs:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._account_of = accounts.lookup(steps.changes_root(config))
+        self._account_of = accounts.lookup(config.changes_root)
         self._base = base_environment(config)
         self._own = self._of_router(config.command)
         self.shared = self._of_router(config.shared_command)
@@ -86,3 +86,10 @@ def base_environment(config: Config) -> dict[str, str]:
 
 def _encoded(words: Sequence[str]) -> list[bytes]:
     return [os.fsencode(word) for word in words]
+
+
+def command_argv(command: str) -> list[str]:
+    """A session's argument vector: the command itself, or /bin/sh -c and the command if it holds a blank."""
+    if any(blank in command for blank in " \t"):
+        return ["/bin/sh", "-c", command]
+    return [command]

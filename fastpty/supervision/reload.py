@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from fastpty import log
 from fastpty.configuration import reread
@@ -22,9 +22,6 @@ from fastpty.listening.places import Listeners
 from fastpty.log import logger
 from fastpty.supervision.errand import Errand
 from fastpty.supervision.forked_worker import Worker
-
-if TYPE_CHECKING:
-    from fastpty.supervision.supervisor import Supervisor
 
 # Commands and account databases that a configuration asks may be slow, but not as slow as this.
 READ_SECONDS = 60.0
@@ -37,6 +34,23 @@ class _Trial:
     config: Config
     listeners: Listeners
     workers: set[Worker] = field(default_factory=set)
+
+
+class Supervisor(Protocol):
+    """What a reload needs of the supervisor."""
+
+    config: Config
+    listeners: Listeners
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether there is no worker until somebody connects."""
+
+    def start(self, config: Config, listeners: Listeners, *, shares: bool, on_trial: bool = False) -> Worker:
+        """A new worker; raises OSError."""
+
+    def change_to(self, config: Config, listeners: Listeners, workers: Collection[Worker]) -> None:
+        """Puts the configuration in force that these workers run with."""
 
 
 class Reload:

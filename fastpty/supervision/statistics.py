@@ -14,21 +14,19 @@ import selectors
 import socket
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from fastpty import __version__
 from fastpty.access.peer import Peer, plain_peer
 from fastpty.access.refusals import Refusals, clients
+from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands, may_pass_descriptors
 from fastpty.errors import RefusedError
-from fastpty.listening.places import Place
+from fastpty.listening.places import Listeners, Place
 from fastpty.net.address import TcpAddress
+from fastpty.supervision.forked_worker import Worker
 from fastpty.supervision.statistics_clients import Client, in_http
 from fastpty.supervision.worker import REPORT_SIGNAL
-
-if TYPE_CHECKING:
-    from fastpty.supervision.forked_worker import Worker
-    from fastpty.supervision.supervisor import Supervisor
 
 _ANSWER_SECONDS = 1.0
 _ROUND_PAUSE_SECONDS = 0.1  # a report takes a worker longer the more sessions it has
@@ -41,6 +39,18 @@ _RESERVED_FILES = 16  # besides three for each worker, and as many for its succe
 _FULL = "too many ask for statistics at a time: try again later"
 
 
+class Supervised(Protocol):
+    """What statistics tell of: a supervisor."""
+
+    config: Config
+    listeners: Listeners
+    workers: dict[int, Worker]
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether there is no worker until somebody connects."""
+
+
 class StatsServer:
     """Serves statistics within a supervisor's loop. Of what clients do a turn takes one step for each.
 
@@ -48,7 +58,7 @@ class StatsServer:
     in time is told without its counters.
     """
 
-    def __init__(self, supervisor: Supervisor, selector: selectors.BaseSelector) -> None:
+    def __init__(self, supervisor: Supervised, selector: selectors.BaseSelector) -> None:
         self._supervisor = supervisor
         self._selector = selector
         self._started = time.monotonic()

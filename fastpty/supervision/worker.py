@@ -126,7 +126,8 @@ def run(
         else:
             link.publish(_report(relay))
 
-    process_name.set_title(config, process_name.WORKER)
+    if (title := config.title(is_master=False)) is not None:
+        process_name.set_title(title)
     if cgroups is not None:
         cgroups.leave_the_end()
     reserve()

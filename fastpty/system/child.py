@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterable
 
-from fastpty.log import logger
 from fastpty.system import linux
 
 
@@ -28,7 +28,7 @@ def start(name: str, work: Callable[[], None], death_signal: int = signal.SIGTER
             work()
             status = 0
     except BaseException:
-        logger.exception("%s failed", name)
+        logging.getLogger("fastpty.router").exception("%s failed", name)
     finally:
         os._exit(status)
 

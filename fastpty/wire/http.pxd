@@ -6,32 +6,23 @@ And what a client says first that expects TLS: it would wait for an answer, and 
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp, strlen
 
-from fastpty.relay.channel cimport Channel
-
 cdef enum:
     METHODS = 9
 
 
-cdef inline bint http_request_begins(const Channel *channel) noexcept nogil:
-    """Whether what the channel holds begins with a method (RFC 9110, 9.1) and a blank."""
+cdef inline bint http_request_begins(const uint8_t *data, size_t held) noexcept nogil:
+    """Whether these bytes begin with a method (RFC 9110, 9.1) and a blank."""
     cdef const char *methods[METHODS]
-    cdef size_t held, size
+    cdef size_t size
     cdef int index
     methods[:] = [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"DELETE ", b"PATCH ", b"CONNECT ", b"TRACE "]
-    if channel.buffer == NULL:
-        return False
-    held = channel.buffer.end - channel.buffer.start
     for index in range(METHODS):
         size = strlen(methods[index])
-        if held >= size and memcmp(channel.buffer.data + channel.buffer.start, methods[index], size) == 0:
+        if held >= size and memcmp(data, methods[index], size) == 0:
             return True
     return False
 
 
-cdef inline bint tls_hello_begins(const Channel *channel) noexcept nogil:
-    """Whether what the channel holds begins with a TLS record that begins with a ClientHello (RFC 8446, 5.1 and 4)."""
-    cdef const uint8_t *data
-    if channel.buffer == NULL or channel.buffer.end - channel.buffer.start < 6:
-        return False
-    data = channel.buffer.data + channel.buffer.start
-    return data[0] == 22 and data[1] == 3 and data[2] <= 4 and data[5] == 1
+cdef inline bint tls_hello_begins(const uint8_t *data, size_t held) noexcept nogil:
+    """Whether these bytes begin with a TLS record that begins with a ClientHello (RFC 8446, 5.1 and 4)."""
+    return held >= 6 and data[0] == 22 and data[1] == 3 and data[2] <= 4 and data[5] == 1

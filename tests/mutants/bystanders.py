@@ -76,7 +76,7 @@ BYSTANDERS = (
     Mutant(
         "who types GET on a socket file is no browser",
         "fastpty/relay/lifecycle.pxd",
-        "    if not session.peer.is_tcp:\n        return False\n",
+        "    if not session.peer.is_tcp or buffer == NULL:\n",
         "",
         "test_bystanders.py::test_who_types_get_on_a_socket_file_is_no_browser",
     ),

@@ -166,7 +166,7 @@ BOUNDS = (
     ),
     Mutant(
         "more sockets than the relay has room for are refused at the start",
-        "fastpty/configuration/config.py",
+        "fastpty/configuration/checks.py",
         "    if len(for_sessions) > LISTENERS_MOST:",
         "    if False:",
         "test_limits.py::test_as_many_sockets_as_a_relay_has_room_for_and_no_more",

@@ -56,15 +56,15 @@ RULES = (
     ),
     Mutant(
         "an abstract name without a rule is warned of",
-        "fastpty/configuration/doubts.py",
+        "fastpty/configuration/checks.py",
         "        if isinstance(address, AbstractAddress) and not wants_users:",
         "        if False:",
         "test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
     ),
     Mutant(
         "an abstract name of the statistics' without a rule is warned of",
-        "fastpty/configuration/doubts.py",
-        "        if isinstance(address, AbstractAddress) and not has_rules(config):",
+        "fastpty/configuration/checks.py",
+        "        if isinstance(address, AbstractAddress) and not config.has_rules:",
         "        if False:",
         "test_access.py::test_an_abstract_name_of_statistics_without_a_rule_is_warned_of",
     ),
@@ -91,8 +91,8 @@ RULES = (
     ),
     Mutant(
         "statistics on TCP with rules about users are refused at the start",
-        "fastpty/configuration/doubts.py",
-        "        if has_rules(config) and isinstance(address, TcpAddress):",
+        "fastpty/configuration/checks.py",
+        "        if config.has_rules and isinstance(address, TcpAddress):",
         "        if False:",
         "test_access.py::test_rules_that_cannot_work_are_refused_at_the_start",
     ),
@@ -105,7 +105,7 @@ RULES = (
     ),
     Mutant(
         "an abstract name of a shared terminal's without a rule is warned of",
-        "fastpty/configuration/doubts.py",
+        "fastpty/jail/preflight.py",
         "config.raw_addresses + config.uwsgi_addresses + config.pty_addresses",
         "config.raw_addresses + config.uwsgi_addresses",
         "test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
@@ -128,7 +128,7 @@ RULES = (
     ),
     Mutant(
         "rules about users with an address of TCP are refused at the start",
-        "fastpty/configuration/doubts.py",
+        "fastpty/configuration/checks.py",
         "        if wants_users and isinstance(address, TcpAddress) and not has_names:",
         "        if False:",
         "test_access.py::test_rules_that_cannot_work_are_refused_at_the_start",

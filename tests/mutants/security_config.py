@@ -143,7 +143,7 @@ BOUNDS = (
     ),
     Mutant(
         "a number of a megabyte is refused in a short line",
-        "fastpty/configuration/values.py",
+        "fastpty/system/names.py",
         '    return value if len(value) <= _SHOWN_MOST else f"{value[:_SHOWN_MOST]}…"\n',
         "    return value\n",
         "test_config_budget.py::test_a_number_of_a_megabyte_is_refused_in_a_short_line",
@@ -153,7 +153,7 @@ BOUNDS = (
 MISTAKES = (
     Mutant(
         "a misspelt key is no start",
-        "fastpty/configuration/config.py",
+        "fastpty/configuration/build.py",
         "    if (meant or setting.is_ours or",
         "    if (setting.is_ours or",
         "test_config_refused.py::test_a_misspelt_key_is_no_start_even_in_a_section_of_uwsgi",
@@ -167,7 +167,7 @@ MISTAKES = (
     ),
     Mutant(
         "an unknown key in a place of our own is an error",
-        "fastpty/configuration/config.py",
+        "fastpty/configuration/build.py",
         "    if (meant or setting.is_ours or",
         "    if (meant or",
         "test_config_refused.py::test_every_unknown_key_is_an_error_where_uwsgi_reads_nothing",
@@ -182,27 +182,27 @@ MISTAKES = (
     Mutant(
         "--check refuses what a start would refuse",
         "fastpty/configuration/command_line.py",
-        "                preflight.check(config)\n",
+        "                preflight(config)\n",
         "                pass\n",
         "test_config_refused.py::test_check_refuses_what_a_start_would_refuse",
     ),
     Mutant(
         "--check sees which rights are missing",
-        "fastpty/configuration/preflight.py",
+        "fastpty/jail/preflight.py",
         "    steps.check(config)\n",
         "",
         "test_config_refused.py::test_check_of_an_ordinary_user_sees_which_rights_are_missing",
     ),
     Mutant(
         "--check reads the files of TLS",
-        "fastpty/configuration/preflight.py",
+        "fastpty/jail/preflight.py",
         "    context_of(config.tls_identity, server=True)\n",
         "",
         "test_config_refused.py::test_check_reads_the_files_of_tls",
     ),
     Mutant(
         "a mode has three or four digits",
-        "fastpty/configuration/values.py",
+        "fastpty/system/names.py",
         '    if not (re.fullmatch("[0-7]{3,4}", value)',
         '    if not (re.fullmatch("[0-7]{1,4}", value)',
         "test_options.py::test_a_bad_value_is_refused_with_a_reason",

@@ -116,7 +116,7 @@ FILES = (
     Mutant(
         "a socket file that the router may not remove is removed",
         "fastpty/listening/places.py",
-        "    return steps.hides_files(config) or (",
+        "    return config.hides_files or (",
         "    return False and (",
         "test_socket_files.py::test_no_socket_file_stays_behind",
     ),
@@ -307,8 +307,8 @@ DENIED = (
     Mutant(
         "in a changed root the accounts are those of before",
         "fastpty/access/rules.py",
-        "    return _all_accounts().get if steps.changes_root(config) else _groups_now\n",
-        "    return (lambda uid: None) if steps.changes_root(config) else _groups_now\n",
+        "    return _all_accounts().get if config.changes_root else _groups_now\n",
+        "    return (lambda uid: None) if config.changes_root else _groups_now\n",
         "test_denied.py::test_a_denied_group_that_a_member_has_dropped_still_counts",
     ),
     Mutant(
@@ -402,14 +402,14 @@ CLIENT = (
     ),
     Mutant(
         "who has taken a router's place is warned of",
-        "fastpty/listening/directory.py",
+        "fastpty/net/socket_directory.py",
         "    if uid in trusted:\n",
         "    if True:\n",
         "test_client_refuses.py::test_who_has_taken_a_router_s_place_is_warned_of",
     ),
     Mutant(
         "an abstract name is everybody's to take",
-        "fastpty/listening/directory.py",
+        "fastpty/net/socket_directory.py",
         "    if isinstance(address, UnixAddress):\n        directory = os.path.dirname(os.path.realpath",
         "    if not isinstance(address, UnixAddress):\n        return None\n    if True:\n"
         "        directory = os.path.dirname(os.path.realpath",
@@ -417,7 +417,7 @@ CLIENT = (
     ),
     Mutant(
         "nobody is warned of what only root can have put there",
-        "fastpty/listening/directory.py",
+        "fastpty/net/socket_directory.py",
         "        if not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):\n",
         "        if False:\n",
         "test_client_refuses.py::test_whom_the_directory_s_owner_has_let_in_is_not_warned_of",

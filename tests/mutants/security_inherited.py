@@ -80,7 +80,7 @@ HOMES = (
     Mutant(
         "with uid the home is the account's",
         "fastpty/jail/steps.py",
-        "        *(_take_account(config.uid, config, changes_root(config)) if groups is not None else ()),\n",
+        "        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),\n",
         "",
         f"{_HOME}[--uid]",
     ),
@@ -95,8 +95,8 @@ HOMES = (
         "the hooks of root have root's home",
         "fastpty/jail/steps.py",
         '        *_hooks(config, "as-root"),\n'
-        "        *(_take_account(config.uid, config, changes_root(config)) if groups is not None else ()),\n",
-        "        *(_take_account(config.uid, config, changes_root(config)) if groups is not None else ()),\n"
+        "        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),\n",
+        "        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),\n"
         '        *_hooks(config, "as-root"),\n',
         f"{_HOME}[--uid]",
     ),

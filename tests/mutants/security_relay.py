@@ -67,7 +67,7 @@ RELAY = (
     Mutant(
         "a TLS hello to a plain port is answered",
         "fastpty/relay/lifecycle.pxd",
-        "    if tls_hello_begins(&session.input.channel):\n",
+        "    if tls_hello_begins(data, held):\n",
         "    if False:\n",
         "test_strays.py::test_a_client_that_expects_tls_of_a_plain_port_gets_a_line_and_an_end",
     ),

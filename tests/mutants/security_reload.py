@@ -59,7 +59,7 @@ RELOAD = (
     Mutant(
         "a reload reads nothing in a root that may be somebody else's",
         "fastpty/configuration/reread.py",
-        "        if steps.changes_root(present):",
+        "        if present.changes_root:",
         "        if False:",
         "test_reload_confines.py::test_a_reload_reads_nothing_in_a_root_that_may_be_somebody_else_s",
     ),

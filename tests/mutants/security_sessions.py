@@ -186,7 +186,7 @@ PRIVILEGES = (
     Mutant(
         "in a changed root its accounts count, and no others",
         "fastpty/sessions/program.py",
-        "accounts.lookup(steps.changes_root(config))",
+        "accounts.lookup(config.changes_root)",
         "accounts.lookup(False)",
         "test_run_as_jail.py::test_in_a_changed_root_a_session_has_the_account_that_its_files_tell",
     ),
@@ -269,7 +269,7 @@ PRIVILEGES = (
     ),
     Mutant(
         "a key of uWSGI's that would confine the shell is not passed over",
-        "fastpty/configuration/config.py",
+        "fastpty/configuration/build.py",
         "    if is_confining(setting.name):\n",
         "    if False:\n",
         "test_config.py::test_a_key_that_would_confine_is_an_error_even_without_strict",

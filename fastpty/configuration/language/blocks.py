@@ -18,13 +18,13 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from fastpty.configuration import values
 from fastpty.configuration.language.budget import Budget
 from fastpty.configuration.language.setting import ITEM, Setting
 from fastpty.configuration.language.text import Text
 from fastpty.configuration.uwsgi_keys import PLUGINS_BUILT_IN
-from fastpty.configuration.values import shown
 from fastpty.errors import UsageError
+from fastpty.system import names
+from fastpty.system.names import shown
 
 ENDS = frozenset({"end", "endif", "end-if", "endfor", "end-for"})
 ELSE = "else"
@@ -133,7 +133,7 @@ def _words(argument: Text, _: Budget) -> Iterable[Text]:
 
 
 def _numbers(argument: Text, _: Budget) -> Iterable[Text]:
-    return _Numbers(values.whole(argument.whole, 0, _MOST_TIMES))
+    return _Numbers(names.whole(argument.whole, 0, _MOST_TIMES))
 
 
 @dataclass(frozen=True)

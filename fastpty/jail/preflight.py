@@ -16,12 +16,12 @@ from pathlib import Path
 
 from fastpty.access import accounts
 from fastpty.configuration.config import Config
-from fastpty.configuration.values import CAPABILITIES
 from fastpty.errors import FastptyError, UsageError
 from fastpty.jail import steps
 from fastpty.log import SYSLOG_SOCKET, LogFile
 from fastpty.net.address import FdAddress, TcpAddress, UnixAddress
 from fastpty.system import linux
+from fastpty.system.names import CAPABILITIES
 
 _FIRST_PORT_FOR_ALL = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
