@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpty.system.interrupt import end_quietly_on_interrupt
+from fastpty import end_quietly_on_interrupt
 
 
 def router() -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from fastpty import __version__, cli, log
+from fastpty import __version__, cli, end_quietly_on_interrupt, log
 from fastpty.access import accounts
 from fastpty.access.limits import Limits
 from fastpty.configuration import reread
@@ -24,7 +24,6 @@ from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.supervision import worker
 from fastpty.supervision.supervisor import Supervisor
 from fastpty.system import at_start, signals
-from fastpty.system.interrupt import end_quietly_on_interrupt
 from fastpty.viewers.own_terminal import OwnTerminal
 
 

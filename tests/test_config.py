@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fastpty.configuration import config
 from fastpty.configuration.build import build
 from fastpty.configuration.config import Config
 from fastpty.configuration.language import loader
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.options import BY_NAME
 from fastpty.errors import UsageError
+from fastpty.sessions.program import command_argv
 
 SOCKET = Setting("forkpty-router", "/tmp/x.socket")
 
@@ -196,7 +196,7 @@ def test_environment_settings_apply_in_their_order() -> None:
     ],
 )
 def test_a_command_with_a_blank_goes_through_the_shell(command: str, argv: list[str]) -> None:
-    assert config.command_argv(command) == argv
+    assert command_argv(command) == argv
 
 
 def test_every_option_that_fills_a_field_can_stand_in_a_file() -> None:

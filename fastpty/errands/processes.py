@@ -71,6 +71,13 @@ class Errands:
         self._queue.setblocking(False)
         self._intake: socket.socket | None = intake
 
+    def let_go(self) -> None:
+        """In a child that has no errands of this process's: closes and unmaps what belongs to them."""
+        self._queue.close()
+        if self._intake is not None:
+            self._intake.close()
+        self.closed.close()
+
     def fileno(self) -> int:
         """The socket that errands go into."""
         return self._queue.fileno()

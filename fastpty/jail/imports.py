@@ -11,7 +11,7 @@ from fastpty.configuration.config import Config
 
 # What Python, or this program, would import at the moment when it is needed first.
 _LATER = ("encodings.ascii", "encodings.idna", "encodings.latin_1", "linecache", "tokenize", "traceback", "warnings")
-_LATER_FOR_TLS = ("fastpty.tls", "fastpty.tls_connections")
+_LATER_FOR_TLS = ("fastpty.net.tls", "fastpty.gateways.tls_connections")
 
 
 def stop(config: Config) -> None:

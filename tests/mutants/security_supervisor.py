@@ -146,7 +146,7 @@ STARTS = (
     ),
     Mutant(
         "an interrupt while modules are loaded is no traceback",
-        "fastpty/system/interrupt.py",
+        "fastpty/__init__.py",
         "    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:\n",
         "    if False:\n",
         _STARTS + "test_an_interrupt_while_modules_are_loaded_is_no_traceback",
