@@ -1,4 +1,4 @@
-"""The README's examples with `uid`, as they are written there but for the directory and the name of a user."""
+"""The README's examples with `uid`, as they are written there but for the directory and the user of the jail."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def test_the_jail_of_the_file_gives_a_shell_at_home_in_its_account(
     file = directory / "jail.ini"
     found = re.search(r"```ini\n(.*?)```", README, re.S)
     assert found is not None
-    file.write_text(found[1].replace("/tmp/", f"{directory}/").replace("kratos", KRATOS))
+    file.write_text(found[1].replace("/tmp/", f"{directory}/").replace("nobody", KRATOS))
     router = start_router(str(file), sockets=2, preexec=in_root_s_home)
-    said = say_who(f"{directory}/raw.socket", b"$ ")
+    said = say_who(f"{directory}/jail-raw.socket", b"$ ")
     assert f"I am {KRATOS}, {KRATOS}, at home in {directory}/home\r\n" in said
     assert "denied" not in said
     assert router.end() == 0
