@@ -17,6 +17,19 @@ def has_rules(config: Config) -> bool:
     return bool(config.allow_users or config.allow_groups or config.deny_users or config.deny_groups)
 
 
+def check_user_namespace(config: Config) -> None:
+    """Raises UsageError for rules and limits that are about users, in a user namespace where these have other numbers.
+
+    Another user's process could pass there for one that the rules let in, and all of outside for one user.
+    """
+    if has_rules(config) or config.max_sessions_per_uid is not None:
+        raise UsageError(
+            "in another user namespace clients have other numbers than outside, so allow-user, allow-group, deny-user, "
+            "deny-group and max-sessions-per-uid would mean other users: leave them out, and give the socket a mode "
+            "and an owner (chmod-socket, chown-socket)"
+        )
+
+
 def doubts(config: Config) -> Iterable[str]:
     """Warnings about addresses that are open to more than their owner may think.
 

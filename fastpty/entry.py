@@ -11,6 +11,18 @@ def end_quietly_on_interrupt() -> None:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 
+def open_standard_descriptors(flags: int) -> None:
+    """Opens /dev/null for those of 0, 1 and 2 that are closed.
+
+    Otherwise a socket would get the number, and what is meant for a standard descriptor would be done to it.
+    """
+    import os
+
+    while (fd := os.open(os.devnull, flags)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
 def router() -> int:
     """The `fastpty-router` command; its exit status."""
     end_quietly_on_interrupt()

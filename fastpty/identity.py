@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import socket
 import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastpty.accounts import Account
 from fastpty.errors import RefusedError
@@ -20,6 +22,10 @@ _GROUPS_MOST = 65536  # NGROUPS_MAX
 _FIRST_GUESS = 32
 
 _NAME_BYTES_MOST = 107  # unix(7)
+
+_OVERFLOW_UID = 65534  # what the kernel tells of a user that has no number in this user namespace
+_ALL_USERS = ["0", "0", "4294967295"]
+_users_differ = False
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,6 +47,46 @@ class Peer:
     def is_known(self) -> bool:
         """Whether rules about users and groups can be applied."""
         return self.uid is not None
+
+
+@functools.cache
+def _sees_all_users() -> bool:
+    try:
+        return Path("/proc/self/uid_map").read_text().split() == _ALL_USERS
+    except OSError:
+        return False
+
+
+def is_unmapped(uid: int) -> bool:
+    """Whether this may be any user that this process's user namespace has no number for."""
+    return uid == _OVERFLOW_UID and (_users_differ or not _sees_all_users())
+
+
+class Witness:
+    """A connection of this process's to itself, to be made outside the jail: whether users have the same numbers inside.
+
+    In another user namespace the kernel tells a client's ids by the numbers that they have there (user_namespaces(7)):
+    who has no number there is 65534, and a number that is an account's outside can be anybody's.
+    """
+
+    def __init__(self) -> None:
+        self._ends = socket.socketpair()
+        self._before = self._told()
+        _sees_all_users()  # looked at outside, since inside /proc may be somebody else's
+
+    def users_differ(self) -> bool:
+        """Whether clients have other numbers by now, which is_unmapped takes into account from then on."""
+        global _users_differ
+        _users_differ = self._told() != self._before
+        return _users_differ
+
+    def close(self) -> None:
+        """Forgets the connection."""
+        for end in self._ends:
+            end.close()
+
+    def _told(self) -> bytes:
+        return self._ends[0].getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(_UCRED))[4:]
 
 
 def plain_peer(connection: socket.socket, with_groups: bool) -> Peer:

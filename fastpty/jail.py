@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from fastpty import (
+    access,
     foreign_root,
     imports,
     inherited,
@@ -27,6 +28,7 @@ from fastpty import (
 from fastpty.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError
 from fastpty.hooks import KINDS
+from fastpty.identity import Witness
 from fastpty.log import logger
 from fastpty.subordinate import OwnIds
 from fastpty.target import Entered
@@ -70,6 +72,7 @@ class _Way:
     """The configuration, with what was found on the way in."""
 
     config: Config
+    witness: Witness = field(default_factory=Witness)
 
 
 def _steps(way: _Way) -> list[Step]:
@@ -85,6 +88,7 @@ def _steps(way: _Way) -> list[Step]:
         partial(_chroot, config),
         partial(_pivot_root, config),
         *_unshare(config, "unshare2", None if "user" in config.unshare else own_ids),
+        partial(_check_users, way),
         partial(_hide, config),
         *_waits(config),
         *_hooks(config, "as-root"),
@@ -138,6 +142,8 @@ def check(config: Config) -> None:
 
     uWSGI leaves out silently what it lacks the rights for.
     """
+    if "user" in {*config.unshare, *config.unshare2} and (os.geteuid() != 0 or subordinate.wanted(config)):
+        access.check_user_namespace(config)
     if os.geteuid() == 0:
         return
     for name, wanted, own in (
@@ -278,6 +284,13 @@ def _pivot_root(config: Config) -> None:
     except OSError as error:
         hint = "" if os.path.ismount(new) else " (it must be a mount: bind it over itself with mount-post-jail)"
         raise FastptyError(f"pivot-root: cannot make {new} the root: {error.strerror}{hint}") from error
+
+
+def _check_users(way: _Way) -> None:
+    """Raises FastptyError where the rules would take clients for other users."""
+    if way.witness.users_differ():
+        access.check_user_namespace(way.config)
+    way.witness.close()
 
 
 def _check_terminals(config: Config) -> None:

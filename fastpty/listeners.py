@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fastpty import address, inherited_sockets, jail, listening, signals, socket_directory
+from fastpty import address, inherited_sockets, jail, listening, signals, socket_directory, subordinate
 from fastpty.config import Config
 from fastpty.errors import FastptyError
 from fastpty.log import logger
@@ -130,7 +130,8 @@ class Listeners:
 
 def _gives_up_removing(config: Config) -> bool:
     """Whether the router will have no right to remove what it binds now, or another root or mounts."""
-    return jail.hides_files(config) or (os.geteuid() == 0 and config.uid not in (None, 0))
+    becomes_another = os.geteuid() == 0 and config.uid not in (None, 0)
+    return jail.hides_files(config) or becomes_another or subordinate.wanted(config) is not None
 
 
 def _listen(where: address.Address, config: Config, patience: float) -> list[listening.Listener]:

@@ -38,6 +38,7 @@ from fastpty.tls_proxy import Proxy
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the router until a signal stops it. The exit status: 0, 1 for a failure, 2 for bad usage."""
     entry.end_quietly_on_interrupt()
+    entry.open_standard_descriptors(os.O_RDWR)
     argv = sys.argv[1:] if argv is None else argv
     starter = daemon.Starter()
     try:

@@ -1,0 +1,82 @@
+"""What holds where the parts of the router meet."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_NUMBERS = "test_other_numbers.py::"
+_PROCESS = "test_own_process.py::"
+
+TOGETHER = (
+    Mutant(
+        "no rule about users where root gets other ids",
+        "fastpty/jail.py",
+        "(os.geteuid() != 0 or subordinate.wanted(config))",
+        "False",
+        _NUMBERS + "test_no_rule_about_users_is_taken_where_root_gets_other_ids",
+    ),
+    Mutant(
+        "no rule about users in a container with other ids",
+        "fastpty/jail.py",
+        "        access.check_user_namespace(way.config)\n",
+        "        pass\n",
+        _NUMBERS + "test_no_rule_about_users_is_taken_into_a_container_with_other_ids",
+    ),
+    Mutant(
+        "rules about users where the ids are those of outside",
+        "fastpty/jail.py",
+        "    if way.witness.users_differ():\n",
+        "    if way.config.unshare:\n",
+        _NUMBERS + "test_rules_about_users_hold_in_a_user_namespace_with_the_ids_of_outside",
+    ),
+    Mutant(
+        "who has no number in a container is no user of its",
+        "fastpty/rules.py",
+        "        if self._run_as_peer and peer.uid is not None and is_unmapped(peer.uid):\n",
+        "        if False:\n",
+        _NUMBERS + "test_a_user_without_a_number_in_the_container_is_no_user_of_the_container_s",
+    ),
+    Mutant(
+        "socket files are removed where root gets other ids",
+        "fastpty/listeners.py",
+        " or subordinate.wanted(config) is not None",
+        "",
+        "test_socket_files.py::test_no_socket_file_stays_behind",
+    ),
+    Mutant(
+        "directories of socket files are opened before anybody can replace them",
+        "fastpty/removal.py",
+        "            os.setsid()\n",
+        "            os.setsid()\n            select.select([], [], [], 0.5)\n"
+        "            directories = [None if file is None else _directory(file[0]) for file in files]\n",
+        "test_socket_files.py::test_whoever_may_replace_a_directory_above_has_no_other_file_removed",
+    ),
+    Mutant(
+        "no socket takes the place of a closed standard descriptor",
+        "fastpty/router.py",
+        "    entry.open_standard_descriptors(os.O_RDWR)\n",
+        "",
+        _PROCESS + "test_no_socket_of_the_router_takes_the_place_of_a_closed_standard_descriptor",
+    ),
+    Mutant(
+        "the way to the relay is made in a directory of one's own",
+        "fastpty/tls_front.py",
+        "found.st_uid != os.geteuid()",
+        "False",
+        _PROCESS + "test_the_way_to_the_relay_is_not_made_in_a_directory_of_somebody_else_s",
+    ),
+    Mutant(
+        "no source is read for a traceback in the log",
+        "fastpty/imports.py",
+        "    linecache.updatecache = _no_lines\n",
+        "",
+        _PROCESS + "test_no_source_is_read_for_a_traceback_in_a_root_of_somebody_else_s",
+    ),
+    Mutant(
+        "no source is read for a traceback at the end",
+        "fastpty/imports.py",
+        "    sys.excepthook = _show\n",
+        "",
+        _PROCESS + "test_no_source_is_read_for_a_traceback_in_a_root_of_somebody_else_s",
+    ),
+)

@@ -1,0 +1,78 @@
+"""In another user namespace clients have other numbers than outside, where the names in the rules are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fastpty.subordinate import first_of_root
+from tests.accounts import talk_as
+from tests.containers import MAPPED, container
+from tests.harness import Router
+from tests.peers import need_root
+from tests.test_router import run
+
+REFUSAL = (
+    "in another user namespace clients have other numbers than outside, so allow-user, allow-group, deny-user, "
+    "deny-group and max-sessions-per-uid would mean other users: leave them out, and give the socket a mode and an "
+    "owner (chmod-socket, chown-socket)\n"
+)
+DAEMON = 1
+
+
+@pytest.mark.parametrize("rule", ["allow-user", "allow-group", "deny-user", "deny-group", "max-sessions-per-uid"])
+def test_no_rule_about_users_is_taken_where_root_gets_other_ids(rule: str, directory: Path) -> None:
+    """Uid 1879048193 would be uid 1 inside, and daemon 65534."""
+    need_root()
+    options = (f"--{rule}", "1", "--unshare", "user", f"{directory}/s")
+    for ended in (run(*options), run("--check", *options)):
+        assert (ended.returncode, ended.stderr) == (2, f"fastpty-router: {REFUSAL}")
+
+
+def test_rules_about_users_hold_in_a_user_namespace_with_the_ids_of_outside(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    path = f"{directory}/s"
+    directory.chmod(0o711)
+    options = ("--chmod-socket=666", "--unshare", "user", "--uid", "nobody", "--allow-user", "daemon")
+    start_router(*options, "--forkptyrouter-command", "echo IN", path)
+    assert talk_as(path, DAEMON, DAEMON) == "IN\r\n"
+    assert "may not connect here" in talk_as(path, first_of_root("/etc/subuid") + DAEMON, DAEMON)
+
+
+@pytest.mark.parametrize("how", ["setns", "setns-pid"])
+def test_no_rule_about_users_is_taken_into_a_container_with_other_ids(how: str, directory: Path) -> None:
+    need_root()
+    with container("mount", mapped=True) as pid:
+        place = str(pid) if how == "setns-pid" else f"/proc/{pid}/ns"
+        ended = run(f"--{how}", place, "--deny-user", "daemon", f"{directory}/s")
+    assert (ended.returncode, ended.stderr) == (2, f"fastpty-router: {REFUSAL}")
+
+
+def test_a_user_without_a_number_in_the_container_is_no_user_of_the_container_s(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """Each of them is 65534 there, which is an account of the container's."""
+    need_root()
+    directory.chmod(0o711)
+    etc = directory / "etc"
+    etc.mkdir()
+    for name, text in (("passwd", "x:x:{}:{}::/:/bin/sh\n"), ("group", "")):
+        (etc / name).write_text("".join(text.format(uid, uid) for uid in (0, DAEMON, 65534)))
+    # Root of the container makes them anew, as its own.
+    commands = (f"mount -t tmpfs none {directory}", f"mkdir {etc}", *_copies(etc), f"mount --bind {etc} /etc")
+    path = f"{directory}/s"
+    with container("mount", mapped=True, commands=commands) as pid:
+        options = ("--run-as", "peer", "--chmod-socket=666", "--forkptyrouter-command", "id -u")
+        start_router("--setns-pid", str(pid), *options, path)
+        assert talk_as(path, MAPPED + DAEMON, MAPPED + DAEMON) == f"{DAEMON}\r\n"
+        assert talk_as(path, DAEMON, DAEMON) == (
+            "fastpty: refused: your user has no number in the container of this router\r\n"
+        )
+
+
+def _copies(etc: Path) -> list[str]:
+    return [f"cat > {etc}/{name} <<'END'\n{(etc / name).read_text()}END" for name in ("passwd", "group")]
