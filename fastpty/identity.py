@@ -63,7 +63,7 @@ def is_unmapped(uid: int) -> bool:
 
 
 class Witness:
-    """A connection of this process's to itself, to be made outside the jail: whether users have the same numbers inside.
+    """A connection of this process to itself, made outside the jail: it tells whether users have other numbers inside.
 
     In another user namespace the kernel tells a client's ids by the numbers that they have there (user_namespaces(7)):
     who has no number there is 65534, and a number that is an account's outside can be anybody's.

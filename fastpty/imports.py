@@ -9,6 +9,7 @@ import linecache
 import sys
 import traceback
 from types import TracebackType
+from typing import Any
 
 from fastpty.config import Config
 
@@ -28,7 +29,7 @@ def stop(config: Config) -> None:
     sys.excepthook = _show
 
 
-def _no_lines(_filename: str, _module_globals: object = None) -> list[str]:
+def _no_lines(filename: str, module_globals: dict[str, Any] | None = None) -> list[str]:
     return []
 
 

@@ -22,6 +22,7 @@ from fastpty import (
     namespaces,
     pid_namespace,
     privileges,
+    procname,
     signals,
     subordinate,
 )
@@ -79,8 +80,10 @@ def _steps(way: _Way) -> list[Step]:
     config = way.config
     own_ids = subordinate.wanted(config)
     groups = privileges.groups_wanted(config)
+    procname.find_arguments()
     return [
         partial(_join, way),
+        partial(_hide_arguments, config),
         *_hooks(config, "pre-jail"),
         *_hooks(config, "in-jail"),
         *_unshare(config, "unshare", own_ids),
@@ -226,6 +229,12 @@ def _join(way: _Way) -> bool:
         _leave_environment(config)
     way.config = replace(config, entered=entered)
     return entered.has_pid_namespace
+
+
+def _hide_arguments(config: Config) -> None:
+    """In a container's pid namespace all that runs there can read them. The process that waits outside keeps them."""
+    if pid_namespace.is_inner() and (config.setns or config.setns_pid):
+        procname.hide_arguments()
 
 
 def _leave_environment(config: Config) -> None:

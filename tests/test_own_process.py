@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +17,9 @@ import pytest
 from fastpty import tls_front
 from fastpty.address import TcpAddress
 from fastpty.listening import listen
-from tests.harness import Client, descriptors, eventually
+from tests.harness import Client, Router, descriptors, eventually
 from tests.peers import need_root
+from tests.tls_harness import Authority, connected
 
 START = "import os, sys; [os.close(fd) for fd in map(int, sys.argv[1])]; os.execv(sys.argv[2], sys.argv[2:])"
 
@@ -59,7 +62,7 @@ def test_the_way_to_the_relay_is_not_made_in_a_directory_of_somebody_else_s(
 
     def replaced(prefix: str) -> str:
         made = directory / f"{prefix}x"
-        made.mkdir()
+        made.mkdir(0o700)
         os.chown(made, 1, 1)
         return str(made)
 
@@ -98,3 +101,18 @@ def test_no_source_is_read_for_a_traceback_in_a_root_of_somebody_else_s(director
     ended = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert ended.stderr.count("ValueError: secret line") == 2
     assert "logged" in ended.stderr
+
+
+def test_another_user_cannot_take_the_names_of_connections_behind_tls(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
+    """Whoever has bound a name of the kernel's list already keeps the client out that was to have it."""
+    _, port = tls_router("--forkptyrouter-command", "echo IN; exec cat")
+    unguessable = set()
+    for _ in range(2):
+        with connected(authority, port) as connection:
+            assert connection.recv(2) == b"IN"
+            own_port = connection.getsockname()[1]
+            [name] = re.findall(rf"@(\S+) - 127\.0\.0\.1 port {own_port} ", Path("/proc/net/unix").read_text())
+            unguessable.add(re.fullmatch(r"[0-9a-f]{32}", name) and name)
+    assert len(unguessable - {None}) == 2

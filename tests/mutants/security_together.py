@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_NUMBERS = "test_other_numbers.py::"
+_NUMBERS = "test_other_side.py::"
 _PROCESS = "test_own_process.py::"
 
 TOGETHER = (
@@ -42,6 +42,27 @@ TOGETHER = (
         " or subordinate.wanted(config) is not None",
         "",
         "test_socket_files.py::test_no_socket_file_stays_behind",
+    ),
+    Mutant(
+        "a container does not see the router's arguments",
+        "fastpty/jail.py",
+        "        procname.hide_arguments()\n",
+        "        pass\n",
+        _NUMBERS + "test_a_container_is_shown_nothing_of_the_router_s_arguments",
+    ),
+    Mutant(
+        "check looks at what is to be entered",
+        "fastpty/preflight.py",
+        "    join.check(config)\n",
+        "",
+        _NUMBERS + "test_what_cannot_be_entered_is_told_by_check_as_by_a_start",
+    ),
+    Mutant(
+        "nobody can guess the name of a TLS client's connection",
+        "fastpty/tls_connections.py",
+        "secrets.token_hex(16)",
+        "'1'",
+        _PROCESS + "test_another_user_cannot_take_the_names_of_connections_behind_tls",
     ),
     Mutant(
         "directories of socket files are opened before anybody can replace them",

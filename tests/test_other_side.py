@@ -1,7 +1,8 @@
-"""In another user namespace clients have other numbers than outside, where the names in the rules are looked up."""
+"""What differs between outside and a container: the numbers of users, and what is seen of processes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from fastpty.subordinate import first_of_root
 from tests.accounts import talk_as
 from tests.containers import MAPPED, container
-from tests.harness import Router
+from tests.harness import Client, Router
 from tests.peers import need_root
 from tests.test_router import run
 
@@ -76,3 +77,40 @@ def test_a_user_without_a_number_in_the_container_is_no_user_of_the_container_s(
 
 def _copies(etc: Path) -> list[str]:
     return [f"cat > {etc}/{name} <<'END'\n{(etc / name).read_text()}END" for name in ("passwd", "group")]
+
+
+def test_a_container_is_shown_nothing_of_the_router_s_arguments(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    with container("mount", "pid", commands=("mount -t proc proc /proc",)) as pid:
+        path = f"{directory}/s"
+        router = start_router("--setns-pid", str(pid), "--env", "SECRET=of-the-host", path)
+        with Client(path) as client:
+            client.send(b"cat /proc/*/cmdline | tr '\\0' '\\n'; exit\n")
+            said = client.read_to_end()
+        assert b"fastpty-router" in said
+        assert b"of-the-host" not in said
+        assert b"of-the-host" in Path(f"/proc/{router.process.pid}/cmdline").read_bytes()
+        assert router.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (
+            "--setns-pid=self",
+            "setns-pid={self}: that process is in no container: its namespaces are those of this router",
+        ),
+        ("--setns=/etc/passwd", "setns=/etc/passwd: that is no namespace"),
+        ("--setns=/etc", "setns=/etc: there are no namespaces there: give /proc/PID/ns, or use setns-pid"),
+    ],
+)
+def test_what_cannot_be_entered_is_told_by_check_as_by_a_start(asked: str, why: str, directory: Path) -> None:
+    need_root()
+    here = str(os.getpid())
+    options = (asked.replace("=self", f"={here}"), f"{directory}/s")
+    line = f"fastpty-router: {why.replace('{self}', here)}\n"
+    start, check = run(*options), run("--check", *options)
+    assert (start.returncode, start.stderr) == (1, line)
+    assert (check.returncode, check.stderr) == (2, line)
