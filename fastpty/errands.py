@@ -166,7 +166,7 @@ def _be_its_parent(work: Callable[[], object]) -> NoReturn:
 def _keep(intake: socket.socket, closed: mmap.mmap) -> None:
     """Keeps as many processes at the errands as it takes, until the sender has ended and nothing waits."""
     # A process that is stuck holds no log. No close here is the last one: none of the processes has started yet.
-    nothing = os.open(os.devnull, os.O_RDWR)
+    nothing = os.memfd_create("nothing")  # /dev/null could be anything in a root of somebody else's
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     os.closerange(3, intake.fileno())

@@ -62,6 +62,11 @@ def is_unmapped(uid: int) -> bool:
     return uid == _OVERFLOW_UID and (_users_differ or not _sees_all_users())
 
 
+def users_differ() -> bool:
+    """Whether a Witness has seen that clients have other numbers here than outside."""
+    return _users_differ
+
+
 class Witness:
     """A connection of this process to itself, made outside the jail: it tells whether users have other numbers inside.
 

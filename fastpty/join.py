@@ -105,7 +105,7 @@ def process(config: Config) -> Entered:
 
 
 def check(config: Config) -> None:
-    """Raises FastptyError if `place` or `process` would, as far as that can be told from outside and without waiting."""
+    """Raises FastptyError if `place` or `process` would, as far as that can be told without waiting."""
     where = config.setns
     with ExitStack() as stack:
         if where is not None and not where.startswith("@") and not stat.S_ISSOCK(_kind(where)):

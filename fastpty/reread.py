@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from fastpty import jail, loader
+from fastpty import access, identity, jail, loader
 from fastpty.address import TcpAddress, UnixAddress, why
 from fastpty.command_line import parse
 from fastpty.config import Config, assemble, check
@@ -61,6 +61,8 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
         except OSError as error:
             raise FastptyError(f"cannot go back to {start}: {error.strerror}") from error
         _check_for_what_takes_a_restart(present, wanted)
+        if identity.users_differ():
+            access.check_user_namespace(wanted)
         effective = replace(wanted, **{field: getattr(present, field) for field in _KEPT})
         for warning in [*loaded.warnings, *warnings, *check(effective)]:
             logger.warning("%s", warning)

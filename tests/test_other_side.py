@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,3 +116,18 @@ def test_what_cannot_be_entered_is_told_by_check_as_by_a_start(asked: str, why: 
     start, check = run(*options), run("--check", *options)
     assert (start.returncode, start.stderr) == (1, line)
     assert (check.returncode, check.stderr) == (2, line)
+
+
+def test_a_reload_takes_no_rule_about_users_where_root_has_other_ids(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    directory.chmod(0o755)
+    file = directory / "x.ini"
+    text = f"[uwsgi]\nforkpty-router = {directory}/s\nunshare = user\n"
+    file.write_text(text)
+    file.chmod(0o644)
+    router = start_router(str(file))
+    file.write_text(f"{text}max-sessions-per-uid = 1\n")
+    router.process.send_signal(signal.SIGHUP)
+    router.wait_for_log(f"not reloaded, the old configuration goes on: {re.escape(REFUSAL.strip())}")

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import tempfile
-
 from collections.abc import Callable
 from pathlib import Path
 

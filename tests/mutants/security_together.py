@@ -23,6 +23,13 @@ TOGETHER = (
         _NUMBERS + "test_no_rule_about_users_is_taken_into_a_container_with_other_ids",
     ),
     Mutant(
+        "no rule about users by a reload where root has other ids",
+        "fastpty/reread.py",
+        "        if identity.users_differ():\n",
+        "        if False:\n",
+        _NUMBERS + "test_a_reload_takes_no_rule_about_users_where_root_has_other_ids",
+    ),
+    Mutant(
         "rules about users where the ids are those of outside",
         "fastpty/jail.py",
         "    if way.witness.users_differ():\n",
