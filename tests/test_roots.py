@@ -43,7 +43,7 @@ def test_a_chroot_is_the_root_of_the_sessions_and_they_start_in_it(
     assert os.readlink(f"/proc/{router.pid}/root") == os.readlink(f"/proc/{router.pid}/cwd") == str(root)
     assert said(path, "pwd; echo /*") == ["/", "/bin", "/dev", "/lib", "/lib64", "/old", "/proc", "/usr"]
     assert router.end() == 0
-    assert f"{path} stays behind: it lies outside the jail" in router.log
+    assert "stays behind" not in router.log
 
 
 def test_a_pivoted_root_leaves_nothing_of_the_old_one_when_that_is_unmounted(

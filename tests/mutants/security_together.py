@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _NUMBERS = "test_other_side.py::"
+_DEVICES = "test_foreign_devices.py::"
 _PROCESS = "test_own_process.py::"
 
 TOGETHER = (
@@ -70,6 +71,29 @@ TOGETHER = (
         "secrets.token_hex(16)",
         "'1'",
         _PROCESS + "test_another_user_cannot_take_the_names_of_connections_behind_tls",
+    ),
+    Mutant(
+        "the relay does not open /dev/null of a root of somebody else's",
+        "fastpty/_linux.pxd",
+        "    int eventfd(unsigned int value, int flags)\n",
+        '    int c_eventfd "eventfd"(unsigned int value, int flags)\n\n'
+        "cdef inline int eventfd(unsigned int value, int flags) noexcept nogil:\n"
+        '    return c_open("/dev/null", O_RDONLY)\n\n',
+        _DEVICES + "test_the_relay_does_not_wait_for_what_a_root_has_as_dev_null",
+    ),
+    Mutant(
+        "the TLS process does not open /dev/null of a root of somebody else's",
+        "fastpty/tls_proxy.py",
+        '    nothing = os.memfd_create("nothing")',
+        "    nothing = os.open(os.devnull, os.O_RDWR)",
+        _DEVICES + "test_the_tls_process_holds_no_file_of_the_root",
+    ),
+    Mutant(
+        "errands need no /dev/null",
+        "fastpty/errands.py",
+        '    nothing = os.memfd_create("nothing")',
+        "    nothing = os.open(os.devnull, os.O_RDWR)",
+        _DEVICES + "test_errands_are_run_in_a_root_without_dev_null",
     ),
     Mutant(
         "directories of socket files are opened before anybody can replace them",
