@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.accounts import talk_as
 from tests.harness import Client, Router, descriptors
 from tests.peers import need_root
 from tests.test_roots import small_root
@@ -80,3 +81,22 @@ def _helps_in(root: Path, pid: int) -> bool:
         return name == "fastpty-errands\n" and os.readlink(f"/proc/{pid}/root") == str(root)
     except OSError:  # it has ended
         return False
+
+
+def test_accounts_of_a_root_are_read_along_no_link(
+    start_router: Callable[..., Router], options: list[str], directory: Path
+) -> None:
+    """One through /proc leads to files and devices of the host, which root can open."""
+    passwd = directory / "root/etc/passwd"
+    passwd.parent.mkdir()
+    (passwd.parent / "group").write_text("daemon:x:1:\n")
+    passwd.symlink_to(f"/proc/{os.getpid()}/root/etc/passwd")
+    path = f"{directory}/s"
+    start_router(*options, "--run-as", "peer", "--chmod-socket=666", "--forkptyrouter-command", "echo IN", path)
+    assert talk_as(path, 1, 1) == (
+        "fastpty: refused: /etc/passwd of this root cannot be read: passwd is a link, or no directory, and in another "
+        "root no link is followed\r\n"
+    )
+    passwd.unlink()
+    passwd.write_text("daemon:x:1:1::/:/bin/sh\n")
+    assert talk_as(path, 1, 1) == "IN\r\n"

@@ -89,6 +89,13 @@ TOGETHER = (
         _DEVICES + "test_the_tls_process_holds_no_file_of_the_root",
     ),
     Mutant(
+        "accounts of a root are read along no link",
+        "fastpty/accounts.py",
+        "foreign_root.open_no_link(path, flags)",
+        "os.open(path, flags)",
+        _DEVICES + "test_accounts_of_a_root_are_read_along_no_link",
+    ),
+    Mutant(
         "errands need no /dev/null",
         "fastpty/errands.py",
         '    nothing = os.memfd_create("nothing")',
