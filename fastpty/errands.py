@@ -75,6 +75,13 @@ class Errands:
         """The socket that errands go into."""
         return self._queue.fileno()
 
+    def let_go(self) -> None:
+        """In a forked process that sends none: keeps nothing of it."""
+        self._queue.close()
+        if self._intake is not None:
+            self._intake.close()
+        self.closed.close()
+
     def attend(self) -> int:
         """Has somebody take the errands; the socket for them, a new one if those who did have all been killed.
 

@@ -96,6 +96,13 @@ TOGETHER = (
         _DEVICES + "test_accounts_of_a_root_are_read_along_no_link",
     ),
     Mutant(
+        "the TLS process shares no memory with the supervisor",
+        "fastpty/stats.py",
+        "        self._errands.let_go()\n",
+        "",
+        "test_tls_process.py::test_the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
+    ),
+    Mutant(
         "errands need no /dev/null",
         "fastpty/errands.py",
         '    nothing = os.memfd_create("nothing")',
