@@ -16,6 +16,7 @@ from fastpty.errors import FastptyError, UsageError
 from fastpty.net.address import Address, TcpAddress, connect, parse
 from fastpty.net.socket_directory import stranger
 from fastpty.net.tls_files import Identity
+from fastpty.system.standard_descriptors import open_standard_descriptors
 
 BROKEN = 255
 """Exit status where there is no saying how the session ended, as in ssh(1): not connected, broken,
@@ -54,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command with `arguments`, or those of the process; gives the exit status."""
-    _open_standard_descriptors()
+    open_standard_descriptors(os.O_RDONLY)  # so that output is not lost there
     try:
         return _run(_parser().parse_args(arguments))
     except UsageError as error:
@@ -180,13 +181,3 @@ def _escape_character(text: str) -> bytes | None:
     if len(text) == 1 and " " < text < "\x7f":
         return text.encode()
     raise argparse.ArgumentTypeError(f"{text!r} is neither one printable ASCII character nor none")
-
-
-def _open_standard_descriptors() -> None:
-    """Opens /dev/null for those of 0, 1 and 2 that are closed: the connection must not become stdin.
-
-    For reading only, so that output is not lost there.
-    """
-    while (fd := os.open(os.devnull, os.O_RDONLY)) <= 2:
-        pass
-    os.close(fd)

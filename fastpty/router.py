@@ -24,12 +24,14 @@ from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.supervision import worker
 from fastpty.supervision.supervisor import Supervisor
 from fastpty.system import at_start, signals
+from fastpty.system.standard_descriptors import open_standard_descriptors
 from fastpty.viewers.own_terminal import OwnTerminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the router until a signal stops it. The exit status: 0, 1 for a failure, 2 for bad usage."""
     end_quietly_on_interrupt()
+    open_standard_descriptors(os.O_RDWR)
     argv = sys.argv[1:] if argv is None else argv
     starter = background.Starter()
     try:

@@ -83,6 +83,17 @@ def test_a_variable_makes_no_command_of_a_file_s_name(value: str, rest: str) -> 
     assert not Path("ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "place"), [("exec", "$(A)://"), ("//", "exec:$(A)"), ("/", "exec:$(A)/"), ("e", "$(A)xec://")]
+)
+def test_a_plain_word_makes_no_command_of_a_file_s_name(value: str, place: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"^x\.ini:2: print: @\(exec://touch ran\): exec:// is refused with data in it"
+    ):
+        read(f"print = @({place}touch ran)", A=value)
+    assert not Path("ran").exists()
+
+
 def test_the_shell_s_own_variables_are_data_to_it() -> None:
     assert read('print = @(exec://echo "$A")', A=COMMAND, PATH=os.environ["PATH"]).printed == [COMMAND]
 

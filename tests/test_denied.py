@@ -152,7 +152,7 @@ def test_limits_count_a_subordinate_id_as_its_owner(
 def test_a_user_that_the_router_s_namespace_has_no_id_for_may_be_anybody() -> None:
     need_root()
     code = (
-        "from fastpty.access.rules import is_unmapped\n"
+        "from fastpty.system.user_namespace import is_unmapped\n"
         "from fastpty.configuration.command_line import configure\n"
         "print(is_unmapped(65534), is_unmapped(0))"
     )

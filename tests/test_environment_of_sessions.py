@@ -226,6 +226,6 @@ def test_an_account_of_a_changed_root_that_cannot_be_is_refused(
     need_root()
     opened = os.open
     (tmp_path / "passwd").write_text(passwd)
-    monkeypatch.setattr(accounts.os, "open", lambda path, flags: opened(str(tmp_path / Path(path).name), flags))
+    monkeypatch.setattr(accounts.os, "open", lambda path, flags, *_: opened(str(tmp_path / Path(path).name), flags))
     with pytest.raises(RefusedError, match=refusal):
         accounts.lookup(True)(7)

@@ -54,7 +54,13 @@ def test_a_datagram_socket_is_alive_too(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "jail", [("--uid", str(MALLORY), "--gid", str(MALLORY)), ("--unshare", "mount"), ("--chroot", "/")]
+    "jail",
+    [
+        ("--uid", str(MALLORY), "--gid", str(MALLORY)),
+        ("--unshare", "mount"),
+        ("--unshare", "user"),
+        ("--chroot", "/"),
+    ],
 )
 def test_no_socket_file_stays_behind(
     start_router: Callable[..., Router], directory: Path, jail: tuple[str, ...]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from fastpty.errors import FastptyError, RefusedError
+from fastpty.system import foreign_root
 
 _NO_SHELL = "/bin/sh"  # passwd(5): an empty field means this
 _MAIL = "/var/mail"  # login.defs(5), MAIL_DIR
@@ -105,7 +106,8 @@ def _read(path: str) -> str:
     """What root, and nobody else, has written there: it decides about groups, which are the same in every root."""
     try:
         # Something else than a file must not keep the router waiting.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        with open(foreign_root.open_no_link(path, flags), "rb") as file:
             if not _is_root_s_alone(os.fstat(file.fileno())):
                 raise RefusedError(f"{path} of this root is not root's alone to write to")
             data = file.read(_FILE_BYTES_MOST + 1)

@@ -21,6 +21,7 @@ _FIRST_GUESS = 32
 
 _NAME_BYTES_MOST = 107  # unix(7)
 
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import grp
 import os
 import pwd
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from fastpty.access import accounts
 from fastpty.access.peer import Peer
 from fastpty.access.subordinates import Subordinates
 from fastpty.configuration.config import Config
 from fastpty.errors import RefusedError
+from fastpty.system.user_namespace import is_unmapped
 
 _NOBODY_S = "the rules of this router are about users, and your connection has none"
 
 _KNOWN_SECONDS = 10.0
 _KNOWN_MOST = 1024
-_OVERFLOW_UID = 65534  # what the kernel shows of a user that has no id in this user namespace
-_ALL_USERS = "0 0 4294967295"
 
 
 class Rules:
@@ -59,6 +56,8 @@ class Rules:
         """Raises RefusedError, with a text for the client, unless it may have a session."""
         if self._run_as_peer and not peer.is_known:
             raise RefusedError(_NOBODY_S)
+        if self._run_as_peer and peer.uid is not None and is_unmapped(peer.uid):
+            raise RefusedError("your user has no number in the container of this router")
         self.check_connection(peer)
         if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:
             raise RefusedError("root may not connect here (it needs allow-user root)")
@@ -105,19 +104,6 @@ class Rules:
             self._known.clear()
         self._known[uid] = time.monotonic() + _KNOWN_SECONDS, groups
         return groups
-
-
-def is_unmapped(uid: int) -> bool:
-    """Whether this may be any user that this process's user namespace has no id for."""
-    return uid == _OVERFLOW_UID and not _sees_all_users()
-
-
-@functools.cache
-def _sees_all_users() -> bool:
-    try:
-        return Path("/proc/self/uid_map").read_text().split() == _ALL_USERS.split()
-    except OSError:
-        return False
 
 
 def _account_groups(config: Config) -> Callable[[int], frozenset[int] | None]:

@@ -17,6 +17,19 @@ def check(config: Config) -> list[str]:
     return [*_idle_hooks(config), *_doubts_of_rules(config), *_check_shared_terminal(config)]
 
 
+def check_user_namespace(config: Config) -> None:
+    """Raises UsageError for rules and limits about users, in a user namespace where users have other numbers.
+
+    Another user's process could pass there for one that the rules let in, and all users of outside for one.
+    """
+    if config.has_rules or config.max_sessions_per_uid is not None:
+        raise UsageError(
+            "in another user namespace clients have other numbers than outside, so allow-user, allow-group, deny-user, "
+            "deny-group and max-sessions-per-uid would mean other users: leave them out, and give the socket a mode "
+            "and an owner (chmod-socket, chown-socket)"
+        )
+
+
 def _check_addresses(config: Config) -> None:
     for_sessions = config.raw_addresses + config.uwsgi_addresses + config.pty_addresses
     if config.is_client:

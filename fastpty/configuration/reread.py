@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from fastpty.configuration.build import assemble
-from fastpty.configuration.checks import check
+from fastpty.configuration.checks import check, check_user_namespace
 from fastpty.configuration.command_line import parse
 from fastpty.configuration.config import Config
 from fastpty.configuration.language import loader
@@ -20,6 +20,7 @@ from fastpty.configuration.options import HOOKS, JAIL, LOG, OPTIONS, PROCESS
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.net.address import TcpAddress, UnixAddress, why
+from fastpty.system.user_namespace import users_differ
 
 
 def _of_groups(*groups: str) -> dict[str, str]:
@@ -63,6 +64,8 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
         except OSError as error:
             raise FastptyError(f"cannot go back to {start}: {error.strerror}") from error
         _check_for_what_takes_a_restart(present, wanted)
+        if users_differ():
+            check_user_namespace(wanted)
         effective = replace(wanted, **{field: getattr(present, field) for field in _KEPT})
         for warning in [*loaded.warnings, *warnings, *check(effective)]:
             logger.warning("%s", warning)

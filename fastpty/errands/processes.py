@@ -71,16 +71,16 @@ class Errands:
         self._queue.setblocking(False)
         self._intake: socket.socket | None = intake
 
+    def fileno(self) -> int:
+        """The socket that errands go into."""
+        return self._queue.fileno()
+
     def let_go(self) -> None:
-        """In a child that has no errands of this process's: closes and unmaps what belongs to them."""
+        """In a forked process that sends none: keeps nothing of it."""
         self._queue.close()
         if self._intake is not None:
             self._intake.close()
         self.closed.close()
-
-    def fileno(self) -> int:
-        """The socket that errands go into."""
-        return self._queue.fileno()
 
     def attend(self) -> int:
         """Has somebody take the errands; the socket for them, a new one if those who did have all been killed.
@@ -173,7 +173,7 @@ def _be_its_parent(work: Callable[[], object]) -> NoReturn:
 def _keep(intake: socket.socket, closed: mmap.mmap) -> None:
     """Keeps as many processes at the errands as it takes, until the sender has ended and nothing waits."""
     # A process that is stuck holds no log. No close here is the last one: none of the processes has started yet.
-    nothing = os.open(os.devnull, os.O_RDWR)
+    nothing = os.memfd_create("nothing")  # /dev/null could be anything in a root of somebody else's
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     os.closerange(3, intake.fileno())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import signal
 import socket
 import ssl
@@ -46,7 +46,6 @@ class Connections:
         self._users = users
         self._handshakes = threading.Semaphore(handshakes_most)
         self._high_water_bytes = _BUFFERS * buffer_bytes
-        self._count = 0
         self._refusals = Refusals()
         self._lock = threading.Lock()
         self._summing_up: threading.Timer | None = None
@@ -67,27 +66,26 @@ class Connections:
             self._handshakes.acquire()
             try:
                 network, where = front.outside.socket.accept()
-                self._count += 1
                 text = f"{where[0]} port {where[1]}"
-                arguments = (network, text, self._count, front)
+                arguments = (network, text, front)
                 threading.Thread(target=self._serve, args=arguments, name="connection", daemon=True).start()
             except (OSError, RuntimeError) as error:
                 self._handshakes.release()
                 self._tell(f"a TLS client was not accepted: {error}", "TLS clients, before they were accepted")
                 time.sleep(0.1)
 
-    def _serve(self, network: socket.socket, text: str, number: int, front: Front) -> None:
+    def _serve(self, network: socket.socket, text: str, front: Front) -> None:
         try:
             with network:
                 pump = self._greet(network, text)
                 if pump is not None:
-                    self._let_in(pump, text, number, front)
+                    self._let_in(pump, text, front)
         except OSError as error:
             self._tell(f"TLS client {text}: {error}", "TLS clients: the connection broke")
         except Exception:
             logger.exception("TLS client %s: internal error", text)
 
-    def _let_in(self, pump: Pump, text: str, number: int, front: Front) -> None:
+    def _let_in(self, pump: Pump, text: str, front: Front) -> None:
         """Asks for a name, and moves the bytes of a client that may connect. Raises OSError where that breaks."""
         names: list[str] = []
         try:
@@ -98,7 +96,8 @@ class Connections:
             pump.say(b"fastpty: refused: the names of your certificate may not connect here\r\n")
             return
         who = f"{text} {names[0] if names else 'nameless'}"
-        self._connect(pump, name_behind_tls(f"{os.getpid()}.{number}", uid, who), front)
+        # At random: another user of the machine could take a name that it can guess, and keep the client out.
+        self._connect(pump, name_behind_tls(secrets.token_hex(16), uid, who), front)
 
     def _tell(self, line: str, kind: str) -> None:
         """Logs a line that a stranger can cause, or counts it and says how many there were when a second is over."""

@@ -7,7 +7,6 @@ seldom there in a container.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -101,10 +100,9 @@ def _server(wanted: Config) -> Callable[[Sequence[Front]], None] | None:
 
 def _keep_descriptors(fronts: Sequence[Front]) -> None:
     """Closes all but those of the fronts and of the log: strangers talk to this process first."""
-    with contextlib.suppress(OSError):  # in a jail without it these two stay as they are
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.dup2(null, 1)
+    nothing = os.memfd_create("nothing")  # /dev/null could be anything in a root of somebody else's
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
     own = [fd for front in fronts for fd in front.descriptors]
     child.keep_only([0, 1, 2, *log.descriptors(), *own])
 

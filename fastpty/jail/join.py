@@ -87,9 +87,7 @@ def process(config: Config) -> Entered:
     what = f"setns-pid={config.setns_pid}"
     with ExitStack() as stack, _named(what):
         target = stack.enter_context(Target(config.setns_pid or 0))
-        found = target.foreign_namespaces()
-        for fd in found.values():
-            stack.callback(os.close, fd)
+        found = _foreign_to(target, stack)
         root, directory = (target.open(name, os.O_PATH | os.O_DIRECTORY) for name in ("root", "cwd"))
         stack.callback(os.close, root)
         stack.callback(os.close, directory)
@@ -98,8 +96,6 @@ def process(config: Config) -> Entered:
         label = security_label.of(target)
         environment = {} if config.clear_environment else target.environment()
         target.check_alive()  # so all of this was its own
-        if not found:
-            raise FastptyError("that process is in no container: its namespaces are those of this router")
         security_label.wear(label)
         _enter(found, credentials)
         privileges.confine(credentials, config.cap)
@@ -108,6 +104,37 @@ def process(config: Config) -> Entered:
         os.fchdir(directory)
     notes = (f"{what}: its seccomp filter cannot be taken over: sessions run without it",)
     return Entered("pid" in found, credentials, environment, cgroups, notes if credentials.has_filter else ())
+
+
+def check(config: Config) -> None:
+    """Raises FastptyError if `place` or `process` would, as far as that can be told without waiting."""
+    where = config.setns
+    with ExitStack() as stack:
+        if where is not None and not where.startswith("@") and not stat.S_ISSOCK(_kind(where)):
+            with _named(f"setns={where}"):
+                for fd in _foreign(_opened(where)).values():
+                    stack.callback(os.close, fd)
+        if config.setns_pid is not None:
+            with _named(f"setns-pid={config.setns_pid}"):
+                target = stack.enter_context(Target(config.setns_pid))
+                _foreign_to(target, stack)
+
+
+def _kind(path: str) -> int:
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
+
+
+def _foreign_to(target: Target, stack: ExitStack) -> dict[str, int]:
+    """Its namespaces that are not ours, which the stack closes; raises FastptyError where there is none."""
+    found = target.foreign_namespaces()
+    for fd in found.values():
+        stack.callback(os.close, fd)
+    if not found:
+        raise FastptyError("that process is in no container: its namespaces are those of this router")
+    return found
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 from fastpty.access import accounts
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError, UsageError
-from fastpty.jail import steps
+from fastpty.jail import join, steps
 from fastpty.log import SYSLOG_SOCKET, LogFile
 from fastpty.net.address import FdAddress, TcpAddress, UnixAddress
 from fastpty.system import linux
@@ -114,10 +114,9 @@ def _check_file(what: str, path: str, config: Config, kind: int | None = None) -
 
 def _check_jail(config: Config) -> None:
     """The directories of the jail, where nothing before them changes what a path means."""
-    if config.setns_pid is not None and not os.path.isdir(f"/proc/{config.setns_pid}"):
-        raise FastptyError(f"setns-pid: there is no process {config.setns_pid}")
     if config.setns is not None and not config.setns.startswith("@") and not os.path.exists(config.setns):
         raise FastptyError(f"setns: cannot enter {config.setns}: {os.strerror(errno.ENOENT)}")
+    join.check(config)
     cgroup = config.session_cgroup
     if cgroup not in (None, "own") and not os.path.exists(f"{cgroup}/cgroup.procs"):
         raise FastptyError(f"session-cgroup: {cgroup} is no cgroup of version 2")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from fastpty.configuration.checks import check_user_namespace
 from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.configuration.entered import Entered
 from fastpty.errors import FastptyError
@@ -20,7 +21,9 @@ from fastpty.hooks.waits import INTERFACE
 from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate
 from fastpty.jail.subordinate import OwnIds
 from fastpty.log import logger
+from fastpty.service import process_name
 from fastpty.system import foreign_root, linux, signals
+from fastpty.system.user_namespace import Witness
 
 # A step returns True if the way goes on in a child only: that is how a pid namespace is entered.
 Step = Callable[[], bool | None]
@@ -60,14 +63,17 @@ class _Way:
     """The configuration, with what was found on the way in."""
 
     config: Config
+    witness: Witness = field(default_factory=Witness)
 
 
 def _steps(way: _Way) -> list[Step]:
     config = way.config
     own_ids = subordinate.wanted(config)
     groups = privileges.groups_wanted(config)
+    process_name.find_arguments()
     return [
         partial(_join, way),
+        partial(_hide_arguments, config),
         *_hooks(config, "pre-jail"),
         *_hooks(config, "in-jail"),
         *_unshare(config, "unshare", own_ids),
@@ -75,6 +81,7 @@ def _steps(way: _Way) -> list[Step]:
         partial(_chroot, config),
         partial(_pivot_root, config),
         *_unshare(config, "unshare2", None if "user" in config.unshare else own_ids),
+        partial(_check_users, way),
         partial(_hide, config),
         *_waits(config),
         *_hooks(config, "as-root"),
@@ -118,6 +125,8 @@ def check(config: Config) -> None:
 
     uWSGI leaves out silently what it lacks the rights for.
     """
+    if "user" in {*config.unshare, *config.unshare2} and (os.geteuid() != 0 or subordinate.wanted(config)):
+        check_user_namespace(config)
     if os.geteuid() == 0:
         return
     for name, wanted, own in (
@@ -202,6 +211,12 @@ def _join(way: _Way) -> bool:
     return entered.has_pid_namespace
 
 
+def _hide_arguments(config: Config) -> None:
+    """In a container's pid namespace all that runs there can read them. The process that waits outside keeps them."""
+    if pid_namespace.is_inner() and (config.setns or config.setns_pid):
+        process_name.hide_arguments()
+
+
 def _leave_environment(config: Config) -> None:
     """Keeps what the options and hooks have put there, and no other variable of outside: hooks run inside from here on.
 
@@ -258,6 +273,13 @@ def _pivot_root(config: Config) -> None:
     except OSError as error:
         hint = "" if os.path.ismount(new) else " (it must be a mount: bind it over itself with mount-post-jail)"
         raise FastptyError(f"pivot-root: cannot make {new} the root: {error.strerror}{hint}") from error
+
+
+def _check_users(way: _Way) -> None:
+    """Raises FastptyError where the rules would take clients for other users."""
+    if way.witness.users_differ():
+        check_user_namespace(way.config)
+    way.witness.close()
 
 
 def _check_terminals(config: Config) -> None:

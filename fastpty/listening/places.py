@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fastpty.access.rules import Rules
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
+from fastpty.jail import subordinate
 from fastpty.listening import bind, inherited
 from fastpty.listening.removal import Remover
 from fastpty.log import logger
@@ -132,7 +133,8 @@ class Listeners:
 
 def _gives_up_removing(config: Config) -> bool:
     """Whether the router will have no right to remove what it binds now, or another root or mounts."""
-    return config.hides_files or (os.geteuid() == 0 and config.uid not in (None, 0))
+    becomes_another = os.geteuid() == 0 and config.uid not in (None, 0)
+    return config.hides_files or becomes_another or subordinate.wanted(config) is not None
 
 
 def _listen(where: address.Address, config: Config, patience: float) -> list[bind.Listener]:

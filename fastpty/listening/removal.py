@@ -6,11 +6,12 @@ is to remove the files that were bound before it was made.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fastpty.errors import FastptyError
 from fastpty.listening.bind import Listener
@@ -28,14 +29,16 @@ class Remover:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._numbers = {listener: number for number, listener in enumerate(listeners)}
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        files = [listener.file for listener in listeners]
+        # Opened here: later, when the process has started, the paths may lead elsewhere.
+        with theirs, _directories(files) as directories:
             try:
                 maker = os.pidfd_open(os.getpid())
                 pid = os.fork()
             except OSError as error:
                 raise FastptyError(f"cannot start the process that removes socket files: {error.strerror}") from error
             if pid == 0:
-                _be_the_remover(theirs, maker, [listener.file for listener in listeners])
+                _be_the_remover(theirs, maker, directories, files)
             os.waitpid(pid, 0)
             os.close(maker)
 
@@ -52,14 +55,15 @@ class Remover:
             raise OSError(0, answer.decode() or "the process that was to remove it has ended")
 
 
-def _be_the_remover(orders: socket.socket, maker: int, files: Sequence[tuple[str, int] | None]) -> None:
+def _be_the_remover(
+    orders: socket.socket, maker: int, directories: Sequence[int | None], files: Sequence[tuple[str, int] | None]
+) -> None:
     """Never returns. A child of a child, so that it is no child of the router's, whose children are its workers."""
     try:
         if os.fork() == 0:
             os.setsid()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # it ends when the router has, also where all are sent a signal
-            directories = [None if file is None else _directory(file[0]) for file in files]
             _close_all_but({orders.fileno(), maker, *(file[1] for file in files if file), *filter(None, directories)})
             os.chdir("/")
             _serve(orders, maker, directories, files)
@@ -91,6 +95,17 @@ def _remove(directory: int, path: str, pin: int) -> bytes:
     except OSError as error:
         return os.strerror(error.errno or 0).encode()
     return _DONE
+
+
+@contextlib.contextmanager
+def _directories(files: Sequence[tuple[str, int] | None]) -> Iterator[list[int | None]]:
+    """Descriptors of the directories that hold these files; None where there is none."""
+    opened = [None if file is None else _directory(file[0]) for file in files]
+    try:
+        yield opened
+    finally:
+        for descriptor in filter(None, opened):
+            os.close(descriptor)
 
 
 def _directory(path: str) -> int | None:

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport strlen
 
 from fastpty.system.linux cimport (
+    EFD_CLOEXEC,
     AF_UNIX,
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
@@ -13,8 +14,6 @@ from fastpty.system.linux cimport (
     EPOLLIN,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
-    O_CLOEXEC,
-    O_RDONLY,
     RLIMIT_NOFILE,
     SHUT_WR,
     SO_DOMAIN,
@@ -23,8 +22,8 @@ from fastpty.system.linux cimport (
     SOCK_NONBLOCK,
     SOL_SOCKET,
     accept4,
-    c_open,
     close,
+    eventfd,
     getrlimit,
     getsockopt,
     read,
@@ -61,7 +60,9 @@ cdef struct Listeners:
     Listener each[LISTENERS_MOST]
     int count
     int guarded_fd_most                # of a client that may pass descriptors: there is room for as many as it can
-    int spare_fd                       # given up for a moment to tell a client that there is no descriptor left
+    # Given up for a moment to tell a client that there is no descriptor left; of no file, which could be a FIFO in a root
+    # of somebody else's.
+    int spare_fd
 
 
 cdef inline void listeners_open(Listeners *listeners) noexcept nogil:
@@ -71,7 +72,7 @@ cdef inline void listeners_open(Listeners *listeners) noexcept nogil:
     if getrlimit(RLIMIT_NOFILE, &files) == 0 and files.rlim_cur < INT_MAX:
         # What finds no place in the table of descriptors is closed by the kernel, in this process.
         listeners.guarded_fd_most = <int>files.rlim_cur - PASSED_MOST - FILES_OF_A_START
-    listeners.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
+    listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
 
 
 cdef inline int listener_watch(Loop *loop, Listeners *listeners, int index) noexcept nogil:
@@ -160,7 +161,7 @@ cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int in
         turn_away(&loop.errands, fd, listeners.each[index].is_unix and may_pass_descriptors(fd))
     else:
         listener_pause(loop, listeners, index)
-    listeners.spare_fd = c_open("/dev/null", O_RDONLY | O_CLOEXEC)
+    listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
 
 
 cdef inline int listener_accept(

@@ -19,13 +19,22 @@ def set_title(title: str) -> None:
     """
     name = os.fsencode(title)
     linux.prctl(linux.PR_SET_NAME, name[:_NAME_BYTES_MOST])
-    start, size = _arguments()
+    _replace_arguments(name)
+
+
+def hide_arguments() -> None:
+    """Shows nothing of this process's arguments any more, where `find_arguments` has been called before."""
+    _replace_arguments(b"fastpty-router")
+
+
+def _replace_arguments(title: bytes) -> None:
+    start, size = find_arguments()
     if size > 1:
-        ctypes.memmove(start, name[: size - 1].ljust(size, b"\0"), size)
+        ctypes.memmove(start, title[: size - 1].ljust(size, b"\0"), size)
 
 
 @functools.cache
-def _arguments() -> tuple[int, int]:
+def find_arguments() -> tuple[int, int]:
     """Where the kernel reads this process's arguments from (proc(5), /proc/PID/stat fields 48 and 49), and the size."""
     try:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()

@@ -95,11 +95,11 @@ class StatsServer:
 
     def close(self) -> None:
         """In a forked worker: closes this process's copies."""
+        self._errands.let_go()
         for place in self._places:
             place.listener.let_go()
         for client in (*self._clients, *self._parting):
             client.connection.close()
-        self._errands.let_go()
 
     # -- the door --
 

@@ -30,17 +30,27 @@ def is_entered() -> bool:
 
 
 def open_file(path: str, flags: int, mode: int = 0) -> int:
-    """open(2). Raises OSError, with a text that says what to do."""
+    """open(2) of a file of the router's own. Raises OSError, with a text that says what to do."""
+    opened = open_no_link(path, flags, mode)
     if not _is_entered:
-        return os.open(path, flags, mode)
-    with directory_of(path) as directory:
-        opened = _open_no_link(os.path.basename(path), flags, mode, directory)
+        return opened
     try:
         _check(os.fstat(opened))
     except OSError:
         os.close(opened)
         raise
     return opened
+
+
+def open_no_link(path: str, flags: int, mode: int = 0) -> int:
+    """open(2), which in a root of somebody else's follows no link: one could lead to a device of the host.
+
+    Raises OSError.
+    """
+    if not _is_entered:
+        return os.open(path, flags, mode)
+    with directory_of(path) as directory:
+        return _open_no_link(os.path.basename(path), flags, mode, directory)
 
 
 @contextlib.contextmanager

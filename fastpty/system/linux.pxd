@@ -38,6 +38,11 @@ cdef extern from "<fcntl.h>" nogil:
     ssize_t c_splice "splice"(int source, off_t *source_offset, int target, off_t *target_offset,
                               size_t size, unsigned int flags)
 
+cdef extern from "<sys/eventfd.h>" nogil:
+    enum:
+        EFD_CLOEXEC
+    int eventfd(unsigned int value, int flags)
+
 cdef extern from "<stdio.h>" nogil:
     int dprintf(int fd, const char *format, ...)
 

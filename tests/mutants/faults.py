@@ -15,8 +15,8 @@ FAULTS = (
     Mutant(
         "there is a spare descriptor again after somebody was turned away",
         "fastpty/relay/accept.pxd",
-        "        listener_pause(loop, listeners, index)\n    listeners.spare_fd = c_open(",
-        "        listener_pause(loop, listeners, index)\n    listeners.spare_fd = -1 if fd >= 0 else c_open(",
+        "        listener_pause(loop, listeners, index)\n    listeners.spare_fd = eventfd(",
+        "        listener_pause(loop, listeners, index)\n    listeners.spare_fd = -1 if fd >= 0 else eventfd(",
         "test_session_start.py::test_who_comes_when_sessions_hold_every_descriptor_is_told_and_does_not_wait_for_one",
     ),
     Mutant(

@@ -19,6 +19,7 @@ from tests.mutants.security_supervisor import SUPERVISOR
 from tests.mutants.security_tls import TLS
 from tests.mutants.security_tls_attacks import TLS_ATTACKS
 from tests.mutants.security_tls_users import TLS_USERS
+from tests.mutants.security_together import TOGETHER
 
 SECURITY = (
     *BYSTANDERS,
@@ -39,4 +40,5 @@ SECURITY = (
     *DOORS,
     *FRESH,
     *RELAY,
+    *TOGETHER,
 )

@@ -22,9 +22,16 @@ DATA = (
     Mutant(
         "a variable that is more than a word is no part of a command",
         "fastpty/configuration/language/text.py",
-        "        return Text.written(text) if _PLAIN.fullmatch(text) else Text.data(text)\n",
+        "        return Text(text, _WORD * len(text)) if _PLAIN.fullmatch(text) else Text.data(text)\n",
         '        return Text.data(text) if "(" in text else Text.written(text)\n',
         "test_config_data.py::test_a_variable_that_is_more_than_a_word_is_no_part_of_a_command",
+    ),
+    Mutant(
+        "no variable makes a command of what is a file's name without it",
+        "fastpty/configuration/language/expansion.py",
+        "            elif place.has_data or not _SCHEME.match(place.markup):\n",
+        "            elif place.has_data:\n",
+        "test_config_data.py::test_a_plain_word_makes_no_command_of_a_file_s_name",
     ),
     Mutant(
         "what one pass has brought the next does not expand",

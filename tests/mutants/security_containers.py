@@ -145,8 +145,8 @@ CONTAINERS = (
     Mutant(
         "containers: a process of the host is not joined",
         "fastpty/jail/join.py",
-        "        if not found:\n",
-        "        if False:\n",
+        "    if not found:\n",
+        "    if False:\n",
         _BOX + "test_what_is_no_process_of_a_container_is_not_joined[host]",
     ),
     Mutant(

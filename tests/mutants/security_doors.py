@@ -116,8 +116,8 @@ FILES = (
     Mutant(
         "a socket file that the router may not remove is removed",
         "fastpty/listening/places.py",
-        "    return config.hides_files or (",
-        "    return False and (",
+        "    return config.hides_files or becomes_another",
+        "    return False",
         "test_socket_files.py::test_no_socket_file_stays_behind",
     ),
     Mutant(
@@ -336,8 +336,8 @@ DENIED = (
     ),
     Mutant(
         "a uid that stands for all others may be anybody",
-        "fastpty/access/rules.py",
-        "    return uid == _OVERFLOW_UID and not _sees_all_users()\n",
+        "fastpty/system/user_namespace.py",
+        "    return uid == _OVERFLOW_UID and (_users_differ or not _sees_all_users())\n",
         "    return False\n",
         "test_denied.py::test_a_user_that_the_router_s_namespace_has_no_id_for_may_be_anybody",
     ),
@@ -375,8 +375,8 @@ CLIENT = (
     Mutant(
         "no output is lost where standard output is closed",
         "fastpty/cli.py",
-        "os.open(os.devnull, os.O_RDONLY)",
-        "os.open(os.devnull, os.O_RDWR)",
+        "open_standard_descriptors(os.O_RDONLY)",
+        "open_standard_descriptors(os.O_RDWR)",
         "test_client_refuses.py::test_standard_descriptors_that_are_no_use_are_told_before_a_session_begins",
     ),
     Mutant(

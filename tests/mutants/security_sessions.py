@@ -367,7 +367,7 @@ CONFIGURATION = (
     Mutant(
         "what is put into a value remembers what of it is data",
         "fastpty/configuration/language/setting.py",
-        "markup=text.markup if text.has_data else None)",
+        "markup=text.markup if text.markup != text.whole else None)",
         "markup=None)",
         "test_trusted_files.py::test_what_a_loop_reads_cannot_have_commands_run",
     ),
@@ -381,7 +381,7 @@ CONFIGURATION = (
     Mutant(
         "data is no part of a command that is run for its output",
         "fastpty/configuration/language/expansion.py",
-        "            elif place.has_data:\n",
+        "            elif place.has_data or not _SCHEME.match(place.markup):\n",
         "            elif False:\n",
         "test_trusted_files.py::test_data_cannot_be_part_of_a_command_that_is_run_for_its_output",
     ),

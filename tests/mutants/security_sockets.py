@@ -247,7 +247,7 @@ TLS = (
     Mutant(
         "only the proxy has the way to the relay behind it",
         "fastpty/gateways/tls_front.py",
-        "        shutil.rmtree(directory)\n",
+        "        os.unlink(path)\n",
         "        pass\n",
         "test_tls.py::test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system",
     ),

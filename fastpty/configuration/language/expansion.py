@@ -58,7 +58,7 @@ def from_files(setting: Setting, doubt: str | None, environ: Mapping[str, str], 
                 raise ValueError(f"{scheme[1]} is not supported (only files and exec://)")
             elif doubt:
                 raise ValueError(f"exec:// is refused in {setting.file}: {doubt}")
-            elif place.has_data:
+            elif place.has_data or not _SCHEME.match(place.markup):
                 raise ValueError(
                     "exec:// is refused with data in it, which would be run (the shell's own $NAME is not)"
                 )

@@ -43,7 +43,7 @@ class Setting:
 
     def saying(self, text: Text) -> Setting:
         """The same setting with another value."""
-        return replace(self, value=text.whole, markup=text.markup if text.has_data else None)
+        return replace(self, value=text.whole, markup=text.markup if text.markup != text.whole else None)
 
     @property
     def is_from_environment(self) -> bool:

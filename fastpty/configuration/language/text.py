@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 _MASK = "\0"  # a NUL cannot be written in any value, so nothing that is looked for can match it
 _RUN = re.compile(f"{_MASK}+|[^{_MASK}]+")
-# A shell takes it for one word, and it ends no `exec://`: a colon has a letter or a digit behind it.
-_PLAIN = re.compile(r"(?!-)([A-Za-z0-9_./,+-]|:(?=\w))+", re.ASCII)
+_WORD = "\1"  # nor is anything looked for that holds this
+_PLAIN = re.compile(r"(?!-)[A-Za-z0-9_./,+:-]+", re.ASCII)  # a shell takes it for one word
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Text:
 
     @staticmethod
     def outside(text: str) -> Text:
-        """What came from elsewhere; one plain word, which means nothing to anybody, is as good as written."""
-        return Text.written(text) if _PLAIN.fullmatch(text) else Text.data(text)
+        """What came from elsewhere. One plain word, which means nothing to a shell, may stand in a command."""
+        return Text(text, _WORD * len(text)) if _PLAIN.fullmatch(text) else Text.data(text)
 
     @staticmethod
     def join(parts: Iterable[Text]) -> Text:
@@ -52,7 +52,7 @@ class Text:
 
     @property
     def has_data(self) -> bool:
-        """Whether any of it is data."""
+        """Whether any of it is data, and more than a plain word."""
         return _MASK in self.markup
 
     def as_data(self) -> Text:

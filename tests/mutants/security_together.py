@@ -1,0 +1,148 @@
+"""What holds where the parts of the router meet."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_NUMBERS = "test_other_side.py::"
+_DEVICES = "test_foreign_devices.py::"
+_PROCESS = "test_own_process.py::"
+
+TOGETHER = (
+    Mutant(
+        "no rule about users where root gets other ids",
+        "fastpty/jail/steps.py",
+        "(os.geteuid() != 0 or subordinate.wanted(config))",
+        "False",
+        _NUMBERS + "test_no_rule_about_users_is_taken_where_root_gets_other_ids",
+    ),
+    Mutant(
+        "no rule about users in a container with other ids",
+        "fastpty/jail/steps.py",
+        "        check_user_namespace(way.config)\n",
+        "        pass\n",
+        _NUMBERS + "test_no_rule_about_users_is_taken_into_a_container_with_other_ids",
+    ),
+    Mutant(
+        "no rule about users by a reload where root has other ids",
+        "fastpty/configuration/reread.py",
+        "        if users_differ():\n",
+        "        if False:\n",
+        _NUMBERS + "test_a_reload_takes_no_rule_about_users_where_root_has_other_ids",
+    ),
+    Mutant(
+        "rules about users where the ids are those of outside",
+        "fastpty/jail/steps.py",
+        "    if way.witness.users_differ():\n",
+        "    if way.config.unshare:\n",
+        _NUMBERS + "test_rules_about_users_hold_in_a_user_namespace_with_the_ids_of_outside",
+    ),
+    Mutant(
+        "who has no number in a container is no user of its",
+        "fastpty/access/rules.py",
+        "        if self._run_as_peer and peer.uid is not None and is_unmapped(peer.uid):\n",
+        "        if False:\n",
+        _NUMBERS + "test_a_user_without_a_number_in_the_container_is_no_user_of_the_container_s",
+    ),
+    Mutant(
+        "socket files are removed where root gets other ids",
+        "fastpty/listening/places.py",
+        " or subordinate.wanted(config) is not None",
+        "",
+        "test_socket_files.py::test_no_socket_file_stays_behind",
+    ),
+    Mutant(
+        "a container does not see the router's arguments",
+        "fastpty/jail/steps.py",
+        "        process_name.hide_arguments()\n",
+        "        pass\n",
+        _NUMBERS + "test_a_container_is_shown_nothing_of_the_router_s_arguments",
+    ),
+    Mutant(
+        "check looks at what is to be entered",
+        "fastpty/jail/preflight.py",
+        "    join.check(config)\n",
+        "",
+        _NUMBERS + "test_what_cannot_be_entered_is_told_by_check_as_by_a_start",
+    ),
+    Mutant(
+        "nobody can guess the name of a TLS client's connection",
+        "fastpty/gateways/tls_connections.py",
+        "secrets.token_hex(16)",
+        "'1'",
+        _PROCESS + "test_another_user_cannot_take_the_names_of_connections_behind_tls",
+    ),
+    Mutant(
+        "the relay does not open /dev/null of a root of somebody else's",
+        "fastpty/system/linux.pxd",
+        "    int eventfd(unsigned int value, int flags)\n",
+        '    int c_eventfd "eventfd"(unsigned int value, int flags)\n\n'
+        "cdef inline int eventfd(unsigned int value, int flags) noexcept nogil:\n"
+        '    return c_open("/dev/null", O_RDONLY)\n\n',
+        _DEVICES + "test_the_relay_does_not_wait_for_what_a_root_has_as_dev_null",
+    ),
+    Mutant(
+        "the TLS process does not open /dev/null of a root of somebody else's",
+        "fastpty/gateways/tls_gateway.py",
+        '    nothing = os.memfd_create("nothing")',
+        "    nothing = os.open(os.devnull, os.O_RDWR)",
+        _DEVICES + "test_the_tls_process_holds_no_file_of_the_root",
+    ),
+    Mutant(
+        "accounts of a root are read along no link",
+        "fastpty/access/accounts.py",
+        "foreign_root.open_no_link(path, flags)",
+        "os.open(path, flags)",
+        _DEVICES + "test_accounts_of_a_root_are_read_along_no_link",
+    ),
+    Mutant(
+        "the TLS process shares no memory with the supervisor",
+        "fastpty/supervision/statistics.py",
+        "        self._errands.let_go()\n",
+        "",
+        "test_tls_process.py::test_the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
+    ),
+    Mutant(
+        "errands need no /dev/null",
+        "fastpty/errands/processes.py",
+        '    nothing = os.memfd_create("nothing")',
+        "    nothing = os.open(os.devnull, os.O_RDWR)",
+        _DEVICES + "test_errands_are_run_in_a_root_without_dev_null",
+    ),
+    Mutant(
+        "directories of socket files are opened before anybody can replace them",
+        "fastpty/listening/removal.py",
+        "            os.setsid()\n",
+        "            os.setsid()\n            select.select([], [], [], 0.5)\n"
+        "            directories = [None if file is None else _directory(file[0]) for file in files]\n",
+        "test_socket_files.py::test_whoever_may_replace_a_directory_above_has_no_other_file_removed",
+    ),
+    Mutant(
+        "no socket takes the place of a closed standard descriptor",
+        "fastpty/router.py",
+        "    open_standard_descriptors(os.O_RDWR)\n",
+        "",
+        _PROCESS + "test_no_socket_of_the_router_takes_the_place_of_a_closed_standard_descriptor",
+    ),
+    Mutant(
+        "the way to the relay is made in a directory of one's own",
+        "fastpty/gateways/tls_front.py",
+        "found.st_uid != os.geteuid()",
+        "False",
+        _PROCESS + "test_the_way_to_the_relay_is_not_made_in_a_directory_of_somebody_else_s",
+    ),
+    Mutant(
+        "no source is read for a traceback in the log",
+        "fastpty/jail/imports.py",
+        "    linecache.updatecache = _no_lines\n",
+        "",
+        _PROCESS + "test_no_source_is_read_for_a_traceback_in_a_root_of_somebody_else_s",
+    ),
+    Mutant(
+        "no source is read for a traceback at the end",
+        "fastpty/jail/imports.py",
+        "    sys.excepthook = _show\n",
+        "",
+        _PROCESS + "test_no_source_is_read_for_a_traceback_in_a_root_of_somebody_else_s",
+    ),
+)
