@@ -107,13 +107,22 @@ class Errands:
         self._kept.append(connection.detach())
         try:
             while self._kept:
-                self._send(self._kept[-1])
-                os.close(self._kept.pop())
-                struct.pack_into("q", self.closed, 0, self._sent)
-                if self._intake is not None:
-                    self.attend()
+                self.take(self._kept[-1])
+                self._kept.pop()
         except OSError as error:
             logger.error("what a client has left cannot be closed now: %s", error.strerror)
+
+    def take(self, descriptor: int) -> None:
+        """Has this descriptor closed. Raises OSError where nobody takes it now: then it is still open here."""
+        if self._intake is not None:
+            self.attend()
+        self._send(descriptor)
+        os.close(descriptor)
+        struct.pack_into("q", self.closed, 0, self._sent)
+
+    def descriptors(self) -> list[int]:
+        """What this itself has open."""
+        return [each.fileno() for each in (self._queue, self._intake) if each is not None]
 
     def _send(self, descriptor: int) -> None:
         errand = _ERRAND.pack(0, 0, 0, 0, 0, 0, self._sent + 1)

@@ -17,6 +17,7 @@ from fastpty import errands, log, procname
 from fastpty._relay import Relay
 from fastpty._spawn import reserve
 from fastpty.config import Config
+from fastpty.heir import Heir
 from fastpty.limits import Limits
 from fastpty.listeners import PTY, UWSGI, Listeners
 from fastpty.log import logger
@@ -128,6 +129,7 @@ def run(
     if cgroups is not None:
         cgroups.leave_the_end()
     reserve()
+    heir = _heir(config)
     places = [place for place in listeners.for_sessions if shares or place.protocol != PTY]
     names = [place.name for place in places]
     behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)
@@ -164,10 +166,27 @@ def run(
         logger.info("ready")
         relay.run()
         sessions.close()
-        if relay.leaves_open():
+        if not relay.leaves_open():
+            if heir is not None:
+                heir.dismiss()
+        elif heir is None:
             errands.close_after_exit()
         if cgroups is not None:
             cgroups.end_worker()
+
+
+def _heir(config: Config) -> Heir | None:
+    """One where programs are others' than the router's: those of its own user could stop it anyway.
+
+    It costs some 3 % of a worker's time: each system call counts a user of its descriptor, where two have the table.
+    """
+    if config.run_as is None and config.entered is None:
+        return None
+    try:
+        return Heir()
+    except OSError as error:
+        logger.warning("a worker that is killed may take long to end: %s", error.strerror or error)
+        return None
 
 
 def _log_output(relay: Relay) -> OutputLog:

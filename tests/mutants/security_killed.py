@@ -1,0 +1,46 @@
+"""What holds when a worker is killed, taken out piece by piece."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+REPLACED = "test_killed_worker.py::test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced"
+STOPPED = "test_killed_worker.py::test_a_stop_does_not_wait_for_a_worker_whose_end_waits_in_the_kernel"
+
+KILLED = (
+    Mutant(
+        "a killed worker's end closes none of the terminals of other users' programs",
+        "fastpty/worker.py",
+        "        return Heir()\n",
+        "        return None\n",
+        REPLACED,
+    ),
+    Mutant(
+        "what a killed worker had open is closed by errands",
+        "fastpty/heir.py",
+        "        for descriptor in terminals:\n            _close_elsewhere(errands, descriptor)\n",
+        "        for descriptor in terminals:\n            os.close(descriptor)\n",
+        REPLACED,
+    ),
+    Mutant(
+        "the heir ends before its worker does",
+        "fastpty/worker.py",
+        "                heir.dismiss()\n",
+        "                pass\n",
+        "test_killed_worker.py::test_no_heir_is_left_by_a_worker_that_has_ended",
+    ),
+    Mutant(
+        "a worker that does not stop is killed",
+        "fastpty/supervisor.py",
+        "            if now >= self._stopped_by and not each.given_up:\n",
+        "            if False:\n",
+        STOPPED,
+    ),
+    Mutant(
+        "a killed worker that does not end is replaced",
+        "fastpty/supervisor.py",
+        "            if each.gone_within(now) == 0:\n",
+        "            if False:\n",
+        "test_killed_worker.py::test_a_stuck_worker_whose_end_waits_in_the_kernel_is_replaced",
+    ),
+)
