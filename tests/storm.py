@@ -32,8 +32,6 @@ CANARY_PAUSE_SECONDS = 0.02
 WARM_UP_SECONDS = 3.0
 QUIET_SECONDS = 30.0
 
-# What a session is comes in its first line; its marker is its process id, which it prints with each word.
-COMMAND = 'stty raw -echo; printf READY; IFS= read -r part; eval "$part"'
 MARKER = re.compile(rb"<(\d+)>")
 PROGRAMS = (
     "exec cat",
@@ -43,6 +41,12 @@ PROGRAMS = (
     "stty icanon echo; exec cat",
     "(trap '' HUP; sleep 0.2; printf '<%s>' $$) & printf '<%s>' $$",
 )
+CANARY = len(PROGRAMS)
+
+# What a session is comes in its first line, as a number: noise must not be a command. Its marker is its process id,
+# which it prints with each word.
+CASES = "".join(f"{number}) {program} ;; " for number, program in enumerate([*PROGRAMS, "printf GO; exec cat"]))
+COMMAND = f'stty raw -echo; printf READY; IFS= read -r part; case "$part" in {CASES}esac'
 
 Place = tuple[str | tuple[str, int], bool]
 
@@ -86,7 +90,7 @@ class Storm:
             where, framed = place
             with Client(where) as client:
                 client.read_until(b"READY")
-                client.send(wire(b"printf GO; exec cat\n", framed))
+                client.send(wire(b"%d\n" % CANARY, framed))
                 client.read_until(b"GO")
                 while time.monotonic() < until and not self.failures:
                     began = time.monotonic()
@@ -125,7 +129,7 @@ class Attack:
         with self.client:
             if self.dice.random() < 0.9:
                 self.client.read_until(b"READY")
-                self.client.send(wire(self.dice.choice(PROGRAMS).encode() + b"\n", self.framed))
+                self.client.send(wire(b"%d\n" % self.dice.randrange(len(PROGRAMS)), self.framed))
             self.client.socket.setblocking(False)
             for _ in range(self.dice.randrange(12)):
                 act = self.dice.choice(acts)
