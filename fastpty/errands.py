@@ -23,7 +23,9 @@ from fastpty._relay import do_errand
 from fastpty.linux import PR_SET_NAME, prctl
 from fastpty.log import logger
 
-_PROCESSES_MOST = 16
+# One is stuck for each terminal that a program of another user holds. It is that user's limits (processes, terminals)
+# that bound them, and not those of its sessions: who leaves one stuck may begin the next. Each has 0.8 MB of its own.
+_PROCESSES_MOST = 256
 _MOMENT_SECONDS = 0.05
 _PATIENCE_MOST_SECONDS = 5.0
 _SENDER_SECONDS = 0.0005  # about, between a sender's message and its close
@@ -202,7 +204,7 @@ def _keep(intake: socket.socket, closed: mmap.mmap) -> None:
             processes = [pid for pid in processes if os.waitpid(pid, os.WNOHANG) == (0, 0)]
             continue
         processes.append(_start_one(intake, closed, done, len(processes)))
-        if len(processes) > 1:
+        if len(processes).bit_count() == 1 and len(processes) > 1:  # 2, 4, 8: no flood of lines
             intake.send(b"%d" % len(processes), socket.MSG_DONTWAIT)
 
 

@@ -43,4 +43,11 @@ KILLED = (
         "            if False:\n",
         "test_killed_worker.py::test_a_stuck_worker_whose_end_waits_in_the_kernel_is_replaced",
     ),
+    Mutant(
+        "a user who leaves many terminals stuck keeps no terminal of others open",
+        "fastpty/errands.py",
+        "_PROCESSES_MOST = 256",
+        "_PROCESSES_MOST = 16",
+        "test_errands.py::test_many_terminals_that_are_held_do_not_keep_those_of_others_open",
+    ),
 )
