@@ -226,8 +226,8 @@ def spawn(
     plan.enters_cgroup = False
     plan.is_apart = apart or account is not None
     plan.join_count = len(joins)
-    for index in range(plan.join_count):
-        plan.joins[index] = joins[index]
+    for index, join in enumerate(sorted(joins)):
+        plan.joins[index] = join
     plan.shares_table = False
     becomes.groups = becomes.found = NULL
     try:

@@ -27,6 +27,7 @@ from fastpty.errands import Errands, may_pass_descriptors
 from fastpty.linux import PR_SET_NAME, fork_sharing_files, prctl
 
 _PTMX = os.makedev(5, 2)
+_DESCRIPTORS_MOST = 65536  # looked at, as the limit may be 2³⁰; what is above is closed by the heir's own end
 _GONE_SECONDS = 1.0
 _RETRY_SECONDS = 0.01
 
@@ -98,7 +99,7 @@ def _close_all() -> NoReturn:
 
 def _open_ones(but: set[int]) -> Iterator[int]:
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for descriptor in range(3, most):
+    for descriptor in range(3, min(most, _DESCRIPTORS_MOST)):
         with contextlib.suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_GETFD)
             if descriptor not in but:

@@ -50,4 +50,11 @@ KILLED = (
         "_PROCESSES_MOST = 16",
         "test_errands.py::test_many_terminals_that_are_held_do_not_keep_those_of_others_open",
     ),
+    Mutant(
+        "a process that a container freezes has nothing of other sessions open",
+        "fastpty/_child.pxd",
+        "    if plan.shares_table and syscall",
+        "    if child_join(plan) < 0:\n        return child_fail(plan)\n    if plan.shares_table and syscall",
+        "test_frozen.py::test_a_process_that_is_frozen_by_a_container_holds_nothing_of_other_sessions",
+    ),
 )
