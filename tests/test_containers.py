@@ -304,7 +304,7 @@ def test_a_label_that_cannot_be_had_is_an_error() -> None:
 
 def test_a_container_that_is_frozen_holds_up_its_sessions_and_not_the_router(start_router: Start, path: str) -> None:
     """A session's first process enters the control group, and stops there."""
-    group = need_unified_control_groups() / "fastpty-test-frozen"
+    group = need_unified_control_groups() / f"fastpty-test-frozen-{os.getpid()}"
     group.mkdir()
     try:
         with container("pid", "mount", cgroups=[group], commands=["mount -t proc proc /proc"]) as pid:
