@@ -132,8 +132,20 @@ def test_terminals_that_are_held_do_not_keep_those_of_others_open(
         pass
     with stuck.cat():
         pass
-    stuck.router.wait_for_log("cannot be closed at once: 2 of at most 16 processes wait")
+    stuck.router.wait_for_log("cannot be closed at once: 2 of at most 256 processes wait")
     stuck.router.wait_for_log("session 3: end: client left")
+    assert stuck.router.end() == 0
+
+
+def test_many_terminals_that_are_held_do_not_keep_those_of_others_open(
+    start_router: Callable[..., Router], directory: Path, stuck_files: Path
+) -> None:
+    stuck = Stuck(start_router, directory, stuck_files, "write")
+    for number in range(20):
+        stuck.stuck(f"page{number}").socket.close()
+    with stuck.cat():
+        (terminal,) = {os.readlink(f"/proc/{pid}/fd/0") for pid in children(stuck.router.pid) if state(pid) == "S"}
+    eventually(lambda: not os.path.exists(terminal), "the other terminal is gone")
     assert stuck.router.end() == 0
 
 

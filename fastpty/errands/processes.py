@@ -23,7 +23,9 @@ from fastpty._relay import do_errand
 from fastpty.log import logger
 from fastpty.system.linux import PR_SET_NAME, prctl
 
-_PROCESSES_MOST = 16
+# One is stuck for each terminal that a program of another user holds. It is that user's limits (processes, terminals)
+# that bound them, and not those of its sessions: who leaves one stuck may begin the next. Each has 0.8 MB of its own.
+_PROCESSES_MOST = 256
 _MOMENT_SECONDS = 0.05
 _PATIENCE_MOST_SECONDS = 5.0
 _SENDER_SECONDS = 0.0005  # about, between a sender's message and its close
@@ -31,7 +33,7 @@ _MESSAGE_BYTES_MOST = 64
 _DESCRIPTORS_MOST = 253  # in one message (SCM_MAX_FD)
 _FIONREAD = 0x541B
 _SO_PASSRIGHTS = 83  # asm-generic/socket.h, Linux 6.16; not in Python's socket module
-_ERRAND = struct.Struct("iHHHHiq")  # struct Errand (_errands.pxd)
+_ERRAND = struct.Struct("iHHHHiq")  # struct Errand (relay/errands.pxd)
 
 
 def refuse_descriptors(sock: socket.socket) -> bool:
@@ -114,13 +116,22 @@ class Errands:
         self._kept.append(connection.detach())
         try:
             while self._kept:
-                self._send(self._kept[-1])
-                os.close(self._kept.pop())
-                struct.pack_into("q", self.closed, 0, self._sent)
-                if self._intake is not None:
-                    self.attend()
+                self.take(self._kept[-1])
+                self._kept.pop()
         except OSError as error:
             logger.error("what a client has left cannot be closed now: %s", error.strerror)
+
+    def take(self, descriptor: int) -> None:
+        """Has this descriptor closed. Raises OSError where nobody takes it now: then it is still open here."""
+        if self._intake is not None:
+            self.attend()
+        self._send(descriptor)
+        os.close(descriptor)
+        struct.pack_into("q", self.closed, 0, self._sent)
+
+    def descriptors(self) -> list[int]:
+        """What this itself has open."""
+        return [each.fileno() for each in (self._queue, self._intake) if each is not None]
 
     def _send(self, descriptor: int) -> None:
         errand = _ERRAND.pack(0, 0, 0, 0, 0, 0, self._sent + 1)
@@ -200,7 +211,7 @@ def _keep(intake: socket.socket, closed: mmap.mmap) -> None:
             processes = [pid for pid in processes if os.waitpid(pid, os.WNOHANG) == (0, 0)]
             continue
         processes.append(_start_one(intake, closed, done, len(processes)))
-        if len(processes) > 1:
+        if len(processes).bit_count() == 1 and len(processes) > 1:  # 2, 4, 8: no flood of lines
             intake.send(b"%d" % len(processes), socket.MSG_DONTWAIT)
 
 

@@ -113,7 +113,7 @@ cdef inline const char *stage_object(const Plan *plan) noexcept nogil:
 
 cdef inline void child_tell(const Plan *plan) noexcept nogil:
     """What went wrong, on the terminal."""
-    dprintf(plan.slave if plan.stage <= STAGE_SESSION else 2, "fastpty: %s%s: %s\n", stage_text(plan.stage),
+    dprintf(plan.slave, "fastpty: %s%s: %s\n", stage_text(plan.stage),
             stage_object(plan), strerror(errno))
 
 
@@ -214,6 +214,27 @@ cdef inline int child_take_terminal(Plan *plan) noexcept nogil:
     return 0
 
 
+cdef inline int child_close(const Plan *plan) noexcept nogil:
+    """Closes all but the standard descriptors and those of `joins`, which are in order."""
+    cdef int first = 3
+    cdef int index
+    for index in range(plan.join_count):
+        if first < plan.joins[index] and syscall(SYS_close_range, first, plan.joins[index] - 1, 0) < 0:
+            return -1
+        first = plan.joins[index] + 1
+    return <int>syscall(SYS_close_range, first, <unsigned int>-1, 0)
+
+
+cdef inline int child_join(const Plan *plan) noexcept nogil:
+    """Enters the container's control groups, and is frozen here if they are: so with nothing open of other sessions."""
+    cdef int index
+    for index in range(plan.join_count):
+        if write(plan.joins[index], b"0", 1) < 0:
+            return -1
+        close(plan.joins[index])
+    return 0
+
+
 cdef inline int child_main(void *argument) noexcept nogil:
     """Runs in the child, mostly in the parent's memory with the parent asleep: only system calls on what is prepared.
 
@@ -231,9 +252,6 @@ cdef inline int child_main(void *argument) noexcept nogil:
     plan.stage = STAGE_CGROUP
     if plan.enters_cgroup and child_enter_cgroup(plan) < 0:
         return child_fail(plan)
-    for number in range(plan.join_count):
-        if write(plan.joins[number], b"0", 1) < 0:
-            return child_fail(plan)
     plan.stage = STAGE_DESCRIPTORS
     if plan.shares_table and syscall(SYS_close_range, plan.slave + 1, <unsigned int>-1, CLOSE_RANGE_UNSHARE) < 0:
         return child_fail(plan)
@@ -241,7 +259,12 @@ cdef inline int child_main(void *argument) noexcept nogil:
     if child_take_terminal(plan) < 0:
         return child_fail(plan)
     plan.stage = STAGE_DESCRIPTORS
-    if syscall(SYS_close_range, 3, <unsigned int>-1, 0) < 0:
+    if child_close(plan) < 0:
+        return child_fail(plan)
+    if plan.is_apart:
+        plan.slave = 2   # where it is now; the parent's plan is another
+    plan.stage = STAGE_CGROUP
+    if child_join(plan) < 0:
         return child_fail(plan)
     if plan.account != NULL:
         login_as(plan.account.uid)

@@ -18,6 +18,9 @@ from fastpty.system import linux
 # A worker needs some milliseconds. One that takes this long will not become ready.
 READY_SECONDS = 30.0
 
+# What is killed is gone within milliseconds, unless the kernel waits for something at its end.
+GONE_SECONDS = 1.0
+
 
 @dataclass(eq=False)
 class Worker:
@@ -30,7 +33,7 @@ class Worker:
     started: float = field(default_factory=time.monotonic)
     is_ready: bool = False
     draining: bool = False
-    given_up: bool = False
+    given_up_at: float | None = None
     stuckness: Stuckness = field(default_factory=Stuckness)
 
     def send(self, number: int) -> None:
@@ -43,11 +46,20 @@ class Worker:
         self.send(worker.DRAIN_SIGNAL)
 
     def give_up(self, why: str) -> None:
-        """Kills it; it is replaced when it has been reaped."""
-        if not self.given_up:
-            self.given_up = True
+        """Kills it; it is replaced when it has been reaped, or does not end even so."""
+        if self.given_up_at is None:
+            self.given_up_at = time.monotonic()
             logger.error("worker %d %s: killed", self.pid, why)
         self.send(signal.SIGKILL)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it was killed."""
+        return self.given_up_at is not None
+
+    def gone_within(self, now: float) -> float | None:
+        """The seconds that are left for it to be gone, where it was killed."""
+        return None if self.given_up_at is None else max(0.0, self.given_up_at + GONE_SECONDS - now)
 
     def check_ready(self, now: float) -> None:
         """Kills it if it should have been ready by now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import selectors
 import signal
@@ -25,6 +26,9 @@ from fastpty.system.signals import SI_KERNEL, SignalQueue, stop_signals
 
 # A worker that ends sooner than this after its start would end again at once; its successor waits so long.
 _HASTY_SECONDS = 1.0
+
+# A worker that stops takes a few seconds at most when its sessions' time is over.
+_STOPPED_SECONDS = 10.0
 
 # epoll_wait(2) takes 24 days at the most.
 _PATIENCE_MOST_SECONDS = 86400.0
@@ -59,6 +63,7 @@ class Supervisor:
         self._gateways = gateways
         self._has_started = False
         self._stopping = False
+        self._stopped_by = math.inf  # workers that are there then are killed
         self._asleep = config.cheap
         self._not_before = 0.0
         self._reloaded: list[tuple[Config, set[Worker]]] = []  # done but for these, which may still accept
@@ -121,6 +126,8 @@ class Supervisor:
         for each in self.workers.values():
             # One that is not ready takes no signals yet, and has no session.
             each.send(signal.SIGKILL if self._stopping and not each.is_ready else passed_on)
+        if not self._stopping:
+            self._stopped_by = time.monotonic() + self.config.stop_timeout_seconds + _STOPPED_SECONDS
         self._stopping = True
 
     def _log_statistics(self) -> None:
@@ -214,21 +221,22 @@ class Supervisor:
                     self._hear(ended)  # what it said last; until it is reaped the pid still is its own
             _, status = os.waitpid(found.si_pid, 0)
             if ended is not None:
-                del self.workers[ended.pid]
-                self._bury(ended, os.waitstatus_to_exitcode(status))
+                code = os.waitstatus_to_exitcode(status)
+                how = f"exit status {code}" if code >= 0 else f"killed by {signal_name(-code)}"
+                self._bury(ended, how, as_wanted=ended.draining and code == 0)
             for each in self._gateways:
                 each.bury(found.si_pid, os.waitstatus_to_exitcode(status))
 
-    def _bury(self, ended: Worker, status: int) -> None:
+    def _bury(self, ended: Worker, how: str, *, as_wanted: bool = False) -> None:
+        del self.workers[ended.pid]
         self._listen_no_more_to(ended)
         self._stats.lost(ended)
         self._accepts_no_more(ended)
         ended.link.close()
         if self._worker_ended is not None:
             self._worker_ended(ended.pid)
-        if self._stopping or (ended.draining and status == 0):
+        if self._stopping or as_wanted:
             return
-        how = f"exit status {status}" if status >= 0 else f"killed by {signal_name(-status)}"
         if not (self._has_started or self.workers):
             raise FastptyError(f"no worker can start ({how})")
         is_replaced = not (ended.draining or ended.on_trial)
@@ -303,7 +311,14 @@ class Supervisor:
     def _look_at_the_workers(self) -> None:
         harakiri, idle = self.config.harakiri_seconds, self.config.cheap_idle_seconds
         now = time.monotonic()
-        for each in self.workers.values():
+        for each in [*self.workers.values()]:
+            if each.gone_within(now) == 0:
+                # Its end waits in the kernel. It stays a child, so its pid is no other's; SIGKILL is all there is.
+                logger.error("worker %d was killed and does not end: no longer waited for", each.pid)
+                self._bury(each, "killed")
+                continue
+            if now >= self._stopped_by and not each.given_up:
+                each.give_up("does not stop")
             if harakiri is not None and each.stuckness.look(now, each.link.pulse()[0], harakiri):
                 each.give_up(f"is stuck for {harakiri:g} s")
             each.check_ready(now)
@@ -318,7 +333,10 @@ class Supervisor:
         now = time.monotonic()
         waits = [self._stats.patience(), self._reload.patience()]
         waits += [each.patience(wanted=self._wants_gateways) for each in self._gateways]
-        waits += [each.ready_within(now) for each in self.workers.values() if not each.given_up]
+        for each in self.workers.values():
+            waits.append(each.gone_within(now) if each.given_up else each.ready_within(now))
+            if self._stopping and not each.given_up:
+                waits.append(max(0.0, self._stopped_by - now))
         if not self._asleep and not self._stopping:
             if len(self.active) < self.config.processes:
                 waits.append(max(0.0, self._not_before - now))

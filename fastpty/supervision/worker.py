@@ -19,6 +19,7 @@ from fastpty._spawn import reserve
 from fastpty.access.limits import Limits
 from fastpty.configuration.config import Config
 from fastpty.errands import processes
+from fastpty.errands.heir import Heir
 from fastpty.listening.places import PTY, UWSGI, Listeners
 from fastpty.log import logger
 from fastpty.service import process_name
@@ -131,6 +132,7 @@ def run(
     if cgroups is not None:
         cgroups.leave_the_end()
     reserve()
+    heir = _heir(config)
     places = [place for place in listeners.for_sessions if shares or place.protocol != PTY]
     names = [place.name for place in places]
     behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)
@@ -167,10 +169,27 @@ def run(
         logger.info("ready")
         relay.run()
         sessions.close()
-        if relay.leaves_open():
+        if not relay.leaves_open():
+            if heir is not None:
+                heir.dismiss()
+        elif heir is None:
             processes.close_after_exit()
         if cgroups is not None:
             cgroups.end_worker()
+
+
+def _heir(config: Config) -> Heir | None:
+    """One where programs are others' than the router's: those of its own user could stop it anyway.
+
+    It costs some 3 % of a worker's time: each system call counts a user of its descriptor, where two have the table.
+    """
+    if config.run_as is None and config.entered is None:
+        return None
+    try:
+        return Heir()
+    except OSError as error:
+        logger.warning("a worker that is killed may take long to end: %s", error.strerror or error)
+        return None
 
 
 def _log_output(relay: Relay) -> OutputLog:

@@ -10,6 +10,7 @@ from tests.mutants.security_containers import CONTAINERS
 from tests.mutants.security_doors import DOORS
 from tests.mutants.security_fresh import FRESH
 from tests.mutants.security_inherited import INHERITED
+from tests.mutants.security_killed import KILLED
 from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_relay import RELAY
 from tests.mutants.security_reload import RELOAD
@@ -39,6 +40,7 @@ SECURITY = (
     *VANISHED,
     *DOORS,
     *FRESH,
+    *KILLED,
     *RELAY,
     *TOGETHER,
 )

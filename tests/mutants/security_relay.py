@@ -32,7 +32,7 @@ RELAY = (
     Mutant(
         "a process that is stuck is not the only one",
         "fastpty/errands/processes.py",
-        "_PROCESSES_MOST = 16",
+        "_PROCESSES_MOST = 256",
         "_PROCESSES_MOST = 1",
         "test_errands.py::test_terminals_that_are_held_do_not_keep_those_of_others_open",
     ),
