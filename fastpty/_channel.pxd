@@ -304,9 +304,11 @@ cdef inline void channel_fill(
 ) noexcept nogil:
     """Reads until the source is dry, `most_bytes` are held, which a buffer must take, or `reads` reads were made."""
     check(most_bytes <= pool.buffer_bytes, "a buffer takes what is wanted")
-    if channel.pipe != NULL or (splice and channel.buffer == NULL and channel.guard == NULL and not pool.splice_refused):
-        if channel_fill_pipe(channel, pool, most_bytes, reads):
-            return
+    cdef bint may_splice = (
+        splice and channel.buffer == NULL and channel.guard == NULL and not pool.splice_refused
+    )
+    if (channel.pipe != NULL or may_splice) and channel_fill_pipe(channel, pool, most_bytes, reads):
+        return
     channel_fill_buffer(channel, pool, most_bytes, reads)
 
 
