@@ -19,6 +19,7 @@ import pytest
 _PACKAGES = {
     "cc": "gcc libc6-dev",
     "ip": "iproute2",
+    "newuidmap": "uidmap",
     "prlimit": "util-linux",
     "ps": "procps",
     "setpriv": "util-linux",
