@@ -94,6 +94,14 @@ def need_vsock() -> socket.socket:
     return sock
 
 
+def need_kernel_thread() -> int:
+    """A thread of the kernel. Only the machine's own pid namespace has them, as children of its process 2."""
+    ours = Path("/proc/2/task/2/children")
+    if not ours.exists() or Path("/proc/2/comm").read_text() != "kthreadd\n":
+        _missing("needs a thread of the kernel: run the tests outside containers")
+    return int(ours.read_text().split()[0])
+
+
 def _missing(reason: str) -> NoReturn:
     if os.environ.get("FASTPTY_REQUIRE_PEERS") == "1":
         pytest.fail(reason)
