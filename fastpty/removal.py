@@ -28,6 +28,8 @@ class Remover:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._numbers = {listener: number for number, listener in enumerate(listeners)}
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        files = [listener.file for listener in listeners]
+        directories = [None if file is None else _directory(file[0]) for file in files]
         with theirs:
             try:
                 maker = os.pidfd_open(os.getpid())
@@ -35,9 +37,11 @@ class Remover:
             except OSError as error:
                 raise FastptyError(f"cannot start the process that removes socket files: {error.strerror}") from error
             if pid == 0:
-                _be_the_remover(theirs, maker, [listener.file for listener in listeners])
+                _be_the_remover(theirs, maker, directories, files)
             os.waitpid(pid, 0)
-            os.close(maker)
+            for number in (maker, *directories):
+                if number is not None:
+                    os.close(number)
 
     def can_remove(self, listener: Listener) -> bool:
         """Whether it was made for this one, too."""
@@ -52,14 +56,15 @@ class Remover:
             raise OSError(0, answer.decode() or "the process that was to remove it has ended")
 
 
-def _be_the_remover(orders: socket.socket, maker: int, files: Sequence[tuple[str, int] | None]) -> None:
+def _be_the_remover(
+    orders: socket.socket, maker: int, directories: Sequence[int | None], files: Sequence[tuple[str, int] | None]
+) -> None:
     """Never returns. A child of a child, so that it is no child of the router's, whose children are its workers."""
     try:
         if os.fork() == 0:
             os.setsid()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # it ends when the router has, also where all are sent a signal
-            directories = [None if file is None else _directory(file[0]) for file in files]
             _close_all_but({orders.fileno(), maker, *(file[1] for file in files if file), *filter(None, directories)})
             os.chdir("/")
             _serve(orders, maker, directories, files)
