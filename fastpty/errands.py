@@ -102,6 +102,13 @@ class Errands:
         except (BlockingIOError, ConnectionResetError):
             pass
 
+    def let_go(self) -> None:
+        """In a forked process that has no errands of its own here: closes its copies."""
+        self._queue.close()
+        if self._intake is not None:
+            self._intake.close()
+        self.closed.close()
+
     def close(self, connection: socket.socket) -> None:
         """Has a socket closed whose other end may have sent descriptors. What nobody takes now is tried again later."""
         self._kept.append(connection.detach())

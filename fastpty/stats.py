@@ -89,6 +89,7 @@ class StatsServer:
             place.listener.let_go()
         for client in (*self._clients, *self._parting):
             client.connection.close()
+        self._errands.let_go()
 
     # -- the door --
 
