@@ -100,9 +100,9 @@ cdef int clone_into_cgroup(Plan *plan, int *pidfd, char *stack, int flags) noexc
 cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
     """vfork(2) with a stack and a pidfd. No handler of ours may run in the child: signals wait until it has left.
 
-    A child that becomes another user, or runs in a container, gets a copy of the memory instead, and is not waited for.
-    Others may stop, freeze or trace it, or its home is on a file system that never answers: none of it may reach the
-    parent. So such a child tells what fails itself.
+    A child that becomes another user, or runs in a container, gets a copy of the memory instead, and the parent does
+    not wait for it. That user may stop, freeze or trace the child, or have a home on a file system that never answers.
+    None of this may hold up the parent, so such a child reports its failures itself.
     """
     cdef sigset_t everything, previous
     cdef char *stack = <char *>malloc(CHILD_STACK_BYTES)

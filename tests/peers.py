@@ -19,6 +19,7 @@ import pytest
 _PACKAGES = {
     "cc": "gcc libc6-dev",
     "ip": "iproute2",
+    "newuidmap": "uidmap",
     "prlimit": "util-linux",
     "ps": "procps",
     "setpriv": "util-linux",
@@ -91,6 +92,14 @@ def need_vsock() -> socket.socket:
     except OSError:
         _missing("needs a kernel with AF_VSOCK (CONFIG_VSOCKETS)")
     return sock
+
+
+def need_kernel_thread() -> int:
+    """A thread of the kernel. Only the machine's own pid namespace has them, as children of its process 2."""
+    ours = Path("/proc/2/task/2/children")
+    if not ours.exists() or Path("/proc/2/comm").read_text() != "kthreadd\n":
+        _missing("needs a thread of the kernel: run the tests outside containers")
+    return int(ours.read_text().split()[0])
 
 
 def _missing(reason: str) -> NoReturn:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -214,13 +215,19 @@ void attack(void)
 """
 
 
+PT_INTERP = 3
+
+
 def loader_of(program: str) -> str:
-    """The path of a program's ELF interpreter."""
-    found = re.search(
-        rb"\0(/lib[0-9a-z]*/[a-zA-Z0-9/._-]*ld-?[a-zA-Z0-9._-]*)\0", Path(program).read_bytes()[: 1 << 20]
-    )
-    assert found
-    return found[1].decode()
+    """The path of a program's ELF interpreter (elf(5)): what its program header PT_INTERP names."""
+    data = Path(program).read_bytes()
+    (table,) = struct.unpack_from("=Q", data, 32)
+    size, count = struct.unpack_from("=HH", data, 54)
+    for header in range(table, table + size * count, size):
+        kind, _, start, _, _, length = struct.unpack_from("=IIQQQQ", data, header)
+        if kind == PT_INTERP:
+            return data[start : start + length].rstrip(b"\0").decode()
+    raise AssertionError(f"{program} has no ELF interpreter")
 
 
 def own_interpreter(directory: Path) -> tuple[Sequence[str], str]:

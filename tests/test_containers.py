@@ -20,7 +20,13 @@ from fastpty.jail import target as target_module
 from fastpty.jail.target import Target, variables
 from tests.containers import MAPPED, container, mask
 from tests.harness import Client, Router, children, eventually, process_gone
-from tests.peers import need, need_control_group, need_root, need_unified_control_groups
+from tests.peers import (
+    need,
+    need_control_group,
+    need_kernel_thread,
+    need_root,
+    need_unified_control_groups,
+)
 from tests.test_jail import in_child
 from tests.test_namespaces import said
 
@@ -200,16 +206,13 @@ def test_that_a_filter_of_system_calls_cannot_be_taken_over_is_said(start_router
         assert router.end() == 0
 
 
-def kernel_thread() -> int:
-    return next(pid for pid in children(2) if pid)
-
-
 @pytest.mark.parametrize("kind", ["host", "zombie", "kernel"])
 def test_what_is_no_process_of_a_container_is_not_joined(kind: str, path: str) -> None:
+    thread = need_kernel_thread() if kind == "kernel" else None
     with subprocess.Popen(["sleep", "0" if kind == "zombie" else "1000"]) as process:
         if kind == "zombie":
             eventually(lambda: process_gone(process.pid), "it has ended")
-        pid = kernel_thread() if kind == "kernel" else process.pid
+        pid = thread or process.pid
         router = Router("--setns-pid", str(pid), path)
         assert router.process.wait(30) == 1
         router.end()

@@ -210,7 +210,10 @@ def pass_and_leave(client: Client) -> socket.socket:
 def test_a_descriptor_that_a_client_passes_is_not_waited_for(
     start_router: Callable[..., Router], directory: Path, kernel: dict[str, str], how: str
 ) -> None:
-    rules = ("--deny-user", "daemon", "--chmod-socket=666") if how == "refused" else ()
+    rules: tuple[str, ...] = ()
+    if how == "refused":
+        need_root()
+        rules = ("--deny-user", "daemon", "--chmod-socket=666")
     router = start_router(
         f"{directory}/s", "--forkptyrouter-stats", f"{directory}/stats", "--stop-timeout", "1", *rules,
         "--forkptyrouter-command", RAW_CAT, env=kernel, sockets=2,

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -376,30 +377,50 @@ def test_a_tcp_port_is_free_for_a_new_router_when_its_supervisor_is_killed(
             echoes(old)
 
 
+@contextmanager
+def in_group_of(leader: int) -> Iterator[int]:
+    """Keeps a child in this process group. The kernel would continue a stopped group that no other one is parent of."""
+    with subprocess.Popen(["sleep", "1000"], process_group=leader) as member:
+        try:
+            yield leader
+        finally:
+            member.kill()
+
+
+SAYS_THAT_AN_ADDRESS_IS_IN_USE = """
+import sys
+from pathlib import Path
+from fastpty import listening, router
+
+class InUse(listening.AddressInUseError):
+    def __init__(self, text):
+        super().__init__(text)
+        Path({!r}).touch()
+
+listening.AddressInUseError = InUse
+sys.exit(router.main())
+"""
+
+
 def test_a_new_router_waits_for_the_workers_of_a_killed_one_to_let_go(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """They need the CPU for that, as a stopped one shows."""
     path = f"{directory}/s"
     router = start_router(path, "--forkptyrouter-command", ECHO.format("old"))
-    with greeted(path, "old") as old:
-        worker = router.pid
+    with greeted(path, "old") as old, in_group_of(router.pid) as worker:
         os.kill(worker, signal.SIGSTOP)
         router.kill_supervisor()
-        before = sockets_at(path)
+        found = directory / "found"
 
         def go_on() -> None:
-            eventually(lambda: sockets_at(path) > before, "the new router has found that somebody listens")
+            eventually(found.exists, "the new router has found that somebody listens")
             os.kill(worker, signal.SIGCONT)
 
         going_on = threading.Thread(target=go_on)
         going_on.start()
-        start_router(path, "--forkptyrouter-command", ECHO.format("new"))
+        program = ("-c", SAYS_THAT_AN_ADDRESS_IS_IN_USE.format(str(found)))
+        start_router(path, "--forkptyrouter-command", ECHO.format("new"), program=program)
         with greeted(path, "new"):
             echoes(old)
         going_on.join()
-
-
-def sockets_at(path: str) -> int:
-    """How many listen there, are connected to it, or wait to be accepted."""
-    return sum(line.endswith(f" {path}") for line in Path("/proc/net/unix").read_text().splitlines())

@@ -32,6 +32,9 @@ def in_root_s_home() -> None:
     os.chdir(pwd.getpwuid(0).pw_dir)
 
 
+ROUTER = ("-P", "-m", "fastpty.router")  # root's home may hold a checkout named fastpty, which is no module
+
+
 def say_who(path: str, prompt: bytes) -> str:
     """What a shell that a person attaches to prints until it has answered one line."""
     with Client(path) as client:
@@ -47,7 +50,8 @@ def test_the_command_with_uid_gives_a_shell_at_home_in_that_account(
     line = next(line for line in README.splitlines() if re.match(r"    fastpty-router .*--uid ", line))
     program, *arguments = shlex.split(line, comments=True)
     assert program == "fastpty-router"
-    start_router(*(word.replace("/run/", f"{directory}/") for word in arguments), preexec=in_root_s_home)
+    words = [word.replace("/run/", f"{directory}/") for word in arguments]
+    start_router(*words, preexec=in_root_s_home, program=ROUTER)
     user = arguments[arguments.index("--uid") + 1]
     said = say_who(f"{directory}/fpty.socket", b"$ ")
     assert f"I am {user}, {user}, at home in {pwd.getpwnam(user).pw_dir}\r\n" in said
@@ -62,7 +66,7 @@ def test_the_jail_of_the_file_gives_a_shell_at_home_in_its_account(
     found = re.search(r"```ini\n(.*?)```", README, re.S)
     assert found is not None
     file.write_text(found[1].replace("/tmp/", f"{directory}/").replace("nobody", KRATOS))
-    router = start_router(str(file), sockets=2, preexec=in_root_s_home)
+    router = start_router(str(file), sockets=2, preexec=in_root_s_home, program=ROUTER)
     said = say_who(f"{directory}/jail-raw.socket", b"$ ")
     assert f"I am {KRATOS}, {KRATOS}, at home in {directory}/home\r\n" in said
     assert "denied" not in said

@@ -85,6 +85,7 @@ def test_an_abstract_name_is_had_in_both_spellings(start_router: Callable[..., R
 def test_an_inherited_descriptor_is_listened_on(directory: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{directory}/s")
+        os.chmod(f"{directory}/s", 0o600)  # the umask may let a group write to it, which a router refuses
         listener.listen()
         os.set_inheritable(listener.fileno(), True)
         process = subprocess.Popen(

@@ -12,7 +12,7 @@ import pytest
 
 from fastpty.net import address, tcp
 from tests.harness import Client, Router, children, descriptors
-from tests.peers import need_tcp_option
+from tests.peers import need_root, need_tcp_option
 from tests.tls_harness import Authority, connected
 
 SYS_PIDFD_GETFD = 438
@@ -64,6 +64,7 @@ def test_a_client_that_vanishes_while_its_program_prints_is_noticed(start_router
 def test_a_tls_client_that_vanishes_is_noticed(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
+    need_root()  # nobody else may look at what the TLS process holds
     router, port = tls_router("--forkptyrouter-command", "echo READY; exec cat")
     with connected(authority, port) as client:
         assert client.recv(5) == b"READY"

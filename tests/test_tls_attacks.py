@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from tests.client_harness import CLIENT, ROOT
 from tests.harness import Router, eventually
 from tests.key_updates import Asker
-from tests.tls_harness import Authority, connected, proxy_of, read_to_end, status
+from tests.tls_harness import Authority, client_context, connected, proxy_of, read_to_end, status
 
 
 def hasty(name: str, seconds: float) -> list[str]:
@@ -26,9 +27,24 @@ def hasty(name: str, seconds: float) -> list[str]:
 
 
 def narrow(end: socket.socket) -> None:
-    """The kernel shall hold little on the way. The connections of a listening socket have its sizes."""
+    """The kernel shall hold little on the way. The connections of a listening socket have its sizes.
+
+    Loopback's segments are larger than these buffers. With them TCP stalls for seconds, which no network does.
+    """
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
     end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
     end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+
+
+@contextmanager
+def narrowly_connected(authority: Authority, port: int) -> Iterator[ssl.SSLSocket]:
+    """A connection with small buffers from its beginning: one that shrinks stalls until it is almost empty."""
+    context = client_context(authority, authority.give("alice"))
+    with socket.socket() as plain:
+        narrow(plain)
+        plain.connect(("127.0.0.1", port))
+        with context.wrap_socket(plain, server_hostname="localhost") as connection:
+            yield connection
 
 
 @pytest.fixture
@@ -127,8 +143,7 @@ def test_who_reads_slowly_gets_what_was_left_when_the_session_had_ended(
     start_narrow: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     router, port = start_narrow(*ENDLESS, program=hasty("_LEFTOVER_SECONDS", 2))
-    with connected(authority, port) as connection:
-        narrow(connection)
+    with narrowly_connected(authority, port) as connection:
         connection.suppress_ragged_eofs = False  # the end must be one of TLS's
         router.wait_for_log("session 1: end: lifetime over")
         while data := connection.recv(16384):

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,8 @@ def test_output_that_was_cut_is_no_end_of_the_session_for_the_client(authority: 
         with listener.accept()[0] as plain, context.wrap_socket(plain, server_side=True) as connection:
             connection.sendall(b"half")
             socket.socket.shutdown(connection, socket.SHUT_WR)  # TCP's end alone, without TLS's
-            connection.recv(1)
+            with suppress(BrokenPipeError):  # OpenSSL may answer, and this side can send no more
+                connection.recv(1)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=cut, args=(listener,))

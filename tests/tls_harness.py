@@ -18,7 +18,10 @@ _OWN_NAMES = "DNS:localhost,IP:127.0.0.1"
 
 
 class Authority:
-    """A certificate authority in a directory, and the certificates that it gave. All of it passes strict checks."""
+    """A certificate authority in a directory, and the certificates that it gave. All of it passes strict checks.
+
+    Whatever the umask is, only the files' owner may write to them: a router refuses others.
+    """
 
     def __init__(self, directory: Path, name: str) -> None:
         self.directory = directory
@@ -57,7 +60,9 @@ class Authority:
 
     def _openssl(self, *arguments: str) -> None:
         command = [need("openssl"), *arguments]
-        done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            command, cwd=self.directory, capture_output=True, text=True, errors="replace", umask=0o022
+        )
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
 

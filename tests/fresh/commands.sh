@@ -25,6 +25,7 @@ if [ "$account" != root ]; then
 fi
 
 echo "fresh: $serve, and a client"
+: >/tmp/serve.log # so that grep finds it
 as_account "exec $serve" >/tmp/serve.log 2>&1 &
 server=$!
 until grep -q 'ready$' /tmp/serve.log; do

@@ -13,7 +13,8 @@ scratch=$(mktemp -d "$cache/run.XXXXXX")
 inside=
 clean_up() {
     if [ -n "$inside" ]; then
-        kill -KILL "$inside" # it takes its namespaces along; unshare(1) ignores SIGTERM
+        # It takes its namespaces along; unshare(1) ignores SIGTERM. After a failure it has ended.
+        kill -KILL "$inside" 2>/dev/null || true
         wait "$inside" || true
     fi
     rm -rf --one-file-system "$scratch"
