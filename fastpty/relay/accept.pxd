@@ -60,8 +60,8 @@ cdef struct Listeners:
     Listener each[LISTENERS_MOST]
     int count
     int guarded_fd_most                # of a client that may pass descriptors: there is room for as many as it can
-    # Given up for a moment to tell a client that there is no descriptor left; of no file, which could be a FIFO in a root
-    # of somebody else's.
+    # Given up for a moment to tell a client that there is no descriptor left. It is no file: in a foreign root that
+    # could be a FIFO.
     int spare_fd
 
 
