@@ -50,6 +50,26 @@ def test_a_misspelt_key_is_no_start_even_in_a_section_of_uwsgi(key: str, meant: 
         warnings_of("x.ini")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "origin"),
+    [
+        ("x.ini", "[fastpty]\nforkpty-router = s\n[fastpy]\nuid = www-data\n", "x.ini:3"),
+        ("x.ini", "[UWSGI]\nuid = www-data\n[uwsgi]\nforkpty-router = s\n", "x.ini:1"),
+        ("x.json", '{"uwsgi": {"forkpty-router": "s"}, "uwsg": {"uid": "www-data"}}', "x.json"),
+        ("x.toml", "[uwsgi]\nforkpty-router = 's'\n[fastpyt]\nuid = 'www-data'\n", "x.toml"),
+    ],
+)
+def test_a_misspelt_section_is_no_start(name: str, content: str, origin: str) -> None:
+    Path(name).write_text(content)
+    with pytest.raises(UsageError, match=rf"^{origin}: nothing reads the section '\w+' \(did you mean '\w+'\?\)$"):
+        warnings_of(name)
+
+
+def test_a_section_for_something_else_is_left_alone() -> None:
+    Path("x.ini").write_text("[uwsgi]\nforkpty-router = s\n[app]\nuid = www-data\n[nginx]\nuid = 1\n")
+    assert warnings_of("x.ini") == []
+
+
 @pytest.mark.parametrize("prefix", ["UWSGI_", "FASTPTY_"])
 def test_a_misspelt_variable_is_no_start(prefix: str) -> None:
     with pytest.raises(UsageError, match=r"ALLOW_USR: unknown option 'allow-usr' \(did you mean 'allow-user'\?\)$"):

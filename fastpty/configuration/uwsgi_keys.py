@@ -90,6 +90,8 @@ _MEANT_IN_FILES = sorted({*_CONFINING, *(name for name, option in BY_NAME.items(
 _NOT_MISSPELT = frozenset({"get", "iprint", "sni", "st"})
 """uWSGI's options that look like a misspelt one of those."""
 
+_SECTIONS = ("uwsgi", "fastpty")
+_SECTION_SLIPS_MOST = 1
 _MANY_LETTERS = 6
 _FEW_LETTERS = 2
 
@@ -106,6 +108,12 @@ def misspelt(name: str) -> str | None:
     counted = ((_slips(name.lower(), meant, _slips_most(meant)), meant) for meant in _MEANT_IN_FILES)
     near = [(slips, meant) for slips, meant in counted if slips <= _slips_most(meant)]
     return min(near)[1] if near else None
+
+
+def misspelt_section(name: str) -> str | None:
+    """Of [uwsgi] and [fastpty] the one that this name, which is neither, must be thought to mean; None if it is far."""
+    near = (meant for meant in _SECTIONS if _slips(name.lower(), meant, _SECTION_SLIPS_MOST) <= _SECTION_SLIPS_MOST)
+    return None if name in _SECTIONS else next(near, None)
 
 
 def _slips_most(name: str) -> int:

@@ -34,6 +34,13 @@ DATA = (
         "test_config_data.py::test_a_plain_word_makes_no_command_of_a_file_s_name",
     ),
     Mutant(
+        "a misspelt section is no start",
+        "fastpty/configuration/language/formats.py",
+        "    if meant := misspelt_section(section):\n",
+        "    if meant := None:\n",
+        "test_config_refused.py::test_a_misspelt_section_is_no_start",
+    ),
+    Mutant(
         "what one pass has brought the next does not expand",
         "fastpty/configuration/language/expansion.py",
         "    text = setting.text\n",

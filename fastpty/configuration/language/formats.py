@@ -19,6 +19,7 @@ from typing import Any
 
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.language.text import Text
+from fastpty.configuration.uwsgi_keys import misspelt_section
 from fastpty.errors import UsageError
 
 Expand = Callable[[str, str], Text]
@@ -44,7 +45,7 @@ def parse_json(text: str, path: str, section: str | None, expand: Expand) -> Ite
     line = _lines_of(text)
     found = False
     for name, value, at in _members(text, 0, decoder):
-        if not _wanted(name, section):
+        if not _wanted(name, section, path):
             continue
         found = True
         _object(value, f"{path}:{line(at)}")
@@ -100,7 +101,7 @@ def parse_toml(text: str, path: str, section: str | None, expand: Expand) -> Ite
     lines = _TomlLines(text)
     found = False
     for name, table in tables.items():
-        if not _wanted(name, section):
+        if not _wanted(name, section, path):
             continue
         found = True
         start = lines.first(f"[{name}", 0)
@@ -150,7 +151,7 @@ def parse_yaml(text: str, path: str, section: str | None, expand: Expand) -> Ite
     root = _yaml(text, path)
     found = False
     for name, table in _pairs(root, f"{path}:1"):
-        if not _wanted(name.value, section):
+        if not _wanted(name.value, section, path):
             continue
         found = True
         for key, node in _pairs(table, f"{path}:{name.start_mark.line + 1}"):
@@ -194,8 +195,17 @@ def _pairs(node: Any, origin: str) -> list[tuple[Any, Any]]:
     return pairs
 
 
-def _wanted(name: str | None, section: str | None) -> bool:
-    return name in DEFAULT_SECTIONS if section is None else name == section
+def _wanted(name: str | None, section: str | None, path: str) -> bool:
+    if section is not None:
+        return name == section
+    refuse_misspelt(name or "", path)
+    return name in DEFAULT_SECTIONS
+
+
+def refuse_misspelt(section: str, origin: str) -> None:
+    """Raises UsageError for a section that is not read, where it must be a slip: what it holds may be what confines."""
+    if meant := misspelt_section(section):
+        raise UsageError(f"{origin}: nothing reads the section {section!r} (did you mean {meant!r}?)")
 
 
 def _check_found(found: bool, path: str, section: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastpty.configuration.language.formats import DEFAULT_SECTIONS, OURS, Expand
+from fastpty.configuration.language.formats import DEFAULT_SECTIONS, OURS, Expand, refuse_misspelt
 from fastpty.configuration.language.setting import Setting
 from fastpty.errors import UsageError
 
@@ -33,6 +33,8 @@ def parse(text: str, path: str, section: str | None, expand: Expand) -> Iterator
         if line[0] == "[":
             current = expand(_section(line, origin), origin).whole
             seen = seen or current in wanted
+            if section is None:
+                refuse_misspelt(current, origin)
         elif current is None:
             raise UsageError(f"{origin}: this line is in no section: put [uwsgi] above it")
         elif current in wanted:
