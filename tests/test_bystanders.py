@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.accounts import connected_as, talk_as
-from tests.harness import RAW_CAT, Client, Router, eventually, frame, process_gone
+from tests.harness import RAW_CAT, Client, Router, eventually, frame, process_gone, state
 from tests.peers import need, need_root
 
 UID, GID = 1, 1  # daemon: run-as peer needs an account
@@ -52,7 +52,7 @@ def test_a_client_cannot_signal_what_became_root_in_its_terminal(
     with Client(connected_as(path, UID, GID)) as client:
         root = int(client.read_until(b" READY").split()[-2])
         sent_and_obeyed(client, router, number)
-        assert Path(f"/proc/{root}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+        eventually(lambda: state(root) == "S", "the program goes on, neither stopped nor dead")
         client.frame(signal.SIGINT)
         eventually(lambda: process_gone(root), "the terminal's own signal has ended it")
 

@@ -390,14 +390,15 @@ def in_group_of(leader: int) -> Iterator[int]:
 SAYS_THAT_AN_ADDRESS_IS_IN_USE = """
 import sys
 from pathlib import Path
-from fastpty import listening, router
+from fastpty import router
+from fastpty.listening import bind
 
-class InUse(listening.AddressInUseError):
+class InUse(bind.AddressInUseError):
     def __init__(self, text):
         super().__init__(text)
         Path({!r}).touch()
 
-listening.AddressInUseError = InUse
+bind.AddressInUseError = InUse
 sys.exit(router.main())
 """
 

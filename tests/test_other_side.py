@@ -67,6 +67,8 @@ def test_a_user_without_a_number_in_the_container_is_no_user_of_the_container_s(
         (etc / name).write_text("".join(text.format(uid, uid) for uid in (0, DAEMON, 65534)))
     # Root of the container makes them anew, as its own.
     commands = (f"mount -t tmpfs none {directory}", f"mkdir {etc}", *_copies(etc), f"mount --bind {etc} /etc")
+    # And terminals: those of outside may belong to a group that has no number in here.
+    commands += ("mount -t devpts -o newinstance,ptmxmode=666 none /dev/pts", "mount --bind /dev/pts/ptmx /dev/ptmx")
     path = f"{directory}/s"
     with container("mount", mapped=True, commands=commands) as pid:
         options = ("--run-as", "peer", "--chmod-socket=666", "--forkptyrouter-command", "id -u")
