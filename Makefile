@@ -45,8 +45,10 @@ bench: $(VENV)/bench.stamp
 	$(BIN)/python -m bench
 
 # A copy, since the C part is built in place. Python's own allocator would hide what is freed, and what the interpreter
-# leaves at its end is no leak of ours. Left out: what measures memory or instructions, which sanitizers take more of.
-SANITIZED_BUT := not bounded_memory and not memory_is_short and not few_instructions
+# leaves at its end is no leak of ours. Left out: what measures memory or instructions, which sanitizers take more of, and
+# what begins with closed descriptors or another interpreter, for a script starts the sanitized one.
+SANITIZED_BUT := not bounded_memory and not memory_is_short and not few_instructions and not closed_standard_descriptor \
+	and not hostile_image
 SANITIZED := SANITIZED_PYTHON=$(CURDIR)/$(BIN)/python PYTHONPATH=tests/sanitize
 
 sanitize: $(VENV)/test.stamp
