@@ -18,7 +18,7 @@ from tests.peers import need_root
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 
 
-KRATOS = f"fastpty-k-{os.getpid()}"  # for the user of jail.ini, whom few machines have
+KRATOS = f"fastpty-k-{os.getpid()}"  # in place of the user in jail.ini, which has no home
 
 
 @pytest.fixture

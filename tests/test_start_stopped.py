@@ -19,7 +19,7 @@ from tests.tls_harness import Authority
 # What changes something that others can see, or starts something.
 TELLING = {"bind", "listen", "chmod", "fchmod", "fchmodat", "rename", "renameat", "renameat2", "unlink", "unlinkat"}
 TELLING |= {"mkdirat", "clone", "clone3", "vfork", "unshare", "signalfd4"}
-OF_THE_REST = 25  # only each of so many
+OF_THE_REST = 25  # one in 25 of the other calls
 
 TRACED = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
 

@@ -37,7 +37,7 @@ class Authority:
     def give(
         self, name: str, extra: str = "", *, seconds: int = 2 * 86400, sections: str = "", names: str = _OWN_NAMES
     ) -> tuple[str, str]:
-        """The certificate and the key of NAME, good for so many seconds.
+        """The certificate and the key of NAME, valid for `seconds`.
 
         names: its alternative names, and extra: more of them. sections: what these refer to in openssl's configuration.
         """

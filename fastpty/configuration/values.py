@@ -24,7 +24,7 @@ T = TypeVar("T")
 # More than any machine has ptys for; `fastpty.limits` numbers seats with it.
 SESSIONS_MOST = 2**20
 
-# As many listening sockets as the relay has room for (LISTENERS_MOST of _listeners.pxd).
+# As many listening sockets as the relay has room for (LISTENERS_MOST of relay/accept.pxd).
 LISTENERS_MOST = 64
 
 # Some 31 years; the relay counts nanoseconds in 64 bits.

@@ -12,7 +12,7 @@ from fastpty.errors import FastptyError
 from fastpty.log import logger, signal_name
 from fastpty.system import child
 
-# One that ends sooner than this after its start would end again at once; its successor waits so long.
+# A process that ends within this time after its start would probably end again: its successor waits as long.
 _HASTY_SECONDS = 1.0
 
 

@@ -36,7 +36,7 @@ _NEEDED_TO_CHANGE = [CAPABILITIES[name] for name in ("setuid", "setgid", "kill")
 class Proxy:
     """What ends TLS for those of the listeners that are reached over TCP, and takes their place in `listeners`.
 
-    Made as root, since the key may be root's alone to read: raises UsageError for files that are no use, FastptyError
+    Made as root, since only root may be able to read the key. Raises UsageError for unusable files, FastptyError
     where the private sockets cannot be had.
     """
 

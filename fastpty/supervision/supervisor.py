@@ -24,7 +24,7 @@ from fastpty.supervision.reload import Reload
 from fastpty.supervision.statistics import StatsServer
 from fastpty.system.signals import SI_KERNEL, SignalQueue, stop_signals
 
-# A worker that ends sooner than this after its start would end again at once; its successor waits so long.
+# A worker that ends within this time after its start would probably end again at once: its successor waits as long.
 _HASTY_SECONDS = 1.0
 
 # A worker that stops takes a few seconds at most when its sessions' time is over.
