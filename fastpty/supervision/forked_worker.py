@@ -74,7 +74,7 @@ class Worker:
 def fork(
     work: Callable[[worker.Link], None], let_go: Callable[[], None], *, on_trial: bool = False, shares: bool = False
 ) -> Worker:
-    """A new worker, which does `work`. Raises OSError. let_go: closes, in the worker, what only the supervisor needs."""
+    """A new worker, which does `work`. Raises OSError. let_go: closes what only the supervisor needs."""
     link = worker.Link()
     supervisor = os.getpid()
     try:

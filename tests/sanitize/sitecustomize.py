@@ -1,7 +1,7 @@
 """Chooses the Python that tests start routers with: SANITIZED_EXECUTABLE, one of the scripts beside this file.
 
-What a sanitized Python starts gets no sanitizer of its own accord: the programs in the terminals are as always. A router
-that executes itself anew is sanitized again.
+What a sanitized Python starts gets no sanitizer: the programs in the terminals are as always. A router that executes
+itself anew is sanitized again.
 """
 
 import os
