@@ -137,14 +137,21 @@ def test_terminals_that_are_held_do_not_keep_those_of_others_open(
     assert stuck.router.end() == 0
 
 
+def asleep(parent: int) -> list[int]:
+    return [pid for pid in children(parent) if state(pid) == "S"]
+
+
 def test_many_terminals_that_are_held_do_not_keep_those_of_others_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     stuck = Stuck(start_router, directory, stuck_files, "write")
     for number in range(20):
         stuck.stuck(f"page{number}").socket.close()
-    with stuck.cat():
-        (terminal,) = {os.readlink(f"/proc/{pid}/fd/0") for pid in children(stuck.router.pid) if state(pid) == "S"}
+    with stuck.cat() as client:
+        client.frame(0, payload=b"x")
+        client.read_until(b"x")
+        eventually(lambda: len(asleep(stuck.router.pid)) == 1, "it waits for input, and the others are stuck")
+        terminal = os.readlink(f"/proc/{asleep(stuck.router.pid)[0]}/fd/0")
     eventually(lambda: not os.path.exists(terminal), "the other terminal is gone")
     assert stuck.router.end() == 0
 

@@ -108,9 +108,21 @@ def test_a_stop_at_any_moment_of_the_start_leaves_nothing_behind(
     tried = moments(starting, directory)
     assert [name for name, _ in tried].count("bind") >= 3  # the socket file, the port, and what is behind TLS
     for name, number in tried:
-        router = starting.run("-o", os.devnull, "-e", f"inject={name}:signal=TERM:when={number}")
+        router = stopped_at(starting, directory / "injected", name, number)
         assert router.process.wait(PATIENCE_SECONDS) == 0, f"{name} {number}: {router.log}"
         starting.expect_nothing_left(router)
+
+
+def stopped_at(start: Start, trace: Path, name: str, number: int) -> Router:
+    """A router that is sent SIGTERM at this call; if it does not make that many this time, when it is ready.
+
+    The search for a uid for the TLS process reads a file of every process on the machine, and these come and go.
+    """
+    router = start.run("-o", str(trace), "-e", f"trace={name}", "-e", f"inject={name}:signal=TERM:when={number}")
+    eventually(lambda: router.process.poll() is not None or "ready" in router.log, "it ends or is ready")
+    if router.process.poll() is None and "SIGTERM" not in trace.read_text():
+        router.process.terminate()
+    return router
 
 
 def test_a_signal_that_is_no_stop_waits_at_any_moment_of_the_start(
