@@ -11,7 +11,7 @@ SOCKET ?= /tmp/fpty.socket
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-SOURCES := setup.py pyproject.toml $(shell find fastpty -name '*.py' -o -name '*.py[ix]' -o -name '*.pxd') $(wildcard tests/*.pyx)
+SOURCES := setup.py pyproject.toml $(shell find fastpty -name '*.py' -o -name '*.py[ix]' -o -name '*.pxd') $(wildcard tests/probes/*.pyx)
 
 .PHONY: run test test-fresh test-python-next lint bench sanitize memcheck fuzz soak storm mutants clean
 
@@ -55,7 +55,7 @@ sanitize: $(VENV)/test.stamp
 	rm -rf build/sanitize && mkdir -p build/sanitize && ln -sfn ../../shared build/shared
 	cp -r .ci .gitignore setup.py pyproject.toml MANIFEST.in Makefile *.md LICENSE bin docs fastpty tests tools bench \
 		build/sanitize
-	cd build/sanitize && rm -f fastpty/*.so tests/*.so
+	cd build/sanitize && rm -f fastpty/*.so tests/probes/*.so
 	cd build/sanitize && FASTPTY_BUILD=sanitize FASTPTY_TEST_PROBES=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd build/sanitize && $(SANITIZED) SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/asan PYTHONMALLOC=malloc \
 		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
@@ -67,7 +67,7 @@ MEMCHECKED := (every_byte and 4097) or within_a_line or (hangs_up_shell and raw)
 	or (closes_its_terminal and raw)
 memcheck: $(VENV)/test.stamp
 	$(SANITIZED) FASTPTY_TEST_PATIENCE=110 SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/valgrind $(BIN)/python -m pytest -q -k '($(MEMCHECKED)) and not without' \
-		tests/test_relay.py tests/test_session_end.py tests/test_session_start.py
+		tests/relay/test_relay.py tests/sessions/test_session_end.py tests/sessions/test_session_start.py
 
 # CI gives these two less time.
 FUZZ_SECONDS ?= 3600
@@ -109,4 +109,4 @@ $(VENV)/bench.stamp: $(VENV)/test.stamp
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info fastpty/*.so tests/*.so bench/*.so bench/build
+	rm -rf $(VENV) build *.egg-info fastpty/*.so tests/probes/*.so bench/*.so bench/build

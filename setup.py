@@ -78,7 +78,9 @@ extensions = [
 ]
 if os.environ.get("FASTPTY_TEST_PROBES"):
     # They reach the parts of the relay that have no door of their own, and are never part of a wheel.
-    extensions += [extension(f"tests.{name}", f"tests/{name}.pyx") for name in ("channel_probe", "frame_probe")]
+    extensions += [
+        extension(f"tests.probes.{name}", f"tests/probes/{name}.pyx") for name in ("channel_probe", "frame_probe")
+    ]
 
 setup(
     long_description=readme(),

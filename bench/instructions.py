@@ -14,7 +14,7 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 _PARSE = """
 import struct, sys
-from tests.frame_probe import frames_in
+from tests.probes.frame_probe import frames_in
 payload_bytes, frames, repeat = map(int, sys.argv[1:])
 wire = (struct.pack("<BHB", 0, payload_bytes, 0) + bytes(payload_bytes)) * frames
 assert frames_in(wire, repeat) == frames * repeat

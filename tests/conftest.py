@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Client, Router, children, descriptors, eventually
-from tests.tls_harness import Authority
+from tests.support.harness import Client, Router, children, descriptors, eventually
+from tests.support.tls_harness import Authority
 
 
 def pytest_configure() -> None:

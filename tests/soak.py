@@ -23,7 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tests.harness import Client, Router, children, descriptors, eventually, frame
+from tests.support.harness import Client, Router, children, descriptors, eventually, frame
 
 SESSIONS_AT_ONCE = 24
 FAULT_EVERY_SECONDS = 0.5

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.harness import Client, Router, children, descriptors, eventually, frame
+from tests.support.harness import Client, Router, children, descriptors, eventually, frame
 
 CLIENTS_AT_ONCE = 24
 ECHO_SECONDS_MOST = 1.0

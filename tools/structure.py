@@ -1,7 +1,7 @@
 """Reads the structure of fastpty/ from its own imports. `python tools/structure.py` draws it: docs/structure.svg.
 
 A room is a package, or a module that lies directly in fastpty/. An arrow means that a file of one room imports or
-cimports from another. tests/test_layers.py uses the same reading to hold the rooms to their order.
+cimports from another. tests/project/test_layers.py uses the same reading to hold the rooms to their order.
 """
 
 from __future__ import annotations

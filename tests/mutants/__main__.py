@@ -14,17 +14,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import ROOT
 from tests.mutants.mutant import Mutant, StaleMutantError
 from tests.mutants.reliability import RELIABILITY
 from tests.mutants.security import SECURITY
 
-HERE = Path(__file__).resolve().parents[2]
-TREE = HERE / "build/mutants"
+TREE = ROOT / "build/mutants"
 COPIED = (
     *(".ci", ".gitignore", "setup.py", "pyproject.toml", "MANIFEST.in", "Makefile", "README.md", "CONTRIBUTING.md"),
     *("LICENSE", "bin", "docs", "fastpty", "tests", "tools", "bench"),
 )
-WORKS = "test_router.py::test_both_protocols_on_several_sockets_at_once"
+WORKS = "supervision/test_router.py::test_both_protocols_on_several_sockets_at_once"
 PATIENCE_SECONDS = 10  # most of the tests wait for what does not come any more
 TESTS_FAILED = 1  # pytest's exit status; others tell that there was no test, or no chance to run it
 
@@ -42,10 +42,10 @@ def make_copy() -> None:
     shutil.rmtree(TREE, ignore_errors=True)
     TREE.mkdir(parents=True)
     for name in COPIED:
-        if (HERE / name).is_dir():
-            shutil.copytree(HERE / name, TREE / name)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, TREE / name)
         else:
-            shutil.copy(HERE / name, TREE)
+            shutil.copy(ROOT / name, TREE)
 
 
 def is_noticed(mutant: Mutant) -> bool:
@@ -57,7 +57,7 @@ def is_noticed(mutant: Mutant) -> bool:
     else:
         verdict = try_out(mutant)
         (TREE / mutant.path).write_text(text)
-        for built in HERE.glob("fastpty/*.so"):
+        for built in ROOT.glob("fastpty/*.so"):
             shutil.copy(built, TREE / "fastpty")
     print(f"{mutant.what}: {verdict or 'noticed'}", flush=True)
     return not verdict

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_BOX = "test_containers.py::"
-_ATTACK = "test_container_attacks.py::"
+_BOX = "jail/test_containers.py::"
+_ATTACK = "jail/test_container_attacks.py::"
 
 CONTAINERS = (
     Mutant(
@@ -224,14 +224,14 @@ CONTAINERS = (
         "fastpty/jail/steps.py",
         "    own_ids = subordinate.wanted(config)\n",
         "    own_ids = None\n",
-        "test_subordinate.py::test_root_of_a_new_user_namespace_is_not_root_outside",
+        "jail/test_subordinate.py::test_root_of_a_new_user_namespace_is_not_root_outside",
     ),
     Mutant(
         "containers: subordinate ids are not somebody else's",
         "fastpty/jail/subordinate.py",
         "        if first < FIRST + COUNT and first + count > FIRST:\n",
         "        if False:\n",
-        "test_subordinate.py::test_ids_that_are_given_to_somebody_else_are_not_taken",
+        "jail/test_subordinate.py::test_ids_that_are_given_to_somebody_else_are_not_taken",
     ),
     Mutant(
         "containers: nothing is imported inside",

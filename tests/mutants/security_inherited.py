@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_VARIABLES = "test_environment_of_sessions.py::"
-_DOORS = "test_inherited.py::"
+_VARIABLES = "sessions/test_environment_of_sessions.py::"
+_DOORS = "sessions/test_inherited.py::"
 _ALL = f"{_DOORS}test_a_session_inherits_what_its_router_was_given_and_nothing_that_the_router_has_for_itself"
 _HANDED_ON = f"{_VARIABLES}test_hooks_and_sessions_inherit_all_but_what_is_about_the_router_s_own_process"
 _HOME = f"{_VARIABLES}test_with_uid_sessions_and_its_hooks_have_the_account_s_home"
@@ -262,14 +262,14 @@ BETWEEN_USERS = (
         "    return 0 if account.uid == 0 else leave_capabilities()\n",
         "    syscall(SYS_prctl, 4, 1, 0, 0, 0)   # PR_SET_DUMPABLE\n"
         "    return 0 if account.uid == 0 else leave_capabilities()\n",
-        "test_between_users.py::test_a_user_can_stop_its_starting_process_but_not_look_into_it",
+        "sessions/test_between_users.py::test_a_user_can_stop_its_starting_process_but_not_look_into_it",
     ),
     Mutant(
         "a user's session is not another user's",
         "fastpty/sessions/program.py",
         "account = self._account_of(peer.uid)",
         "account = self._account_of(1)",
-        "test_between_users.py::test_a_user_with_a_session_can_do_nothing_to_the_router_and_to_another_s_session",
+        "sessions/test_between_users.py::test_a_user_with_a_session_can_do_nothing_to_the_router_and_to_another_s_session",
     ),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_RELOADS = "test_reload_waits.py::"
+_RELOADS = "supervision/test_reload_waits.py::"
 _FAILED = '        except OSError as error:\n            self._fail(f"no process can start: {error.strerror}")\n'
 
 RELOADS = (
@@ -95,7 +95,7 @@ RELOADS = (
     ),
 )
 
-_STARTS = "test_start_stopped.py::"
+_STARTS = "supervision/test_start_stopped.py::"
 _ANY_MOMENT = _STARTS + "test_a_stop_at_any_moment_of_the_start_leaves_nothing_behind"
 
 STARTS = (
@@ -153,7 +153,7 @@ STARTS = (
     ),
 )
 
-_ROOTS = "test_foreign_root.py::"
+_ROOTS = "jail/test_foreign_root.py::"
 
 ROOTS = (
     Mutant(
@@ -221,7 +221,7 @@ ROOTS = (
     ),
 )
 
-_CGROUPS = "test_session_cgroup_shared.py::"
+_CGROUPS = "sessions/test_session_cgroup_shared.py::"
 
 CGROUPS = (
     Mutant(

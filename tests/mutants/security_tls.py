@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-TRUST = "test_tls_trust.py::test_"
-FILES = "test_tls_files.py::test_"
-PROCESS = "test_tls_process.py::test_"
+TRUST = "gateways/test_tls_trust.py::test_"
+FILES = "gateways/test_tls_files.py::test_"
+PROCESS = "gateways/test_tls_process.py::test_"
 
 _TRUST = (
     Mutant(
@@ -14,7 +14,7 @@ _TRUST = (
         "fastpty/net/tls.py",
         "    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF\n",
         "    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF if server else 0\n",
-        "test_tls.py::test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input",
+        "gateways/test_tls.py::test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input",
     ),
     Mutant(
         "TCP's end alone is no end of the session for the client either",

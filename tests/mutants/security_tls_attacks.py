@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-TESTS = "test_tls_attacks.py::test_"
+TESTS = "gateways/test_tls_attacks.py::test_"
 
 TLS_ATTACKS = (
     Mutant(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-TESTS = "test_tls_users.py::test_"
+TESTS = "gateways/test_tls_users.py::test_"
 
 TLS_USERS = (
     Mutant(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_NUMBERS = "test_other_side.py::"
-_DEVICES = "test_foreign_devices.py::"
-_PROCESS = "test_own_process.py::"
+_NUMBERS = "jail/test_other_side.py::"
+_DEVICES = "jail/test_foreign_devices.py::"
+_PROCESS = "jail/test_own_process.py::"
 
 TOGETHER = (
     Mutant(
@@ -49,7 +49,7 @@ TOGETHER = (
         "fastpty/listening/places.py",
         " or subordinate.wanted(config) is not None",
         "",
-        "test_socket_files.py::test_no_socket_file_stays_behind",
+        "listening/test_socket_files.py::test_no_socket_file_stays_behind",
     ),
     Mutant(
         "a container does not see the router's arguments",
@@ -100,7 +100,7 @@ TOGETHER = (
         "fastpty/supervision/statistics.py",
         "        self._errands.let_go()\n",
         "",
-        "test_tls_process.py::test_the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
+        "gateways/test_tls_process.py::test_the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
     ),
     Mutant(
         "errands need no /dev/null",
@@ -115,7 +115,7 @@ TOGETHER = (
         "            os.setsid()\n",
         "            os.setsid()\n            select.select([], [], [], 0.5)\n"
         "            directories = [None if file is None else _directory(file[0]) for file in files]\n",
-        "test_socket_files.py::test_whoever_may_replace_a_directory_above_has_no_other_file_removed",
+        "listening/test_socket_files.py::test_whoever_may_replace_a_directory_above_has_no_other_file_removed",
     ),
     Mutant(
         "no socket takes the place of a closed standard descriptor",

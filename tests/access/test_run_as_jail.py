@@ -1,0 +1,105 @@
+"""Sessions under the account of their client, in a changed root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from fastpty.system import linux
+from tests.jail.test_roots import binds, small_root
+from tests.support.accounts import talk_as
+from tests.support.harness import Router
+from tests.support.peers import need, need_root
+
+UID, GID, MORE = 54_321, 54_322, 54_323  # nobody's outside
+
+Start = Callable[..., Router]
+
+
+@pytest.fixture
+def root(directory: Path) -> Path:
+    """A root with accounts of its own."""
+    need_root()
+    made = directory / "root"
+    small_root(made)
+    (made / "etc").mkdir()
+    (made / "etc/passwd").write_text(f"root:x:0:0::/:/bin/sh\ninside:x:{UID}:{GID}::/usr:\n")
+    (made / "etc/group").write_text(f"root:x:0:\nmore:x:{MORE}:other,inside\nothers:x:1:insider\n")
+    return made
+
+
+def peer_router(start_router: Start, root: Path, *arguments: str, **keywords: object) -> Router:
+    jail = ("--unshare", "mount", *binds(root), "--chroot", str(root))
+    path = f"{root.parent}/s"
+    return start_router("--run-as", "peer", "--chmod-socket=666", *jail, *arguments, path, **keywords)
+
+
+def test_in_a_changed_root_a_session_has_the_account_that_its_files_tell(start_router: Start, root: Path) -> None:
+    peer_router(start_router, root, "--forkptyrouter-command", "id -u; id -g; id -G; pwd; echo $HOME $USER $SHELL")
+    said = talk_as(f"{root.parent}/s", UID, 1).splitlines()
+    assert said[:2] == [str(UID), str(GID)]
+    assert sorted(said[2].split()) == [str(GID), str(MORE)]
+    assert said[3:] == ["/usr", "/usr inside /bin/sh"]
+    assert talk_as(f"{root.parent}/s", 65534, 65534) == "fastpty: refused: uid 65534 has no account here\r\n"
+
+
+@pytest.mark.parametrize("name", ["passwd", "group"])
+def test_accounts_in_a_changed_root_are_believed_only_where_they_are_root_s(
+    name: str, start_router: Start, root: Path
+) -> None:
+    """Who may write there could give itself the groups of others, which mean the same outside."""
+    peer_router(start_router, root, "--forkptyrouter-command", "echo ran")
+    refusal = f"fastpty: refused: /etc/{name} of this root is not root's alone to write to\r\n"
+    file = root / "etc" / name
+    file.chmod(0o664)
+    assert talk_as(f"{root.parent}/s", UID, GID) == refusal
+    file.chmod(0o644)
+    assert talk_as(f"{root.parent}/s", UID, GID) == "ran\r\n"
+    os.chown(file, UID, GID)
+    assert talk_as(f"{root.parent}/s", UID, GID) == refusal
+    file.unlink()
+    os.mkfifo(file)
+    assert talk_as(f"{root.parent}/s", UID, GID) == refusal
+
+
+MODULE = """
+#include <fcntl.h>
+__attribute__((constructor)) static void loaded(void) { open("/loaded", O_CREAT, 0600); }
+"""
+
+
+def other_nsswitch(file: Path) -> None:
+    """In the router's process, before it executes Python: /etc/nsswitch.conf is another file for it."""
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount(str(file), "/etc/nsswitch.conf", None, linux.MS_BIND)
+
+
+def hostile_module(root: Path) -> Callable[[], None]:
+    """Puts the module into this root; makes, as `preexec` of a router, a machine on which the C library asks it."""
+    nsswitch = root.parent / "nsswitch.conf"
+    nsswitch.write_text("passwd: files fastpty\ngroup: files fastpty\n")
+    (root.parent / "module.c").write_text(MODULE)
+    for place in (root / "lib", root / "lib64"):
+        command = [need("cc"), "-shared", "-fPIC", "-o", f"{place}/libnss_fastpty.so.2", "module.c"]
+        subprocess.run(command, cwd=root.parent, check=True)
+    return partial(other_nsswitch, nsswitch)
+
+
+def test_no_library_of_a_changed_root_is_loaded_into_the_router(start_router: Start, root: Path) -> None:
+    """It stays root, and what is inside may be somebody else's."""
+    with_module = hostile_module(root)
+    start_router(
+        *("--run-as", "peer", "--chmod-socket=666", "--unshare", "mount", "--chroot", str(root)),
+        *("--mount-post-jail", f"none /dev {root}/dev bind,rec", f"{root.parent}/s"),
+        preexec=with_module,
+    )
+    no_shell = "fastpty: cannot execute /bin/sh: No such file or directory\r\n"
+    assert talk_as(f"{root.parent}/s", UID, GID).endswith(no_shell)
+    assert talk_as(f"{root.parent}/s", 65534, 65534) == "fastpty: refused: uid 65534 has no account here\r\n"
+    assert not (root / "loaded").exists()

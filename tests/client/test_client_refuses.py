@@ -1,0 +1,163 @@
+"""What the client says before it types into the wrong hands, and of standard descriptors that are no use."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+from tests.support.client_harness import CLIENT, ScriptedRouter
+from tests.support.harness import Router
+from tests.support.peers import need_root
+
+MALLORY = 54_009
+
+
+def connect(
+    address: str, *, stdin: object = subprocess.DEVNULL, stdout: object = subprocess.PIPE, shell: str = ""
+) -> tuple[int, str, str]:
+    """Status, output and complaints of a client; `shell`: redirections."""
+    command = [*CLIENT, "connect", address]
+    if shell:
+        command = ["sh", "-c", f'exec "$@" {shell}', "sh", *command]
+    ended = subprocess.run(
+        command, cwd=ROOT, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60
+    )  # type: ignore[call-overload]
+    return ended.returncode, ended.stdout or "", ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "why"),
+    [
+        ("0>/dev/null", "cannot read the input: standard input is not open for reading"),
+        (">&-", "cannot write the output: standard output is not open for writing"),
+        ("1</dev/null", "cannot write the output: standard output is not open for writing"),
+    ],
+)
+def test_standard_descriptors_that_are_no_use_are_told_before_a_session_begins(
+    start_router: Callable[..., Router], directory: Path, redirection: str, why: str
+) -> None:
+    router = start_router(f"{directory}/s", "--forkptyrouter-command", "echo IN")
+    assert connect(f"{directory}/s", shell=redirection) == (255, "", f"fastpty: {why}\n")
+    router.end()
+    assert "session 1" not in router.log
+
+
+def test_a_directory_as_standard_input_is_told_in_one_line() -> None:
+    """With which Python itself would not start."""
+    ended = subprocess.run(f"{ROOT}/bin/fastpty connect /none </tmp", shell=True, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (255, b"")
+    assert ended.stderr == b"fastpty: cannot read the input: standard input is a directory\n"
+
+
+def test_the_command_finds_its_interpreter_by_any_name(directory: Path) -> None:
+    """Of an installed one: by its path, by PATH, and by a link."""
+    command = Path(sysconfig.get_path("scripts")) / "fastpty"
+    (directory / "link").symlink_to(command)
+    environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
+    for name in (str(command), "fastpty", f"{directory}/link"):
+        ended = subprocess.run([name, "--version"], env=environment, capture_output=True, timeout=60)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert ended.stdout.startswith(b"fastpty ")
+
+
+def test_a_pipe_s_wrong_end_is_told(start_router: Callable[..., Router], directory: Path) -> None:
+    start_router(f"{directory}/s", "--forkptyrouter-command", "echo IN")
+    reading, writing = os.pipe()
+    try:
+        assert "standard input is not open for reading" in connect(f"{directory}/s", stdin=writing)[2]
+        assert "standard output is not open for writing" in connect(f"{directory}/s", stdout=reading)[2]
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_input_that_cannot_be_read_is_no_end_of_input(start_router: Callable[..., Router], directory: Path) -> None:
+    start_router(f"{directory}/s", "--forkptyrouter-command", "cat")
+    with open("/proc/self/mem", "rb") as bad, socket.socket() as unconnected:
+        assert connect(f"{directory}/s", stdin=bad)[::2] == (
+            255, "fastpty: cannot read the input: Input/output error\n"
+        )  # fmt: skip
+        status, _, complaint = connect(f"{directory}/s", stdin=unconnected)
+        assert (status, complaint.startswith("fastpty: cannot read the input: ")) == (255, True)
+
+
+def test_output_that_a_file_does_not_take_is_told(start_router: Callable[..., Router], directory: Path) -> None:
+    """A terminal that has gone says EIO as well, and is a quiet end."""
+    start_router(f"{directory}/s", "--forkptyrouter-command", "echo IN")
+    with open("/proc/self/mem", "r+b", buffering=0) as bad:
+        assert connect(f"{directory}/s", stdout=bad)[::2] == (
+            255, "fastpty: cannot write the output: Input/output error\n"
+        )  # fmt: skip
+
+
+def test_no_complaint_gets_into_the_output(directory: Path) -> None:
+    assert connect(f"{directory}/none", shell="2>&-") == (255, "", "")
+
+
+@pytest.fixture
+def shared(directory: Path) -> Path:
+    """A directory like /tmp."""
+    need_root()
+    place = directory / "tmp"
+    place.mkdir()
+    place.chmod(0o1777)
+    return place
+
+
+def listening_as(uid: int, name: str) -> socket.socket:
+    """As a program of this user's, to the kernel."""
+    server = socket.socket(socket.AF_UNIX)
+    os.seteuid(uid)
+    try:
+        server.bind(name)
+        server.listen()
+    finally:
+        os.seteuid(0)
+    return server
+
+
+def warned(name: str, uid: int, address: str) -> str:
+    with listening_as(uid, name) as server:
+        router = ScriptedRouter(server)
+        with router.playing(lambda peer: peer.sendall(b"bye")):
+            status, output, complaint = connect(address)
+    assert (status, output) == (0, "bye")
+    return complaint
+
+
+def test_who_has_taken_a_router_s_place_is_warned_of(shared: Path) -> None:
+    path = f"{shared}/s"
+    assert warned(path, MALLORY, path) == (
+        f"fastpty: warning: at {path} uid {MALLORY} is listening, neither root, nor you, nor the owner of {shared}: "
+        "it gets what is typed here\n"
+    )
+    link = shared.parent / "link"
+    link.symlink_to(path)
+    os.unlink(path)
+    assert f"uid {MALLORY}" in warned(path, MALLORY, str(link))
+
+
+def test_who_has_taken_an_abstract_name_is_warned_of(directory: Path) -> None:
+    need_root()
+    name = f"fastpty-taken-{directory.name}"
+    assert f"at @{name} uid {MALLORY} is listening" in warned(f"\0{name}", MALLORY, f"@{name}")
+    assert warned(f"\0{name}-root", 0, f"@{name}-root") == ""
+
+
+@pytest.mark.parametrize(("mode", "owner"), [(0o1777, MALLORY), (0o755, 0)])
+def test_whom_the_directory_s_owner_has_let_in_is_not_warned_of(shared: Path, mode: int, owner: int) -> None:
+    """Where only root can leave a socket, root has: as for a router that has become another user."""
+    path = f"{shared}/s"
+    with listening_as(MALLORY, path) as server:
+        shared.chmod(mode)
+        os.chown(shared, owner, owner)
+        router = ScriptedRouter(server)
+        with router.playing(lambda peer: peer.sendall(b"bye")):
+            assert connect(path) == (0, "bye", "")

@@ -1,0 +1,241 @@
+"""What must be a mistake is refused: misspelt options, contradicting flags; --check sees what a start would refuse."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fastpty.configuration import uwsgi_keys
+from fastpty.configuration.build import build
+from fastpty.configuration.command_line import parse
+from fastpty.configuration.language import blocks, loader
+from fastpty.configuration.options import BY_NAME
+from fastpty.configuration.uwsgi_keys import IGNORED, WITHOUT_MEANING, is_confining, misspelt
+from fastpty.errors import UsageError
+from tests.support.client_harness import ROOT
+from tests.support.harness import Client, Router
+from tests.support.peers import need, need_root
+from tests.support.tls_harness import Authority
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def warnings_of(*argv: str, **environ: str) -> list[str]:
+    loaded = loader.load(parse(argv), environ)
+    return loaded.warnings + build(loaded.settings)[1]
+
+
+MISSPELT = [
+    ("uidd", "uid"), ("UID", "uid"), ("unshar", "unshare"), ("allow-usr", "allow-user"), ("allow_user", "allow-user"),
+    ("denyuser", "deny-user"), ("chrot", "chroot"), ("no-new-priv", "no-new-privs"),
+    ("sesion-cgruop", "session-cgroup"),
+    ("runas", "run-as"), ("cgruop", "cgroup"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "meant"), MISSPELT)
+def test_a_misspelt_key_is_no_start_even_in_a_section_of_uwsgi(key: str, meant: str) -> None:
+    Path("x.ini").write_text(f"[uwsgi]\nforkpty-router = s\n{key} = www-data\n")
+    with pytest.raises(UsageError, match=rf"^x\.ini:3: unknown option '{key}' \(did you mean '{meant}'\?\)$"):
+        warnings_of("x.ini")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "origin"),
+    [
+        ("x.ini", "[fastpty]\nforkpty-router = s\n[fastpy]\nuid = www-data\n", "x.ini:3"),
+        ("x.ini", "[UWSGI]\nuid = www-data\n[uwsgi]\nforkpty-router = s\n", "x.ini:1"),
+        ("x.json", '{"uwsgi": {"forkpty-router": "s"}, "uwsg": {"uid": "www-data"}}', "x.json"),
+        ("x.toml", "[uwsgi]\nforkpty-router = 's'\n[fastpyt]\nuid = 'www-data'\n", "x.toml"),
+    ],
+)
+def test_a_misspelt_section_is_no_start(name: str, content: str, origin: str) -> None:
+    Path(name).write_text(content)
+    with pytest.raises(UsageError, match=rf"^{origin}: nothing reads the section '\w+' \(did you mean '\w+'\?\)$"):
+        warnings_of(name)
+
+
+def test_a_section_for_something_else_is_left_alone() -> None:
+    Path("x.ini").write_text("[uwsgi]\nforkpty-router = s\n[app]\nuid = www-data\n[nginx]\nuid = 1\n")
+    assert warnings_of("x.ini") == []
+
+
+@pytest.mark.parametrize("prefix", ["UWSGI_", "FASTPTY_"])
+def test_a_misspelt_variable_is_no_start(prefix: str) -> None:
+    with pytest.raises(UsageError, match=r"ALLOW_USR: unknown option 'allow-usr' \(did you mean 'allow-user'\?\)$"):
+        warnings_of("s", **{f"{prefix}ALLOW_USR": "kratos"})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.ini", "[fastpty]\nforkpty-router = s\nprocesses = 2\n"),
+        ("x.json", '{"uwsgi": {"forkpty-router": "s",\n\n"processes": 2}}'),
+        ("x.yaml", "uwsgi:\n  forkpty-router: s\n  processes: 2\n"),
+        ("x.toml", '[uwsgi]\nforkpty-router = "s"\nprocesses = 2\n'),
+    ],
+)
+def test_every_unknown_key_is_an_error_where_uwsgi_reads_nothing(name: str, content: str) -> None:
+    Path(name).write_text(content)
+    with pytest.raises(UsageError, match=rf"^{name}:3: unknown option 'processes'"):
+        warnings_of(name)
+
+
+def test_what_is_set_on_the_command_line_is_an_option_or_of_use() -> None:
+    with pytest.raises(UsageError, match=r"^command line: unknown option 'shell'$"):
+        warnings_of("--set", "shell=x", "s")
+    assert warnings_of("--set", "shell=x", "--forkptyrouter-command=%(shell)", "s") == []
+
+
+def test_a_key_made_up_for_others_is_no_mistake_anywhere() -> None:
+    Path("x.ini").write_text("[fastpty]\nforkpty-router = s\nuidd = 0\nuid = %(uidd)\n")
+    assert warnings_of("x.ini") == []
+
+
+def test_no_option_of_uwsgi_s_is_taken_for_a_misspelt_one() -> None:
+    shown = subprocess.run(
+        [need("uwsgi"), "--plugins", "corerouter,forkptyrouter,pty", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    theirs = set(re.findall(r"^ +(?:-.\|)?--([A-Za-z0-9_-]+)", shown.stdout, re.MULTILINE))
+    known = {*BY_NAME, *IGNORED, *blocks.WORDS, *WITHOUT_MEANING}
+    assert len(theirs) > 700
+    assert {name: misspelt(name) for name in theirs - known if not is_confining(name) and misspelt(name)} == {}
+    assert not uwsgi_keys._NOT_MISSPELT & known
+
+
+# Flags that contradict each other
+
+
+def run(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fastpty.router", *argv],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        (["--check"], "--check"),
+        (["--reload", "other"], "--reload"),
+        (["--stop", "other"], "--stop"),
+        (["/tmp/s"], "/tmp/s"),
+        (["x.ini"], "x.ini"),
+        (["--uid=0"], "--uid"),
+    ],
+)
+def test_what_stands_beside_stop_is_refused_and_nothing_is_stopped(
+    start_router: Callable[..., Router], directory: Path, others: list[str], named: str
+) -> None:
+    start_router(f"{directory}/s", "--pidfile", f"{directory}/pid", "--forkptyrouter-command", "echo HERE")
+    for argv in (["--stop", f"{directory}/pid", *others], [*others, "--stop", f"{directory}/pid"]):
+        ended = run(*argv)
+        assert ended.returncode == 2
+        assert re.fullmatch(
+            rf"fastpty-router: --(stop|reload) does nothing else: leave out ({re.escape(named)}|--stop)\n",
+            ended.stderr,
+        )
+    with Client(f"{directory}/s") as client:
+        assert client.read_to_end() == b"HERE\r\n"
+
+
+# What --check sees
+
+
+REFUSED = [
+    (["/tmp/no/such/directory/s"], "cannot listen on /tmp/no/such/directory/s: its directory does not exist"),
+    (["file"], "cannot listen on file: something else is there"),
+    (["192.0.2.1:7777", "--insecure-tcp"], "cannot listen on 192.0.2.1:7777: "),
+    (["s", "--logto", "/tmp/no/such/directory/log"], "logto: cannot write /tmp/no/such/directory/log: its directory"),
+    (["s", "--logger", "file:/tmp/no/such/log"], "logger: cannot write /tmp/no/such/log: its directory"),
+    (["s", "--daemonize", "/tmp"], "daemonize: cannot write /tmp: something else is there"),
+    (["s", "--pidfile", "/tmp/no/such/directory/pid"], "pidfile: cannot write /tmp/no/such/directory/pid: its direc"),
+    (["s", "--setns", "/tmp/no/such/ns"], "setns: cannot enter /tmp/no/such/ns: No such file"),
+    (["s", "--session-cgroup=/tmp"], "session-cgroup: /tmp is no cgroup of version 2"),
+    (["--pty-socket", "fd://3", "--pty-input"], "pty-input needs a pty-socket with an address"),
+    (["s", "--tls-cert", "no", "--tls-key", "no", "--tls-ca", "no"], "tls-ca: "),
+    (["s", "--chdir", "/tmp/no/such/directory"], "chdir: cannot enter /tmp/no/such/directory: "),
+]
+
+
+@pytest.mark.parametrize(("argv", "line"), REFUSED)
+def test_check_refuses_what_a_start_would_refuse(folder: Path, argv: list[str], line: str) -> None:
+    Path("file").touch()
+    before = sorted(os.listdir(folder))
+    ended = run("--check", *argv)
+    assert ended.stderr.startswith(f"fastpty-router: {line}")
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert run(*argv).returncode in (1, 2)
+    assert sorted(set(os.listdir(folder)) - {"s", "s.lock"}) == before
+
+
+# Other accounts than root may not be able to read the checkout.
+CHECK_AS_ORDINARY_USER = """
+import os, sys
+from fastpty.router import main
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setresgid(*[54001] * 3)
+    os.setresuid(*[54001] * 3)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--chroot", "/tmp"], "chroot needs root"),
+        (["--uid", "0"], "uid 0 needs root"),
+        (["--run-as", "peer"], "run-as peer needs root"),
+        (["--chown-socket", "root"], "only root can give the socket to another owner"),
+        (["--cap", "kill"], "cap needs root"),
+        (["/proc/s"], "permission denied"),
+    ],
+)
+def test_check_of_an_ordinary_user_sees_which_rights_are_missing(directory: Path, argv: list[str], line: str) -> None:
+    program = [sys.executable, "-c", CHECK_AS_ORDINARY_USER, "--check", f"{directory}/s", *argv]
+    directory.chmod(0o777)
+    ended = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert line in ended.stderr
+
+
+def test_check_reads_the_files_of_tls(authority: Authority) -> None:
+    argv = ["--check", "127.0.0.1:0", *authority.options("router")]
+    assert run(*argv).returncode == 0
+    for option in ("--tls-cert", "--tls-key", "--tls-ca"):
+        ended = run(*argv, option, "/dev/null")  # of two the last one counts
+        assert ended.returncode == 2
+        assert "cannot be used" in ended.stderr
+
+
+def test_check_goes_on_while_the_router_runs_that_it_is_for(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    argv = [f"{directory}/s", "--pidfile", f"{directory}/pid", "--logto", f"{directory}/log"]
+    start_router(*argv[:3])
+    assert run("--check", *argv).returncode == 0
+
+
+def test_check_says_nothing_of_what_a_hook_may_still_make() -> None:
+    need_root()
+    assert run("--check", "/tmp/no/such/s", "--exec-asap", "true").returncode == 0
+    assert run("--check", "s", "--chroot", "/tmp/no/such", "--exec-pre-jail", "true").returncode == 0

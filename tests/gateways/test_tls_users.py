@@ -1,0 +1,138 @@
+"""Certificates that stand for users of the machine: `tls-user`."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fastpty.access.peer import name_behind_tls, peer_behind_tls
+from fastpty.errors import RefusedError
+from tests.supervision.test_router import run
+from tests.support.accounts import Login, make_account, remove_account
+from tests.support.harness import Router
+from tests.support.peers import need_root
+from tests.support.tls_harness import Authority, attached, connected, read_to_end
+
+Start = Callable[..., tuple[Router, int]]
+
+NAME = f"fastpty-tls-{os.getpid()}"  # not another pytest's that runs at the same time
+NO_USER = b"fastpty: refused: the rules of this router are about users, and your connection has none\r\n"
+
+
+@pytest.fixture
+def login(directory: Path) -> Iterator[Login]:
+    home = directory / "home"
+    home.mkdir()
+    try:
+        yield make_account(NAME, home)
+    finally:
+        remove_account(NAME)
+
+
+def test_a_certificate_s_user_gets_a_session_of_its_own_account(
+    tls_router: Start, authority: Authority, login: Login
+) -> None:
+    router, port = tls_router(
+        "--run-as", "peer", "--tls-user", f"alice={NAME}", "--forkptyrouter-command", "id -u; id -G; echo $HOME; pwd"
+    )
+    uid, groups, *homes = attached(authority, port).stdout.split(b"\r\n")[:-1]
+    assert int(uid) == login.uid
+    assert {int(group) for group in groups.split()} == {login.gid, login.more}
+    assert homes == [os.fsencode(login.home)] * 2
+    router.wait_for_log(rf"start: TLS client 127\.0\.0\.1 port \d+ alice uid {login.uid} on .*: .* as {NAME}$")
+
+
+def test_whose_certificate_is_no_user_s_gets_no_session_of_anybody_s_account(
+    tls_router: Start, authority: Authority, login: Login
+) -> None:
+    router, port = tls_router("--run-as", "peer", "--tls-user", f"alice={NAME}", "--allow-tls-name", "localhost")
+    assert attached(authority, port, name="bob").stdout == NO_USER
+    router.wait_for_log(r"refused TLS client 127\.0\.0\.1 port \d+ bob on ")
+
+
+def test_a_certificate_of_root_s_needs_root_to_be_allowed_by_name(tls_router: Start, authority: Authority) -> None:
+    need_root()
+    names = ("--run-as", "peer", "--tls-user", "alice=root", "--allow-tls-name", "alice")
+    _, port = tls_router(*names, "--forkptyrouter-command", "echo IN")
+    assert b"root may not connect here" in attached(authority, port).stdout
+    _, port = tls_router(*names, "--allow-user", "root", "--forkptyrouter-command", "echo IN")
+    assert attached(authority, port).stdout == b"IN\r\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "comes_in"),
+    [
+        (["--allow-user", NAME], True),
+        (["--allow-group", f"{NAME}-more"], True),
+        (["--allow-user", "daemon"], False),
+        (["--allow-user", "daemon", "--allow-tls-name", "alice"], True),
+        (["--deny-user", NAME], False),
+        (["--deny-group", f"{NAME}-more"], False),
+        (["--deny-user", NAME, "--allow-tls-name", "alice"], False),
+    ],
+)
+def test_the_rules_about_users_hold_for_those_of_certificates(
+    tls_router: Start, authority: Authority, login: Login, rules: list[str], comes_in: bool
+) -> None:
+    _, port = tls_router("--tls-user", f"alice={NAME}", *rules, "--forkptyrouter-command", "echo IN")
+    refusal = f"fastpty: refused: uid {login.uid} may not connect here\r\n".encode()
+    assert attached(authority, port).stdout == (b"IN\r\n" if comes_in else refusal)
+
+
+def test_where_users_are_asked_for_a_certificate_without_one_is_refused(
+    tls_router: Start, authority: Authority
+) -> None:
+    _, port = tls_router("--tls-user", "alice=daemon", "--allow-user", "daemon")
+    assert attached(authority, port, name="bob").stdout == NO_USER
+
+
+def test_a_user_s_certificates_share_its_places(tls_router: Start, authority: Authority) -> None:
+    users = ("--tls-user", "alice=daemon", "--tls-user", "bob=daemon", "--tls-user", "carol=nobody")
+    _, port = tls_router(*users, "--max-sessions-per-uid", "1", "--forkptyrouter-command", "printf R; cat")
+    with connected(authority, port, "alice") as first:
+        assert first.recv(1) == b"R"
+        with connected(authority, port, "bob") as second:
+            assert b"no more than 1 sessions at a time (of your user)" in read_to_end(second)
+        with connected(authority, port, "carol") as other:
+            assert other.recv(1) == b"R"
+
+
+def test_a_certificate_of_two_users_is_nobody_s(tls_router: Start, authority: Authority) -> None:
+    router, port = tls_router("--tls-user", "alice=daemon", "--tls-user", "ops@example.org=nobody")
+    ended = attached(authority, port, extra=",email:ops@example.org")
+    assert ended.stdout == b"fastpty: refused: the names of your certificate may not connect here\r\n"
+    router.wait_for_log("refused: its names are more than one user's")
+
+
+def test_who_takes_the_proxy_over_is_only_whom_tls_user_names(directory: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as relay, socket.socket(socket.AF_UNIX) as proxy:
+        relay.bind(f"{directory}/relay")
+        relay.listen()
+        proxy.bind(name_behind_tls(f"{os.getpid()}.1", 0, "127.0.0.1 port 1 root"))
+        proxy.connect(f"{directory}/relay")
+        with relay.accept()[0] as connection:
+            with pytest.raises(RefusedError, match="no certificate is uid 0's"):
+                peer_behind_tls(connection, {1, 2}, is_admitted=True, account_of=None)
+            assert peer_behind_tls(connection, {0}, is_admitted=True, account_of=None).uid == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--tls-user", "alice=root"], "tls-user needs TLS"),
+        (["--tls-user", "alice"], "'alice' is not NAME=USER"),
+        (["--tls-user", "alice=nobodie"], "no user 'nobodie' here (did you mean 'nobody'?)"),
+        (
+            ["--tls-cert", "/x", "--tls-key", "/x", "--tls-ca", "/x", "--tls-user", "a=0", "--tls-user", "a=1"],
+            "tls-user: a cannot be two users (uids 0 and 1)",
+        ),
+    ],
+)
+def test_users_of_certificates_that_cannot_be_are_refused_at_the_start(arguments: list[str], words: str) -> None:
+    ended = run(*arguments, "127.0.0.1:0")
+    assert words in ended.stderr
+    assert (ended.stderr.count("\n"), ended.returncode) == (1, 2)

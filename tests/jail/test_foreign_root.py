@@ -1,0 +1,188 @@
+"""The router's own files in a root that somebody else controls: no link there leads it to a file of the host."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fastpty.system import foreign_root
+from tests.jail.test_namespaces import said
+from tests.jail.test_roots import binds, small_root
+from tests.service.test_background import SYSLOG_SHIM, SyslogDaemon
+from tests.support.harness import PATIENCE_SECONDS, Router, eventually
+from tests.support.peers import need_root
+
+TO_THE_HOST = f"/proc/{os.getpid()}/root"
+
+
+class Jail:
+    """A changed root with a /proc, and a directory of the host that a link in there leads to."""
+
+    def __init__(self, directory: Path) -> None:
+        need_root()
+        self.directory, self.root, self.outside = directory, directory / "root", directory / "outside"
+        small_root(self.root)
+        self.outside.mkdir()
+        self.socket = f"{directory}/s"
+        self.options = ("--unshare", "mount", *binds(self.root))
+        self.options += ("--mount-post-jail", f"proc proc {self.root}/proc", "--chroot", str(self.root))
+
+    def inside(self, path: str) -> Path:
+        """Where a path of the jail is, with the directories above it."""
+        found = self.root / path.lstrip("/")
+        found.parent.mkdir(parents=True, exist_ok=True)
+        return found
+
+    def link(self, path: str, target: Path) -> None:
+        """Puts a link to the host in the jail."""
+        self.inside(path).symlink_to(f"{TO_THE_HOST}{target}")
+
+
+@pytest.fixture
+def jail(directory: Path) -> Jail:
+    return Jail(directory)
+
+
+@pytest.mark.parametrize("option", ["--logto", "--logger"])
+def test_a_log_of_the_host_is_not_opened_anew_by_its_path_in_the_jail(
+    start_router: Callable[..., Router], jail: Jail, option: str
+) -> None:
+    """It stays open, and the log says so."""
+    log, victim = jail.directory / "log", jail.outside / "victim"
+    jail.link(str(log), victim)
+    value = f"file:{log}" if option == "--logger" else str(log)
+    router = Router(jail.socket, *jail.options, option, value)
+    try:
+        assert set(said(jail.socket, f"echo {wait_for(log, 'ready')}")) == {"ready"}
+        router.process.send_signal(signal.SIGHUP)
+        wait_for(log, "the log is not opened anew: it lies outside this root: rotate it with copytruncate")
+        wait_for(log, "not reloaded, the old configuration goes on: the jail has another root")
+        assert router.end() == 0
+        wait_for(log, "] stopped")
+        assert not victim.exists()
+    finally:
+        router.destroy()
+
+
+def wait_for(log: Path, text: str) -> str:
+    """The text, when it is in the log."""
+    eventually(lambda: log.exists() and text in log.read_text(), f"{text!r} in the log")
+    return text
+
+
+@pytest.mark.parametrize("option", ["logto2", "daemonize2", "pidfile2"])
+@pytest.mark.parametrize("linked", ["file", "directory"])
+def test_a_file_in_the_jail_is_not_looked_for_behind_a_link(jail: Jail, option: str, linked: str) -> None:
+    victim = jail.outside / "file"
+    victim.write_text("precious\n")
+    if linked == "file":
+        jail.link("/own/file", victim)
+    else:
+        jail.link("/own", jail.outside)
+    router = Router(jail.socket, *jail.options, f"--{option}", "/own/file")
+    try:
+        assert router.process.wait(PATIENCE_SECONDS) == 1
+        router.end()
+        name = "file" if linked == "file" else "own"
+        assert f"/own/file: {name} is a link, or no directory, and in another root no link is followed" in router.log
+    finally:
+        router.destroy()
+    assert victim.read_text() == "precious\n"
+    assert [entry.name for entry in jail.outside.iterdir()] == ["file"]
+
+
+def test_a_log_in_the_jail_is_opened_anew_and_not_behind_a_link(
+    start_router: Callable[..., Router], jail: Jail
+) -> None:
+    log, victim = jail.inside("/own/log"), jail.outside / "victim"
+    router = Router(jail.socket, *jail.options, "--logto2", "/own/log")
+    try:
+        wait_for(log, "ready")
+        for moved in ("log.1", "log.2"):
+            log.rename(log.with_name(moved))
+            router.process.send_signal(signal.SIGHUP)
+            wait_for(log, "not reloaded")
+        log.rename(log.with_name("log.3"))
+        jail.link("/own/log", victim)
+        router.process.send_signal(signal.SIGHUP)
+        wait_for(log.with_name("log.3"), "the log is not opened anew: ")
+        assert router.end() == 0
+        wait_for(log.with_name("log.3"), "] stopped")
+        assert not victim.exists()
+    finally:
+        router.destroy()
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("another name", "it has another name"),
+        ("another owner", "it belongs to uid 65534"),
+        ("device", "no device is written to"),
+    ],
+)
+def test_what_a_log_in_the_jail_could_be_instead_is_refused(jail: Jail, what: str, words: str) -> None:
+    log, other = jail.inside("/own/log"), jail.outside / "other"
+    other.write_text("precious\n")
+    if what == "another name":
+        os.link(other, log)
+    elif what == "another owner":
+        log.touch()
+        os.chown(log, 65534, 65534)
+    else:
+        os.mknod(log, 0o20600, os.makedev(1, 7))
+    router = Router(jail.socket, *jail.options, "--logto2", "/own/log")
+    assert router.process.wait(PATIENCE_SECONDS) == 1
+    router.end()
+    assert re.search(f"cannot log to /own/log: .*{words}", router.log)
+    assert other.read_text() == "precious\n"
+
+
+def test_the_null_device_and_a_pipe_are_good_for_a_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(foreign_root, "_is_entered", True)
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    for path in ("/dev/null", str(tmp_path / "pipe")):
+        os.close(foreign_root.open_file(path, os.O_WRONLY | os.O_NONBLOCK))
+    os.close(reader)
+
+
+def test_a_pid_file_of_the_host_is_not_removed_behind_a_link_of_the_jail(jail: Jail) -> None:
+    """With `vacuum` the router removes it by its path, which means something else by then."""
+    pid_file = jail.directory / "run" / "pid"
+    pid_file.parent.mkdir()
+    jail.link(str(pid_file.parent), pid_file.parent)
+    router = Router(jail.socket, *jail.options, "--pidfile", str(pid_file), "--vacuum")
+    try:
+        router.wait_until_listening()
+        assert router.end() == 0
+        assert f"pidfile {pid_file} stays behind" in router.log
+        assert pid_file.exists()
+    finally:
+        router.destroy()
+
+
+def test_the_system_s_log_is_not_looked_for_in_the_jail(jail: Jail) -> None:
+    """What waits at its path there could be any socket of the host."""
+    path, impostor_path = jail.directory / "log", jail.outside / "impostor"
+    daemon = SyslogDaemon(str(path))
+    command = [jail.socket, *jail.options, "--log-syslog"]
+    router = Router(program=("-c", SYSLOG_SHIM.format(str(path), command)))
+    try:
+        daemon.read_until(b"ready")
+        daemon.socket.close()
+        impostor = SyslogDaemon(str(impostor_path))
+        jail.link(str(path), impostor_path)
+        assert said(jail.socket, "cat /dev/null") == []
+        assert router.end() == 0
+        impostor.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            impostor.socket.recv(65536)
+        impostor.socket.close()
+    finally:
+        router.destroy()

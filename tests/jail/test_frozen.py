@@ -1,0 +1,43 @@
+"""A session's first process that is held up on its way into a container has nothing of other sessions open."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastpty._spawn import spawn
+from tests.support.harness import descriptors, eventually
+from tests.support.peers import need_root, need_unified_control_groups
+
+
+@pytest.fixture
+def frozen() -> Iterator[Path]:
+    """A cgroup whose processes are frozen, as by `docker pause`."""
+    need_root()
+    group = need_unified_control_groups() / f"fastpty-frozen-{os.getpid()}"
+    group.mkdir()
+    (group / "cgroup.freeze").write_text("1")
+    yield group
+    (group / "cgroup.freeze").write_text("0")
+    eventually(lambda: not (group / "cgroup.procs").read_text(), "its processes have ended")
+    group.rmdir()
+
+
+def test_a_process_that_is_frozen_by_a_container_holds_nothing_of_other_sessions(frozen: Path) -> None:
+    joins = tuple(os.open(frozen / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for _ in range(2))
+    other, theirs = os.pipe()
+    master, pid, pidfd = spawn([b"/bin/true"], [], None, 24, 80, (1024, 1024), apart=True, joins=joins)
+    try:
+        eventually(lambda: str(pid) in (frozen / "cgroup.procs").read_text().split(), "it is in the cgroup")
+        kept = {number: what for number, what in descriptors(pid).items() if "cgroup.procs" not in what}
+        assert set(kept) == {0, 1, 2}
+        assert all(what.startswith("/dev/pts/") for what in kept.values())
+    finally:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        for descriptor in (*joins, other, theirs, master, pidfd):
+            os.close(descriptor)

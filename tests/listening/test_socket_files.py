@@ -1,0 +1,145 @@
+"""Socket files: a second start harms no session, and none stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fastpty.listening import bind as listening
+from fastpty.listening import removal
+from fastpty.net.address import UnixAddress
+from tests.supervision.test_router import run
+from tests.support.harness import Client, Router, eventually, process_gone
+from tests.support.peers import need_root
+
+MALLORY = 54_009
+
+
+def test_a_second_start_opens_no_session_in_the_router_that_is_there(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    path = f"{directory}/s"
+    router = start_router(path, "--max-sessions", "1", "--forkptyrouter-command", "echo IN")
+    ended = run(path)
+    assert ended.stderr == (
+        f"fastpty-router: another router is listening on {path}: stop it, or choose another path\n"
+    )
+    assert ended.returncode == 1
+    with Client(path) as client:
+        assert client.read_to_end() == b"IN\r\n"
+    router.wait_for_log("session 1: end")
+    router.end()
+    assert "session 2" not in router.log
+
+
+def test_a_socket_that_is_bound_and_does_not_listen_yet_is_alive(directory: Path) -> None:
+    path = f"{directory}/s"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        with pytest.raises(listening.AddressInUseError):
+            listening.listen(UnixAddress(path))
+
+
+def test_a_datagram_socket_is_alive_too(directory: Path) -> None:
+    path = f"{directory}/s"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(path)
+        with pytest.raises(listening.AddressInUseError):
+            listening.listen(UnixAddress(path))
+
+
+@pytest.mark.parametrize(
+    "jail",
+    [
+        ("--uid", str(MALLORY), "--gid", str(MALLORY)),
+        ("--unshare", "mount"),
+        ("--unshare", "user"),
+        ("--chroot", "/"),
+    ],
+)
+def test_no_socket_file_stays_behind(
+    start_router: Callable[..., Router], directory: Path, jail: tuple[str, ...]
+) -> None:
+    """In a directory where the account may remove nothing, or cannot see."""
+    need_root()
+    paths = [f"{directory}/s", f"{directory}/t"]
+    router = start_router(*paths, *jail, sockets=2)
+    assert router.end() == 0
+    assert os.listdir(directory) == []
+    assert "stays behind" not in router.log
+
+
+def removers(router: Router) -> list[int]:
+    """The processes that can say which process they belong to: those that have a pidfd of the router."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/fdinfo"):
+        try:
+            texts = [(place / name).read_text() for name in os.listdir(place)]
+        except OSError:  # ended meanwhile, or another's
+            continue
+        if any(f"Pid:\t{router.process.pid}\n" in text for text in texts):
+            found.append(int(place.parent.name))
+    return found
+
+
+def test_what_removes_the_socket_files_ends_with_a_router_that_is_killed(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    router = start_router(f"{directory}/s", "--uid", str(MALLORY), "--gid", str(MALLORY))
+    (remover,) = removers(router)
+    holds = os.listdir(f"/proc/{remover}/fd")
+    assert not any(os.readlink(f"/proc/{remover}/fd/{fd}").startswith("pipe:") for fd in holds)
+    os.kill(remover, signal.SIGTERM)  # as when a whole service is stopped
+    with Client(f"{directory}/s") as client:  # whose worker lives on, and has what the router has had
+        client.read_until(b"$ ")
+        router.kill_supervisor()
+        eventually(lambda: process_gone(remover), "it ends")
+
+
+def test_a_file_of_somebody_else_s_is_not_removed_in_the_router_s_name(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    router = start_router(f"{directory}/s", "--uid", str(MALLORY), "--gid", str(MALLORY))
+    (directory / "s").unlink()
+    (directory / "s").write_text("another's")
+    assert router.end() == 0
+    assert (directory / "s").read_text() == "another's"
+
+
+def test_whoever_may_replace_a_directory_above_has_no_other_file_removed(directory: Path) -> None:
+    """A hard link of the socket in the directory that comes in its place would otherwise do."""
+    need_root()
+    (directory / "one").mkdir()
+    path = directory / "one" / "s"
+    (listener,) = listening.listen(UnixAddress(str(path)))
+    remover = removal.Remover([listener])
+    (directory / "one").rename(directory / "two")
+    (directory / "one").mkdir()
+    os.link(directory / "two" / "s", path)
+    listener.close(remover.remove)
+    assert path.exists()
+    assert not (directory / "two" / "s").exists()
+
+
+def test_a_socket_that_a_reload_leaves_out_is_removed_too(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    file = directory / "x.ini"
+    text = f"[uwsgi]\nuid = {MALLORY}\ngid = {MALLORY}\nforkpty-router = {directory}/s\n"
+    file.write_text(f"{text}forkpty-router = {directory}/t\n")
+    file.chmod(0o644)
+    router = start_router(str(file), sockets=2)
+    file.write_text(text)
+    router.process.send_signal(signal.SIGHUP)
+    router.wait_for_log("reloaded, for")
+    eventually(lambda: sorted(os.listdir(directory)) == ["s", "x.ini"], "the other is gone")
+    router.end()
+    assert os.listdir(directory) == ["x.ini"]

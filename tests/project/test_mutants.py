@@ -1,0 +1,19 @@
+"""The mutants fit the program as it is: one that fits nowhere would take nothing out, and show nothing."""
+
+from __future__ import annotations
+
+from tests import ROOT
+from tests.mutants.reliability import RELIABILITY
+from tests.mutants.security import SECURITY
+
+MUTANTS = (*RELIABILITY, *SECURITY)
+
+
+def test_what_a_mutant_takes_out_is_there_once() -> None:
+    found = {mutant.what: (ROOT / mutant.path).read_text().count(mutant.old) for mutant in MUTANTS}
+    assert {what: count for what, count in found.items() if count != 1} == {}
+
+
+def test_no_mutant_stands_twice() -> None:
+    changes = [(mutant.path, mutant.old, mutant.new, mutant.test) for mutant in MUTANTS]
+    assert len(set(changes)) == len(changes)

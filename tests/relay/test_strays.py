@@ -1,0 +1,57 @@
+"""TCP clients that speak something else, or close without a word, beside a program that neither reads nor writes."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from tests.support.harness import RAW_CAT, Client, Router
+
+DEAF = "stty raw -echo; printf READY; exec sleep 1000"
+
+
+def port_of(router: Router) -> tuple[str, int]:
+    return "127.0.0.1", int(router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1])
+
+
+def test_a_client_that_expects_tls_of_a_plain_port_gets_a_line_and_an_end(
+    start_router: Callable[..., Router],
+) -> None:
+    router = start_router("127.0.0.1:0", "--forkptyrouter-command", RAW_CAT.replace("printf READY; ", ""))
+    context = ssl.create_default_context()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    with Client(port_of(router)) as client:
+        client.send(outgoing.read())
+        assert client.read_to_end() == b"fastpty: this port does not speak TLS: connect without it\r\n"
+    router.wait_for_log("session 1: end: a TLS hello")
+
+
+@pytest.mark.parametrize("typed", [0, 50_000])
+def test_a_tcp_client_that_closes_beside_a_program_that_does_nothing_has_left(
+    start_router: Callable[..., Router], typed: int
+) -> None:
+    router = start_router("127.0.0.1:0", "--forkptyrouter-command", DEAF)
+    with Client(port_of(router)) as client:
+        client.read_until(b"READY")
+        client.socket.setblocking(False)
+        with suppress(BlockingIOError):
+            client.socket.send(bytes(typed))
+    router.wait_for_log("session 1: end: client left")
+
+
+def test_a_tcp_client_that_has_closed_its_half_stays_and_sees_only_what_the_program_writes(
+    start_router: Callable[..., Router],
+) -> None:
+    program = "stty raw -echo; printf READY; sleep 5; printf LATER"
+    router = start_router("127.0.0.1:0", "--forkptyrouter-command", program)
+    with Client(port_of(router)) as client:
+        client.read_until(b"READY")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read_to_end() == b"READYLATER"
+    router.wait_for_log("session 1: end: exit")

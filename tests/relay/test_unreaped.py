@@ -1,0 +1,97 @@
+"""Processes that are dead, but not gone, since whoever has to wait for them does not: they hold nobody up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness import Client, Router, wait_until_quiet
+from tests.support.peers import need_root
+
+TRACE = """
+import ctypes, sys, time
+SEIZE = 0x4206
+if ctypes.CDLL(None).ptrace(SEIZE, int(sys.argv[1]), None, None) == 0:
+    print("traced", flush=True)
+    time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def traced(start_router: Callable[..., Router], directory: Path) -> Iterator[tuple[Router, subprocess.Popen[bytes]]]:
+    """A session's leader that was killed while it is traced: dead, but nobody can reap it before its tracer has."""
+    need_root()
+    router = start_router(f"{directory}/s", "--stop-timeout", "1", "--forkptyrouter-command", "echo pid $$; read x")
+    with Client(f"{directory}/s") as client:
+        leader = int(client.read_until(b"pid ", b"\r\n").split()[1])
+        argv = [sys.executable, "-c", TRACE, str(leader)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as tracer:
+            assert tracer.stdout is not None
+            assert tracer.stdout.readline() == b"traced\n"
+            os.kill(leader, signal.SIGKILL)
+            client.read_to_end()
+            yield router, tracer
+            tracer.kill()
+
+
+def test_a_dead_leader_that_is_traced_costs_nothing_until_it_can_be_reaped(
+    traced: tuple[Router, subprocess.Popen[bytes]],
+) -> None:
+    router, tracer = traced
+    wait_until_quiet(router.pid)
+    assert "session 1: end" not in router.log
+    tracer.kill()
+    router.wait_for_log("session 1: end: exit, killed by SIGKILL")
+
+
+def test_a_stop_waits_for_no_tracer(traced: tuple[Router, subprocess.Popen[bytes]]) -> None:
+    router, tracer = traced
+    assert router.end() == 0
+    assert tracer.poll() is None
+    assert "session 1: end: exit" in router.log
+
+
+ZOMBIE = """
+import os, signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+told, tell = os.pipe()
+if (parent := os.fork()) == 0:
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        os.write(tell, b"x")
+        signal.pause()
+    os.setsid()
+    signal.pause()
+os.read(told, 1)
+print("parent", parent, flush=True)
+signal.pause()
+"""
+
+
+def test_a_stop_takes_the_grace_time_once_though_a_zombie_of_the_foreground_job_stays(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """Its parent, in another session, never reaps it."""
+    (directory / "zombie").write_text(ZOMBIE)
+    router = start_router(
+        f"{directory}/s", "--stop-timeout", "8", "--forkptyrouter-command",
+        f"exec {sys.executable} {directory}/zombie",
+    )  # fmt: skip
+    with Client(f"{directory}/s") as client:
+        parent = int(client.read_until(b"parent ", b"\r\n").split()[-1])
+        try:
+            assert router.end() == 0
+        finally:
+            os.kill(parent, signal.SIGKILL)
+    ended = router.wait_for_log(r"session 1: end: stopped, killed by SIGKILL after (\d+\.\d+) s")[0]
+    assert 8 <= float(ended[1]) < 16, "the grace time was taken twice"

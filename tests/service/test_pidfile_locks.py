@@ -1,0 +1,143 @@
+"""Pid files that somebody else has locked: nobody can have `--stop` and `--reload` signal a process of his choice."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness import PATIENCE_SECONDS, Router
+from tests.support.peers import need, need_root
+
+NOBODY = 65534
+
+_HOLD = """
+import fcntl, os, struct, sys
+path, command, kind, uid = sys.argv[1], *map(int, sys.argv[2:])
+if uid:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+file = os.open(path, os.O_RDONLY if kind == fcntl.F_RDLCK else os.O_RDWR)
+fcntl.fcntl(file, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 0, 0))
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+Hold = Callable[..., int]
+
+
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    """Has a process hold a lock on a file until the test ends: its id."""
+    holders: list[subprocess.Popen[str]] = []
+
+    def start(path: Path, command: int, kind: int, uid: int = 0) -> int:
+        arguments = [sys.executable, "-c", _HOLD, str(path), *map(str, (command, kind, uid))]
+        holders.append(subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        stdout = holders[-1].stdout
+        assert stdout is not None
+        assert stdout.readline() == "locked\n"
+        return holders[-1].pid
+
+    yield start
+    for holder in holders:
+        holder.communicate(timeout=PATIENCE_SECONDS)
+        assert holder.returncode == 0
+
+
+@pytest.fixture
+def file(directory: Path) -> Path:
+    """What a router that was killed has left."""
+    file = directory / "pid"
+    file.write_text("1\n")
+    file.chmod(0o644)
+    return file
+
+
+def told_to_stop(file: Path, *command: str) -> str:
+    """What `--stop` says; no signal that it would send is sent, and there must be none."""
+    calls = "kill,tkill,tgkill,pidfd_send_signal"
+    trace = file.with_name("trace")
+    ended = subprocess.run(
+        [
+            *command, need("strace"), "-f", "-o", trace, "-e", f"trace={calls}", "-e", f"inject={calls}:retval=0",
+            sys.executable, "-m", "fastpty.router", "--stop", str(file),
+        ],
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS,
+    )  # fmt: skip
+    assert [line for line in trace.read_text().splitlines() if "(" in line and "+++" not in line] == []
+    assert ended.returncode == 1
+    return ended.stderr.removeprefix(f"fastpty-router: pidfile {file}")
+
+
+@pytest.mark.parametrize("command", [fcntl.F_SETLK, fcntl.F_OFD_SETLK])
+def test_who_may_only_read_a_pid_file_cannot_have_anybody_signalled(file: Path, hold: Hold, command: int) -> None:
+    need_root()
+    hold(file, command, fcntl.F_RDLCK, NOBODY)
+    assert told_to_stop(file) == ": no router that wrote it runs\n"
+
+
+@pytest.mark.parametrize("command", [fcntl.F_SETLK, fcntl.F_OFD_SETLK])
+def test_who_may_only_read_a_pid_file_cannot_keep_a_router_from_starting(
+    start_router: Callable[..., Router], directory: Path, file: Path, hold: Hold, command: int
+) -> None:
+    need_root()
+    hold(file, command, fcntl.F_RDLCK, NOBODY)
+    router = start_router(f"{directory}/s", "--pidfile", str(file))
+    assert file.read_text() == f"{router.process.pid}\n"
+
+
+UNNAMED = " is locked by a process that cannot be named (in another pid namespace?)\n"
+
+
+def test_a_lock_that_is_no_process_s_names_nobody(file: Path, hold: Hold) -> None:
+    """To kill(2) the -1 that the kernel gives for its owner is everybody."""
+    hold(file, fcntl.F_OFD_SETLK, fcntl.F_WRLCK)
+    assert told_to_stop(file) == UNNAMED
+
+
+def test_a_lock_of_another_pid_namespace_names_nobody(file: Path, hold: Hold) -> None:
+    """To kill(2) the 0 that the kernel gives for its owner is all of the group."""
+    need_root()
+    hold(file, fcntl.F_SETLK, fcntl.F_WRLCK)
+    assert told_to_stop(file, need("unshare"), "--pid", "--fork", "--mount-proc") == UNNAMED
+
+
+def test_a_pid_file_can_name_no_process_of_others_than_its_owner(file: Path, hold: Hold) -> None:
+    """As when who may write to it leaves a lock behind whose process has ended, and another one gets its number."""
+    need_root()
+    os.chown(file, NOBODY, NOBODY)
+    stranger = hold(file, fcntl.F_SETLK, fcntl.F_WRLCK)
+    assert told_to_stop(file) == f": process {stranger} is not of the file's owner (uid {NOBODY})\n"
+
+
+def test_a_link_cannot_pass_for_a_pid_file(start_router: Callable[..., Router], directory: Path, file: Path) -> None:
+    """Who may write to its directory, as the sessions to that of `pidfile2`, could have another router stopped."""
+    start_router(f"{directory}/s", "--pidfile", f"{directory}/another")
+    file.unlink()
+    file.symlink_to(directory / "another")
+    assert told_to_stop(file).endswith("Too many levels of symbolic links\n")
+
+
+def test_a_router_that_has_changed_its_user_is_found_by_both_of_its_pid_files(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """Root's is root's, though the process is not; the other one belongs to whom the router has become."""
+    need_root()
+    (directory / "run").mkdir()
+    os.chown(directory / "run", NOBODY, NOBODY)
+    files = [directory / "pid", directory / "run" / "pid"]
+    router = start_router(
+        f"{directory}/s", "--uid", str(NOBODY), "--gid", str(NOBODY), "--pidfile", str(files[0]),
+        "--pidfile2", str(files[1]),
+    )  # fmt: skip
+    assert [file.stat().st_uid for file in files] == [0, NOBODY]
+    for count, file in enumerate(files, 1):
+        subprocess.run([sys.executable, "-m", "fastpty.router", "--reload", str(file)], check=True)
+        router.wait_for_log(r"\] reloaded", count)

@@ -1,0 +1,327 @@
+"""What a session inherits, by each way in: beside a plain process that was started as its router was."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import resource
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastpty.access import accounts
+from fastpty.sessions.program import DEFAULT_PATH, DEFAULT_TERM
+from fastpty.system import linux
+from fastpty.system.names import CAPABILITIES
+from tests.jail.test_roots import binds, small_root
+from tests.sessions.test_environment_of_sessions import environment
+from tests.support.accounts import connected_as
+from tests.support.harness import Client, Router, children, frame
+from tests.support.peers import need_root, preload
+
+Start = Callable[..., Router]
+
+USER = "daemon"
+ACCOUNT = pwd.getpwnam(USER)
+CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+NONE = "0" * 16
+
+_IOPRIO_BEST_EFFORT_LAST = 2 << 13 | 7
+_IOPRIO_REAL_TIME = 1 << 13 | 4
+_SYS_IOPRIO_SET, _SYS_IOPRIO_GET = {"x86_64": (251, 252), "aarch64": (30, 31)}[os.uname().machine]
+_PERSONALITY = 0x0040000  # ADDR_NO_RANDOMIZE
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+# Not every root has these capabilities.
+MAY_SPARE_ITSELF, MAY_GO_FIRST, MAY_SET_LOGIN_UID = (
+    bool(linux.capget()[0] >> CAPABILITIES[name] & 1) for name in ("sys_resource", "sys_nice", "audit_control")
+)
+
+
+LOGIN_UID_UNSET = "4294967295"
+UID = 54_321  # without an account outside
+
+CHANGED_SYSCALL = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/syscall.h>
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+long syscall(long number, ...) {
+    static long (*real)(long, ...);
+    long a[6];
+    va_list rest;
+    va_start(rest, number);
+    for (int i = 0; i < 6; i++) a[i] = va_arg(rest, long);
+    va_end(rest);
+    if (!real) real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    CHANGE
+    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+"""
+
+
+def changed_syscall(change: str) -> str:
+    """C source of a syscall(2) that begins with `change`."""
+    return CHANGED_SYSCALL.replace("CHANGE", change)
+
+
+def ioprio(pid: int) -> int:
+    found: int = _libc.syscall(_SYS_IOPRIO_GET, 1, pid)
+    return found
+
+
+def as_a_service() -> None:
+    """What an administrator may give to a service, for the better and, as root, beyond what a user may take."""
+    os.umask(0o027)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_STACK, (1 << 22, 1 << 23))
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    Path("/proc/self/coredump_filter").write_text("0x3")
+    Path("/proc/self/timerslack_ns").write_text("70000")
+    assert _libc.personality(_PERSONALITY) >= 0
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH, signal.SIGRTMIN])
+    os.setpriority(os.PRIO_PROCESS, 0, -5 if MAY_GO_FIRST else 5)
+    Path("/proc/self/oom_score_adj").write_text("-300" if MAY_SPARE_ITSELF else "300")
+    assert _libc.syscall(_SYS_IOPRIO_SET, 1, 0, _IOPRIO_REAL_TIME if MAY_GO_FIRST else _IOPRIO_BEST_EFFORT_LAST) == 0
+    if MAY_GO_FIRST:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    if os.geteuid() == 0:
+        effective, permitted, _ = linux.capget()
+        linux.capset(effective, permitted, permitted)  # as old container engines do
+
+
+def look(pid: int) -> dict[str, Any]:
+    """What of a process its parent, or the kernel's defaults, decide."""
+    proc = Path(f"/proc/{pid}")
+    status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+    fields = (
+        "SigBlk",
+        "SigIgn",
+        "SigCgt",
+        "Umask",
+        "Uid",
+        "Gid",
+        "NoNewPrivs",
+        "Seccomp",
+        "CapBnd",
+        *CAPABILITY_SETS,
+    )
+    return {
+        "limits": (proc / "limits").read_text(),
+        **{field: status[field].split() for field in (*fields, "Groups", "Cpus_allowed_list")},
+        **{name: os.readlink(proc / name) for name in ("cwd", "root")},
+        **{name: (proc / name).read_text() for name in ("oom_score_adj", "coredump_filter", "personality", "cgroup")},
+        **{f"ns/{name}": os.readlink(proc / "ns" / name) for name in sorted(os.listdir(proc / "ns"))},
+        "loginuid": (proc / "loginuid").read_text() if (proc / "loginuid").exists() else "",
+        "timerslack": (proc / "timerslack_ns").read_text() if MAY_GO_FIRST else "",
+        "nice": os.getpriority(os.PRIO_PROCESS, pid),
+        "scheduler": (os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority),
+        "ioprio": ioprio(pid),
+        "environment": environment((proc / "environ").read_bytes()),
+        "descriptors": sorted(int(name) for name in os.listdir(proc / "fd")),
+    }
+
+
+@contextmanager
+def plain_process() -> Iterator[int]:
+    """A process as its starter would have it, without a router in between."""
+    # A library of the tests may have added variables that os.environ does not show.
+    environ = dict(os.environ)
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, preexec_fn=as_a_service, env=environ) as process:
+        yield process.pid
+        process.kill()
+
+
+def program_of(router: Router, client: Client, framed: bool = False) -> int:
+    """The session's program, /bin/cat, once it runs."""
+    client.send(frame(0, payload=b"x\n") if framed else b"x\n")
+    client.read_until(b"x\r\nx\r\n")
+    (program,) = children(router.pid)
+    return program
+
+
+def environment_of(door: str, plain: dict[str, str]) -> dict[str, str]:
+    of_account = {name: value for name, value in accounts.environment_of(ACCOUNT.pw_uid, False).items() if value}
+    if door in ("clear-env", "peer"):
+        alone = {"PATH": DEFAULT_PATH, "TERM": DEFAULT_TERM}
+        return alone | of_account if door == "peer" else alone
+    kept = {name: value for name, value in plain.items() if not name.startswith(("FASTPTY_", "UWSGI_"))}
+    return {"TERM": DEFAULT_TERM, **kept, **(of_account if door == "uid" else {})}
+
+
+def expected_of(door: str, plain: dict[str, Any]) -> dict[str, Any]:
+    """The table: where a session differs from a plain process of the same starter."""
+    session = {**plain, "SigBlk": [NONE], "SigIgn": [NONE], "descriptors": [0, 1, 2]}
+    session["environment"] = environment_of(door, plain["environment"])
+    if door not in ("uid", "peer"):
+        return session
+    session |= {"Uid": [str(ACCOUNT.pw_uid)] * 4, "Gid": [str(ACCOUNT.pw_gid)] * 4, "Groups": [str(ACCOUNT.pw_gid)]}
+    session |= {name: [NONE] for name in CAPABILITY_SETS}
+    if door == "peer":
+        may_set_login_uid = plain["loginuid"] and (MAY_SET_LOGIN_UID or plain["loginuid"] == LOGIN_UID_UNSET)
+        # No better place in the queues of the CPU, the disk and the killer than a user could take itself.
+        session |= {"nice": 0, "scheduler": (os.SCHED_OTHER, 0), "ioprio": 0} if MAY_GO_FIRST else {}
+        session |= {"oom_score_adj": "0\n"} if MAY_SPARE_ITSELF else {}
+        session |= {
+            "cwd": ACCOUNT.pw_dir,
+            "loginuid": str(ACCOUNT.pw_uid) if may_set_login_uid else plain["loginuid"],
+        }
+    return session
+
+
+DOORS: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "clear-env": ("--clear-env",),
+    "shared": (),
+    "uwsgi": (),
+    "uid": ("--uid", USER),
+    "peer": ("--run-as", "peer"),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_session_inherits_what_its_router_was_given_and_nothing_that_the_router_has_for_itself(
+    start_router: Start, directory: Path, door: str
+) -> None:
+    if door in ("uid", "peer"):
+        need_root()
+    option = {"shared": "--pty-socket", "uwsgi": "--forkpty-urouter"}.get(door, "--forkpty-router")
+    path = f"{directory}/s"
+    arguments = (*DOORS[door], "--chmod-socket=666", "--forkptyrouter-command", "/bin/cat", option, path)
+    router = start_router(*arguments, preexec=as_a_service)
+    client = Client(connected_as(path, ACCOUNT.pw_uid, ACCOUNT.pw_gid) if door == "peer" else path)
+    with plain_process() as plain, client:
+        program = program_of(router, client, door == "uwsgi")
+        found, expected = look(program), expected_of(door, look(plain))
+        assert {name: (found[name], expected[name]) for name in expected if found[name] != expected[name]} == {}
+        fields = Path(f"/proc/{program}/stat").read_text().rpartition(")")[2].split()
+        assert fields[2] == fields[3] == fields[5] == str(program)  # process group, session, terminal's foreground
+        terminal = os.stat(f"/proc/{program}/fd/0").st_rdev
+        assert int(fields[4]) == terminal
+        assert {os.readlink(f"/proc/{program}/fd/{fd}") for fd in range(3)} == {os.readlink(f"/proc/{program}/fd/0")}
+
+
+def test_the_hooks_at_the_end_have_the_file_limit_that_the_router_was_given(
+    start_router: Start, directory: Path
+) -> None:
+    """As all hooks before them: the router raises its own."""
+    note = directory / "note"
+    router = start_router(
+        "--exec-as-user-atexit", f"ulimit -Sn > {note}; ulimit -Hn >> {note}", f"{directory}/s",
+        preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096)),
+    )  # fmt: skip
+    assert resource.prlimit(router.pid, resource.RLIMIT_NOFILE) == (4096, 4096)
+    assert router.end() == 0
+    assert note.read_text().split() == ["256", "4096"]
+
+
+def peer_router(start_router: Start, directory: Path, *arguments: str, **keywords: object) -> tuple[Router, Client]:
+    """A router, and a client whose account is USER."""
+    need_root()
+    path = f"{directory}/s"
+    command = ("--forkptyrouter-command", "/bin/cat")
+    router = start_router("--run-as", "peer", "--chmod-socket=666", *arguments, *command, path, **keywords)
+    return router, Client(connected_as(path, ACCOUNT.pw_uid, ACCOUNT.pw_gid))
+
+
+def test_a_session_of_another_user_keeps_the_lower_priorities_that_its_router_has(
+    start_router: Start, directory: Path
+) -> None:
+    def lower() -> None:
+        os.setpriority(os.PRIO_PROCESS, 0, 7)
+        Path("/proc/self/oom_score_adj").write_text("300")
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        assert _libc.syscall(_SYS_IOPRIO_SET, 1, 0, _IOPRIO_BEST_EFFORT_LAST) == 0
+
+    router, client = peer_router(start_router, directory, preexec=lower)
+    with client:
+        found = look(program_of(router, client))
+    assert (found["nice"], found["oom_score_adj"], found["scheduler"]) == (7, "300\n", (os.SCHED_BATCH, 0))
+    assert found["ioprio"] == _IOPRIO_BEST_EFFORT_LAST
+
+
+OPENS_ANOTHER = """
+    if (number == SYS_openat2 && strcmp((const char *)a[1], FILE) == 0) return open(INSTEAD, O_RDWR | O_CLOEXEC);
+"""
+
+
+@pytest.mark.parametrize(("given", "left"), [("-1000\n", "-1000\n0"), ("0\n", "0\n"), ("500\n", "500\n")])
+def test_a_session_of_another_user_is_not_spared_when_memory_is_short(
+    start_router: Start, directory: Path, given: str, left: str
+) -> None:
+    """Few machines let a test have such a router, so its file in /proc is another one here."""
+    file = directory / "oom_score_adj"
+    file.write_text(given)
+    env = preload(directory, changed_syscall(OPENS_ANOTHER), 'FILE="self/oom_score_adj"', f'INSTEAD="{file}"')
+    router, client = peer_router(start_router, directory, env=env)
+    with client:
+        program_of(router, client)
+    assert file.read_text() == left  # one behind the other: the kernel's file has no place
+
+
+def test_the_login_uid_is_set_where_there_is_one(start_router: Start, directory: Path) -> None:
+    """A kernel without audit has no such file, so it is another one here."""
+    file = directory / "loginuid"
+    file.touch()
+    env = preload(directory, changed_syscall(OPENS_ANOTHER), 'FILE="self/loginuid"', f'INSTEAD="{file}"')
+    router, client = peer_router(start_router, directory, env=env)
+    with client:
+        program_of(router, client)
+    assert file.read_text() == str(ACCOUNT.pw_uid)
+
+
+def test_nothing_that_only_looks_like_proc_is_written_to(start_router: Start, directory: Path) -> None:
+    """In a changed root, whose owner could lead the router's root to any file."""
+    need_root()
+    root = directory / "root"
+    small_root(root)
+    (root / "etc").mkdir()
+    (root / "etc/passwd").write_text(f"inside:x:{UID}:{UID}::/:/bin/sh\n")
+    (root / "etc/group").touch()
+    (root / "proc/self").mkdir()
+    files = [root / "proc/self/loginuid", root / "proc/self/oom_score_adj"]
+    for file in files:
+        file.write_text("-17")
+    path = f"{directory}/s"
+    jail = ("--unshare", "mount", *binds(root), "--chroot", str(root))
+    start_router(*jail, "--run-as", "peer", "--chmod-socket=666", "--forkptyrouter-command", "id -u", path)
+    with Client(connected_as(path, UID, UID)) as client:
+        assert client.read_to_end() == f"{UID}\r\n".encode()
+    assert [file.read_text() for file in files] == ["-17", "-17"]
+
+
+@pytest.mark.parametrize("more", [(), ("--add-gid", "5")])
+def test_a_session_of_another_user_has_no_capability_though_its_router_keeps_some(
+    start_router: Start, directory: Path, more: tuple[str, ...]
+) -> None:
+    """The kind of CVE-2022-24769: what is inheritable passes to programs with file capabilities."""
+    kept = ("chown", "kill", "setgid", "setuid", "sys_nice")
+    router, client = peer_router(start_router, directory, "--cap", ",".join(kept), *more)
+    with client:
+        found = look(program_of(router, client))
+    assert [found[name] for name in CAPABILITY_SETS] == [[NONE]] * 4
+    assert int(found["CapBnd"][0], 16) == sum(1 << CAPABILITIES[name] for name in kept)
+
+
+IGNORES_CAPSET = "if (number == SYS_capset) return 0;"
+
+
+def test_capabilities_that_stay_end_the_session(start_router: Start, directory: Path) -> None:
+    env = preload(directory, changed_syscall(IGNORES_CAPSET))
+    _, client = peer_router(start_router, directory, "--cap", "chown,kill,setgid,setuid", env=env)
+    with client:
+        assert client.read_to_end() == b"fastpty: cannot give up the router's rights: Operation not permitted\r\n"

@@ -1,0 +1,177 @@
+"""A reload never runs a mixture: what confines the sessions, or decides who gets one, is of the start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.jail.test_namespaces import said
+from tests.jail.test_roots import binds, small_root
+from tests.supervision.test_life import configured, greeted, reload
+from tests.support.accounts import talk_as
+from tests.support.harness import Client, Router
+from tests.support.peers import need_root
+from tests.support.tls_harness import Authority
+
+NOBODY = 65534
+
+
+def refused(router: Router) -> str:
+    """Why a reload is refused."""
+    router.process.send_signal(signal.SIGHUP)
+    return router.wait_for_log("not reloaded, the old configuration goes on: (.*)")[0][1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "names"),
+    [
+        ([], ["uid = daemon"], "gid, uid"),
+        ([], ["chroot = /"], "chroot"),
+        ([], ["unshare = net"], "unshare"),
+        ([], ["cap = kill"], "cap"),
+        ([], ["exec-as-root = true"], "hooks"),
+        (["exec-asap = true"], [], "hooks"),
+        (["umask = 077"], ["umask = 022"], "umask"),
+        ([], ["run-as = peer"], "run-as"),
+        ([], ["session-cgroup = own"], "session-cgroup"),
+        ([], ["allow-tls-name = alice"], "allow-tls-name"),
+    ],
+)
+def test_a_reload_that_would_confine_otherwise_is_refused(
+    start_router: Callable[..., Router], directory: Path, before: list[str], after: list[str], names: str
+) -> None:
+    path, another = f"{directory}/s", f"{directory}/t"
+    router = start_router(configured(directory / "r.ini", path, *before))
+    configured(directory / "r.ini", path, *after, f"forkpty-router = {another}", word="new")
+    assert refused(router) == f"a reload cannot change {names}: restart the router"
+    assert not Path(another).exists()
+    greeted(path, "old").socket.close()
+
+
+def test_hooks_that_are_the_same_are_no_change(start_router: Callable[..., Router], directory: Path) -> None:
+    path = f"{directory}/s"
+    hooks = ("exec-asap = true", "hook-pre-jail = exec:true")
+    router = start_router(configured(directory / "r.ini", path, *hooks))
+    configured(directory / "r.ini", path, *hooks, word="new")
+    reload(router)
+    greeted(path, "new").socket.close()
+    assert "has changed" not in router.log
+
+
+def test_a_router_of_its_peers_does_not_become_one_of_root_s_with_a_reload(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    need_root()
+    path, shared = f"{directory}/s", f"{directory}/shared"
+    router = start_router(configured(directory / "r.ini", path, "run-as = peer", "chmod-socket = 666"))
+    lines = (f"pty-socket = {shared}", "chmod-socket = 666", f"uid = {NOBODY}", f"gid = {NOBODY}")
+    configured(directory / "r.ini", path, *lines, word="new")
+    assert refused(router) == "a reload cannot change gid, run-as, uid: restart the router"
+    assert not Path(shared).exists()
+    assert "old" in talk_as(path, NOBODY, NOBODY, text="\x04")
+
+
+def test_a_reload_does_not_listen_in_plain_where_tls_was_asked_for(
+    start_router: Callable[..., Router], directory: Path, authority: Authority
+) -> None:
+    path = f"{directory}/s"
+    router = start_router(configured(directory / "r.ini", path))
+    options = authority.options("server")
+    lines = [f"{name.removeprefix('--')} = {value}" for name, value in zip(options[::2], options[1::2], strict=True)]
+    configured(directory / "r.ini", path, "forkpty-router = 127.0.0.1:0", *lines, word="new")
+    assert refused(router) == "a reload cannot change tls-ca, tls-cert, tls-key: restart the router"
+    assert "listening on 127.0.0.1" not in router.log
+
+
+def test_no_address_is_added_in_plain_beside_tls(
+    start_router: Callable[..., Router], directory: Path, authority: Authority
+) -> None:
+    """An inherited socket may be one of TCP."""
+    options = authority.options("server")
+    lines = [f"{name.removeprefix('--')} = {value}" for name, value in zip(options[::2], options[1::2], strict=True)]
+    lines.append("forkpty-router = 127.0.0.1:0")
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        number = inherited.fileno()
+        ini = configured(directory / "r.ini", f"{directory}/s", *lines)
+        router = start_router(ini, sockets=2, pass_fds=[number])
+        for address in ("127.0.0.2:0", f"fd://{number}"):
+            configured(directory / "r.ini", f"{directory}/s", *lines, f"forkpty-router = {address}")
+            router.process.send_signal(signal.SIGHUP)
+            router.wait_for_log(f"not reloaded.*: {address}: an address for TLS can be added by a restart only")
+
+
+def test_what_a_start_refuses_a_reload_refuses(start_router: Callable[..., Router], directory: Path) -> None:
+    path = f"{directory}/s"
+    router = start_router(configured(directory / "r.ini", path))
+    for line, words in (
+        ("forkpty-router = 0.0.0.0:0", "0.0.0.0:0 is open to the network"),
+        ("forkpty-router = 127.0.0.1:0\nallow-user = root", "127.0.0.1:0 can let nobody in"),
+    ):
+        configured(directory / "r.ini", path, *line.splitlines(), word="new")
+        router.process.send_signal(signal.SIGHUP)
+        router.wait_for_log(f"not reloaded, the old configuration goes on: {words}")
+    greeted(path, "old").socket.close()
+
+
+def test_a_socket_file_that_stays_is_as_its_configuration_says(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """Where its mode would stay, rules that the new one makes up for must stay, too."""
+    path, another = f"{directory}/s", f"{directory}/t"
+    router = start_router(configured(directory / "r.ini", path, "chmod-socket = 666", "allow-user = root"))
+    configured(directory / "r.ini", path, "chmod-socket = 600", word="new")
+    assert refused(router) == f"a reload cannot change chmod-socket of {path}, which stays: restart the router"
+    if os.geteuid() == 0:
+        assert "may not connect here" in talk_as(path, NOBODY, NOBODY)
+    configured(directory / "r.ini", another, "chmod-socket = 600", word="new")
+    reload(router)
+    greeted(another, "new").socket.close()
+    assert (os.stat(another).st_mode & 0o777, os.path.exists(path)) == (0o600, False)
+
+
+def test_what_is_of_the_start_and_harmless_stays_and_is_told(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    path = f"{directory}/s"
+    router = start_router(configured(directory / "r.ini", path))
+    lines = (f"pidfile = {directory}/pid", "max-startups = 5", "listen = 7")
+    configured(directory / "r.ini", path, *lines, word="new")
+    reload(router)
+    router.wait_for_log("pidfile has changed: that takes a restart")
+    router.wait_for_log("max-startups has changed: that takes a restart")
+    router.wait_for_log("listen has changed: that is for sockets which are new")
+    assert not (directory / "pid").exists()
+    greeted(path, "new").socket.close()
+
+
+def test_a_reload_reads_nothing_in_a_root_that_may_be_somebody_else_s(
+    start_router: Callable[..., Router], directory: Path, tmp_path: Path
+) -> None:
+    need_root()
+    path, root, note = f"{directory}/s", tmp_path / "root", "note"
+    small_root(root)
+    ini = directory / "r.ini"
+    ini.write_text(f"[uwsgi]\nforkpty-router = {path}\nchroot = {root}\n")
+    inside = root / ini.relative_to("/")
+    inside.parent.mkdir(parents=True)
+    inside.write_text(f"{ini.read_text()}env = X=@(exec://echo > /{note})\n")
+    router = start_router("--unshare", "mount", *binds(root), str(ini))
+    assert "the jail has another root" in refused(router)
+    assert not (root / note).exists()
+    assert said(path, "echo still here") == ["still", "here"]
+
+
+def test_a_reload_in_new_namespaces_alone_is_as_outside(start_router: Callable[..., Router], directory: Path) -> None:
+    need_root()
+    path = f"{directory}/s"
+    lines = ("unshare = pid,fs,uts,ipc",)
+    router = start_router(configured(directory / "r.ini", path, *lines))
+    configured(directory / "r.ini", path, *lines, word="new")
+    reload(router)
+    with Client(path) as client:
+        client.read_until(b"new\r\n")

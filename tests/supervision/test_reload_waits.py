@@ -1,0 +1,275 @@
+"""A reload holds nobody up and takes nothing away: not while it reads, and not where its new workers cannot start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.supervision.test_life import configured, echoes, greeted, reload
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, eventually, process_gone
+from tests.support.peers import preload
+
+# A router with shorter deadlines.
+IMPATIENT = (
+    "-c",
+    "import fastpty.supervision.forked_worker as f, fastpty.supervision.reload as r, sys\n"
+    "r.READ_SECONDS = f.READY_SECONDS = 0.5\n"
+    "from fastpty.router import main\n"
+    "sys.exit(main())\n",
+)
+
+
+class SlowReading:
+    """A router whose configuration asks a command for a value, and that command, which can be made to take for ever."""
+
+    def __init__(self, start_router: Callable[..., Router], directory: Path, *lines: str, **keywords: object) -> None:
+        self.path = f"{directory}/s"
+        self._command, self._running = directory / "command", directory / "running"
+        self._command.write_text("echo fine\n")
+        self.ini = directory / "r.ini"
+        self._lines = (f"env = X=@(exec://. {self._command})", *lines)
+        self.router = start_router(configured(self.ini, self.path, *self._lines), **keywords)
+
+    def be_slow(self) -> None:
+        self._command.write_text(f"echo $$ > {self._running}; sleep 1000; true\n")
+
+    def be_quick(self) -> None:
+        self._command.write_text("echo fine\n")
+
+    def configure(self, word: str) -> None:
+        configured(self.ini, self.path, *self._lines, word=word)
+
+    def reload(self) -> list[int]:
+        """Asks for a reload; the processes of the command, when they are there."""
+        self.router.process.send_signal(signal.SIGHUP)
+        eventually(lambda: self._running.exists() and self._running.read_text().endswith("\n"), "the command runs")
+        shell = int(self._running.read_text())
+        eventually(lambda: children(shell), "it has begun to take its time")
+        return [shell, *children(shell)]
+
+
+def test_a_router_goes_on_while_a_reload_reads_its_configuration(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    told = f"{directory}/stats"
+    slow = SlowReading(start_router, directory, f"forkptyrouter-stats-server = {told}", sockets=2)
+    (worker,) = slow.router.workers
+    slow.be_slow()
+    reading = slow.reload()
+    os.kill(worker, signal.SIGKILL)
+    slow.router.wait_for_log(f"worker {worker} has ended .killed by SIGKILL.; another one starts")
+    with greeted(slow.path, "old") as client:
+        echoes(client)
+        with Client(told) as asked:
+            assert json.loads(asked.read_to_end())["active_sessions"] == 1
+    assert slow.router.end() == 0
+    eventually(lambda: all(process_gone(pid) for pid in reading), "what the reload has started ends with the router")
+
+
+def test_a_configuration_that_cannot_be_read_in_time_is_refused(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    slow = SlowReading(start_router, directory, program=IMPATIENT)
+    slow.be_slow()
+    reading = slow.reload()
+    slow.router.wait_for_log("not reloaded, the old configuration goes on: it was not read within 0.5 s")
+    eventually(lambda: all(process_gone(pid) for pid in reading), "what reads it is killed")
+    with greeted(slow.path, "old") as client:
+        echoes(client)
+    slow.be_quick()
+    slow.configure("new")
+    reload(slow.router)
+    greeted(slow.path, "new").socket.close()
+
+
+def test_a_reload_that_is_asked_for_during_another_follows_it(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """The first may have read what has changed since."""
+    slow = SlowReading(start_router, directory)
+    slow.be_slow()
+    _, sleeping = slow.reload()
+    slow.be_quick()
+    slow.configure("new")
+    slow.router.process.send_signal(signal.SIGHUP)
+    slow.router.process.send_signal(signal.SIGUSR1)
+    slow.router.wait_for_log("statistics: 1 workers")  # so the signals have been taken
+    os.kill(sleeping, signal.SIGKILL)
+    slow.router.wait_for_log(r"\] reloaded", 2)
+    greeted(slow.path, "new").socket.close()
+
+
+TELLS_WHO_ASKS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <unistd.h>
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+        dlsym(RTLD_NEXT, "getaddrinfo");
+    FILE *file = fopen(ASKED, "a");
+    fprintf(file, "%d\n", getpid());
+    fclose(file);
+    return real(name, service, hints, found);
+}
+"""
+
+
+def test_names_that_a_reload_brings_are_looked_up_elsewhere_than_in_the_supervisor(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """A name server may take its time."""
+    path, asked = f"{directory}/s", directory / "asked"
+    shim = preload(directory, TELLS_WHO_ASKS, f'ASKED="{asked}"')
+    router = start_router(configured(directory / "r.ini", path), env=shim)
+    configured(directory / "r.ini", path, "forkpty-router = localhost:0", word="new")
+    reload(router)
+    router.wait_for_log(r"listening on localhost:\d+ ")
+    assert asked.read_text()
+    assert str(router.process.pid) not in asked.read_text().split()
+
+
+# A worker, which has a process group of its own, ends or hangs when it makes its epoll instance.
+WORKER_WITHOUT_LUCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+int epoll_create1(int flags)
+{
+    int (*real)(int) = dlsym(RTLD_NEXT, "epoll_create1");
+    int is_worker = getpgrp() == getpid();
+    if (is_worker && access(DIRECTORY "/ends", F_OK) == 0)
+        _exit(3);
+    while (is_worker && access(DIRECTORY "/hangs", F_OK) == 0) {
+        close(open(DIRECTORY "/hanging", O_CREAT, 0600));
+        usleep(5000);
+    }
+    return real(flags);
+}
+"""
+
+
+class Trial:
+    """A router, and files that make new workers end or hang before they are ready."""
+
+    def __init__(self, start_router: Callable[..., Router], directory: Path) -> None:
+        self.path, self.new_path = f"{directory}/s", f"{directory}/t"
+        self.ends, self.hangs, self._hanging = directory / "ends", directory / "hangs", directory / "hanging"
+        self.ini = directory / "r.ini"
+        self.environment = preload(directory, WORKER_WITHOUT_LUCK, f'DIRECTORY="{directory}"')
+        self._start = start_router
+
+    def start(self, *lines: str, **keywords: object) -> Router:
+        self._lines = lines
+        return self._start(configured(self.ini, self.path, *lines), env=self.environment, **keywords)
+
+    def wait_until_one_hangs(self) -> None:
+        eventually(self._hanging.exists, "a new worker hangs before it is ready")
+
+    def change(self) -> None:
+        configured(self.ini, self.path, f"forkpty-router = {self.new_path}", *self._lines, word="new")
+
+
+@pytest.fixture
+def trial(start_router: Callable[..., Router], directory: Path) -> Trial:
+    return Trial(start_router, directory)
+
+
+@pytest.mark.parametrize("options", [(), ("forkptyrouter-processes = 2",)])
+def test_a_reload_with_which_no_worker_can_start_is_refused(trial: Trial, options: tuple[str, ...]) -> None:
+    router = trial.start(*options)
+    before = router.workers
+    with greeted(trial.path, "old") as old:
+        trial.change()
+        trial.ends.touch()
+        router.process.send_signal(signal.SIGHUP)
+        router.wait_for_log("not reloaded, the old .* goes on: no worker can start with the new one .exit status 3.")
+        eventually(lambda: router.workers == before, "only the workers of before are left")
+        assert not Path(trial.new_path).exists()
+        greeted(trial.path, "old").socket.close()
+        echoes(old)
+        trial.ends.unlink()
+        reload(router)
+        greeted(trial.new_path, "new").socket.close()
+        echoes(old)
+
+
+def test_a_reload_whose_worker_hangs_before_it_is_ready_is_refused(trial: Trial) -> None:
+    router = trial.start(program=IMPATIENT)
+    before = router.workers
+    trial.change()
+    trial.hangs.touch()
+    router.process.send_signal(signal.SIGHUP)
+    router.wait_for_log(r"worker \d+ is not ready after 0.5 s: killed")
+    router.wait_for_log("not reloaded, the old configuration goes on: no worker can start")
+    eventually(lambda: router.workers == before, "only the workers of before are left")
+    greeted(trial.path, "old").socket.close()
+
+
+def test_the_old_workers_accept_until_a_new_one_is_ready(trial: Trial) -> None:
+    router = trial.start()
+    trial.change()
+    trial.hangs.touch()
+    router.process.send_signal(signal.SIGHUP)
+    trial.wait_until_one_hangs()
+    for _ in range(3):
+        greeted(trial.path, "old").socket.close()
+    trial.hangs.unlink()
+    router.wait_for_log(r"\] reloaded")
+    greeted(trial.path, "new").socket.close()
+
+
+def test_a_router_without_workers_tries_the_new_configuration_with_one(trial: Trial) -> None:
+    """A connection would find out otherwise, when the old configuration is gone."""
+    router = trial.start("forkptyrouter-cheap = true")
+    trial.change()
+    trial.ends.touch()
+    router.process.send_signal(signal.SIGHUP)
+    router.wait_for_log("not reloaded, the old configuration goes on: no worker can start")
+    trial.ends.unlink()
+    reload(router)
+    eventually(lambda: router.workers == [], "the one that was tried has ended")
+    greeted(trial.new_path, "new").socket.close()
+
+
+def test_a_second_stop_ends_a_router_whose_new_worker_hangs(trial: Trial) -> None:
+    router = trial.start()
+    trial.change()
+    trial.hangs.touch()
+    router.process.send_signal(signal.SIGHUP)
+    trial.wait_until_one_hangs()
+    router.process.send_signal(signal.SIGTERM)
+    router.wait_for_log("SIGTERM: stopping")
+    assert router.end() == 0
+    assert not Path(trial.path).exists()
+    assert not Path(trial.new_path).exists()
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_router_whose_first_workers_cannot_start_ends_and_says_so(
+    trial: Trial, directory: Path, background: bool
+) -> None:
+    trial.ends.touch()
+    options = ["--daemonize", f"{directory}/log"] if background else []
+    ended = subprocess.run(
+        [sys.executable, "-m", "fastpty.router", configured(trial.ini, trial.path), *options],
+        env={**os.environ, **trial.environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("fastpty-router: no worker can start (exit status 3)\n")
+    assert not Path(trial.path).exists()

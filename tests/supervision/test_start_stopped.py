@@ -1,0 +1,246 @@
+"""A signal during the start: a stop leaves nothing behind, a reload waits. Sent at chosen system calls."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness import PATIENCE_SECONDS, Router, children, eventually, process_gone
+from tests.support.peers import need, need_root
+from tests.support.tls_harness import Authority
+
+# What changes something that others can see, or starts something.
+TELLING = {"bind", "listen", "chmod", "fchmod", "fchmodat", "rename", "renameat", "renameat2", "unlink", "unlinkat"}
+TELLING |= {"mkdirat", "clone", "clone3", "vfork", "unshare", "signalfd4"}
+OF_THE_REST = 25  # one in 25 of the other calls
+
+TRACED = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+class Start:
+    """A router whose start does all that leaves traces, in a directory of its own."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
+        self.socket, self.pid_file = directory / "s", directory / "pid"
+        self.options = (str(self.socket), "--pidfile", str(self.pid_file), "--vacuum", *options)
+        self.routers: list[Router] = []
+
+    def run(self, *tracing: str, options: tuple[str, ...] = ()) -> Router:
+        """Starts it, under strace where there are options for that."""
+        argv = [need("strace"), "-D", *tracing, sys.executable, "-m", "fastpty.router"] if tracing else []
+        program = ("-c", TRACED, *argv) if tracing else ("-m", "fastpty.router")
+        self.routers.append(Router(*self.options, *options, program=program, preexec=os.setsid))
+        return self.routers[-1]
+
+    def expect_nothing_left(self, router: Router) -> None:
+        assert "Traceback" not in router.log
+        assert not self.socket.exists(), router.log
+        assert not self.pid_file.exists(), router.log
+        eventually(lambda: of_session(router.process.pid) == [], "no process is left")
+
+
+def of_session(leader: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z" and "strace" not in name_of(stat.parent):
+            found.append(int(stat.parent.name))
+    return found
+
+
+def name_of(process: Path) -> str:
+    try:
+        return (process / "comm").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "strace"
+
+
+@pytest.fixture
+def start(directory: Path, authority: Authority) -> Iterator[Callable[..., Start]]:
+    made: list[Start] = []
+
+    def make(*options: str) -> Start:
+        made.append(Start(directory, *options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        for router in each.routers:
+            router.destroy()
+
+
+def moments(start: Start, directory: Path) -> list[tuple[str, int]]:
+    """System calls from where signals are held back to the supervisor's first look, and which of their kind."""
+    trace = directory / "trace"
+    router = start.run("-o", str(trace)).wait_until_listening()
+    assert router.end() == 0, router.log
+    calls = re.findall(r"^(\w+)\((.*)$", trace.read_text(), re.M)
+    begin = next(n for n, (name, rest) in enumerate(calls) if name == "rt_sigprocmask" and "TERM" in rest)
+    end = next(n for n, (name, _) in enumerate(calls) if n > begin and name in ("epoll_wait", "epoll_pwait"))
+    counts: dict[str, int] = {}
+    found, others = [], 0
+    for index, (name, _) in enumerate(calls[: end + 1]):
+        counts[name] = counts.get(name, 0) + 1
+        if index > begin:
+            others += name not in TELLING
+            if name in TELLING or others % OF_THE_REST == 0:
+                found.append((name, counts[name]))
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_a_stop_at_any_moment_of_the_start_leaves_nothing_behind(
+    start: Callable[..., Start], directory: Path, authority: Authority
+) -> None:
+    options = ["--forkpty-router", "127.0.0.1:0", *authority.options("server"), "--exec-as-user", "true"]
+    starting = start(*options)
+    tried = moments(starting, directory)
+    assert [name for name, _ in tried].count("bind") >= 3  # the socket file, the port, and what is behind TLS
+    for name, number in tried:
+        router = stopped_at(starting, directory / "injected", name, number)
+        assert router.process.wait(PATIENCE_SECONDS) == 0, f"{name} {number}: {router.log}"
+        starting.expect_nothing_left(router)
+
+
+def stopped_at(start: Start, trace: Path, name: str, number: int) -> Router:
+    """A router that is sent SIGTERM at this call; if it does not make that many this time, when it is ready.
+
+    The search for a uid for the TLS process reads a file of every process on the machine, and these come and go.
+    """
+    router = start.run("-o", str(trace), "-e", f"trace={name}", "-e", f"inject={name}:signal=TERM:when={number}")
+    eventually(lambda: router.process.poll() is not None or "ready" in router.log, "it ends or is ready")
+    if router.process.poll() is None and "SIGTERM" not in trace.read_text():
+        router.process.terminate()
+    return router
+
+
+def test_a_signal_that_is_no_stop_waits_at_any_moment_of_the_start(
+    start: Callable[..., Start], directory: Path
+) -> None:
+    """Of all three SIGUSR1: a SIGHUP of strace's would be one that the kernel itself has sent."""
+    starting = start("--exec-as-user", "true")
+    tried = moments(starting, directory)
+    for name, number in [moment for moment in tried if moment[0] in TELLING]:
+        router = starting.run("-o", os.devnull, "-e", f"inject={name}:signal=USR1:when={number}")
+        router.wait_for_log(r"statistics: 1 workers")
+        assert router.end() == 0, f"{name} {number}: {router.log}"
+        starting.expect_nothing_left(router)
+
+
+SLEEPS = "echo $$ > {0}/hook.new; mv {0}/hook.new {0}/hook; sleep 1000; true"
+
+
+def wait_for_hook(directory: Path) -> list[int]:
+    """The processes of a hook that sleeps."""
+    eventually((directory / "hook").exists, "the hook runs")
+    shell = int((directory / "hook").read_text())
+    eventually(lambda: children(shell), "the hook sleeps")
+    return [shell, *children(shell)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("phase", ["asap", "pre-jail", "as-user"])
+def test_a_stop_ends_the_hook_that_the_start_waits_for(
+    start: Callable[..., Start], directory: Path, phase: str, number: int
+) -> None:
+    starting = start(f"--exec-{phase}", SLEEPS.format(directory))
+    router = starting.run()
+    hook = wait_for_hook(directory)
+    assert starting.pid_file.exists() == (phase != "asap")
+    assert router.end(number) == 0
+    assert all(process_gone(pid) for pid in hook)
+    starting.expect_nothing_left(router)
+
+
+def test_a_stop_ends_a_hook_in_a_pid_namespace(start: Callable[..., Start], directory: Path) -> None:
+    need_root()
+    starting = start("--unshare", "pid", "--exec-as-root", f"echo > {directory}/hook; sleep 1000; true")
+    router = starting.run()
+    eventually((directory / "hook").exists, "the hook runs")
+    assert router.end() == 0
+    starting.expect_nothing_left(router)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--wait-for-file", "{0}/never"),
+        ("--hook-as-user", "wait_for_file:{0}/never"),
+        ("--hook-as-user", "write:{0}/fifo text"),
+    ],
+)
+def test_a_stop_ends_what_the_start_waits_for(
+    start: Callable[..., Start], directory: Path, options: tuple[str, str]
+) -> None:
+    os.mkfifo(directory / "fifo")
+    starting = start(options[0], options[1].format(directory))
+    router = starting.run()
+    eventually(starting.pid_file.exists, "it has a pid file")
+    assert router.end() == 0
+    router.wait_for_log("SIGTERM: stopped before it was ready")
+    starting.expect_nothing_left(router)
+
+
+def test_a_reload_waits_for_the_end_of_the_start(start: Callable[..., Start], directory: Path) -> None:
+    starting = start("--wait-for-file", f"{directory}/awaited")
+    router = starting.run()
+    eventually(starting.pid_file.exists, "it has a pid file")
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        router.process.send_signal(number)
+    (directory / "awaited").touch()
+    router.wait_for_log(r"\] reloaded")
+    router.wait_for_log("statistics: ")
+    assert router.end() == 0
+
+
+def test_the_starter_of_a_router_in_the_background_hears_that_it_was_stopped(directory: Path) -> None:
+    options = ["--pidfile", f"{directory}/pid", "--vacuum", "--daemonize", f"{directory}/log"]
+    starter = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "fastpty.router",
+            f"{directory}/s",
+            *options,
+            "--exec-as-user",
+            SLEEPS.format(directory),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    hook = wait_for_hook(directory)
+    os.kill(int((directory / "pid").read_text()), signal.SIGTERM)
+    _, told = starter.communicate(timeout=PATIENCE_SECONDS)
+    assert (starter.returncode, told) == (1, "fastpty-router: stopped by SIGTERM before it was ready\n")
+    eventually(lambda: all(process_gone(pid) for pid in hook), "the hook has ended")
+    eventually(lambda: not (directory / "s").exists(), "the socket is removed")
+
+
+COMMAND = "import sys; from fastpty.entry import {}; sys.exit({}())"
+
+
+@pytest.mark.parametrize(("command", "argument"), [("router", "--version"), ("client", "--version")])
+def test_an_interrupt_while_modules_are_loaded_is_no_traceback(directory: Path, command: str, argument: str) -> None:
+    """Before that it is Python's own to deal with."""
+    argv = [sys.executable, "-c", COMMAND.format(command, command), argument]
+    trace = directory / "trace"
+    subprocess.run([need("strace"), "-o", trace, "-e", "trace=openat", *argv], check=True, capture_output=True)
+    opened = trace.read_text().splitlines()
+    begin = max(n for n, line in enumerate(opened) if "/fastpty/" in line and "/entry." in line) + 1
+    assert len(opened) - begin > 20
+    for number in range(begin + 1, len(opened), 10):
+        injected = ["-o", os.devnull, "-e", f"inject=openat:signal=INT:when={number}"]
+        ended = subprocess.run([need("strace"), *injected, *argv], capture_output=True, text=True, check=False)
+        assert "Traceback" not in ended.stderr, ended.stderr
+        assert ended.returncode == -signal.SIGINT

@@ -1,0 +1,94 @@
+"""Accounts for the tests, and clients that connect as one of them."""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.peers import need, need_root
+
+_CONNECT = """
+import os, socket, sys
+path, uid, gid, groups, text = sys.argv[1:]
+os.setgroups([int(group) for group in groups.split(",") if group])
+os.setresgid(*[int(gid)] * 3)
+os.setresuid(*[int(uid)] * 3)
+with socket.socket(socket.AF_UNIX) as client:
+    client.connect(path)
+    client.settimeout(30)
+    with client.makefile("rb") as output:
+        # One that is refused gets its line and may find the other side closed already.
+        try:
+            client.sendall(text.encode())
+        except OSError:
+            pass
+        sys.stdout.buffer.write(output.read())
+"""
+
+_CONNECT_ONLY = """
+import os, socket, sys
+number, path, uid, gid = sys.argv[1:]
+os.setgroups([])
+os.setresgid(*[int(gid)] * 3)
+os.setresuid(*[int(uid)] * 3)
+socket.socket(fileno=int(number)).connect(path)
+"""
+
+
+@dataclass(frozen=True)
+class Login:
+    """An account that a test made."""
+
+    name: str
+    uid: int
+    gid: int
+    more: int  # the second group's gid
+    home: Path
+
+
+def make_account(name: str, home: Path, shell: str = "/bin/sh") -> Login:
+    """A user with a home and a second group, `NAME-more`, for remove_account()."""
+    need_root()
+    need("useradd")
+    remove_account(name)
+    subprocess.run(["groupadd", f"{name}-more"], check=True)
+    subprocess.run(
+        ["useradd", "-M", "-d", str(home), "-s", shell, "-U", "-G", f"{name}-more", name],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    entry = pwd.getpwnam(name)
+    return Login(name, entry.pw_uid, entry.pw_gid, grp.getgrnam(f"{name}-more").gr_gid, home)
+
+
+def remove_account(name: str) -> None:
+    """Removes what make_account() made, as far as it is there."""
+    for command in (["userdel", name], ["groupdel", name], ["groupdel", f"{name}-more"]):
+        with suppress(subprocess.CalledProcessError):
+            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+
+
+def connected_as(path: str, uid: int, gid: int) -> socket.socket:
+    """A connection that the kernel takes for one of these ids': whose it is is settled when it connects (unix(7))."""
+    need_root()
+    connection = socket.socket(socket.AF_UNIX)
+    number = connection.fileno()
+    argv = [sys.executable, "-c", _CONNECT_ONLY, str(number), path, str(uid), str(gid)]
+    subprocess.run(argv, pass_fds=[number], check=True, timeout=60)
+    return connection
+
+
+def talk_as(path: str, uid: int, gid: int, groups: Sequence[int] = (), text: str = "") -> str:
+    """All that a session says to a client of these ids which sends `text`."""
+    need_root()
+    arguments = [path, str(uid), str(gid), ",".join(map(str, groups)), text]
+    ended = subprocess.run([sys.executable, "-c", _CONNECT, *arguments], capture_output=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr.decode()
+    return ended.stdout.decode()

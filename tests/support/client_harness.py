@@ -1,0 +1,207 @@
+"""Runs the real `fastpty` command, on a pty or on pipes, against a router that a test scripts itself."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests import ROOT
+
+DEADLINE_SECONDS = 30.0
+
+# The lines that the client writes must not depend on who runs the tests.
+CLIENT = [sys.executable, "-m", "fastpty"]
+
+
+class ScriptedRouter:
+    """A listening socket; the test plays the router's part on the connection that comes in."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._server = server
+        server.settimeout(DEADLINE_SECONDS)
+
+    @property
+    def address(self) -> str:
+        name = self._server.getsockname()
+        return name if isinstance(name, str) else f"{name[0]}:{name[1]}"
+
+    def accept(self) -> socket.socket:
+        peer, _ = self._server.accept()
+        peer.settimeout(DEADLINE_SECONDS)
+        return peer
+
+    @contextmanager
+    def playing(self, part: Callable[[socket.socket], None]) -> Iterator[None]:
+        """Plays `part` on the next connection, in a thread, and fails with what it raised."""
+        failures: list[BaseException] = []
+
+        def play() -> None:
+            try:
+                with self.accept() as peer:
+                    part(peer)
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=play, daemon=True)
+        thread.start()
+        yield
+        thread.join(DEADLINE_SECONDS)
+        assert not thread.is_alive()
+        if failures:
+            raise failures[0]
+
+
+@contextmanager
+def scripted_router(directory: Path, *, tcp: bool = False) -> Iterator[ScriptedRouter]:
+    with socket.create_server(("127.0.0.1", 0)) if tcp else socket.socket(socket.AF_UNIX) as server:
+        if not tcp:
+            server.bind(f"{directory}/router")
+            server.listen()
+        yield ScriptedRouter(server)
+
+
+def receive_until(peer: socket.socket, wanted: bytes) -> bytes:
+    """Reads until `wanted` has come, and not a byte more than is there by then."""
+    data = b""
+    while wanted not in data:
+        some = peer.recv(65536)
+        assert some, f"the client closed after {data!r}"
+        data += some
+    return data
+
+
+def receive_all(peer: socket.socket) -> bytes:
+    data = bytearray()
+    while some := peer.recv(65536):
+        data += some
+    return bytes(data)
+
+
+@contextmanager
+def piped_client(
+    *arguments: str,
+    command: Sequence[str] = CLIENT,
+    stdin: int = subprocess.PIPE,
+    stdout: int = subprocess.PIPE,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The client on pipes; killed at the end where it still runs."""
+    with subprocess.Popen(
+        [*command, *arguments], cwd=ROOT, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE
+    ) as client:
+        try:
+            yield client
+        finally:
+            client.kill()
+
+
+class TerminalClient:
+    """A command on a pty of its own, which it controls."""
+
+    def __init__(self, argv: Sequence[str], rows: int, columns: int, typed_ahead: bytes) -> None:
+        self.screen, self.terminal = pty.openpty()
+        termios.tcsetwinsize(self.terminal, (rows, columns))
+        self.modes = termios.tcgetattr(self.terminal)
+        self.type(typed_ahead)
+        self._process = subprocess.Popen(
+            argv,
+            cwd=ROOT,
+            stdin=self.terminal,
+            stdout=self.terminal,
+            stderr=self.terminal,
+            start_new_session=True,
+            preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # makes it the controlling terminal
+        )
+        self.shown = b""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_raw(self) -> bool:
+        return not termios.tcgetattr(self.terminal)[3] & (termios.ICANON | termios.ISIG)
+
+    @property
+    def modes_are_as_before(self) -> bool:
+        return termios.tcgetattr(self.terminal) == self.modes
+
+    def type(self, keys: bytes) -> None:
+        while keys:
+            keys = keys[os.write(self.screen, keys) :]
+
+    def resize(self, rows: int, columns: int) -> None:
+        termios.tcsetwinsize(self.screen, (rows, columns))
+
+    def read_until(self, wanted: bytes) -> bytes:
+        """What shows up to and with `wanted`."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while wanted not in self.shown:
+            ready, _, _ = select.select([self.screen], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"{wanted!r} did not show, but {self.shown!r}"
+            self.shown += os.read(self.screen, 65536)
+        end = self.shown.index(wanted) + len(wanted)
+        shown, self.shown = self.shown[:end], self.shown[end:]
+        return shown
+
+    def read_exactly(self, count: int) -> bytes:
+        """The next `count` bytes that show."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while len(self.shown) < count:
+            assert time.monotonic() < deadline, f"only {len(self.shown)} of {count} bytes show"
+            self._read_for(1)
+        shown, self.shown = self.shown[:count], self.shown[count:]
+        return shown
+
+    def wait(self) -> int:
+        """The exit status, negative for a signal. Reads on meanwhile, so that no output is in the way."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (status := self._process.poll()) is None:
+            assert time.monotonic() < deadline, f"the client does not end; it shows {self.shown!r}"
+            self._read_for(0.01)
+        while self._read_for(0):
+            pass
+        return status
+
+    def _read_for(self, seconds: float) -> bool:
+        ready, _, _ = select.select([self.screen], [], [], seconds)
+        if ready:
+            self.shown += os.read(self.screen, 65536)
+        return bool(ready)
+
+    def signal(self, signum: int) -> None:
+        self._process.send_signal(signum)
+
+    def close(self) -> None:
+        self._process.kill()
+        with suppress(ProcessLookupError):  # what a shell of the test left behind in the session
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        os.close(self.screen)
+        os.close(self.terminal)
+
+
+@contextmanager
+def terminal_client(
+    *arguments: str,
+    command: Sequence[str] = CLIENT,
+    rows: int = 24,
+    columns: int = 80,
+    typed_ahead: bytes = b"",
+) -> Iterator[TerminalClient]:
+    """The client on a pty; killed at the end where it still runs."""
+    client = TerminalClient([*command, *arguments], rows, columns, typed_ahead)
+    try:
+        yield client
+    finally:
+        client.close()

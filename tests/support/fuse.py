@@ -1,0 +1,83 @@
+"""A FUSE file system whose files never give their bytes: a process that touches a page of one waits.
+
+Every name is a file, and each look-up gives a new one.
+
+It speaks to /dev/fuse itself and needs no library (linux/fuse.h). As root: `python -m tests.support.fuse DIRECTORY`
+mounts it there and says `mounted`; it serves until it is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+import sys
+import tempfile
+
+INIT, LOOKUP, GETATTR, OPEN, READ, OPENDIR, FORGET, BATCH_FORGET, INTERRUPT = 26, 1, 3, 14, 15, 27, 2, 42, 36
+_SIZE = 4096
+_ROOT = 1
+_CONFIG = "rootmode=40000,user_id={uid},group_id={gid},allow_other"
+_MAJOR, _MINOR = 10, 229  # fuse, in the kernel's list of devices
+
+
+def device() -> int:
+    """/dev/fuse, or a node of our own where it is missing or closed. Raises OSError where the kernel has no FUSE."""
+    try:
+        return os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        with tempfile.TemporaryDirectory() as directory:
+            path = f"{directory}/fuse"
+            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(_MAJOR, _MINOR))
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def mount(fuse: int, directory: str, uid: int, gid: int) -> None:
+    """Mounts what `fuse` serves for this user, and for all others."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    options = f"fd={fuse},{_CONFIG.format(uid=uid, gid=gid)}"
+    if libc.mount(b"stuck", directory.encode(), b"fuse", 0, options.encode()) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _attributes(node: int) -> bytes:
+    mode = 0o40755 if node == _ROOT else 0o100644
+    return struct.pack(
+        "<QQQQQQIIIIIIIIII", node, _SIZE, 8, 0, 0, 0, 0, 0, 0, mode, 1, os.getuid(), os.getgid(), 0, 4096, 0
+    )
+
+
+def serve(fuse: int) -> None:
+    """Answers everything but reads of files."""
+    node_of_last_file = _ROOT
+    while True:
+        request = os.read(fuse, 1 << 17)
+        _, kind, unique, node, *_ = struct.unpack_from("<IIQQIIII", request)
+        if kind in (READ, FORGET, BATCH_FORGET, INTERRUPT):
+            continue
+        error, answer = 0, b""
+        if kind == INIT:
+            answer = struct.pack("<IIIIHHIIHHI28x", 7, 31, 0, 0, 16, 12, 4096, 1, 1, 0, 0)
+        elif kind == LOOKUP:
+            node_of_last_file += 1
+            answer = struct.pack("<QQQQII", node_of_last_file, 0, 0, 0, 0, 0) + _attributes(node_of_last_file)
+        elif kind == GETATTR:
+            answer = struct.pack("<QII", 3600, 0, 0) + _attributes(node)
+        elif kind in (OPEN, OPENDIR):
+            answer = struct.pack("<QII", 1, 0, 0)
+        else:
+            error = -errno.ENOSYS
+        os.write(fuse, struct.pack("<IiQ", 16 + len(answer), error, unique) + answer)
+
+
+def main() -> None:
+    fuse = device()
+    mount(fuse, sys.argv[1], os.getuid(), os.getgid())
+    print("mounted", flush=True)
+    serve(fuse)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What a test needs from the machine. Where that is missing, the test skips and says what is missing and how to get it.
+
+With FASTPTY_REQUIRE_PEERS=1 in the environment it fails instead, so that nothing is left out unseen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests import ROOT
+
+# Debian's packages of the tools that no package of their own name has.
+_PACKAGES = {
+    "cc": "gcc libc6-dev",
+    "ip": "iproute2",
+    "newuidmap": "uidmap",
+    "prlimit": "util-linux",
+    "ps": "procps",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
+    "useradd": "passwd",
+    "uwsgi": "uwsgi-core",
+    "vi": "vim-tiny",
+}
+
+
+def need(tool: str) -> str:
+    """The path of a program that the test runs."""
+    path = shutil.which(tool)
+    if path is None:
+        _missing(f"needs {tool}: apt-get install {_PACKAGES.get(tool, tool)}")
+    return path
+
+
+def preload(directory: Path, source: str, *defines: str) -> dict[str, str]:
+    """The environment for a program some of whose libc is replaced by this C source, compiled into `directory`."""
+    (directory / "shim.c").write_text(source)
+    command = [need("cc"), "-shared", "-fPIC", *(f"-D{define}" for define in defines), "-o", "shim.so", "shim.c"]
+    subprocess.run(command, cwd=directory, check=True)
+    return {"LD_PRELOAD": f"{directory}/shim.so"}
+
+
+def need_root() -> None:
+    """For a test that changes users or namespaces."""
+    if os.geteuid() != 0:
+        _missing("needs root: run the tests as root")
+
+
+def need_control_group(controller: str) -> Path:
+    """Where control groups with this controller can be made, of version 2 or 1."""
+    need_root()
+    found = []
+    for root in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup") / controller):
+        version_2 = root / "cgroup.subtree_control"
+        is_there = controller in version_2.read_text().split() if version_2.exists() else (root / "tasks").exists()
+        if is_there and os.access(root, os.W_OK):
+            found.append(root)
+    if not found:
+        _missing(f"needs control groups with {controller} that can be made: mount them at /sys/fs/cgroup")
+    return found[0]
+
+
+def need_unified_control_groups() -> Path:
+    """Where control groups of version 2 are mounted."""
+    need_root()
+    found = re.findall(r"^\S+ \S+ \S+ \S+ (\S+) .* - cgroup2 ", Path("/proc/self/mountinfo").read_text(), re.M)
+    if not found or not os.access(found[0], os.W_OK):
+        _missing("needs control groups of version 2: mount -t cgroup2 none /sys/fs/cgroup")
+    return Path(found[0])
+
+
+def need_tcp_option(number: int, since: str) -> None:
+    """A kernel that knows this option of TCP sockets, as `since` does."""
+    with socket.socket() as sock:
+        try:
+            sock.getsockopt(socket.IPPROTO_TCP, number)
+        except OSError:
+            _missing(f"needs {since} or newer: boot one")
+
+
+def need_vsock() -> socket.socket:
+    """A bound socket that is neither local nor TCP."""
+    try:
+        sock = socket.socket(socket.AF_VSOCK)
+        sock.bind((socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+    except OSError:
+        _missing("needs a kernel with AF_VSOCK (CONFIG_VSOCKETS)")
+    return sock
+
+
+def need_kernel_thread() -> int:
+    """A thread of the kernel. Only the machine's own pid namespace has them, as children of its process 2."""
+    ours = Path("/proc/2/task/2/children")
+    if not ours.exists() or Path("/proc/2/comm").read_text() != "kthreadd\n":
+        _missing("needs a thread of the kernel: run the tests outside containers")
+    return int(ours.read_text().split()[0])
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("FASTPTY_REQUIRE_PEERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def need_seed(marker: str) -> str:
+    """The text of the user's own document that holds `marker`. It lies beside the checkout, not in it."""
+    seeds = ROOT.parent / "shared" / "seeds"
+    for file in sorted(seeds.glob("*.txt")):
+        text = file.read_text()
+        if marker in text:
+            return text
+    _missing("needs the user's own documents: put them into shared/seeds beside the checkout")
