@@ -19,8 +19,8 @@ SOURCES := setup.py pyproject.toml $(shell find fastpty -name '*.py' -o -name '*
 SIDE_BY_SIDE := -n 2 --dist worksteal
 
 run: $(VENV)/run.stamp
-	@echo "Attach from another terminal:  $(BIN)/fastpty connect $(SOCKET)"
-	@exec $(BIN)/fastpty-router $(SOCKET)
+	@echo "Attach from another terminal:  $(CURDIR)/$(BIN)/fastpty connect --uwsgi $(SOCKET)"
+	@exec $(BIN)/fastpty-router --forkpty-urouter $(SOCKET)
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(TESTS)

@@ -1,4 +1,4 @@
-# In a fresh system: what the README says under "Two commands", word for word, and what must come of it.
+# On a fresh system: runs the command lines of the README's section "Install" as they are written, and checks the results.
 set -eu
 account=$1
 cd "$2"
@@ -6,7 +6,7 @@ cd "$2"
 as_account() {
     if [ "$account" = root ]; then sh -c "$1"; else su "$account" -s /bin/sh -c "$1"; fi
 }
-readme() { sed -n "s/^    \($1.*\)/\1/p" README.md | sed 's/ *#.*//' | head -n 1; }
+readme() { sed -n "s|^    \($1.*\)|\1|p" README.md | sed 's/ *#.*//' | head -n 1; }
 
 install=$(readme 'apt-get install')
 serve=$(readme 'make run')
@@ -35,7 +35,8 @@ until grep -q 'ready$' /tmp/serve.log; do
     fi
     sleep 0.2
 done
-answer=$(as_account 'echo "expr 6 \* 7; exit" | .venv/bin/fastpty connect /tmp/fpty.socket')
+attach=$(sed -n 's/^Attach from another terminal: *//p' /tmp/serve.log)
+answer=$(as_account "echo 'expr 6 \* 7; exit' | $attach")
 kill "$(sed -n 's/^.*fastpty-router\[\([0-9]*\)\] listening on .*/\1/p' /tmp/serve.log)"
 wait $server
 cat /tmp/serve.log
@@ -58,3 +59,13 @@ as_account "PYTEST_ADDOPTS=-rfEs $check" >/tmp/check.log 2>&1 || {
 }
 cat /tmp/check.log
 .venv/bin/python tests/fresh/skips.py "$account" /tmp/check.log
+
+echo "fresh: the commands for all users"
+for line in 'python3 -m venv' '/opt/fastpty/bin/pip' 'ln -s'; do
+    sh -c "$(readme "$line")" >/tmp/install.log 2>&1 || {
+        cat /tmp/install.log
+        exit 1
+    }
+done
+cd /
+as_account "fastpty-router --version && fastpty --version"
