@@ -13,17 +13,18 @@ from rich.console import Console
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "fastpty.svg"
 
+# As in README.md, with a prompt.
 JAIL = """\
-[uwsgi]
-unshare = uts
-exec-as-root = hostname iaminajail
+[fastpty]
+forkpty-urouter = /run/jail.socket
+unshare = uts,pid,mount
+mount-as-root = proc proc /proc
+hook-as-root = hostname:iaminajail
 uid = nobody
-gid = nogroup
-forkpty-urouter = /tmp/fpty.socket
 env = PS1=jail>
 """
 
-TYPED = ["hostname", "id -un", "stty size", "yes | head -c 1000000 | wc -c", "exit"]
+TYPED = ["hostname", "id -un", "ps ax -o pid,tty,comm", "stty size", "exit"]
 
 
 def bare_prompt(text: str) -> str:
@@ -39,7 +40,7 @@ def main() -> None:
         router.expect("listening on")
         seen = io.StringIO()
         client = pexpect.spawn(
-            f"{bin_directory}/fastpty connect --uwsgi /tmp/fpty.socket", encoding="utf-8", dimensions=(43, 90)
+            f"{bin_directory}/fastpty connect --uwsgi /run/jail.socket", encoding="utf-8", dimensions=(43, 90)
         )
         client.logfile_read = seen
         for line in TYPED:
@@ -48,11 +49,11 @@ def main() -> None:
         client.expect(pexpect.EOF)
         router.terminate()
         router.expect(pexpect.EOF)
-    console = Console(record=True, width=60, file=io.StringIO())
+    console = Console(record=True, width=76, file=io.StringIO())
     console.print("host$ cat jail.ini", highlight=False, style="bold")
     console.print(JAIL, highlight=False, markup=False)
     console.print("host# fastpty-router jail.ini &", highlight=False, style="bold")
-    console.print("host# fastpty connect --uwsgi /tmp/fpty.socket", highlight=False, style="bold")
+    console.print("host# fastpty connect --uwsgi /run/jail.socket", highlight=False, style="bold")
     console.print(bare_prompt(seen.getvalue()).rstrip(), highlight=False, markup=False)
     svg = console.export_svg(title="fastpty")
     # The viewer's own monospace font does; a picture should fetch nothing.

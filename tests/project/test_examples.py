@@ -32,17 +32,22 @@ TYPED = {
     "fastpty connect --uwsgi /tmp/first.socket": ("stty size", "31 97"),
     "fastpty connect /tmp/raw.socket": ("stty size", "24 80"),
     "socat -,raw,echo=0 UNIX-CONNECT:/tmp/raw.socket": ("stty size", "24 80"),
-    "fastpty connect --uwsgi /tmp/jail.socket": (
+    "fastpty connect --uwsgi /run/jail.socket": (
         "read name < /proc/sys/kernel/hostname; set -- /proc/[1-9]*; echo $name $#",
         "iaminajail 3",
     ),
-    "fastpty connect /run/container.socket": ("read name < /proc/sys/kernel/hostname; echo name: $name", "name: boxed"),
+    "fastpty connect /run/container.socket": (
+        "read name < /proc/sys/kernel/hostname; echo name: $name",
+        "name: boxed",
+    ),
     "fastpty connect /tmp/shared.socket": ("stty size", "24 80"),
 }
 # What such a line prints, as a regular expression.
 PRINTED = {
     "fastpty connect /tmp/df.socket </dev/null | tr -d '\\r' | tail -n 1": r"\S+ .* \d+% /\n",
-    "echo 'uname -r; exit' | fastpty connect /tmp/shell.socket": r"(?s).*" + re.escape(os.uname().release) + r"\r\n.*",
+    "echo 'uname -r; exit' | fastpty connect /tmp/shell.socket": r"(?s).*"
+    + re.escape(os.uname().release)
+    + r"\r\n.*",
 }
 SERVICE = "fastpty connect --uwsgi /run/fastpty/login.socket"
 
@@ -105,7 +110,8 @@ def test_an_attached_terminal_shows_what_the_document_says(
 
 def type_and_leave(command: list[str], keys: str, shown: str) -> None:
     with terminal_client(command=command, rows=31, columns=97) as client:
-        client.read_until(b"# " if os.geteuid() == 0 and "jail.socket" not in command[-1] else b"$ ")
+        seen = client.read_until(b"# " if os.geteuid() == 0 and "jail.socket" not in command[-1] else b"$ ")
+        assert b"warning" not in seen
         client.type(f"{keys}\r".encode())
         client.read_until(f"\n{shown}\r\n".encode())
         if "shared" in command[-1]:  # where `exit` ends the shell, and another one is started

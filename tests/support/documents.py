@@ -31,11 +31,13 @@ def sections(document: Path) -> dict[str, str]:
 
 
 def examples(document: Path) -> Iterator[Example]:
-    """The indented command lines of a document in their order. A fenced block after a line that names a file is that file."""
+    """The indented command lines of a document in their order. A line that names a file has its content below."""
     for section, text in {"": re.split(r"^## ", document.read_text(), flags=re.M)[0], **sections(document)}.items():
         files: list[tuple[str, str]] = []
         router = ""
-        for found in re.finditer(r"`([\w/-]+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)^```$|^    (\S[^\n]*)$", text, re.M | re.S):
+        for found in re.finditer(
+            r"`([\w/-]+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)^```$|^    (\S[^\n]*)$", text, re.M | re.S
+        ):
             name, content, line = found.groups()
             if name:
                 files.append((name, content))
@@ -49,4 +51,6 @@ def examples(document: Path) -> Iterator[Example]:
 def named_files(document: Path) -> set[str]:
     """The source files and folders that a document names in code marks, such as `relay/loop.pxd` and `jail/`."""
     words = re.findall(r"`([^`\n]+)`", document.read_text())
-    return {word for word in words if re.fullmatch(r"[\w./-]+(\.(py|pyi|pyx|pxd|sh|c|md|svg)|/)", word) and word[0] != "/"}
+    return {
+        word for word in words if re.fullmatch(r"[\w./-]+(\.(py|pyi|pyx|pxd|sh|c|md|svg)|/)", word) and word[0] != "/"
+    }
