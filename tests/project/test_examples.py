@@ -1,4 +1,4 @@
-"""The command lines of README.md and docs/shared-pty.md do what the text around them says.
+"""The command lines of README.md, docs/shared-pty.md and docs/security.md do what the text around them says.
 
 They run as they are written, but with a directory of the test's own in place of /tmp, /run and /etc.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -156,3 +157,24 @@ def test_the_service_gives_each_user_a_login_shell_and_its_unit_starts_it(
     with Client(connected_as(f"{directory}/fastpty/login.socket", user.uid, user.gid)) as client:
         client.send(frame(0, payload=b"echo I am $(id -un), at home in $HOME; exit\n"))
         assert f"I am {user.name}, at home in {user.home}\r\n" in client.read_to_end().decode()
+
+
+def test_the_lines_that_make_certificates_give_the_router_and_the_client_what_they_need(
+    start_router: Callable[..., Router], directory: Path, path: str
+) -> None:
+    need("openssl")
+    make, serve, attach = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "security.md").read_text(), re.M | re.S)
+    subprocess.run(["sh", "-ec", make], cwd=directory, check=True, capture_output=True)
+    with socket.create_server(("localhost", 0)) as free:
+        port = str(free.getsockname()[1])
+    _, *arguments = shlex.split(serve.replace("7777", port))
+    start_router(*(f"{directory}/{word}" if re.search(r"\.(pem|key)$", word) else word for word in arguments))
+    attached = subprocess.run(
+        ["sh", "-c", f"echo 'echo 6 times 7 is $((6*7)); exit' | {attach.replace('7777', port)}"],
+        cwd=directory,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        timeout=60,
+    )
+    assert (attached.returncode, attached.stderr) == (0, b"")
+    assert b"6 times 7 is 42\r\n" in attached.stdout
