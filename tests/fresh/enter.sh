@@ -1,4 +1,4 @@
-# Goes into a fresh system's root, in the new namespaces that run.sh made, and runs the README's commands there.
+# Enters the root of a fresh system, in the namespaces that run.sh made, and runs the README's commands there.
 set -eu
 root=$1 packages=$2 certificates=$3 account=$4 checkout=$5
 
@@ -20,9 +20,9 @@ ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 for number in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${number%:*}" "dev/${number#*:}"; done
 
-# Of the machine: its certificates, its locks (tests here and there must not change the kernel's settings at the same
+# Shares with the machine: its certificates, its locks (tests on both sides must not change kernel settings at the same
 # time), and the directories that pip's settings name.
-visible() {  # WHAT WHERE: read-only; nothing where it is not there
+visible() {  # WHAT WHERE: mounts WHAT read-only at WHERE, if WHAT exists
     [ -e "$1" ] || return 0
     if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "$(dirname "$2")" && touch "$2"; fi
     mount --bind "$1" "$2"

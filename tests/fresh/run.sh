@@ -1,10 +1,10 @@
 # Runs the README's commands on fresh Debian systems:  tests/fresh/run.sh RELEASE[:user]…
 #
-# For each: a minimal system of that release, in a root and in namespaces of its own, with the packages that the README
-# names and no other. There `make run` serves a client and `make test` passes; with :user, an ordinary user runs them.
+# For each RELEASE it makes a minimal system, in a root and in namespaces of its own, with only the packages that the README
+# names. There `make run` must serve a client, and `make test` must pass; with :user, an ordinary user runs them.
 # Needs root and debootstrap. Systems and packages are kept in $XDG_CACHE_HOME or /var/cache.
 #
-# Mirror, certificates, proxies and pip's settings are this machine's own.
+# The mirror, certificates, proxies and pip's settings are those of this machine.
 set -eu
 cd "$(dirname "$0")/../.."
 cache=${XDG_CACHE_HOME:-/var/cache}/fastpty-fresh
@@ -13,7 +13,7 @@ scratch=$(mktemp -d "$cache/run.XXXXXX")
 inside=
 clean_up() {
     if [ -n "$inside" ]; then
-        # It takes its namespaces along; unshare(1) ignores SIGTERM. After a failure it has ended.
+        # This ends its namespaces too. unshare(1) ignores SIGTERM. After a failure it has ended already.
         kill -KILL "$inside" 2>/dev/null || true
         wait "$inside" || true
     fi
@@ -23,7 +23,7 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The mirror of this machine, where it is a Debian, else debootstrap's own choice; a file with the certificates that the
+# The mirror of this machine if it runs Debian, and else the default of debootstrap. A file with the certificates that the
 # machine trusts, if there is one.
 mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
     sed -n 's/^Debian Debian //p' | head -n 1)
@@ -34,7 +34,7 @@ for file in "$(printf '%s\n' "$pip_settings" | sed -n "s/^.*\.cert='\(.*\)'$/\1/
     if [ -z "$certificates" ] && [ -f "$file" ]; then certificates=$file; fi
 done
 
-# A minimal system of the release in $1, made once a week. It appears under its name only when it is complete.
+# Makes a minimal system of the release $1, once a week. It gets its name only when it is complete.
 base() {
     [ -z "$(find "$cache/$1" -maxdepth 0 -mtime -7 2>/dev/null)" ] || return 0
     rm -rf --one-file-system "${cache:?}/$1"
@@ -46,7 +46,7 @@ base() {
     mv "$scratch/base" "$cache/$1"
 }
 
-# What a system needs of this machine to reach the network. The rest of the settings comes in enter.sh.
+# Copies the settings of this machine that the system $1 needs to reach the network. enter.sh sets up the rest.
 configure() {
     cp /etc/resolv.conf "$1/etc/resolv.conf"
     cp /etc/hosts "$1/etc/hosts"
@@ -56,13 +56,13 @@ configure() {
         [ -z "$certificates" ] || echo "Acquire::https::CaInfo \"/run/machine/certificates\";"
         echo 'APT::Get::Assume-Yes "true";'
     } >"$1/etc/apt/apt.conf.d/90machine"
-    # "section.key='value'" of every file and variable that pip reads here, as one file. The last one of a key wins.
+    # Turns the lines "section.key='value'" of pip's settings into one file. The last value of a key counts.
     printf '%s\n' "$pip_settings" | sed 's/\\n/ /g' | sed -nE "s/^(:env:|[^.]*)\.([^=]*)='(.*)'$/\2 = \3/p" |
         awk -F ' = ' '{ value[$1] = $2 } END { print "[global]"; for (key in value) print key " = " value[key] }' |
         sed 's|^cert = .*|cert = /run/machine/certificates|' >"$1/etc/pip.conf"
 }
 
-# The files that git would put into a clone of what lies here, changes and all.
+# Copies the files of this checkout that git knows or would add, with their changes, to $1.
 checkout() {
     mkdir -p "$1"
     git ls-files -z --cached --others --exclude-standard |
@@ -78,7 +78,7 @@ for system; do
         home=/home/visitor
     fi
     mkdir -p "$cache/packages/$release"
-    exec 9>"$cache/$release.lock" # one run at a time has the release's packages
+    exec 9>"$cache/$release.lock" # one run at a time uses the release's packages
     flock 9
     base "$release"
     root=$scratch/$release-$account

@@ -1,4 +1,4 @@
-"""Holds the tests that were skipped on a fresh system to the list in CONTRIBUTING.md:  skips.py ACCOUNT LOG"""
+"""Compares the tests skipped on a fresh system with the list in CONTRIBUTING.md:  skips.py ACCOUNT LOG"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def promised(account: str) -> set[str]:
-    """The reasons in the list."""
+    """The reasons that the list gives for this account."""
     section = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## What is skipped")[2].partition("\n## ")[0]
     lines = re.findall(r"^- `(.+)`(.*)$", section, re.M)
     return {reason for reason, remark in lines if account == "root" or remark != " (only as root)"}

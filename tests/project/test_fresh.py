@@ -1,4 +1,4 @@
-"""The list of skips in CONTRIBUTING.md, which a run on a fresh system is held to."""
+"""A run on a fresh system fails unless its skipped tests are those that CONTRIBUTING.md lists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.client_harness import ROOT
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """What pytest says when one test was skipped for a reason that nothing lists, and one for a listed one."""
+    """The output of pytest for one test skipped for a reason that is not listed, and one for a listed reason."""
     (tmp_path / "test_x.py").write_text(
         "import pytest\ndef test_one():\n    pytest.skip('needs luck: try again')\n"
         "@pytest.mark.skip('needs root: run the tests as root')\ndef test_other():\n    pass\n"

@@ -1,4 +1,4 @@
-"""The mutants fit the program as it is: one that fits nowhere would take nothing out, and show nothing."""
+"""Each mutant changes code that exists exactly once. One that matches nothing would show nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tests.mutants.security import SECURITY
 MUTANTS = (*RELIABILITY, *SECURITY)
 
 
-def test_what_a_mutant_takes_out_is_there_once() -> None:
+def test_the_code_that_a_mutant_changes_exists_once() -> None:
     found = {mutant.what: (ROOT / mutant.path).read_text().count(mutant.old) for mutant in MUTANTS}
     assert {what: count for what, count in found.items() if count != 1} == {}
 
 
-def test_no_mutant_stands_twice() -> None:
+def test_no_mutant_is_listed_twice() -> None:
     changes = [(mutant.path, mutant.old, mutant.new, mutant.test) for mutant in MUTANTS]
     assert len(set(changes)) == len(changes)

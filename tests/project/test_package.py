@@ -1,4 +1,4 @@
-"""What is given away: the source distribution and the wheel."""
+"""The source distribution and the wheel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from tests import ROOT
 
 pytestmark = pytest.mark.timeout(300)  # a compiler takes its time beside other tests
-# Made by git, by builds and by tools; all of it can be made again.
+# Files that git, builds and tools make.
 NOT_SOURCE = (".git", ".venv", "build", "*.egg-info", "*.so", "__pycache__", ".*_cache", ".hypothesis", ".benchmarks")
 
 
@@ -39,7 +39,7 @@ def files(tree: Path) -> set[str]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A checkout with nothing built in it, but for the C code that Cython makes."""
+    """A copy of the checkout without built files, except the C code that Cython makes."""
     copy = tmp_path / "checkout"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*NOT_SOURCE))
     if (ROOT / "build" / "cython").exists():
@@ -49,7 +49,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def unpacked(tree: Path, tmp_path: Path) -> Path:
-    """What is in the source distribution, in a directory."""
+    """The unpacked source distribution."""
     subprocess.run(["tar", "-xf", built(tree, "sdist")], cwd=tmp_path, check=True)
     (place,) = tmp_path.glob("fastpty-*/")
     return place
@@ -62,7 +62,7 @@ def test_the_source_distribution_is_the_whole_checkout(tree: Path, unpacked: Pat
 
 
 def test_the_source_distribution_can_test_itself(unpacked: Path) -> None:
-    """It finds the same tests, and its Makefile has all that they need. Compiled modules come from here."""
+    """It has the same tests, and its Makefile can run them. The compiled modules are copied from the checkout."""
     planned = subprocess.run(["make", "-n", "test"], cwd=unpacked, capture_output=True, text=True, check=True)
     assert "pytest" in planned.stdout
     for folder in ("fastpty", "tests/probes"):
@@ -75,7 +75,7 @@ def test_the_source_distribution_can_test_itself(unpacked: Path) -> None:
 
 
 def test_the_wheel_is_small_and_its_metadata_leads_somewhere(tree: Path) -> None:
-    """Its modules are stripped, it names authors and addresses, and no link of the README is relative."""
+    """Its modules are stripped, its metadata names authors and addresses, and the README has no relative link."""
     with zipfile.ZipFile(built(tree, "wheel")) as wheel:
         modules = {name.split(".")[0]: wheel.read(name) for name in wheel.namelist() if name.endswith(".so")}
         (name,) = (name for name in wheel.namelist() if name.endswith("METADATA"))

@@ -1,4 +1,4 @@
-"""What the tests and the build say is missing, and how to get it."""
+"""The tests and the build say what is missing on the machine, and how to install it."""
 
 from __future__ import annotations
 
