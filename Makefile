@@ -46,9 +46,10 @@ bench: $(VENV)/bench.stamp
 
 # A copy, since the C part is built in place. Python's own allocator would hide what is freed, and what the interpreter
 # leaves at its end is no leak of ours. Left out: what measures memory or instructions, which sanitizers take more of, and
-# what begins with closed descriptors or another interpreter, for a script starts the sanitized one.
+# what begins with closed descriptors or another interpreter, for a script starts the sanitized one; and what starts the
+# router dozens of times under strace(1), which takes too long.
 SANITIZED_BUT := not bounded_memory and not memory_is_short and not few_instructions and not closed_standard_descriptor \
-	and not hostile_image
+	and not hostile_image and not any_moment_of_the_start
 SANITIZED := SANITIZED_PYTHON=$(CURDIR)/$(BIN)/python PYTHONPATH=tests/sanitize
 
 sanitize: $(VENV)/test.stamp

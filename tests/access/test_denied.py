@@ -65,7 +65,10 @@ def test_a_denied_user_is_refused_from_a_user_namespace_of_its_own(
     """With newuidmap(1), as it would do."""
     need("newuidmap")
     path = start(start_router, directory, "--deny-user", NAME)
-    words = f"setpriv --reuid {denied.uid} --regid {denied.gid} --clear-groups {sys.executable} -c".split()
+    python = os.environ.get(
+        "SANITIZED_PYTHON", sys.executable
+    )  # only setpriv itself may look into root's directories
+    words = f"setpriv --reuid {denied.uid} --regid {denied.gid} --clear-groups {python} -c".split()
     ended = subprocess.run([*words, _CONNECT_FROM_NAMESPACE, path, str(SUBORDINATE)], capture_output=True, timeout=60)
     assert ended.stdout.decode() == refusal(SUBORDINATE + 7), ended.stderr.decode()
 

@@ -14,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Service
-from tests.support.harness import RAW_CAT, Client, Router, fill, frame, wait_until_quiet
+from tests.support.harness import (
+    RAW_CAT,
+    Client,
+    Router,
+    children,
+    eventually,
+    fill,
+    frame,
+    process_gone,
+    wait_until_quiet,
+)
 
 FIRST_UNKNOWN_MODIFIER2 = 102
 
@@ -264,7 +274,9 @@ def test_a_slow_tcp_client_reads_little_more_after_an_interrupt(start_router: Ca
         client.read_exactly(8 << 20)  # while it is fast the send buffer grows
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         wait_until_quiet(router.pid)
+        (program,) = children(router.pid)
         client.send(b"\x03")
+        eventually(lambda: process_gone(program), "the program is interrupted")
         rest = client.read_to_end()
     router.wait_for_log("session 1: end: exit, killed by SIGINT")
     assert len(rest) < 1 << 20
