@@ -21,10 +21,13 @@ from tests import ROOT
 _PACKAGES = {
     "cc": "gcc libc6-dev",
     "ip": "iproute2",
+    "agetty": "util-linux",
     "newuidmap": "uidmap",
     "prlimit": "util-linux",
     "ps": "procps",
+    "script": "bsdutils",
     "setpriv": "util-linux",
+    "su": "util-linux",
     "unshare": "util-linux",
     "useradd": "passwd",
     "uwsgi": "uwsgi-core",
