@@ -190,7 +190,7 @@ def test_as_many_sockets_as_a_relay_has_room_for_and_no_more(
     start_router(*paths[:64], "--forkptyrouter-command", "echo IN", sockets=64)
     assert {said_by(path) for path in paths[:64]} == {b"IN\r\n"}
     ended = run(*paths)
-    assert ended.stderr == "fastpty-router: 65 sockets for sessions are too many: give 64 at the most\n"
+    assert ended.stderr == "fastpty-router: 65 sockets for sessions are too many: the limit is 64\n"
     assert ended.returncode == 2
 
 

@@ -48,16 +48,16 @@ def test_check_shows_each_value_with_where_it_comes_from(tmp_path: Path) -> None
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     found = shown(ended)
-    assert found["forkpty-router"] == [("jail.ini:3", f"{tmp_path}/raw")]
-    assert found["forkpty-urouter"] == [("more.json:2", "more")]
-    assert found["forkptyrouter-rows"] == [("jail.ini:9", "2")]
-    assert found["forkptyrouter-cols"] == [("$FASTPTY_FORKPTYROUTER_COLS", "99")]
-    assert found["listen"] == [("$UWSGI_LISTEN", "7")]
+    assert found["listen-raw"] == [("jail.ini:3", f"{tmp_path}/raw")]
+    assert found["listen-uwsgi"] == [("more.json:2", "more")]
+    assert found["rows"] == [("jail.ini:9", "2")]
+    assert found["cols"] == [("$FASTPTY_FORKPTYROUTER_COLS", "99")]
+    assert found["backlog"] == [("$UWSGI_LISTEN", "7")]
     assert found["max-sessions"] == [("command line", "7")]
     assert found["master"] == [("jail.ini:10", "true")]
     assert found["env"] == [("jail.ini:7", "A=x"), ("jail.ini:7", "B=x")]
     assert found["chmod-socket"] == [("default", "0600")]
-    assert set(found) == {"max-sessions", "master", "env", "forkpty-urouter", "forkpty-router"} | {
+    assert set(found) == {"max-sessions", "master", "env", "listen-uwsgi", "listen-raw"} | {
         option.name for option in OPTIONS if option.field and option.default is not None
     }
 
@@ -71,7 +71,7 @@ def test_check_binds_and_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("forkptyrouter-rows = 70000", "x.ini:3: forkptyrouter-rows: '70000' is not a whole number from 0 to 65535"),
+        ("forkptyrouter-rows = 70000", "x.ini:3: forkptyrouter-rows: '70000' is not a whole number from 1 to 65535"),
         ("strict\nbogus = 1", "x.ini:4: unknown option 'bogus'"),
         ("if-env =", "x.ini:3: if-env needs a value"),
     ],
@@ -82,12 +82,20 @@ def test_check_of_what_is_wrong_says_so_in_one_line_with_status_2(tmp_path: Path
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"fastpty-router: {message}\n")
 
 
+@pytest.mark.parametrize("option", ["pidfile", "logto", "session-cgroup", "chdir", "command"])
+def test_check_names_the_line_of_a_path_that_a_start_could_not_use(tmp_path: Path, option: str) -> None:
+    (tmp_path / "x.toml").write_text(f"[fastpty]\nlisten-raw = 's'\n{option} = '/no/such/place'\n")
+    ended = run("--check", "x.toml", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"fastpty-router: x.toml:3: {option}: ")
+
+
 def test_check_shows_warnings_too(tmp_path: Path) -> None:
     (tmp_path / "x.ini").write_text("[uwsgi]\nforkpty-router = s\nbogus = %q\x1b\n")
     ended = run("--check", "x.ini", cwd=tmp_path)
     assert ended.returncode == 0
     assert ended.stderr == (
-        "fastpty-router: warning: x.ini:3: '%q' means nothing and is left out (write %% for a %)\n"
+        "fastpty-router: warning: x.ini:3: '%q' is no variable and is removed (write %% for a %)\n"
         "fastpty-router: warning: x.ini:3: unknown option 'bogus'; ignored\n"
     )
 

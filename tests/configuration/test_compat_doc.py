@@ -38,7 +38,7 @@ def uwsgi_help() -> str:
 
 
 def test_every_option_that_is_uwsgi_s_and_every_one_refused_has_a_row() -> None:
-    ours = {name for option in OPTIONS if "fastpty's own" not in option.help for name in option.names}
+    ours = {name for option in OPTIONS for name in option.uwsgi_names}
     refused = uwsgi_keys._CONFINING | set(uwsgi_keys.WITHOUT_MEANING) | uwsgi_keys.IGNORED
     assert sorted((ours | refused | blocks.WORDS) - set(names())) == []
 
@@ -53,7 +53,7 @@ def test_every_row_is_of_an_option_that_is_known_here_and_no_option_has_two() ->
     known = set(BY_NAME) | set(uwsgi_keys.WITHOUT_MEANING) | uwsgi_keys.IGNORED | blocks.WORDS
     assert [name for name in names() if name not in known and not uwsgi_keys.is_confining(name)] == []
     assert len(names()) == len(set(names()))
-    own = {name for option in OPTIONS if "fastpty's own" in option.help for name in option.names}
+    own = {option.name for option in OPTIONS if option.own}
     assert sorted(own & set(names())) == []
 
 

@@ -116,7 +116,7 @@ def test_keys_that_ask_for_nothing_are_passed_over_silently(tmp_path: Path) -> N
 
 def test_a_plugin_that_is_not_here_is_a_warning(tmp_path: Path) -> None:
     assert from_file(tmp_path, "plugins = pty,python")[1] == [
-        f"{tmp_path}/x.ini:3: plugins: no plugin 'python' here; ignored"
+        f"{tmp_path}/x.ini:3: plugins: fastpty has no plugin 'python'; ignored"
     ]
 
 
@@ -150,7 +150,7 @@ def test_tls_does_not_open_the_statistics_to_the_network() -> None:
     """They are told in the clear."""
     tls = [("tls-cert", "c"), ("tls-key", "k"), ("tls-ca", "a"), ("forkpty-router", "0.0.0.0:7777")]
     with pytest.raises(
-        UsageError, match=r"0\.0\.0\.0:7778 is open to the network.* use a socket file, 127\.0\.0\.1, or"
+        UsageError, match=r"0\.0\.0\.0:7778 is open to the network.* use a socket file, 127\.0\.0\.1 or"
     ):
         built(*tls, ("forkptyrouter-stats", "0.0.0.0:7778"))
     assert built(*tls, ("forkptyrouter-stats", "127.0.0.1:7778")).stats_addresses
@@ -175,7 +175,7 @@ def test_uid_without_gid_takes_the_users_own_group_not_that_of_root() -> None:
 
 
 def test_a_uid_without_an_account_needs_a_gid() -> None:
-    with pytest.raises(UsageError, match=r"uid 3999999 has no account.*give gid"):
+    with pytest.raises(UsageError, match=r"uid 3999999 has no account.*set gid"):
         built(("uid", "3999999"))
     assert built(("uid", "3999999"), ("gid", "5")).gid == 5
 
@@ -219,14 +219,14 @@ def test_a_shared_terminal_runs_its_own_command_or_the_default_one() -> None:
 
 def test_what_is_for_a_shared_terminal_that_is_not_there_is_a_warning() -> None:
     _, warnings = build([SOCKET, Setting("pty-exec", "top"), Setting("pty-log", None)])
-    assert warnings == ["pty-exec does nothing without pty-socket", "pty-log does nothing without pty-socket"]
+    assert warnings == ["pty-exec has no effect without pty-socket", "pty-log has no effect without pty-socket"]
 
 
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
         (Setting("daemonize", "/tmp/log"), "pty-input needs the terminal that the router was started on"),
-        (Setting("run-as", "peer"), "a shared terminal runs as one account"),
+        (Setting("run-as", "peer"), "exclude each other: a shared terminal runs as one account"),
     ],
 )
 def test_what_does_not_go_with_a_shared_terminal_is_an_error(setting: Setting, words: str) -> None:
@@ -237,7 +237,7 @@ def test_what_does_not_go_with_a_shared_terminal_is_an_error(setting: Setting, w
 @pytest.mark.parametrize("other", [SOCKET, SHARED, Setting("pty-uconnect", "/tmp/u")])
 def test_a_client_has_one_address_and_listens_nowhere(other: Setting) -> None:
     assert build([Setting("pty-connect", "/tmp/x")])[0].is_client
-    with pytest.raises(UsageError, match="make this a client of one address"):
+    with pytest.raises(UsageError, match="make a client of one address"):
         build([Setting("pty-connect", "/tmp/x"), other])
 
 
@@ -245,4 +245,4 @@ def test_a_shared_socket_that_nobody_names_is_warned_of() -> None:
     sockets = [Setting("shared-socket", "/tmp/first"), Setting("shared-socket", "/tmp/second")]
     config, warnings = build([*sockets, Setting("forkpty-router", "=1")])
     assert [address.text for address in config.raw_addresses] == ["/tmp/second"]
-    assert warnings == ["shared-socket /tmp/first is not listened on: no address names it as =0"]
+    assert warnings == ["shared-socket /tmp/first is not used: no address names it as =0"]

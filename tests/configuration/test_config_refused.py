@@ -55,8 +55,8 @@ def test_a_misspelt_key_is_no_start_even_in_a_section_of_uwsgi(key: str, meant: 
     [
         ("x.ini", "[fastpty]\nforkpty-router = s\n[fastpy]\nuid = www-data\n", "x.ini:3"),
         ("x.ini", "[UWSGI]\nuid = www-data\n[uwsgi]\nforkpty-router = s\n", "x.ini:1"),
-        ("x.json", '{"uwsgi": {"forkpty-router": "s"}, "uwsg": {"uid": "www-data"}}', "x.json"),
-        ("x.toml", "[uwsgi]\nforkpty-router = 's'\n[fastpyt]\nuid = 'www-data'\n", "x.toml"),
+        ("x.json", '{"uwsgi": {"forkpty-router": "s"}, "uwsg": {"uid": "www-data"}}', "x.json:1"),
+        ("x.toml", "[uwsgi]\nforkpty-router = 's'\n[fastpyt]\nuid = 'www-data'\n", "x.toml:3"),
     ],
 )
 def test_a_misspelt_section_is_no_start(name: str, content: str, origin: str) -> None:
@@ -150,7 +150,7 @@ def test_what_stands_beside_stop_is_refused_and_nothing_is_stopped(
         ended = run(*argv)
         assert ended.returncode == 2
         assert re.fullmatch(
-            rf"fastpty-router: --(stop|reload) does nothing else: leave out ({re.escape(named)}|--stop)\n",
+            rf"fastpty-router: --(stop|reload) takes no other options: remove ({re.escape(named)}|--stop)\n",
             ended.stderr,
         )
     with Client(f"{directory}/s") as client:
@@ -162,7 +162,16 @@ def test_what_stands_beside_stop_is_refused_and_nothing_is_stopped(
 
 REFUSED = [
     (["/tmp/no/such/directory/s"], "cannot listen on /tmp/no/such/directory/s: its directory does not exist"),
-    (["file"], "cannot listen on file: something else is there"),
+    (["file"], "file is a file, not a socket: write --ini file"),
+    (["--listen-raw=file"], "cannot listen on file: something else is there"),
+    (["x.conf"], "x.conf is a file, not a socket: write --ini x.conf"),
+    (["s", "--rows=0"], "--rows: '0' is not a whole number from 1 to 65535"),
+    (["s", "--command=bsh"], "command: cannot execute 'bsh': it is not in PATH"),
+    (["s", "--command=/no/such/sh"], "command: cannot execute '/no/such/sh': there is no such file"),
+    (["s", "--command=./file"], "command: cannot execute './file': permission denied"),
+    (["--pty-socket=s", "--pty-exec=bsh"], "pty-exec: cannot execute 'bsh'"),
+    (["s", "--pidfile2", "/tmp/no/such/directory/pid"], "pidfile2: cannot write /tmp/no/such/directory/pid: its direc"),
+    (["s", "--logto2", "/tmp/no/such/directory/log"], "logto2: cannot write /tmp/no/such/directory/log: its directory"),
     (["192.0.2.1:7777", "--insecure-tcp"], "cannot listen on 192.0.2.1:7777: "),
     (["s", "--logto", "/tmp/no/such/directory/log"], "logto: cannot write /tmp/no/such/directory/log: its directory"),
     (["s", "--logger", "file:/tmp/no/such/log"], "logger: cannot write /tmp/no/such/log: its directory"),
@@ -207,7 +216,7 @@ sys.exit(main(sys.argv[1:]))
         (["--run-as", "peer"], "run-as peer needs root"),
         (["--chown-socket", "root"], "only root can give the socket to another owner"),
         (["--cap", "kill"], "cap needs root"),
-        (["/proc/s"], "permission denied"),
+        (["--listen-raw=/proc/s"], "permission denied"),
     ],
 )
 def test_check_of_an_ordinary_user_sees_which_rights_are_missing(directory: Path, argv: list[str], line: str) -> None:

@@ -95,8 +95,9 @@ def test_a_key_without_equals_has_no_value_and_one_with_nothing_behind_it_an_emp
     assert pairs(write(tmp_path, "[uwsgi]\nbare\nempty =\n")) == [("bare", None), ("empty", "")]
 
 
-def test_a_section_named_fastpty_counts_too_and_others_do_not(tmp_path: Path) -> None:
-    path = write(tmp_path, "[fastpty]\na = 1\n[emperor]\nb = 2\n[uwsgi]\nc = 3\n")
+@pytest.mark.parametrize("name", ["fastpty", "uwsgi"])
+def test_a_section_of_either_name_is_read_and_others_are_not(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, f"[{name}]\na = 1\n[emperor]\nb = 2\n[{name}]\nc = 3\n")
     assert pairs(path) == [("a", "1"), ("c", "3")]
 
 
@@ -129,7 +130,7 @@ def test_a_line_that_means_nothing_is_an_error_with_file_and_line(
 
 def test_a_file_without_the_section_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path, "[other]\na = 1\n")
-    with pytest.raises(UsageError, match=r"x\.ini: there is no \[uwsgi\] section"):
+    with pytest.raises(UsageError, match=r"x\.ini: there is no \[fastpty\] or \[uwsgi\] section"):
         read(path)
 
 

@@ -77,7 +77,7 @@ def test_the_names_that_a_loop_finds_cannot_have_files_read(read: Read) -> None:
 def test_data_cannot_be_part_of_a_command_that_is_run_for_its_output(read: Read, data: str, value: str) -> None:
     Path("data").write_text(f"{data}\n")
     with pytest.raises(
-        UsageError, match=r"^x\.ini:3: print: @\(.*: exec:// is refused with data in it, which would be run"
+        UsageError, match=r"^x\.ini:3: print: @\(.*: exec:// is refused with data in it, which the shell would run"
     ):
         read(f"for-readline = data\nprint = {value}\nendfor")
     assert not Path("ran").exists()
@@ -116,7 +116,7 @@ def test_a_file_that_others_may_write_to_cannot_have_commands_run(mode: int) -> 
     Path("y.ini").write_text("[uwsgi]\nprint = @(exec://touch ran)\n")
     Path("y.ini").chmod(mode)
     with pytest.raises(
-        UsageError, match=r"^y\.ini:2: print: @\(exec://.*refused in y\.ini: others .* may write to it"
+        UsageError, match=r"^y\.ini:2: print: @\(exec://.*refused in y\.ini: users other .* can write to it"
     ):
         read_named("y.ini")
     assert not Path("ran").exists()
@@ -140,8 +140,8 @@ def test_a_strangers_file_cannot_pass_for_a_variable_of_the_environment(stranger
 @pytest.mark.parametrize("word", ["include", "ini", "inherit"])
 def test_a_strangers_file_cannot_be_included(read: Read, strangers: Path, word: str) -> None:
     """It could have anything run, as whom it likes."""
-    refusal = "y.ini: this file is not read: it belongs to uid 1, neither root nor who starts the router"
-    with pytest.raises(UsageError, match=f"^x.ini:2: {word}: {refusal}: chown it to root, chmod go-w$"):
+    refusal = "y.ini: this file is not trusted: it belongs to uid 1, neither root nor the user who starts the router"
+    with pytest.raises(UsageError, match=f"^x.ini:2: {word}: {refusal}: chown root and chmod go-w it$"):
         read(f"{word} = y.ini")
 
 
@@ -150,7 +150,7 @@ def test_a_file_that_others_may_write_to_cannot_be_included(read: Read, mode: in
     need_a_shared_group(mode)
     Path("y.ini").write_text("[uwsgi]\nexec-asap = id\n")
     Path("y.ini").chmod(mode)
-    with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not read: others than its owner"):
+    with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not trusted: users other than its owner"):
         read("include = y.ini")
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_a_user_s_private_group_may_write_to_can_be_included(login: 
 
 
 def test_a_file_that_a_shared_group_may_write_to_cannot_be_included(login: Login) -> None:
-    with pytest.raises(UsageError, match=r"y\.ini: this file is not read: others than its owner may write to it"):
+    with pytest.raises(UsageError, match=r"y\.ini: this file is not trusted: users other than its owner can write to it"):
         included(login, login.more)
 
 
@@ -185,7 +185,7 @@ def test_a_user_s_group_with_another_member_is_not_private(login: Login, how: li
     other = make_account("fastpty-other", login.home)
     try:
         subprocess.run(["usermod", *how, login.name, other.name], check=True)
-        with pytest.raises(UsageError, match=r"y\.ini: this file is not read: others than its owner may write to it"):
+        with pytest.raises(UsageError, match=r"y\.ini: this file is not trusted: users other than its owner can write to it"):
             included(login, login.gid)
     finally:
         remove_account(other.name)
@@ -203,12 +203,12 @@ def test_a_strangers_file_that_the_starter_names_is_warned_of_and_includes_its_o
         ("exec-asap", "more.ini:2"),
     ]
     assert [line for line in loaded.warnings if line.startswith("y.ini: ")] == [
-        "y.ini: it belongs to uid 1, neither root nor who starts the router: who may write to it decides what the "
-        "router does and runs"
+        "y.ini: it belongs to uid 1, neither root nor the user who starts the router: everyone who can "
+        "write to it controls the router"
     ]
     os.chown("more.ini", 2, 1)
     with pytest.raises(
-        UsageError, match=r"^y\.ini:3: include: more\.ini: this file is not read: it belongs to uid 2"
+        UsageError, match=r"^y\.ini:3: include: more\.ini: this file is not trusted: it belongs to uid 2"
     ):
         read_named("y.ini")
 
@@ -227,5 +227,5 @@ def test_a_file_put_in_the_place_of_a_strangers_while_that_is_read_lends_it_no_t
             yield descriptor
 
     monkeypatch.setattr(files, "opened", swapped)
-    with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not read: it belongs to uid 1"):
+    with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not trusted: it belongs to uid 1"):
         read("include = y.ini")

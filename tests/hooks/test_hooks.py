@@ -127,7 +127,7 @@ def test_hooks_after_unshare_are_left_out_with_a_warning_where_there_is_none(
     note = tmp_path / "note"
     arguments = ("--hook-post-jail", f"create:{note}", str(tmp_path / "socket"))
     router = start_router(*arguments)
-    assert f"hook-post-jail 'create:{note}' is not run, as in uWSGI: there is no unshare" in router.log
+    assert f"hook-post-jail 'create:{note}' does not run without unshare" in router.log
     assert not note.exists()
     router.end()
     start_router("--jailed", *arguments)
@@ -251,7 +251,7 @@ def test_what_does_not_come_ends_the_start_after_the_timeout(kind: str, tmp_path
     router = Router(f"--wait-for-{kind}", "/usr/x", f"--{option}", "0.1", str(tmp_path / "socket"))
     assert router.process.wait(30) == 1
     router.end()
-    assert f"wait-for-{kind}: /usr/x is not there after 0.1 s" in router.log
+    assert f"wait-for-{kind}: /usr/x does not exist after 0.1 s" in router.log
 
 
 def test_what_is_waited_for_starts_the_router_when_it_comes(tmp_path: Path) -> None:
@@ -270,6 +270,32 @@ def test_what_is_waited_for_starts_the_router_when_it_comes(tmp_path: Path) -> N
         router.end()
 
 
+def test_a_hook_waits_until_a_socket_accepts_connections(tmp_path: Path) -> None:
+    awaited, path = tmp_path / "awaited", tmp_path / "socket"
+    router = Router(
+        *("--hook-as-root", "print:before", "--hook-as-root", f"wait_for_socket:{awaited}") if os.geteuid() == 0 else
+        ("--hook-as-user", "print:before", "--hook-as-user", f"wait_for_socket:{awaited}"),
+        *("--hook-as-user", "print:after", str(path)),
+    )  # fmt: skip
+    try:
+        router.wait_for_log("before")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(awaited))  # it exists now, but nobody listens
+            eventually(path.exists, "the router's socket is bound")
+            assert "after" not in router.log
+            server.listen()
+            router.wait_for_log("after")
+            router.wait_until_listening()
+    finally:
+        router.end()
+
+
+@pytest.mark.parametrize("text", ["", "fd://3", "=0", "host:port"])
+def test_a_hook_cannot_wait_for_what_is_no_address(text: str) -> None:
+    with pytest.raises((ValueError, FastptyError)):
+        hooks.parse("hook", "asap")(f"wait_for_socket:{text}")
+
+
 @pytest.mark.parametrize(
     ("kind", "there", "absent"),
     [
@@ -282,7 +308,7 @@ def test_what_is_waited_for_starts_the_router_when_it_comes(tmp_path: Path) -> N
 )
 def test_each_kind_of_thing_is_told_from_the_others(kind: str, there: str, absent: str) -> None:
     Wait(kind, there).run(0)
-    with pytest.raises(FastptyError, match="is not there after 0 s"):
+    with pytest.raises(FastptyError, match="does not exist after 0 s"):
         Wait(kind, absent).run(0)
 
 

@@ -35,9 +35,9 @@ DATA = (
     ),
     Mutant(
         "a misspelt section is no start",
-        "fastpty/configuration/language/formats.py",
-        "    if meant := misspelt_section(section):\n",
-        "    if meant := None:\n",
+        "fastpty/configuration/language/source.py",
+        "            if meant := misspelt_section(name):\n",
+        "            if meant := None:\n",
         "configuration/test_config_refused.py::test_a_misspelt_section_is_no_start",
     ),
     Mutant(
@@ -123,8 +123,8 @@ BOUNDS = (
     Mutant(
         "somebody else's timer goes on",
         "fastpty/configuration/language/budget.py",
-        "            if left:  # somebody",
-        "            if False:  # somebody",
+        "            if left:  # restore",
+        "            if False:  # restore",
         "configuration/test_config_budget.py::test_a_timer_of_somebody_else_goes_on",
     ),
     Mutant(
@@ -196,8 +196,8 @@ MISTAKES = (
     Mutant(
         "--check refuses what a start would refuse",
         "fastpty/configuration/command_line.py",
-        "                preflight(config)\n",
-        "                pass\n",
+        "        return preflight(config)\n",
+        "        return []\n",
         "configuration/test_config_refused.py::test_check_refuses_what_a_start_would_refuse",
     ),
     Mutant(
@@ -237,4 +237,64 @@ MISTAKES = (
     ),
 )
 
-CONFIG = (*DATA, *BOUNDS, *MISTAKES)
+READING = (
+    Mutant(
+        "an XML file declares no entities",
+        "fastpty/configuration/language/xml.py",
+        '        self._parser.StartDoctypeDeclHandler = lambda *_: self._refuse("a document type (<!DOCTYPE) is not supported")\n',
+        "",
+        "configuration/test_xml.py::test_a_document_type_is_refused",
+    ),
+    Mutant(
+        "an ignored section is named in a warning",
+        "fastpty/configuration/language/source.py",
+        "        if OURS in found and UWSGIS in found:\n",
+        "        if False:\n",
+        "configuration/test_plain_names.py::test_a_fastpty_section_wins_and_a_warning_names_the_ignored_uwsgi_section",
+    ),
+    Mutant(
+        "an option of uWSGI's that has a plain name here keeps its meaning in files for uWSGI",
+        "fastpty/configuration/options.py",
+        "    return None if is_uwsgis and name in MEANT_FOR_UWSGI else BY_NAME.get(name)\n",
+        "    return BY_NAME.get(name)\n",
+        "configuration/test_plain_names.py::"
+        "test_a_name_that_uwsgi_has_for_something_else_stays_uwsgi_s_where_uwsgi_reads_it",
+    ),
+    Mutant(
+        "a second SOCKET is an error",
+        "fastpty/configuration/command_line.py",
+        "    if len(sockets) > 1:\n",
+        "    if False:\n",
+        "configuration/test_command_line.py::test_a_second_socket_is_an_error_that_says_what_to_write",
+    ),
+    Mutant(
+        "a file is not taken for a socket",
+        "fastpty/configuration/command_line.py",
+        "    if format_ is None and (argument.endswith",
+        "    if False and (argument.endswith",
+        "configuration/test_command_line.py::test_a_file_without_a_known_ending_is_not_taken_for_a_socket",
+    ),
+    Mutant(
+        "a command that cannot be executed stops the start",
+        "fastpty/router.py",
+        "    program.check(config)\n    if cgroups is not None:\n",
+        "    if cgroups is not None:\n",
+        "sessions/test_command_lookup.py::test_a_command_that_cannot_be_executed_stops_the_start_and_the_check",
+    ),
+    Mutant(
+        "a command that cannot be executed is refused at a reload",
+        "fastpty/router.py",
+        "    program.check(config)\n    return config\n",
+        "    return config\n",
+        "sessions/test_command_lookup.py::test_a_reload_to_a_command_that_cannot_be_executed_is_refused",
+    ),
+    Mutant(
+        "--check sees a command that cannot be executed",
+        "fastpty/jail/preflight.py",
+        "    return _check_commands(config)\n",
+        "    return []\n",
+        "sessions/test_command_lookup.py::test_a_command_that_cannot_be_executed_stops_the_start_and_the_check",
+    ),
+)
+
+CONFIG = (*DATA, *BOUNDS, *MISTAKES, *READING)

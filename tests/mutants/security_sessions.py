@@ -318,8 +318,8 @@ CONFIGURATION = (
     Mutant(
         "a stranger's file cannot have commands run",
         "fastpty/configuration/language/files.py",
-        "    return Content(settings, status, _doubt(status, {0, os.geteuid()}))\n",
-        "    return Content(settings, status, None)\n",
+        "    return Content(FORMATS[place.format](source), status, _doubt(status, {0, os.geteuid()}))\n",
+        "    return Content(FORMATS[place.format](source), status, None)\n",
         "configuration/test_trusted_files.py::test_a_strangers_file_cannot_have_commands_run",
     ),
     Mutant(

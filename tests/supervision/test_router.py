@@ -325,7 +325,7 @@ def test_a_full_log_does_not_stop_the_router(directory: Path) -> None:
     ("arguments", "status", "words"),
     [
         ([], 2, "nothing to listen on"),
-        (["--no-such-flag", "/tmp/x"], 2, "unknown flag --no-such-flag"),
+        (["--no-such-flag", "/tmp/x"], 2, "unknown option --no-such-flag"),
         (["--chmod-socket=888", "/tmp/x"], 2, "'888'"),
         (["--chown-socket", "nobodyy", "/tmp/x"], 2, "no user 'nobodyy' here (did you mean 'nobody'?)"),
         (["--chown-socket", "nobody:nogrou", "/tmp/x"], 2, "no group 'nogrou' here (did you mean 'nogroup'?)"),
