@@ -1,4 +1,4 @@
-"""`--check`, `show-config` and `print`: what a person sees of a configuration, from real processes."""
+"""The output of `--check`, `show-config` and `print`, from real processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(*argv: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[st
 
 
 def shown(ended: subprocess.CompletedProcess[str]) -> dict[str, list[tuple[str, str]]]:
-    """Origin and value of each option in what --check printed."""
+    """The origin and value of each option in the output of --check."""
     found: dict[str, list[tuple[str, str]]] = {}
     for line in ended.stdout.splitlines():
         origin, _, setting = line.partition("  ")
@@ -76,7 +76,7 @@ def test_check_binds_and_changes_nothing(tmp_path: Path) -> None:
         ("if-env =", "x.ini:3: if-env needs a value"),
     ],
 )
-def test_check_of_what_is_wrong_says_so_in_one_line_with_status_2(tmp_path: Path, lines: str, message: str) -> None:
+def test_check_reports_an_error_in_one_line_with_status_2(tmp_path: Path, lines: str, message: str) -> None:
     (tmp_path / "x.ini").write_text(f"[uwsgi]\nforkpty-router = s\n{lines}\n")
     ended = run("--check", "x.ini", cwd=tmp_path)
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"fastpty-router: {message}\n")
@@ -100,7 +100,7 @@ def test_check_shows_warnings_too(tmp_path: Path) -> None:
     )
 
 
-def test_what_check_and_show_config_print_is_safe_on_a_terminal(tmp_path: Path) -> None:
+def test_the_output_of_check_and_show_config_is_safe_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "x.ini").write_text("[uwsgi]\nforkpty-router = s\nenv = A=%[[31m\nprint = %[[1m\nshow-config\n")
     ended = run("--check", "x.ini", cwd=tmp_path)
     assert "A=\\x1b[31m" in ended.stdout
@@ -125,12 +125,12 @@ def test_show_config_and_print_go_to_the_log_and_the_router_runs(
         client.read_to_end()
 
 
-def test_show_config_may_say_no(tmp_path: Path) -> None:
+def test_show_config_can_be_false(tmp_path: Path) -> None:
     (tmp_path / "x.ini").write_text("[uwsgi]\nforkpty-router = s\nshow-config = false\n")
     assert run("--check", "x.ini", cwd=tmp_path).stderr == ""
 
 
-def test_a_router_can_be_run_from_the_environment_alone(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_router_can_be_configured_by_the_environment_alone(start_router: Callable[..., Router], directory: Path) -> None:
     start_router(env={"UWSGI_FORKPTY_ROUTER": f"{directory}/s", "FASTPTY_FORKPTYROUTER_COMMAND": "echo from $TERM"})
     with Client(str(directory / "s")) as client:
         assert client.read_to_end().startswith(b"from ")

@@ -1,4 +1,4 @@
-"""The command line, as far as reading it goes."""
+"""Parsing the command line, and the texts of --help and --help-all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pairs(*argv: str) -> list[tuple[str, str | None]]:
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own: what the person sees, and the exit status."""
+    """Runs the command line in a process of its own, for its output and exit status."""
     program = "import sys; from fastpty.configuration.command_line import configure; configure(sys.argv[1:])"
     return subprocess.run(
         [sys.executable, "-c", program, *argv], capture_output=True, text=True, timeout=20, check=False

@@ -1,4 +1,4 @@
-"""JSON, YAML and TOML files: what they come to, with which lines, what is refused. Against uWSGI: test_language.py."""
+"""JSON, YAML and TOML files: their settings with lines, and what is refused. test_language.py compares with uWSGI."""
 
 from __future__ import annotations
 
@@ -113,14 +113,14 @@ def test_an_inline_table_is_on_the_line_of_its_file(tmp_path: Path) -> None:
         ("x.toml", "uwsgi = 1\n[jail]\nuid = 0\n"),
     ],
 )
-def test_another_object_can_be_asked_for(tmp_path: Path, name: str, content: str) -> None:
+def test_another_object_can_be_read(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     [flag] = parse([f"{tmp_path}/{name}:jail"])
     assert [(s.name, s.value) for s in loader.load([flag], {}).settings] == [("uid", "0")]
 
 
 @pytest.mark.parametrize("option", ["json", "js", "yaml", "yml", "toml"])
-def test_an_option_tells_the_format_whatever_the_name(tmp_path: Path, option: str) -> None:
+def test_the_option_decides_the_format_whatever_the_file_is_called(tmp_path: Path, option: str) -> None:
     content = "[uwsgi]\nuid = 0\n" if option == "toml" else '{"uwsgi": {"uid": 0}}'
     (tmp_path / "settings.conf").write_text(content)
     for argv in ([f"--{option}", f"{tmp_path}/settings.conf"], [f"--{option}={tmp_path}/settings.conf"]):
@@ -173,7 +173,7 @@ def test_logic_and_includes_work_in_every_format(tmp_path: Path, monkeypatch: py
         ("x.toml", "[uwsgi]\na = 2026-11-24\n", ":2: a should be a text, a number"),
     ],
 )
-def test_what_does_not_fit_is_an_error_with_file_and_line(
+def test_a_malformed_file_is_an_error_with_file_and_line(
     tmp_path: Path, name: str, content: str, reason: str
 ) -> None:
     with pytest.raises(UsageError, match=f"^{tmp_path}/{name}{reason}"):
@@ -225,7 +225,7 @@ PIECES += ["if-env = A", "endif", "for = a b", "set = a=b", "%(a)", "@(x)", "\0"
 @pytest.mark.parametrize("name", ["x.ini", "x.json", "x.yaml", "x.toml"])
 @given(content=st.one_of(st.binary(), st.lists(st.sampled_from(PIECES)).map("".join)))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_content_does_anything_but_load_or_be_refused(tmp_path: Path, name: str, content: bytes | str) -> None:
+def test_any_content_is_either_read_or_refused(tmp_path: Path, name: str, content: bytes | str) -> None:
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
     (tmp_path / name).write_bytes(data)
     with contextlib.suppress(UsageError):

@@ -1,4 +1,4 @@
-"""The table of options and the functions that read values."""
+"""The table of options and the functions that parse values."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tools import options_doc
 TIMES = [option.name for option in OPTIONS if option.parse in (seconds, positive_seconds, harakiri_seconds)]
 
 
-def test_every_field_of_the_table_is_one_of_config_and_the_other_way_round() -> None:
-    # What the router found on its way into the jail was asked for by no option.
+def test_the_fields_of_the_table_are_those_of_config() -> None:
+    # `entered` is not an option: the jail sets it.
     fields = {field.name for field in dataclasses.fields(Config)} - {"entered"}
     assert {option.field for option in OPTIONS} - {None} == fields
 
@@ -45,8 +45,7 @@ def test_every_default_is_a_value_that_its_option_accepts() -> None:
     assert (defaults["exec-as-root"], defaults["strict"], defaults["uid"]) == ((), False, None)
 
 
-def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
-    # The systems's help lists the core's options; the plugins' come with the plugins.
+def test_every_name_that_is_not_marked_as_own_is_uwsgi_s() -> None:
     shown = subprocess.run(
         [need("uwsgi"), "--plugins", "corerouter,forkptyrouter,pty", "--help"],
         capture_output=True,
@@ -56,7 +55,7 @@ def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
     )
     theirs = set(re.findall(r"--([A-Za-z0-9_-]+)", shown.stdout))
     ours = {name for option in OPTIONS for name in option.uwsgi_names}
-    # uWSGI spells most only without the inner dash.
+    # uWSGI spells most of them without the inner dash only.
     ours = {name.replace("forkpty-router-", "forkptyrouter-") for name in ours}
     assert ours | IGNORED | {name for name in WITHOUT_MEANING if "pty-router" not in name} <= theirs
     plugin = {name for name in theirs if name.startswith("forkpty")}
@@ -83,12 +82,12 @@ def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
         *("if-env", "ifenv", "endif", "end-if", "for", "for-glob", "endfor"),
     ],
 )
-def test_what_confines_in_uwsgi_and_is_missing_here_is_known_as_such(name: str) -> None:
+def test_an_unsupported_option_that_confines_is_known_as_such(name: str) -> None:
     assert is_confining(name)
 
 
 @pytest.mark.parametrize("name", ["socket", "processes", "format", "capable", "exec-as-root", "fork-hook", "forkpty"])
-def test_what_does_not_confine_is_not_taken_for_it(name: str) -> None:
+def test_an_option_that_does_not_confine_is_not_taken_for_one_that_does(name: str) -> None:
     assert not is_confining(name)
 
 
@@ -140,7 +139,7 @@ def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
         ),
         *(("forkptyrouter-timeout", text, "seconds") for text in ("0", "-1", "nan", "inf", "x", "", "s", "1e3", "1.2.3", "5 m", "5w", "0s")),
         *(("stop-timeout", text, "seconds") for text in ("-0.1", "x")),
-        # More than the relay's clock can count, and so little that it would be no limit at all.
+        # Too large for the relay's clock, and so small that it would mean no limit.
         *((name, text, "from 0 to 1000000000 seconds") for name in TIMES for text in ("10000000000", "9223372030", "9" * 31)),
         *((name, "0.0000000001", "at least 0.001 seconds") for name in TIMES if BY_NAME[name].parse is positive_seconds),
         ("splice", "auto", "neither true nor false"),

@@ -155,7 +155,7 @@ def test_a_format_with_quotes_of_its_own_and_the_command_line_get_no_hint() -> N
     assert configure(["s", "--chdir", '"/tmp"'])[1] == []
 
 
-def test_a_flaw_of_toml_is_told_with_its_line() -> None:
+def test_an_error_of_toml_syntax_names_its_line() -> None:
     for content, line in (("[fastpty]\nrows = \n", 2), ("[fastpty]\nrows = [1,\n\n", 2), ("[fastpty]\n\nrows 5\n", 3)):
         Path("x.toml").write_text(content)
         with pytest.raises(UsageError, match=rf"^x\.toml:{line}: this is not TOML: [^()]+ \((column|at the end)"):

@@ -116,7 +116,7 @@ def test_a_document_type_is_refused(tmp_path: Path, content: str) -> None:
         ("<uwsgi>\n<env>50%</env></uwsgi>", ":2: '50%' ends with a single %"),
     ],
 )
-def test_what_does_not_fit_is_an_error_with_file_and_line(tmp_path: Path, content: str, reason: str) -> None:
+def test_a_malformed_file_is_an_error_with_file_and_line(tmp_path: Path, content: str, reason: str) -> None:
     section = ":nope" if "nope" in reason else ""
     with pytest.raises(UsageError, match=f"^{tmp_path}/x.xml{reason}"):
         read(tmp_path, content, section)
