@@ -30,7 +30,9 @@ _ADDRESS_FIELDS = ("raw_addresses", "uwsgi_addresses", "pty_addresses", "stats_a
 _QUOTED = re.compile(r"""(["'])(?:(?!\1).)*\1""", re.DOTALL)
 _COMMENTED = re.compile(r"\s[#;](\s|$)")
 _METAVARS_OF_COMMANDS = frozenset({"CMD", "ACTION:ARGUMENT"})  # a comment in them is the shell's
-_WITH_QUOTES = tuple(f".{format_}" for format_ in FORMATS if format_ != "ini")  # in these formats quotes delimit values
+_WITH_QUOTES = tuple(
+    f".{format_}" for format_ in FORMATS if format_ != "ini"
+)  # in these formats quotes delimit values
 
 
 def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:

@@ -70,9 +70,7 @@ def read(
     return config, warnings, loaded.settings
 
 
-def _preflight(
-    preflight: Callable[[Config], list[str]], config: Config, settings: Sequence[Setting]
-) -> list[str]:
+def _preflight(preflight: Callable[[Config], list[str]], config: Config, settings: Sequence[Setting]) -> list[str]:
     """Calls `preflight`. An error that begins with an option's name gets the place of that option."""
     try:
         return preflight(config)

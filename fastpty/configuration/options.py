@@ -107,8 +107,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("deny-group", "deny_groups", one(group), ACCESS,
            "Refuse the members of GROUP, whatever the allow rules say.", metavar="GROUP", repeatable=True, own=True),
     Option("run-as", "run_as", run_as, ACCESS,
-           "Run each session as its client's account. It starts in that account's home. Needs root. Root may connect only "
-           "with allow-user root.", metavar="peer", own=True, usual=True, on_reload=Reload.REFUSE),
+           "Run each session as its client's account. It starts in that account's home. Needs root. Root may connect "
+           "only with allow-user root.", metavar="peer", own=True, usual=True, on_reload=Reload.REFUSE),
     Option("tls-cert", "tls_certificate", directory, ACCESS,
            "Serve TLS 1.3 on all TCP addresses, with the certificate chain in FILE (PEM). Clients must present a "
            "certificate too. Needs tls-key and tls-ca.",
@@ -128,8 +128,8 @@ OPTIONS: tuple[Option, ...] = (
            "about users and groups, in max-sessions-per-uid and with run-as peer.",
            metavar="NAME=USER", repeatable=True, own=True, on_reload=Reload.REFUSE),
     Option("command", "given_command", text, SESSIONS,
-           "Run CMD in each session. A CMD with a space in it runs through /bin/sh -c; one without a slash is looked up "
-           "in PATH. Default: /bin/sh, or the client's login shell with run-as peer.", metavar="CMD",
+           "Run CMD in each session. A CMD with a space in it runs through /bin/sh -c; one without a slash is looked "
+           "up in PATH. Default: /bin/sh, or the client's login shell with run-as peer.", metavar="CMD",
            aliases=("forkptyrouter-command", "forkptyrouter-cmd", "forkpty-router-command", "forkpty-router-cmd"),
            own=True, usual=True),
     Option("rows", "rows", window_edge, SESSIONS,
@@ -161,15 +161,15 @@ OPTIONS: tuple[Option, ...] = (
            "Keep sessions from gaining privileges, for example with su or sudo (PR_SET_NO_NEW_PRIVS).",
            bare="true", own=True),
     Option("session-cgroup", "session_cgroup", cgroup, SESSIONS,
-           "Run each session in its own cgroup (version 2), below DIRECTORY or, with own or no value, below the router's "
-           "cgroup. When the session ends, all processes it has started are killed, daemons too.",
+           "Run each session in its own cgroup (version 2). It is created below DIRECTORY or, with own or no value, "
+           "below the router's cgroup. When the session ends, all processes it has started are killed, daemons too.",
            metavar="DIRECTORY|own", bare="own", own=True, on_reload=Reload.REFUSE),
     Option("max-sessions", "max_sessions", session_count, LIMITS,
-           "Allow at most N sessions at a time. The sessions of all workers count together. Default: no limit.", metavar="N", own=True,
-           usual=True),
+           "Allow at most N sessions at a time. The sessions of all workers count together. Default: no limit.",
+           metavar="N", own=True, usual=True),
     Option("max-sessions-per-uid", "max_sessions_per_uid", session_count, LIMITS,
-           "Allow each user at most N sessions at a time. All TCP clients without a user count as one user. Default: no "
-           "limit.", metavar="N", own=True),
+           "Allow each user at most N sessions at a time. All TCP clients without a user count as one user. Default: "
+           "no limit.", metavar="N", own=True),
     Option("max-startups", "max_startups", startup_count, LIMITS,
            "Allow at most N TLS connections at a time that have not shown their certificate yet. Further ones wait in "
            "the backlog.", metavar="N", default="64", own=True, on_reload=Reload.KEEP),
@@ -204,7 +204,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("close-on-exec", "close_on_exec", boolean, PROCESSES,
            _NO_EFFECT + "sessions never inherit a socket.", bare="true", aliases=("close-on-exec2",)),
     Option("stop", None, text, PROCESSES,
-           "Stop the router that wrote PIDFILE, and exit. Sends it SIGTERM.", metavar="PIDFILE", in_files=False, usual=True),
+           "Stop the router that wrote PIDFILE, and exit. Sends it SIGTERM.", metavar="PIDFILE", in_files=False,
+           usual=True),
     Option("reload", None, text, PROCESSES,
            "Reload the router that wrote PIDFILE, and exit. Sends it SIGHUP, so that it reads its configuration again.",
            metavar="PIDFILE", in_files=False, usual=True),
@@ -261,8 +262,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("pty-no-isig", "pty_no_isig", boolean, CLIENT,
            _NO_EFFECT + "^C, ^\\ and ^Z always go to the remote terminal.", bare="true"),
     Option("setns-pid", "setns_pid", process, JAIL,
-           "Run sessions in the container of process PID. The router joins its namespaces, root and control groups, and "
-           "takes on its working directory, IDs, capabilities and environment.", metavar="PID", own=True, usual=True),
+           "Run sessions in the container of process PID. The router joins its namespaces, root and control groups, "
+           "and takes on its working directory, IDs, capabilities and environment.",
+           metavar="PID", own=True, usual=True),
     Option("setns", "setns", text, JAIL,
            "Join the namespaces at PATH: a directory such as /proc/PID/ns, one file in it, or the setns-socket of a "
            "uWSGI instance.", metavar="PATH"),

@@ -40,8 +40,8 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
     def reread(present: Config) -> Config:
         if present.changes_root:
             raise FastptyError(
-                "the jail has another root (chroot, pivot-root, setns), in which files and users may belong to somebody "
-                "else, so nothing is read there: restart the router"
+                "the jail has another root (chroot, pivot-root, setns), whose files may belong to somebody else, so "
+                "nothing is read there: restart the router"
             )
         try:
             # A router that has given up root may be unable to enter its own working directory again, such as /root.

@@ -65,7 +65,9 @@ def microseconds(value: str) -> int:
 def log_file(value: str) -> str:
     """The absolute path of a log file. uWSGI also accepts HOST:PORT, and logs there over UDP."""
     if re.fullmatch(r"[^/]*:[0-9]+", value):
-        raise ValueError(f"{quoted(value)} is a UDP address, which is not supported: log to a file, or use log-syslog")
+        raise ValueError(
+            f"{quoted(value)} is a UDP address, which is not supported: log to a file, or use log-syslog"
+        )
     return os.path.abspath(text(value))
 
 
@@ -150,7 +152,8 @@ def _with_unit(value: str, units: Mapping[str, int]) -> float | None:
 
 
 def backlog(value: str) -> int:
-    """The length of the listen queue. As in uWSGI, more than the kernel grants is an error; it would cut it silently."""
+    """The length of the listen queue. As in uWSGI, more than the kernel grants is an error; it would cut it
+    silently."""
     try:
         bound = int(Path("/proc/sys/net/core/somaxconn").read_text())
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """The hooks of each phase: uWSGI's options `hook-`, `mount-`, `umount-` and `exec-`.
 
-Phases, kinds and the actions of `hook-` are those of uWSGI 2.0.21. In each phase the hooks run in the order of KINDS and,
-within one kind, in the order of writing.
+Phases, kinds and the actions of `hook-` are those of uWSGI 2.0.21. In each phase the hooks run in the order of KINDS
+and, within one kind, in the order of writing.
 """
 
 from __future__ import annotations

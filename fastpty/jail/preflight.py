@@ -25,8 +25,7 @@ from fastpty.system import executables, linux
 from fastpty.system.names import CAPABILITIES
 
 _PLAIN_WORDS = re.compile(r"[\w@%+:,./ -]+", re.ASCII)  # nothing in it is special to a shell
-_BUILTINS = frozenset(". : alias bg cd command echo eval exec exit export false fg printf pwd read set test trap true "
-                      "type ulimit umask unset wait case for if until while".split())  # fmt: skip
+_BUILTINS = frozenset({".", ":", "cd", "command", "eval", "exec", "exit", "export", "set", "trap", "ulimit", "umask"})
 _FIRST_PORT_FOR_ALL = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
@@ -168,8 +167,14 @@ def _check_jail(config: Config) -> None:
     for option, directory in (("chdir", config.chdir), ("chdir2", config.chdir2)):
         outside = f"{root or ''}{directory}"
         # A symbolic link in a new root leads elsewhere outside of it.
-        if directory is not None and not os.path.isdir(outside) and os.path.realpath(outside) == os.path.normpath(outside):
-            raise FastptyError(f"{option}: cannot enter {directory}: it is no directory{' in ' + root if root else ''}")
+        if (
+            directory is not None
+            and not os.path.isdir(outside)
+            and os.path.realpath(outside) == os.path.normpath(outside)
+        ):
+            raise FastptyError(
+                f"{option}: cannot enter {directory}: it is no directory{' in ' + root if root else ''}"
+            )
     if not config.hides_files:
         for option, path in _files_of_jail(config):
             if not os.path.isdir(os.path.dirname(path)):

@@ -187,7 +187,10 @@ def test_a_new_rule_holds_for_the_statistics_after_a_reload(
         (["127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 would admit nobody"),
         (["127.0.0.1:0", "--deny-user", "nobody"], "127.0.0.1:0 would admit nobody"),
         (["--pty-socket", "127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 would admit nobody"),
-        (["/tmp/x", "--allow-user", "root", "--forkptyrouter-stats", "127.0.0.1:0"], "127.0.0.1:0 would serve statistics to nobody"),
+        (
+            ["/tmp/x", "--allow-user", "root", "--forkptyrouter-stats", "127.0.0.1:0"],
+            "127.0.0.1:0 would serve statistics to nobody",
+        ),
         (["127.0.0.1:0", "--run-as", "peer"], "127.0.0.1:0 would admit nobody"),
         (["/tmp/x", "--allow-user", "nobodyy"], "no user 'nobodyy' here (did you mean 'nobody'?)"),
         (["/tmp/x", "--deny-group", "nogrou"], "no group 'nogrou' here (did you mean 'nogroup'?)"),

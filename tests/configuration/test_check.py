@@ -130,7 +130,9 @@ def test_show_config_can_be_false(tmp_path: Path) -> None:
     assert run("--check", "x.ini", cwd=tmp_path).stderr == ""
 
 
-def test_a_router_can_be_configured_by_the_environment_alone(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_router_can_be_configured_by_the_environment_alone(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     start_router(env={"UWSGI_FORKPTY_ROUTER": f"{directory}/s", "FASTPTY_FORKPTYROUTER_COMMAND": "echo from $TERM"})
     with Client(str(directory / "s")) as client:
         assert client.read_to_end().startswith(b"from ")

@@ -29,13 +29,13 @@ def run(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_an_argument_is_a_raw_socket_and_one_with_the_ending_of_a_format_a_file() -> None:
-    assert pairs("/tmp/a", "x.ini") == [("listen-raw", "/tmp/a"), ("ini", "x.ini")]
+    assert pairs("/nonexistent/a", "x.ini") == [("listen-raw", "/nonexistent/a"), ("ini", "x.ini")]
     assert pairs("x.xml", "x.toml") == [("xml", "x.xml"), ("toml", "x.toml")]
 
 
-@pytest.mark.parametrize("argv", [["/tmp/a", "/tmp/b"], ["/tmp/a", "--strict", "/tmp/b"], ["/tmp/a", "--", "/tmp/b"]])
+@pytest.mark.parametrize("argv", [["/nonexistent/a", "/nonexistent/b"], ["/nonexistent/a", "--strict", "/nonexistent/b"], ["/nonexistent/a", "--", "/nonexistent/b"]])
 def test_a_second_socket_is_an_error_that_says_what_to_write(argv: list[str]) -> None:
-    with pytest.raises(UsageError, match="^/tmp/b is a second SOCKET: write --listen-raw before each one"):
+    with pytest.raises(UsageError, match=r"^/nonexistent/b is a second SOCKET: write --listen-raw before each one"):
         parse(argv)
 
 
@@ -51,9 +51,9 @@ def test_a_file_without_a_known_ending_is_not_taken_for_a_socket(
 
 
 def test_flags_and_arguments_may_be_mixed() -> None:
-    assert sorted(pairs("--uid", "daemon", "/tmp/a", "--strict", "x.ini")) == [
+    assert sorted(pairs("--uid", "daemon", "/nonexistent/a", "--strict", "x.ini")) == [
         ("ini", "x.ini"),
-        ("listen-raw", "/tmp/a"),
+        ("listen-raw", "/nonexistent/a"),
         ("strict", None),
         ("uid", "daemon"),
     ]
@@ -72,9 +72,9 @@ def test_every_spelling_is_a_flag_that_takes_the_next_argument(name: str) -> Non
 
 
 def test_chmod_socket_without_a_value_does_not_swallow_the_next_argument() -> None:
-    assert sorted(pairs("--chmod-socket", "/tmp/a")) == [
+    assert sorted(pairs("--chmod-socket", "/nonexistent/a")) == [
         ("chmod-socket", "0666"),
-        ("listen-raw", "/tmp/a"),
+        ("listen-raw", "/nonexistent/a"),
     ]
     assert pairs("--chmod-socket=660") == [("chmod-socket", "660")]
 
@@ -93,7 +93,7 @@ def test_repeated_flags_keep_their_order() -> None:
 
 def test_a_flag_wins_over_a_file_wherever_it_stands(tmp_path: Path) -> None:
     file = tmp_path / "x.ini"
-    file.write_text("[uwsgi]\nforkptyrouter-rows = 10\nforkpty-router = /tmp/a\n")
+    file.write_text("[uwsgi]\nforkptyrouter-rows = 10\nforkpty-router = /nonexistent/a\n")
     for argv in (["--forkptyrouter-rows", "20", str(file)], ["--ini", str(file), "--forkptyrouter-rows=20"]):
         assert configure(argv)[0].rows == 20
 
@@ -133,9 +133,9 @@ def test_wrong_usage_is_refused_with_a_reason(argv: list[str], reason: str) -> N
     [
         ["--bogus"],
         [],
-        ["/tmp/a", "--uid", "nosuchuser"],
+        ["/nonexistent/a", "--uid", "nosuchuser"],
         ["/nonexistent/x.ini"],
-        ["--chmod-socket=888", "/tmp/a"],
+        ["--chmod-socket=888", "/nonexistent/a"],
         ["0.0.0.0:7777"],
         ["--bo\ngus\x1b[31m"],
         ["/nonexistent/\n\udcff.ini"],

@@ -124,9 +124,7 @@ def test_files_that_read_each_other_twice_are_an_error() -> None:
 def test_values_that_grow_are_counted_together() -> None:
     Path("big").write_text("x" * (1 << 19))
     lines = "\n".join(f"a{number} = %(a)%(a)" for number in range(50))
-    with pytest.raises(
-        UsageError, match=r"^x\.ini:\d+: a\d+: all files and values together hold more than 16 MiB$"
-    ):
+    with pytest.raises(UsageError, match=r"^x\.ini:\d+: a\d+: all files and values together hold more than 16 MiB$"):
         read("x.ini", f"[uwsgi]\na = @(big)\n{lines}\n", patient())
 
 

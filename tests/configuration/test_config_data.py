@@ -191,7 +191,9 @@ def test_the_name_of_a_directory_is_not_a_pattern() -> None:
         ("x.ini", "[uwsgi]\nfor-readline = nul\nenv = %(_)\n", "x.ini:3: 'env' holds a NUL byte"),
     ],
 )
-def test_a_name_or_value_that_the_kernel_cannot_take_is_refused_with_file_and_line(name: str, content: str, where: str) -> None:
+def test_a_name_or_value_that_the_kernel_cannot_take_is_refused_with_file_and_line(
+    name: str, content: str, where: str
+) -> None:
     Path("nul").write_text("A=\0\n")
     Path(name).write_text(content)
     with pytest.raises(UsageError) as refused:

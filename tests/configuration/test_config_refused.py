@@ -170,8 +170,14 @@ REFUSED = [
     (["s", "--command=/no/such/sh"], "command: cannot execute '/no/such/sh': there is no such file"),
     (["s", "--command=./file"], "command: cannot execute './file': permission denied"),
     (["--pty-socket=s", "--pty-exec=bsh"], "pty-exec: cannot execute 'bsh'"),
-    (["s", "--pidfile2", "/tmp/no/such/directory/pid"], "pidfile2: cannot write /tmp/no/such/directory/pid: its direc"),
-    (["s", "--logto2", "/tmp/no/such/directory/log"], "logto2: cannot write /tmp/no/such/directory/log: its directory"),
+    (
+        ["s", "--pidfile2", "/tmp/no/such/directory/pid"],
+        "pidfile2: cannot write /tmp/no/such/directory/pid: its direc",
+    ),
+    (
+        ["s", "--logto2", "/tmp/no/such/directory/log"],
+        "logto2: cannot write /tmp/no/such/directory/log: its directory",
+    ),
     (["192.0.2.1:7777", "--insecure-tcp"], "cannot listen on 192.0.2.1:7777: "),
     (["s", "--logto", "/tmp/no/such/directory/log"], "logto: cannot write /tmp/no/such/directory/log: its directory"),
     (["s", "--logger", "file:/tmp/no/such/log"], "logger: cannot write /tmp/no/such/log: its directory"),
@@ -236,9 +242,7 @@ def test_check_reads_the_files_of_tls(authority: Authority) -> None:
         assert "cannot be used" in ended.stderr
 
 
-def test_check_works_while_the_router_runs(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_check_works_while_the_router_runs(start_router: Callable[..., Router], directory: Path) -> None:
     argv = [f"{directory}/s", "--pidfile", f"{directory}/pid", "--logto", f"{directory}/log"]
     start_router(*argv[:3])
     assert run("--check", *argv).returncode == 0

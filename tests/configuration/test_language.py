@@ -1,4 +1,5 @@
-"""The configuration language: compared with real uWSGI value by value, and where it differs. Errors: test_language_errors.py."""
+"""The configuration language: compared with real uWSGI value by value, and where it differs. Errors:
+test_language_errors.py."""
 
 from __future__ import annotations
 

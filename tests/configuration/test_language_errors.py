@@ -34,7 +34,10 @@ from tests.configuration.conftest import Read, values
         ("set-ph = chroot=1", r"x\.ini:2: chroot is an option"),
         ("include =", r"x\.ini:2: include needs a value: FILE"),
         ("ini = nope.ini", r"x\.ini:2: ini: nope\.ini: cannot read this file: No such file"),
-        ("include = nope", r"x\.ini:2: include: nope: the format of this file is unknown: its name must end with one of \.ini, "),
+        (
+            "include = nope",
+            r"x\.ini:2: include: nope: the format of this file is unknown: its name must end with one of \.ini, ",
+        ),
         ("ini = http://x/y.ini", r"x\.ini:2: ini: http://x/y\.ini: http is not supported"),
         ("ini = x.ini:nope", r"x\.ini:2: ini: x\.ini: there is no \[nope\] section"),
         ("ini = a\0b", r"x\.ini:2: 'ini' holds a NUL byte"),

@@ -102,7 +102,10 @@ def test_an_option_that_does_not_confine_is_not_taken_for_one_that_does(name: st
         ("forkptyrouter-harakiri", "1", 1.0),
         ("forkptyrouter-timeout", "0.5", 0.5),
         ("stop-timeout", "0", 0.0),
-        *(("idle-timeout", *pair) for pair in (("30s", 30), ("5m", 300), ("1h", 3600), ("1.5H", 5400), ("2d", 172800))),
+        *(
+            ("idle-timeout", *pair)
+            for pair in (("30s", 30), ("5m", 300), ("1h", 3600), ("1.5H", 5400), ("2d", 172800))
+        ),
         ("session-buffer", "8k", 8192),
         ("splice", "off", False),
         ("uid", "0", 0),
@@ -137,11 +140,22 @@ def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
             ("chmod-socket", text, "octal")
             for text in ("888", "u+x", "", "4755", "00666", "-1", "7", "77", "0", "01")
         ),
-        *(("forkptyrouter-timeout", text, "seconds") for text in ("0", "-1", "nan", "inf", "x", "", "s", "1e3", "1.2.3", "5 m", "5w", "0s")),
+        *(
+            ("forkptyrouter-timeout", text, "seconds")
+            for text in ("0", "-1", "nan", "inf", "x", "", "s", "1e3", "1.2.3", "5 m", "5w", "0s")
+        ),
         *(("stop-timeout", text, "seconds") for text in ("-0.1", "x")),
         # Too large for the relay's clock, and so small that it would mean no limit.
-        *((name, text, "from 0 to 1000000000 seconds") for name in TIMES for text in ("10000000000", "9223372030", "9" * 31)),
-        *((name, "0.0000000001", "at least 0.001 seconds") for name in TIMES if BY_NAME[name].parse is positive_seconds),
+        *(
+            (name, text, "from 0 to 1000000000 seconds")
+            for name in TIMES
+            for text in ("10000000000", "9223372030", "9" * 31)
+        ),
+        *(
+            (name, "0.0000000001", "at least 0.001 seconds")
+            for name in TIMES
+            if BY_NAME[name].parse is positive_seconds
+        ),
         ("splice", "auto", "neither true nor false"),
         ("uid", "daemno", "no user 'daemno' here .did you mean 'daemon'"),
         ("gid", "daemno", "no group 'daemno' here .did you mean 'daemon'"),

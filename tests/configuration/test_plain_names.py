@@ -61,7 +61,9 @@ def test_every_option_of_uwsgi_s_routers_has_a_plain_name_first() -> None:
     assert [option.name for option in OPTIONS if option.name.startswith("forkpty")] == []
 
 
-@pytest.mark.parametrize(("name", "instead"), [("workers", "forkptyrouter-workers"), ("stats", "forkptyrouter-stats")])
+@pytest.mark.parametrize(
+    ("name", "instead"), [("workers", "forkptyrouter-workers"), ("stats", "forkptyrouter-stats")]
+)
 def test_a_name_that_uwsgi_has_for_something_else_stays_uwsgi_s_where_uwsgi_reads_it(name: str, instead: str) -> None:
     Path("x.ini").write_text(f"[uwsgi]\nforkpty-router = s\n{name} = 4\n")
     line = f"is uWSGI's own option here (the router's is {instead}); ignored"
@@ -156,7 +158,11 @@ def test_a_format_with_quotes_of_its_own_and_the_command_line_get_no_hint() -> N
 
 
 def test_an_error_of_toml_syntax_names_its_line() -> None:
-    for content, line in (("[fastpty]\nrows = \n", 2), ("[fastpty]\nrows = [1,\n\n", 2), ("[fastpty]\n\nrows 5\n", 3)):
+    for content, line in (
+        ("[fastpty]\nrows = \n", 2),
+        ("[fastpty]\nrows = [1,\n\n", 2),
+        ("[fastpty]\n\nrows 5\n", 3),
+    ):
         Path("x.toml").write_text(content)
         with pytest.raises(UsageError, match=rf"^x\.toml:{line}: this is not TOML: [^()]+ \((column|at the end)"):
             built("x.toml")

@@ -137,7 +137,9 @@ def test_a_file_that_others_can_write_to_cannot_be_included(read: Read, mode: in
     need_a_shared_group(mode)
     Path("y.ini").write_text("[uwsgi]\nexec-asap = id\n")
     Path("y.ini").chmod(mode)
-    with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not trusted: users other than its owner"):
+    with pytest.raises(
+        UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not trusted: users other than its owner"
+    ):
         read("include = y.ini")
 
 
@@ -163,7 +165,9 @@ def test_a_file_that_a_private_group_can_write_to_can_be_included(login: Login) 
 
 
 def test_a_file_that_a_shared_group_can_write_to_cannot_be_included(login: Login) -> None:
-    with pytest.raises(UsageError, match=r"y\.ini: this file is not trusted: users other than its owner can write to it"):
+    with pytest.raises(
+        UsageError, match=r"y\.ini: this file is not trusted: users other than its owner can write to it"
+    ):
         included(login, login.more)
 
 
@@ -172,7 +176,9 @@ def test_a_user_s_group_with_another_member_is_not_private(login: Login, how: li
     other = make_account("fastpty-other", login.home)
     try:
         subprocess.run(["usermod", *how, login.name, other.name], check=True)
-        with pytest.raises(UsageError, match=r"y\.ini: this file is not trusted: users other than its owner can write to it"):
+        with pytest.raises(
+            UsageError, match=r"y\.ini: this file is not trusted: users other than its owner can write to it"
+        ):
             included(login, login.gid)
     finally:
         remove_account(other.name)
@@ -214,5 +220,7 @@ def test_a_file_swapped_in_while_another_user_s_is_read_lends_it_no_trust(
             yield descriptor
 
     monkeypatch.setattr(files, "opened", swapped)
-    with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not trusted: it belongs to uid 1"):
+    with pytest.raises(
+        UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not trusted: it belongs to uid 1"
+    ):
         read("include = y.ini")

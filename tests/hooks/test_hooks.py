@@ -98,7 +98,9 @@ def test_a_failing_command_stops_the_start_in_every_phase_and_its_exit_code_is_s
 
 @pytest.mark.parametrize("phase", ["asap", "pre-jail", "in-jail", "post-jail", "as-root"])
 @pytest.mark.parametrize(("kind", "value"), [("mount", "tmpfs none /nonexistent"), ("umount", "/nonexistent")])
-def test_a_failing_mount_stops_the_start_and_the_error_names_it(kind: str, value: str, phase: str, tmp_path: Path) -> None:
+def test_a_failing_mount_stops_the_start_and_the_error_names_it(
+    kind: str, value: str, phase: str, tmp_path: Path
+) -> None:
     need_root()
     router = Router(f"--{kind}-{phase}", value, "--unshare", "mount", str(tmp_path / "socket"))
     assert router.process.wait(30) == 1
@@ -121,9 +123,7 @@ def test_an_asap_hook_can_make_the_directory_of_the_socket(start_router: Start, 
     assert stat.S_ISSOCK((place / "socket").stat().st_mode)
 
 
-def test_post_jail_hooks_without_unshare_are_skipped_with_a_warning(
-    start_router: Start, tmp_path: Path
-) -> None:
+def test_post_jail_hooks_without_unshare_are_skipped_with_a_warning(start_router: Start, tmp_path: Path) -> None:
     note = tmp_path / "note"
     arguments = ("--hook-post-jail", f"create:{note}", str(tmp_path / "socket"))
     router = start_router(*arguments)

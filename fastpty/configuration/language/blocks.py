@@ -1,11 +1,12 @@
 """The blocks of uWSGI's configuration language: `if-…` and `for…`, up to their end.
 
 Measured with uWSGI 2.0.21. A block handles its lines one by one: for each line it evaluates the condition again, or
-goes through all items of the loop. So with the lines a and b, `for = 1 2` gives a1 a2 b1 b2, and after `if-not-opt = x`
-a line that sets x is the last that counts. In a value, `%(_)` becomes the item, or the subject of the condition. Any end
-word closes any block; blocks do not nest. The argument of a block is taken as written: `$(X)` and `%(x)` are expanded
-later. `else` comes from later versions than 2.0.21. Ours: lines and file names in a loop, values of variables, and
-values from files that somebody else can write to are data, which is never expanded; and a loop reads its items once.
+goes through all items of the loop. So with the lines a and b, `for = 1 2` gives a1 a2 b1 b2, and after `if-not-opt =
+x` a line that sets x is the last that counts. In a value, `%(_)` becomes the item, or the subject of the condition.
+Any end word closes any block; blocks do not nest. The argument of a block is taken as written: `$(X)` and `%(x)` are
+expanded later. `else` comes from later versions than 2.0.21. Ours: lines and file names in a loop, values of
+variables, and values from files that somebody else can write to are data, which is never expanded; and a loop reads
+its items once.
 """
 
 from __future__ import annotations

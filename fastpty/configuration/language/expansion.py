@@ -1,10 +1,10 @@
 """Expands values in three passes after every file is read: `$(ENV)`, then `@(file)`, then `%(option)`.
 
-Measured with uWSGI 2.0.21: each pass covers the values of all settings, in all files and on the command line, before the
-next pass begins. So `%(x)` sees an x that is set later or elsewhere, with its `$(…)` and `@(…)` already expanded; of
-several settings with one name it means the first. Not expanded are the values of `set-placeholder`, the language's own
-words (`include`, `if-…`), and files of `inherit`, which are read after the passes. A reference to nothing stays as it
-is. Names may hold balanced parentheses, and in `%(a%(b))` the inner reference is expanded first.
+Measured with uWSGI 2.0.21: each pass covers the values of all settings, in all files and on the command line, before
+the next pass begins. So `%(x)` sees an x that is set later or elsewhere, with its `$(…)` and `@(…)` already expanded;
+of several settings with one name it means the first. Not expanded are the values of `set-placeholder`, the language's
+own words (`include`, `if-…`), and files of `inherit`, which are read after the passes. A reference to nothing stays as
+it is. Names may hold balanced parentheses, and in `%(a%(b))` the inner reference is expanded first.
 
 Two things differ. uWSGI expands the results of `$(…)` and `@(…)` again, so whoever can set a variable or write such a
 file can run commands; here these results are data (text.py), which is never expanded. And on `a = x%(a)` uWSGI runs out
@@ -45,8 +45,8 @@ def from_files(setting: Setting, doubt: str | None, environ: Mapping[str, str], 
     """The setting with each `@(PATH)` replaced by a file's content, and `@(exec://COMMAND)` by a command's output.
 
     One newline at the end is removed. /bin/sh -c runs the command. doubt: why the file with this setting must not run
-    commands; None if it may. Raises UsageError for such a file, for a command with data in it, for a file that cannot be
-    read and for a command that fails.
+    commands; None if it may. Raises UsageError for such a file, for a command with data in it, for a file that cannot
+    be read and for a command that fails.
     """
 
     def content(place: Text) -> Text:

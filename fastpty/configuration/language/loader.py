@@ -1,10 +1,10 @@
 """Runs the configuration language: turns flags, files and the environment into plain settings.
 
-As in uWSGI 2.0.21 (measured), words that act do so as soon as they are read: conditions, loops, `include`, `ini`, `set`.
-All other settings are collected. When everything is read, values are expanded (see expansion.py). Last come the files of
-`inherit`: their values are not expanded and win over the file that inherits. uWSGI takes the environment, flags and
-files in the order of the command line; here flags win over files, and files over the environment. A `%(name)` looks for
-its name in this order, too, and takes the first.
+As in uWSGI 2.0.21 (measured), words that act do so as soon as they are read: conditions, loops, `include`, `ini`,
+`set`. All other settings are collected. When everything is read, values are expanded (see expansion.py). Last come the
+files of `inherit`: their values are not expanded and win over the file that inherits. uWSGI takes the environment,
+flags and files in the order of the command line; here flags win over files, and files over the environment. A
+`%(name)` looks for its name in this order, too, and takes the first.
 """
 
 from __future__ import annotations
@@ -176,7 +176,8 @@ class _Loader:
             raise UsageError(f"{frame.reader.label}: files are nested more than {_MAX_DEPTH} deep: {path}")
 
     def _run(self, entries: Iterable[Setting]) -> None:
-        """Runs the lines of one file, with its blocks. A block ends with its file; in uWSGI it goes on into the next."""
+        """Runs the lines of one file, with its blocks. A block ends with its file; in uWSGI it goes on into the
+        next."""
         block: blocks.Block | None = None
         for entry in entries:
             _check_usable(entry)
@@ -215,7 +216,9 @@ class _Loader:
 
     def _warn_of_early(self, opener: Setting) -> None:
         if opener.name != "for" and any(start in (opener.value or "") for start in ("$(", "%(", "@(")):
-            self._warnings.append(f"{opener.label}: {opener.value!r} is taken as written: arguments of blocks are not expanded")
+            self._warnings.append(
+                f"{opener.label}: {opener.value!r} is taken as written: arguments of blocks are not expanded"
+            )
 
     # Expanding
 

@@ -1,9 +1,9 @@
 """Parses XML in uWSGI's form: `<uwsgi><option>value</option></uwsgi>`, or `<fastpty>`, which uWSGI does not read.
 
 As in uWSGI 2.0.21 (measured): the element is the root or a child of it, and the first one counts, or the first with
-the wanted `id`; each of its children is an option; an empty child is an option without a value; blanks in a value count.
-Ours: what uWSGI ignores without a word (text between options, options inside options) is an error, and so is a document
-type declaration, which could declare entities that grow without end or name other files.
+the wanted `id`; each of its children is an option; an empty child is an option without a value; blanks in a value
+count. Ours: what uWSGI ignores without a word (text between options, options inside options) is an error, and so is a
+document type declaration, which could declare entities that grow without end or name other files.
 """
 
 from __future__ import annotations
