@@ -194,7 +194,7 @@ def test_a_new_rule_holds_for_the_statistics_after_a_reload(
         (["127.0.0.1:0", "--run-as", "peer"], "127.0.0.1:0 would admit nobody"),
         (["/tmp/x", "--allow-user", "nobodyy"], "no user 'nobodyy' here (did you mean 'nobody'?)"),
         (["/tmp/x", "--deny-group", "nogrou"], "no group 'nogrou' here (did you mean 'nogroup'?)"),
-        (["/tmp/x", "--run-as", "root"], "'root' is not known: peer"),
+        (["/tmp/x", "--run-as", "root"], "'root' is not supported, only peer"),
         (["/tmp/x", "--run-as", "peer", "--uid", "nobody"], "run-as peer needs root to start each session"),
         (["/tmp/x", "--run-as", "peer", "--gid", "nogroup"], "run-as peer needs root to start each session"),
     ],
