@@ -28,7 +28,7 @@ Flags only: {", ".join(f"--{option.name}" for option in OPTIONS if not option.in
 _EXAMPLES = f"""\
 Examples:
   {PROGRAM} --listen-uwsgi /tmp/fpty.socket
-  {PROGRAM} --command 'bash -l' --uid nobody --listen-uwsgi @shell
+  {PROGRAM} --command 'bash -l' --uid nobody /tmp/bash.socket
   {PROGRAM} --check jail.ini
 
 Attach to the first one with: fastpty connect --uwsgi /tmp/fpty.socket

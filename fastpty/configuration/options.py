@@ -78,8 +78,8 @@ OPTIONS: tuple[Option, ...] = (
            "a script). The window size is fixed.",
            metavar="ADDR", aliases=("forkpty-router", "forkptyrouter"), repeatable=True, own=True, usual=True),
     Option("chmod-socket", "socket_mode", socket_mode, SOCKETS,
-           "Set the permissions of the socket files. MODE is octal, three or four digits; without MODE, or with 1, it "
-           "is 0666. An inherited socket must have these permissions already.",
+           "Set the mode of the socket files. MODE is octal, three or four digits; without MODE, or with 1, it "
+           "is 0666. An inherited socket must have this mode already.",
            metavar="MODE", default="0600", bare="0666", usual=True, on_reload=Reload.REFUSE_FOR_OPEN_SOCKETS),
     Option("chown-socket", "socket_owner", owner, SOCKETS,
            "Set the owner of the socket files. An inherited socket must have this owner already.",

@@ -115,6 +115,8 @@ def test_bytes_that_are_not_utf8_are_kept(tmp_path: Path) -> None:
     ("content", "line", "reason"),
     [
         ("chroot = /x\n[uwsgi]\n", 1, "in no section"),
+        ("<uwsgi>\n<master/>\n</uwsgi>\n", 1, "this looks like XML, not like an ini file: name the file with --xml"),
+        ('{"uwsgi": {}}', 1, "this looks like JSON, not like an ini file: name the file with --json"),
         ("[uwsgi]\n[unclosed\n", 2, "not a section"),
         ("[uwsgi]\n= value\n", 2, "no option before the ="),
         ("[uwsgi]\na = b\0c\n", 2, "NUL"),

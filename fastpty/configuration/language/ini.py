@@ -33,12 +33,20 @@ def parse(source: Source) -> Iterator[Setting]:
             current = source.expand(_section(line, origin), origin).whole
             found.setdefault(current, origin)
         elif current is None:
-            raise UsageError(f"{origin}: this line is in no section: put [fastpty] or [uwsgi] above it")
+            raise UsageError(f"{origin}: {_why_outside(line)}")
         else:
             lines.setdefault(current, []).append((line, origin))
     chosen = source.choose(found)
     for line, origin in lines.get(chosen, ()):
         yield _setting(source, line, origin, is_ours=chosen == OURS)
+
+
+def _why_outside(line: str) -> str:
+    formats = {"<": "XML", "{": "JSON"}
+    if line[0] in formats:
+        name = formats[line[0]]
+        return f"this looks like {name}, not like an ini file: name the file with --{name.lower()}"
+    return "this line is in no section: put [fastpty] or [uwsgi] above it"
 
 
 def _section(line: str, origin: str) -> str:
