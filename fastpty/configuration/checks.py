@@ -96,7 +96,7 @@ def _check_rules(config: Config) -> Iterable[str]:
         if wants_users and isinstance(address, TcpAddress) and not has_names:
             raise UsageError(
                 f"{address.text} would admit nobody: the access rules and run-as need to know the client's user, which "
-                "TCP does not tell: use a socket file, or TLS with tls-user or (without run-as) allow-tls-name"
+                "TCP does not carry: use a socket file, or TLS with tls-user or (without run-as) allow-tls-name"
             )
         if isinstance(address, AbstractAddress) and not wants_users:
             yield (
@@ -112,7 +112,7 @@ def _check_rules_for_statistics(config: Config) -> Iterable[str]:
         if config.has_rules and isinstance(address, TcpAddress):
             raise UsageError(
                 f"{address.text} would serve statistics to nobody: the access rules need to know the client's user, "
-                "which TCP does not tell: use a socket file"
+                "which TCP does not carry: use a socket file"
             )
         if isinstance(address, AbstractAddress) and not config.has_rules:
             yield (

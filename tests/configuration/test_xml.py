@@ -122,6 +122,12 @@ def test_a_malformed_file_is_an_error_with_file_and_line(tmp_path: Path, content
         read(tmp_path, content, section)
 
 
+def test_the_encoding_is_utf8_whatever_the_document_declares(tmp_path: Path) -> None:
+    assert values(tmp_path, "<?xml version='1.0' encoding='iso-8859-1'?><uwsgi><env>A=\u20ac</env></uwsgi>") == [
+        "A=\u20ac"
+    ]
+
+
 def test_bytes_that_are_not_utf8_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.xml").write_bytes(b"<uwsgi><env>A=\xff</env></uwsgi>")
     with pytest.raises(UsageError, match=r"x\.xml:1: this is not XML: not well-formed"):

@@ -116,7 +116,7 @@ def _toml(source: Source) -> dict[str, Any]:
 
 
 class _TomlLines:
-    """Finds the lines of keys and tables in a TOML text, which the parser does not tell."""
+    """Finds the lines of keys and tables in a TOML text, which tomllib does not report."""
 
     _BEGINS = re.compile(r"""\s*(\[?)\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*(=|\])""")
 

@@ -34,7 +34,7 @@ class _Reader:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._parser = expat.ParserCreate()
+        self._parser = expat.ParserCreate("utf-8")  # whatever encoding the document declares
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
@@ -48,7 +48,6 @@ class _Reader:
     def read(self) -> None:
         """Parses the document; raises UsageError."""
         try:
-            # Encoded anew: the text is known to be right, while the document could claim another encoding.
             self._parser.Parse(self._source.text.encode("utf-8", "surrogateescape"), True)
         except expat.ExpatError as error:
             words = expat.ErrorString(error.code)
