@@ -202,6 +202,18 @@ def test_check_refuses_what_a_start_would_refuse(folder: Path, argv: list[str], 
     assert sorted(set(os.listdir(folder)) - {"s", "s.lock"}) == before
 
 
+def test_check_looks_for_the_working_directory_in_the_new_root(folder: Path) -> None:
+    need_root()
+    (folder / "root" / "work").mkdir(parents=True)
+    (folder / "root" / "link").symlink_to("/work")
+    argv = ["--check", "s", "--chroot", str(folder / "root")]
+    for good in ("/work", "/link", "/"):
+        assert run(*argv, "--chdir", good).returncode == 0
+    ended = run(*argv, "--chdir2", str(folder))
+    assert ended.returncode == 2
+    assert f"chdir2: cannot enter {folder}: it is no directory in {folder}/root" in ended.stderr
+
+
 # Python starts as root, since another account may be unable to read the checkout.
 CHECK_AS_ORDINARY_USER = """
 import os, sys
