@@ -20,6 +20,7 @@ from fastpty.jail import reexecute, steps
 from fastpty.listening.places import Listeners
 from fastpty.service import background, process_name
 from fastpty.service.pidfile import PidFile
+from fastpty.sessions import program
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.supervision import worker
 from fastpty.supervision.supervisor import Supervisor
@@ -74,7 +75,7 @@ def be_client(config: Config) -> None:
 
 def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int:
     """The order of things; the exit status. Raises FastptyError for what goes wrong before clients are served."""
-    again = reread.reader(argv)
+    again = partial(read_again, reread.reader(argv))
     log.start(config.loggers)
     log.redirect(config.daemonize or config.logto)
     steps.prepare(config)
@@ -91,6 +92,13 @@ def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int
         if cgroups is not None:
             stack.callback(cgroups.close)
         return steps.inside(config, partial(serve, listeners, proxy, terminal, cgroups, again, starter))
+
+
+def read_again(read: Callable[[Config], Config], present: Config) -> Config:
+    """For a reload: the new configuration, whose commands can be executed. Raises FastptyError."""
+    config = read(present)
+    program.check(config)
+    return config
 
 
 def keep_pidfiles(paths: Sequence[str], vacuum: bool, stack: ExitStack) -> None:
@@ -112,6 +120,7 @@ def serve(
     """In the jail: relays until a signal stops it. The first hangs the sessions up, a second kills what is left."""
     # Ignored, as a parent may have left it, it would make the kernel reap what the supervisor waits for.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    program.check(config)
     if cgroups is not None:
         cgroups.inside()
     with ExitStack() as stack:

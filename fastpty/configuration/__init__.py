@@ -1,4 +1,4 @@
 """From options and files to a checked, typed Config: the table of options, parsing of values, reports and reloads.
 
-How a file is written belongs to `language`; what an option does belongs to the package that does it.
+The syntax of files belongs to `language`; what an option does belongs to the package that does it.
 """

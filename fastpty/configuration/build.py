@@ -1,15 +1,18 @@
-"""From settings to a Config: each option parsed by itself, then the whole checked."""
+"""Builds a Config from settings: parses each option on its own, then checks them together."""
 
 from __future__ import annotations
 
 import pwd
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastpty.configuration import checks
 from fastpty.configuration.config import Config
+from fastpty.configuration.language.files import FORMATS
 from fastpty.configuration.language.setting import COMMAND_LINE, Setting
-from fastpty.configuration.options import BY_NAME, OPTIONS, Option
+from fastpty.configuration.option import Option
+from fastpty.configuration.options import MEANT_FOR_UWSGI, OPTIONS, find
 from fastpty.configuration.uwsgi_keys import (
     IGNORED,
     PLUGINS_BUILT_IN,
@@ -23,43 +26,51 @@ from fastpty.errors import UsageError
 from fastpty.net.address import Address, SharedAddress
 from fastpty.system.names import comma_list
 
+_ADDRESS_FIELDS = ("raw_addresses", "uwsgi_addresses", "pty_addresses", "stats_addresses")
+_QUOTED = re.compile(r"""(["'])(?:(?!\1).)*\1""", re.DOTALL)
+_COMMENTED = re.compile(r"\s[#;](\s|$)")
+_METAVARS_OF_COMMANDS = frozenset({"CMD", "ACTION:ARGUMENT"})  # a comment in them is the shell's
+_WITH_QUOTES = tuple(
+    f".{format_}" for format_ in FORMATS if format_ != "ini"
+)  # in these formats quotes delimit values
+
 
 def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
-    """The Config that `settings` ask for, and lines of warning about those that may not do what was meant.
+    """Returns the Config for `settings`, and warnings about settings that may not do what was meant.
 
-    Raises UsageError where `assemble` or `checks.check` does.
+    Raises UsageError as `assemble` and `checks.check` do.
     """
     config, warnings = assemble(settings)
     return config, [*warnings, *checks.check(config)]
 
 
 def assemble(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
-    """The Config that `settings` ask for, each option checked by itself alone, and lines of warning.
+    """Returns the Config for `settings`, with each option checked on its own, and warnings.
 
-    Of an option that is not repeatable the last setting counts. Raises UsageError for a bad value, for a
-    uWSGI option that would confine the shell and is not supported, and for an unknown option that must be a mistake:
-    one in a place of our own, or near to an option, or under `strict` any.
+    Of an option that cannot be repeated the last setting counts. Raises UsageError for a bad value, for an unsupported
+    uWSGI option that would confine sessions, and for an unknown option that must be a mistake: one outside of uWSGI's
+    sections, one that looks misspelt, or under `strict` any.
     """
     values: dict[str, Any] = {option.field: option.default_value() for option in OPTIONS if option.field}
     unknown: list[str] = []
     warnings: list[str] = []
     for setting in settings:
-        option = BY_NAME.get(setting.name)
+        option = find(setting.name, is_uwsgis=setting.is_uwsgis)
         if option is not None and option.field is not None:
             value = _parse(option, setting)
             values[option.field] = values[option.field] + value if option.repeatable else value
             warnings += _doubts(option, setting)
         elif setting.name not in IGNORED:
             unknown.append(_unknown(setting))
-            # What something looked up is of use as a placeholder.
+            # It may be a name that is made up for %(name).
             if not setting.is_used:
                 warnings.append(f"{unknown[-1]}; ignored")
     if unknown and values["strict"]:
         raise UsageError(unknown[0])
     values["gid"] = _primary_group(values["uid"], values["gid"])
     warnings += _unused_sockets(values)
-    for kind in ("raw_addresses", "uwsgi_addresses", "pty_addresses", "stats_addresses"):
-        values[kind] = tuple(_address_meant(where, values["shared_sockets"]) for where in values[kind])
+    for field in _ADDRESS_FIELDS:
+        values[field] = tuple(_resolved(address, values["shared_sockets"]) for address in values[field])
     return Config(**values), warnings
 
 
@@ -70,23 +81,34 @@ def _parse(option: Option, setting: Setting) -> Any:
     try:
         return option.parse(text)
     except (ValueError, UsageError) as error:
-        raise UsageError(f"{setting.label}: {error}") from error
+        hint = _hint(setting)
+        raise UsageError(f"{setting.label}: {error}" + (f" ({hint})" if hint else "")) from error
+
+
+def _hint(setting: Setting) -> str | None:
+    """What to do about quotes or a comment that have become part of a value; None if it has none."""
+    value = setting.value or ""
+    if setting.origin == COMMAND_LINE or setting.text.has_data or (setting.file or "").endswith(_WITH_QUOTES):
+        return None
+    if _QUOTED.fullmatch(value):
+        return "the quotes are part of the value: remove them"
+    if _COMMENTED.search(value):
+        return "the comment is part of the value: put it on a line of its own"
+    return None
 
 
 def _unknown(setting: Setting) -> str:
-    """What to say of an option that is not in the table; raises UsageError if ignoring it is not safe.
+    """The message about an option that is not in the table; raises UsageError if it cannot be ignored safely.
 
-    It is safe where the name serves as a placeholder, and in uWSGI's own files where it is far from all our options.
+    It can be if the name serves as a placeholder, and in uWSGI's own files if the name is not close to any option.
     """
     if setting.name in WITHOUT_MEANING:
-        raise UsageError(f"{setting.label}: {WITHOUT_MEANING[setting.name]}")
+        raise UsageError(f"{setting.label} is not supported: {WITHOUT_MEANING[setting.name]}")
     if is_confining(setting.name):
-        advice = instead(setting.name)
-        raise UsageError(
-            f"{setting.label} is not supported: {advice}"
-            if advice
-            else f"{setting.label} is not supported yet, and going on without it would not be safe"
-        )
+        advice = instead(setting.name) or "sessions would be less confined without it"
+        raise UsageError(f"{setting.label} is not supported: {advice}")
+    if setting.name in MEANT_FOR_UWSGI:
+        return f"{setting.label} is uWSGI's own option here (the router's is {MEANT_FOR_UWSGI[setting.name]})"
     meant = misspelt(setting.name)
     near = meant or nearest(setting.name, in_files=setting.origin != COMMAND_LINE)
     hint = f" (did you mean {near!r}?)" if near else ""
@@ -97,37 +119,39 @@ def _unknown(setting: Setting) -> str:
 
 
 def _doubts(option: Option, setting: Setting) -> Iterable[str]:
-    """Warnings about a setting that was understood, but perhaps not as it was meant."""
-    value = setting.value or ""
+    """Warnings about a setting that can be understood, but perhaps not as it was meant."""
+    hint = None if option.is_flag else _hint(setting)
+    if hint and not (option.metavar in _METAVARS_OF_COMMANDS and "comment" in hint):
+        yield f"{setting.label}: {hint}"
     if option.field == "plugins":
-        for plugin in comma_list(value):
+        for plugin in comma_list(setting.value or ""):
             if plugin not in PLUGINS_BUILT_IN:
-                yield f"{setting.label}: no plugin {plugin!r} here; ignored"
+                yield f"{setting.label}: fastpty has no plugin {plugin!r}; ignored"
 
 
 def _primary_group(uid: int | None, gid: int | None) -> int | None:
-    """The group to become: the user's own if only the user is given. uWSGI would stay in group 0."""
+    """The group to become: the primary group of uid if no gid is given. uWSGI would stay in group 0."""
     if uid is None or gid is not None:
         return gid
     try:
         return pwd.getpwuid(uid).pw_gid
     except KeyError:
-        raise UsageError(f"uid {uid} has no account to take the group from: give gid, too") from None
+        raise UsageError(f"uid {uid} has no account, so its group is unknown: set gid too") from None
 
 
-def _address_meant(where: Address, shared: Sequence[Address]) -> Address:
-    """The address that =N stands for; any other as it is."""
-    if not isinstance(where, SharedAddress):
-        return where
-    if where.index >= len(shared):
-        raise UsageError(f"{where.text}: there are {len(shared)} shared-socket options, numbered from 0")
-    return shared[where.index]
+def _resolved(address: Address, shared: Sequence[Address]) -> Address:
+    """The shared socket that =N names; any other address as it is."""
+    if not isinstance(address, SharedAddress):
+        return address
+    if address.index >= len(shared):
+        raise UsageError(f"{address.text} names no shared-socket: there are {len(shared)}, numbered from 0")
+    return shared[address.index]
 
 
 def _unused_sockets(values: Mapping[str, Any]) -> Iterable[str]:
-    """Warnings about those shared sockets that no address names."""
-    kinds = ("raw_addresses", "uwsgi_addresses", "pty_addresses", "stats_addresses")
-    named = {where.index for kind in kinds for where in values[kind] if isinstance(where, SharedAddress)}
-    for index, where in enumerate(values["shared_sockets"]):
+    """Warnings about shared sockets that no address names."""
+    addresses = [address for field in _ADDRESS_FIELDS for address in values[field]]
+    named = {address.index for address in addresses if isinstance(address, SharedAddress)}
+    for index, address in enumerate(values["shared_sockets"]):
         if index not in named:
-            yield f"shared-socket {where.text} is not listened on: no address names it as ={index}"
+            yield f"shared-socket {address.text} is not used: no address names it as ={index}"

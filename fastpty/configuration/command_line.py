@@ -1,99 +1,91 @@
-"""The command line of fastpty-router, made from the table of options."""
+"""Parses the command line of fastpty-router, which is made from the table of options."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from fastpty import __version__
-from fastpty.configuration import report as check
+from fastpty.configuration import help as help_texts
 from fastpty.configuration.build import build
 from fastpty.configuration.config import Config
+from fastpty.configuration.help import PROGRAM
 from fastpty.configuration.language import blocks, files, loader
 from fastpty.configuration.language.budget import Budget
-from fastpty.configuration.language.setting import Setting
-from fastpty.configuration.options import OPTIONS, Option
+from fastpty.configuration.language.setting import COMMAND_LINE, Setting
+from fastpty.configuration.options import OPTIONS, find
+from fastpty.configuration.report import as_ini, report
 from fastpty.configuration.uwsgi_keys import WITHOUT_MEANING, instead, is_confining, nearest
 from fastpty.errors import FastptyError, UsageError, printable
 from fastpty.service import pidfile
 from fastpty.system.names import shown
 
-PROGRAM = "fastpty-router"
-_OF_ARGUMENTS = frozenset({"forkpty-router", *files.FORMATS})
-_WIDTH = 79
-_INDENT = 26
-
-_USAGE = f"""\
-usage: {PROGRAM} [OPTION]... SOCKET
-       {PROGRAM} [OPTION]... FILE.ini
-
-Gives each client of a socket a shell on a new pseudo-terminal.
-SOCKET stands for --forkpty-router SOCKET, FILE.ini for --ini FILE.ini; so do
-files that end with .json, .yaml, .yml and .toml.
-ADDR is a path, @name, host:port, :port, [::1]:port or fd://N.
-"""
-_EXAMPLES = f"""\
-Examples:
-  {PROGRAM} /tmp/fpty.socket
-  {PROGRAM} --forkpty-urouter /run/fpty.socket --uid www-data
-  {PROGRAM} --unshare uts --exec-as-root 'hostname iaminajail' @jail
-  {PROGRAM} --strict jail.ini
-
-Without the dashes, every option but check, stop, reload, help and version is
-also a key of the [uwsgi] section of FILE.ini.
-Attach with: fastpty connect SOCKET
-"""
+_SOCKET = "listen-raw"
+_OF_ARGUMENTS = frozenset({_SOCKET, *files.FORMATS})
+_ENDINGS_OF_FILES = (".conf", ".cfg", ".config")
 
 
 def configure(argv: Sequence[str], *, is_reload: bool = False) -> tuple[Config, list[str]]:
     """The Config and the warnings for a command line (without the program's name); see `read`."""
-    return read(argv, lambda config: None, is_reload=is_reload)[:2]
+    return read(argv, lambda config: [], is_reload=is_reload)[:2]
 
 
 def read(
-    argv: Sequence[str], preflight: Callable[[Config], None], *, is_reload: bool = False
+    argv: Sequence[str], preflight: Callable[[Config], list[str]], *, is_reload: bool = False
 ) -> tuple[Config, list[str], Sequence[Setting]]:
-    """The Config and the warnings for a command line, and the settings that they were made from.
+    """Returns the Config for a command line, warnings, and the settings from which it was made.
 
-    preflight: for --check; raises FastptyError for what would end a start.
-    Ends the process for --help, --version, --check, --stop and --reload (status 0), and with one line on stderr
-    where something is wrong (status 2, with --check whatever it is). What `print` and `show-config` ask for goes to
-    stderr.
+    preflight: called for --check; raises FastptyError for what would make a start fail, and returns warnings.
+    Ends the process with status 0 for --help, --version, --check, --stop and --reload. Ends it with one line on stderr
+    for an error: status 2 for bad usage, and for every error under --check. The output of `print` and `show-config`
+    goes to stderr.
     """
     is_check = False
     try:
         flags = parse(argv)
         is_check = any(flag.name == "check" for flag in flags)
-        _tell_another(flags)
+        _signal_router(flags)
         budget = Budget()
         loaded = loader.load(flags, is_reload=is_reload, budget=budget)
         with budget.deadline():
             config, warnings = build(loaded.settings)
             if is_check:
-                preflight(config)
+                warnings += _preflight(preflight, config, loaded.settings)
     except FastptyError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(UsageError.exit_status if is_check else error.exit_status) from None
-    for line in [*loaded.printed, *(check.as_ini(loaded.listing) if loaded.listing is not None else ())]:
+    for line in [*loaded.printed, *(as_ini(loaded.listing) if loaded.listing is not None else ())]:
         print(printable(line), file=sys.stderr)
     warnings = [printable(warning) for warning in loaded.warnings + warnings]
     if is_check:
         for warning in warnings:
             print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
-        for line in check.report(loaded.settings):
+        for line in report(loaded.settings):
             print(printable(line))
         raise SystemExit(0)
     return config, warnings, loaded.settings
 
 
-def parse(argv: Sequence[str]) -> list[Setting]:
-    """The flags and arguments of a command line, in their order; --help and --version end the process.
+def _preflight(preflight: Callable[[Config], list[str]], config: Config, settings: Sequence[Setting]) -> list[str]:
+    """Calls `preflight`. An error that begins with an option's name gets the place of that option."""
+    try:
+        return preflight(config)
+    except FastptyError as error:
+        option = find(str(error).partition(":")[0])
+        for setting in reversed(settings):
+            if option is not None and find(setting.name) is option and setting.origin != COMMAND_LINE:
+                raise UsageError(f"{setting.origin}: {error}") from error
+        raise
 
-    Raises UsageError for an unknown flag, a flag that lacks its value and a flag that takes none but has one.
+
+def parse(argv: Sequence[str]) -> list[Setting]:
+    """The flags and arguments of a command line, in their order. --help and --version end the process.
+
+    Raises UsageError for an unknown flag, a missing or superfluous value, and a second SOCKET.
     """
     before, after = _split(argv)
     namespace, rest = _parser().parse_known_args(before, argparse.Namespace(settings=[]))
@@ -101,21 +93,17 @@ def parse(argv: Sequence[str]) -> list[Setting]:
     for argument in rest:
         if argument.startswith("-"):
             raise UsageError(_unknown_flag(argument))
-    return settings + [_positional(argument) for argument in [*rest, *after]]
-
-
-def help_text() -> str:
-    """What --help shows, at most 80 columns wide."""
-    parts = [_USAGE]
-    for group in dict.fromkeys(option.group for option in OPTIONS):
-        lines = [_help_entry(option) for option in OPTIONS if option.group == group]
-        parts.append("\n".join([f"{group}:", *lines, ""]))
-    return "\n".join([*parts, _EXAMPLES])
+    arguments = [_positional(argument) for argument in [*rest, *after]]
+    sockets = [argument for argument in arguments if argument.name == _SOCKET]
+    if len(sockets) > 1:
+        raise UsageError(f"{sockets[1].value} is a second SOCKET: write --listen-raw before each one that you want")
+    return settings + arguments
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         message = message.removeprefix("argument ")
+        message = message.replace("expected one argument", "needs a value")
         raise UsageError(message.replace("ignored explicit argument", "takes no value, but was given"))
 
 
@@ -129,7 +117,13 @@ class _Record(argparse.Action):
 
 class _ShowHelp(argparse.Action):
     def __call__(self, *_: Any) -> None:
-        print(help_text(), end="")
+        print(help_texts.short(), end="")
+        raise SystemExit(0)
+
+
+class _ShowHelpAll(argparse.Action):
+    def __call__(self, *_: Any) -> None:
+        print(help_texts.full(), end="")
         raise SystemExit(0)
 
 
@@ -141,7 +135,7 @@ class _ShowVersion(argparse.Action):
 
 def _parser() -> _Parser:
     parser = _Parser(prog=PROGRAM, add_help=False, allow_abbrev=False)
-    actions = {"help": _ShowHelp, "version": _ShowVersion}
+    actions = {"help": _ShowHelp, "help-all": _ShowHelpAll, "version": _ShowVersion}
     for option in OPTIONS:
         action = actions.get(option.name, _Record)
         # Each spelling is an argument of its own, so that messages name the one that was used.
@@ -152,7 +146,7 @@ def _parser() -> _Parser:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What stands before and after `--`; before it, every bare `--chmod-socket` gets its value spelled out.
+    """The arguments before and after `--`. Before it, an option such as `--chmod-socket` gets its value for none.
 
     Without that, argparse would take the next argument for the value.
     """
@@ -163,22 +157,29 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _positional(argument: str) -> Setting:
-    return Setting(files.ending(argument) or "forkpty-router", argument)
+    """FILE or SOCKET. A SOCKET that must be a file is an error, since the file would be left unread."""
+    format_ = files.ending(argument)
+    if format_ is None and (argument.endswith(_ENDINGS_OF_FILES) or os.path.isfile(argument)):
+        raise UsageError(
+            f"{argument} is a file, not a socket: write --ini {argument} to read options from it "
+            "(or --json, --yaml, --toml, --xml)"
+        )
+    return Setting(format_ or _SOCKET, argument)
 
 
-def _tell_another(flags: Sequence[Setting]) -> None:
+def _signal_router(flags: Sequence[Setting]) -> None:
     """For --stop and --reload: signals the router of that pid file, and ends this process. Raises FastptyError.
 
-    Whatever stands beside one of them would be ignored, or contradict it, as --check does, which changes nothing.
+    No other option may stand beside them: it would be ignored, or, like --check, contradict them.
     """
     signals = {"stop": signal.SIGTERM, "reload": signal.SIGHUP}
-    told = next((flag for flag in flags if flag.name in signals), None)
-    if told is None:
+    command = next((flag for flag in flags if flag.name in signals), None)
+    if command is None:
         return
-    others = [flag.value if flag.name in _OF_ARGUMENTS else f"--{flag.name}" for flag in flags if flag is not told]
+    others = [flag.value if flag.name in _OF_ARGUMENTS else f"--{flag.name}" for flag in flags if flag is not command]
     if others:
-        raise UsageError(f"--{told.name} does nothing else: leave out {shown(', '.join(map(str, others)))}")
-    pidfile.send(told.value or "", signals[told.name])
+        raise UsageError(f"--{command.name} takes no other options: remove {shown(', '.join(map(str, others)))}")
+    pidfile.send(command.value or "", signals[command.name])
     raise SystemExit(0)
 
 
@@ -186,29 +187,11 @@ def _unknown_flag(argument: str) -> str:
     flag = argument.partition("=")[0]
     name = flag.lstrip("-")
     if name in blocks.WORDS:
-        return f"{flag} can stand in files only"
+        return f"{flag} works in configuration files only"
     if name in WITHOUT_MEANING:
-        return f"{flag}: {WITHOUT_MEANING[name]}"
+        return f"{flag} is not supported: {WITHOUT_MEANING[name]}"
     if is_confining(name):
         advice = instead(name)
-        return f"{flag} is not supported: {advice}" if advice else f"{flag} is not supported yet"
+        return f"{flag} is not supported: {advice}" if advice else f"{flag} is not supported"
     near = nearest(name, in_files=False)
-    return f"unknown flag {flag}" + (f" (did you mean --{near}?)" if near else " (--help lists all)")
-
-
-def _help_entry(option: Option) -> str:
-    value = "" if option.is_flag else f"[={option.metavar}]" if option.bare else f" {option.metavar}"
-    notes = option.help
-    if option.default is not None:
-        notes += f" (default: {option.default})"
-    if option.repeatable:
-        notes += "; may be repeated"
-    if option.aliases:
-        notes += f"; also --{', --'.join(option.aliases)}"
-    head = f"  {'-h, ' if option.name == 'help' else ''}--{option.name}{value}"
-    indent = " " * _INDENT
-    body = textwrap.wrap(notes, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-    if len(head) + 2 <= _INDENT:
-        body[0] = head.ljust(_INDENT) + body[0].lstrip()
-        return "\n".join(body)
-    return "\n".join([head, *body])
+    return f"unknown option {flag}" + (f" (did you mean --{near}?)" if near else f": {PROGRAM} --help-all shows all")

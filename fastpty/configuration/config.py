@@ -1,4 +1,4 @@
-"""What a router was asked for, checked and typed. `build` makes it."""
+"""The configuration of a router, checked and typed. build.py makes it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Config:
-    """What the person asked for, checked. One attribute for each field of the table of options.
+    """The checked configuration: one attribute for each field of the table of options.
 
-    Times are in seconds, and None where there is no limit; `uid` and `gid` are None where the process keeps
-    its own; the gid in `socket_owner` is -1 where the group stays as it is. `environment` holds, in the order
-    of writing, (name, value), or (name, None) for one to be removed. `unshare` and `unshare2` hold keys of
-    NAMESPACE_FLAGS, `cap` numbers of capabilities, `pivot_root` the new root and where in it the old one goes.
-    `entered` is no option: the way into the jail sets it where it leads into somebody else's namespaces.
+    Times are in seconds, None means no limit. uid and gid are None if the process keeps its own. The gid in
+    socket_owner is -1 if the group stays as it is. environment holds (name, value) pairs in the order of writing; the
+    value is None for a variable to remove. unshare and unshare2 hold keys of NAMESPACE_FLAGS, cap holds numbers of
+    capabilities, pivot_root the new root and the place of the old one below it. entered is not an option: the jail sets
+    it after joining foreign namespaces.
     """
 
     raw_addresses: tuple[Address, ...]
@@ -120,24 +120,25 @@ class Config:
 
     @property
     def changes_root(self) -> bool:
-        """Whether somebody else, who has no other rights over the router, may decide what a path means inside.
+        """Whether a path inside the jail may be under the control of somebody without rights over the router.
 
-        A new mount namespace alone begins with the mounts of outside, and who may change them inside has its rights.
+        A new mount namespace alone does not count: it starts as a copy of the mounts outside, and only the router's own
+        rights can change it.
         """
         return bool(self.chroot or self.pivot_root or self.setns or self.setns_pid)
 
     @property
     def hides_files(self) -> bool:
-        """Whether a path may mean another file inside the jail than outside."""
+        """Whether a path inside the jail may be another file than outside."""
         return self.changes_root or "mount" in {*self.unshare, *self.unshare2}
 
     @property
     def has_rules(self) -> bool:
-        """Whether there is any rule about users or groups."""
+        """Whether any rule about users or groups is set."""
         return bool(self.allow_users or self.allow_groups or self.deny_users or self.deny_groups)
 
     def title(self, *, is_master: bool) -> str | None:
-        """The name in ps(1) that the `procname` options ask for; None: the processes keep their command line."""
+        """The process name in ps(1) that the procname options set; None keeps the command line."""
         own = self.procname_master if is_master and self.procname_master else self.procname
         if not (own or self.auto_procname or self.procname_prefix or self.procname_append):
             return None
@@ -146,33 +147,43 @@ class Config:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """All that is listened on."""
+        """All addresses to listen on."""
         return self.raw_addresses + self.uwsgi_addresses + self.pty_addresses + self.stats_addresses
 
     @property
     def tls_identity(self) -> Identity | None:
-        """The files for TLS, or None: TCP is plain."""
+        """The files for TLS; None if TCP is plain."""
         if self.tls_certificate is None or self.tls_key is None or self.tls_authorities is None:
             return None
         return Identity(self.tls_certificate, self.tls_key, self.tls_authorities)
 
     @property
     def command(self) -> str:
-        """What a session runs, unless it runs its client's login shell."""
+        """The command of a session that does not run its client's login shell."""
         return self.given_command or "/bin/sh"
 
     @property
     def shared_command(self) -> str:
-        """What runs on the shared terminal."""
+        """The command of the shared terminal."""
         return self.command if self.pty_command is None else self.pty_command
 
     @property
+    def commands(self) -> list[tuple[str, str]]:
+        """The commands that will run, with the option that sets each. A client's login shell is not among them."""
+        found = []
+        if (self.raw_addresses or self.uwsgi_addresses) and (self.given_command or self.run_as is None):
+            found.append(("command", self.command))
+        if self.pty_addresses:
+            found.append(("command" if self.pty_command is None else "pty-exec", self.shared_command))
+        return found
+
+    @property
     def is_client(self) -> bool:
-        """Whether this is to be a client, as `uwsgi --pty-connect` is, and no router."""
+        """Whether this process is to be a client (pty-connect) instead of a router."""
         return (self.pty_connect, self.pty_uconnect) != (None, None)
 
     def environ(self, base: Mapping[str, str]) -> dict[str, str]:
-        """A copy of `base` with the wanted variables set and removed; the later one wins, as in uWSGI."""
+        """A copy of `base` after `env` and `unenv`. The later setting of a variable wins, as in uWSGI."""
         result = dict(base)
         for name, value in self.environment:
             if value is None:

@@ -1,4 +1,4 @@
-"""What a router found where it entered somebody else's namespaces. It is known only when the jail has been entered."""
+"""What the router found in the container or namespaces that it joined. Known only inside the jail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a process may do. `uid` and `gid` are numbers of its own user namespace, `groups` those of ours."""
+    """The rights of a process. uid and gid are numbers of its user namespace, groups are numbers of ours."""
 
     uid: int
     gid: int
@@ -31,11 +31,12 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Entered:
-    """What the router found where it entered somebody else's namespaces.
+    """What the router found in the namespaces that it joined.
 
-    credentials: of the process that it joined, None where it joined namespaces only. environment: what programs get
-    instead of the router's own, None where they get that. cgroups: descriptors open for writing, in each of which a
-    session writes 0 to get into the process's control groups. notes: what could not be taken over, for the log.
+    credentials: of the process that it joined; None if it joined namespaces only.
+    environment: what programs get instead of the router's environment; None if they get that.
+    cgroups: descriptors open for writing; a session writes 0 to each to enter the process's control groups.
+    notes: what could not be taken over, for the log.
     """
 
     has_pid_namespace: bool

@@ -1,13 +1,12 @@
-"""The one table of options: command-line flags, ini keys, defaults, help and docs/options.md all come from it.
+"""The table of options: flags, keys of files, variables, defaults, help texts and docs/options.md all come from it.
 
-Names and meanings are uWSGI's where uWSGI has the option (2.0.21, measured); ours say so in their help.
+Names and meanings are uWSGI's where uWSGI has the option (2.0.21, measured). An option whose uWSGI name means nothing
+to other people has a plain name first, and uWSGI's as aliases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
+from fastpty.configuration.option import Group, Option, Reload
 from fastpty.configuration.values import (
     address,
     backlog,
@@ -50,343 +49,330 @@ from fastpty.system.names import (
     user,
 )
 
+SOCKETS = Group("Sockets")
+ACCESS = Group("Access")
+SESSIONS = Group("Sessions")
+LIMITS = Group("Limits")
+SHARED = Group("Shared terminal")
+CLIENT = Group("As a client")
+JAIL = Group("Jail", Reload.REFUSE)
+HOOKS = Group("Hooks", Reload.REFUSE)
+PROCESS = Group("Process names", Reload.KEEP)
+PROCESSES = Group("Processes")
+STATISTICS = Group("Statistics")
+LOG = Group("Log and background", Reload.KEEP)
+FILES = Group("Configuration files")
+GENERAL = Group("General")
 
-@dataclass(frozen=True)
-class Option:
-    """One option, whether it is written as `--name value` or as `name = value`.
-
-    `field` is the attribute of Config it fills, or None where the command line or the
-    loader deals with it, before there is a Config. `parse`
-    turns the text into the typed value and raises ValueError with a text that fits after the option's name. A
-    `repeatable` option's `parse` gives a tuple, and the tuples of all its settings are joined. `default` is
-    text, for `parse`. `bare` is what the option means when written without a value; an option without `bare`
-    needs one. An option with no `metavar` is a flag: it takes no value on the command line (in a file it may:
-    `master = true`).
-    """
-
-    name: str
-    field: str | None
-    parse: Callable[[str], object]
-    group: str
-    help: str
-    aliases: tuple[str, ...] = ()
-    metavar: str | None = None
-    default: str | None = None
-    repeatable: bool = False
-    bare: str | None = None
-    in_files: bool = True
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every spelling, the main one first."""
-        return (self.name, *self.aliases)
-
-    @property
-    def is_flag(self) -> bool:
-        """Whether it stands alone on the command line."""
-        return self.metavar is None
-
-    def default_value(self) -> object:
-        """The typed value where nothing was set."""
-        if self.default is not None:
-            return self.parse(self.default)
-        if self.repeatable:
-            return ()
-        return False if self.is_flag else None
-
-
-SOCKETS = "Sockets"
-ACCESS = "Access"
-SESSIONS = "Sessions"
-LIMITS = "Limits"
-SHARED = "Shared terminal"
-CLIENT = "As a client"
-JAIL = "Jail"
-HOOKS = "Hooks"
-PROCESS = "Process names"
-PROCESSES = "Processes"
-STATISTICS = "Statistics"
-LOG = "Log and background"
-FILES = "Configuration files"
-GENERAL = "General"
+_NAMESPACES = "uts, ipc, net, mount (or fs, mnt, ns), pid, user, cgroup, time, files, sysvsem"
+_NO_EFFECT = "Accepted for uWSGI's files, without effect: "
 
 # fmt: off
 OPTIONS: tuple[Option, ...] = (
-    Option("forkpty-router", "raw_addresses", one(address), SOCKETS,
-           "listen here for raw clients: bytes in, bytes out (socat, a short script)",
-           metavar="ADDR", aliases=("forkptyrouter",), repeatable=True),
-    Option("forkpty-urouter", "uwsgi_addresses", one(address), SOCKETS,
-           "listen here for uwsgi clients, which can resize the terminal and send signals",
-           metavar="ADDR", aliases=("forkptyurouter",), repeatable=True),
+    Option("listen-uwsgi", "uwsgi_addresses", one(address), SOCKETS,
+           "Serve clients on ADDR that can resize the terminal. They speak the uwsgi protocol, which carries window "
+           "sizes and signals (fastpty connect --uwsgi).",
+           metavar="ADDR", aliases=("forkpty-urouter", "forkptyurouter"), repeatable=True, own=True, usual=True),
+    Option("listen-raw", "raw_addresses", one(address), SOCKETS,
+           "Serve raw clients on ADDR: bytes in, bytes out. Any program that can talk to a socket is a client (socat, "
+           "a script). The window size is fixed.",
+           metavar="ADDR", aliases=("forkpty-router", "forkptyrouter"), repeatable=True, own=True, usual=True),
     Option("chmod-socket", "socket_mode", socket_mode, SOCKETS,
-           "octal permissions of the socket files, three or four digits; 0666 when MODE is 1 or left out; "
-           "an inherited socket must have them",
-           metavar="MODE", default="0600", bare="0666"),
+           "Set the mode of the socket files. MODE is octal, three or four digits; without MODE, or with 1, it "
+           "is 0666. An inherited socket must have this mode already.",
+           metavar="MODE", default="0600", bare="0666", usual=True, on_reload=Reload.REFUSE_FOR_OPEN_SOCKETS),
     Option("chown-socket", "socket_owner", owner, SOCKETS,
-           "owner of the socket files; that of an inherited socket must be it", metavar="USER[:GROUP]"),
-    Option("listen", "backlog", backlog, SOCKETS,
-           "how many connections may wait to be accepted", metavar="N", default="100"),
+           "Set the owner of the socket files. An inherited socket must have this owner already.",
+           metavar="USER[:GROUP]", on_reload=Reload.REFUSE_FOR_OPEN_SOCKETS),
+    Option("backlog", "backlog", backlog, SOCKETS,
+           "Let at most N connections wait to be accepted on each socket. N cannot exceed net.core.somaxconn.",
+           metavar="N", default="100", aliases=("listen",), own=True, on_reload=Reload.NEW_SOCKETS),
     Option("reuse-port", "reuse_port", boolean, SOCKETS,
-           "let other routers of this user that ask for it, too, share the TCP ports (SO_REUSEPORT)", bare="true"),
+           "Share the TCP ports with other routers of the same user that set this option (SO_REUSEPORT).",
+           bare="true", on_reload=Reload.NEW_SOCKETS),
     Option("shared-socket", "shared_sockets", one(address), SOCKETS,
-           "an address to be named =0, =1, … in the order of these options where an address is wanted",
+           "Declare an address that other options can name as =0, =1 and so on, in the order of declaration.",
            metavar="ADDR", repeatable=True),
     Option("insecure-tcp", "insecure_tcp", boolean, SOCKETS,
-           "allow TCP addresses that are not loopback, where anybody may connect (fastpty's own)",
-           bare="true"),
+           "Allow TCP addresses beyond loopback without TLS. Everyone who can reach such an address gets a shell.",
+           bare="true", own=True),
     Option("allow-user", "allow_users", one(user), ACCESS,
-           "let this user connect, and whom no allow rule names no more, root neither (fastpty's own)",
-           metavar="USER", repeatable=True),
+           "Allow USER to connect. Once any allow rule is set, everyone not named by one is refused, including root.",
+           metavar="USER", repeatable=True, own=True, usual=True),
     Option("allow-group", "allow_groups", one(group), ACCESS,
-           "let the members of this group connect, and whom no allow rule names no more (fastpty's own)",
-           metavar="GROUP", repeatable=True),
+           "Allow the members of GROUP to connect. Once any allow rule is set, everyone not named by one is refused, "
+           "including root.", metavar="GROUP", repeatable=True, own=True),
     Option("deny-user", "deny_users", one(user), ACCESS,
-           "do not let this user connect, whatever else says so (fastpty's own)", metavar="USER", repeatable=True),
+           "Refuse USER, whatever the allow rules say.", metavar="USER", repeatable=True, own=True),
     Option("deny-group", "deny_groups", one(group), ACCESS,
-           "do not let the members of this group connect, whatever else says so (fastpty's own)",
-           metavar="GROUP", repeatable=True),
+           "Refuse the members of GROUP, whatever the allow rules say.", metavar="GROUP", repeatable=True, own=True),
     Option("run-as", "run_as", run_as, ACCESS,
-           "give each client a session under its own account, in its home; needs root, and a client that is root"
-           " needs allow-user root (fastpty's own)", metavar="peer"),
+           "Run each session as its client's account. It starts in that account's home. Needs root. Root may connect "
+           "only with allow-user root.", metavar="peer", own=True, usual=True, on_reload=Reload.REFUSE),
     Option("tls-cert", "tls_certificate", directory, ACCESS,
-           "speak TLS 1.3 on all TCP addresses, with this certificate and its chain (PEM); clients must show one, too"
-           " (fastpty's own)", metavar="FILE"),
+           "Serve TLS 1.3 on all TCP addresses, with the certificate chain in FILE (PEM). Clients must present a "
+           "certificate too. Needs tls-key and tls-ca.",
+           metavar="FILE", own=True, on_reload=Reload.REFUSE),
     Option("tls-key", "tls_key", directory, ACCESS,
-           "the certificate's key (PEM), read before privileges are dropped; only its owner and its group may be able"
-           " to read it, and only its owner to write to it (fastpty's own)", metavar="FILE"),
+           "Use the private key in FILE (PEM) for tls-cert. It is read before privileges are dropped. Only its owner "
+           "and its group may read it, and only its owner may write it.",
+           metavar="FILE", own=True, on_reload=Reload.REFUSE),
     Option("tls-ca", "tls_authorities", directory, ACCESS,
-           "the authorities whose client certificates are believed (PEM; fastpty's own)", metavar="FILE"),
+           "Trust client certificates issued by the authorities in FILE (PEM).",
+           metavar="FILE", own=True, on_reload=Reload.REFUSE),
     Option("allow-tls-name", "allow_tls_names", one(text), ACCESS,
-           "of the clients with a good certificate let only those in that have this common name or alternative name"
-           " (fastpty's own)", metavar="NAME", repeatable=True),
+           "Of the clients with a trusted certificate, allow only those whose common name or alternative name is NAME.",
+           metavar="NAME", repeatable=True, own=True, on_reload=Reload.REFUSE),
     Option("tls-user", "tls_users", one(tls_user), ACCESS,
-           "take who has a certificate with this common name or alternative name for this user: in the rules about"
-           " users and groups, in max-sessions-per-uid and with run-as peer (fastpty's own)",
-           metavar="NAME=USER", repeatable=True),
-    Option("forkptyrouter-command", "given_command", text, SESSIONS,
-           "what each connection runs; with a blank in it, through /bin/sh -c; left out, /bin/sh, or with run-as peer"
-           " the login shell", metavar="CMD",
-           aliases=("forkptyrouter-cmd", "forkpty-router-command", "forkpty-router-cmd")),
-    Option("forkptyrouter-rows", "rows", window_edge, SESSIONS,
-           "rows of a new terminal", metavar="N", default="24", aliases=("forkpty-router-rows",)),
-    Option("forkptyrouter-cols", "cols", window_edge, SESSIONS,
-           "columns of a new terminal", metavar="N", default="80", aliases=("forkpty-router-cols",)),
-    Option("forkptyrouter-timeout", "idle_timeout_seconds", positive_seconds, SESSIONS,
-           "end a session that was idle for so long; left out, no session is ended",
-           metavar="SECONDS", aliases=("forkpty-router-timeout",)),
+           "Treat a TLS client whose common name or alternative name is NAME as the local account USER: in the rules "
+           "about users and groups, in max-sessions-per-uid and with run-as peer.",
+           metavar="NAME=USER", repeatable=True, own=True, on_reload=Reload.REFUSE),
+    Option("command", "given_command", text, SESSIONS,
+           "Run CMD in each session. A CMD with a space in it runs through /bin/sh -c; one without a slash is looked "
+           "up in PATH. Default: /bin/sh, or the client's login shell with run-as peer.", metavar="CMD",
+           aliases=("forkptyrouter-command", "forkptyrouter-cmd", "forkpty-router-command", "forkpty-router-cmd"),
+           own=True, usual=True),
+    Option("rows", "rows", window_edge, SESSIONS,
+           "Open terminals with N rows, 1 to 65535. Clients of listen-uwsgi send their own size.",
+           metavar="N", default="24", aliases=("forkptyrouter-rows", "forkpty-router-rows"), own=True),
+    Option("cols", "cols", window_edge, SESSIONS,
+           "Open terminals with N columns, 1 to 65535. Clients of listen-uwsgi send their own size.",
+           metavar="N", default="80", aliases=("forkptyrouter-cols", "forkpty-router-cols"), own=True),
+    Option("idle-timeout", "idle_timeout_seconds", positive_seconds, SESSIONS,
+           "End a session after TIME without input or output. Default: never.",
+           metavar="TIME", aliases=("forkptyrouter-timeout", "forkpty-router-timeout"), own=True, usual=True),
     Option("stop-timeout", "stop_timeout_seconds", seconds, SESSIONS,
-           "time between SIGHUP and SIGKILL for what is left of a session; 0 kills at once (fastpty's own)",
-           metavar="SECONDS", default="10"),
+           "Wait TIME after SIGHUP before sending SIGKILL to what is left of a session. 0 kills at once.",
+           metavar="TIME", default="10s", own=True),
     Option("splice", "splice", boolean, SESSIONS,
-           "move streams with splice(2); where the kernel refuses, off by itself (fastpty's own)",
-           metavar="on|off", default="on"),
+           "Move streams inside the kernel with splice(2). The router stops using it where the kernel refuses.",
+           metavar="on|off", default="on", own=True),
     Option("busy-poll", "busy_poll_us", microseconds, SESSIONS,
-           "go to sleep only after so long, when a key's answer or, for half as long, more of a stream is expected; "
-           "0 to 10000 (fastpty's own)", metavar="USEC", default="100"),
+           "After a keystroke, poll for up to USEC microseconds before sleeping; half that for streams. From 0 to "
+           "10000; 0 disables polling.", metavar="USEC", default="100", own=True),
     Option("env", "environment", one(environment_entry), SESSIONS,
-           "set an environment variable", metavar="NAME=VALUE", repeatable=True),
+           "Set an environment variable of the sessions.", metavar="NAME=VALUE", repeatable=True, usual=True),
     Option("unenv", "environment", one(environment_removal), SESSIONS,
-           "remove an environment variable", metavar="NAME", repeatable=True),
+           "Remove an environment variable from the sessions.", metavar="NAME", repeatable=True),
     Option("clear-env", "clear_environment", boolean, SESSIONS,
-           "start from an environment of PATH and TERM alone, not from the router's (fastpty's own)", bare="true"),
+           "Start sessions with only PATH and TERM in their environment, instead of the router's environment.",
+           bare="true", own=True),
     Option("no-new-privs", "no_new_privs", boolean, SESSIONS,
-           "what sessions run can gain no rights, with su or sudo neither (prctl(2); fastpty's own)", bare="true"),
+           "Keep sessions from gaining privileges, for example with su or sudo (PR_SET_NO_NEW_PRIVS).",
+           bare="true", own=True),
     Option("session-cgroup", "session_cgroup", cgroup, SESSIONS,
-           "give each session a cgroup (version 2) below this one, or below the router's own, with which all that the "
-           "session has started ends, daemons too (fastpty's own)", metavar="DIRECTORY|own", bare="own"),
+           "Run each session in its own cgroup (version 2). It is created below DIRECTORY or, with own or no value, "
+           "below the router's cgroup. When the session ends, all processes it has started are killed, daemons too.",
+           metavar="DIRECTORY|own", bare="own", own=True, on_reload=Reload.REFUSE),
     Option("max-sessions", "max_sessions", session_count, LIMITS,
-           "so many sessions at a time, in all workers together (fastpty's own)", metavar="N"),
+           "Allow at most N sessions at a time. The sessions of all workers count together. Default: no limit.",
+           metavar="N", own=True, usual=True),
     Option("max-sessions-per-uid", "max_sessions_per_uid", session_count, LIMITS,
-           "so many sessions at a time of each user; TCP clients that are no user's count as one (fastpty's own)",
-           metavar="N"),
+           "Allow each user at most N sessions at a time. All TCP clients without a user count as one user. Default: "
+           "no limit.", metavar="N", own=True),
     Option("max-startups", "max_startups", startup_count, LIMITS,
-           "so many TLS connections at a time that have not shown their certificate yet; the others wait, as all do for"
-           " their start, in the queue of listen (fastpty's own)", metavar="N", default="64"),
+           "Allow at most N TLS connections at a time that have not shown their certificate yet. Further ones wait in "
+           "the backlog.", metavar="N", default="64", own=True, on_reload=Reload.KEEP),
     Option("session-buffer", "buffer_bytes", buffer_size, LIMITS,
-           "hold so much of each direction of a session until the other side takes it, 4K to 64K; more waits in its"
-           " client or program, and so do a uwsgi client's signals and window sizes behind that (fastpty's own)",
-           metavar="BYTES", default="64K"),
+           "Buffer at most SIZE in each direction of a session, 4K to 64K. When it is full, the sender waits, and a "
+           "uwsgi client's signals and window sizes wait behind its input.", metavar="SIZE", default="64K", own=True),
     Option("session-lifetime", "lifetime_seconds", positive_seconds, LIMITS,
-           "end a session after so long, used or not (fastpty's own)", metavar="SECONDS"),
+           "End a session TIME after its start, even if it is in use. Default: never.", metavar="TIME", own=True),
     Option("greeting-timeout", "greeting_timeout_seconds", positive_seconds, LIMITS,
-           "end the session of a uwsgi client that has sent nothing for so long since it came (fastpty's own)",
-           metavar="SECONDS"),
-    Option("forkptyrouter-processes", "processes", process_count, PROCESSES,
-           "relay in so many processes, for machines with many busy sessions",
-           metavar="N", default="1",
-           aliases=("forkptyrouter-workers", "forkpty-router-processes", "forkpty-router-workers")),
-    Option("forkptyrouter-events", "events", event_count, PROCESSES,
-           "how many events a process takes from epoll in one turn, 1 to 1024", metavar="N", default="64",
-           aliases=("forkpty-router-events",)),
-    Option("forkptyrouter-cheap", "cheap", boolean, PROCESSES,
-           "start no worker until somebody connects", bare="true", aliases=("forkpty-router-cheap",)),
-    Option("idle", "cheap_idle_seconds", positive_seconds, PROCESSES,
-           "end the workers after so long without a session, until somebody connects", metavar="SECONDS"),
-    Option("forkptyrouter-harakiri", "harakiri_seconds", harakiri_seconds, PROCESSES,
-           "kill and replace a worker that is stuck in one turn of its loop for this long, at least 1",
-           metavar="SECONDS",
-           aliases=("forkpty-router-harakiri",)),
+           "End the session of a uwsgi client that has sent nothing TIME after it connected. Default: never.",
+           metavar="TIME", own=True),
+    Option("workers", "processes", process_count, PROCESSES,
+           "Relay in N processes. Useful for many busy sessions.", metavar="N", default="1",
+           aliases=tuple(f"{router}-{word}" for router in ("forkptyrouter", "forkpty-router")
+                         for word in ("processes", "workers")), own=True),
+    Option("events", "events", event_count, PROCESSES,
+           "Handle at most N events in one turn of a worker's loop, 1 to 1024.", metavar="N", default="64",
+           aliases=("forkptyrouter-events", "forkpty-router-events"), own=True),
+    Option("on-demand", "cheap", boolean, PROCESSES,
+           "Start no worker until a client connects.", bare="true",
+           aliases=("forkptyrouter-cheap", "forkpty-router-cheap"), own=True),
+    Option("worker-idle-timeout", "cheap_idle_seconds", positive_seconds, PROCESSES,
+           "Stop the workers after TIME without a session, until a client connects. Default: never.", metavar="TIME",
+           aliases=("idle",), own=True),
+    Option("stuck-timeout", "harakiri_seconds", harakiri_seconds, PROCESSES,
+           "Kill and replace a worker whose loop has been stuck in one turn for TIME, at least 1 second. Default: "
+           "never.", metavar="TIME", aliases=("forkptyrouter-harakiri", "forkpty-router-harakiri"), own=True),
     Option("master", "master", boolean, PROCESSES,
-           "accepted so that uWSGI's files run as they stand: there always is a supervisor", bare="true"),
+           _NO_EFFECT + "the router always has a supervisor.", bare="true"),
     Option("die-on-term", "die_on_term", boolean, PROCESSES,
-           "accepted so that uWSGI's files run as they stand: SIGTERM always stops", bare="true"),
+           _NO_EFFECT + "SIGTERM always stops the router.", bare="true"),
     Option("close-on-exec", "close_on_exec", boolean, PROCESSES,
-           "accepted so that uWSGI's files run as they stand: no program gets a socket", bare="true",
-           aliases=("close-on-exec2",)),
+           _NO_EFFECT + "sessions never inherit a socket.", bare="true", aliases=("close-on-exec2",)),
     Option("stop", None, text, PROCESSES,
-           "stop the router that wrote this pid file (SIGTERM), and exit", metavar="PIDFILE", in_files=False),
+           "Stop the router that wrote PIDFILE, and exit. Sends it SIGTERM.", metavar="PIDFILE", in_files=False,
+           usual=True),
     Option("reload", None, text, PROCESSES,
-           "make the router that wrote this pid file read its configuration anew (SIGHUP), and exit",
-           metavar="PIDFILE", in_files=False),
-    Option("forkptyrouter-stats", "stats_addresses", one(address), STATISTICS,
-           "tell statistics in JSON to who connects here and no rule keeps out", metavar="ADDR", repeatable=True,
+           "Reload the router that wrote PIDFILE, and exit. Sends it SIGHUP, so that it reads its configuration again.",
+           metavar="PIDFILE", in_files=False, usual=True),
+    Option("stats", "stats_addresses", one(address), STATISTICS,
+           "Serve statistics as JSON on ADDR. Clients must pass the access rules.", metavar="ADDR",
+           repeatable=True, own=True, usual=True,
            aliases=tuple(f"{router}-{word}" for word in ("stats", "stats-server", "ss")
-                         for router in ("forkptyrouter", "forkpty-router"))[1:]),
+                         for router in ("forkptyrouter", "forkpty-router"))),
     Option("stats-http", "stats_http", boolean, STATISTICS,
-           "put HTTP headers before the statistics", bare="true"),
+           "Send HTTP headers before the statistics.", bare="true"),
     Option("daemonize", "daemonize", log_file, LOG,
-           "go into the background once all is ready, and log to this file", metavar="FILE"),
+           "Run in the background and log to FILE. The command returns when clients can connect.", metavar="FILE",
+           usual=True),
     Option("daemonize2", "daemonize2", log_file, LOG,
-           "the same; the file is opened in the jail, after privileges are dropped", metavar="FILE"),
+           "Like daemonize, but open FILE in the jail, after privileges are dropped.", metavar="FILE"),
     Option("logto", "logto", log_file, LOG,
-           "send standard output and error, and so the log, to this file", metavar="FILE"),
+           "Send standard output and standard error, and so the log, to FILE.", metavar="FILE"),
     Option("logto2", "logto2", log_file, LOG,
-           "the same; the file is opened in the jail, after privileges are dropped", metavar="FILE"),
+           "Like logto, but open FILE in the jail, after privileges are dropped.", metavar="FILE"),
     Option("logger", "loggers", one(log_destination), LOG,
-           "send the log there and not to standard error: file:PATH or syslog[:IDENT[,FACILITY]]",
+           "Send the log to WHERE instead of standard error: file:PATH or syslog[:IDENT[,FACILITY]].",
            metavar="WHERE", repeatable=True),
     Option("log-syslog", "loggers", one(syslog), LOG,
-           "send the log to syslog and not to standard error", metavar="IDENT[,FACILITY]", bare="fastpty-router",
+           "Send the log to syslog instead of standard error.", metavar="IDENT[,FACILITY]", bare="fastpty-router",
            repeatable=True),
     Option("pidfile", "pidfiles", one(directory), LOG,
-           "write the supervisor's process id here, before privileges are dropped", metavar="FILE",
-           aliases=("safe-pidfile",), repeatable=True),
+           "Write the router's process ID to FILE. The file is written before privileges are dropped.", metavar="FILE",
+           aliases=("safe-pidfile",), repeatable=True, usual=True),
     Option("pidfile2", "pidfiles2", one(directory), LOG,
-           "the same, in the jail, after privileges are dropped", metavar="FILE", aliases=("safe-pidfile2",),
-           repeatable=True),
+           "Like pidfile, but write FILE in the jail, after privileges are dropped.", metavar="FILE",
+           aliases=("safe-pidfile2",), repeatable=True),
     Option("vacuum", "vacuum", boolean, LOG,
-           "remove the pid files at the end; socket files are always removed", bare="true"),
+           "Remove the pid files at exit. Socket files are always removed.", bare="true"),
     Option("pty-socket", "pty_addresses", one(address), SHARED,
-           "listen here for raw clients that share one terminal: everybody sees, everybody types",
-           metavar="ADDR", repeatable=True),
+           "Serve one shared terminal on ADDR. All its clients are raw clients; everybody sees it and can type.",
+           metavar="ADDR", repeatable=True, usual=True),
     Option("pty-exec", "pty_command", text, SHARED,
-           "what runs on the shared terminal; left out, what forkptyrouter-command says", metavar="CMD"),
+           "Run CMD on the shared terminal. Default: the value of command.", metavar="CMD"),
     Option("pty-once", "pty_once", boolean, SHARED,
-           "do not start it again when it has ended; clients get its last output and an end (fastpty's own)",
-           bare="true"),
+           "Do not restart CMD when it has exited. Clients get its last output and are disconnected.",
+           bare="true", own=True),
     Option("pty-scrollback", "pty_scrollback_bytes", byte_count, SHARED,
-           "how much of the output so far a client sees when it joins; K and M are understood (fastpty's own)",
-           metavar="BYTES", default="64K"),
+           "Send the last SIZE of output to a client when it joins, at most 1024M.",
+           metavar="SIZE", default="64K", own=True),
     Option("pty-log", "pty_log", boolean, SHARED,
-           "write the shared terminal's output to the log too, line by line", bare="true"),
+           "Write the shared terminal's output to the log too, line by line.", bare="true"),
     Option("pty-input", "pty_input", boolean, SHARED,
-           "the terminal that the router was started on is a client too (~. detaches it)", bare="true"),
+           "Attach the terminal that the router was started on to the shared terminal. ~. detaches it.", bare="true",
+           on_reload=Reload.KEEP),
     Option("pty-connect", "pty_connect", address, CLIENT,
-           "be a raw client of ADDR, as fastpty --pty-connect is", metavar="ADDR"),
+           "Be a raw client of ADDR, like fastpty --pty-connect.", metavar="ADDR"),
     Option("pty-uconnect", "pty_uconnect", address, CLIENT,
-           "be a uwsgi client of ADDR, as fastpty --pty-uconnect is", metavar="ADDR"),
+           "Be a uwsgi client of ADDR, like fastpty --pty-uconnect.", metavar="ADDR"),
     Option("pty-no-isig", "pty_no_isig", boolean, CLIENT,
-           "accepted, and no change: ^C, ^\\ and ^Z always go to the remote terminal", bare="true"),
-    Option("setns", "setns", text, JAIL,
-           "enter the namespaces of a directory such as /proc/PID/ns, of one file of it, or of a uWSGI's setns-socket",
-           metavar="PATH"),
+           _NO_EFFECT + "^C, ^\\ and ^Z always go to the remote terminal.", bare="true"),
     Option("setns-pid", "setns_pid", process, JAIL,
-           "join a process in a container: its namespaces, root, directory, ids, rights, control groups and "
-           "environment (fastpty's own)", metavar="PID"),
+           "Run sessions in the container of process PID. The router joins its namespaces, root and control groups, "
+           "and takes on its working directory, IDs, capabilities and environment.",
+           metavar="PID", own=True, usual=True),
+    Option("setns", "setns", text, JAIL,
+           "Join the namespaces at PATH: a directory such as /proc/PID/ns, one file in it, or the setns-socket of a "
+           "uWSGI instance.", metavar="PATH"),
     Option("unshare", "unshare", namespaces, JAIL,
-           "new namespaces, a comma list of uts, ipc, net, mount (or fs, mnt, ns), pid, user, cgroup, time, files, "
-           "sysvsem", metavar="NAMES", repeatable=True),
-    Option("jailed", "jailed", boolean, JAIL, "run the post-jail hooks without unshare, too", bare="true"),
-    Option("chroot", "chroot", directory, JAIL, "make this directory the root", metavar="DIR"),
+           f"Create new namespaces, for example uts,pid,mount. NAMES is a comma-separated list of {_NAMESPACES}.",
+           metavar="NAMES", repeatable=True, usual=True),
+    Option("jailed", "jailed", boolean, JAIL, "Run the post-jail hooks even without unshare.", bare="true"),
+    Option("chroot", "chroot", directory, JAIL, "Make DIR the root directory.", metavar="DIR", usual=True),
     Option("pivot-root", "pivot_root", new_and_old_root, JAIL,
-           "make a mount the root, and put the old root into a directory of it", metavar="NEW OLD",
+           "Make the mount NEW the root, and move the old root to the directory OLD below NEW.", metavar="NEW OLD",
            aliases=("pivot_root",)),
     Option("unshare2", "unshare2", namespaces, JAIL,
-           "more new namespaces, after the change of root", metavar="NAMES", repeatable=True),
+           "Create more namespaces, after the change of root.", metavar="NAMES", repeatable=True),
     *(Option(f"wait-for-{kind}", "waits", one(waits.parse(kind)), JAIL,
-             f"wait until this {what} is there, before the as-root hooks", metavar=metavar, repeatable=True,
-             aliases=aliases)
+             f"Wait until {what}, before the as-root hooks run.", metavar=metavar, repeatable=True, aliases=aliases)
       for kind, what, metavar, aliases in (
-          ("interface", "network interface", "NAME", ("wait-interface", "wait-for-iface", "wait-iface")),
-          ("fs", "file of any kind", "PATH", ()), ("file", "file", "PATH", ()),
-          ("dir", "directory", "PATH", ()), ("mountpoint", "mount", "PATH", ()))),
+          ("interface", "network interface NAME exists", "NAME", ("wait-interface", "wait-for-iface", "wait-iface")),
+          ("fs", "PATH exists", "PATH", ()), ("file", "PATH is a regular file", "PATH", ()),
+          ("dir", "PATH is a directory", "PATH", ()), ("mountpoint", "PATH is a mount point", "PATH", ()))),
     Option("wait-for-interface-timeout", "wait_interface_seconds", seconds, JAIL,
-           "how long wait-for-interface waits", metavar="SECONDS", default="60",
+           "Wait at most TIME for wait-for-interface.", metavar="TIME", default="60s",
            aliases=("wait-interface-timeout", "wait-for-iface-timeout", "wait-iface-timeout")),
     Option("wait-for-fs-timeout", "wait_fs_seconds", seconds, JAIL,
-           "how long the other wait-for options wait", metavar="SECONDS", default="60"),
+           "Wait at most TIME for each of the other wait-for options.", metavar="TIME", default="60s"),
     Option("immediate-uid", "immediate_uid", user, JAIL,
-           "become this user before anything else, sockets and hooks", metavar="USER"),
+           "Become USER before anything else, including sockets and hooks.", metavar="USER"),
     Option("immediate-gid", "immediate_gid", group, JAIL,
-           "become this group before anything else", metavar="GROUP"),
+           "Become GROUP before anything else, including sockets and hooks.", metavar="GROUP"),
     Option("uid", "uid", user, JAIL,
-           "become this user, a name or a number, with its HOME, USER, LOGNAME, SHELL and MAIL", metavar="USER"),
+           "Run as USER, a name or a number. Sets HOME, USER, LOGNAME, SHELL and MAIL to match.", metavar="USER",
+           usual=True),
     Option("gid", "gid", group, JAIL,
-           "become this group, a name or a number; the user's own when only uid is given", metavar="GROUP"),
+           "Run as GROUP, a name or a number. Default: the primary group of uid.", metavar="GROUP"),
     Option("add-gid", "add_gid", one(group), JAIL,
-           "have this group as well as those of the user", metavar="GROUP", repeatable=True),
+           "Add GROUP to the supplementary groups.", metavar="GROUP", repeatable=True),
     Option("no-initgroups", "no_initgroups", boolean, JAIL,
-           "leave the user's supplementary groups out", bare="true"),
+           "Leave out the supplementary groups of uid.", bare="true"),
     Option("cap", "cap", capabilities, JAIL,
-           "keep these capabilities, a comma list such as net_raw,kill, in the sessions, too; no program of the jail "
-           "can ever have another", metavar="NAMES", repeatable=True),
-    Option("umask", "umask", mode, JAIL, "octal file mode creation mask", metavar="MASK"),
-    Option("chdir", "chdir", directory, JAIL, "work in this directory, once in the jail", metavar="DIR"),
-    Option("chdir2", "chdir2", directory, JAIL, "and then go to this one", metavar="DIR"),
-    *(Option(f"{kind}-{phase}", "hooks", actions.parse(kind, phase), HOOKS, f"{what} {when}", metavar=metavar,
-             repeatable=True)
+           "Keep these capabilities, in the sessions too. NAMES is a comma-separated list such as net_raw,kill. No "
+           "program in the jail can gain any other.", metavar="NAMES", repeatable=True),
+    Option("umask", "umask", mode, JAIL, "Set the file mode creation mask, in octal.", metavar="MASK"),
+    Option("chdir", "chdir", directory, JAIL, "Change to DIR in the jail; sessions start there.", metavar="DIR"),
+    Option("chdir2", "chdir2", directory, JAIL, "Change to DIR after chdir.", metavar="DIR"),
+    *(Option(f"{kind}-{phase}", "hooks", actions.parse(kind, phase), HOOKS, f"{what} {when}.", metavar=metavar,
+             repeatable=True, usual=(kind, phase) == ("exec", "as-root"))
       for phase, when in (
-          ("asap", "before anything else is done"),
+          ("asap", "before anything else"),
           ("pre-jail", "before the jail is built"),
-          ("in-jail", "right after pre-jail, as in uWSGI"),
+          ("in-jail", "right after the pre-jail hooks"),
           ("post-jail", "after unshare"),
           ("as-root", "before privileges are dropped"),
           ("as-user", "after privileges are dropped"),
           ("as-user-atexit", "when the router ends"))
       for kind, what, metavar in (
-          ("hook", "do this", "ACTION:ARGUMENT"),
-          ("mount", "mount this", "TYPE WHAT WHERE [FLAGS [DATA]]"),
-          ("umount", "unmount this", "WHERE [FLAGS]"),
-          ("exec", "run this through /bin/sh -c", "CMD"))
+          ("hook", "Do ACTION", "ACTION:ARGUMENT"),
+          ("mount", "Mount WHAT at WHERE", "TYPE WHAT WHERE [FLAGS [DATA]]"),
+          ("umount", "Unmount WHERE", "WHERE [FLAGS]"),
+          ("exec", "Run CMD through sh", "CMD"))
       if kind in ("hook", "exec") or "user" not in phase),
-    Option("procname", "procname", text, PROCESS, "the name of the router's processes in ps", metavar="NAME"),
+    Option("procname", "procname", text, PROCESS, "Show the router's processes as NAME in ps.", metavar="NAME"),
     Option("procname-master", "procname_master", text, PROCESS,
-           "the name of the process that looks after the others", metavar="NAME"),
-    Option("procname-prefix", "procname_prefix", text, PROCESS, "what stands before the name", metavar="TEXT"),
+           "Show the supervisor as NAME in ps.", metavar="NAME"),
+    Option("procname-prefix", "procname_prefix", text, PROCESS, "Put TEXT before the name in ps.", metavar="TEXT"),
     Option("procname-prefix-spaced", "procname_prefix", spaced, PROCESS,
-           "what stands before the name, and a blank", metavar="TEXT"),
-    Option("procname-append", "procname_append", text, PROCESS, "what stands after the name", metavar="TEXT"),
+           "Put TEXT and a space before the name in ps.", metavar="TEXT"),
+    Option("procname-append", "procname_append", text, PROCESS, "Put TEXT after the name in ps.", metavar="TEXT"),
     Option("auto-procname", "auto_procname", boolean, PROCESS,
-           "name the processes after what they do", bare="true"),
-    Option("ini", None, text, FILES, "read settings from this ini file, or from one section of it",
+           "Name the processes in ps after what they do.", bare="true"),
+    Option("ini", None, text, FILES,
+           "Read settings from the [fastpty] section of an ini file, from [uwsgi] if there is none, or from SECTION.",
            metavar="FILE[:SECTION]", repeatable=True),
-    Option("json", None, text, FILES, "read settings from this JSON file, in uWSGI's form",
+    Option("json", None, text, FILES, "Read settings from a JSON file.",
            metavar="FILE[:NAME]", aliases=("js",), repeatable=True),
-    Option("yaml", None, text, FILES, "read settings from this YAML file, in uWSGI's form; needs PyYAML",
+    Option("yaml", None, text, FILES, "Read settings from a YAML file. Needs PyYAML.",
            metavar="FILE[:NAME]", aliases=("yml",), repeatable=True),
-    Option("toml", None, text, FILES, "read settings from the [fastpty] table of this TOML file (fastpty's own)",
-           metavar="FILE[:TABLE]", repeatable=True),
-    Option("include", None, text, FILES, "read settings from this file; its ending tells the format",
+    Option("toml", None, text, FILES, "Read settings from a TOML file.",
+           metavar="FILE[:TABLE]", repeatable=True, own=True),
+    Option("xml", None, text, FILES, "Read settings from an XML file in uWSGI's form.",
+           metavar="FILE[:ID]", aliases=("xmlconfig",), repeatable=True),
+    Option("include", None, text, FILES, "Read settings from a file whose name ends with its format.",
            metavar="FILE[:SECTION]", repeatable=True),
-    Option("inherit", None, text, FILES, "the same, but after all others, and without expanding its values",
+    Option("inherit", None, text, FILES, "Like include, but read it after all others and do not expand its values.",
            metavar="FILE[:SECTION]", repeatable=True),
-    Option("set", None, text, FILES, "set an option, or a name for %(NAME)", metavar="NAME=VALUE", repeatable=True),
-    Option("set-placeholder", None, text, FILES, "set a name for %(NAME), which must not be an option's",
+    Option("set", None, text, FILES, "Set an option, or a name for %(NAME).", metavar="NAME=VALUE", repeatable=True),
+    Option("set-placeholder", None, text, FILES, "Set a name for %(NAME) that is not an option.",
            metavar="NAME=VALUE", aliases=("set-ph",), repeatable=True),
-    Option("print", None, text, FILES, "write this text to standard error", metavar="TEXT", repeatable=True),
-    Option("show-config", None, boolean, FILES, "write all settings to standard error, as an ini file", bare="true"),
+    Option("print", None, text, FILES, "Print TEXT to standard error.", metavar="TEXT", repeatable=True),
+    Option("show-config", None, boolean, FILES, "Print all settings to standard error, as an ini file.", bare="true"),
     Option("check", None, boolean, FILES,
-           "only check the configuration, and show it with where each value comes from (fastpty's own)",
-           bare="true", in_files=False),
+           "Check the configuration, print it, and exit. Shows where each value comes from.",
+           bare="true", in_files=False, own=True, usual=True),
     Option("strict", "strict", boolean, GENERAL,
-           "refuse every unknown option in a [uwsgi] section, not only those that look like a misspelt one",
-           bare="true"),
-    Option("plugins", "plugins", comma_list, GENERAL,
-           "accepted so that uWSGI's files run as they stand; loads nothing",
+           "Refuse all unknown options in [uwsgi] sections, not only those that look misspelt.", bare="true"),
+    Option("plugins", "plugins", comma_list, GENERAL, _NO_EFFECT + "the router needs no plugins.",
            metavar="NAMES", aliases=("plugin", "need-plugin", "need-plugins"), repeatable=True),
-    Option("help", None, boolean, GENERAL, "show this and exit", bare="true", in_files=False),
-    Option("version", None, boolean, GENERAL, "show the version and exit", bare="true", in_files=False),
+    Option("help", None, boolean, GENERAL, "Show the usual options and exit.", bare="true", in_files=False, usual=True),
+    Option("help-all", None, boolean, GENERAL, "Show all options and exit.", bare="true", in_files=False, own=True,
+           usual=True),
+    Option("version", None, boolean, GENERAL, "Show the version and exit.", bare="true", in_files=False, usual=True),
 )
 # fmt: on
 
 BY_NAME: dict[str, Option] = {name: option for option in OPTIONS for name in option.names}
+
+MEANT_FOR_UWSGI = {"workers": "forkptyrouter-workers", "stats": "forkptyrouter-stats"}
+"""Plain names that mean something else in uWSGI, and the names to use where uWSGI reads them too."""
+
+
+def find(name: str, *, is_uwsgis: bool = False) -> Option | None:
+    """The option of this name, or None. is_uwsgis: the name stands where uWSGI reads it too."""
+    return None if is_uwsgis and name in MEANT_FOR_UWSGI else BY_NAME.get(name)

@@ -1,4 +1,4 @@
-"""What is known of uWSGI's options that are not in the table: which may be passed over, and which must not."""
+"""uWSGI's options that are not in the table: which are ignored, which are refused, and which are misspelt options."""
 
 from __future__ import annotations
 
@@ -9,29 +9,25 @@ from functools import lru_cache
 from fastpty.configuration.options import BY_NAME
 
 PLUGINS_BUILT_IN = frozenset({"corerouter", "forkptyrouter", "pty"})
-"""The uWSGI plugins whose work this program does by itself."""
+"""The uWSGI plugins that fastpty replaces."""
 
 IGNORED = frozenset(
     {
         *("autoload", "force-gateway", "no-orphans", "plugin-dir", "plugins-dir"),
-        # a fork where a pid namespace needs one is made without being asked for
+        # the fork that a pid namespace needs is always made
         *("refork", "refork-as-root", "refork-post-jail", "drop-after-apps", "drop-after-init"),
     }
 )
-"""uWSGI keys that may stand in a router's file and ask for nothing that is missing here."""
+"""uWSGI options that may stand in a file and are ignored without a warning: fastpty lacks nothing that they ask for."""
 
-_FALLBACK = (
-    "a terminal has no other node to go to: start a second router, on an address of its own, for the clients to try"
-)
-_ZERG = (
-    "a router does not take its sockets from a zerg server: hand them over as fd://N, or share a port with reuse-port"
-)
+_FALLBACK = "a terminal has no second node: start a second router on another address, for the clients to try"
+_ZERG = "use fd://N for inherited sockets, or share a port with reuse-port"
 WITHOUT_MEANING = {
     f"{router}-{word}": why
     for router in ("forkptyrouter", "forkpty-router")
     for word, why in (("fallback", _FALLBACK), ("zerg", _ZERG))
 }
-"""uWSGI's options of this plugin that make no sense for a pty, and what to use instead."""
+"""Options of uWSGI's forkptyrouter plugin that make no sense for a terminal, and what to do instead."""
 
 _CONFINING = frozenset(
     {
@@ -42,37 +38,37 @@ _CONFINING = frozenset(
         # fewer resources
         *("limit-as", "limit-nproc", "file-write"),
         # other files and other names, which may hold any of these
-        *("config", "xml", "inject-before", "inject-after", "declare-option", "declare-option2"),
+        *("config", "inject-before", "inject-after", "declare-option", "declare-option2"),
     }
 )
 _CONFINING_FAMILIES = re.compile(
     r"(seccomp|apparmor|selinux|landlock)(-.*)?"
     # steps that build the jail
     r"|(hook|exec|mount|umount|call)-(asap|pre-jail|post-jail|in-jail|as-root|as-user)(-.*)?"
-    # logic that is not known: with its frame ignored, what stands inside would always apply
+    # unknown conditions and loops: if only they were ignored, the lines inside them would always apply
     r"|(end-?)?(if|for)(-.*)?|if[a-z]+"
 )
 
-# What does the work of an option that is not supported.
+# What to use instead of an option that is not supported.
 _INSTEAD = (
-    (re.compile(r"call-.*"), "there are no C functions to call here: use exec- or hook- of the same phase"),
-    (re.compile(r"u?mount-as-user.*"), "mounts are made before privileges are dropped: use mount-as-root"),
+    (re.compile(r"call-.*"), "fastpty cannot call C functions: use exec- or hook- of the same phase"),
+    (re.compile(r"u?mount-as-user.*"), "after privileges are dropped nothing can be mounted: use mount-as-root"),
     (re.compile(r"namespace|ns|namespace-keep-mount"), "use unshare = fs,pid,uts,ipc and pivot-root"),
-    (re.compile(r"(namespace|ns)-net"), "use unshare = net and a hook that sets the network up"),
-    (re.compile(r"setns-.*"), "enter this router's namespaces from outside with setns-pid"),
-    (re.compile(r"jail|jail2|jail-attach"), "that is FreeBSD's: use unshare and chroot or pivot-root"),
-    (re.compile(r"cgroup.*"), "put the router into its group by exec-asap, or by the service manager"),
-    (re.compile(r"limit-(as|nproc)"), "start the router under prlimit(1), or by a service manager with limits"),
+    (re.compile(r"(namespace|ns)-net"), "use unshare = net and a hook that configures the network"),
+    (re.compile(r"setns-.*"), "join this router's namespaces from outside with setns-pid"),
+    (re.compile(r"jail|jail2|jail-attach"), "it is for FreeBSD: use unshare with chroot or pivot-root"),
+    (re.compile(r"cgroup.*"), "put the router into a cgroup with exec-asap or the service manager"),
+    (re.compile(r"limit-(as|nproc)"), "start the router under prlimit(1) or a service manager with limits"),
 )
 
 
 def instead(name: str) -> str | None:
-    """What to use instead of uWSGI's option `name`, where there is something."""
+    """What to use instead of the uWSGI option `name`; None if there is nothing."""
     return next((advice for pattern, advice in _INSTEAD if pattern.fullmatch(name)), None)
 
 
 def is_confining(name: str) -> bool:
-    """Whether uWSGI's key `name` is one whose silent absence could leave the shell less confined."""
+    """Whether ignoring the uWSGI option `name` could leave sessions less confined than the file asks for."""
     option = BY_NAME.get(name)
     if option is not None and option.in_files:
         return False
@@ -80,7 +76,7 @@ def is_confining(name: str) -> bool:
 
 
 def nearest(name: str, *, in_files: bool) -> str | None:
-    """The known option name most like `name`, or None where none is alike."""
+    """The option name that is most like `name`, for a hint; None if none is similar."""
     known = [known for known, option in BY_NAME.items() if option.in_files or not in_files]
     close = get_close_matches(name, known, n=1, cutoff=0.7)
     return close[0] if close else None
@@ -88,7 +84,7 @@ def nearest(name: str, *, in_files: bool) -> str | None:
 
 _MEANT_IN_FILES = sorted({*_CONFINING, *(name for name, option in BY_NAME.items() if option.in_files)})
 _NOT_MISSPELT = frozenset({"get", "iprint", "sni", "st"})
-"""uWSGI's options that look like a misspelt one of those."""
+"""uWSGI options that look like a misspelt name but are not."""
 
 _SECTIONS = ("uwsgi", "fastpty")
 _SECTION_SLIPS_MOST = 1
@@ -98,10 +94,10 @@ _FEW_LETTERS = 2
 
 @lru_cache(maxsize=1024)
 def misspelt(name: str) -> str | None:
-    """The option that this name, which is none, must be thought to mean; None where it is far from all.
+    """The option of which `name` must be a misspelling; None if it is not close to any.
 
-    One slip (a letter too many, one missing, another one, two exchanged), or two in a longer name. What a slip leaves
-    out may be what confines the shell.
+    Close means one slip, or two in a longer name: a letter too many, missing or wrong, or two letters exchanged.
+    Ignoring a misspelt option could leave sessions less confined than the file asks for.
     """
     if name in _NOT_MISSPELT or name in BY_NAME:
         return None
@@ -111,7 +107,7 @@ def misspelt(name: str) -> str | None:
 
 
 def misspelt_section(name: str) -> str | None:
-    """Of [uwsgi] and [fastpty] the one that this name, which is neither, must be thought to mean; None if it is far."""
+    """The section, uwsgi or fastpty, of which `name` must be a misspelling; None if it is not close to either."""
     near = (meant for meant in _SECTIONS if _slips(name.lower(), meant, _SECTION_SLIPS_MOST) <= _SECTION_SLIPS_MOST)
     return None if name in _SECTIONS else next(near, None)
 
@@ -121,7 +117,7 @@ def _slips_most(name: str) -> int:
 
 
 def _slips(a: str, b: str, most: int) -> int:
-    """How many slips lead from one name to the other; more than `most` is not counted to its end."""
+    """The number of slips between two names (the Damerau-Levenshtein distance), counted no further than most + 1."""
     if abs(len(a) - len(b)) > most:
         return most + 1
     before: list[int] = []

@@ -1,1 +1,1 @@
-"""The actions of hooks: parsed from their text, then run. When they run is for `jail` to say."""
+"""The hooks of a jail: their values are parsed, then run. The package `jail` decides when."""

@@ -1,7 +1,7 @@
-"""What is run on the way into the jail: uWSGI's `hook-`, `mount-`, `umount-` and `exec-` options of each phase.
+"""The hooks of each phase: uWSGI's options `hook-`, `mount-`, `umount-` and `exec-`.
 
-The phases, the kinds in a phase and the actions of `hook-` are those of uWSGI 2.0.21; a jail runs them in the order
-of KINDS and, within one kind, as they are written.
+Phases, kinds and the actions of `hook-` are those of uWSGI 2.0.21. In each phase the hooks run in the order of KINDS
+and, within one kind, in the order of writing.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ PHASES = ("asap", "pre-jail", "in-jail", "post-jail", "as-root", "as-user", "as-
 KINDS = ("hook", "mount", "umount", "exec")
 
 _HOOK_WAIT_SECONDS = 60.0  # uWSGI's default of wait-for-fs-timeout
-_END_SECONDS = 2.0  # for a hook that is stopped to clean up after itself
+_END_SECONDS = 2.0  # between SIGTERM and SIGKILL, for an interrupted hook to clean up
 
 Run = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Hook:
-    """One thing to do in a phase, as `text` says. `what` names it in messages, which may leave the text out.
+    """One hook. text: its value. what: its name in messages, which may hide the value.
 
-    `run` does it, raising OSError or FastptyError.
+    run: runs the hook; raises OSError or FastptyError.
     """
 
     phase: str
     kind: str
     text: str
     what: str
-    run: Run = field(compare=False)  # the same text gives another function each time that it is read
+    run: Run = field(compare=False)  # parsing the same text twice gives two functions
 
     @property
     def option(self) -> str:
-        """The option that asked for it."""
+        """The option that has set the hook."""
         return f"{self.kind}-{self.phase}"
 
     @property
     def variable(self) -> str | None:
-        """The environment's variable that it sets, if it is a putenv."""
+        """The environment variable that a putenv action sets; None for other hooks."""
         action, _, argument = self.text.removeprefix("!").partition(":")
         return argument.partition("=")[0] if (self.kind, action) == ("hook", "putenv") else None
 
     def __call__(self) -> None:
-        """Does it; raises FastptyError with what it was when it fails."""
+        """Runs the hook; raises FastptyError with its name if it fails."""
         try:
             self.run()
         except OSError as error:
@@ -63,12 +63,12 @@ class Hook:
 
 
 def parse(kind: str, phase: str) -> Callable[[str], tuple[Hook]]:
-    """The reader of the value of option `kind`-`phase`; it raises ValueError for what cannot be run."""
+    """Returns the parser for the value of the option `kind`-`phase`. It raises ValueError."""
     name = f"{kind}-{phase}"
 
     def read(text: str) -> tuple[Hook]:
         names.text(text)
-        shown = "!" if text.startswith("!") else repr(text)  # uWSGI's private hooks are not shown in the log
+        shown = "!" if text.startswith("!") else repr(text)  # as in uWSGI, a leading ! hides the value from the log
         what = f"{name} {shown}"
         readers: dict[str, Callable[[], Run]] = {
             "hook": lambda: _action(text, what),
@@ -82,16 +82,16 @@ def parse(kind: str, phase: str) -> Callable[[str], tuple[Hook]]:
 
 
 def run_command(command: str, what: str) -> None:
-    """Runs a command through /bin/sh -c with empty input, and otherwise as this process was started (`at_start`).
+    """Runs a command through /bin/sh -c with empty input, default signals, and the file limit of the router's start.
 
-    It has no descriptors but 0, 1 and 2. Its output goes where this process's goes. Raises FastptyError, which begins
-    with `what`, unless it exits with 0.
+    The command inherits descriptors 0, 1 and 2 only; its output goes where the router's goes. Raises FastptyError,
+    which begins with `what`, unless it exits with 0.
     """
     with signals.uninterrupted() as go_on:
         try:
             process = _start_command(command)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            raise FastptyError(f"{what} cannot run: {error}") from error
+            raise FastptyError(f"{what} could not be started: {error}") from error
         try:
             go_on()
             status = process.wait()
@@ -105,8 +105,8 @@ def run_command(command: str, what: str) -> None:
 
 
 def _start_command(command: str) -> subprocess.Popen[bytes]:
-    """In a process group of its own, so that all of it can be ended, but for daemons that have left it."""
-    # An empty pipe and not /dev/null, which a new root may lack.
+    """Starts a command in its own process group, so that all its processes but daemons can be killed together."""
+    # Its input is an empty pipe: a new root may lack /dev/null.
     process = subprocess.Popen(
         ["/bin/sh", "-c", command], stdin=subprocess.PIPE, preexec_fn=at_start.restore, process_group=0
     )
@@ -116,7 +116,7 @@ def _start_command(command: str) -> subprocess.Popen[bytes]:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and SIGKILL a moment later for what is left."""
+    """Sends SIGTERM to a command's process group, and SIGKILL to what is left of it a moment later."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -145,7 +145,7 @@ def _run_safely(command: str, what: str) -> None:
     try:
         run_command(command, what)
     except FastptyError as error:
-        print(f"fastpty-router: warning: {error}; going on, as safeexec asks for", file=sys.stderr)
+        print(f"fastpty-router: warning: {error}; continuing because of safeexec", file=sys.stderr)
 
 
 def _on_text(act: Callable[[str], object]) -> Callable[[str], Run]:
@@ -161,7 +161,7 @@ def _on_text(act: Callable[[str], object]) -> Callable[[str], Run]:
 
 
 def _write(flags: int, end: str) -> Callable[[str], Run]:
-    """`FILE TEXT`, written with `end` after it; the text may be missing where a line end is written."""
+    """The action with argument `FILE TEXT` that writes TEXT and `end`. TEXT may be missing if `end` is not empty."""
 
     def read(argument: str) -> Run:
         path, blank, text = argument.partition(" ")
@@ -191,7 +191,7 @@ def _write_fifo(argument: str) -> Run:
         try:
             _write_file(path, os.O_NONBLOCK, os.fsencode(text))
         except OSError as error:
-            if error.errno not in (errno.ENXIO, errno.ENODEV):  # nobody reads it: as in uWSGI, nothing is amiss
+            if error.errno not in (errno.ENXIO, errno.ENODEV):  # without a reader nothing is written, as in uWSGI
                 raise
 
     return run
@@ -262,14 +262,15 @@ _ACTIONS: dict[str, Callable[[str], Run]] = {
     "wait_for_fs": _wait("fs"),
     "wait_for_file": _wait("file"),
     "wait_for_dir": _wait("dir"),
+    "wait_for_socket": _wait("socket"),
     "print": _print,
     "log": _print,
     "exit": _exit,
 }
 
-_NO_C_CALLS = "there are no C functions to call here; use exec: with a command"
+_NO_C_CALLS = "fastpty cannot call C functions: use exec: with a command"
 _INSTEAD = {
     **dict.fromkeys(("call", "callret", "callint", "callintret"), _NO_C_CALLS),
-    **dict.fromkeys(("rpc", "retryrpc"), "there is no uWSGI RPC here; use exec: with a command"),
-    "alarm": "there are no alarms here; use exec: with a command",
+    **dict.fromkeys(("rpc", "retryrpc"), "fastpty has no RPC: use exec: with a command"),
+    "alarm": "fastpty has no alarms: use exec: with a command",
 }

@@ -1,4 +1,4 @@
-"""Mounting and unmounting, as uWSGI's `mount` and `umount` hooks write it."""
+"""Mounts and unmounts, with the syntax of uWSGI's `mount` and `umount` hooks."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _MOUNT_FLAGS = {
 }
 _UMOUNT_FLAGS = {"force": linux.MNT_FORCE, "detach": linux.MNT_DETACH, "rec": linux.MS_REC, "recursive": linux.MS_REC}
 
-# What a bind mount takes over from its source and mount(2) ignores, until it is mounted anew.
+# mount(2) ignores these flags for a bind mount, until it is remounted.
 _OF_THE_MOUNT = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC | linux.MS_NOATIME
 
 
 @dataclass(frozen=True)
 class Mount:
-    """`TYPE WHAT WHERE [FLAG,FLAG... [DATA]]`: a call of mount(2)."""
+    """`TYPE WHAT WHERE [FLAG,FLAG... [DATA]]`: the arguments of mount(2)."""
 
     kind: str
     what: str
@@ -48,7 +48,7 @@ class Mount:
     data: str | None = None
 
     def run(self) -> None:
-        """Mounts; raises OSError. A bind mount with `ro` and its like gets these, as with mount(8)."""
+        """Mounts; raises OSError. Flags such as `ro` apply to bind mounts too, as with mount(8)."""
         linux.mount(self.what, self.where, self.kind or None, self.flags, self.data)
         if self.flags & linux.MS_BIND and self.flags & _OF_THE_MOUNT and not self.flags & linux.MS_REMOUNT:
             linux.mount(None, self.where, None, self.flags & ~linux.MS_REC | linux.MS_REMOUNT)
@@ -56,7 +56,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class Umount:
-    """`WHERE [FLAG,FLAG...]`: a call of umount2(2), or with `rec` of one for each mount below as well."""
+    """`WHERE [FLAG,FLAG...]`: the arguments of umount2(2). With `rec`, all mounts below WHERE are unmounted first."""
 
     where: str
     flags: int = 0
@@ -71,7 +71,7 @@ class Umount:
 
 
 def parse_mount(text: str) -> Mount:
-    """What `text` asks for; raises ValueError."""
+    """Parses the value of a mount hook; raises ValueError."""
     words = text.split(" ", 4)
     if len(words) < 3 or not words[2]:
         raise ValueError(f"{text!r} is not TYPE WHAT WHERE [FLAGS [DATA]]")
@@ -81,10 +81,10 @@ def parse_mount(text: str) -> Mount:
 
 
 def parse_umount(text: str) -> Umount:
-    """What `text` asks for; raises ValueError."""
+    """Parses the value of an umount hook; raises ValueError."""
     where, _, flags = text.partition(" ")
     if not where:
-        raise ValueError("needs the place of a mount")
+        raise ValueError("needs a value: WHERE [FLAGS]")
     return Umount(where, _flags(flags, _UMOUNT_FLAGS))
 
 
@@ -92,19 +92,19 @@ def _flags(text: str, known: dict[str, int]) -> int:
     flags = 0
     for word in filter(None, text.split(",")):
         if word not in known:
-            raise ValueError(f"{word!r} is not a flag (known: {', '.join(known)})")
+            raise ValueError(f"{word!r} is not a mount flag (known: {', '.join(known)})")
         flags |= known[word]
     return flags
 
 
 def _below(where: str) -> list[str]:
-    """The places of all mounts below `where`, in the order of mounting."""
+    """The mount points below `where`, in the order of mounting."""
     top = os.path.realpath(where).rstrip("/") + "/"
     return [place for place in mount_points() if place.startswith(top)]
 
 
 def mount_points() -> Iterable[str]:
-    """The places of all mounts, from /proc; raises OSError."""
+    """All mount points, from /proc; raises OSError."""
     for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
-        # proc(5): blank, tab, newline and backslash stand there in octal.
+        # proc(5): space, tab, newline and backslash are written in octal.
         yield re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split(" ")[4])

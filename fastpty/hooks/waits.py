@@ -1,4 +1,4 @@
-"""Waiting for what the jail needs: a network interface, a file, a directory, a mount."""
+"""Waits for what the jail needs: a network interface, a file, a directory, a mount point, a listening socket."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from fastpty.errors import FastptyError
 from fastpty.hooks.mounts import mount_points
+from fastpty.net import address
 
 _POLL_SECONDS = 0.05
+_CONNECT_SECONDS = 1.0
 
 
 def _is_interface(name: str) -> bool:
@@ -25,44 +27,55 @@ def _is_mounted(path: str) -> bool:
     try:
         return os.path.realpath(path) in set(mount_points())
     except OSError:
-        return os.path.ismount(path)  # there is no /proc; this misses bind mounts
+        return os.path.ismount(path)  # without /proc; this misses bind mounts
+
+
+def _is_listening(text: str) -> bool:
+    """Whether a socket accepts connections there; the connection is closed at once, as in uWSGI."""
+    try:
+        address.connect(address.parse(text), _CONNECT_SECONDS).close()
+    except FastptyError:
+        return False
+    return True
 
 
 INTERFACE = "interface"
-_THERE: dict[str, Callable[[str], bool]] = {
+SOCKET = "socket"
+_EXISTS: dict[str, Callable[[str], bool]] = {
     INTERFACE: _is_interface,
     "fs": os.path.exists,
     "file": os.path.isfile,
     "dir": os.path.isdir,
     "mountpoint": _is_mounted,
+    SOCKET: _is_listening,
 }
-KINDS = tuple(_THERE)
-"""What can be waited for, in uWSGI's order."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Something to wait for: a kind of KINDS, and its name or path."""
+    """Something to wait for: its kind, and its name, path or address."""
 
     kind: str
     name: str
 
     def run(self, seconds: float) -> None:
-        """Returns when it is there; raises FastptyError when it is not after `seconds`."""
+        """Returns when it exists; raises FastptyError if it does not within `seconds`."""
         deadline = time.monotonic() + seconds
-        while not _THERE[self.kind](self.name):
+        while not _EXISTS[self.kind](self.name):
             left = deadline - time.monotonic()
             if left <= 0:
-                raise FastptyError(f"wait-for-{self.kind}: {self.name} is not there after {seconds:g} s")
+                raise FastptyError(f"wait-for-{self.kind}: {self.name} does not exist after {seconds:g} s")
             time.sleep(min(_POLL_SECONDS, left))
 
 
 def parse(kind: str) -> Callable[[str], Wait]:
-    """The reader of a `wait-for-` option's value."""
+    """Returns the parser for the value of a `wait-for-` option or `wait_for_` action. It raises ValueError."""
 
     def read(text: str) -> Wait:
         if not text:
             raise ValueError("needs a value")
+        if kind == SOCKET and isinstance(address.parse(text), address.FdAddress | address.SharedAddress):
+            raise ValueError(f"{text} is not an address that can be connected to")
         return Wait(kind, text)
 
     return read

@@ -9,29 +9,32 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from fastpty.access import accounts
-from fastpty.configuration.config import Config
+from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError, UsageError
 from fastpty.jail import join, steps
 from fastpty.log import SYSLOG_SOCKET, LogFile
 from fastpty.net.address import FdAddress, TcpAddress, UnixAddress
-from fastpty.system import linux
+from fastpty.system import executables, linux
 from fastpty.system.names import CAPABILITIES
 
+_PLAIN_WORDS = re.compile(r"[\w@%+:,./ -]+", re.ASCII)  # nothing in it is special to a shell
+_BUILTINS = frozenset({".", ":", "cd", "command", "eval", "exec", "exit", "export", "set", "trap", "ulimit", "umask"})
 _FIRST_PORT_FOR_ALL = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
-def check(config: Config) -> None:
-    """Raises FastptyError for the first thing that would end a start."""
+def check(config: Config) -> list[str]:
+    """Raises FastptyError for the first thing that would end a start. Returns warnings about what may end one."""
     steps.check(config)
     accounts.check(config.run_as)
     if config.is_client:
-        return
+        return []
     _check_tls(config)
     for address in config.addresses:
         if isinstance(address, TcpAddress):
@@ -39,8 +42,13 @@ def check(config: Config) -> None:
     if config.pty_input and config.pty_addresses and all(isinstance(a, FdAddress) for a in config.pty_addresses):
         raise FastptyError("pty-input needs a pty-socket with an address that can be connected to")
     _check_jail(config)
-    if any(hook.phase == "asap" for hook in config.hooks):
-        return
+    if not any(hook.phase == "asap" for hook in config.hooks):
+        _check_files(config)
+    return _check_commands(config)
+
+
+def _check_files(config: Config) -> None:
+    """The files that are written outside the jail."""
     for address in config.addresses:
         if isinstance(address, UnixAddress):
             _check_socket_file(address.path, config)
@@ -50,6 +58,24 @@ def check(config: Config) -> None:
         _check_file(f"{option}: cannot write {path}", path, config)
         if option != "pidfile" and os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=True):
             raise FastptyError(f"{option}: cannot write {path}: permission denied")  # a pid file is put in its place
+
+
+def _check_commands(config: Config) -> list[str]:
+    """Raises FastptyError for a command that cannot be executed; returns warnings where only the jail could tell."""
+    base = os.environ if not config.clear_environment and config.run_as is None else {"PATH": DEFAULT_PATH}
+    path = config.environ(base).get("PATH")
+    warnings = []
+    for option, command in config.commands:
+        words = command.split()
+        problem = executables.why_not("/bin/sh" if len(words) > 1 else command, path)
+        if problem and not (config.hides_files or config.hooks):
+            raise FastptyError(f"{option}: {problem}")
+        if not problem and _PLAIN_WORDS.fullmatch(command) and words[0] not in _BUILTINS:
+            problem = executables.why_not(words[0], path)
+        if problem:
+            outside = "outside the jail: " if config.hides_files or config.hooks else ""
+            warnings.append(f"{option}: {outside}{problem}")
+    return warnings
 
 
 def _check_tls(config: Config) -> None:
@@ -96,6 +122,14 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
     yield from (("pidfile", path) for path in config.pidfiles)
 
 
+def _files_of_jail(config: Config) -> Iterator[tuple[str, str]]:
+    """The files that are written in the jail, each with the option that asks for it."""
+    for option, path in (("daemonize2", config.daemonize2), ("logto2", config.logto2)):
+        if path is not None:
+            yield option, path
+    yield from (("pidfile2", path) for path in config.pidfiles2)
+
+
 def _check_file(what: str, path: str, config: Config, kind: int | None = None) -> None:
     """That a file can be made there, or that what is there is of this kind; without one, anything but a directory."""
     directory = os.path.dirname(path) or "."
@@ -127,9 +161,21 @@ def _check_jail(config: Config) -> None:
     if config.hooks or config.waits or config.setns is not None or config.setns_pid is not None:
         return
     root = config.chroot or (config.pivot_root[0] if config.pivot_root else None)
-    directories = {"chroot": config.chroot, "pivot-root": root if config.pivot_root else None}
-    if root is None:
-        directories |= {"chdir": config.chdir, "chdir2": config.chdir2}
-    for option, directory in directories.items():
+    for option, directory in (("chroot", config.chroot), ("pivot-root", root if config.pivot_root else None)):
         if directory is not None and not os.path.isdir(directory):
             raise FastptyError(f"{option}: cannot enter {directory}: it is no directory")
+    for option, directory in (("chdir", config.chdir), ("chdir2", config.chdir2)):
+        outside = f"{root or ''}{directory}"
+        # A symbolic link in a new root leads elsewhere outside of it.
+        if (
+            directory is not None
+            and not os.path.isdir(outside)
+            and os.path.realpath(outside) == os.path.normpath(outside)
+        ):
+            raise FastptyError(
+                f"{option}: cannot enter {directory}: it is no directory{' in ' + root if root else ''}"
+            )
+    if not config.hides_files:
+        for option, path in _files_of_jail(config):
+            if not os.path.isdir(os.path.dirname(path)):
+                raise FastptyError(f"{option}: cannot write {path}: its directory does not exist: create it first")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from fastpty.access import accounts
 from fastpty.access.peer import Peer
 from fastpty.configuration.config import DEFAULT_PATH, Config
-from fastpty.errors import RefusedError
+from fastpty.errors import FastptyError, RefusedError
 from fastpty.jail import inherited
+from fastpty.system import executables
 
 DEFAULT_TERM = "xterm-256color"
 
@@ -46,12 +47,13 @@ class Programs:
         account = self._account_of(peer.uid)
         command = self._config.given_command
         argv = account.login_argv if command is None else command_argv(command)
-        path = account.shell if command is None else argv[0]
+        environment = self._environment(account.environment)
+        path = account.shell if command is None else _file(argv[0], environment)
         return Program(
             f"{command or path} as {account.name}",
             os.fsencode(path),
             _encoded(argv),
-            self._environment(account.environment),
+            _entries(environment),
             os.fsencode(account.home),
             (account.uid, account.gid, list(account.groups)),
         )
@@ -59,11 +61,19 @@ class Programs:
     def _of_router(self, command: str) -> Program:
         """A command that runs as the router itself."""
         argv = command_argv(command)
-        return Program(command, os.fsencode(argv[0]), _encoded(argv), self._environment({}))
+        environment = self._environment({})
+        return Program(command, os.fsencode(_file(argv[0], environment)), _encoded(argv), _entries(environment))
 
-    def _environment(self, account: Mapping[str, str]) -> list[bytes]:
-        variables = self._config.environ({**self._base, **account})
-        return [os.fsencode(f"{name}={value}") for name, value in variables.items()]
+    def _environment(self, account: Mapping[str, str]) -> dict[str, str]:
+        return self._config.environ({**self._base, **account})
+
+
+def check(config: Config) -> None:
+    """Raises FastptyError for a command that sessions cannot execute. To be called inside the jail."""
+    path = config.environ(base_environment(config)).get("PATH")
+    for option, command in config.commands:
+        if problem := executables.why_not(command_argv(command)[0], path):
+            raise FastptyError(f"{option}: {problem}")
 
 
 def base_environment(config: Config) -> dict[str, str]:
@@ -82,6 +92,18 @@ def base_environment(config: Config) -> dict[str, str]:
     if config.uid is not None:
         inherited.take_account(found, config.uid, config, in_changed_root=True)
     return found
+
+
+def _file(name: str, environment: Mapping[str, str]) -> str:
+    """The file to execute. A name that cannot be found stays, so that the client learns why it cannot be executed."""
+    try:
+        return executables.find(name, environment.get("PATH"))
+    except OSError:
+        return name
+
+
+def _entries(environment: Mapping[str, str]) -> list[bytes]:
+    return [os.fsencode(f"{name}={value}") for name, value in environment.items()]
 
 
 def _encoded(words: Sequence[str]) -> list[bytes]:

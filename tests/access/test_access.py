@@ -122,7 +122,7 @@ def test_an_abstract_name_without_a_rule_is_warned_of(
     start_router: Callable[..., Router], directory: Path, option: str
 ) -> None:
     router = start_router(option, f"@fastpty-norule-{directory.name}")
-    router.wait_for_log("warning: @fastpty-norule-.* has no file mode: .* allow-user or allow-group")
+    router.wait_for_log("warning: @fastpty-norule-.* has no file mode, .* allow-user or allow-group")
 
 
 def test_an_abstract_name_of_statistics_without_a_rule_is_warned_of(
@@ -130,7 +130,7 @@ def test_an_abstract_name_of_statistics_without_a_rule_is_warned_of(
 ) -> None:
     name = f"@fastpty-stats-{directory.name}"
     router = start_router(f"{directory}/s", "--forkptyrouter-stats", name, sockets=2)
-    router.wait_for_log("warning: @fastpty-stats-.* has no file mode: .* told the statistics: say who may")
+    router.wait_for_log("warning: @fastpty-stats-.* has no file mode, .* can read the statistics: add")
     name = f"@fastpty-ruled-{directory.name}"
     ruled = start_router(f"{directory}/t", "--forkptyrouter-stats", name, "--allow-user", "root", sockets=2)
     assert "warning" not in ruled.log
@@ -184,16 +184,19 @@ def test_a_new_rule_holds_for_the_statistics_after_a_reload(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 can let nobody in"),
-        (["127.0.0.1:0", "--deny-user", "nobody"], "127.0.0.1:0 can let nobody in"),
-        (["--pty-socket", "127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 can let nobody in"),
-        (["/tmp/x", "--allow-user", "root", "--forkptyrouter-stats", "127.0.0.1:0"], "127.0.0.1:0 can tell nobody"),
-        (["127.0.0.1:0", "--run-as", "peer"], "127.0.0.1:0 can let nobody in"),
+        (["127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 would admit nobody"),
+        (["127.0.0.1:0", "--deny-user", "nobody"], "127.0.0.1:0 would admit nobody"),
+        (["--pty-socket", "127.0.0.1:0", "--allow-user", "root"], "127.0.0.1:0 would admit nobody"),
+        (
+            ["/tmp/x", "--allow-user", "root", "--forkptyrouter-stats", "127.0.0.1:0"],
+            "127.0.0.1:0 would serve statistics to nobody",
+        ),
+        (["127.0.0.1:0", "--run-as", "peer"], "127.0.0.1:0 would admit nobody"),
         (["/tmp/x", "--allow-user", "nobodyy"], "no user 'nobodyy' here (did you mean 'nobody'?)"),
         (["/tmp/x", "--deny-group", "nogrou"], "no group 'nogrou' here (did you mean 'nogroup'?)"),
-        (["/tmp/x", "--run-as", "root"], "'root' is not known: peer"),
-        (["/tmp/x", "--run-as", "peer", "--uid", "nobody"], "run-as peer needs root at every start"),
-        (["/tmp/x", "--run-as", "peer", "--gid", "nogroup"], "run-as peer needs root at every start"),
+        (["/tmp/x", "--run-as", "root"], "'root' is not supported, only peer"),
+        (["/tmp/x", "--run-as", "peer", "--uid", "nobody"], "run-as peer needs root to start each session"),
+        (["/tmp/x", "--run-as", "peer", "--gid", "nogroup"], "run-as peer needs root to start each session"),
     ],
 )
 def test_rules_that_cannot_work_are_refused_at_the_start(arguments: list[str], words: str) -> None:

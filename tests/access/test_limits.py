@@ -20,6 +20,7 @@ from tests.support.accounts import talk_as
 from tests.support.client_harness import CLIENT
 from tests.support.harness import Client, Router, eventually, fill, process_gone
 from tests.support.peers import need_root
+from tests.support.programs import broken_program
 from tests.support.tls_harness import Authority
 
 TIMES = (
@@ -135,8 +136,8 @@ def test_who_is_over_the_limit_of_a_user_takes_no_place_from_the_others(
 
 
 def test_what_could_not_start_takes_no_place(start_router: Callable[..., Router], directory: Path) -> None:
-    program = directory / "program"
-    start_router("--max-sessions", "1", "--forkptyrouter-command", str(program), f"{directory}/s")
+    program = broken_program(directory)
+    start_router("--max-sessions", "1", "--forkptyrouter-command", program, f"{directory}/s")
     for _ in range(3):
         assert b"cannot execute" in said_by(f"{directory}/s")
 
@@ -187,10 +188,10 @@ def test_as_many_sockets_as_a_relay_has_room_for_and_no_more(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     paths = [f"{directory}/{number}" for number in range(65)]
-    start_router(*paths[:64], "--forkptyrouter-command", "echo IN", sockets=64)
+    start_router(*(f"--listen-raw={path}" for path in paths[:64]), "--command", "echo IN", sockets=64)
     assert {said_by(path) for path in paths[:64]} == {b"IN\r\n"}
-    ended = run(*paths)
-    assert ended.stderr == "fastpty-router: 65 sockets for sessions are too many: give 64 at the most\n"
+    ended = run(*(f"--listen-raw={path}" for path in paths))
+    assert ended.stderr == "fastpty-router: 65 sockets for sessions are too many: the limit is 64\n"
     assert ended.returncode == 2
 
 

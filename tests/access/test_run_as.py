@@ -15,6 +15,7 @@ from tests.jail.test_jail import NO_SETUID_FIXUP, PR_SET_SECUREBITS
 from tests.support.accounts import Login, make_account, remove_account, talk_as
 from tests.support.harness import Client, Router, eventually
 from tests.support.peers import need, need_root, preload
+from tests.support.programs import broken_program
 
 SHOW = (
     "echo; id -u; id -g; id -G; pwd; echo $HOME,$USER,$LOGNAME,$SHELL,$0; grep ^Cap /proc/self/status; ls -l $(tty)"
@@ -111,9 +112,10 @@ def test_a_missing_home_is_told_and_the_session_starts_in_the_root(
 def test_a_program_that_cannot_run_is_told_to_its_peer(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
-    router = peer_router(start_router, directory, "--forkptyrouter-command", "/no/such/program")
+    program = broken_program(directory)
+    router = peer_router(start_router, directory, "--forkptyrouter-command", program)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
-    assert said == "fastpty: cannot execute /no/such/program: No such file or directory\r\n"
+    assert said == f"fastpty: cannot execute {program}: No such file or directory\r\n"
     router.wait_for_log("session 1: end: exit, exit status 127")
 
 

@@ -15,6 +15,7 @@ from tests import ROOT
 from tests.support.client_harness import CLIENT, piped_client, terminal_client
 from tests.support.harness import Router, children, eventually
 from tests.support.peers import need
+from tests.support.programs import broken_program
 
 PROMPT = "remote:"
 
@@ -171,10 +172,11 @@ def test_a_killed_client_leaves_nothing_behind(router: Router, directory: Path) 
 
 
 def test_why_the_command_cannot_run_is_shown(start_router: Callable[..., Router], directory: Path) -> None:
-    start_router(f"{directory}/s", "--forkptyrouter-command", "/no/such")
+    program = broken_program(directory)
+    start_router(f"{directory}/s", "--forkptyrouter-command", program)
     with piped_client("connect", f"{directory}/s") as client:
         shown, _ = client.communicate(timeout=60)
-    assert shown == b"fastpty: cannot execute /no/such: No such file or directory\r\n"
+    assert shown == f"fastpty: cannot execute {program}: No such file or directory\r\n".encode()
 
 
 def test_the_commands_are_installed() -> None:

@@ -1,4 +1,4 @@
-"""`--check`, `show-config` and `print`: what a person sees of a configuration, from real processes."""
+"""The output of `--check`, `show-config` and `print`, from real processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(*argv: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[st
 
 
 def shown(ended: subprocess.CompletedProcess[str]) -> dict[str, list[tuple[str, str]]]:
-    """Origin and value of each option in what --check printed."""
+    """The origin and value of each option in the output of --check."""
     found: dict[str, list[tuple[str, str]]] = {}
     for line in ended.stdout.splitlines():
         origin, _, setting = line.partition("  ")
@@ -48,16 +48,16 @@ def test_check_shows_each_value_with_where_it_comes_from(tmp_path: Path) -> None
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     found = shown(ended)
-    assert found["forkpty-router"] == [("jail.ini:3", f"{tmp_path}/raw")]
-    assert found["forkpty-urouter"] == [("more.json:2", "more")]
-    assert found["forkptyrouter-rows"] == [("jail.ini:9", "2")]
-    assert found["forkptyrouter-cols"] == [("$FASTPTY_FORKPTYROUTER_COLS", "99")]
-    assert found["listen"] == [("$UWSGI_LISTEN", "7")]
+    assert found["listen-raw"] == [("jail.ini:3", f"{tmp_path}/raw")]
+    assert found["listen-uwsgi"] == [("more.json:2", "more")]
+    assert found["rows"] == [("jail.ini:9", "2")]
+    assert found["cols"] == [("$FASTPTY_FORKPTYROUTER_COLS", "99")]
+    assert found["backlog"] == [("$UWSGI_LISTEN", "7")]
     assert found["max-sessions"] == [("command line", "7")]
     assert found["master"] == [("jail.ini:10", "true")]
     assert found["env"] == [("jail.ini:7", "A=x"), ("jail.ini:7", "B=x")]
     assert found["chmod-socket"] == [("default", "0600")]
-    assert set(found) == {"max-sessions", "master", "env", "forkpty-urouter", "forkpty-router"} | {
+    assert set(found) == {"max-sessions", "master", "env", "listen-uwsgi", "listen-raw"} | {
         option.name for option in OPTIONS if option.field and option.default is not None
     }
 
@@ -71,15 +71,23 @@ def test_check_binds_and_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("forkptyrouter-rows = 70000", "x.ini:3: forkptyrouter-rows: '70000' is not a whole number from 0 to 65535"),
+        ("forkptyrouter-rows = 70000", "x.ini:3: forkptyrouter-rows: '70000' is not a whole number from 1 to 65535"),
         ("strict\nbogus = 1", "x.ini:4: unknown option 'bogus'"),
         ("if-env =", "x.ini:3: if-env needs a value"),
     ],
 )
-def test_check_of_what_is_wrong_says_so_in_one_line_with_status_2(tmp_path: Path, lines: str, message: str) -> None:
+def test_check_reports_an_error_in_one_line_with_status_2(tmp_path: Path, lines: str, message: str) -> None:
     (tmp_path / "x.ini").write_text(f"[uwsgi]\nforkpty-router = s\n{lines}\n")
     ended = run("--check", "x.ini", cwd=tmp_path)
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"fastpty-router: {message}\n")
+
+
+@pytest.mark.parametrize("option", ["pidfile", "logto", "session-cgroup", "chdir", "command"])
+def test_check_names_the_line_of_a_path_that_a_start_could_not_use(tmp_path: Path, option: str) -> None:
+    (tmp_path / "x.toml").write_text(f"[fastpty]\nlisten-raw = 's'\n{option} = '/no/such/place'\n")
+    ended = run("--check", "x.toml", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"fastpty-router: x.toml:3: {option}: ")
 
 
 def test_check_shows_warnings_too(tmp_path: Path) -> None:
@@ -87,12 +95,12 @@ def test_check_shows_warnings_too(tmp_path: Path) -> None:
     ended = run("--check", "x.ini", cwd=tmp_path)
     assert ended.returncode == 0
     assert ended.stderr == (
-        "fastpty-router: warning: x.ini:3: '%q' means nothing and is left out (write %% for a %)\n"
+        "fastpty-router: warning: x.ini:3: '%q' is no variable and is removed (write %% for a %)\n"
         "fastpty-router: warning: x.ini:3: unknown option 'bogus'; ignored\n"
     )
 
 
-def test_what_check_and_show_config_print_is_safe_on_a_terminal(tmp_path: Path) -> None:
+def test_the_output_of_check_and_show_config_is_safe_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "x.ini").write_text("[uwsgi]\nforkpty-router = s\nenv = A=%[[31m\nprint = %[[1m\nshow-config\n")
     ended = run("--check", "x.ini", cwd=tmp_path)
     assert "A=\\x1b[31m" in ended.stdout
@@ -117,12 +125,14 @@ def test_show_config_and_print_go_to_the_log_and_the_router_runs(
         client.read_to_end()
 
 
-def test_show_config_may_say_no(tmp_path: Path) -> None:
+def test_show_config_can_be_false(tmp_path: Path) -> None:
     (tmp_path / "x.ini").write_text("[uwsgi]\nforkpty-router = s\nshow-config = false\n")
     assert run("--check", "x.ini", cwd=tmp_path).stderr == ""
 
 
-def test_a_router_can_be_run_from_the_environment_alone(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_router_can_be_configured_by_the_environment_alone(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     start_router(env={"UWSGI_FORKPTY_ROUTER": f"{directory}/s", "FASTPTY_FORKPTYROUTER_COMMAND": "echo from $TERM"})
     with Client(str(directory / "s")) as client:
         assert client.read_to_end().startswith(b"from ")

@@ -1,4 +1,4 @@
-"""The command line, as far as reading it goes."""
+"""Parsing the command line, and the texts of --help and --help-all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fastpty import __version__
-from fastpty.configuration.command_line import configure, help_text, parse
+from fastpty.configuration import help as help_texts
+from fastpty.configuration.command_line import configure, parse
 from fastpty.configuration.language import loader
 from fastpty.configuration.options import OPTIONS
 from fastpty.errors import UsageError
@@ -20,21 +21,41 @@ def pairs(*argv: str) -> list[tuple[str, str | None]]:
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own: what the person sees, and the exit status."""
+    """Runs the command line in a process of its own, for its output and exit status."""
     program = "import sys; from fastpty.configuration.command_line import configure; configure(sys.argv[1:])"
     return subprocess.run(
         [sys.executable, "-c", program, *argv], capture_output=True, text=True, timeout=20, check=False
     )
 
 
-def test_an_argument_is_a_raw_socket_and_one_that_ends_in_ini_a_file() -> None:
-    assert pairs("/tmp/a", "x.ini") == [("forkpty-router", "/tmp/a"), ("ini", "x.ini")]
+def test_an_argument_is_a_raw_socket_and_one_with_the_ending_of_a_format_a_file() -> None:
+    assert pairs("/nonexistent/a", "x.ini") == [("listen-raw", "/nonexistent/a"), ("ini", "x.ini")]
+    assert pairs("x.xml", "x.toml") == [("xml", "x.xml"), ("toml", "x.toml")]
+
+
+@pytest.mark.parametrize("between", [[], ["--strict"], ["--"]])
+def test_a_second_socket_is_an_error_that_says_what_to_write(between: list[str]) -> None:
+    with pytest.raises(
+        UsageError, match=r"^@b is a second SOCKET: write --listen-raw before each one that you want$"
+    ):
+        parse(["@a", *between, "@b"])
+
+
+@pytest.mark.parametrize("name", ["app.conf", "app.cfg", "README"])
+def test_a_file_without_a_known_ending_is_not_taken_for_a_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("README").touch()
+    with pytest.raises(UsageError, match=f"^{name} is a file, not a socket: write --ini {name} to read options from"):
+        parse([name])
+    assert pairs(f"--listen-raw={name}") == [("listen-raw", name)]
 
 
 def test_flags_and_arguments_may_be_mixed() -> None:
-    assert sorted(pairs("--uid", "daemon", "/tmp/a", "--strict", "/tmp/b")) == [
-        ("forkpty-router", "/tmp/a"),
-        ("forkpty-router", "/tmp/b"),
+    assert sorted(pairs("--uid", "daemon", "/nonexistent/a", "--strict", "x.ini")) == [
+        ("ini", "x.ini"),
+        ("listen-raw", "/nonexistent/a"),
         ("strict", None),
         ("uid", "daemon"),
     ]
@@ -53,18 +74,15 @@ def test_every_spelling_is_a_flag_that_takes_the_next_argument(name: str) -> Non
 
 
 def test_chmod_socket_without_a_value_does_not_swallow_the_next_argument() -> None:
-    assert sorted(pairs("--chmod-socket", "/tmp/a")) == [
+    assert sorted(pairs("--chmod-socket", "/nonexistent/a")) == [
         ("chmod-socket", "0666"),
-        ("forkpty-router", "/tmp/a"),
+        ("listen-raw", "/nonexistent/a"),
     ]
     assert pairs("--chmod-socket=660") == [("chmod-socket", "660")]
 
 
 def test_after_two_dashes_everything_is_an_argument() -> None:
-    assert pairs("--", "--strict", "--chmod-socket") == [
-        ("forkpty-router", "--strict"),
-        ("forkpty-router", "--chmod-socket"),
-    ]
+    assert pairs("--", "--strict", "x.ini") == [("listen-raw", "--strict"), ("ini", "x.ini")]
 
 
 def test_repeated_flags_keep_their_order() -> None:
@@ -77,7 +95,7 @@ def test_repeated_flags_keep_their_order() -> None:
 
 def test_a_flag_wins_over_a_file_wherever_it_stands(tmp_path: Path) -> None:
     file = tmp_path / "x.ini"
-    file.write_text("[uwsgi]\nforkptyrouter-rows = 10\nforkpty-router = /tmp/a\n")
+    file.write_text("[uwsgi]\nforkptyrouter-rows = 10\nforkpty-router = /nonexistent/a\n")
     for argv in (["--forkptyrouter-rows", "20", str(file)], ["--ini", str(file), "--forkptyrouter-rows=20"]):
         assert configure(argv)[0].rows == 20
 
@@ -92,18 +110,18 @@ def test_several_files_are_read_in_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [
-        (["--exec-as-rot", "x"], r"unknown flag --exec-as-rot \(did you mean --exec-as-root\?\)"),
-        (["--exec-as-rot=x"], r"unknown flag --exec-as-rot \(did you mean"),
-        (["--zzz"], r"unknown flag --zzz \(--help lists all\)"),
-        (["--forkptyrouter-row", "3"], r"unknown flag --forkptyrouter-row .*--forkptyrouter-rows"),
-        (["-M"], "unknown flag -M"),
-        (["--seccomp", "x"], "--seccomp is not supported yet"),
+        (["--exec-as-rot", "x"], r"unknown option --exec-as-rot \(did you mean --exec-as-root\?\)"),
+        (["--exec-as-rot=x"], r"unknown option --exec-as-rot \(did you mean"),
+        (["--zzz"], r"unknown option --zzz: fastpty-router --help-all shows all"),
+        (["--forkptyrouter-row", "3"], r"unknown option --forkptyrouter-row .*--forkptyrouter-rows"),
+        (["-M"], "unknown option -M"),
+        (["--seccomp", "x"], "--seccomp is not supported"),
         (["--namespace", "/x"], "--namespace is not supported: use unshare = fs,pid,uts,ipc and pivot-root"),
-        (["--if-env", "X"], "--if-env can stand in files only"),
-        (["--uid"], "--uid: expected one argument"),
-        (["--forkptyrouter-cmd"], "--forkptyrouter-cmd: expected one argument"),
-        (["--uid", "--strict"], "--uid: expected one argument"),
-        (["--env", "--chmod-socket"], "--env: expected one argument"),
+        (["--if-env", "X"], "--if-env works in configuration files only"),
+        (["--uid"], "--uid: needs a value"),
+        (["--forkptyrouter-cmd"], "--forkptyrouter-cmd: needs a value"),
+        (["--uid", "--strict"], "--uid: needs a value"),
+        (["--env", "--chmod-socket"], "--env: needs a value"),
         (["--master=no"], "--master: takes no value, but was given 'no'"),
     ],
 )
@@ -117,9 +135,9 @@ def test_wrong_usage_is_refused_with_a_reason(argv: list[str], reason: str) -> N
     [
         ["--bogus"],
         [],
-        ["/tmp/a", "--uid", "nosuchuser"],
+        ["/nonexistent/a", "--uid", "nosuchuser"],
         ["/nonexistent/x.ini"],
-        ["--chmod-socket=888", "/tmp/a"],
+        ["--chmod-socket=888", "/nonexistent/a"],
         ["0.0.0.0:7777"],
         ["--bo\ngus\x1b[31m"],
         ["/nonexistent/\n\udcff.ini"],
@@ -133,21 +151,37 @@ def test_wrong_usage_is_one_line_on_stderr_and_status_2(argv: list[str]) -> None
     assert ended.stderr[:-1].isprintable()
 
 
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_goes_to_stdout_and_ends_with_status_0(flag: str) -> None:
+@pytest.mark.parametrize(
+    ("flag", "text"), [("--help", help_texts.short()), ("-h", help_texts.short()), ("--help-all", help_texts.full())]
+)
+def test_help_goes_to_stdout_and_ends_with_status_0(flag: str, text: str) -> None:
     ended = run(flag)
-    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", help_text())
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", text)
 
 
-def test_help_fits_80_columns_and_names_every_option_and_default() -> None:
-    shown = help_text()
-    assert max(len(line) for line in shown.splitlines()) < 80
-    assert shown.startswith("usage: fastpty-router ")
-    words = " ".join(shown.split())
+@pytest.mark.parametrize("text", [help_texts.short(), help_texts.full()])
+def test_help_fits_80_columns_and_is_ascii(text: str) -> None:
+    assert max(len(line) for line in text.splitlines()) < 80
+    assert text.startswith("usage: fastpty-router ")
+    assert text.isascii()
+
+
+def test_help_is_one_screen_with_one_line_for_each_usual_option() -> None:
+    lines = help_texts.short().splitlines()
+    assert len(lines) <= 40
+    usual = [option for option in OPTIONS if option.usual]
+    assert [line.split()[0] for line in lines if line.startswith(("  --", "  -h"))] == [
+        "-h," if option.name == "help" else option.spelling.split()[0] for option in usual
+    ]
+    assert all(option.summary in help_texts.short() for option in usual)
+
+
+def test_help_all_has_every_option_name_and_default() -> None:
+    words = " ".join(help_texts.full().split())
     for option in OPTIONS:
         assert all(f"--{name}" in words for name in option.names)
         assert option.help in words
-        assert option.default is None or f"(default: {option.default})" in words
+        assert option.default is None or f"Default: {option.default}." in words
     assert "--chmod-socket[=MODE]" in words
 
 

@@ -1,4 +1,4 @@
-"""docs/uwsgi-compat.md: it has every option, says of uWSGI what its help says, and names tests that exist."""
+"""docs/uwsgi-compat.md has every option, quotes uWSGI's help correctly, and names tests that exist."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ HEAD = ["option", "real uWSGI 2.0.21", "fastpty", "test"]
 
 
 def rows() -> list[list[str]]:
-    """The cells of each row that tells of an option."""
+    """The cells of each row about an option."""
     text = (ROOT / "docs" / "uwsgi-compat.md").read_text()
     cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     return [row for row in cells if row != HEAD]
 
 
 def names() -> list[str]:
-    """The options of the first column; PHASE stands for each phase in turn."""
+    """The options in the first column, with each phase in the place of PHASE."""
     written = [name for row in rows() for name in re.findall(r"`([^`]+)`", row[0])]
     return [name.replace("PHASE", phase) for name in written for phase in (PHASES if "PHASE" in name else [""])]
 
 
 @pytest.fixture(scope="module")
 def uwsgi_help() -> str:
-    """What real uWSGI says of the options of its core and of the plugins that fastpty replaces."""
+    """The help of real uWSGI for its core and the plugins that fastpty replaces."""
     command = [need("uwsgi"), "--plugins", "corerouter,forkptyrouter,pty", "--help"]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-def test_every_option_that_is_uwsgi_s_and_every_one_refused_has_a_row() -> None:
-    ours = {name for option in OPTIONS if "fastpty's own" not in option.help for name in option.names}
+def test_every_option_of_uwsgi_and_every_refused_option_has_a_row() -> None:
+    ours = {name for option in OPTIONS for name in option.uwsgi_names}
     refused = uwsgi_keys._CONFINING | set(uwsgi_keys.WITHOUT_MEANING) | uwsgi_keys.IGNORED
     assert sorted((ours | refused | blocks.WORDS) - set(names())) == []
 
@@ -49,15 +49,15 @@ def test_every_option_of_uwsgi_s_plugins_has_a_row(uwsgi_help: str) -> None:
     assert sorted(theirs - set(names())) == []
 
 
-def test_every_row_is_of_an_option_that_is_known_here_and_no_option_has_two() -> None:
+def test_every_row_is_about_a_known_option_and_no_option_has_two_rows() -> None:
     known = set(BY_NAME) | set(uwsgi_keys.WITHOUT_MEANING) | uwsgi_keys.IGNORED | blocks.WORDS
     assert [name for name in names() if name not in known and not uwsgi_keys.is_confining(name)] == []
     assert len(names()) == len(set(names()))
-    own = {name for option in OPTIONS if "fastpty's own" in option.help for name in option.names}
+    own = {option.name for option in OPTIONS if option.own}
     assert sorted(own & set(names())) == []
 
 
-def test_what_is_quoted_is_what_uwsgi_says(uwsgi_help: str) -> None:
+def test_every_quotation_stands_in_uwsgi_s_help(uwsgi_help: str) -> None:
     said = " ".join(uwsgi_help.split())
     quoted = [words for row in rows() for words in re.findall(r'"([^"]+)"', row[1])]
     assert len(quoted) > 40

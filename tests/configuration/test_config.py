@@ -1,4 +1,4 @@
-"""From settings to a Config."""
+"""Building a Config from settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_nothing_but_a_socket_gives_the_defaults() -> None:
     assert (wanted.uid, wanted.gid, wanted.unshare, wanted.backlog) == (None, None, (), 100)
 
 
-def test_the_file_of_a_jail_is_understood_whole(tmp_path: Path) -> None:
+def test_the_whole_file_of_a_jail_is_understood(tmp_path: Path) -> None:
     user = pwd.getpwnam("daemon")
     wanted, warnings = from_file(
         tmp_path,
@@ -97,7 +97,7 @@ def test_an_unknown_key_names_file_line_and_nearest_option(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("lines", ["strict = true\nbogus = 1", "bogus = 1\nstrict"])
-def test_under_strict_an_unknown_key_is_an_error_wherever_strict_stands(tmp_path: Path, lines: str) -> None:
+def test_under_strict_an_unknown_key_is_an_error_even_before_strict(tmp_path: Path, lines: str) -> None:
     with pytest.raises(UsageError, match=r"x\.ini:[34]: unknown option 'bogus'"):
         from_file(tmp_path, lines)
 
@@ -105,22 +105,22 @@ def test_under_strict_an_unknown_key_is_an_error_wherever_strict_stands(tmp_path
 @pytest.mark.parametrize(
     "line", ["seccomp = x", "cgroup = x", "ns = /x", "call-as-root = f", "if-moon = full", "cgroup"]
 )
-def test_a_key_that_would_confine_is_an_error_even_without_strict(tmp_path: Path, line: str) -> None:
+def test_an_unsupported_key_that_confines_is_an_error_even_without_strict(tmp_path: Path, line: str) -> None:
     with pytest.raises(UsageError, match=r"x\.ini:3: [a-z-]+ is not supported"):
         from_file(tmp_path, line)
 
 
-def test_keys_that_ask_for_nothing_are_passed_over_silently(tmp_path: Path) -> None:
+def test_keys_without_effect_are_ignored_silently(tmp_path: Path) -> None:
     assert from_file(tmp_path, "vacuum = true\ndie-on-term\nplugin = pty\nneed-plugin=corerouter")[1] == []
 
 
-def test_a_plugin_that_is_not_here_is_a_warning(tmp_path: Path) -> None:
+def test_an_unknown_plugin_is_a_warning(tmp_path: Path) -> None:
     assert from_file(tmp_path, "plugins = pty,python")[1] == [
-        f"{tmp_path}/x.ini:3: plugins: no plugin 'python' here; ignored"
+        f"{tmp_path}/x.ini:3: plugins: fastpty has no plugin 'python'; ignored"
     ]
 
 
-def test_an_unknown_key_that_served_as_a_placeholder_is_no_warning_but_for_strict(tmp_path: Path) -> None:
+def test_an_unknown_key_used_as_a_placeholder_is_an_error_only_under_strict(tmp_path: Path) -> None:
     lines = "shell = /bin/dash\nforkptyrouter-command = %(shell)"
     wanted, warnings = from_file(tmp_path, lines)
     assert (wanted.command, warnings) == ("/bin/dash", [])
@@ -128,7 +128,7 @@ def test_an_unknown_key_that_served_as_a_placeholder_is_no_warning_but_for_stric
         from_file(tmp_path, f"{lines}\nstrict")
 
 
-def test_no_socket_at_all_says_what_to_give() -> None:
+def test_without_a_socket_the_error_shows_how_to_give_one() -> None:
     with pytest.raises(UsageError, match="nothing to listen on: give a socket"):
         build([])
 
@@ -140,24 +140,24 @@ def test_one_socket_for_both_protocols_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["forkpty-router", "forkpty-urouter"])
 @pytest.mark.parametrize("address", ["0.0.0.0:7777", ":7777", "192.0.2.1:7777", "[::]:7777"])
-def test_an_address_open_to_the_network_is_refused_unless_insisted_on(name: str, address: str) -> None:
+def test_an_address_open_to_the_network_needs_insecure_tcp(name: str, address: str) -> None:
     with pytest.raises(UsageError, match=r"open to the network.*insecure-tcp"):
         built((name, address))
     assert built((name, address), ("insecure-tcp", None)).insecure_tcp
 
 
 def test_tls_does_not_open_the_statistics_to_the_network() -> None:
-    """They are told in the clear."""
+    """Statistics are always sent unencrypted."""
     tls = [("tls-cert", "c"), ("tls-key", "k"), ("tls-ca", "a"), ("forkpty-router", "0.0.0.0:7777")]
     with pytest.raises(
-        UsageError, match=r"0\.0\.0\.0:7778 is open to the network.* use a socket file, 127\.0\.0\.1, or"
+        UsageError, match=r"0\.0\.0\.0:7778 is open to the network.* use a socket file, 127\.0\.0\.1 or"
     ):
         built(*tls, ("forkptyrouter-stats", "0.0.0.0:7778"))
     assert built(*tls, ("forkptyrouter-stats", "127.0.0.1:7778")).stats_addresses
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:7777", "[::1]:7777", "@name", "relative.socket"])
-def test_an_address_of_this_machine_is_not(address: str) -> None:
+def test_an_address_of_this_machine_is_accepted(address: str) -> None:
     assert len(built(("forkpty-router", address)).raw_addresses) == 2
 
 
@@ -175,7 +175,7 @@ def test_uid_without_gid_takes_the_users_own_group_not_that_of_root() -> None:
 
 
 def test_a_uid_without_an_account_needs_a_gid() -> None:
-    with pytest.raises(UsageError, match=r"uid 3999999 has no account.*give gid"):
+    with pytest.raises(UsageError, match=r"uid 3999999 has no account.*set gid"):
         built(("uid", "3999999"))
     assert built(("uid", "3999999"), ("gid", "5")).gid == 5
 
@@ -217,19 +217,19 @@ def test_a_shared_terminal_runs_its_own_command_or_the_default_one() -> None:
     assert build([SHARED, Setting("pty-exec", "top")])[0].shared_command == "top"
 
 
-def test_what_is_for_a_shared_terminal_that_is_not_there_is_a_warning() -> None:
+def test_an_option_of_a_shared_terminal_without_one_is_a_warning() -> None:
     _, warnings = build([SOCKET, Setting("pty-exec", "top"), Setting("pty-log", None)])
-    assert warnings == ["pty-exec does nothing without pty-socket", "pty-log does nothing without pty-socket"]
+    assert warnings == ["pty-exec has no effect without pty-socket", "pty-log has no effect without pty-socket"]
 
 
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
         (Setting("daemonize", "/tmp/log"), "pty-input needs the terminal that the router was started on"),
-        (Setting("run-as", "peer"), "a shared terminal runs as one account"),
+        (Setting("run-as", "peer"), "exclude each other: a shared terminal runs as one account"),
     ],
 )
-def test_what_does_not_go_with_a_shared_terminal_is_an_error(setting: Setting, words: str) -> None:
+def test_an_option_that_contradicts_a_shared_terminal_is_an_error(setting: Setting, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         build([SHARED, Setting("pty-input", None), setting])
 
@@ -237,12 +237,12 @@ def test_what_does_not_go_with_a_shared_terminal_is_an_error(setting: Setting, w
 @pytest.mark.parametrize("other", [SOCKET, SHARED, Setting("pty-uconnect", "/tmp/u")])
 def test_a_client_has_one_address_and_listens_nowhere(other: Setting) -> None:
     assert build([Setting("pty-connect", "/tmp/x")])[0].is_client
-    with pytest.raises(UsageError, match="make this a client of one address"):
+    with pytest.raises(UsageError, match="make a client of one address"):
         build([Setting("pty-connect", "/tmp/x"), other])
 
 
-def test_a_shared_socket_that_nobody_names_is_warned_of() -> None:
+def test_an_unused_shared_socket_is_a_warning() -> None:
     sockets = [Setting("shared-socket", "/tmp/first"), Setting("shared-socket", "/tmp/second")]
     config, warnings = build([*sockets, Setting("forkpty-router", "=1")])
     assert [address.text for address in config.raw_addresses] == ["/tmp/second"]
-    assert warnings == ["shared-socket /tmp/first is not listened on: no address names it as =0"]
+    assert warnings == ["shared-socket /tmp/first is not used: no address names it as =0"]

@@ -1,4 +1,4 @@
-"""What reading a configuration may cost: nothing makes it wait, and nothing makes it go on without measure."""
+"""Reading a configuration is bounded in time, bytes and settings, and waits for nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.harness import eventually, process_gone
 
 
 def patient() -> Budget:
-    """Less than a test may take, more than one needs on a busy machine."""
+    """A budget with enough time for a busy machine, but less than the time limit of a test."""
     return Budget(seconds=50)
 
 
@@ -40,7 +40,7 @@ WAYS = ["print = @(odd)", "for-readline = odd\nprint = %(_)\nendfor", "ini = odd
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", ["FIFO", "socket", "device"])
-def test_what_is_no_regular_file_is_refused_and_not_waited_for(way: str, kind: str) -> None:
+def test_only_regular_files_are_read_and_opening_others_does_not_wait(way: str, kind: str) -> None:
     with socket.socket(socket.AF_UNIX) as bound:
         if kind == "FIFO":
             os.mkfifo("odd")
@@ -49,28 +49,28 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(way: str, kind: s
         else:
             os.symlink("/dev/zero", "odd")
         os.symlink("odd", "odd.ini")
-        with pytest.raises(UsageError, match=rf"^x\.ini:2: .*odd.*: it is a {kind}, and only regular files are read"):
+        with pytest.raises(UsageError, match=rf"^x\.ini:2: .*odd.*: it is a {kind}, not a regular file"):
             read("x.ini", f"[uwsgi]\n{way}\n")
 
 
 @pytest.mark.parametrize("command", ["sleep 1000", "sleep 1000 & exit", "exec >&-; sleep 1000", "sleep 1000 | cat"])
-def test_a_slow_command_is_ended_with_all_that_it_started(command: str) -> None:
+def test_a_slow_command_is_killed_with_all_its_processes(command: str) -> None:
     lines = f"[uwsgi]\nprint = @(exec://echo $$ >pid; {command})\n"
-    with pytest.raises(UsageError, match=r"reading the configuration takes longer than 1 s: a slow command"):
+    with pytest.raises(UsageError, match=r"reading the configuration takes longer than 1 s: is a command slow"):
         read("x.ini", lines, Budget(seconds=1))
     group = int(Path("pid").read_text())
     eventually(lambda: is_gone(group), "the command's processes have ended")
 
 
-def test_a_slow_command_is_ended_in_a_thread_as_well() -> None:
-    """Where no alarm can be set."""
+def test_a_slow_command_is_killed_in_a_thread_as_well() -> None:
+    """A thread other than the main one cannot use an alarm."""
     lines = "[uwsgi]\nprint = @(exec://sleep 30)\n"
     with ThreadPoolExecutor() as threads, pytest.raises(UsageError, match="takes longer than 1 s"):
         threads.submit(read, "x.ini", lines, Budget(seconds=1)).result(timeout=60)
 
 
 def is_gone(group: int) -> bool:
-    """Whether no process of a group is left but zombies that nobody has to wait for here."""
+    """Whether all processes of a group have ended; zombies count as ended."""
     members = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -82,19 +82,19 @@ def is_gone(group: int) -> bool:
 
 
 @pytest.mark.parametrize("command", ["cat /dev/zero", "yes", "cat /dev/zero | cat"])
-def test_a_command_that_writes_without_end_is_ended(command: str) -> None:
+def test_a_command_with_endless_output_is_killed(command: str) -> None:
     with pytest.raises(UsageError, match=r"^x\.ini:2: print: @\(exec://.*\): it is longer than 1 MiB$"):
         read("x.ini", f"[uwsgi]\nprint = @(exec://{command})\n", patient())
 
 
-def test_what_computes_for_too_long_is_ended() -> None:
-    """In the middle of a library that knows of no limit."""
+def test_a_computation_ends_at_the_deadline() -> None:
+    """Even inside a library that has no time limit."""
     dotted = ".".join("a" * 100_000)
     with pytest.raises(UsageError, match=r"takes longer than 1 s"):
         read("x.toml", f"[fastpty]\n{dotted} = 1\n", Budget(seconds=1))
 
 
-def test_a_timer_of_somebody_else_goes_on() -> None:
+def test_a_timer_of_the_caller_keeps_running() -> None:
     rung = []
     handler = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
     before = signal.setitimer(signal.ITIMER_REAL, 1.0)
@@ -106,7 +106,7 @@ def test_a_timer_of_somebody_else_goes_on() -> None:
         signal.signal(signal.SIGALRM, handler)
 
 
-def test_aliases_of_yaml_are_settings_that_count() -> None:
+def test_yaml_aliases_count_as_settings() -> None:
     items = ", ".join("x" for _ in range(5000))
     keys = "".join(f"  k{number}: *a\n" for number in range(5000))
     with pytest.raises(UsageError, match=r"^x\.yaml:2: k1\d: more than 100000 settings"):
@@ -117,16 +117,14 @@ def test_files_that_read_each_other_twice_are_an_error() -> None:
     for number in range(1, 31):
         Path(f"{number}.ini").write_text(f"[uwsgi]\nini = {number + 1}.ini\nini = {number + 1}.ini\n")
     Path("31.ini").write_text("[uwsgi]\nuid = 0\n")
-    with pytest.raises(UsageError, match=r"all files and values together come to more than 16 MiB$"):
+    with pytest.raises(UsageError, match=r"all files and values together hold more than 16 MiB$"):
         read("x.ini", "[uwsgi]\nini = 1.ini\n", patient())
 
 
 def test_values_that_grow_are_counted_together() -> None:
     Path("big").write_text("x" * (1 << 19))
     lines = "\n".join(f"a{number} = %(a)%(a)" for number in range(50))
-    with pytest.raises(
-        UsageError, match=r"^x\.ini:\d+: a\d+: all files and values together come to more than 16 MiB$"
-    ):
+    with pytest.raises(UsageError, match=r"^x\.ini:\d+: a\d+: all files and values together hold more than 16 MiB$"):
         read("x.ini", f"[uwsgi]\na = @(big)\n{lines}\n", patient())
 
 
@@ -136,8 +134,8 @@ def test_a_file_of_more_than_a_mebibyte_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.toml"])
-def test_the_lines_of_many_keys_are_found_in_one_way_through_the_file(name: str) -> None:
-    """20,000 keys are far too many for a way that looks through the file for each."""
+def test_the_lines_of_many_keys_are_found_in_one_pass(name: str) -> None:
+    """Searching the file again for each of 20,000 keys would take far too long."""
     start = {"x.json": '{"uwsgi": {\n', "x.toml": "[fastpty]\n"}[name]
     end = {"x.json": '\n"z": 1}}', "x.toml": ""}[name]
     form = {"x.json": '"k{0}": {0},\n', "x.toml": "k{0} = {0}\n"}[name]

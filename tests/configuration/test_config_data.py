@@ -1,4 +1,4 @@
-"""What comes from outside is never expanded: variables, files, names of files, hosts and users, items of loops."""
+"""Data from outside is never expanded: variables, files, names of files, hosts and users, items of loops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastpty.configuration.language.setting import Setting
 from fastpty.errors import UsageError
 
 COMMAND = "@(exec://touch ran)"
-# Markup, whole and in halves that two sources could put together.
+# Markup, complete and in halves that could meet in a value.
 PIECES = [
     COMMAND,
     "@(file)",
@@ -38,7 +38,7 @@ PIECES = [
     " ",
 ]
 ODD = st.lists(st.sampled_from([*PIECES, "x", "'", '"']), max_size=5).map("".join)
-# No slash, and nothing that a directory cannot be named.
+# Valid names for a directory.
 NAMES = ODD.map(lambda text: text.replace("/", "_")).filter(
     lambda text: text not in ("", ".", "..") and len(text) < 80
 )
@@ -56,7 +56,7 @@ def read(lines: str, path: str = "x.ini", **environ: str) -> Loaded:
 
 
 @pytest.mark.parametrize("value", [COMMAND, "@(x.ini)", "%(word)", "$(B)", "x%(word)", "@", "exec://touch ran"])
-def test_what_a_variable_holds_is_not_expanded(value: str) -> None:
+def test_the_value_of_a_variable_is_not_expanded(value: str) -> None:
     lines = "print = $(A)\nprint = <$(A)(exec://touch ran)>\nif-env = A\nprint = %(_)\nendif"
     loaded = read(lines, A=value, B="b")
     assert loaded.printed == [value, f"<{value}(exec://touch ran)>", value]
@@ -65,19 +65,19 @@ def test_what_a_variable_holds_is_not_expanded(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["x; touch ran", "$(touch ran)", "`touch ran`", "--option", "x\ntouch ran", "A=1"])
-def test_a_variable_that_is_more_than_a_word_is_no_part_of_a_command(value: str) -> None:
+def test_a_variable_with_more_than_a_plain_word_cannot_be_part_of_a_command(value: str) -> None:
     with pytest.raises(UsageError, match=r"^x\.ini:2: print: @\(exec://.*: exec:// is refused with data in it"):
         read("print = @(exec://echo $(A))", A=value)
     assert not Path("ran").exists()
 
 
-def test_a_variable_that_is_a_word_may_be_part_of_a_command_as_in_uwsgi() -> None:
+def test_a_variable_with_a_plain_word_can_be_part_of_a_command_as_in_uwsgi() -> None:
     for word in ("a/b_c.d", ":0", "localhost:10.0", "a-b+c,d"):
         assert read("print = @(exec://echo $(A))", A=word, PATH=os.environ["PATH"]).printed == [word]
 
 
 @pytest.mark.parametrize(("value", "rest"), [("exec:", "//"), ("exec:/", "/"), ("exec://", ""), ("exec://touch", "")])
-def test_a_variable_makes_no_command_of_a_file_s_name(value: str, rest: str) -> None:
+def test_a_variable_cannot_turn_a_file_name_into_a_command(value: str, rest: str) -> None:
     with pytest.raises(UsageError, match=r"^x\.ini:2: print: @\(exec://touch.*: exec:// is refused with data in it"):
         read(f"print = @($(A){rest}{'' if 'touch' in value else 'touch'} ran)", A=value)
     assert not Path("ran").exists()
@@ -86,7 +86,7 @@ def test_a_variable_makes_no_command_of_a_file_s_name(value: str, rest: str) -> 
 @pytest.mark.parametrize(
     ("value", "place"), [("exec", "$(A)://"), ("//", "exec:$(A)"), ("/", "exec:$(A)/"), ("e", "$(A)xec://")]
 )
-def test_a_plain_word_makes_no_command_of_a_file_s_name(value: str, place: str) -> None:
+def test_a_plain_word_cannot_turn_a_file_name_into_a_command(value: str, place: str) -> None:
     with pytest.raises(
         UsageError, match=r"^x\.ini:2: print: @\(exec://touch ran\): exec:// is refused with data in it"
     ):
@@ -94,28 +94,28 @@ def test_a_plain_word_makes_no_command_of_a_file_s_name(value: str, place: str) 
     assert not Path("ran").exists()
 
 
-def test_the_shell_s_own_variables_are_data_to_it() -> None:
+def test_the_shell_s_own_variables_can_be_used_in_a_command() -> None:
     assert read('print = @(exec://echo "$A")', A=COMMAND, PATH=os.environ["PATH"]).printed == [COMMAND]
 
 
-def test_what_a_file_holds_names_nothing() -> None:
+def test_references_in_the_content_of_a_file_are_not_expanded() -> None:
     Path("file").write_text("%(word) $(A) @(x.ini)\n")
     assert read("print = @(file)\nset = y=@(file)\nprint = %(y)", A="a").printed == ["%(word) $(A) @(x.ini)"] * 2
 
 
-def test_what_stands_for_a_name_keeps_what_of_it_is_data() -> None:
+def test_data_stays_data_when_a_name_refers_to_it() -> None:
     assert read("a = $(A)%(word)\nset-ph = b=%(a)\nprint = %(a)-%(b)", A="%(word)").printed == [
         "%(word)expanded-%(word)expanded"
     ]
 
 
-def test_more_than_a_thousand_references_that_name_nothing_stay_as_they_are() -> None:
+def test_thousands_of_references_to_nothing_stay_as_they_are() -> None:
     value = "$(no) %(no) " * 2000 + "$(A)"
     [printed] = read(f"print = {value}", A="a").printed
     assert printed == "$(no) %(no) " * 2000 + "a"
 
 
-def test_names_of_a_chain_are_followed_and_one_too_deep_is_an_error() -> None:
+def test_a_chain_of_names_is_followed_up_to_a_depth() -> None:
     chain = "\n".join(f"a{number} = %(a{number + 1})" for number in range(90))
     assert read(f"{chain}\na90 = end\nprint = %(a0)").printed == ["end"]
     chain = "\n".join(f"a{number} = %(a{number + 1})" for number in range(5000))
@@ -161,7 +161,7 @@ def test_nothing_from_outside_is_ever_expanded(
     assert not list(tmp_path.rglob("ran"))
 
 
-def test_a_directory_s_name_is_no_pattern() -> None:
+def test_the_name_of_a_directory_is_not_a_pattern() -> None:
     folder = Path("a[b]*")
     folder.mkdir()
     (folder / "one").touch()
@@ -172,7 +172,7 @@ def test_a_directory_s_name_is_no_pattern() -> None:
     assert loaded.printed == [f"{Path.cwd()}/{folder}/w/../one"]
 
 
-# What the kernel cannot be given
+# Names and values that the kernel cannot take
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,9 @@ def test_a_directory_s_name_is_no_pattern() -> None:
         ("x.ini", "[uwsgi]\nfor-readline = nul\nenv = %(_)\n", "x.ini:3: 'env' holds a NUL byte"),
     ],
 )
-def test_what_no_command_could_be_given_is_refused_with_file_and_line(name: str, content: str, where: str) -> None:
+def test_a_name_or_value_that_the_kernel_cannot_take_is_refused_with_file_and_line(
+    name: str, content: str, where: str
+) -> None:
     Path("nul").write_text("A=\0\n")
     Path(name).write_text(content)
     with pytest.raises(UsageError) as refused:
@@ -199,7 +201,7 @@ def test_what_no_command_could_be_given_is_refused_with_file_and_line(name: str,
     assert str(refused.value) == where
 
 
-def test_bytes_that_are_no_utf8_and_whole_pairs_come_through_json() -> None:
+def test_json_keeps_invalid_utf8_and_whole_surrogate_pairs() -> None:
     Path("x.json").write_bytes(b'{"uwsgi": {"env": "A=\\ud83d\\ude00\xff\xe2\x82\xac"}}')
     [setting] = loader.load([Setting("json", "x.json")], {}).settings
     assert os.fsencode(setting.value or "") == b"A=\xf0\x9f\x98\x80\xff\xe2\x82\xac"

@@ -1,4 +1,4 @@
-"""What must be a mistake is refused: misspelt options, contradicting flags; --check sees what a start would refuse."""
+"""Mistakes are refused: misspelt options, contradicting flags. --check finds what would make a start fail."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MISSPELT = [
 
 
 @pytest.mark.parametrize(("key", "meant"), MISSPELT)
-def test_a_misspelt_key_is_no_start_even_in_a_section_of_uwsgi(key: str, meant: str) -> None:
+def test_a_misspelt_key_stops_the_start_even_in_a_uwsgi_section(key: str, meant: str) -> None:
     Path("x.ini").write_text(f"[uwsgi]\nforkpty-router = s\n{key} = www-data\n")
     with pytest.raises(UsageError, match=rf"^x\.ini:3: unknown option '{key}' \(did you mean '{meant}'\?\)$"):
         warnings_of("x.ini")
@@ -55,23 +55,23 @@ def test_a_misspelt_key_is_no_start_even_in_a_section_of_uwsgi(key: str, meant: 
     [
         ("x.ini", "[fastpty]\nforkpty-router = s\n[fastpy]\nuid = www-data\n", "x.ini:3"),
         ("x.ini", "[UWSGI]\nuid = www-data\n[uwsgi]\nforkpty-router = s\n", "x.ini:1"),
-        ("x.json", '{"uwsgi": {"forkpty-router": "s"}, "uwsg": {"uid": "www-data"}}', "x.json"),
-        ("x.toml", "[uwsgi]\nforkpty-router = 's'\n[fastpyt]\nuid = 'www-data'\n", "x.toml"),
+        ("x.json", '{"uwsgi": {"forkpty-router": "s"}, "uwsg": {"uid": "www-data"}}', "x.json:1"),
+        ("x.toml", "[uwsgi]\nforkpty-router = 's'\n[fastpyt]\nuid = 'www-data'\n", "x.toml:3"),
     ],
 )
-def test_a_misspelt_section_is_no_start(name: str, content: str, origin: str) -> None:
+def test_a_misspelt_section_stops_the_start(name: str, content: str, origin: str) -> None:
     Path(name).write_text(content)
     with pytest.raises(UsageError, match=rf"^{origin}: nothing reads the section '\w+' \(did you mean '\w+'\?\)$"):
         warnings_of(name)
 
 
-def test_a_section_for_something_else_is_left_alone() -> None:
+def test_a_section_with_another_name_is_ignored() -> None:
     Path("x.ini").write_text("[uwsgi]\nforkpty-router = s\n[app]\nuid = www-data\n[nginx]\nuid = 1\n")
     assert warnings_of("x.ini") == []
 
 
 @pytest.mark.parametrize("prefix", ["UWSGI_", "FASTPTY_"])
-def test_a_misspelt_variable_is_no_start(prefix: str) -> None:
+def test_a_misspelt_variable_stops_the_start(prefix: str) -> None:
     with pytest.raises(UsageError, match=r"ALLOW_USR: unknown option 'allow-usr' \(did you mean 'allow-user'\?\)$"):
         warnings_of("s", **{f"{prefix}ALLOW_USR": "kratos"})
 
@@ -85,24 +85,24 @@ def test_a_misspelt_variable_is_no_start(prefix: str) -> None:
         ("x.toml", '[uwsgi]\nforkpty-router = "s"\nprocesses = 2\n'),
     ],
 )
-def test_every_unknown_key_is_an_error_where_uwsgi_reads_nothing(name: str, content: str) -> None:
+def test_every_unknown_key_is_an_error_outside_of_uwsgi_s_sections(name: str, content: str) -> None:
     Path(name).write_text(content)
     with pytest.raises(UsageError, match=rf"^{name}:3: unknown option 'processes'"):
         warnings_of(name)
 
 
-def test_what_is_set_on_the_command_line_is_an_option_or_of_use() -> None:
+def test_a_name_set_on_the_command_line_must_be_an_option_or_be_used() -> None:
     with pytest.raises(UsageError, match=r"^command line: unknown option 'shell'$"):
         warnings_of("--set", "shell=x", "s")
     assert warnings_of("--set", "shell=x", "--forkptyrouter-command=%(shell)", "s") == []
 
 
-def test_a_key_made_up_for_others_is_no_mistake_anywhere() -> None:
+def test_a_made_up_key_that_is_used_is_allowed_everywhere() -> None:
     Path("x.ini").write_text("[fastpty]\nforkpty-router = s\nuidd = 0\nuid = %(uidd)\n")
     assert warnings_of("x.ini") == []
 
 
-def test_no_option_of_uwsgi_s_is_taken_for_a_misspelt_one() -> None:
+def test_no_option_of_uwsgi_counts_as_misspelt() -> None:
     shown = subprocess.run(
         [need("uwsgi"), "--plugins", "corerouter,forkptyrouter,pty", "--help"],
         capture_output=True,
@@ -142,7 +142,7 @@ def run(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
         (["--uid=0"], "--uid"),
     ],
 )
-def test_what_stands_beside_stop_is_refused_and_nothing_is_stopped(
+def test_an_option_beside_stop_is_refused_and_nothing_is_stopped(
     start_router: Callable[..., Router], directory: Path, others: list[str], named: str
 ) -> None:
     start_router(f"{directory}/s", "--pidfile", f"{directory}/pid", "--forkptyrouter-command", "echo HERE")
@@ -150,19 +150,34 @@ def test_what_stands_beside_stop_is_refused_and_nothing_is_stopped(
         ended = run(*argv)
         assert ended.returncode == 2
         assert re.fullmatch(
-            rf"fastpty-router: --(stop|reload) does nothing else: leave out ({re.escape(named)}|--stop)\n",
+            rf"fastpty-router: --(stop|reload) takes no other options: remove ({re.escape(named)}|--stop)\n",
             ended.stderr,
         )
     with Client(f"{directory}/s") as client:
         assert client.read_to_end() == b"HERE\r\n"
 
 
-# What --check sees
+# What --check finds
 
 
 REFUSED = [
     (["/tmp/no/such/directory/s"], "cannot listen on /tmp/no/such/directory/s: its directory does not exist"),
-    (["file"], "cannot listen on file: something else is there"),
+    (["file"], "file is a file, not a socket: write --ini file"),
+    (["--listen-raw=file"], "cannot listen on file: something else is there"),
+    (["x.conf"], "x.conf is a file, not a socket: write --ini x.conf"),
+    (["s", "--rows=0"], "--rows: '0' is not a whole number from 1 to 65535"),
+    (["s", "--command=bsh"], "command: cannot execute 'bsh': it is not in PATH"),
+    (["s", "--command=/no/such/sh"], "command: cannot execute '/no/such/sh': there is no such file"),
+    (["s", "--command=./file"], "command: cannot execute './file': permission denied"),
+    (["--pty-socket=s", "--pty-exec=bsh"], "pty-exec: cannot execute 'bsh'"),
+    (
+        ["s", "--pidfile2", "/tmp/no/such/directory/pid"],
+        "pidfile2: cannot write /tmp/no/such/directory/pid: its direc",
+    ),
+    (
+        ["s", "--logto2", "/tmp/no/such/directory/log"],
+        "logto2: cannot write /tmp/no/such/directory/log: its directory",
+    ),
     (["192.0.2.1:7777", "--insecure-tcp"], "cannot listen on 192.0.2.1:7777: "),
     (["s", "--logto", "/tmp/no/such/directory/log"], "logto: cannot write /tmp/no/such/directory/log: its directory"),
     (["s", "--logger", "file:/tmp/no/such/log"], "logger: cannot write /tmp/no/such/log: its directory"),
@@ -187,7 +202,19 @@ def test_check_refuses_what_a_start_would_refuse(folder: Path, argv: list[str], 
     assert sorted(set(os.listdir(folder)) - {"s", "s.lock"}) == before
 
 
-# Other accounts than root may not be able to read the checkout.
+def test_check_looks_for_the_working_directory_in_the_new_root(folder: Path) -> None:
+    need_root()
+    (folder / "root" / "work").mkdir(parents=True)
+    (folder / "root" / "link").symlink_to("/work")
+    argv = ["--check", "s", "--chroot", str(folder / "root")]
+    for good in ("/work", "/link", "/"):
+        assert run(*argv, "--chdir", good).returncode == 0
+    ended = run(*argv, "--chdir2", str(folder))
+    assert ended.returncode == 2
+    assert f"chdir2: cannot enter {folder}: it is no directory in {folder}/root" in ended.stderr
+
+
+# Python starts as root, since another account may be unable to read the checkout.
 CHECK_AS_ORDINARY_USER = """
 import os, sys
 from fastpty.router import main
@@ -207,10 +234,10 @@ sys.exit(main(sys.argv[1:]))
         (["--run-as", "peer"], "run-as peer needs root"),
         (["--chown-socket", "root"], "only root can give the socket to another owner"),
         (["--cap", "kill"], "cap needs root"),
-        (["/proc/s"], "permission denied"),
+        (["--listen-raw=/proc/s"], "permission denied"),
     ],
 )
-def test_check_of_an_ordinary_user_sees_which_rights_are_missing(directory: Path, argv: list[str], line: str) -> None:
+def test_check_by_an_ordinary_user_sees_missing_rights(directory: Path, argv: list[str], line: str) -> None:
     program = [sys.executable, "-c", CHECK_AS_ORDINARY_USER, "--check", f"{directory}/s", *argv]
     directory.chmod(0o777)
     ended = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
@@ -227,15 +254,13 @@ def test_check_reads_the_files_of_tls(authority: Authority) -> None:
         assert "cannot be used" in ended.stderr
 
 
-def test_check_goes_on_while_the_router_runs_that_it_is_for(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_check_works_while_the_router_runs(start_router: Callable[..., Router], directory: Path) -> None:
     argv = [f"{directory}/s", "--pidfile", f"{directory}/pid", "--logto", f"{directory}/log"]
     start_router(*argv[:3])
     assert run("--check", *argv).returncode == 0
 
 
-def test_check_says_nothing_of_what_a_hook_may_still_make() -> None:
+def test_check_accepts_a_missing_directory_that_a_hook_may_make() -> None:
     need_root()
     assert run("--check", "/tmp/no/such/s", "--exec-asap", "true").returncode == 0
     assert run("--check", "s", "--chroot", "/tmp/no/such", "--exec-pre-jail", "true").returncode == 0

@@ -1,4 +1,4 @@
-"""docs/configuration.md: its examples are run."""
+"""Runs the examples of docs/configuration.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_examples_give_what_the_document_shows(tmp_path: Path) -> None:
 
 
 def run(command: str, folder: Path) -> str:
-    """What a line of shell prints."""
+    """The output of a line of shell."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         ["/bin/sh", "-c", command],

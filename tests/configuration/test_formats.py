@@ -1,4 +1,4 @@
-"""JSON, YAML and TOML files: what they come to, with which lines, what is refused. Against uWSGI: test_language.py."""
+"""JSON, YAML and TOML files: their settings with lines, and what is refused. test_language.py compares with uWSGI."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JSON = """{"note": {"forkpty-router": "no"},
       30, "master": true, "env": "A=%n",
     "uid": 0
   },
-  "fastpty": {"splice": false}
+  "other": {"splice": false}
 }
 """
 YAML = """# a comment
@@ -52,7 +52,6 @@ stop-timeout = 1.50
 'chmod-socket' = '0660'
 [other]
 master = false
-[uwsgi]
 splice = false
 """
 
@@ -73,7 +72,6 @@ def test_json_gives_settings_with_their_lines(tmp_path: Path) -> None:
         ("master", "1", "x.json:5"),
         ("env", "A=x", "x.json:5"),
         ("uid", "0", "x.json:6"),
-        ("splice", "0", "x.json:8"),
     ]
 
 
@@ -100,7 +98,6 @@ def test_toml_gives_settings_with_their_lines(tmp_path: Path) -> None:
         ("stop-timeout", "1.50", "x.toml:8"),
         ("env", "A=x", "x.toml:9"),
         ("chmod-socket", "0660", "x.toml:10"),
-        ("splice", "0", "x.toml:14"),
     ]
 
 
@@ -116,14 +113,14 @@ def test_an_inline_table_is_on_the_line_of_its_file(tmp_path: Path) -> None:
         ("x.toml", "uwsgi = 1\n[jail]\nuid = 0\n"),
     ],
 )
-def test_another_object_can_be_asked_for(tmp_path: Path, name: str, content: str) -> None:
+def test_another_object_can_be_read(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     [flag] = parse([f"{tmp_path}/{name}:jail"])
     assert [(s.name, s.value) for s in loader.load([flag], {}).settings] == [("uid", "0")]
 
 
 @pytest.mark.parametrize("option", ["json", "js", "yaml", "yml", "toml"])
-def test_an_option_tells_the_format_whatever_the_name(tmp_path: Path, option: str) -> None:
+def test_the_option_decides_the_format_whatever_the_file_is_called(tmp_path: Path, option: str) -> None:
     content = "[uwsgi]\nuid = 0\n" if option == "toml" else '{"uwsgi": {"uid": 0}}'
     (tmp_path / "settings.conf").write_text(content)
     for argv in ([f"--{option}", f"{tmp_path}/settings.conf"], [f"--{option}={tmp_path}/settings.conf"]):
@@ -147,10 +144,10 @@ def test_logic_and_includes_work_in_every_format(tmp_path: Path, monkeypatch: py
     [
         ("x.json", '{"uwsgi": {\n"a" 1}}', r":2: this is not JSON: Expecting ':' delimiter \(column 5\)"),
         ("x.json", "", ":1: this is not JSON"),
-        ("x.json", "[" * 100_000, ": this JSON is nested too deep"),
-        ("x.json", '["uwsgi"]', ":1: there should be an object"),
-        ("x.json", '{\n"uwsgi": [1]}', ":2: there should be an object"),
-        ("x.json", '{"x": {}}', ": there is no object named uwsgi"),
+        ("x.json", "[" * 100_000, ": this JSON is nested too deeply"),
+        ("x.json", '["uwsgi"]', ":1: expected an object"),
+        ("x.json", '{\n"uwsgi": [1]}', ":2: expected an object"),
+        ("x.json", '{"x": {}}', r": there is no \[fastpty\] or \[uwsgi\] section"),
         ("x.json", '{"uwsgi":\n{"a": null}}', ":2: a should be a text, a number"),
         ("x.json", '{"uwsgi":\n{"a": {"b": 1}}}', ":2: a should be a text, a number"),
         ("x.json", '{"uwsgi":\n{"a": [["b"]]}}', ":2: a should be a text, a number"),
@@ -159,24 +156,24 @@ def test_logic_and_includes_work_in_every_format(tmp_path: Path, monkeypatch: py
         ("x.json", '{"uwsgi":\n{"a": "50%"}}', ":2: '50%' ends with a single %"),
         ("x.yaml", "uwsgi:\n  a: 'x\n", r":\d: this is not YAML"),
         ("x.yaml", "uwsgi:\n  a: \x01\n", ": this is not YAML"),
-        ("x.yaml", "- uwsgi\n", ":1: there should be a mapping"),
-        ("x.yaml", "", ":1: there should be a mapping"),
-        ("x.yaml", "uwsgi:\n  - a: 1\n", ":1: there should be a mapping"),
-        ("x.yaml", "x: {}\n", ": there is no object named uwsgi"),
+        ("x.yaml", "- uwsgi\n", ":1: expected a mapping"),
+        ("x.yaml", "", ":1: expected a mapping"),
+        ("x.yaml", "uwsgi:\n  - a: 1\n", ":1: expected a mapping"),
+        ("x.yaml", "x: {}\n", r": there is no \[fastpty\] or \[uwsgi\] section"),
         ("x.yaml", "uwsgi:\n  a:\n    b: 1\n", ":3: a should be a text or a list of texts"),
         ("x.yaml", "uwsgi:\n  ? [a]\n  : 1\n", ":1: a name should be a text"),
-        ("x.toml", "[uwsgi]\na = \n", r": this is not TOML: Invalid value \(at line 2"),
-        ("x.toml", "a = " + "[" * 100_000, ": this TOML is nested too deep"),
+        ("x.toml", "[uwsgi]\na = \n", r":2: this is not TOML: Invalid value \(column 5\)"),
+        ("x.toml", "a = " + "[" * 100_000, ": this TOML is nested too deeply"),
         ("x.toml", "a = " + "9" * 5000, ": this is not TOML"),
-        ("x.yaml", "a: " + "[" * 5000, ": this YAML is nested too deep"),
-        ("x.toml", "[x]\n", ": there is no object named uwsgi"),
-        ("x.toml", "uwsgi = 1\n", ":1: there should be an object"),
+        ("x.yaml", "a: " + "[" * 5000, ": this YAML is nested too deeply"),
+        ("x.toml", "[x]\n", r": there is no \[fastpty\] or \[uwsgi\] section"),
+        ("x.toml", "uwsgi = 1\n", ":1: expected an object"),
         ("x.toml", "[uwsgi]\n\n[uwsgi.a]\nb = 1\n", ":1: a should be a text, a number"),
-        ("x.toml", "[uwsgi]\nchmod-socket = 0o660\n", ":2: chmod-socket: put this number into quotes"),
+        ("x.toml", "[uwsgi]\nchmod-socket = 0o660\n", ":2: chmod-socket: put this number in quotes"),
         ("x.toml", "[uwsgi]\na = 2026-11-24\n", ":2: a should be a text, a number"),
     ],
 )
-def test_what_does_not_fit_is_an_error_with_file_and_line(
+def test_a_malformed_file_is_an_error_with_file_and_line(
     tmp_path: Path, name: str, content: str, reason: str
 ) -> None:
     with pytest.raises(UsageError, match=f"^{tmp_path}/{name}{reason}"):
@@ -228,7 +225,7 @@ PIECES += ["if-env = A", "endif", "for = a b", "set = a=b", "%(a)", "@(x)", "\0"
 @pytest.mark.parametrize("name", ["x.ini", "x.json", "x.yaml", "x.toml"])
 @given(content=st.one_of(st.binary(), st.lists(st.sampled_from(PIECES)).map("".join)))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_content_does_anything_but_load_or_be_refused(tmp_path: Path, name: str, content: bytes | str) -> None:
+def test_any_content_is_either_read_or_refused(tmp_path: Path, name: str, content: bytes | str) -> None:
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
     (tmp_path / name).write_bytes(data)
     with contextlib.suppress(UsageError):

@@ -1,4 +1,4 @@
-"""The form of ini files, by itself and against the real uWSGI. Their language is in test_language.py."""
+"""The syntax of ini files, on its own and compared with real uWSGI. test_language.py is about the language in them."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def pairs(path: str) -> list[tuple[str, str | None]]:
 
 
 def as_uwsgi_reads(path: str) -> list[tuple[str, str]]:
-    """What `--show-config` lists, without the two lines for our own arguments."""
-    # `--exit` would end it before the listing; without a socket it ends by itself soon after.
+    """The output of `uwsgi --show-config`, without the two lines for the arguments of this test."""
+    # uWSGI exits soon after the listing, because it has no socket; with `--exit` it would exit before.
     shown = subprocess.run(
         [need("uwsgi"), "--ini", path, "--show-config"],
         capture_output=True,
@@ -89,14 +89,15 @@ def test_each_setting_knows_its_file_and_line(tmp_path: Path) -> None:
     assert [setting.origin for setting in read(path)] == [f"{path}:4"]
 
 
-def test_a_key_without_equals_has_no_value_and_one_with_nothing_behind_it_an_empty_one(
+def test_a_key_without_equals_has_no_value_and_one_with_equals_alone_an_empty_value(
     tmp_path: Path,
 ) -> None:
     assert pairs(write(tmp_path, "[uwsgi]\nbare\nempty =\n")) == [("bare", None), ("empty", "")]
 
 
-def test_a_section_named_fastpty_counts_too_and_others_do_not(tmp_path: Path) -> None:
-    path = write(tmp_path, "[fastpty]\na = 1\n[emperor]\nb = 2\n[uwsgi]\nc = 3\n")
+@pytest.mark.parametrize("name", ["fastpty", "uwsgi"])
+def test_a_section_of_either_name_is_read_and_others_are_not(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, f"[{name}]\na = 1\n[emperor]\nb = 2\n[{name}]\nc = 3\n")
     assert pairs(path) == [("a", "1"), ("c", "3")]
 
 
@@ -104,7 +105,7 @@ def test_a_byte_order_mark_and_carriage_returns_do_no_harm(tmp_path: Path) -> No
     assert pairs(write(tmp_path, b"\xef\xbb\xbf[uwsgi]\r\na = 1\r\n")) == [("a", "1")]
 
 
-def test_bytes_that_are_not_utf8_come_through(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_kept(tmp_path: Path) -> None:
     [(_, value)] = pairs(write(tmp_path, b"[uwsgi]\na = /tmp/\xff\xfe\n"))
     assert value is not None
     assert os.fsencode(value) == b"/tmp/\xff\xfe"
@@ -114,12 +115,14 @@ def test_bytes_that_are_not_utf8_come_through(tmp_path: Path) -> None:
     ("content", "line", "reason"),
     [
         ("chroot = /x\n[uwsgi]\n", 1, "in no section"),
+        ("<uwsgi>\n<master/>\n</uwsgi>\n", 1, "this looks like XML, not like an ini file: name the file with --xml"),
+        ('{"uwsgi": {}}', 1, "this looks like JSON, not like an ini file: name the file with --json"),
         ("[uwsgi]\n[unclosed\n", 2, "not a section"),
         ("[uwsgi]\n= value\n", 2, "no option before the ="),
         ("[uwsgi]\na = b\0c\n", 2, "NUL"),
     ],
 )
-def test_a_line_that_means_nothing_is_an_error_with_file_and_line(
+def test_a_meaningless_line_is_an_error_with_file_and_line(
     tmp_path: Path, content: str, line: int, reason: str
 ) -> None:
     path = write(tmp_path, content)
@@ -129,7 +132,7 @@ def test_a_line_that_means_nothing_is_an_error_with_file_and_line(
 
 def test_a_file_without_the_section_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path, "[other]\na = 1\n")
-    with pytest.raises(UsageError, match=r"x\.ini: there is no \[uwsgi\] section"):
+    with pytest.raises(UsageError, match=r"x\.ini: there is no \[fastpty\] or \[uwsgi\] section"):
         read(path)
 
 

@@ -1,4 +1,4 @@
-"""The table of options and the functions that read values."""
+"""The table of options and the functions that parse values."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tools import options_doc
 TIMES = [option.name for option in OPTIONS if option.parse in (seconds, positive_seconds, harakiri_seconds)]
 
 
-def test_every_field_of_the_table_is_one_of_config_and_the_other_way_round() -> None:
-    # What the router found on its way into the jail was asked for by no option.
+def test_the_fields_of_the_table_are_those_of_config() -> None:
+    # `entered` is not an option: the jail sets it.
     fields = {field.name for field in dataclasses.fields(Config)} - {"entered"}
     assert {option.field for option in OPTIONS} - {None} == fields
 
@@ -41,12 +41,11 @@ def test_no_name_stands_twice() -> None:
 def test_every_default_is_a_value_that_its_option_accepts() -> None:
     defaults = {option.name: option.default_value() for option in OPTIONS}
     assert defaults["chmod-socket"] == 0o600
-    assert (defaults["forkptyrouter-rows"], defaults["forkptyrouter-cols"]) == (24, 80)
+    assert (defaults["rows"], defaults["cols"]) == (24, 80)
     assert (defaults["exec-as-root"], defaults["strict"], defaults["uid"]) == ((), False, None)
 
 
-def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
-    # The systems's help lists the core's options; the plugins' come with the plugins.
+def test_every_name_that_is_not_marked_as_own_is_uwsgi_s() -> None:
     shown = subprocess.run(
         [need("uwsgi"), "--plugins", "corerouter,forkptyrouter,pty", "--help"],
         capture_output=True,
@@ -55,14 +54,14 @@ def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
         check=True,
     )
     theirs = set(re.findall(r"--([A-Za-z0-9_-]+)", shown.stdout))
-    ours = {name for o in OPTIONS if "fastpty's own" not in o.help for name in o.names}
-    # uWSGI spells most only without the inner dash.
+    ours = {name for option in OPTIONS for name in option.uwsgi_names}
+    # uWSGI spells most of them without the inner dash only.
     ours = {name.replace("forkpty-router-", "forkptyrouter-") for name in ours}
     assert ours | IGNORED | {name for name in WITHOUT_MEANING if "pty-router" not in name} <= theirs
     plugin = {name for name in theirs if name.startswith("forkpty")}
     assert plugin <= set(BY_NAME) | set(WITHOUT_MEANING)
     confining = set(uwsgi_keys._CONFINING) - {"jail", "jail2", "jail-attach"}  # FreeBSD's
-    assert confining - {"namespace-keep-mount", "config", "xml"} <= theirs
+    assert confining - {"namespace-keep-mount", "config"} <= theirs
     assert blocks.WORDS - {"end", "else"} <= theirs  # uWSGI knows the first without listing it, and later the second
     listed = {name for name in theirs if re.fullmatch(r"(if|for|end-?if|end-?for)(-.*)?|if[a-z]+", name)}
     assert listed <= blocks.WORDS
@@ -83,19 +82,19 @@ def test_what_is_not_marked_as_our_own_is_an_option_of_uwsgi() -> None:
         *("if-env", "ifenv", "endif", "end-if", "for", "for-glob", "endfor"),
     ],
 )
-def test_what_confines_in_uwsgi_and_is_missing_here_is_known_as_such(name: str) -> None:
+def test_an_unsupported_option_that_confines_is_known_as_such(name: str) -> None:
     assert is_confining(name)
 
 
 @pytest.mark.parametrize("name", ["socket", "processes", "format", "capable", "exec-as-root", "fork-hook", "forkpty"])
-def test_what_does_not_confine_is_not_taken_for_it(name: str) -> None:
+def test_an_option_that_does_not_confine_is_not_taken_for_one_that_does(name: str) -> None:
     assert not is_confining(name)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        ("forkptyrouter-rows", "0", 0),
+        ("forkptyrouter-rows", "1", 1),
         ("forkptyrouter-cols", "65535", 65535),
         ("chmod-socket", "666", 0o666),
         ("chmod-socket", "0660", 0o660),
@@ -103,6 +102,11 @@ def test_what_does_not_confine_is_not_taken_for_it(name: str) -> None:
         ("forkptyrouter-harakiri", "1", 1.0),
         ("forkptyrouter-timeout", "0.5", 0.5),
         ("stop-timeout", "0", 0.0),
+        *(
+            ("idle-timeout", *pair)
+            for pair in (("30s", 30), ("5m", 300), ("1h", 3600), ("1.5H", 5400), ("2d", 172800))
+        ),
+        ("session-buffer", "8k", 8192),
         ("splice", "off", False),
         ("uid", "0", 0),
         ("uid", "daemon", pwd.getpwnam("daemon").pw_uid),
@@ -131,16 +135,27 @@ def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        *(("forkptyrouter-rows", text, "from 0 to 65535") for text in ("70000", "abc", "-1", "", "1_0", "٣")),
+        *(("forkptyrouter-rows", text, "from 1 to 65535") for text in ("0", "70000", "abc", "-1", "", "1_0", "٣")),
         *(
             ("chmod-socket", text, "octal")
             for text in ("888", "u+x", "", "4755", "00666", "-1", "7", "77", "0", "01")
         ),
-        *(("forkptyrouter-timeout", text, "seconds") for text in ("0", "-1", "nan", "inf", "x", "")),
+        *(
+            ("forkptyrouter-timeout", text, "seconds")
+            for text in ("0", "-1", "nan", "inf", "x", "", "s", "1e3", "1.2.3", "5 m", "5w", "0s")
+        ),
         *(("stop-timeout", text, "seconds") for text in ("-0.1", "x")),
-        # More than the relay's clock can count, and so little that it would be no limit at all.
-        *((name, text, "seconds from 0 to 1000000000") for name in TIMES for text in ("1e10", "9223372030", "1e300")),
-        *((name, "1e-10", "at least 0.001 seconds") for name in TIMES if BY_NAME[name].parse is positive_seconds),
+        # Too large for the relay's clock, and so small that it would mean no limit.
+        *(
+            (name, text, "from 0 to 1000000000 seconds")
+            for name in TIMES
+            for text in ("10000000000", "9223372030", "9" * 31)
+        ),
+        *(
+            (name, "0.0000000001", "at least 0.001 seconds")
+            for name in TIMES
+            if BY_NAME[name].parse is positive_seconds
+        ),
         ("splice", "auto", "neither true nor false"),
         ("uid", "daemno", "no user 'daemno' here .did you mean 'daemon'"),
         ("gid", "daemno", "no group 'daemno' here .did you mean 'daemon'"),
@@ -159,14 +174,14 @@ def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
         *(("forkptyrouter-harakiri", text, "at least 1 second") for text in ("0", "0.005", "0.999")),
         ("setns-pid", "0", "whole number from 1"),
         ("setns", "", "needs a value"),
-        ("pivot-root", "/new", "not NEW_ROOT PUT_OLD"),
+        ("pivot-root", "/new", "is not NEW OLD"),
         ("pivot-root", "/new /old", "/old is not below /new"),
         ("add-gid", "daemno", "no group 'daemno'"),
         ("wait-for-file", "", "needs a value"),
         ("wait-for-fs-timeout", "-1", "seconds"),
         ("hook-asap", "nothing", "is not ACTION:ARGUMENT"),
         ("hook-asap", "bogus:x", "'bogus' is not an action .known: append, appendn,"),
-        ("hook-asap", "callret:x", "not supported: there are no C functions.*use exec:"),
+        ("hook-asap", "callret:x", "not supported: fastpty cannot call C functions: use exec:"),
         ("hook-asap", "rpc:x", "not supported.*use exec:"),
         ("hook-asap", "alarm:x y", "not supported.*use exec:"),
         ("hook-asap", "write:/x", "not FILE TEXT"),
@@ -177,8 +192,8 @@ def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
         ("hook-asap", "putenv:A", "NAME=VALUE"),
         ("hook-asap", "mkdir:", "needs a value"),
         ("hook-as-root", "mount:proc /proc", "TYPE WHAT WHERE"),
-        ("mount-as-root", "tmpfs none /x rw", "'rw' is not a flag .known: defaults, bind"),
-        ("umount-as-root", "/x lazy", "'lazy' is not a flag .known: force, detach"),
+        ("mount-as-root", "tmpfs none /x rw", "'rw' is not a mount flag .known: defaults, bind"),
+        ("umount-as-root", "/x lazy", "'lazy' is not a mount flag .known: force, detach"),
         ("umount-as-root", "", "needs a value"),
         ("env", "A", "NAME=VALUE"),
         ("env", "=b", "NAME=VALUE"),

@@ -1,4 +1,4 @@
-"""The directory that a router is started in, which a reload reads the configuration from."""
+"""A reload reads the configuration from the directory in which the router was started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.peers import need_root
 def test_a_reload_works_where_the_account_cannot_enter_the_start_directory(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """As of a service that root starts from /root."""
+    """For example a service that root starts in /root."""
     need_root()
     closed = directory / "closed"
     (closed / "below").mkdir(parents=True)

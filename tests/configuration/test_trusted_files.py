@@ -1,4 +1,4 @@
-"""Who may write to what the configuration reads: what of that is run, and which files are read at all."""
+"""Files that other users can write to: which of them are read, and whether they can run commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,22 +15,9 @@ from fastpty.configuration.language import budget, files, loader
 from fastpty.configuration.language.loader import Loaded
 from fastpty.configuration.language.setting import Setting
 from fastpty.errors import UsageError
+from tests.configuration.conftest import Read
 from tests.support.accounts import Login, make_account, remove_account
 from tests.support.peers import need_root
-
-Read = Callable[..., Loaded]
-
-
-@pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
-    """Reads the lines of a [uwsgi] section, from the file x.ini in the working directory."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(lines: str, **environ: str) -> Loaded:
-        Path("x.ini").write_text(f"[uwsgi]\n{lines}\n")
-        return read_named("x.ini", **environ)
-
-    return run
 
 
 @pytest.fixture
@@ -44,13 +31,13 @@ def strangers(read: Read) -> Path:
 
 
 def read_named(*paths: str, **environ: str) -> Loaded:
-    """Reads files that the command line names."""
+    """Reads files that are named on the command line."""
     return loader.load([Setting("ini", path) for path in paths], environ)
 
 
 @pytest.mark.parametrize("text", ["@(exec://touch ran)", "@$(EMPTY)(exec://touch ran)", "(exec://touch ran)@"])
-def test_what_a_loop_reads_cannot_have_commands_run(read: Read, text: str) -> None:
-    """Not with the help of a variable, nor of what stands beside it."""
+def test_the_items_of_a_loop_cannot_run_commands(read: Read, text: str) -> None:
+    """Not even together with a variable or with the text beside the item."""
     Path("data").write_text(f"{text}\n")
     assert read("for-readline = data\nprint = %(_)%(_)\nset = print=%(_)@\nend", EMPTY="").printed == [
         text + text,
@@ -61,7 +48,7 @@ def test_what_a_loop_reads_cannot_have_commands_run(read: Read, text: str) -> No
     assert not Path("ran").exists()
 
 
-def test_the_names_that_a_loop_finds_cannot_have_files_read(read: Read) -> None:
+def test_the_names_that_a_loop_finds_cannot_read_files(read: Read) -> None:
     Path("@(x.ini)").touch()
     assert read("for-glob = @*\nprint = %(_)\nendfor").printed == ["@(x.ini)"]
 
@@ -74,17 +61,17 @@ def test_the_names_that_a_loop_finds_cannot_have_files_read(read: Read) -> None:
         ("x) @(exec://touch ran", "@(exec://: %(_))"),
     ],
 )
-def test_data_cannot_be_part_of_a_command_that_is_run_for_its_output(read: Read, data: str, value: str) -> None:
+def test_data_cannot_be_part_of_a_command(read: Read, data: str, value: str) -> None:
     Path("data").write_text(f"{data}\n")
     with pytest.raises(
-        UsageError, match=r"^x\.ini:3: print: @\(.*: exec:// is refused with data in it, which would be run"
+        UsageError, match=r"^x\.ini:3: print: @\(.*: exec:// is refused with data in it, which the shell would run"
     ):
         read(f"for-readline = data\nprint = {value}\nendfor")
     assert not Path("ran").exists()
 
 
 @pytest.mark.parametrize("text", ["@(exec://touch ran)", "@$(EMPTY)(exec://touch ran)"])
-def test_what_a_strangers_file_sets_has_no_commands_run_by_another_file(read: Read, text: str) -> None:
+def test_values_from_another_user_s_file_run_no_commands_in_other_files(read: Read, text: str) -> None:
     need_root()
     read("if-opt = a\nprint = %(_)\nset-ph = b=%(_)\nendif\nif-opt = b\nprint = %(_)\nendif")
     Path("theirs.ini").write_text(f"[uwsgi]\nset-ph = a={text}\n")
@@ -94,7 +81,7 @@ def test_what_a_strangers_file_sets_has_no_commands_run_by_another_file(read: Re
 
 
 @pytest.mark.parametrize("folder", ["@(exec:", "@$(EMPTY)(exec:"])
-def test_the_name_of_a_directory_has_no_commands_run(read: Read, tmp_path: Path, folder: str) -> None:
+def test_the_name_of_a_directory_cannot_run_commands(read: Read, tmp_path: Path, folder: str) -> None:
     path = tmp_path / folder / "touch ran)" / "y.ini"
     path.parent.mkdir(parents=True)
     path.write_text("[uwsgi]\nprint = %o\n")
@@ -104,19 +91,19 @@ def test_the_name_of_a_directory_has_no_commands_run(read: Read, tmp_path: Path,
 
 
 def need_a_shared_group(mode: int) -> None:
-    """Where a mode lets the group write: an ordinary user's own group may have no other member."""
+    """Skips a mode with group write permission for ordinary users, whose own group may be private."""
     if mode == 0o620:
         need_root()
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 @pytest.mark.usefixtures("read")
-def test_a_file_that_others_may_write_to_cannot_have_commands_run(mode: int) -> None:
+def test_a_file_that_others_can_write_to_cannot_run_commands(mode: int) -> None:
     need_a_shared_group(mode)
     Path("y.ini").write_text("[uwsgi]\nprint = @(exec://touch ran)\n")
     Path("y.ini").chmod(mode)
     with pytest.raises(
-        UsageError, match=r"^y\.ini:2: print: @\(exec://.*refused in y\.ini: others .* may write to it"
+        UsageError, match=r"^y\.ini:2: print: @\(exec://.*refused in y\.ini: users other .* can write to it"
     ):
         read_named("y.ini")
     assert not Path("ran").exists()
@@ -129,40 +116,42 @@ def expect_no_command_of(place: Path, shown: str) -> None:
     assert not Path("ran").exists()
 
 
-def test_a_strangers_file_cannot_have_commands_run(strangers: Path) -> None:
+def test_another_user_s_file_cannot_run_commands(strangers: Path) -> None:
     expect_no_command_of(strangers, r"y\.ini")
 
 
-def test_a_strangers_file_cannot_pass_for_a_variable_of_the_environment(strangers: Path) -> None:
+def test_another_user_s_file_cannot_pass_for_an_environment_variable(strangers: Path) -> None:
     expect_no_command_of(strangers.rename("$y.ini"), r"\./\$y\.ini")
 
 
 @pytest.mark.parametrize("word", ["include", "ini", "inherit"])
-def test_a_strangers_file_cannot_be_included(read: Read, strangers: Path, word: str) -> None:
-    """It could have anything run, as whom it likes."""
-    refusal = "y.ini: this file is not read: it belongs to uid 1, neither root nor who starts the router"
-    with pytest.raises(UsageError, match=f"^x.ini:2: {word}: {refusal}: chown it to root, chmod go-w$"):
+def test_another_user_s_file_cannot_be_included(read: Read, strangers: Path, word: str) -> None:
+    """Such a file could run any command as any user."""
+    refusal = "y.ini: this file is not trusted: it belongs to uid 1, neither root nor the user who starts the router"
+    with pytest.raises(UsageError, match=f"^x.ini:2: {word}: {refusal}: chown root and chmod go-w it$"):
         read(f"{word} = y.ini")
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
-def test_a_file_that_others_may_write_to_cannot_be_included(read: Read, mode: int) -> None:
+def test_a_file_that_others_can_write_to_cannot_be_included(read: Read, mode: int) -> None:
     need_a_shared_group(mode)
     Path("y.ini").write_text("[uwsgi]\nexec-asap = id\n")
     Path("y.ini").chmod(mode)
-    with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not read: others than its owner"):
+    with pytest.raises(
+        UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not trusted: users other than its owner"
+    ):
         read("include = y.ini")
 
 
 @pytest.fixture
 def login(read: Read, tmp_path: Path) -> Iterator[Login]:
-    """A user, with a private group and another one."""
+    """A user with a private group and a second group."""
     yield make_account("fastpty-private", tmp_path)
     remove_account("fastpty-private")
 
 
 def included(login: Login, gid: int) -> list[Setting]:
-    """What comes of a user's file that another of this user's includes, and that this group may write to."""
+    """The settings of a user's file that another file of the user includes, if group `gid` can write to it."""
     for name in ("x.ini", "y.ini"):
         Path(name).write_text("[uwsgi]\ninclude = y.ini\n" if name == "x.ini" else "[uwsgi]\numask = 022\n")
         os.chown(name, login.uid, gid)
@@ -170,13 +159,15 @@ def included(login: Login, gid: int) -> list[Setting]:
     return read_named("x.ini").settings
 
 
-def test_a_file_that_a_user_s_private_group_may_write_to_can_be_included(login: Login) -> None:
-    """All that a user of Debian makes is so: the umask is 002."""
+def test_a_file_that_a_private_group_can_write_to_can_be_included(login: Login) -> None:
+    """Debian's umask for users is 002, so all their files are like this."""
     assert [setting.name for setting in included(login, login.gid)] == ["umask"]
 
 
-def test_a_file_that_a_shared_group_may_write_to_cannot_be_included(login: Login) -> None:
-    with pytest.raises(UsageError, match=r"y\.ini: this file is not read: others than its owner may write to it"):
+def test_a_file_that_a_shared_group_can_write_to_cannot_be_included(login: Login) -> None:
+    with pytest.raises(
+        UsageError, match=r"y\.ini: this file is not trusted: users other than its owner can write to it"
+    ):
         included(login, login.more)
 
 
@@ -185,14 +176,16 @@ def test_a_user_s_group_with_another_member_is_not_private(login: Login, how: li
     other = make_account("fastpty-other", login.home)
     try:
         subprocess.run(["usermod", *how, login.name, other.name], check=True)
-        with pytest.raises(UsageError, match=r"y\.ini: this file is not read: others than its owner may write to it"):
+        with pytest.raises(
+            UsageError, match=r"y\.ini: this file is not trusted: users other than its owner can write to it"
+        ):
             included(login, login.gid)
     finally:
         remove_account(other.name)
 
 
-def test_a_strangers_file_that_the_starter_names_is_warned_of_and_includes_its_owners(strangers: Path) -> None:
-    """Of a service's account, say. Its own sections are no other file, whoever may write to them."""
+def test_another_user_s_file_named_by_the_starter_is_a_warning_and_includes_its_owner_s(strangers: Path) -> None:
+    """It may belong to the account of a service. Its own sections do not count as other files."""
     shutil.copy(strangers, "more.ini")
     os.chown("more.ini", 1, 1)
     strangers.write_text("[uwsgi]\nini = :own\ninclude = more.ini\n[own]\numask = 022\n")
@@ -203,20 +196,20 @@ def test_a_strangers_file_that_the_starter_names_is_warned_of_and_includes_its_o
         ("exec-asap", "more.ini:2"),
     ]
     assert [line for line in loaded.warnings if line.startswith("y.ini: ")] == [
-        "y.ini: it belongs to uid 1, neither root nor who starts the router: who may write to it decides what the "
-        "router does and runs"
+        "y.ini: it belongs to uid 1, neither root nor the user who starts the router: everyone who can "
+        "write to it controls the router"
     ]
     os.chown("more.ini", 2, 1)
     with pytest.raises(
-        UsageError, match=r"^y\.ini:3: include: more\.ini: this file is not read: it belongs to uid 2"
+        UsageError, match=r"^y\.ini:3: include: more\.ini: this file is not trusted: it belongs to uid 2"
     ):
         read_named("y.ini")
 
 
-def test_a_file_put_in_the_place_of_a_strangers_while_that_is_read_lends_it_no_trust(
+def test_a_file_swapped_in_while_another_user_s_is_read_lends_it_no_trust(
     read: Read, strangers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the same name: what is read and what is trusted must be one file."""
+    """The file that is read and the file whose owner is checked must be the same."""
 
     @contextlib.contextmanager
     def swapped(path: str) -> Iterator[int]:
@@ -227,5 +220,7 @@ def test_a_file_put_in_the_place_of_a_strangers_while_that_is_read_lends_it_no_t
             yield descriptor
 
     monkeypatch.setattr(files, "opened", swapped)
-    with pytest.raises(UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not read: it belongs to uid 1"):
+    with pytest.raises(
+        UsageError, match=r"^x\.ini:2: include: y\.ini: this file is not trusted: it belongs to uid 1"
+    ):
         read("include = y.ini")

@@ -128,7 +128,7 @@ def test_who_takes_the_proxy_over_is_only_whom_tls_user_names(directory: Path) -
         (["--tls-user", "alice=nobodie"], "no user 'nobodie' here (did you mean 'nobody'?)"),
         (
             ["--tls-cert", "/x", "--tls-key", "/x", "--tls-ca", "/x", "--tls-user", "a=0", "--tls-user", "a=1"],
-            "tls-user: a cannot be two users (uids 0 and 1)",
+            "tls-user: a is given two users (uids 0 and 1): keep one",
         ),
     ],
 )

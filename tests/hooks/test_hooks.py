@@ -1,4 +1,4 @@
-"""What runs on the way into the jail: its order beside real uWSGI, what each action does, what a failure does."""
+"""Hooks: their order compared with real uWSGI, each action, and failures."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Start = Callable[..., Router]
 
 
 def act(text: str) -> None:
-    """Does one action of a `hook-` option."""
+    """Runs one action of a `hook-` option."""
     hooks.parse("hook", "asap")(text)[0]()
 
 
 def every_hook(folder: Path) -> str:
-    """An ini file's lines with two hooks of every kind and phase, in no order, that write to one file."""
+    """Lines of an ini file with two hooks of every kind and phase, in random order, that write to one file."""
     note = folder / "note"
     lines = []
     for phase in PHASES:
@@ -41,7 +41,7 @@ def every_hook(folder: Path) -> str:
         ]
         lines += [f"exec-{phase} = echo {phase} exec {n} as $(id -u) umask $(umask) $FOO >> {note}" for n in (1, 2)]
         if "user" not in phase:
-            # What is mounted in its phase is there for the umount, and gone for the exec.
+            # The umount hook of the same phase removes the mount before the exec hook counts it.
             place = folder / f"mount-{phase}"
             place.mkdir()
             lines += [f"mount-{phase} = tmpfs none {place}", f"umount-{phase} = {place}"]
@@ -98,7 +98,9 @@ def test_a_failing_command_stops_the_start_in_every_phase_and_its_exit_code_is_s
 
 @pytest.mark.parametrize("phase", ["asap", "pre-jail", "in-jail", "post-jail", "as-root"])
 @pytest.mark.parametrize(("kind", "value"), [("mount", "tmpfs none /nonexistent"), ("umount", "/nonexistent")])
-def test_a_failing_mount_stops_the_start_and_is_named(kind: str, value: str, phase: str, tmp_path: Path) -> None:
+def test_a_failing_mount_stops_the_start_and_the_error_names_it(
+    kind: str, value: str, phase: str, tmp_path: Path
+) -> None:
     need_root()
     router = Router(f"--{kind}-{phase}", value, "--unshare", "mount", str(tmp_path / "socket"))
     assert router.process.wait(30) == 1
@@ -106,7 +108,7 @@ def test_a_failing_mount_stops_the_start_and_is_named(kind: str, value: str, pha
     assert f"{kind}-{phase} '{value}': No such file or directory" in router.log
 
 
-def test_a_failing_hook_at_the_end_is_shown_and_the_others_run(start_router: Start, tmp_path: Path) -> None:
+def test_a_failing_hook_at_exit_is_reported_and_the_others_run(start_router: Start, tmp_path: Path) -> None:
     note = tmp_path / "note"
     at_exit = ("--exec-as-user-atexit", "exit 3", "--exec-as-user-atexit", f"id -u > {note}")
     router = start_router(*at_exit, str(tmp_path / "socket"))
@@ -115,26 +117,24 @@ def test_a_failing_hook_at_the_end_is_shown_and_the_others_run(start_router: Sta
     assert note.read_text() == f"{os.getuid()}\n"
 
 
-def test_hooks_before_everything_can_make_the_directory_of_the_socket(start_router: Start, directory: Path) -> None:
+def test_an_asap_hook_can_make_the_directory_of_the_socket(start_router: Start, directory: Path) -> None:
     place = directory / "new"
     start_router("--hook-asap", f"mkdir:{place}", str(place / "socket"))
     assert stat.S_ISSOCK((place / "socket").stat().st_mode)
 
 
-def test_hooks_after_unshare_are_left_out_with_a_warning_where_there_is_none(
-    start_router: Start, tmp_path: Path
-) -> None:
+def test_post_jail_hooks_without_unshare_are_skipped_with_a_warning(start_router: Start, tmp_path: Path) -> None:
     note = tmp_path / "note"
     arguments = ("--hook-post-jail", f"create:{note}", str(tmp_path / "socket"))
     router = start_router(*arguments)
-    assert f"hook-post-jail 'create:{note}' is not run, as in uWSGI: there is no unshare" in router.log
+    assert f"hook-post-jail 'create:{note}' does not run without unshare" in router.log
     assert not note.exists()
     router.end()
     start_router("--jailed", *arguments)
     assert note.exists()
 
 
-def test_a_private_hook_is_not_shown(tmp_path: Path) -> None:
+def test_the_value_of_a_private_hook_is_not_logged(tmp_path: Path) -> None:
     router = Router("--hook-asap", "!write:/nonexistent/file secret", str(tmp_path / "socket"))
     assert router.process.wait(30) == 1
     router.end()
@@ -142,7 +142,7 @@ def test_a_private_hook_is_not_shown(tmp_path: Path) -> None:
     assert "secret" not in router.log
 
 
-def test_what_a_hook_puts_into_the_environment_reaches_sessions_and_wins(start_router: Start, tmp_path: Path) -> None:
+def test_a_variable_set_by_a_hook_reaches_sessions_and_wins(start_router: Start, tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     hook = ("--hook-pre-jail", "putenv:COLOUR=blue sky", "--hook-pre-jail", "putenv:FRESH=1")
     start_router("--env", "COLOUR=red", "--env", "KEPT=2", "--unenv", "TERM", *hook, path)
@@ -191,7 +191,7 @@ def test_actions_on_owners(tmp_path: Path) -> None:
     assert (file.stat().st_uid, file.stat().st_gid) == (7, 8)
 
 
-def test_a_fifo_without_a_reader_is_passed_over(tmp_path: Path) -> None:
+def test_writing_to_a_fifo_without_a_reader_has_no_effect(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     act(f"writefifo:{fifo} nobody hears")
@@ -222,7 +222,7 @@ def test_a_host_name_is_set_in_the_namespace(start_router: Start, tmp_path: Path
     assert socket.gethostname() != "boxed"
 
 
-def test_a_read_only_bind_mount_is_read_only_and_a_recursive_umount_takes_what_is_below(
+def test_a_read_only_bind_mount_is_read_only_and_umount_rec_unmounts_all_below(
     start_router: Start, tmp_path: Path
 ) -> None:
     need_root()
@@ -246,15 +246,15 @@ def test_a_read_only_bind_mount_is_read_only_and_a_recursive_umount_takes_what_i
 
 
 @pytest.mark.parametrize("kind", ["file", "fs", "dir", "mountpoint", "interface"])
-def test_what_does_not_come_ends_the_start_after_the_timeout(kind: str, tmp_path: Path) -> None:
+def test_a_wait_that_times_out_stops_the_start(kind: str, tmp_path: Path) -> None:
     option = "wait-for-interface-timeout" if kind == "interface" else "wait-for-fs-timeout"
     router = Router(f"--wait-for-{kind}", "/usr/x", f"--{option}", "0.1", str(tmp_path / "socket"))
     assert router.process.wait(30) == 1
     router.end()
-    assert f"wait-for-{kind}: /usr/x is not there after 0.1 s" in router.log
+    assert f"wait-for-{kind}: /usr/x does not exist after 0.1 s" in router.log
 
 
-def test_what_is_waited_for_starts_the_router_when_it_comes(tmp_path: Path) -> None:
+def test_the_start_continues_when_the_awaited_file_appears(tmp_path: Path) -> None:
     file, path = tmp_path / "file", tmp_path / "socket"
     router = Router(
         "--wait-for-file", str(file), "--hook-in-jail", "print:before", "--hook-as-user", "print:after", str(path)
@@ -270,6 +270,32 @@ def test_what_is_waited_for_starts_the_router_when_it_comes(tmp_path: Path) -> N
         router.end()
 
 
+def test_a_hook_waits_until_a_socket_accepts_connections(tmp_path: Path) -> None:
+    awaited, path = tmp_path / "awaited", tmp_path / "socket"
+    router = Router(
+        *("--hook-as-root", "print:before", "--hook-as-root", f"wait_for_socket:{awaited}") if os.geteuid() == 0 else
+        ("--hook-as-user", "print:before", "--hook-as-user", f"wait_for_socket:{awaited}"),
+        *("--hook-as-user", "print:after", str(path)),
+    )  # fmt: skip
+    try:
+        router.wait_for_log("before")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(awaited))  # it exists now, but nobody listens
+            eventually(path.exists, "the router's socket is bound")
+            assert "after" not in router.log
+            server.listen()
+            router.wait_for_log("after")
+            router.wait_until_listening()
+    finally:
+        router.end()
+
+
+@pytest.mark.parametrize("text", ["", "fd://3", "=0", "host:port"])
+def test_a_hook_cannot_wait_for_something_else_than_an_address(text: str) -> None:
+    with pytest.raises((ValueError, FastptyError)):
+        hooks.parse("hook", "asap")(f"wait_for_socket:{text}")
+
+
 @pytest.mark.parametrize(
     ("kind", "there", "absent"),
     [
@@ -280,13 +306,13 @@ def test_what_is_waited_for_starts_the_router_when_it_comes(tmp_path: Path) -> N
         ("mountpoint", "/proc", "/usr/bin"),
     ],
 )
-def test_each_kind_of_thing_is_told_from_the_others(kind: str, there: str, absent: str) -> None:
+def test_each_kind_of_wait_knows_its_own_kind_of_thing(kind: str, there: str, absent: str) -> None:
     Wait(kind, there).run(0)
-    with pytest.raises(FastptyError, match="is not there after 0 s"):
+    with pytest.raises(FastptyError, match="does not exist after 0 s"):
         Wait(kind, absent).run(0)
 
 
-def test_without_root_hooks_as_root_are_an_error_and_the_others_run(tmp_path: Path) -> None:
+def test_without_root_as_root_hooks_are_an_error(tmp_path: Path) -> None:
     need_root()
     for option in ("hook-as-root", "exec-as-root", "mount-as-root"):
         value = {"hook": "print:x", "exec": "true", "mount": "tmpfs none /x"}[option.split("-")[0]]

@@ -18,9 +18,8 @@ from tests.support.harness import Client, Router
 from tests.support.peers import need_root
 
 REFUSAL = (
-    "in another user namespace clients have other numbers than outside, so allow-user, allow-group, deny-user, "
-    "deny-group and max-sessions-per-uid would mean other users: leave them out, and give the socket a mode and an "
-    "owner (chmod-socket, chown-socket)\n"
+    "in another user namespace users have other numbers than outside, so allow-user, allow-group, deny-user, "
+    "deny-group and max-sessions-per-uid would apply to the wrong users: use chmod-socket and chown-socket\n"
 )
 DAEMON = 1
 

@@ -68,7 +68,7 @@ def test_no_socket_file_stays_behind(
     """In a directory where the account may remove nothing, or cannot see."""
     need_root()
     paths = [f"{directory}/s", f"{directory}/t"]
-    router = start_router(*paths, *jail, sockets=2)
+    router = start_router(*(f"--listen-raw={path}" for path in paths), *jail, sockets=2)
     assert router.end() == 0
     assert os.listdir(directory) == []
     assert "stays behind" not in router.log

@@ -146,8 +146,8 @@ BOUNDS = (
     Mutant(
         "no time is longer than the relay's clock can count",
         "fastpty/configuration/values.py",
-        "    if not 0 <= number <= _SECONDS_MOST:",
-        "    if not (math.isfinite(number) and number >= 0):",
+        "    if number is None or not 0 <= number <= _SECONDS_MOST:",
+        "    if number is None:",
         "configuration/test_options.py::test_a_bad_value_is_refused_with_a_reason",
     ),
     Mutant(

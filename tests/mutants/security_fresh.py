@@ -10,14 +10,14 @@ FRESH = (
         "fastpty/configuration/language/files.py",
         " and not _is_private_group(status.st_gid, status.st_uid)",
         " and False",
-        "configuration/test_trusted_files.py::test_a_file_that_a_shared_group_may_write_to_cannot_be_included",
+        "configuration/test_trusted_files.py::test_a_file_that_a_shared_group_can_write_to_cannot_be_included",
     ),
     Mutant(
         "a user's private group may write to a file",
         "fastpty/configuration/language/files.py",
         " and not _is_private_group(status.st_gid, status.st_uid)",
         "",
-        "configuration/test_trusted_files.py::test_a_file_that_a_user_s_private_group_may_write_to_can_be_included",
+        "configuration/test_trusted_files.py::test_a_file_that_a_private_group_can_write_to_can_be_included",
     ),
     Mutant(
         "a group with a member who has it as a second one is not private",
@@ -38,7 +38,7 @@ FRESH = (
         "fastpty/configuration/language/files.py",
         "if uid == 0 or group",
         "if group",
-        "configuration/test_trusted_files.py::test_a_file_that_others_may_write_to_cannot_be_included",
+        "configuration/test_trusted_files.py::test_a_file_that_others_can_write_to_cannot_be_included",
     ),
     Mutant(
         "in a chroot the message names the chroot",

@@ -23,9 +23,9 @@ RELOAD = (
     ),
     Mutant(
         "a reload does not listen in plain where TLS was asked for",
-        "fastpty/configuration/reread.py",
-        '_CONFINING |= {"tls_certificate": "tls-cert", "tls_key": "tls-key", "tls_authorities": "tls-ca"}\n',
-        "",
+        "fastpty/configuration/options.py",
+        'authorities in FILE (PEM).",\n           metavar="FILE", own=True, on_reload=Reload.REFUSE)',
+        'authorities in FILE (PEM).",\n           metavar="FILE", own=True)',
         "supervision/test_reload_confines.py::test_a_reload_does_not_listen_in_plain_where_tls_was_asked_for",
     ),
     Mutant(

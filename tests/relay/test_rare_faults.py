@@ -15,6 +15,7 @@ import pytest
 from tests.supervision.test_stats import told
 from tests.support.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, eventually
 from tests.support.peers import preload
+from tests.support.programs import broken_program
 
 # A fault happens while a file of its name exists, and each time leaves a byte in another, NAME.met.
 SHIM = r"""
@@ -257,13 +258,14 @@ def test_a_second_stop_signal_cuts_the_wait_for_clients_short(
     assert "end: exit, exit status 0" in router.log
 
 
-@pytest.mark.parametrize(("command", "line"), [("/bin/true", "end: exit"), ("/no/such/program", "refused")])
+@pytest.mark.parametrize(("command", "line"), [("/bin/true", "end: exit"), ("broken", "refused")])
 def test_a_shared_program_that_does_not_run_keeps_no_worker_awake(
     start_router: Callable[..., Router], directory: Path, command: str, line: str
 ) -> None:
     numbers = f"{directory}/stats"
+    program = broken_program(directory) if command == "broken" else command
     router = start_router(
-        "--pty-socket", f"{directory}/s", "--pty-once", "--pty-exec", command, "--idle", "1",
+        "--pty-socket", f"{directory}/s", "--pty-once", "--pty-exec", program, "--idle", "1",
         "--forkptyrouter-stats", numbers, sockets=2,
     )  # fmt: skip
     router.wait_for_log(line)

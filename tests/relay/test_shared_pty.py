@@ -19,6 +19,7 @@ from fastpty._relay import Relay
 from tests.support.client_harness import terminal_client
 from tests.support.harness import RAW_CAT, Client, Router, children, descriptors, eventually, process_gone
 from tests.support.peers import need
+from tests.support.programs import broken_program
 
 CHUNK_BYTES = 65_536
 RING_BYTES = 1 << 20
@@ -255,11 +256,12 @@ def test_a_program_that_always_ends_at_once_is_started_ever_more_slowly(share: C
     assert (moments[-1] - moments[0]).total_seconds() > 0.6
 
 
-def test_a_command_that_cannot_run_is_told_to_the_viewers(share: Callable[..., Shared]) -> None:
-    shared = share(command="/no/such/program")
+def test_a_command_that_cannot_run_is_told_to_the_viewers(share: Callable[..., Shared], directory: Path) -> None:
+    program = broken_program(directory)
+    shared = share(command=program)
     with shared.join() as client:
-        client.read_until(b"fastpty: cannot execute /no/such/program: No such file or directory\r\n")
-    shared.router.wait_for_log("refused the shared terminal: cannot execute /no/such/program", 2)
+        client.read_until(f"fastpty: cannot execute {program}: No such file or directory\r\n".encode())
+    shared.router.wait_for_log(f"refused the shared terminal: cannot execute {program}", 2)
 
 
 def test_once_the_end_is_everybody_s_end(share: Callable[..., Shared]) -> None:

@@ -18,6 +18,7 @@ from tests.jail.test_roots import binds, small_root
 from tests.sessions.test_session_start import ask
 from tests.support.harness import Client, Router, children
 from tests.support.peers import need_root
+from tests.support.programs import broken_program
 
 Start = Callable[..., Router]
 
@@ -204,7 +205,7 @@ def test_no_library_of_a_changed_root_is_loaded_for_its_user_s_home(start_router
     with_module = hostile_module(root)
     start_router(
         *("--unshare", "mount", "--mount-post-jail", f"none /dev {root}/dev bind,rec", "--chroot", str(root)),
-        *("--uid", "daemon", "--no-initgroups", f"{directory}/s"),
+        *("--uid", "daemon", "--no-initgroups", "--command", f"/{Path(broken_program(root)).name}", f"{directory}/s"),
         preexec=with_module,
     )
     assert not (root / "loaded").exists()

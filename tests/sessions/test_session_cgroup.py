@@ -17,6 +17,7 @@ from tests.jail.test_roots import binds, small_root
 from tests.supervision.test_router import run
 from tests.support.harness import Client, Router, children, descriptors, eventually, process_gone
 from tests.support.peers import need, need_unified_control_groups
+from tests.support.programs import broken_program
 
 DAEMON = "setsid -f sleep 1000 </dev/null >/dev/null 2>&1; printf READY; exec cat"
 
@@ -136,9 +137,10 @@ def test_a_router_that_ends_leaves_no_process_and_the_next_no_cgroup(
 def test_a_program_that_cannot_run_leaves_no_cgroup(
     above: Path, start_router: Callable[..., Router], directory: Path
 ) -> None:
-    router = start_router(f"{directory}/s", f"--session-cgroup={above}", "--forkptyrouter-command", "/no/such/thing")
+    program = broken_program(directory)
+    router = start_router(f"{directory}/s", f"--session-cgroup={above}", "--forkptyrouter-command", program)
     with Client(f"{directory}/s") as client:
-        assert b"cannot execute /no/such/thing" in client.read_to_end()
+        assert f"cannot execute {program}".encode() in client.read_to_end()
     router.wait_for_log("refused")
     assert not cgroups(above)
 
@@ -147,9 +149,10 @@ def test_a_shared_terminal_s_program_that_cannot_run_leaves_no_cgroups(
     above: Path, start_router: Callable[..., Router], directory: Path
 ) -> None:
     """It is tried again and again; each try removes what the one before has left, at the latest."""
-    shared = ("--pty-socket", f"{directory}/s", "--pty-exec", "/no/such/thing")
+    program = broken_program(directory)
+    shared = ("--pty-socket", f"{directory}/s", "--pty-exec", program)
     router = start_router(*shared, f"--session-cgroup={above}")
-    router.wait_for_log("refused the shared terminal: cannot execute /no/such/thing", 3)
+    router.wait_for_log("refused the shared terminal: cannot execute " + program, 3)
     eventually(lambda: len(cgroups(above)) <= 1, "the cgroups are removed")
 
 

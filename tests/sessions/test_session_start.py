@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Service
 from tests.support.harness import PROMPT, RAW_CAT, Client, Router, children, descriptors, eventually
 from tests.support.peers import need, need_root, preload
+from tests.support.programs import broken_program
 
 
 def ask(router_path: str, *commands: str) -> str:
@@ -157,12 +158,13 @@ def test_a_command_with_a_blank_goes_through_the_shell(start_router: Callable[..
 
 
 @pytest.mark.parametrize(
-    ("command", "reason"),
+    ("interpreter", "reason"),
     [("/no/such/shell", b"No such file or directory"), ("/etc/passwd", b"Permission denied")],
 )
 def test_a_command_that_cannot_run_is_told_to_the_client_and_logged(
-    serve: Callable[..., Service], command: str, reason: bytes
+    serve: Callable[..., Service], directory: Path, interpreter: str, reason: bytes
 ) -> None:
+    command = broken_program(directory, interpreter)
     service = serve(command=command)
     with service.connect() as client:
         client.send(b"\0\x18\0\x64\0\x50\0\x65")  # what a client says first must not spoil the end

@@ -110,7 +110,7 @@ def test_what_a_start_refuses_a_reload_refuses(start_router: Callable[..., Route
     router = start_router(configured(directory / "r.ini", path))
     for line, words in (
         ("forkpty-router = 0.0.0.0:0", "0.0.0.0:0 is open to the network"),
-        ("forkpty-router = 127.0.0.1:0\nallow-user = root", "127.0.0.1:0 can let nobody in"),
+        ("forkpty-router = 127.0.0.1:0\nallow-user = root", "127.0.0.1:0 would admit nobody"),
     ):
         configured(directory / "r.ini", path, *line.splitlines(), word="new")
         router.process.send_signal(signal.SIGHUP)
@@ -125,7 +125,7 @@ def test_a_socket_file_that_stays_is_as_its_configuration_says(
     path, another = f"{directory}/s", f"{directory}/t"
     router = start_router(configured(directory / "r.ini", path, "chmod-socket = 666", "allow-user = root"))
     configured(directory / "r.ini", path, "chmod-socket = 600", word="new")
-    assert refused(router) == f"a reload cannot change chmod-socket of {path}, which stays: restart the router"
+    assert refused(router) == f"a reload cannot change chmod-socket of {path}, which stays open: restart the router"
     if os.geteuid() == 0:
         assert "may not connect here" in talk_as(path, NOBODY, NOBODY)
     configured(directory / "r.ini", another, "chmod-socket = 600", word="new")
@@ -142,9 +142,9 @@ def test_what_is_of_the_start_and_harmless_stays_and_is_told(
     lines = (f"pidfile = {directory}/pid", "max-startups = 5", "listen = 7")
     configured(directory / "r.ini", path, *lines, word="new")
     reload(router)
-    router.wait_for_log("pidfile has changed: that takes a restart")
-    router.wait_for_log("max-startups has changed: that takes a restart")
-    router.wait_for_log("listen has changed: that is for sockets which are new")
+    router.wait_for_log("pidfile has changed: restart the router to apply it")
+    router.wait_for_log("max-startups has changed: restart the router to apply it")
+    router.wait_for_log("backlog has changed: it applies to new sockets only")
     assert not (directory / "pid").exists()
     greeted(path, "new").socket.close()
 

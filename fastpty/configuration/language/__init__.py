@@ -1,4 +1,4 @@
-"""uWSGI's configuration language: reading files, formats, variables, blocks and expansion.
+"""uWSGI's configuration language: finding and parsing files, variables, blocks and expansion.
 
-It knows settings as text only; what they mean is for the package above.
+Here a setting is text; its meaning belongs to the package above.
 """

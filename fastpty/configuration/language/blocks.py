@@ -1,12 +1,12 @@
 """The blocks of uWSGI's configuration language: `if-…` and `for…`, up to their end.
 
-Measured with uWSGI 2.0.21. A block takes its lines one by one: for each line, not once for the block, a condition is
-looked at and a loop goes through its items. So with the lines a and b, `for = 1 2` gives a1 a2 b1 b2, and after
-`if-not-opt = x` a line that sets x is the last that counts. In a value, `%(_)` becomes the item, or what the condition
-looked at. Any of the ends closes any block; blocks do not nest. The block's own argument is taken as it stands: `$(X)`
-and `%(x)` are expanded later. `else` is of later versions than 2.0.21. Ours: lines and file names of a loop, the value
-of a variable, and what a file says that somebody else may write to, are data, in which nothing is expanded; and a loop
-reads what it goes through once.
+Measured with uWSGI 2.0.21. A block handles its lines one by one: for each line it evaluates the condition again, or
+goes through all items of the loop. So with the lines a and b, `for = 1 2` gives a1 a2 b1 b2, and after `if-not-opt =
+x` a line that sets x is the last that counts. In a value, `%(_)` becomes the item, or the subject of the condition.
+Any end word closes any block; blocks do not nest. The argument of a block is taken as written: `$(X)` and `%(x)` are
+expanded later. `else` comes from later versions than 2.0.21. Ours: lines and file names in a loop, values of
+variables, and values from files that somebody else can write to are data, which is never expanded; and a loop reads
+its items once.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _MOST_TIMES = 10**9
 
 @dataclass(frozen=True)
 class Facts:
-    """What blocks ask for: the environment, a setting's value by its name, whether this is a reload, the budget.
+    """What conditions and loops depend on. find: the value of a setting by its name.
 
-    The value is data where a file says it that somebody else may write to.
+    The value is data if it comes from a file that somebody else can write to.
     """
 
     environ: Mapping[str, str]
@@ -46,10 +46,10 @@ class Facts:
 
 
 class Block:
-    """An opened block."""
+    """An open block."""
 
     def __init__(self, opener: Setting, facts: Facts):
-        """Raises UsageError where the opener lacks what it is about."""
+        """Raises UsageError if the opener lacks its argument."""
         self.opener = opener
         self._argument = opener.text
         self._facts = facts
@@ -59,13 +59,13 @@ class Block:
             raise UsageError(f"{opener.label} needs a value")
 
     def turn(self, setting: Setting) -> None:
-        """At `else`: from here on the lines count that did not. Raises UsageError in a loop and for a second one."""
+        """Handles `else`: inverts the condition from here on. Raises UsageError in a loop and for a second else."""
         if self.opener.name in _LOOPS or self._turned:
-            raise UsageError(f"{setting.label} belongs to no if")
+            raise UsageError(f"{setting.label} has no if")
         self._turned = True
 
     def apply(self, line: Setting) -> Iterator[Setting]:
-        """What a line of the block comes to: nothing, one setting, or one for each item."""
+        """Yields the settings that a line of the block gives: none, one, or one for each item."""
         try:
             if self.opener.name in _LOOPS:
                 if self._items is None:
@@ -79,7 +79,7 @@ class Block:
                 yield line if about is None else _put_in(line, about)
         except re.error as error:
             raise UsageError(
-                f"{self.opener.label}: {self.opener.value!r} is no regular expression: {error}"
+                f"{self.opener.label}: {self.opener.value!r} is not a regular expression: {error}"
             ) from error
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -92,7 +92,7 @@ def _put_in(line: Setting, item: Text) -> Setting:
 
 
 def _matches(argument: Text, find: Callable[[str], Text | None]) -> tuple[bool, Text | None]:
-    """NAME, or NAME=VALUE: whether NAME is there (and has the value), and its value."""
+    """For NAME or NAME=VALUE: whether NAME is set (to VALUE), and its value."""
     name, equals, wanted = argument.partition("=")
     value = find(name.whole)
     return value is not None and (not equals or value.whole == wanted.whole), value
@@ -125,7 +125,7 @@ CONDITIONS: dict[str, tuple[_Test, bool]] = {
     **{f"if{name}": (_TESTS[name], True) for name in ("env", "exists", "plugin", "dir")},
     "if-directory": (_TESTS["dir"], True),
 }
-"""Every spelling of a condition: what it asks, and the answer that lets its lines count."""
+"""Every spelling of a condition: its test, and the result for which its lines count."""
 
 
 def _words(argument: Text, _: Budget) -> Iterable[Text]:
@@ -138,7 +138,7 @@ def _numbers(argument: Text, _: Budget) -> Iterable[Text]:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """The numbers from 1 on, as often as wanted; far more than there may be settings take no room."""
+    """The numbers from 1 to `count`, made one at a time, since `count` may be very large."""
 
     count: int
 
@@ -147,7 +147,7 @@ class _Numbers:
 
 
 def _paths(pattern: Text, budget: Budget) -> Iterable[Text]:
-    """As glob(3) gives them: in the order of their bytes, directories with a slash; the pattern if there are none."""
+    """The matching paths like glob(3): sorted by bytes, directories with a slash; the pattern if nothing matches."""
     found = sorted(glob.glob(pattern.escaped(glob.escape)), key=os.fsencode)
     paths = [path + "/" if os.path.isdir(path) and not path.endswith("/") else path for path in found]
     budget.take_bytes(sum(map(len, paths)))

@@ -1,8 +1,8 @@
-"""What reading a configuration may cost: bytes, settings and seconds, over all its sources together.
+"""Limits what reading a configuration may cost: bytes, settings and seconds, over all its sources together.
 
-A mistake (`for-readline = /dev/zero`, files that include each other twice) or somebody else's file must not fill the
-memory or hold up a router. Files are opened so that nothing waits, and only regular files are read: a FIFO, a device or
-a socket in the place of a file is refused. Commands and everything that computes end at the deadline.
+A mistake (`for-readline = /dev/zero`, files that include each other twice) or another user's file must not fill the
+memory or block a router. Only regular files are read, and opening them never waits; a FIFO, a device or a socket in the
+place of a file is refused. Commands and computations end at the deadline.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ SECONDS = 30.0
 SETTINGS = 100_000
 BYTES = 16 << 20
 SOURCE_BYTES = 1 << 20
-"""As much as one file or command may give, and one value may be."""
+"""The most that one file, the output of one command or one value may hold."""
 
 _TOO_LONG = "it is longer than 1 MiB"
-_LEAST_COST = 4096  # of a file or command, however little it gives, so that many small ones are too much as well
+_LEAST_COST = 4096  # counted for each file or command, so that very many small ones exceed the budget as well
 _CHUNK_BYTES = 65536
-_AGAIN_SECONDS = 0.1  # an exception that was raised where nobody could pass it on is lost
+_AGAIN_SECONDS = 0.1  # an exception raised in a callback that cannot pass it on is lost, so the alarm repeats
 
 
 class Budget:
-    """What is left to be spent. Whoever spends more gets a ValueError that says of what, or UsageError for time.
+    """The remaining budget. Exceeding it raises ValueError with the reason, or UsageError if the time is over.
 
-    apart: commands have a session of their own, which is killed when they take too long. Otherwise they stay in the
-    process group of this process, and its parent kills that.
+    apart: commands run in a session of their own, which is killed when they take too long. Otherwise they stay in the
+    process group of this process, which its parent kills.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Budget:
 
     @contextlib.contextmanager
     def deadline(self) -> Iterator[None]:
-        """Ends its body with UsageError when the time is over, whatever that computes or waits for.
+        """Ends its body with UsageError when the time is over, whatever the body computes or waits for.
 
-        By SIGALRM, which only the main thread can have; elsewhere only commands end in time.
+        This uses SIGALRM, which only the main thread can handle; in other threads only commands end in time.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -68,34 +68,34 @@ class Budget:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, handler)
-            if left:  # somebody else's timer goes on
+            if left:  # restore the timer of the caller
                 signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - before), 1e-6), interval)
 
     def seconds_left(self) -> float:
-        """How long there still is time; zero when it is over."""
+        """The remaining seconds; zero when the time is over."""
         return max(0.0, self._deadline - time.monotonic())
 
     def take_setting(self) -> None:
-        """For each setting that there is, also for one that a loop makes."""
+        """Counts one setting; those that a loop makes count, too."""
         self._settings -= 1
         if self._settings < 0:
-            raise ValueError(f"more than {self._settings_most} settings: is there a loop too long?")
+            raise ValueError(f"more than {self._settings_most} settings: is a loop too long?")
 
     def take_bytes(self, count: int) -> None:
-        """For what was read, and for what values become."""
+        """Counts bytes that were read, or that expanded values hold."""
         self._bytes -= count
         if self._bytes < 0:
-            raise ValueError(f"all files and values together come to more than {_mebibytes(self._bytes_most)}")
+            raise ValueError(f"all files and values together hold more than {_mebibytes(self._bytes_most)}")
 
     def take_source(self, content: bytes) -> bytes:
-        """The content of a file or a command, paid for; one that is too long is refused."""
+        """Counts and returns the content of a file or command; raises ValueError if it is too long."""
         if len(content) > SOURCE_BYTES:
             raise ValueError(_TOO_LONG)
         self.take_bytes(max(len(content), _LEAST_COST))
         return content
 
     def read(self, descriptor: int) -> bytes:
-        """What a file of `opened` holds."""
+        """The content of a file that `opened` has opened."""
         parts: list[bytes] = []
         left = SOURCE_BYTES + 1
         while left > 0 and (part := os.read(descriptor, min(left, _CHUNK_BYTES))):
@@ -104,12 +104,12 @@ class Budget:
         return self.take_source(b"".join(parts))
 
     def read_file(self, path: str) -> bytes:
-        """What the file of this path holds. Raises OSError as well."""
+        """The content of the file at `path`. Raises OSError as well."""
         with opened(path) as descriptor:
             return self.read(descriptor)
 
     def run(self, command: str, environ: Mapping[str, str]) -> bytes:
-        """What a command writes. /bin/sh -c runs it, without a terminal to ask at. Out of time it is killed."""
+        """The output of a command, run by /bin/sh -c with empty input. It is killed when the time is over."""
         with subprocess.Popen(
             ["/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
@@ -123,7 +123,7 @@ class Budget:
                 with _pidfd(process.pid) as pidfd:
                     self._wait_for(pidfd)
             except BaseException:
-                # Not reaped yet, so the number is still its own.
+                # The process is not reaped yet, so its number is not reused.
                 if self._apart:
                     os.killpg(process.pid, signal.SIGKILL)
                 else:
@@ -132,7 +132,7 @@ class Budget:
         status = process.returncode
         if status:
             raise ValueError(
-                f"the command ended with status {status}" if status > 0 else f"the command died of signal {-status}"
+                f"the command exited with status {status}" if status > 0 else f"the command died of signal {-status}"
             )
         return self.take_source(content)
 
@@ -157,14 +157,14 @@ class Budget:
 
     def _out_of_time(self, _number: int = 0, _frame: FrameType | None = None) -> NoReturn:
         raise UsageError(
-            f"reading the configuration takes longer than {self._seconds:g} s: a slow command, or far too much of it?"
+            f"reading the configuration takes longer than {self._seconds:g} s: is a command slow, or a file too large?"
         )
 
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[int]:
-    """A descriptor of a regular file. Nothing waits; raises OSError, and ValueError for anything else but a file."""
-    check_kind(os.stat(path).st_mode)  # before it is opened, which may do something to a device
+    """Opens a regular file without waiting. Raises OSError, and ValueError for anything but a regular file."""
+    check_kind(os.stat(path).st_mode)  # first, because opening a device may have an effect
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         check_kind(os.fstat(descriptor).st_mode)
@@ -174,12 +174,12 @@ def opened(path: str) -> Iterator[int]:
 
 
 def check_kind(mode: int) -> None:
-    """Raises ValueError for what is no regular file, and IsADirectoryError for a directory."""
+    """Raises IsADirectoryError for a directory, and ValueError for anything else that is not a regular file."""
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
         kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
-        raise ValueError(f"it is {kind}, and only regular files are read: @(exec://cat …) reads others")
+        raise ValueError(f"it is {kind}, not a regular file: @(exec://cat …) can read it")
 
 
 @contextlib.contextmanager

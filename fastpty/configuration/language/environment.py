@@ -1,7 +1,7 @@
-"""Settings from the environment: UWSGI_FOO_BAR and FASTPTY_FOO_BAR are the option foo-bar.
+"""Reads settings from the environment: UWSGI_FOO_BAR and FASTPTY_FOO_BAR are the option foo-bar.
 
-As in uWSGI 2.0.21, names are taken in lower case and with dashes for underscores, and unknown names can be used as
-placeholders. Unknown UWSGI_ names are not complained about: uWSGI itself leaves some to what it starts.
+As in uWSGI 2.0.21, names become lower case with dashes for underscores, and unknown names can be used as placeholders.
+Unknown UWSGI_ names are ignored without a warning, since uWSGI passes some to the programs that it starts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fastpty.configuration.language.setting import Setting
 OURS = "FASTPTY_"
 _PREFIXES = ("UWSGI_", OURS)
 
-# What uWSGI itself sets, and what building and testing this program take.
+# Set by uWSGI itself, and used for building and testing this program.
 _NOT_OPTIONS = frozenset(
     f"UWSGI_{name}"
     for name in (
@@ -25,7 +25,7 @@ _NOT_OPTIONS_FROM = "FASTPTY_TEST_"
 
 
 def settings(environ: Mapping[str, str]) -> list[Setting]:
-    """The settings that the environment holds, our own names last, so that they win."""
+    """The settings in the environment. FASTPTY_ names come last, so that they win."""
     return [
         Setting(variable.removeprefix(prefix).lower().replace("_", "-"), value, f"${variable}")
         for prefix in _PREFIXES

@@ -1,14 +1,14 @@
-"""The three passes over all settings once every file is read: `$(ENV)`, then `@(file)`, then `%(option)`.
+"""Expands values in three passes after every file is read: `$(ENV)`, then `@(file)`, then `%(option)`.
 
-Measured with uWSGI 2.0.21: a pass goes over the values of all settings, in all files and on the command line, before
-the next begins. So a `%(x)` sees an x that is set later or elsewhere, with its `$(…)` and `@(…)` already expanded, and
-of several settings of one name the first. What `set-placeholder` sets, and the language's own words (`include`, `if-…`)
-are not expanded; nor is what `inherit` reads, since it is read after the passes. What names nothing stays as it stands.
-Names may hold balanced parentheses, and the innermost `%(a%(b))` comes first.
+Measured with uWSGI 2.0.21: each pass covers the values of all settings, in all files and on the command line, before
+the next pass begins. So `%(x)` sees an x that is set later or elsewhere, with its `$(…)` and `@(…)` already expanded;
+of several settings with one name it means the first. Not expanded are the values of `set-placeholder`, the language's
+own words (`include`, `if-…`), and files of `inherit`, which are read after the passes. A reference to nothing stays as
+it is. Names may hold balanced parentheses, and in `%(a%(b))` the inner reference is expanded first.
 
-Two things differ. uWSGI expands again what `$(…)` and `@(…)` have brought, so that whoever may set a variable or write
-to such a file could have commands run; here that is data (`fastpty.text.Text`), in which nothing is looked for. And
-where uWSGI runs into its memory's end on `a = x%(a)`, here it is an error.
+Two things differ. uWSGI expands the results of `$(…)` and `@(…)` again, so whoever can set a variable or write such a
+file can run commands; here these results are data (text.py), which is never expanded. And on `a = x%(a)` uWSGI runs out
+of memory; here it is an error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Find = Callable[[Text], Text | None]
 
 
 def from_environment(setting: Setting, environ: Mapping[str, str], budget: Budget) -> Setting:
-    """The setting with `$(NAME)` replaced by the environment's variable NAME, where there is one."""
+    """The setting with each `$(NAME)` replaced by the environment variable NAME, if it is set."""
 
     def find(name: Text) -> Text | None:
         value = environ.get(name.whole)
@@ -42,11 +42,11 @@ def from_environment(setting: Setting, environ: Mapping[str, str], budget: Budge
 
 
 def from_files(setting: Setting, doubt: str | None, environ: Mapping[str, str], budget: Budget) -> Setting:
-    """The setting with `@(PATH)` replaced by a file's content, and `@(exec://COMMAND)` by what a command writes.
+    """The setting with each `@(PATH)` replaced by a file's content, and `@(exec://COMMAND)` by a command's output.
 
-    One line end at the end is cut off. A command runs through /bin/sh -c. `doubt` says why the file that the setting
-    stands in must not have commands run, or is None. Raises UsageError for that, for a command with data in it, for a
-    file that cannot be read and a command that fails.
+    One newline at the end is removed. /bin/sh -c runs the command. doubt: why the file with this setting must not run
+    commands; None if it may. Raises UsageError for such a file, for a command with data in it, for a file that cannot
+    be read and for a command that fails.
     """
 
     def content(place: Text) -> Text:
@@ -55,12 +55,12 @@ def from_files(setting: Setting, doubt: str | None, environ: Mapping[str, str], 
             if scheme is None:
                 data = budget.read_file(place.whole)
             elif scheme[1] != "exec":
-                raise ValueError(f"{scheme[1]} is not supported (only files and exec://)")
+                raise ValueError(f"{scheme[1]} is not supported, only files and exec:// are")
             elif doubt:
                 raise ValueError(f"exec:// is refused in {setting.file}: {doubt}")
             elif place.has_data or not _SCHEME.match(place.markup):
                 raise ValueError(
-                    "exec:// is refused with data in it, which would be run (the shell's own $NAME is not)"
+                    "exec:// is refused with data in it, which the shell would run: use the shell's own $NAME"
                 )
             else:
                 data = budget.run(place.whole[scheme.end() :], environ)
@@ -74,9 +74,9 @@ def from_files(setting: Setting, doubt: str | None, environ: Mapping[str, str], 
 
 
 class Names:
-    """What each `%(name)` stands for: `values` holds it as it is before this pass; it is expanded once, when asked for.
+    """The values of `%(name)`. `values` holds them before this pass; each is expanded once, when it is first needed.
 
-    `used` collects the names that were asked for.
+    `used` collects the names that were looked up.
     """
 
     def __init__(self, values: Mapping[str, Setting], used: set[str], budget: Budget) -> None:
@@ -87,16 +87,16 @@ class Names:
         self._open: list[str] = []
 
     def put_into(self, setting: Setting) -> Setting:
-        """The setting with `%(name)` replaced by what the name stands for, and `%(a + 1)` by what it comes to."""
+        """The setting with each `%(name)` replaced by its value, and `%(a + 1)` by its result."""
         value = self._known.get(setting.name) if self._values.get(setting.name) is setting else None
         return setting.saying(self._expanded(setting) if value is None else value)
 
     def _expanded(self, setting: Setting) -> Text:
         own = self._values.get(setting.name) is setting
         if own and setting.name in self._open:
-            raise UsageError(f"{setting.label}: %(…) never comes to an end: {setting.name!r} stands for itself")
+            raise UsageError(f"{setting.label}: %(…) has no end: {setting.name!r} refers to itself")
         if len(self._open) >= _MOST_DEEP:
-            raise UsageError(f"{setting.label}: %(…) stands for names more than {_MOST_DEEP} deep")
+            raise UsageError(f"{setting.label}: %(…) refers to names more than {_MOST_DEEP} deep")
         self._open.append(setting.name if own else "")
         text = substitute(setting, "%", self._find_or_calculate, self._budget)
         self._open.pop()
@@ -115,21 +115,21 @@ class Names:
 
 
 def left_over(text: Text) -> str | None:
-    """The first `%(name)` or `$(NAME)` that is still in a value, or None. `$(a command)` is the shell's."""
+    """The first `%(name)` or `$(NAME)` left in a value, or None. `$(a command)` belongs to the shell."""
     found = _LOOKS_MEANT.search(text.markup)
     return found[0] if found else None
 
 
 def substitute(setting: Setting, symbol: str, find: Find, budget: Budget) -> Text:
-    """The value with each `symbol(key)` replaced by what `find` gives for the key, where it gives something.
+    """The value with each `symbol(key)` replaced by `find(key)`, unless that is None.
 
-    One way through the value, from left to right. What is put in is not looked at again. Raises UsageError for what
-    becomes too long.
+    Goes through the value once, from left to right; replacements are not searched again. Raises UsageError if the
+    value becomes too long.
     """
     text = setting.text
     if f"{symbol}(" not in text.markup:
         return text
-    # What is done so far, in pieces: that outside of all references, then that of each which is not closed yet.
+    # The finished pieces: those outside of all references, then those of each reference that is still open.
     levels = [_Level()]
     done, size = 0, len(text)
     for mark in _MARKS[symbol].finditer(text.markup):
@@ -141,7 +141,7 @@ def substitute(setting: Setting, symbol: str, find: Find, budget: Budget) -> Tex
             continue
         if kind == symbol or len(levels) == 1:
             levels[-1].add(here)
-            if kind == symbol:  # what is open around a symbol is no reference
+            if kind == symbol:  # a bare symbol inside a reference: it was no reference
                 _give_up(levels)
             continue
         level = levels[-1]
@@ -165,7 +165,7 @@ def substitute(setting: Setting, symbol: str, find: Find, budget: Budget) -> Tex
 
 
 class _Level:
-    """The pieces of a reference that is not closed, the first of them its beginning, and its open parentheses."""
+    """An open reference: its pieces, of which the first is its beginning, and the depth of its parentheses."""
 
     def __init__(self, *parts: Text) -> None:
         self.parts = list(parts)
@@ -177,7 +177,7 @@ class _Level:
 
 
 def _give_up(levels: list[_Level]) -> None:
-    """What looked like references stays as it stands."""
+    """Turns open references back into plain text."""
     for level in levels[1:]:
         levels[0].parts += level.parts
     del levels[1:]
@@ -185,7 +185,7 @@ def _give_up(levels: list[_Level]) -> None:
 
 def _check(setting: Setting, symbol: str, value: Text, size: int, budget: Budget) -> None:
     if "\0" in value.whole:
-        raise UsageError(f"{setting.label}: what {symbol}(…) stands for holds a NUL byte")
+        raise UsageError(f"{setting.label}: the value of {symbol}(…) holds a NUL byte")
     if size > SOURCE_BYTES:
         raise UsageError(f"{setting.label} becomes longer than 1 MiB")
     try:
@@ -195,10 +195,10 @@ def _check(setting: Setting, symbol: str, value: Text, size: int, budget: Budget
 
 
 def _calculate(expression: str, find: Callable[[str], Text | None]) -> Text:
-    """uWSGI's sums in placeholders: words from left to right, side by side unless + - * / stands between them.
+    """uWSGI's sums in placeholders, evaluated from left to right: + - * / between words, joined words otherwise.
 
-    ++ and -- count up and down what stands before them. A name that means nothing is empty, what is no number counts
-    as 0, and so does what is divided by 0.
+    ++ and -- add and subtract 1. An unknown name is empty; a word that is not a number counts as 0, and so does a
+    division by 0.
     """
     result = Text.written("")
     operator = ""
@@ -228,7 +228,7 @@ def _apply(operator: str, left: Text, right: Text) -> Text:
         return Text.written(str(a - b))
     if operator == "*":
         return Text.written(str(a * b))
-    # C cuts towards zero.
+    # Like C, round towards zero.
     return Text.written(str(0 if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)))
 
 

@@ -1,4 +1,4 @@
-"""Configuration files: which are meant by a name, in which format, and what they hold."""
+"""Finds configuration files, decides whether to trust them, and reads them in their format."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ import stat
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from fastpty.configuration.language import formats, ini
+from fastpty.configuration.language import formats, ini, xml
 from fastpty.configuration.language.budget import Budget, opened
-from fastpty.configuration.language.formats import Expand
 from fastpty.configuration.language.setting import Setting
+from fastpty.configuration.language.source import Expand, Source
 from fastpty.errors import UsageError
 
-_Parser = Callable[[str, str, str | None, Expand], Iterator[Setting]]
+_Parser = Callable[[Source], Iterator[Setting]]
 
 FORMATS: dict[str, _Parser] = {
     "ini": ini.parse,
     "json": formats.parse_json,
     "js": formats.parse_json,
     "toml": formats.parse_toml,
+    "xml": xml.parse,
     "yaml": formats.parse_yaml,
     "yml": formats.parse_yaml,
 }
-"""By the option that names a file of the format, which is also what such a file's name ends with."""
+"""The parsers, by the option that names a file of the format, which is also the ending of such a file's name."""
+
+OPTIONS = {**{format_: format_ for format_ in FORMATS}, "xmlconfig": "xml"}
+"""The format of the file that each option names."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A file as it was named, the path of the file and the section that is meant, and its format."""
+    """A file to read: its name as given, its path, the wanted section (None: the usual one) and its format."""
 
     given: str
     path: str
@@ -41,9 +45,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Content:
-    """The settings of a file, to be read one after the other, and what the descriptor told from which they were read.
+    """The settings of a file, yielded one by one, and the fstat result of the descriptor they were read from.
 
-    `doubt` says why it must not have commands run (`@(exec://…)`), or is None where it may.
+    doubt: why the file must not run commands with `@(exec://…)`; None if it may.
     """
 
     settings: Iterator[Setting]
@@ -52,40 +56,47 @@ class Content:
 
 
 def locate(name: str, option: str, last: Place | None) -> Place:
-    """What `ini = NAME`, `include = NAME` and the like mean: FILE, FILE:SECTION, or :SECTION of the `last` file.
+    """Returns the place that `ini = NAME`, `include = NAME` and the like mean.
 
-    Relative names are relative to the working directory, as in uWSGI. Raises ValueError where there is no saying.
+    NAME is FILE, FILE:SECTION, or :SECTION of the `last` file. Relative names are relative to the working directory,
+    as in uWSGI. Raises ValueError if the name cannot be understood.
     """
     if "\0" in name:
         raise ValueError(f"{name!r}: cannot read this file: its name holds a NUL byte")
     if scheme := re.match(r"([a-z]+)://", name):
-        raise ValueError(f"{name}: {scheme[1]} is not supported, only files are read")
+        raise ValueError(f"{name}: {scheme[1]} is not supported, only files are")
     given, section = _split(name)
     if not given:
         if last is None:
-            raise ValueError(f"{name}: there is no file yet that this could be a section of")
+            raise ValueError(f"{name}: no file has been read yet that could have this section: write FILE{name}")
         return Place("", last.path, section, last.format)
-    format_ = option if option in FORMATS else ending(name)
+    format_ = OPTIONS.get(option) or ending(name)
     if format_ is None:
         known = ", ".join(f".{known}" for known in FORMATS)
-        raise ValueError(f"{name}: a name that ends with one of {known} would tell the format")
-    # As the origin of settings a $ would pass for a variable of the environment, which is trusted.
+        raise ValueError(f"{name}: the format of this file is unknown: its name must end with one of {known}")
+    # In the origin of a setting, a leading $ means an environment variable, which is trusted.
     path = f"./{given}" if given.startswith("$") else given
     return Place(given, path, section, format_)
 
 
 def ending(name: str) -> str | None:
-    """The format that the name of a file, or FILE:SECTION, ends with, or None."""
+    """The format that the ending of FILE or FILE:SECTION names; None if it names none."""
     found = _split(name)[0].rpartition(".")
     return found[2] if found[1] and found[2] in FORMATS else None
 
 
-def read(place: Place, expand: Expand, includer: os.stat_result | None, budget: Budget) -> Content:
-    """What a file holds. `includer` is of the file that names it, or None where who starts the router does.
+def read(
+    place: Place,
+    expand: Expand,
+    warn: Callable[[str], None],
+    includer: os.stat_result | None,
+    budget: Budget,
+) -> Content:
+    """Reads a file. `includer` is the status of the file that names it, or None if the starter of the router does.
 
-    Who may write to a file decides what the router does with all its rights. So raises UsageError for an included file
-    that others may write to than those who may write to the includer, and for one that cannot be read or, once its
-    settings are asked for, understood.
+    Whoever can write to a configuration file controls the router with all its rights. So this raises UsageError for an
+    included file that others can write to than those who can write to the includer. It also raises UsageError for a
+    file that cannot be read, and, once the settings are asked for, for one that cannot be understood.
     """
     try:
         with opened(place.path) as descriptor:
@@ -96,14 +107,14 @@ def read(place: Place, expand: Expand, includer: os.stat_result | None, budget: 
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{place.path}: cannot read this file: {reason}") from error
-    # Bytes that are not UTF-8 come through unharmed: paths may hold any.
+    # Bytes that are not UTF-8 are kept: a path may hold any.
     text = content.decode("utf-8-sig", "surrogateescape")
-    settings = FORMATS[place.format](text, place.path, place.section, expand)
-    return Content(settings, status, _doubt(status, {0, os.geteuid()}))
+    source = Source(text, place.path, place.section, expand, warn)
+    return Content(FORMATS[place.format](source), status, _doubt(status, {0, os.geteuid()}))
 
 
 def _split(name: str) -> tuple[str, str | None]:
-    """FILE and SECTION. What holds a slash is no section: uWSGI would cut a path with a colon in it in two."""
+    """FILE and SECTION. A section never holds a slash; uWSGI would cut a path with a colon in it in two."""
     path, colon, section = name.rpartition(":")
     if not colon or "/" in section:
         return name, None
@@ -112,20 +123,20 @@ def _split(name: str) -> tuple[str, str | None]:
 
 def _refuse(path: str, doubt: str | None) -> None:
     if doubt:
-        raise UsageError(f"{path}: this file is not read: {doubt}: chown it to root, chmod go-w")
+        raise UsageError(f"{path}: this file is not trusted: {doubt}: chown root and chmod go-w it")
 
 
 def _doubt(status: os.stat_result, owners: Collection[int]) -> str | None:
     if status.st_uid not in owners:
-        return f"it belongs to uid {status.st_uid}, neither root nor who starts the router"
+        return f"it belongs to uid {status.st_uid}, neither root nor the user who starts the router"
     by_group = status.st_mode & stat.S_IWGRP and not _is_private_group(status.st_gid, status.st_uid)
     if by_group or status.st_mode & stat.S_IWOTH:
-        return "others than its owner may write to it"
+        return "users other than its owner can write to it"
     return None
 
 
 def _is_private_group(gid: int, uid: int) -> bool:
-    """Whether this is the group that useradd(8) makes for this user alone. Debian gives its users the umask 002."""
+    """Whether this is a group that useradd(8) has made for this user alone. Debian gives such users the umask 002."""
     try:
         user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
     except KeyError:

@@ -1,10 +1,10 @@
-"""Settings in JSON, YAML and TOML: an object or table named uwsgi or fastpty, a key for each option.
+"""Parses JSON, YAML and TOML: an object or table named fastpty or uwsgi, with a key for each option.
 
-JSON and YAML are in uWSGI's form (2.0.21, measured): a list is its items one after the other, true is 1 and false 0, a
-number is its text. TOML is ours and the same; there a number in octal or hex must be quoted, since its form is lost.
-Where uWSGI passes over an object in the place of a value, and takes JSON's null as 0, this is an error; where it passes
-over a key of YAML with nothing behind it, this is an option without a value. So is a name that is no option, and half a
-surrogate pair, which JSON and YAML can write and nobody can use.
+JSON and YAML have uWSGI's form (2.0.21, measured): a list is a repeated key, true is 1, false is 0, a number is its
+text. TOML is ours and works the same, but a number in octal or hex must be quoted, since the parser loses its form.
+Where uWSGI ignores an object in the place of a value, and takes JSON's null as 0, this is an error. Where it ignores a
+YAML key without a value, this is an option without a value. An unknown option is an error, and so is half a surrogate
+pair, which JSON and YAML can express and nothing can use.
 """
 
 from __future__ import annotations
@@ -18,50 +18,44 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fastpty.configuration.language.setting import Setting
-from fastpty.configuration.language.text import Text
-from fastpty.configuration.uwsgi_keys import misspelt_section
+from fastpty.configuration.language.source import Source
 from fastpty.errors import UsageError
-
-Expand = Callable[[str, str], Text]
-"""Puts the magic variables into a text; the second argument is its origin."""
-
-OURS = "fastpty"
-DEFAULT_SECTIONS = frozenset({"uwsgi", OURS})
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _OTHER_BASE = re.compile(r"\b0[xob]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PLACE_IN_TOML = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-def parse_json(text: str, path: str, section: str | None, expand: Expand) -> Iterator[Setting]:
-    """The settings of `{"uwsgi": {...}}`, each with its line. Raises UsageError for what JSON or we do not take."""
+def parse_json(source: Source) -> Iterator[Setting]:
+    """Yields the settings of `{"fastpty": {...}}`, each with its line. Raises UsageError for what cannot be read."""
+    text, path = source.text, source.path
     decoder = json.JSONDecoder(parse_int=str, parse_float=str)
     try:
-        _object(decoder.decode(text), f"{path}:1")
+        _check_object(decoder.decode(text), f"{path}:1")
     except json.JSONDecodeError as error:
         raise UsageError(f"{path}:{error.lineno}: this is not JSON: {error.msg} (column {error.colno})") from error
     except RecursionError:
-        raise UsageError(f"{path}: this JSON is nested too deep") from None
-    line = _lines_of(text)
-    found = False
-    for name, value, at in _members(text, 0, decoder):
-        if not _wanted(name, section, path):
+        raise UsageError(f"{path}: this JSON is nested too deeply") from None
+    line = _line_numbers(text)
+    objects = [(name or "", value, at) for name, value, at in _members(text, 0, decoder)]
+    chosen = source.choose({name: f"{path}:{line(at)}" for name, _, at in reversed(objects)})
+    for name, value, at in objects:
+        if name != chosen:
             continue
-        found = True
-        _object(value, f"{path}:{line(at)}")
+        _check_object(value, f"{path}:{line(at)}")
         for key, content, place in _members(text, at, decoder):
             origin = f"{path}:{line(place)}"
             if key is None:
                 raise UsageError(f"{origin}: {content!r} holds half a surrogate pair")
-            yield from _settings(key, content, origin, expand)
-    _check_found(found, path, section)
+            yield from _settings(source, key, content, origin)
 
 
 def _members(text: str, at: int, decoder: json.JSONDecoder) -> Iterator[tuple[str | None, Any, int]]:
-    """The keys, values and values' places of the JSON object at a place of a text that is known to be JSON.
+    """Yields key, value and the value's offset for the JSON object at offset `at` of a text that is valid JSON.
 
-    There is no key where it or the value holds a surrogate that the text does not: then it was written as \\uXXXX. One
-    that the text holds stands for a byte that is no UTF-8.
+    If the key or the value holds a surrogate that was written as \\uXXXX, yields None and the key instead. A surrogate
+    that stands in the text itself stands for a byte that is not UTF-8, and is harmless.
     """
     at = _skip(text, text.index("{", at) + 1)
     while text[at] == '"':
@@ -84,41 +78,45 @@ def _skip(text: str, at: int) -> int:
     return min(found.end() if found else at, len(text) - 1)
 
 
-def _lines_of(text: str) -> Callable[[int], int]:
-    """A function that tells the number of the line from a place of the text."""
+def _line_numbers(text: str) -> Callable[[int], int]:
+    """Returns a function from an offset in the text to its line number."""
     ends = [found.start() for found in re.finditer("\n", text)]
     return lambda at: bisect_left(ends, at) + 1
 
 
-def parse_toml(text: str, path: str, section: str | None, expand: Expand) -> Iterator[Setting]:
-    """The settings of the [fastpty] or [uwsgi] table, each with its key's line. Raises UsageError."""
+def parse_toml(source: Source) -> Iterator[Setting]:
+    """Yields the settings of the [fastpty] or [uwsgi] table, each with its key's line. Raises UsageError."""
+    path = source.path
+    tables = _toml(source)
+    lines = _TomlLines(source.text)
+    starts = {name: lines.first(f"[{name}", 0) for name in tables}
+    chosen = source.choose({name: f"{path}:{start + 1}" for name, start in starts.items()})
+    _check_object(tables[chosen], f"{path}:{starts[chosen] + 1}")
+    for key, value in tables[chosen].items():
+        number = lines.first(key, starts[chosen])
+        origin = f"{path}:{number + 1}"
+        if _has_number(value) and _OTHER_BASE.search(lines.texts[number].partition("=")[2]):
+            raise UsageError(f"{origin}: {key}: put this number in quotes, or its octal or hex form is lost")
+        yield from _settings(source, key, value, origin)
+
+
+def _toml(source: Source) -> dict[str, Any]:
     try:
-        tables = tomllib.loads(text, parse_float=str)
-    except ValueError as error:  # TOMLDecodeError, and a number of too many digits
-        raise UsageError(f"{path}: this is not TOML: {error}") from error
+        return tomllib.loads(source.text, parse_float=str)
+    except ValueError as error:  # TOMLDecodeError, and a number with too many digits
+        message = str(error)
+        line, column = "", ""
+        if place := _PLACE_IN_TOML.search(message):
+            message = message[: place.start()]
+            line = f":{place[1] or source.text.rstrip().count(chr(10)) + 1}"
+            column = f" (column {place[2]})" if place[2] else " (at the end of the file)"
+        raise UsageError(f"{source.path}{line}: this is not TOML: {message}{column}") from error
     except RecursionError:
-        raise UsageError(f"{path}: this TOML is nested too deep") from None
-    lines = _TomlLines(text)
-    found = False
-    for name, table in tables.items():
-        if not _wanted(name, section, path):
-            continue
-        found = True
-        start = lines.first(f"[{name}", 0)
-        _object(table, f"{path}:{start + 1}")
-        for key, value in table.items():
-            number = lines.first(key, start)
-            origin = f"{path}:{number + 1}"
-            if _has_number(value) and _OTHER_BASE.search(lines.texts[number].partition("=")[2]):
-                raise UsageError(
-                    f"{origin}: {key}: put this number into quotes, so that it is taken as it is written"
-                )
-            yield from _settings(key, value, origin, expand)
-    _check_found(found, path, section)
+        raise UsageError(f"{source.path}: this TOML is nested too deeply") from None
 
 
 class _TomlLines:
-    """Where keys and tables stand in a TOML text; the parser does not tell."""
+    """Finds the lines of keys and tables in a TOML text, which tomllib does not report."""
 
     _BEGINS = re.compile(r"""\s*(\[?)\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*(=|\])""")
 
@@ -127,12 +125,11 @@ class _TomlLines:
         self._numbers: defaultdict[str, list[int]] = defaultdict(list)
         for number, line in enumerate(self.texts):
             if begin := self._BEGINS.match(line):
-                self._numbers[begin[1] + next(name for name in begin.groups()[1:4] if name is not None)].append(
-                    number
-                )
+                name = next(name for name in begin.groups()[1:4] if name is not None)
+                self._numbers[begin[1] + name].append(number)
 
     def first(self, name: str, start: int) -> int:
-        """The first line from `start` on that begins with a key, or with `[` and a table; `start` if there is none."""
+        """The first line from `start` on that begins with this key, or with `[` and this table; else `start`."""
         numbers = self._numbers.get(name, [])
         at = bisect_left(numbers, start)
         return numbers[at] if at < len(numbers) else start
@@ -143,29 +140,25 @@ def _has_number(value: Any) -> bool:
     return any(isinstance(item, int) and not isinstance(item, bool) for item in items)
 
 
-def parse_yaml(text: str, path: str, section: str | None, expand: Expand) -> Iterator[Setting]:
-    """The settings of a `uwsgi:` mapping, each with its line; what is not quoted is text, as in uWSGI.
+def parse_yaml(source: Source) -> Iterator[Setting]:
+    """Yields the settings of a `fastpty:` or `uwsgi:` mapping, each with its line. As in uWSGI, every scalar is text.
 
-    Raises UsageError, also where PyYAML is not installed.
+    Raises UsageError, also if PyYAML is not installed.
     """
-    root = _yaml(text, path)
-    found = False
-    for name, table in _pairs(root, f"{path}:1"):
-        if not _wanted(name.value, section, path):
+    path = source.path
+    tables = _pairs(_yaml(source.text, path), f"{path}:1")
+    chosen = source.choose({name.value: f"{path}:{name.start_mark.line + 1}" for name, _ in reversed(tables)})
+    for name, table in tables:
+        if name.value != chosen:
             continue
-        found = True
         for key, node in _pairs(table, f"{path}:{name.start_mark.line + 1}"):
             for item in node.value if node.id == "sequence" else [node]:
                 origin = f"{path}:{item.start_mark.line + 1}"
                 if item.id != "scalar":
                     raise UsageError(f"{origin}: {key.value} should be a text or a list of texts")
-                if _SURROGATE.search(key.value + item.value):  # PyYAML takes none that are not written as \uXXXX
+                if _SURROGATE.search(key.value + item.value):  # written as \uXXXX: PyYAML accepts no others
                     raise UsageError(f"{origin}: {key.value!r} holds half a surrogate pair")
-                if item.value or item.style:
-                    yield from _settings(key.value, item.value, origin, expand)
-                else:
-                    yield Setting(expand(key.value, origin).whole, None, origin, is_ours=True)
-    _check_found(found, path, section)
+                yield source.setting(key.value, item.value if item.value or item.style else None, origin)
 
 
 def _yaml(text: str, path: str) -> Any:
@@ -182,12 +175,12 @@ def _yaml(text: str, path: str) -> Any:
         place = f"{path}:{mark.line + 1}" if mark else path
         raise UsageError(f"{place}: this is not YAML: {getattr(error, 'problem', None) or error}") from error
     except RecursionError:
-        raise UsageError(f"{path}: this YAML is nested too deep") from None
+        raise UsageError(f"{path}: this YAML is nested too deeply") from None
 
 
 def _pairs(node: Any, origin: str) -> list[tuple[Any, Any]]:
     if node is None or node.id != "mapping":
-        raise UsageError(f"{origin}: there should be a mapping of names to values here")
+        raise UsageError(f"{origin}: expected a mapping of names to values here")
     pairs: list[tuple[Any, Any]] = node.value
     for key, _ in pairs:
         if key.id != "scalar":
@@ -195,30 +188,12 @@ def _pairs(node: Any, origin: str) -> list[tuple[Any, Any]]:
     return pairs
 
 
-def _wanted(name: str | None, section: str | None, path: str) -> bool:
-    if section is not None:
-        return name == section
-    refuse_misspelt(name or "", path)
-    return name in DEFAULT_SECTIONS
-
-
-def refuse_misspelt(section: str, origin: str) -> None:
-    """Raises UsageError for a section that is not read, where it must be a slip: what it holds may be what confines."""
-    if meant := misspelt_section(section):
-        raise UsageError(f"{origin}: nothing reads the section {section!r} (did you mean {meant!r}?)")
-
-
-def _check_found(found: bool, path: str, section: str | None) -> None:
-    if not found:
-        raise UsageError(f"{path}: there is no object named {section or 'uwsgi'}")
-
-
-def _object(value: Any, origin: str) -> None:
+def _check_object(value: Any, origin: str) -> None:
     if not isinstance(value, Mapping):
-        raise UsageError(f"{origin}: there should be an object of names and values here")
+        raise UsageError(f"{origin}: expected an object of names and values here")
 
 
-def _settings(key: str, value: Any, origin: str, expand: Expand) -> Iterator[Setting]:
+def _settings(source: Source, key: str, value: Any, origin: str) -> Iterator[Setting]:
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, bool):
             item = "1" if item else "0"
@@ -226,4 +201,4 @@ def _settings(key: str, value: Any, origin: str, expand: Expand) -> Iterator[Set
             item = str(item)
         if not isinstance(item, str):
             raise UsageError(f"{origin}: {key} should be a text, a number, true or false, or a list of these")
-        yield Setting(expand(key, origin).whole, None, origin, is_ours=True).saying(expand(item, origin))
+        yield source.setting(key, item, origin)

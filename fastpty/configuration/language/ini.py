@@ -1,46 +1,52 @@
-"""uWSGI's ini files, line by line as uWSGI 2.0.21 reads them (measured with its --show-config)."""
+"""Parses ini files line by line, as uWSGI 2.0.21 does (measured with its --show-config)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastpty.configuration.language.formats import DEFAULT_SECTIONS, OURS, Expand, refuse_misspelt
 from fastpty.configuration.language.setting import Setting
+from fastpty.configuration.language.source import OURS, Source
 from fastpty.errors import UsageError
 
 _BLANKS = " \t\r"
 
 
-def parse(text: str, path: str, section: str | None, expand: Expand) -> Iterator[Setting]:
-    """The settings of one section, or without one of [uwsgi] and [fastpty], in the file's order.
+def parse(source: Source) -> Iterator[Setting]:
+    """Yields the settings of one section, in the order of the file.
 
     The rules are uWSGI's: blanks around keys and values do not count; `;` and `#` start a comment only at the
-    start of a line; quotes and backslashes are part of the value; a key that stands twice counts twice; a key
-    without `=` has no value (None here); a section that stands twice is one; others are passed over. `expand` puts
-    the magic variables in.
+    beginning of a line; quotes and backslashes are part of the value; a key that stands twice counts twice; a key
+    without `=` has no value (None here); a section that stands twice is one; other sections are ignored.
 
-    Where uWSGI would drop a line silently, a line before the first section or of no form at all, and where it
-    takes a file without its section as empty, this raises UsageError.
+    Raises UsageError where uWSGI would silently drop a line (before the first section, or without a key) or read
+    nothing (the section is missing).
     """
-    wanted = DEFAULT_SECTIONS if section is None else frozenset({section})
+    lines: dict[str, list[tuple[str, str]]] = {}
+    found: dict[str, str] = {}
     current: str | None = None
-    seen = False
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(source.text.split("\n"), start=1):
         line = line.strip(_BLANKS)
-        origin = f"{path}:{number}"
+        origin = f"{source.path}:{number}"
         if not line or line[0] in ";#":
             continue
         if line[0] == "[":
-            current = expand(_section(line, origin), origin).whole
-            seen = seen or current in wanted
-            if section is None:
-                refuse_misspelt(current, origin)
+            current = source.expand(_section(line, origin), origin).whole
+            found.setdefault(current, origin)
         elif current is None:
-            raise UsageError(f"{origin}: this line is in no section: put [uwsgi] above it")
-        elif current in wanted:
-            yield _setting(line, origin, expand, is_ours=current == OURS)
-    if not seen:
-        raise UsageError(f"{path}: there is no [{section or 'uwsgi'}] section")
+            raise UsageError(f"{origin}: {_why_outside(line)}")
+        else:
+            lines.setdefault(current, []).append((line, origin))
+    chosen = source.choose(found)
+    for line, origin in lines.get(chosen, ()):
+        yield _setting(source, line, origin, is_ours=chosen == OURS)
+
+
+def _why_outside(line: str) -> str:
+    formats = {"<": "XML", "{": "JSON"}
+    if line[0] in formats:
+        name = formats[line[0]]
+        return f"this looks like {name}, not like an ini file: name the file with --{name.lower()}"
+    return "this line is in no section: put [fastpty] or [uwsgi] above it"
 
 
 def _section(line: str, origin: str) -> str:
@@ -49,10 +55,9 @@ def _section(line: str, origin: str) -> str:
     return line[1:-1]
 
 
-def _setting(line: str, origin: str, expand: Expand, *, is_ours: bool) -> Setting:
+def _setting(source: Source, line: str, origin: str, *, is_ours: bool) -> Setting:
     key, equals, value = line.partition("=")
     key = key.rstrip(_BLANKS)
     if not key:
         raise UsageError(f"{origin}: there is no option before the =")
-    bare = Setting(expand(key, origin).whole, None, origin, is_ours=is_ours)
-    return bare.saying(expand(value.lstrip(_BLANKS), origin)) if equals else bare
+    return source.setting(key, value.lstrip(_BLANKS) if equals else None, origin, is_ours=is_ours)

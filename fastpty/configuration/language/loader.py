@@ -1,10 +1,10 @@
-"""From flags, files and the environment to plain settings: runs the configuration language.
+"""Runs the configuration language: turns flags, files and the environment into plain settings.
 
-As in uWSGI 2.0.21 (measured), words that act do so when they are read: conditions, loops, `include`, `ini`, `set`.
-Everything else is gathered; when all is read, the values are expanded (see `fastpty.expansion`), and last come the
-files of `inherit`, whose values stay as they are and win over the file that inherits. Where uWSGI takes environment,
-flags and files in the order of the command line, here flags win over files and files over the environment, and it is
-also in this order that a `%(name)` looks for its name, first one first.
+As in uWSGI 2.0.21 (measured), words that act do so as soon as they are read: conditions, loops, `include`, `ini`,
+`set`. All other settings are collected. When everything is read, values are expanded (see expansion.py). Last come the
+files of `inherit`: their values are not expanded and win over the file that inherits. uWSGI takes the environment,
+flags and files in the order of the command line; here flags win over files, and files over the environment. A
+`%(name)` looks for its name in this order, too, and takes the first.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from fastpty.configuration.language.budget import Budget
 from fastpty.configuration.language.files import Place
 from fastpty.configuration.language.setting import COMMAND_LINE, Setting
 from fastpty.configuration.language.text import Text
-from fastpty.configuration.options import BY_NAME
+from fastpty.configuration.options import find
 from fastpty.configuration.uwsgi_keys import IGNORED, is_confining, misspelt, nearest
 from fastpty.configuration.values import boolean
 from fastpty.errors import UsageError
 
-_FILE_WORDS = frozenset({*sources.FORMATS, "include"})
+_FILE_WORDS = frozenset({*sources.OPTIONS, "include"})
 _PLACEHOLDER_WORDS = frozenset({"set-placeholder", "set-ph"})
 _ACTING_WORDS = _FILE_WORDS | _PLACEHOLDER_WORDS | {"set"} | blocks.WORDS
 _MAX_DEPTH = 32
@@ -33,9 +33,9 @@ _MAX_DEPTH = 32
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was read: the settings of options, those that win last; warnings; the texts of `print`.
+    """The result of reading: settings of options (later ones win), warnings, and the texts of `print`.
 
-    `listing` has everything, words of the language too, as `show-config` shows it, or is None where nobody asked.
+    listing: all settings including words of the language, for `show-config`; None if it was not asked for.
     """
 
     settings: list[Setting]
@@ -46,7 +46,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class _Frame:
-    """A file that is being read, and by which setting."""
+    """A file that is being read, and the setting that names it."""
 
     identity: tuple[str, str | None]
     reader: Setting
@@ -59,11 +59,11 @@ def load(
     is_reload: bool = False,
     budget: Budget | None = None,
 ) -> Loaded:
-    """Reads everything that `flags` and `environ` ask for. `is_reload` is what `if-reload` looks at.
+    """Reads everything that `flags` and `environ` name. is_reload: the answer for `if-reload`.
 
-    Raises UsageError for what cannot be read or means nothing, and for what takes more than the `budget`.
+    Raises UsageError for what cannot be read or understood, and for exceeding the `budget`.
     """
-    budget = budget or Budget(apart=not is_reload)  # a reload is read in a process that its supervisor ends
+    budget = budget or Budget(apart=not is_reload)  # the supervisor kills the process that reads for a reload
     with budget.deadline():
         return _Loader(environ, is_reload, budget).load(flags)
 
@@ -85,11 +85,11 @@ class _Loader:
         self._facts = blocks.Facts(environ, self._find, is_reload, budget)
 
     def load(self, flags: Iterable[Setting]) -> Loaded:
-        """See `load`. Flags come first, so that a file's conditions see those, too, that follow its name."""
+        """See `load`. Flags are added first, so that conditions in a file also see the flags after its name."""
         given = [*environment.settings(self._environ), *flags]
         for setting in given:
             if setting.name in blocks.WORDS:
-                raise UsageError(f"{setting.label} can stand in files only")
+                raise UsageError(f"{setting.label} works in configuration files only")
             if setting.name not in _FILE_WORDS:
                 self._add(setting, self._environment if setting.is_from_environment else self._flags)
         for setting in given:
@@ -103,13 +103,13 @@ class _Loader:
             [setting for setting in settings if not self._is_stray(setting)],
             self._warnings + self._leftovers(settings),
             [setting.value or "" for setting in everything if setting.name == "print"],
-            everything if any(map(_asks_to_show, everything)) else None,
+            everything if any(map(_wants_listing, everything)) else None,
         )
 
     # Reading
 
     def _add(self, setting: Setting, target: list[Setting]) -> None:
-        """Adds a setting to its kind, and does what it says if it is a word that acts."""
+        """Adds a setting to `target`, and runs it if it is a word that acts."""
         _check_usable(setting)
         try:
             self._budget.take_setting()
@@ -124,7 +124,7 @@ class _Loader:
             self._add(_placeholder(_set(setting)), target)
 
     def _read(self, setting: Setting) -> None:
-        """Reads the file that a setting names, and runs it."""
+        """Reads the file that a setting names, and runs its lines."""
         if not setting.value:
             raise UsageError(f"{setting.label} needs a value: FILE")
         try:
@@ -134,50 +134,56 @@ class _Loader:
         frame = _Frame((os.path.realpath(place.path), place.section), setting)
         self._check_depth(frame)
         self._last = place
-        variables = self._constants | magic.of_file(place.given, place.path, place.section)
-        if "P" not in self._constants:
-            self._constants |= magic.of_first_file(variables)
-            variables |= self._constants
+        variables = self._variables(place)
         try:
             content = sources.read(
                 place,
-                lambda text, origin: self._put_in(text, origin, variables),
+                lambda text, origin: self._expand_magic(text, origin, variables),
+                self._warnings.append,
                 self._statuses.get(setting.file or ""),
                 self._budget,
             )
             self._statuses[place.path] = content.status
             if content.doubt:
-                self._doubt_in(place.path, content.doubt)
+                self._warn_of_doubt(place.path, content.doubt)
             self._stack.append(frame)
             self._run(content.settings)
             self._stack.pop()
         except UsageError as error:
-            # Where it is the whole file that is wrong, the line that names it is what can be mended.
+            # For an error about the file as a whole, the line that names the file is the one to mend.
             if setting.file is not None and str(error).startswith(f"{place.path}: "):
                 raise UsageError(f"{setting.label}: {error}") from error
             raise
 
-    def _doubt_in(self, path: str, doubt: str) -> None:
+    def _variables(self, place: Place) -> Mapping[str, str]:
+        """The magic variables of a file. The first file also sets those that are the same in all files."""
+        variables = magic.of_file(place.given, place.path, place.section)
+        if "P" not in self._constants:
+            self._constants |= magic.of_first_file(variables)
+        return self._constants | variables
+
+    def _warn_of_doubt(self, path: str, doubt: str) -> None:
         if path not in self._doubts:
-            self._warnings.append(f"{path}: {doubt}: who may write to it decides what the router does and runs")
+            self._warnings.append(f"{path}: {doubt}: everyone who can write to it controls the router")
         self._doubts[path] = doubt
 
     def _check_depth(self, frame: _Frame) -> None:
         above = [other.identity for other in self._stack]
-        way = " -> ".join([*(other.reader.origin for other in self._stack[1:]), frame.reader.origin])
+        path = " -> ".join([*(other.reader.origin for other in self._stack[1:]), frame.reader.origin])
         if frame.identity in above:
-            raise UsageError(f"{frame.reader.label}: these files read each other in a circle: {way}")
+            raise UsageError(f"{frame.reader.label}: these files read each other in a circle: {path}")
         if len(above) >= _MAX_DEPTH:
-            raise UsageError(f"{frame.reader.label}: files read files more than {_MAX_DEPTH} deep: {way}")
+            raise UsageError(f"{frame.reader.label}: files are nested more than {_MAX_DEPTH} deep: {path}")
 
     def _run(self, entries: Iterable[Setting]) -> None:
-        """The lines of one file, with its blocks. A block ends with its file; uWSGI would carry it into the next."""
+        """Runs the lines of one file, with its blocks. A block ends with its file; in uWSGI it goes on into the
+        next."""
         block: blocks.Block | None = None
         for entry in entries:
             _check_usable(entry)
             if entry.name in blocks.ENDS:
                 if block is None:
-                    self._warnings.append(f"{entry.label}: there is nothing to end here")
+                    self._warnings.append(f"{entry.label}: there is no block to end here")
                 block = None
                 self._add(entry, self._files)
             elif block is None and entry.name in blocks.OPENERS:
@@ -186,7 +192,7 @@ class _Loader:
                 block = blocks.Block(entry, self._facts)
             elif entry.name == blocks.ELSE:
                 if block is None:
-                    raise UsageError(f"{entry.label} belongs to no if")
+                    raise UsageError(f"{entry.label} has no if")
                 block.turn(entry)
             elif block is None:
                 self._add(entry, self._files)
@@ -196,21 +202,23 @@ class _Loader:
                 for setting in block.apply(entry):
                     self._add(setting, self._files)
         if block is not None:
-            self._warnings.append(f"{block.opener.label} has no end: taken to be the end of the file")
+            self._warnings.append(f"{block.opener.label} has no end: it ends with the file")
 
-    def _put_in(self, written: str, origin: str, variables: Mapping[str, str]) -> Text:
+    def _expand_magic(self, written: str, origin: str, variables: Mapping[str, str]) -> Text:
         try:
             text, unknown = magic.expand(written, variables)
         except ValueError as error:
             raise UsageError(f"{origin}: {error}") from error
         self._warnings += [
-            f"{origin}: {name!r} means nothing and is left out (write %% for a %)" for name in dict.fromkeys(unknown)
+            f"{origin}: {name!r} is no variable and is removed (write %% for a %)" for name in dict.fromkeys(unknown)
         ]
         return text
 
     def _warn_of_early(self, opener: Setting) -> None:
         if opener.name != "for" and any(start in (opener.value or "") for start in ("$(", "%(", "@(")):
-            self._warnings.append(f"{opener.label}: {opener.value!r} is taken as it stands: only values are expanded")
+            self._warnings.append(
+                f"{opener.label}: {opener.value!r} is taken as written: arguments of blocks are not expanded"
+            )
 
     # Expanding
 
@@ -236,11 +244,11 @@ class _Loader:
             self._read(pending[0])
 
     def _in_order(self) -> Iterator[Setting]:
-        """Of several settings of one name the first is the one that a `%(name)` means."""
+        """All settings in the order in which `%(name)` looks for its name; the first one counts."""
         return itertools.chain(self._flags, self._files, self._environment)
 
     def _find(self, name: str) -> Text | None:
-        """The value that a name has so far, for conditions: as it was written."""
+        """The value of a name so far, not expanded, for conditions."""
         self._used.add(name)
         setting = next((setting for setting in self._in_order() if setting.name == name), None)
         if setting is None:
@@ -253,14 +261,14 @@ class _Loader:
         return replace(setting, is_used=True) if setting.name in self._used else setting
 
     def _is_stray(self, setting: Setting) -> bool:
-        """Whether this is a variable of the environment that means nothing to us."""
+        """Whether this is an environment variable that has nothing to do with an option."""
         name = setting.name
         return setting.is_from_environment and not (
-            _is_option(name) or is_confining(name) or (misspelt(name) and not setting.is_used)
+            _is_option(setting) or is_confining(name) or (misspelt(name) and not setting.is_used)
         )
 
     def _leftovers(self, settings: Iterable[Setting]) -> list[str]:
-        """Warnings about variables with our prefix that mean nothing, and about what was not expanded."""
+        """Warnings about unknown FASTPTY_ variables, and about placeholders that name nothing."""
         lines = []
         for setting in settings:
             if self._is_stray(setting):
@@ -268,8 +276,8 @@ class _Loader:
                     near = nearest(setting.name, in_files=True)
                     hint = f" (did you mean {near!r}?)" if near else ""
                     lines.append(f"{setting.origin}: unknown option {setting.name!r}{hint}; ignored")
-            elif _is_option(setting.name) and (left := expansion.left_over(setting.text)):
-                lines.append(f"{setting.label}: {left} stands for nothing here and stays as it is")
+            elif _is_option(setting) and (left := expansion.left_over(setting.text)):
+                lines.append(f"{setting.label}: nothing is called {left}, so it stays as written")
         return lines
 
 
@@ -278,15 +286,16 @@ def _set(setting: Setting) -> Setting:
     if not (name.whole and equals):
         raise UsageError(f"{setting.label}: {setting.value!r} is not NAME=VALUE")
     if name.whole in blocks.WORDS or name.whole == "set":
-        raise UsageError(f"{setting.label}: {name.whole} cannot be set, it stands on a line of its own")
+        raise UsageError(f"{setting.label}: {name.whole} cannot be set: write it on a line of its own")
     return replace(setting, name=name.whole).saying(value)
 
 
 def _placeholder(setting: Setting) -> Setting:
-    if setting.name in BY_NAME or setting.name in IGNORED or is_confining(setting.name):
-        raise UsageError(
-            f"{setting.label} is an option, so it cannot be a placeholder (set = NAME=VALUE sets options)"
-        )
+    option = find(setting.name, is_uwsgis=setting.is_uwsgis)
+    # uWSGI does not know our plain names, so a file for it may have made them up.
+    is_free = option is None or (setting.is_uwsgis and setting.name not in option.uwsgi_names)
+    if not is_free or setting.name in IGNORED or is_confining(setting.name):
+        raise UsageError(f"{setting.label} is an option and cannot be a placeholder: choose another name")
     return replace(setting, is_placeholder=True)
 
 
@@ -296,24 +305,24 @@ def _check_usable(setting: Setting) -> None:
 
 
 def _stays(setting: Setting) -> bool:
-    """Whether the passes leave it alone."""
+    """Whether its value is not expanded."""
     return setting.value is None or setting.is_placeholder or setting.name in _ACTING_WORDS
 
 
-def _is_option(name: str) -> bool:
-    option = BY_NAME.get(name)
+def _is_option(setting: Setting) -> bool:
+    option = find(setting.name, is_uwsgis=setting.is_uwsgis)
     return option is not None and option.in_files
 
 
 def _is_word(setting: Setting) -> bool:
-    """Whether it is of the language, or a flag for the command line alone: nothing that a Config is made of."""
-    option = BY_NAME.get(setting.name)
+    """Whether it is a word of the language or a flag for the command line alone, which no Config is made of."""
+    option = find(setting.name)
     if option is None:
         return setting.name in blocks.WORDS
     return option.field is None and (option.in_files or setting.origin == COMMAND_LINE)
 
 
-def _asks_to_show(setting: Setting) -> bool:
+def _wants_listing(setting: Setting) -> bool:
     if setting.name != "show-config":
         return False
     try:

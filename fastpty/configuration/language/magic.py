@@ -1,9 +1,10 @@
-"""uWSGI's magic variables: `%n` and its kin, facts of the file in which they stand, put in as it is read.
+"""Replaces uWSGI's magic variables (`%n` and the like) with facts about the file, while the file is read.
 
-Measured with uWSGI 2.0.21. It replaces `%` and any byte after it, in keys, values and section names, before it looks
-at lines; what has no meaning is replaced by nothing, and a `%` at a line's end joins the next line to it. Here the
-first is a warning and the second an error. `%(` stays, for the placeholders, and `%%` is one `%`. Ours: names of files,
-directories, hosts and users, which others may have chosen, are data (`fastpty.text.Text`): they bring no `@(…)` along.
+Measured with uWSGI 2.0.21. It replaces `%` and the byte after it in keys, values and section names, before it splits
+the file into lines. An unknown variable is replaced by nothing; here this is a warning. A `%` at the end of a line
+joins the next line to it; here this is an error. `%(` stays for placeholders, and `%%` is one `%`. Ours: names of
+files, directories, hosts and users may have been chosen by somebody else, so they are data (text.py): a `@(…)` in them
+is not expanded.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _VARIABLE = re.compile(r"%(.?)", re.DOTALL)
 _WRITTEN = {"%": "%", "(": "%(", "[": "\033"}
 
 _OF_FIRST_FILE = "opsdencxij"
-"""Their capitals say the same of the first file that was read."""
+"""Variables whose capital letters mean the same for the first file."""
 
 
 def of_process() -> dict[str, str]:
@@ -47,9 +48,9 @@ def of_process() -> dict[str, str]:
 
 
 def of_file(given: str, path: str, section: str | None) -> dict[str, str]:
-    """The variables of a file: its name as `given`, where it is, and which section was asked for.
+    """The variables of a file: its name as `given`, its path, the wanted section.
 
-    Of a symbolic link they tell its own name and place, not those of what it points to.
+    For a symbolic link they describe the link, not its target.
     """
     whole = os.path.abspath(path) if os.path.islink(path) else os.path.realpath(path)
     folder, _, base = whole.rpartition("/")
@@ -72,12 +73,12 @@ def of_file(given: str, path: str, section: str | None) -> dict[str, str]:
 
 
 def of_first_file(variables: Mapping[str, str]) -> dict[str, str]:
-    """The capitals, from the first file's variables."""
+    """The variables with capital letters, from those of the first file."""
     return {letter.upper(): variables[letter] for letter in _OF_FIRST_FILE}
 
 
 def expand(text: str, variables: Mapping[str, str]) -> tuple[Text, list[str]]:
-    """The text with its variables put in, and those that mean nothing and were left out.
+    """Returns the text with its variables replaced, and the unknown variables that were removed.
 
     Raises ValueError for a `%` at the end.
     """
@@ -89,7 +90,7 @@ def expand(text: str, variables: Mapping[str, str]) -> tuple[Text, list[str]]:
         done = found.end()
         name = found[1]
         if not name:
-            raise ValueError(f"{text!r} ends with a single %: write %% for one")
+            raise ValueError(f"{text!r} ends with a single %: write %% for a %")
         if name in _WRITTEN:
             parts.append(Text.written(_WRITTEN[name]))
         elif name in variables:
@@ -114,7 +115,7 @@ def _inode(path: str) -> str:
 
 
 def _djb33x(data: bytes) -> str:
-    """Bernstein's hash, the variant that xors, in hex and in the byte order of little-endian machines."""
+    """Bernstein's hash with xor, in hex, in little-endian byte order."""
     value = 5381
     for byte in data:
         value = (value * 33 & 0xFFFF_FFFF) ^ byte

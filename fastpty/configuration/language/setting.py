@@ -1,4 +1,4 @@
-"""What the person wrote, wherever it stands."""
+"""What a person wrote: one option or word of the language, with its value and its place."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from dataclasses import dataclass, replace
 from fastpty.configuration.language.text import Text
 
 COMMAND_LINE = "command line"
+_UWSGIS_VARIABLES = "$UWSGI_"
 ITEM = "%(_)"
-"""What stands in the values of a block for the block's item."""
+"""The placeholder that a block replaces with its item."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing the person wrote: an option's name as spelled, its value, and where it stands.
+    """One option as it was written: its name as spelled, its value, and its place.
 
-    `value` is None where none was written (`--master`, or a bare `master` line); `markup` is its `Text.markup` where
-    some of it is data. `origin` is `FILE:LINE`, `$VARIABLE` for one of the environment, or `COMMAND_LINE`. A
-    placeholder is for `%(name)` only; `is_used` tells that something looked the name up, so that it need not be an
-    option to be of use. `is_ours`: it stands where uWSGI reads nothing, so that a name that is no option is a mistake.
+    value: None where none was written (`--master`, or a line with `master` alone).
+    origin: `FILE:LINE`, `$VARIABLE` for the environment, or COMMAND_LINE.
+    is_placeholder: it serves `%(name)` only.
+    is_used: something has looked the name up, so it need not be an option.
+    is_ours: it stands where uWSGI reads nothing, so an unknown name is an error.
+    markup: the value's Text.markup, where part of the value is data.
     """
 
     name: str
@@ -32,12 +35,12 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """How to name this setting at the start of a message."""
+        """The words that name this setting at the start of a message."""
         return f"--{self.name}" if self.origin == COMMAND_LINE else f"{self.origin}: {self.name}"
 
     @property
     def text(self) -> Text:
-        """The value, with what of it is data; empty where there is none."""
+        """The value, with its data marked; empty where there is none."""
         value = self.value or ""
         return Text(value, value if self.markup is None else self.markup)
 
@@ -47,8 +50,15 @@ class Setting:
 
     @property
     def is_from_environment(self) -> bool:
-        """Whether a variable of the environment is its origin."""
+        """Whether it comes from an environment variable."""
         return self.origin.startswith("$")
+
+    @property
+    def is_uwsgis(self) -> bool:
+        """Whether it stands where uWSGI reads it too, so that its name means what it means there."""
+        if self.is_from_environment:
+            return self.origin.startswith(_UWSGIS_VARIABLES)
+        return self.origin != COMMAND_LINE and not self.is_ours
 
     @property
     def file(self) -> str | None:
@@ -59,7 +69,7 @@ class Setting:
 
     @property
     def flaw(self) -> str | None:
-        """Why the kernel could not be given this name or value, as a path or as a part of a command; or None."""
+        """Why the kernel cannot take this name or value in a path or a command; None if it can."""
         for text in (self.name, self.value or ""):
             if "\0" in text:
                 return "holds a NUL byte"

@@ -1,4 +1,4 @@
-"""Values while they are expanded: which of their characters a person wrote, and which are data."""
+"""Text of which each character is either markup, which may be expanded, or data, which may not."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-_MASK = "\0"  # a NUL cannot be written in any value, so nothing that is looked for can match it
+_MASK = "\0"  # stands for data in `markup`; no pattern matches it, since no value can hold a NUL
 _RUN = re.compile(f"{_MASK}+|[^{_MASK}]+")
-_WORD = "\1"  # nor is anything looked for that holds this
-_PLAIN = re.compile(r"(?!-)[A-Za-z0-9_./,+:-]+", re.ASCII)  # a shell takes it for one word
+_WORD = "\1"  # stands for a plain word in `markup`; no pattern matches it either
+_PLAIN = re.compile(r"(?!-)[A-Za-z0-9_./,+:-]+", re.ASCII)  # one word to a shell
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text, character by character either markup, as a person wrote it, or data, which came from elsewhere.
+    """A text whose characters are markup (written in the configuration) or data (from variables, files and so on).
 
-    `whole` is what it says. `markup` is the same with a NUL for each character of data: whoever looks for `$(…)`,
-    `@(…)`, `%(…)` or a separator looks there, so that data is never found, whatever it holds.
+    `whole` is the text. `markup` is the same with a NUL for each character of data. Code that searches for `$(…)`,
+    `@(…)`, `%(…)` or a separator searches `markup`, so it never finds anything in data.
     """
 
     whole: str
@@ -25,22 +25,22 @@ class Text:
 
     @staticmethod
     def written(text: str) -> Text:
-        """What a person wrote."""
+        """Text that is all markup."""
         return Text(text, text)
 
     @staticmethod
     def data(text: str) -> Text:
-        """What came from elsewhere."""
+        """Text that is all data."""
         return Text(text, _MASK * len(text))
 
     @staticmethod
     def outside(text: str) -> Text:
-        """What came from elsewhere. One plain word, which means nothing to a shell, may stand in a command."""
+        """Data from outside. If it is one plain word, harmless to a shell, it may become part of a command."""
         return Text(text, _WORD * len(text)) if _PLAIN.fullmatch(text) else Text.data(text)
 
     @staticmethod
     def join(parts: Iterable[Text]) -> Text:
-        """All of them, one after the other."""
+        """The concatenation of all parts."""
         parts = list(parts)
         return Text("".join(part.whole for part in parts), "".join(part.markup for part in parts))
 
@@ -52,15 +52,15 @@ class Text:
 
     @property
     def has_data(self) -> bool:
-        """Whether any of it is data, and more than a plain word."""
+        """Whether part of it is data that is not a plain word."""
         return _MASK in self.markup
 
     def as_data(self) -> Text:
-        """The same, all of it data."""
+        """The same text, all data."""
         return Text.data(self.whole)
 
     def partition(self, separator: str) -> tuple[Text, str, Text]:
-        """As of a str, at the first separator that is written, or of one that is data where none is written."""
+        """Like str.partition, at the first separator in the markup, or else at the first in data."""
         at = self.markup.find(separator)
         if at < 0:
             at = self.whole.find(separator)
@@ -69,7 +69,7 @@ class Text:
         return self[:at], separator, self[at + len(separator) :]
 
     def replaced(self, old: str, new: Text) -> Text:
-        """With `new` in the place of each `old` that is written."""
+        """The text with each `old` in the markup replaced by `new`."""
         parts = []
         start = 0
         while (at := self.markup.find(old, start)) >= 0:
@@ -78,6 +78,6 @@ class Text:
         return Text.join([*parts, self[start:]]) if start else self
 
     def escaped(self, escape: Callable[[str], str]) -> str:
-        """What it says, with `escape` applied to the data: for a pattern in which data stands for itself."""
+        """The text with `escape` applied to its data, for a pattern in which data matches literally."""
         runs = ((self.whole[run.start() : run.end()], run[0][0] == _MASK) for run in _RUN.finditer(self.markup))
         return "".join(escape(text) if is_data else text for text, is_data in runs)
