@@ -16,7 +16,7 @@ import pytest
 from bench.compare import MIB, SIZE_MIB, Figure, Target, compare, percentiles
 from bench.field import Field
 from bench.peers import HERE, PROGRAM, Peer, Server
-from tests.gateways.test_tls import Authority
+from tests.support.tls_harness import Authority
 
 TLS_MIB = SIZE_MIB // 2
 KEYSTROKES = 500

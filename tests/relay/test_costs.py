@@ -6,12 +6,9 @@ import fcntl
 import re
 import signal
 import struct
-import subprocess
 import termios
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +17,7 @@ import pytest
 from bench.instructions import per_frame
 from tests.support.harness import RAW_CAT, Client, Router, eventually
 from tests.support.peers import need
+from tests.support.tracing import traced
 
 KEYSTROKES = 100
 MIB = 1 << 20
@@ -27,22 +25,6 @@ OUTPUT_MIB = 8
 PEER_HOLDS_BYTES = 16384
 TTY_BUFFER_BYTES = 1792  # of Linux where pages have 4 KiB: half a page, less its header
 TRANSFERS = {"read", "write", "splice"}
-
-
-@contextmanager
-def traced(router: Router, log: Path) -> Iterator[Counter[str]]:
-    """The router's system calls meanwhile, by name: filled in at the end."""
-    argv = [need("strace"), "-f", "-o", str(log), "-p", str(router.pid)]
-    tracer = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
-    assert tracer.stderr is not None
-    assert "attached" in tracer.stderr.readline()
-    calls: Counter[str] = Counter()
-    try:
-        yield calls
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.communicate()
-    calls.update(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
 
 
 def wakeups(router: Router) -> int:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.test_stats import told
 from tests.support.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, eventually
 from tests.support.peers import preload
+from tests.support.statistics import told
 
 # A fault happens while a file of its name exists, and each time leaves a byte in another, NAME.met.
 SHIM = r"""
