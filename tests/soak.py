@@ -70,8 +70,7 @@ class Session:
             payload, data = data[:size], data[size:]
             pieces.append(frame(0, payload=payload) if self.framed else payload)
             if self.framed and self.dice.random() < 0.2:
-                kind = self.dice.choice([100, 101, 200])
-                pieces.append(frame(kind, self.dice.randrange(1, 500)) if kind < 200 else frame(200, payload=b"?"))
+                pieces.append(frame(self.dice.choice([100, 101, 200]), self.dice.randrange(1, 500)))
         return pieces
 
 

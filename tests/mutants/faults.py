@@ -209,6 +209,14 @@ FAULTS = (
         "relay/test_faults.py::test_a_client_that_sends_a_byte_at_a_time_is_served_and_delays_nobody",
     ),
     Mutant(
+        "a frame that is not STDIN has no payload",
+        "fastpty/wire/uwsgi.pxd",
+        "    if frame.kind == FRAME_STDIN:\n        parser.payload_left = size\n",
+        "    parser.payload_left = size\n    if frame.kind == FRAME_STDIN:\n        pass\n",
+        "wire/test_frames_of_uwsgi.py::"
+        "test_only_stdin_frames_have_a_payload_whatever_the_size_field_of_others_holds[fastpty-two writes]",
+    ),
+    Mutant(
         "programs that do not read delay nobody",
         "fastpty/_spawn.pyx",
         "posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)",

@@ -75,7 +75,7 @@ def test_frames_arrive_byte_by_byte(start_router: Callable[..., Router], directo
     start_router("--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command", RAW_CAT)
     with Client(f"{directory}/u") as client:
         client.read_until(b"READY")
-        for byte in frame(0, payload=b"one") + frame(200, payload=b"dropped") + frame(0) + frame(0, payload=b"two"):
+        for byte in frame(0, payload=b"one") + frame(200, size=7) + frame(0) + frame(0, payload=b"two"):
             client.send(bytes([byte]))
         assert client.read_exactly(6) == b"onetwo"
 
