@@ -1,4 +1,4 @@
-"""What a session's program or a client prepares so that whoever meets it waits for ever: the others do not notice."""
+"""System calls that a program or a client can make wait without end: they run in other processes and delay nobody."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
 def test_terminals_that_are_held_do_not_keep_those_of_others_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
-    """Each takes a process, and the log says how many there are."""
+    """Each stuck close keeps one process busy. The log says how many there are."""
     stuck = Stuck(start_router, directory, stuck_files, "write")
     with stuck.stuck("one"), stuck.stuck("two"):
         pass
@@ -69,13 +69,13 @@ def test_many_terminals_that_are_held_do_not_keep_those_of_others_open(
     with stuck.cat() as client:
         client.frame(0, payload=b"x")
         client.read_until(b"x")
-        eventually(lambda: len(asleep(stuck.router.pid)) == 1, "it waits for input, and the others are stuck")
+        eventually(lambda: len(asleep(stuck.router.pid)) == 1, "one program waits for input, the others are stuck")
         terminal = os.readlink(f"/proc/{asleep(stuck.router.pid)[0]}/fd/0")
     eventually(lambda: not os.path.exists(terminal), "the other terminal is gone")
     assert stuck.router.end() == 0
 
 
-# A kernel before 6.16 knows no SO_PASSRIGHTS.
+# A kernel before 6.16 does not have SO_PASSRIGHTS.
 OLDER = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -97,7 +97,7 @@ int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 
 
 def unsent() -> tuple[socket.socket, socket.socket]:
-    """A TCP connection whose last close waits: it lingers over data that its other end does not take."""
+    """Both ends of a TCP connection. The last close of the first blocks: its data waits for the other to read."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
@@ -113,14 +113,14 @@ def unsent() -> tuple[socket.socket, socket.socket]:
 
 @pytest.fixture(params=["this kernel", "an older kernel"])
 def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The router's environment for a kernel with SO_PASSRIGHTS, where this is one, and for one without."""
+    """The router's environment: none, or one in which SO_PASSRIGHTS does not exist."""
     return preload(tmp_path, OLDER) if request.param == "an older kernel" else {}
 
 
 def pass_and_leave(client: Client) -> socket.socket:
-    """Sends a descriptor whose last close waits, if the socket takes such; its other end.
+    """Passes a descriptor whose last close blocks, if the socket accepts it; returns the connection's other end.
 
-    The router has to be stopped, or the last close could be the one here.
+    The router has to be stopped meanwhile, or the close here could be the last one.
     """
     ours, theirs = unsent()
     try:
@@ -170,10 +170,10 @@ def test_a_descriptor_that_a_client_passes_is_not_waited_for(
     left.close()
 
 
-def test_a_client_that_passes_its_own_socket_to_itself_has_left(
+def test_a_client_that_passed_its_own_socket_to_the_router_can_leave(
     start_router: Callable[..., Router], directory: Path, kernel: dict[str, str]
 ) -> None:
-    """On an older kernel the router takes what it has passed, and so leaves it nothing to live on."""
+    """On an older kernel the socket's own queue would keep it open if the router did not receive the descriptor."""
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=kernel)
     with Client(f"{directory}/s") as client:
         client.read_until(b"READY")
@@ -186,7 +186,7 @@ def test_a_client_that_passes_its_own_socket_to_itself_has_left(
 
 
 def test_no_socket_of_the_router_takes_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
-    """Where the kernel can refuse them: Linux 6.16."""
+    """Linux 6.16 and newer can refuse them."""
     start_router(f"{directory}/s", "--forkptyrouter-stats", f"{directory}/stats", sockets=2)
     for name in ("s", "stats"):
         with Client(f"{directory}/{name}") as client, socket.socket(socket.AF_UNIX) as can_refuse:

@@ -1,4 +1,4 @@
-"""A worker that is killed while it holds what may never close: it is replaced, and the stop does not wait."""
+"""Workers that are killed while they hold a descriptor whose close blocks: they are replaced and delay no stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.stuck import Stuck
 def test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
-    """Its other clients see the end of their sessions, whose programs are hung up."""
+    """The other sessions of the worker end, and their programs are hung up."""
     stuck = Stuck(start_router, directory, stuck_files, "write")
     with stuck.cat() as before, stuck.stuck("page"), stuck.cat() as after:
         killed = stuck.router.pid
@@ -34,7 +34,7 @@ def test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced(
 
 
 def heirs() -> list[int]:
-    """The processes that close what killed workers leave."""
+    """The processes that close the descriptors of killed workers."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -55,7 +55,7 @@ def test_no_heir_is_left_by_a_worker_that_has_ended(start_router: Callable[..., 
 
 
 class StuckAsRoot(Stuck):
-    """The programs are the router's user's, so no heir stands by."""
+    """A router whose sessions run as its own user. Such a router has no heirs."""
 
     def __init__(
         self, start_router: Callable[..., Router], directory: Path, files: Path, *more: str, env: Any = None
@@ -74,7 +74,7 @@ def test_a_stop_does_not_wait_for_a_worker_whose_end_waits_in_the_kernel(
     with stuck.stuck("page"):
         killed = stuck.router.pid
         os.kill(killed, signal.SIGKILL)
-        eventually(lambda: state(killed) == "D", "its end waits")
+        eventually(lambda: state(killed) == "D", "the killed worker is stuck in the kernel")
         assert stuck.router.end() == 0
         assert state(killed) == "D"
     stuck.router.wait_for_log(f"worker {killed} was killed and does not end: no longer waited for")

@@ -1,4 +1,4 @@
-"""TCP clients that speak something else, or close without a word, beside a program that neither reads nor writes."""
+"""TCP clients that speak TLS to a plain port, or close while the program neither reads nor writes."""
 
 from __future__ import annotations
 
