@@ -26,7 +26,7 @@ def echoes(client: Client, text: bytes) -> None:
 
 
 @pytest.mark.parametrize("what", ["write", "size", "settings"])
-def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
+def test_a_program_stuck_in_the_kernel_on_its_terminal_stops_only_its_session(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path, what: str
 ) -> None:
     stuck = Stuck(start_router, directory, stuck_files, what)
@@ -42,7 +42,7 @@ def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
     assert stuck.router.end() == 0
 
 
-def test_terminals_that_are_held_do_not_keep_those_of_others_open(
+def test_stuck_terminals_do_not_keep_other_terminals_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     """Each stuck close keeps one process busy. The log says how many there are."""
@@ -60,7 +60,7 @@ def asleep(parent: int) -> list[int]:
     return [pid for pid in children(parent) if state(pid) == "S"]
 
 
-def test_many_terminals_that_are_held_do_not_keep_those_of_others_open(
+def test_many_stuck_terminals_do_not_keep_other_terminals_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     stuck = Stuck(start_router, directory, stuck_files, "write")
@@ -133,7 +133,7 @@ def pass_and_leave(client: Client) -> socket.socket:
 
 
 @pytest.mark.parametrize("how", ["read", "unread", "refused", "at the statistics"])
-def test_a_descriptor_that_a_client_passes_is_not_waited_for(
+def test_closing_a_descriptor_that_a_client_passed_delays_nobody(
     start_router: Callable[..., Router], directory: Path, kernel: dict[str, str], how: str
 ) -> None:
     rules: tuple[str, ...] = ()
@@ -185,7 +185,7 @@ def test_a_client_that_passed_its_own_socket_to_the_router_can_leave(
     router.wait_for_log("session 1: end: client left")
 
 
-def test_no_socket_of_the_router_takes_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
+def test_no_socket_of_the_router_accepts_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
     """Linux 6.16 and newer can refuse them."""
     start_router(f"{directory}/s", "--forkptyrouter-stats", f"{directory}/stats", sockets=2)
     for name in ("s", "stats"):

@@ -15,7 +15,7 @@ from tests.support.reloads import STUCK_ACCEPT
 from tests.support.stuck import Stuck
 
 
-def test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced(
+def test_a_worker_killed_while_a_terminal_is_stuck_is_replaced(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     """The other sessions of the worker end, and their programs are hung up."""
@@ -45,7 +45,7 @@ def heirs() -> list[int]:
     return found
 
 
-def test_no_heir_is_left_by_a_worker_that_has_ended(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_worker_s_heir_ends_with_it(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
     others = heirs()
     router = start_router(f"{directory}/s", "--run-as", "peer")
@@ -67,7 +67,7 @@ class StuckAsRoot(Stuck):
         super().__init__(start, directory, files, "write")
 
 
-def test_a_stop_does_not_wait_for_a_worker_whose_end_waits_in_the_kernel(
+def test_a_stop_does_not_wait_for_a_killed_worker_stuck_in_the_kernel(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     stuck = StuckAsRoot(start_router, directory, stuck_files)
@@ -80,7 +80,7 @@ def test_a_stop_does_not_wait_for_a_worker_whose_end_waits_in_the_kernel(
     stuck.router.wait_for_log(f"worker {killed} was killed and does not end: no longer waited for")
 
 
-def test_a_stuck_worker_whose_end_waits_in_the_kernel_is_replaced(
+def test_a_killed_worker_stuck_in_the_kernel_is_replaced(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     gate = directory / "gate"

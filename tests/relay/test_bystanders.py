@@ -35,7 +35,7 @@ def sent_and_obeyed(client: Client, router: Router, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV, signal.SIGSTOP])
-def test_a_client_cannot_signal_what_became_root_in_its_terminal(
+def test_a_client_cannot_signal_a_process_that_became_root_in_its_terminal(
     start_router: Callable[..., Router], directory: Path, number: int
 ) -> None:
     """A signal frame has the client's rights, as with ssh. ^C is sent by the terminal and does reach the process."""
@@ -129,7 +129,7 @@ print("lives" if os.waitpid(child, os.WNOHANG) == (0, 0) else "was killed", flus
 
 
 @pytest.mark.parametrize("how", ["a signal", "a hang-up"])
-def test_who_gets_the_number_of_a_group_that_has_ended_is_not_signalled(
+def test_a_group_that_reuses_the_number_of_an_ended_one_is_not_signalled(
     start_router: Callable[..., Router], directory: Path, how: str
 ) -> None:
     """A terminal names its foreground group even after its last process has ended, and the number can be reused."""
@@ -185,7 +185,7 @@ def test_a_session_of_another_account_does_not_possess_root_s_keys(
     assert talk_as(f"{directory}/s", UID, GID) == "has none"
 
 
-def test_a_flood_of_signals_leaves_their_turns_to_the_others(
+def test_a_flood_of_signal_frames_does_not_delay_other_sessions(
     start_router: Callable[..., Router], directory: Path, tmp_path: Path
 ) -> None:
     """Each signal goes to a whole process group, which can be large. None is lost."""
@@ -216,7 +216,7 @@ def test_a_flood_of_signals_leaves_their_turns_to_the_others(
 
 @pytest.mark.parametrize("option", ["--forkpty-router", "--forkpty-urouter", "--pty-socket"])
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
-def test_a_web_page_s_request_to_a_tcp_port_runs_nothing(
+def test_an_http_request_to_a_tcp_port_runs_no_command(
     start_router: Callable[..., Router], directory: Path, option: str, method: bytes
 ) -> None:
     """A web page can make a browser send requests to any port of its machine, with commands in the URL and the body."""
@@ -230,7 +230,9 @@ def test_a_web_page_s_request_to_a_tcp_port_runs_nothing(
     assert not proof.exists()
 
 
-def test_who_types_get_on_a_socket_file_is_no_browser(start_router: Callable[..., Router], directory: Path) -> None:
+def test_get_typed_on_a_unix_socket_is_not_taken_for_http(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT)
     with Client(f"{directory}/s") as client:
         client.read_until(b"READY")

@@ -219,7 +219,7 @@ def test_floods_without_memory_end_some_sessions_and_the_others_lose_nothing(ser
     assert sum("end: out of memory" in end.string for end in ends) == len(cut)
 
 
-def test_a_fork_that_is_refused_is_told_and_the_others_go_on(
+def test_a_failed_fork_is_reported_and_other_sessions_go_on(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """RLIMIT_NPROC of a router that is not root allows its two processes and two programs."""
@@ -252,7 +252,7 @@ def pids_group() -> Iterator[Path]:
     group.rmdir()
 
 
-def test_a_full_control_group_is_told_and_the_others_go_on(
+def test_a_full_control_group_is_reported_and_other_sessions_go_on(
     start_router: Callable[..., Router], directory: Path, pids_group: Path
 ) -> None:
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT)

@@ -210,7 +210,7 @@ def test_a_session_without_memory_in_the_kernel_ends_after_a_while_and_says_why(
     faults.end(fault)
 
 
-def test_a_listener_that_epoll_does_not_take_back_is_offered_again(
+def test_adding_a_listener_to_epoll_is_retried(
     start_router: Callable[..., Router], directory: Path, faults: Faults
 ) -> None:
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=faults.environment)
@@ -258,7 +258,7 @@ def test_a_second_stop_signal_cuts_the_wait_for_clients_short(
 
 
 @pytest.mark.parametrize(("command", "line"), [("/bin/true", "end: exit"), ("/no/such/program", "refused")])
-def test_a_shared_program_that_does_not_run_keeps_no_worker_awake(
+def test_a_shared_program_that_has_ended_does_not_keep_its_worker(
     start_router: Callable[..., Router], directory: Path, command: str, line: str
 ) -> None:
     numbers = f"{directory}/stats"
@@ -272,7 +272,7 @@ def test_a_shared_program_that_does_not_run_keeps_no_worker_awake(
     router.wait_for_log("no worker until somebody connects")
 
 
-def test_what_is_typed_when_a_shared_program_has_closed_its_terminal_is_the_next_one_s(
+def test_input_after_a_shared_program_closed_its_terminal_goes_to_the_next_program(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     first = f"touch {directory}/second; printf FIRST; head -c 1; exec <&- >&- 2>&-; : > {directory}/closed; sleep 9"

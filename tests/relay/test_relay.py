@@ -191,7 +191,7 @@ def test_a_client_that_leaves_within_a_frame_leaves_nothing_behind(serve: Callab
     service.wait_until_idle()
 
 
-def test_a_program_that_reads_nothing_stops_its_client_and_nobody_else(
+def test_a_program_that_reads_nothing_stops_only_its_own_client(
     serve: Callable[..., Service], directory: Path
 ) -> None:
     service = serve(
