@@ -1,4 +1,4 @@
-"""What a client can do to those who are not in its session."""
+"""A client cannot affect processes outside its session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine can do to a router: descriptors, ptys, memory and processes run out, clocks jump."""
+"""Faults of the machine: descriptors, ptys, memory and processes run out, clocks jump."""
 
 from __future__ import annotations
 

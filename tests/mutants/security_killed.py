@@ -1,4 +1,4 @@
-"""What holds when a worker is killed, taken out piece by piece."""
+"""Protections for the case that a worker is killed."""
 
 from __future__ import annotations
 

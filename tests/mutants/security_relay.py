@@ -1,4 +1,4 @@
-"""What a program or a client prepares so that the router waits for ever, and clients that speak something else."""
+"""Programs and clients that try to make the router wait without end, and TCP clients that speak TLS."""
 
 from __future__ import annotations
 

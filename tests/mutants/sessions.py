@@ -1,4 +1,4 @@
-"""How a session flows and ends: nothing is lost, nothing is left behind, nobody waits for what does not come."""
+"""How a session relays and ends: no byte is lost, no process is left, and no side waits without end."""
 
 from __future__ import annotations
 
