@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.errands.test_errands import echoes
-from tests.support.harness import Client, Router, children, eventually, process_gone, state
+from tests.support.harness import Client, Router, children, descriptors, eventually, process_gone, state
 from tests.support.peers import need_root, preload
 from tests.support.reloads import STUCK_ACCEPT
 from tests.support.stuck import Stuck
@@ -33,13 +33,16 @@ def test_a_worker_killed_while_a_terminal_is_stuck_is_replaced(
     assert stuck.router.end() == 0
 
 
-def heirs() -> list[int]:
-    """The processes that close the descriptors of killed workers."""
+def heirs_of(worker: int) -> list[int]:
+    """The processes that close this worker's descriptors after it was killed: they share its table of descriptors."""
+    sockets = {what for what in descriptors(worker).values() if what.startswith("socket:")}
     found = []
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and (entry / "comm").read_text() == "fastpty-heir\n":
-                found.append(int(entry.name))
+                pid = int(entry.name)
+                if sockets <= {*descriptors(pid).values()}:
+                    found.append(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
@@ -47,9 +50,8 @@ def heirs() -> list[int]:
 
 def test_a_worker_s_heir_ends_with_it(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
-    others = heirs()
     router = start_router(f"{directory}/s", "--run-as", "peer")
-    (heir,) = set(heirs()) - {*others}
+    (heir,) = heirs_of(router.pid)
     assert router.end() == 0
     assert process_gone(heir)
 
