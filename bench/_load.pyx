@@ -1,4 +1,4 @@
-"""The load generator and the drains, in C without the GIL, so that what is measured is not the harness."""
+"""Writes and reads the load, in C without the GIL, so that the harness does not limit the figures."""
 
 from libc.errno cimport EINTR, EIO, ETIMEDOUT, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -30,7 +30,7 @@ cdef extern from "<poll.h>" nogil:
 
 cdef enum:
     CHUNK_BYTES = 65536
-    WRITE_BYTES = 262144           # many packets joined
+    WRITE_BYTES = 262144           # holds many frames
     HEADER_BYTES = 4
     PATIENCE_MS = 20000
 
@@ -42,7 +42,7 @@ cdef inline int64_t now_ns() noexcept nogil:
 
 
 cdef inline ssize_t read_some(int fd, uint8_t *data, size_t size) noexcept nogil:
-    """The bytes read, 0 at the end (of a pty too), or -errno."""
+    """Returns the bytes read, 0 at the end (also of a pty), or -errno."""
     cdef ssize_t got = read(fd, data, size)
     while got < 0 and errno == EINTR:
         got = read(fd, data, size)
@@ -70,7 +70,7 @@ cdef void check(ssize_t result) except *:
 
 
 def drain(int fd, int64_t wanted):
-    """Reads this many bytes; returns how many came before the end."""
+    """Reads this many bytes; returns how many arrived before the end."""
     cdef uint8_t data[CHUNK_BYTES]
     cdef int64_t total = 0
     cdef ssize_t got = 1
@@ -83,7 +83,7 @@ def drain(int fd, int64_t wanted):
 
 
 def drain_to_end(int fd):
-    """Reads to the end of file; returns the bytes, and when the last of them came (CLOCK_MONOTONIC, ns)."""
+    """Reads to the end of file; returns the bytes, and when the last of them arrived (CLOCK_MONOTONIC, ns)."""
     cdef uint8_t data[CHUNK_BYTES]
     cdef int64_t total = 0
     cdef int64_t last_ns = now_ns()
@@ -100,11 +100,11 @@ def drain_to_end(int fd):
 cdef struct Source:
     int fd
     int64_t total
-    int64_t done_ns                # 0 = it has not given all that was wanted
+    int64_t done_ns                # 0: not all wanted bytes have arrived
 
 
 cdef int watch(Source *sources, int count, int stop_fd) except -1:
-    """An epoll of all of these; what an event is about is its index, and `count` for `stop_fd`."""
+    """Creates an epoll of these descriptors. An event's data is the index, or `count` for `stop_fd`."""
     cdef epoll_event event
     cdef int epoll = epoll_create1(0)
     cdef int index
@@ -118,7 +118,7 @@ cdef int watch(Source *sources, int count, int stop_fd) except -1:
 
 
 cdef int drain_watched(int epoll, Source *sources, int count, int64_t wanted) noexcept nogil:
-    """Reads from all of them until each gave `wanted` bytes, or the stop descriptor is readable. 0 or -errno."""
+    """Reads until each has given `wanted` bytes or the stop descriptor is readable; returns 0 or -errno."""
     cdef uint8_t data[CHUNK_BYTES]
     cdef epoll_event events[64]
     cdef int left = count
@@ -147,7 +147,7 @@ cdef int drain_watched(int epoll, Source *sources, int count, int64_t wanted) no
 
 
 def drain_each(list fds, int64_t wanted, int stop_fd=-1):
-    """Reads from all of these until each gave so many bytes or ended, or until `stop_fd` is readable.
+    """Reads until each has given this many bytes or has ended, or until `stop_fd` is readable.
 
     Returns for each its bytes, and when (CLOCK_MONOTONIC, ns; 0 = not at all) it had given them.
     """
@@ -196,7 +196,7 @@ cdef size_t put_frame(uint8_t *at, size_t payload_bytes) noexcept nogil:
 
 
 def pour_frames(int fd, int64_t total, int payload_bytes):
-    """Writes `total` payload bytes as uwsgi packets, as many joined in a write as fit into 256 KiB."""
+    """Writes `total` payload bytes as uwsgi frames, as many in a write as fit into 256 KiB."""
     if not 0 < payload_bytes < 65536:
         raise ValueError("a packet holds 1 to 65535 bytes")
     cdef int64_t joined = WRITE_BYTES // (payload_bytes + HEADER_BYTES)
@@ -219,7 +219,7 @@ def pour_frames(int fd, int64_t total, int payload_bytes):
 
 
 cdef int64_t round_trip(int fd, const uint8_t *key, size_t size) noexcept nogil:
-    """The nanoseconds until the echo of one keystroke, or -errno, or 0 if the connection has ended.
+    """Returns the nanoseconds until the echo of one keystroke, 0 if the connection has ended, or -errno.
 
     It waits in poll(2), as every terminal client does, which has a keyboard to watch as well. In read(2) it would be
     woken by the router's read of the key too, since the kernel wakes it for room.

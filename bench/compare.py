@@ -1,4 +1,4 @@
-"""One figure of all contestants, taken in turn, and what it should reach.
+"""Measures one figure of all contestants in turn, and compares it with its targets.
 
 pytest-benchmark times fastpty's rounds; before each of them its `setup` lets the peers have theirs, so that whatever
 else the machine does meets all alike. The figures of all go into the report's `extra_info`.
@@ -25,7 +25,7 @@ Measure = Callable[[Peer], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Target:
-    """`subject`'s figure is to be at least (or at most) `factor` times `other`'s."""
+    """A target: `subject`'s figure should be at least (or at most) `factor` times `other`'s."""
 
     subject: str
     bound: str  # ">=" or "<="
@@ -35,7 +35,7 @@ class Target:
 
 @dataclass
 class Figure:
-    """What a measure calls it, and how to show it: in a row of its own, or in `column` of the row of its title."""
+    """The name of a figure, and its place in the report: a row of its own, or `column` of the row of its title."""
 
     name: str
     title: str
@@ -97,6 +97,6 @@ def _ratio(subject: list[float], other: list[float]) -> float:
 
 
 def percentiles(nanoseconds: list[int]) -> dict[str, float]:
-    """p50 and p99 in microseconds."""
+    """The 50th and 99th percentiles, in microseconds."""
     ordered = sorted(nanoseconds)
     return {"p50": ordered[len(ordered) // 2] / 1000, "p99": ordered[len(ordered) * 99 // 100] / 1000}

@@ -16,7 +16,7 @@ from bench.field import Field
 
 @pytest.fixture(scope="session", autouse=True)
 def end_in_order() -> None:
-    """A SIGTERM, as timeout(1) sends it, must not leave the contestants behind."""
+    """Makes SIGTERM, which timeout(1) sends, end the contestants, too."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

@@ -1,4 +1,4 @@
-"""Many idle sessions, whose clients are other processes: no process may have descriptors without end."""
+"""Many idle sessions. Their clients are processes of their own, since the descriptors of a process are limited."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLIENTS_A_PROCESS = 5000
 
 @contextmanager
 def crowd(peer: Peer, count: int) -> Iterator[None]:
-    """So many sessions that do nothing, until the end of the block. Raises RuntimeError if one does not begin."""
+    """Keeps this many idle sessions open until the end of the block; RuntimeError if one does not start."""
     done_read, done_write = os.pipe()
     leave_read, leave_write = os.pipe()
     shares = [min(CLIENTS_A_PROCESS, count - begun) for begun in range(0, count, CLIENTS_A_PROCESS)]

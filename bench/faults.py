@@ -1,4 +1,4 @@
-"""The same faults done to fastpty and to real uWSGI, as a table: `python -m bench.faults` (as root, with uwsgi-core).
+"""Injects the same faults into fastpty and real uWSGI; a table: `python -m bench.faults` (as root, with uwsgi-core).
 
 Each fault is done to a fresh router that has one session besides. What counts is whether that session, and a new one,
 are served afterwards. docs/reliability.md holds a run's result.
@@ -48,7 +48,7 @@ class Server:
         self.router = self._router()
 
     def _router(self) -> int:
-        """The process that relays: uWSGI's is a child of its master."""
+        """The process that relays. In uWSGI it is a child of the master."""
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         routers = [pid for pid in listed if b"uwsgi" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return int(routers[0]) if routers else self.process.pid
@@ -66,7 +66,7 @@ class Server:
 
 
 def answers(connection: socket.socket) -> bool:
-    """Whether the shell at the other end runs a command."""
+    """True if the shell of this session runs a command."""
     with suppress(OSError):
         connection.sendall(b"echo $((6*7))00\n")
         seen = b""

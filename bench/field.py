@@ -18,7 +18,7 @@ TREES = dict(entry.split("=", 1) for entry in os.environ.get("BENCH_TREES", "").
 
 
 class Field:
-    """All contestants that give sessions of one command; `missing` says who is not there, and why."""
+    """The contestants that serve sessions of one command. `missing` names those that are not installed."""
 
     def __init__(self, contestants: Iterable[Peer] = ()):
         self.all: dict[str, Peer] = {peer.name: peer for peer in contestants}
@@ -26,7 +26,7 @@ class Field:
 
     @classmethod
     def started(cls, folder: Path, command: str, processes: int = 1) -> Field:
-        """With every contestant that this machine has."""
+        """Starts every contestant that this machine has."""
         field = cls()
         try:
             field._start(folder, command, processes)
@@ -54,7 +54,7 @@ class Field:
             warnings.warn(f"left out: {error}", stacklevel=2)
 
     def select(self, *names: str) -> dict[str, Peer]:
-        """Those of these names that are there, in this order, and every other tree under comparison."""
+        """The contestants of these names, in this order, then those of the other source trees under comparison."""
         return {name: self.all[name] for name in (*names, *TREES) if name in self.all}
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""How many instructions the frame parser takes for a frame, as callgrind counts them: no clock is involved."""
+"""Counts the instructions that the frame parser executes for a frame, with callgrind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Each run has the same to do: the same order in sets, and no first one that compiles what the next ones read.
+# All runs execute the same code: a fixed hash seed, and no first run that compiles modules for the next.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 _PARSE = """
@@ -22,7 +22,7 @@ assert frames_in(wire, repeat) == frames * repeat
 
 
 def per_frame(payload_bytes: int, folder: Path) -> float:
-    """Of stdin frames with so much payload, all in one piece. Needs valgrind, and the probes of `make test`.
+    """Instructions per stdin frame with this payload, in one piece. Needs valgrind and the probes of `make test`.
 
     The interpreter's own instructions are the same in two runs that differ only in how often the frames are parsed.
     """

@@ -1,4 +1,4 @@
-"""The contestants, all behind one interface: a Peer gives connections to new sessions of one command.
+"""The contestants behind one interface: a Peer opens connections to new sessions of one command.
 
 fastpty and uWSGI speak raw and uwsgi, socat raw; Bare, the limit, is the command on a pty that the harness opens.
 """
@@ -24,15 +24,15 @@ HERE = Path(__file__).resolve().parent
 PROGRAM = str(HERE / "ptyload")
 SHELL = "/bin/sh"
 START_SECONDS = 10.0
-PATIENCE_SECONDS = 20  # then a session that says nothing is an error
+PATIENCE_SECONDS = 20  # how long a session may print nothing
 
 
 class MissingPeerError(Exception):
-    """A contestant that this machine does not have."""
+    """This machine does not have the contestant."""
 
 
 class SessionEndedError(Exception):
-    """The router dropped a session that should go on."""
+    """The router ended a session that should go on."""
 
 
 class Connection:
@@ -41,7 +41,7 @@ class Connection:
     def __init__(self, fd: int, framed: bool = False):
         self.fd = fd
         self.framed = framed
-        self.pid = 0  # the program's, once ready() has come
+        self.pid = 0  # of the program; set by ready()
 
     def send(self, data: bytes) -> None:
         if self.framed:
@@ -50,7 +50,7 @@ class Connection:
             data = data[os.write(self.fd, data) :]
 
     def ready(self) -> Connection:
-        """Waits until bench/ptyload.c takes orders."""
+        """Waits until bench/ptyload.c reads its order."""
         line = bytearray()
         while not line.endswith(b"\n"):
             byte = os.read(self.fd, 1)
@@ -65,7 +65,7 @@ class Connection:
         return self
 
     def skip(self, count: int) -> None:
-        """Reads at least so much."""
+        """Reads at least `size` bytes."""
         if drain(self.fd, count) < count:
             raise SessionEndedError(f"before it had given {count} bytes")
 
@@ -88,7 +88,7 @@ class Peer:
         raise NotImplementedError
 
     def session(self, order: str) -> Connection:
-        """A session whose program is at work."""
+        """Opens a session and waits until its program runs."""
         return self.connect().ready().order(order)
 
     def router_pids(self) -> list[int]:
@@ -96,20 +96,20 @@ class Peer:
         return []
 
     def settle(self) -> None:
-        """Waits until no program of an earlier session is left, and until its router must have noticed.
+        """Waits until the programs of earlier sessions have ended and their router has noticed.
 
         uWSGI drops at once a session that begins while another ends.
         """
 
     def restart(self) -> None:
-        """Puts a new router in the place of the old one, whose memory has grown with what it has served."""
+        """Replaces the router by a new one, whose memory has not grown yet."""
 
     def end(self) -> None:
         """Ends every process that was started."""
 
 
 class Server:
-    """A router process and all that descends from it."""
+    """A router's process and its descendants."""
 
     def __init__(self, argv: list[str], sockets: list[Path], log: Path, cwd: Path | None = None):
         self._argv, self._sockets, self._log, self._cwd = argv, sockets, log, cwd
@@ -120,7 +120,7 @@ class Server:
             self.process = subprocess.Popen(
                 self._argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self._cwd, process_group=0
             )
-        atexit.register(self.end)  # an interrupted run leaves nobody behind
+        atexit.register(self.end)  # also when the run is interrupted
         deadline = time.monotonic() + START_SECONDS
         while not all(_answers(path) for path in self._sockets):
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -135,7 +135,7 @@ class Server:
         return self._alive(relaying=False)
 
     def _alive(self, relaying: bool) -> list[int]:
-        """Those with the router's name, or the others; without zombies, which uWSGI leaves behind."""
+        """The processes with the router's name, or all others. Without zombies, which uWSGI leaves."""
         name = command_name(self.process.pid)
         alive = [pid for pid in descendants(self.process.pid) if not is_zombie(pid)]
         return [pid for pid in alive if (command_name(pid) == name) == relaying]
@@ -149,7 +149,7 @@ class Server:
                 continue
         self.process.wait()
         for path in self._sockets:
-            while _answers(path):  # in a child that is about to end
+            while _answers(path):  # a child of the router that is about to end may still listen
                 time.sleep(0.01)
             path.unlink(missing_ok=True)
 
@@ -190,7 +190,7 @@ class SocketPeer(Peer):
 
 
 class BareConnection(Connection):
-    """A pty master, and the program on it, which ends with it."""
+    """A pty master and the program on its terminal. Closing the master ends the program."""
 
     def __init__(self, fd: int, pid: int):
         super().__init__(fd)
@@ -203,7 +203,7 @@ class BareConnection(Connection):
 
 
 class Bare(Peer):
-    """The limit: no router."""
+    """A bare pty without a router: the limit of what a router can reach."""
 
     name = "bare"
 
@@ -211,7 +211,7 @@ class Bare(Peer):
         self.command = command
 
     def connect(self) -> Connection:
-        """posix_spawn(3), which is vfork: the leanest start that there is."""
+        """Starts with posix_spawn(3), which uses vfork: the cheapest start."""
         master, slave = pty.openpty()
         files: list[tuple[object, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0)]
         files += [(os.POSIX_SPAWN_DUP2, 0, target) for target in (1, 2)]
@@ -222,7 +222,7 @@ class Bare(Peer):
 
 def fastpty(folder: Path, command: str, name: str = "fastpty", splice: str = "on", tree: Path = HERE.parent,
             processes: int = 1) -> list[Peer]:  # fmt: skip
-    """Its raw and its uwsgi socket. `tree`: the checkout that it runs from, to compare one with another."""
+    """Peers for fastpty's raw and uwsgi socket. `tree` is the checkout to run, to compare two versions."""
     argv = [sys.executable, "-m", "fastpty.router", "--splice", splice, "--forkptyrouter-command", command]
     if processes > 1:
         argv += ["--forkptyrouter-processes", str(processes)]
@@ -234,7 +234,7 @@ def fastpty(folder: Path, command: str, name: str = "fastpty", splice: str = "on
 
 
 def uwsgi(folder: Path, command: str, name: str = "uWSGI", processes: int = 1) -> list[Peer]:
-    """Debian's uwsgi-core with its forkptyrouter plugin; the timeout is off, as fastpty's is."""
+    """Debian's uwsgi-core with its forkptyrouter plugin; without its timeout, as fastpty."""
     _need("uwsgi")
     paths = _paths(folder, name)
     ini = paths[0].with_suffix(".ini")
@@ -248,7 +248,7 @@ def uwsgi(folder: Path, command: str, name: str = "uWSGI", processes: int = 1) -
 
 
 def socat(folder: Path, command: str, name: str = "socat") -> list[Peer]:
-    """A process for each session; 64 KiB a transfer rather than its default of 8 KiB."""
+    """socat: one process per session, with transfers of 64 KiB instead of its default of 8 KiB."""
     _need("socat")
     path = _paths(folder, name)[0]
     addresses = [f"UNIX-LISTEN:{path},fork,backlog=100", f"EXEC:{command},pty,setsid,ctty,stderr"]
@@ -257,7 +257,7 @@ def socat(folder: Path, command: str, name: str = "socat") -> list[Peer]:
 
 
 def descendants(pid: int) -> list[int]:
-    """The process and all that descend from it, parents first."""
+    """The process and its descendants, parents first."""
     found = [pid]
     for parent in found:
         try:
@@ -291,7 +291,7 @@ def _pair(name: str, server: Server, paths: list[Path]) -> list[Peer]:
 
 
 def _answers(path: Path) -> bool:
-    """Connecting alone would begin a session, so the kernel's list of listening sockets is asked."""
+    """True if a socket listens here, by the kernel's list: connecting would start a session."""
     listening = 0x00010000
     for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
         fields = line.split(maxsplit=7)

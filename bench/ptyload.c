@@ -1,4 +1,4 @@
-/* The program on the pty while it is measured: says who it is, then does what one line of input orders.
+/* The program on the pty: prints its process id, then does what one line of input orders.
 
    READY PID    its first output, once the terminal is raw
    write N      writes N bytes and ends
@@ -7,7 +7,7 @@
    flood        writes for ever; ^C ends it
    idle         reads and drops
 
-   Statically linked and without stdio, so that thousands of them cost little. */
+   Statically linked and without stdio, so that thousands of them need little memory. */
 
 #include <stdint.h>
 #include <stdio.h>

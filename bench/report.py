@@ -31,7 +31,7 @@ def reached(target: Summary) -> bool:
 
 
 def margin(target: Summary) -> float:
-    """How far the ratio is on the right side: 1 = just reached, 2 = twice as good."""
+    """How much better than its target a ratio is: 1 = just reached, 2 = twice as good."""
     ratio, factor = target["ratio"], target["factor"]
     if target["bound"] == ">=":
         return float(ratio / factor)
@@ -67,7 +67,7 @@ def table(figures: list[Summary]) -> list[str]:
 
 
 def growth(figures: list[Summary]) -> list[str]:
-    """A row for each title, a column for each number of sessions; beside fastpty's figure the others'."""
+    """A table with a row per title and a column per number of sessions: fastpty's figure and the others'."""
     columns = sorted({figure["column"] for figure in figures})
     titles = list(dict.fromkeys((figure["title"], figure["unit"]) for figure in figures))
     lines = ["| sessions | " + " | ".join(map(str, columns)) + " |", "|---" * (len(columns) + 1) + "|"]
@@ -105,7 +105,7 @@ def version(pattern: str, *argv: str) -> str:
 
 
 def draw(figures: list[Summary], path: Path) -> None:
-    """One bar a target: how much better than wanted, or worse, on a scale of factors."""
+    """The picture: one bar per target, as long as the figure is better or worse than it, on a logarithmic scale."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -139,7 +139,9 @@ def write_between_markers(page: Path, lines: list[str]) -> None:
 
 def main(result: Path, publish: bool = True) -> None:
     report = json.loads(result.read_text())
-    extras = [entry["extra_info"] for entry in report["benchmarks"] if entry["extra_info"]]  # the others failed
+    extras = [
+        entry["extra_info"] for entry in report["benchmarks"] if entry["extra_info"]
+    ]  # a failed benchmark has none
     figures = [figure for extra in extras for figure in extra["figures"]]
     missing = sorted({text for extra in extras for text in extra["missing"]})
     lines = [f"Measured {report['datetime'][:10]} on {machine()}; {SIZE_MIB} MiB a transfer, {ROUNDS} turns.", ""]

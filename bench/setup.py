@@ -1,4 +1,4 @@
-"""Builds the load generator and the program that it runs on the pty, in place. Never part of the wheel."""
+"""Builds the load generator and the program on the pty, in place. Not part of the wheel."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Bulk input: what a client sends, read by a program on a raw pty."""
+"""Bulk input: a client sends, and a program on a raw pty reads."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bench.compare import MIB, SIZE_MIB, Figure, Target, compare
 from bench.field import Field
 from bench.peers import Peer
 
-PACKETS = {1: None, 64: 0.85, 4096: 0.95, 65535: None}  # payload bytes: what share of our raw rate it must reach
+PACKETS = {1: None, 64: 0.85, 4096: 0.95, 65535: None}  # bytes of payload: the share of our raw rate to reach
 
 
 def input_rate(peer: Peer, size: int, payload_bytes: int) -> Mapping[str, float]:
-    """Until the program says that it has read all. payload_bytes: of a packet, where the socket takes packets."""
+    """The rate until the program has read everything. payload_bytes: of each frame, on a uwsgi socket."""
     with peer.session(f"read {size}") as connection:
-        time.sleep(0.01)  # the order is read
+        time.sleep(0.01)  # the program reads its order
         start = time.perf_counter()
         if connection.framed:
             pour_frames(connection.fd, size, payload_bytes)
@@ -38,7 +38,7 @@ def test_raw(benchmark: Any, programs: Field) -> None:
 
 @pytest.mark.parametrize("payload_bytes", PACKETS)
 def test_packets(benchmark: Any, programs: Field, payload_bytes: int) -> None:
-    """Real uWSGI wedges on packets that are joined in a write, so our own raw socket is the yardstick."""
+    """Compares with our raw socket: real uWSGI stops at several frames in one write."""
     names = ["fastpty (uwsgi)", "fastpty"]
     factor = PACKETS[payload_bytes]
     targets = [Target("fastpty (uwsgi)", ">=", factor, "fastpty")] if factor else []

@@ -1,4 +1,4 @@
-"""Bulk output: what a program writes on a raw pty as fast as it can, drained by clients."""
+"""Bulk output: programs write to raw ptys as fast as they can, and clients read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def one_session(peer: Peer) -> Mapping[str, float]:
 
 
 def many_sessions(peer: Peer, sessions: int) -> Mapping[str, float]:
-    """The rate of all together, until the last one is through."""
+    """The rate of all sessions together, until the last has finished."""
     size = SIZE_MIB * MIB // sessions
     connections = [peer.connect().ready() for _ in range(sessions)]
     start = time.perf_counter()

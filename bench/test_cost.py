@@ -1,4 +1,4 @@
-"""Cost: what the router itself uses for bulk output, bulk input and a keystroke."""
+"""Cost: CPU time and system calls of the router for bulk output, bulk input and a keystroke."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_system_calls(benchmark: Any, programs: Field) -> None:
 
 
 def test_parser(benchmark: Any, tmp_path: Path) -> None:
-    """Counted by callgrind, so once is enough."""
+    """Counts with callgrind, so one run is enough."""
     instructions = benchmark.pedantic(lambda: per_frame(64, tmp_path), rounds=1)
     figure = {"title": "the parser, a frame of 64 bytes", "unit": "instructions", "targets": []}
     benchmark.extra_info["figures"] = [{**figure, "medians": {"fastpty": instructions}, "spread": {}}]

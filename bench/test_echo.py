@@ -1,4 +1,4 @@
-"""Keystroke echo: one byte there and back through an echoing program on a raw pty."""
+"""Keystroke echo: the round trip of one byte through an echoing program on a raw pty."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WITHOUT_END = 1 << 62
 
 @contextmanager
 def flood(peer: Peer) -> Iterator[None]:
-    """Eight sessions that write for ever, to clients that read."""
+    """Eight sessions that write without end, to clients that read."""
     connections = [peer.session("flood") for _ in range(FLOODS)]
     stop_read, stop_write = os.pipe()
     reader = threading.Thread(
@@ -41,7 +41,7 @@ def flood(peer: Peer) -> Iterator[None]:
 
 @contextmanager
 def stalled(peer: Peer) -> Iterator[None]:
-    """A session that writes for ever, to a client that never reads."""
+    """A session that writes without end, to a client that never reads."""
     with peer.session("flood"):
         time.sleep(0.2)
         yield

@@ -1,4 +1,4 @@
-"""Growth: what the router itself uses for each session, or each byte, of 1, 8, 64 and 512 sessions."""
+"""Growth: the router's cost per session, or per byte, with 1, 8, 64 and 512 sessions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIGURES = {
 
 
 def start_cost(peer: Peer, count: int) -> float:
-    """Milliseconds of CPU, for sessions that start together and are left at once."""
+    """Milliseconds of CPU time for sessions that start together and whose clients leave at once."""
     before = cpu_seconds(peer.router_pids())
     for connection in [peer.connect() for _ in range(count)]:
         connection.ready().close()
@@ -55,7 +55,7 @@ def output_cost(peer: Peer, count: int) -> float:
 def input_cost(peer: Peer, count: int) -> float:
     size = SIZE_MIB * MIB // count
     connections = [peer.session(f"read {size}") for _ in range(count)]
-    time.sleep(0.1)  # the orders are read
+    time.sleep(0.1)  # the programs read their orders
     before = cpu_seconds(peer.router_pids())
     writers = [Thread(target=pour, args=(connection.fd, size)) for connection in connections]
     for writer in writers:
@@ -71,7 +71,7 @@ def input_cost(peer: Peer, count: int) -> float:
 
 
 def idle_cost(peer: Peer, count: int) -> tuple[float, float]:
-    """KiB for each, and the echo of one more."""
+    """Memory per session in KiB, and the echo time of one more session."""
     peer.restart()
     with peer.session("echo") as typist:
         before_kib = private_kib(peer.router_pids())

@@ -1,4 +1,4 @@
-"""^C under flood: how long a program that writes for ever outlives the key."""
+"""^C under flood: how long a program that writes without end lives on after the key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def while_reading(peer: Peer) -> float:
 
 
 def while_slow(peer: Peer) -> float:
-    """The same for a client on a slow link; what was on its way before the key must still be read."""
+    """The same for a client on a slow link, which first has to read what was sent before the key."""
     with peer.session("flood") as connection:
         read_slowly(connection, 64)
         start_ns = time.monotonic_ns()
@@ -43,19 +43,19 @@ def while_slow(peer: Peer) -> float:
 
 
 def read_slowly(connection: Connection, pieces: int | None) -> None:
-    """So many pieces, or all to the end."""
+    """Reads this many pieces, or to the end."""
     while pieces is None or pieces > 0:
         try:
             if not os.read(connection.fd, PIECE_BYTES):
                 return
-        except OSError:  # the end of a bare pty
+        except OSError:  # how a bare pty ends
             return
         time.sleep(PIECE_BYTES / SLOW_BYTES_A_SECOND)
         pieces = None if pieces is None else pieces - 1
 
 
 def while_stalled(peer: Peer) -> float:
-    """Milliseconds until the program is dead; the client has stopped reading, and does not read."""
+    """Milliseconds until the program has died. The client does not read."""
     with peer.session("flood") as connection:
         time.sleep(STALL_SECONDS)
         pidfd = os.pidfd_open(connection.pid)
@@ -76,7 +76,7 @@ def several(measure: Callable[[Peer], float], peer: Peer) -> Mapping[str, float]
 
 
 def test_client_reads(benchmark: Any, programs: Field) -> None:
-    # A bare pty takes more than half of uWSGI's time itself, so beside it the one thing to ask for is to be close.
+    # A bare pty itself takes more than half of uWSGI's time, so the target is to be close to a bare pty.
     targets = [Target("fastpty", "<=", 0.5, "uWSGI"), Target("fastpty", "<=", 1.25, "bare")]
     figure = Figure("time", "^C to silence, client reads", "ms", targets)
     names = ["fastpty", "uWSGI", "socat", "bare"]

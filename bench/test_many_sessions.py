@@ -1,4 +1,4 @@
-"""Many idle sessions: memory of the router for each, echo and start among them, and quiet while nothing happens."""
+"""Many idle sessions: the router's memory per session, echo and start among them, and wake-ups while all are idle."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from bench.usage import cpu_seconds, private_kib, wakeups
 COUNTS = [8, 64, 512, 4000] if SIZE_MIB >= 128 else [8, 64]
 KEYSTROKES = 500
 STARTS = 40
-SOCAT_MOST = 64  # a process a session
+SOCAT_MOST = 64  # one process per session
 QUIET_SECONDS = 2.0
-SETTLE_SECONDS = 1.5  # idle they are when their coming is over, and what the router makes of that (--busy-poll)
+SETTLE_SECONDS = 1.5  # until the starts are over and the router does not poll any more (--busy-poll)
 VERY_MANY = 20_000
 PTY_MAX = Path("/proc/sys/kernel/pty/max")
 
 
 @pytest.fixture
 def very_many_ptys() -> Iterator[None]:
-    """The kernel's limit is 4096; root may raise it."""
+    """The kernel's default limit of ptys is 4096. root can raise it."""
     before = PTY_MAX.read_text()
     PTY_MAX.write_text(str(VERY_MANY + 1000))
     yield
@@ -40,13 +40,13 @@ def very_many_ptys() -> Iterator[None]:
 
 
 def start_ms(peer: Peer) -> float:
-    """From connect to the program's first word, the median."""
+    """The median time from connect to the program's first output."""
     times_ns = []
     for _ in range(STARTS):
         begin_ns = time.monotonic_ns()
         with peer.connect().ready():
             times_ns.append(time.monotonic_ns() - begin_ns)
-        time.sleep(0.01)  # uWSGI drops at once a session that begins while another ends
+        time.sleep(0.01)  # uWSGI drops a session that starts while another ends
     return median(times_ns) / 1e6
 
 
@@ -85,7 +85,7 @@ def test_idle_sessions(benchmark: Any, programs: Field, count: int) -> None:
 @pytest.mark.skipif(os.geteuid() != 0 or SIZE_MIB < 128, reason="needs root, and time")
 @pytest.mark.usefixtures("very_many_ptys")
 def test_very_many_idle_sessions(benchmark: Any, tmp_path: Path) -> None:
-    """With as many workers as it takes, for a session has three descriptors in one of them."""
+    """With as many workers as the limit of descriptors needs: a session has three in its worker."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     field = Field.started(tmp_path, peers.PROGRAM, processes=-(-4 * VERY_MANY // limit))
     try:

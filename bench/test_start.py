@@ -16,7 +16,7 @@ STARTS = max(20, SIZE_MIB)
 
 
 def start_together(peer: Peer, count: int) -> int:
-    """Nanoseconds until the last one's prompt."""
+    """Nanoseconds until the last session's prompt."""
     begin_ns = time.monotonic_ns()
     connections = [peer.connect() for _ in range(count)]
     prompts = drain_each([connection.fd for connection in connections], 1)

@@ -1,4 +1,4 @@
-"""Bulk output and keystrokes over TCP with TLS: what the proxy costs, beside socat's OPENSSL-LISTEN."""
+"""Bulk output and keystrokes over TCP with TLS: the cost of the TLS process, compared with socat's OPENSSL-LISTEN."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pytest
 from bench.compare import MIB, SIZE_MIB, Figure, Target, compare, percentiles
 from bench.field import Field
 from bench.peers import HERE, PROGRAM, Peer, Server
-from tests.gateways.test_tls import Authority
+from tests.support.tls_harness import Authority
 
 TLS_MIB = SIZE_MIB // 2
 KEYSTROKES = 500
 
 
 class TcpPeer(Peer):
-    """One that listens on a port, with TLS or without."""
+    """A contestant that listens on a TCP port, with TLS or without."""
 
     def __init__(self, name: str, argv: list[str], port: int, folder: Path, context: ssl.SSLContext | None):
         self.name = name
@@ -37,7 +37,7 @@ class TcpPeer(Peer):
             time.sleep(0.02)
 
     def stream(self, order: str) -> socket.socket:
-        """A connection whose program is at work."""
+        """Opens a connection and waits until its program runs."""
         connection = socket.create_connection(("127.0.0.1", self._port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._context is not None:

@@ -1,4 +1,4 @@
-"""What a router's processes used: CPU time, memory, wake-ups, system calls."""
+"""What a router's processes use: CPU time, memory, wake-ups, system calls."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 
 def cpu_seconds(pids: list[int]) -> float:
-    """From the scheduler's count in ns; /proc/PID/stat has ticks of 10 ms."""
+    """CPU time from the scheduler's count in ns, since /proc/PID/stat counts ticks of 10 ms."""
     return sum(int(text.split()[0]) for pid in pids if (text := _read(pid, "schedstat"))) / 1e9
 
 
 def private_kib(pids: list[int]) -> int:
-    """Memory that nobody else shares: what the processes cost."""
+    """Memory of these processes that no other process shares."""
     return sum(_number(pid, "smaps_rollup", "Private_Dirty") for pid in pids)
 
 
@@ -26,7 +26,7 @@ def wakeups(pids: list[int]) -> int:
 
 @contextmanager
 def system_calls(pids: list[int]) -> Iterator[dict[str, int]]:
-    """How often each system call was made meanwhile: filled in at the end."""
+    """Counts each system call during the block; filled in at its end."""
     argv = ["strace", "-f", "-c", "-U", "name,calls"]
     for pid in pids:
         argv += ["-p", str(pid)]
@@ -53,7 +53,7 @@ def _number(pid: int, name: str, key: str) -> int:
 
 
 def _read(pid: int, name: str) -> str:
-    """Empty for a process that has ended: what is about to become a program still looks like the router."""
+    """The command name; empty for a process that has ended. Before its execve a program still has the router's."""
     try:
         return Path(f"/proc/{pid}/{name}").read_text()
     except (FileNotFoundError, ProcessLookupError):

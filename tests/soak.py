@@ -1,9 +1,9 @@
 """A randomised torture run against one real router: `python -m tests.soak --seconds 60 [--seed N]`, or `make soak`.
 
-Mixed sessions come and go, and faults are injected meanwhile. Each session is a thread that plays one part of the list
-PARTS, whose every choice comes from the seed and the session's number. At the end: every byte is accounted for where
-both ends lived, and the router has no zombie, no descriptor, no pty, no session and no memory more than after its
-warm-up, and its log has one start and one end for each session. A failure names the seed and the session.
+Sessions of many kinds run while faults are injected. Each session is a thread that plays one function of PARTS; all
+its choices come from the seed and the session's number. Checked are: every byte arrives where both ends lived; at the
+end the router has no zombie and no more descriptors, ptys, sessions and memory than after its warm-up; the log has one
+start and one end for each session. A failure names the seed and the session.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from tests.support.harness import Client, Router, children, descriptors, eventua
 SESSIONS_AT_ONCE = 24
 FAULT_EVERY_SECONDS = 0.5
 WARM_UP_SESSIONS = 150
-MEMORY_GAIN_KIB_MOST = 2048  # spare buffers, and the interpreter's own ways
+MEMORY_GAIN_KIB_MOST = 2048  # for spare buffers and the interpreter
 UNSERVED = b"fastpty: "  # how a refusal begins
 
-# The first line that a client types says what to be; the terminal is raw before it is asked for.
+# The first line of input is the command to run. The terminal is raw before it is read.
 COMMAND = 'stty raw -echo; printf READY; IFS= read -r part; eval "$part"'
 
 
 class RefusedError(Exception):
-    """The router had no room for the session, and said so."""
+    """The router refused the session with a line."""
 
 
 class Session:
-    """One client with its own dice."""
+    """One client with a random generator of its own."""
 
     def __init__(self, path: str, framed: bool, dice: random.Random) -> None:
         self.framed = framed
@@ -48,7 +48,7 @@ class Session:
         self.client = Client(path)
 
     def begin(self, program: str) -> None:
-        """Starts `program` on the raw terminal, once the shell is ready for it."""
+        """Waits for the shell and has it run `program` on the raw terminal; raises RefusedError."""
         try:
             first = self.client.read_exactly(5)
         except (AssertionError, ConnectionError) as error:
@@ -63,20 +63,19 @@ class Session:
             self.client.send(piece)
 
     def wire(self, data: bytes) -> list[bytes]:
-        """`data` in pieces as they go out; with the uwsgi protocol, window changes and unknown packets between them."""
+        """`data` in the pieces to send. The uwsgi protocol adds window changes and unknown frames between them."""
         pieces = []
         while data:
             size = self.dice.choice([1, 7, 100, 4092, 20_000, 65_535])
             payload, data = data[:size], data[size:]
             pieces.append(frame(0, payload=payload) if self.framed else payload)
             if self.framed and self.dice.random() < 0.2:
-                kind = self.dice.choice([100, 101, 200])
-                pieces.append(frame(kind, self.dice.randrange(1, 500)) if kind < 200 else frame(200, payload=b"?"))
+                pieces.append(frame(self.dice.choice([100, 101, 200]), self.dice.randrange(1, 500)))
         return pieces
 
 
 def paste(session: Session) -> None:
-    """A big paste into cat: all of it comes back."""
+    """Pastes into cat: all of it comes back."""
     session.begin("printf GO; exec cat")
     assert session.client.read_exactly(2) == b"GO"
     data = session.dice.randbytes(session.dice.randrange(1, 400_000))
@@ -86,7 +85,7 @@ def paste(session: Session) -> None:
     while len(echoed) < len(data):
         writers = [session.client.socket] if sent < len(wire) else []
         readable, writable, _ = select.select([session.client.socket], writers, [], 60)
-        assert readable or writable, f"stands still: {sent} of {len(wire)} sent, {len(echoed)} of {len(data)} back"
+        assert readable or writable, f"no progress: {sent} of {len(wire)} sent, {len(echoed)} of {len(data)} back"
         if writable:
             with suppress(BlockingIOError):
                 sent += session.client.socket.send(wire[sent : sent + 50_000])
@@ -98,17 +97,17 @@ def paste(session: Session) -> None:
 
 
 def output(session: Session) -> None:
-    """Counted output, then the program's exit: all of it comes, then the end."""
+    """A program that prints and exits: all its output arrives, then the end."""
     count = session.dice.randrange(1, 60_000)
     session.begin(f"seq 1 {count}; exit 3")
     if session.dice.random() < 0.3:
-        time.sleep(0.05)  # a late reader
+        time.sleep(0.05)  # read late
     expected = b"".join(b"%d\n" % number for number in range(1, count + 1))
     assert session.client.read_to_end() == expected
 
 
 def half_close(session: Session) -> None:
-    """The end of the input, and an answer that is longer than any buffer."""
+    """Ends the input and receives an answer that is longer than any buffer."""
     session.begin("stty icanon; printf GO; cat >/dev/null; seq 1 30000")
     assert session.client.read_exactly(2) == b"GO"
     session.send(b"some line\n")
@@ -117,13 +116,13 @@ def half_close(session: Session) -> None:
 
 
 def vanish(session: Session) -> None:
-    """A client that leaves in the middle of a flood."""
+    """Leaves in the middle of a flood of output."""
     session.begin("exec cat /dev/zero")
     session.client.read_exactly(session.dice.randrange(1, 200_000))
 
 
 def stall(session: Session) -> None:
-    """A client that does not read for a while and then goes, or whose program is interrupted."""
+    """Does not read for a while, then leaves or interrupts the program."""
     session.begin("stty isig; exec yes flood")
     session.client.read_exactly(10)
     time.sleep(session.dice.random() * 0.3)
@@ -133,7 +132,7 @@ def stall(session: Session) -> None:
 
 
 def flood(session: Session) -> None:
-    """Input without end for a program that does not read."""
+    """Sends as much input as the router takes to a program that does not read."""
     session.begin("printf GO; exec sleep 1000")
     assert session.client.read_exactly(2) == b"GO"
     session.client.socket.setblocking(False)
@@ -145,13 +144,13 @@ def flood(session: Session) -> None:
 
 
 def killed(session: Session) -> None:
-    """A program that dies of a signal from somewhere else: what it wrote comes, and then the end."""
+    """A program that is killed: its output arrives, then the end."""
     session.begin("seq 1 2000; kill -9 $$")
     assert session.client.read_to_end() == b"".join(b"%d\n" % number for number in range(1, 2001))
 
 
 def signalled(session: Session) -> None:
-    """Signals and window changes of the uwsgi protocol; a raw client types ^C."""
+    """Sends a window change and a signal as frames; a raw client types ^C."""
     session.begin("trap 'printf GOT; exit' INT; stty isig; printf GO; while :; do sleep 0.02; done")
     assert session.client.read_exactly(2) == b"GO"
     if session.framed:
@@ -162,7 +161,7 @@ def signalled(session: Session) -> None:
 
 
 def noise(session: Session) -> None:
-    """Anything at all, and off."""
+    """Sends random bytes and leaves."""
     session.client.send(session.dice.randbytes(session.dice.randrange(1, 3000)))
 
 
@@ -196,14 +195,14 @@ class Soak:
         except RefusedError:
             outcome = "refused"
         except Exception as error:
-            # A client of noise or a kill may meet a connection that has ended; the others may not.
+            # Random bytes may end the session early. All others must not.
             if part is not noise:
                 self.failures.append(f"seed {self.seed}, session {number}, {part.__name__}: {error!r}"[:500])
         with self._lock:
             self.counts[outcome] += 1
 
     def play(self, more: Callable[[], bool]) -> None:
-        """Sessions, SESSIONS_AT_ONCE at a time, as long as there shall be more and none has failed."""
+        """Plays SESSIONS_AT_ONCE sessions at a time until `more` returns false or one has failed."""
 
         def player() -> None:
             while more() and not self.failures:
@@ -244,18 +243,18 @@ class Soak:
         return self.counts_of_log()["start"] + self.counts_of_log()["refused"]
 
     def footprint(self) -> tuple[int, int]:
-        """Descriptors other than spare pipes (ptys and pidfds are among them), and KiB of memory of its own."""
+        """The number of descriptors, without pipes, which may be spare ones, and private memory in KiB."""
         files = [what for what in descriptors(self.router.pid).values() if not what.startswith("pipe:")]
         rollup = Path(f"/proc/{self.router.pid}/smaps_rollup").read_text()
         return len(files), int(re.findall(r"Private_Dirty:\s+(\d+)", rollup)[0])
 
     def check_log(self) -> None:
-        """One start or refusal, and one end, for each number."""
+        """Checks that each session number has one start or refusal, and one end."""
         begun = Counter(re.findall(r"session (\d+): (?:start|refused)", self.router.log))
         ended = Counter(re.findall(r"session (\d+): end", self.router.log))
-        assert set(begun.values()) <= {1}, "a session has begun twice in the log"
+        assert set(begun.values()) <= {1}, "a session starts twice in the log"
         assert begun == ended, (
-            f"begun and not ended, or ended and not begun: {sorted((begun - ended) + (ended - begun))}"
+            f"a start without an end, or an end without a start: {sorted((begun - ended) + (ended - begun))}"
         )
         for word in ("Traceback", "internal error", "lines lost"):
             assert word not in self.router.log, word

@@ -1,9 +1,9 @@
-"""A storm of clients that do all they can against one router: `python -m tests.storm --seconds 60`, or `make storm`.
+"""A storm of hostile clients against one router: `python -m tests.storm --seconds 60`, or `make storm`.
 
-Each client has dice of its own and plays one session: random frames in random pieces, half-closes, urgent data, passed
-descriptors, resets, and readers that are slow or do not read. Two workers, the smallest buffers, local and TCP, both
-protocols. Meanwhile canaries type and wait for the echo. Promised are: an echo comes within a second; no session sees
-a byte of another, for each has a marker of its own; in the end no session, process or descriptor is left.
+Each client plays one random session: frames in random pieces, half-closes, urgent data, passed descriptors, resets,
+slow reads or none. The router has two workers, the smallest buffers, unix and TCP sockets, and both protocols.
+Meanwhile canaries, well-behaved clients, type and wait for the echo. Checked are: an echo arrives within a second; no
+session sees a byte of another (each prints a marker of its own); at the end no session, process or descriptor is left.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ PROGRAMS = (
     "(trap '' HUP; sleep 0.2; printf '<%s>' $$) & printf '<%s>' $$",
 )
 
-# What a session is comes in its first line, as a number: what a shell would make of noise must not run. Its marker is
-# its process id, which it prints with each word.
+# The first line of input is the number of a program, not a command: random bytes must not run as commands. A session's
+# marker is its process id.
 CASES = "".join(f"{number}) {program};; " for number, program in enumerate(PROGRAMS))
 COMMAND = f"stty raw -echo; printf READY; IFS= read -r part; case $part in {CASES}esac"
 
@@ -65,7 +65,7 @@ class Storm:
         self._lock = threading.Lock()
 
     def play(self, until: float) -> None:
-        """Clients and canaries until then, or until something has failed."""
+        """Runs clients and canaries until the time `until`, or until one has failed."""
         threads = [threading.Thread(target=self._clients, args=(until,)) for _ in range(CLIENTS_AT_ONCE)]
         threads += [threading.Thread(target=self._canary, args=(until, place)) for place in self.places]
         for thread in threads:
@@ -83,10 +83,10 @@ class Storm:
             except AssertionError as error:
                 self.failures.append(f"seed {self.seed}, client {number}: {error}")
             except OSError:
-                self.counts["(ended by the router)"] += 1  # noise is no shell's command
+                self.counts["(ended by the router)"] += 1  # random bytes may end a session
 
     def _canary(self, until: float, place: Place) -> None:
-        """One session that must not feel the storm."""
+        """One well-behaved session, whose echoes must not be delayed."""
         try:
             where, framed = place
             with Client(where) as client:
@@ -104,7 +104,7 @@ class Storm:
                     with self._lock:
                         self.slowest = max(self.slowest, took)
                         self.counts["echo"] += 1
-                    assert took < self.patience, f"{where}: a canary has waited for {took:.3f} s"
+                    assert took < self.patience, f"{where}: a canary waited {took:.3f} s for its echo"
                     time.sleep(CANARY_PAUSE_SECONDS)
         except (AssertionError, OSError) as error:
             self.failures.append(f"seed {self.seed}, canary: {error!r}")
@@ -115,7 +115,7 @@ def wire(data: bytes, framed: bool) -> bytes:
 
 
 class Attack:
-    """One client, and what it does."""
+    """One hostile client."""
 
     def __init__(self, dice: random.Random, where: str | tuple[str, int], framed: bool) -> None:
         self.dice = dice
@@ -152,7 +152,7 @@ class Attack:
 
     def frames(self) -> None:
         for _ in range(self.dice.randrange(1, 50)):
-            # No signal that stops a process: one that is stopped, and ignores the hang-up, is left for the grace time.
+            # No signal that stops a process: a stopped one that ignores SIGHUP would stay for the whole grace time.
             self.send(frame(self.dice.choice([0, 1, 2, 28, 100, 101, 200, 255]), self.dice.randrange(300)))
 
     def noise(self) -> None:
@@ -163,7 +163,7 @@ class Attack:
             self.client.socket.send(b"!", socket.MSG_OOB)
 
     def pass_descriptors(self) -> None:
-        """Its own socket among them."""
+        """Passes its own socket, too."""
         if self.client.socket.family == socket.AF_UNIX:
             with suppress(BlockingIOError, PermissionError), open(os.devnull) as file:
                 passed = [file.fileno(), self.client.socket.fileno()]
@@ -173,7 +173,7 @@ class Attack:
         if select.select([self.client.socket], [], [], self.dice.random() * 0.05)[0]:
             self.seen += self.client.socket.recv(self.dice.choice([1, 100, 65_536]))
         markers = set(MARKER.findall(self.seen))
-        assert len(markers) <= 1, f"a session has seen the bytes of another: {markers}"
+        assert len(markers) <= 1, f"a session received bytes of another: {markers}"
 
     def wait(self) -> None:
         time.sleep(self.dice.random() * 0.1)
@@ -191,12 +191,12 @@ class Attack:
 
 
 def footprint(router: Router) -> int:
-    """The descriptors of all workers but for spare pipes."""
+    """The number of descriptors of all workers, without pipes, which may be spare ones."""
     return sum(not what.startswith("pipe:") for worker in router.workers for what in descriptors(worker).values())
 
 
 def wait_until_nothing_is_left(router: Router, before: int) -> None:
-    """No session without an end, no process, and no more descriptors than before."""
+    """Waits until each session in the log has ended, no program is left, and no more descriptors than before."""
 
     def unended() -> list[int]:
         begun, ended = (len(re.findall(rf"session \d+: {word}", router.log)) for word in ("(?:start|refused)", "end"))

@@ -1,1 +1,1 @@
-"""The protocols as bytes, for both ends: uwsgi packets, and what an HTTP client says first."""
+"""The protocols as bytes, for both ends: building and parsing uwsgi frames, and recognising HTTP and TLS."""

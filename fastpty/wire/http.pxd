@@ -1,6 +1,7 @@
-"""What a web browser says first. A page can have it talk to any TCP port of its machine, and so to a shell.
+"""Recognises clients that speak HTTP or TLS to a plain TCP port, by their first bytes.
 
-And what a client says first that expects TLS: it would wait for an answer, and its bytes are no input for a program.
+A web page can make a browser send requests to any TCP port of its machine, and so to a shell. A TLS client would wait
+for an answer in TLS, and its bytes would be typed on the terminal.
 """
 
 from libc.stdint cimport uint8_t
@@ -11,7 +12,7 @@ cdef enum:
 
 
 cdef inline bint http_request_begins(const uint8_t *data, size_t held) noexcept nogil:
-    """Whether these bytes begin with a method (RFC 9110, 9.1) and a blank."""
+    """True if the bytes begin with a method (RFC 9110, 9.1) and a space."""
     cdef const char *methods[METHODS]
     cdef size_t size
     cdef int index
@@ -24,5 +25,5 @@ cdef inline bint http_request_begins(const uint8_t *data, size_t held) noexcept 
 
 
 cdef inline bint tls_hello_begins(const uint8_t *data, size_t held) noexcept nogil:
-    """Whether these bytes begin with a TLS record that begins with a ClientHello (RFC 8446, 5.1 and 4)."""
+    """True if the bytes begin with a TLS record that begins with a ClientHello (RFC 8446, 5.1 and 4)."""
     return held >= 6 and data[0] == 22 and data[1] == 3 and data[2] <= 4 and data[5] == 1

@@ -1,8 +1,7 @@
-"""The uwsgi protocol from client to router: frames taken from a stream in place, however it was cut.
+"""The parser of the uwsgi protocol's frames, client to router. docs/protocol.md, section 5, specifies them.
 
-A frame is a header of four bytes (modifier1, size low, size high, modifier2) and, for all but window changes, `size`
-bytes of payload. modifier1 is not looked at, as in uWSGI. In a window change the size field is the value itself and
-nothing follows.
+It works in place on a stream that may be split anywhere. As in uWSGI it ignores modifier1, and only frames with
+modifier2 0 carry a payload: all others are the header alone, whatever their size field holds.
 """
 
 from libc.stdint cimport uint8_t, uint16_t
@@ -15,12 +14,12 @@ cdef enum:
     MODIFIER2_COLUMNS = 101
 
 cdef enum FrameKind:
-    FRAME_PARTIAL    # nothing to do yet
-    FRAME_STDIN      # `payload`, `size`: bytes for the terminal, perhaps a part of the frame's
+    FRAME_PARTIAL    # the header is not complete yet
+    FRAME_STDIN      # `payload`, `size`: bytes for the terminal, all of the frame's payload or a piece of it
     FRAME_SIGNAL     # `value`: the signal's number, 1 to 64
     FRAME_ROWS       # `value`: 0 to 65535
     FRAME_COLUMNS    # `value`: 0 to 65535
-    FRAME_IGNORED    # a modifier2 without a meaning here
+    FRAME_IGNORED    # any other modifier2, which is in `value`
 
 cdef struct Frame:
     FrameKind kind
@@ -30,9 +29,8 @@ cdef struct Frame:
 
 cdef struct FrameParser:
     uint8_t header[FRAME_HEADER_BYTES]
-    uint8_t header_bytes
-    uint8_t modifier2          # of the frame whose payload is under way
-    uint16_t payload_left
+    uint8_t header_bytes       # how many of them have arrived
+    uint16_t payload_left      # bytes of a STDIN frame's payload that have not arrived
 
 
 cdef inline FrameKind frame_kind(uint8_t modifier2) noexcept nogil:
@@ -48,28 +46,25 @@ cdef inline FrameKind frame_kind(uint8_t modifier2) noexcept nogil:
 
 
 cdef inline void frame_open(FrameParser *parser, Frame *frame) noexcept nogil:
-    """Reads the complete header: what the frame is, and how much payload follows it."""
+    """Decodes the complete header into `frame`, and notes how much payload follows."""
     cdef uint16_t size = parser.header[1] | (<uint16_t>parser.header[2] << 8)
     parser.header_bytes = 0
-    parser.modifier2 = parser.header[3]
-    frame.kind = frame_kind(parser.modifier2)
-    if frame.kind == FRAME_ROWS or frame.kind == FRAME_COLUMNS:
+    frame.kind = frame_kind(parser.header[3])
+    frame.value = parser.header[3]
+    if frame.kind == FRAME_STDIN:
+        parser.payload_left = size
+    elif frame.kind == FRAME_ROWS or frame.kind == FRAME_COLUMNS:
         frame.value = size
-        return
-    frame.value = parser.modifier2
-    parser.payload_left = size
 
 
 cdef inline size_t frame_next(FrameParser *parser, const uint8_t *data, size_t size, Frame *frame) noexcept nogil:
-    """Takes the next frame, or the next piece of one, from `data`; returns how many bytes it used up.
+    """Parses the next frame, or the next piece of one, and returns how many bytes of `data` it has used.
 
-    That is at least one, unless `size` is 0. Everything that spans two calls is kept in `parser`. The payload of a
-    signal or of an unknown frame is passed over as FRAME_PARTIAL.
+    The result is at least 1 unless `size` is 0. `parser` keeps what spans two calls.
     """
     cdef size_t used = 0
     cdef size_t take
     frame.kind = FRAME_PARTIAL
-    frame.payload = data
     frame.size = 0
     if parser.payload_left == 0:
         while parser.header_bytes < FRAME_HEADER_BYTES:
@@ -85,8 +80,7 @@ cdef inline size_t frame_next(FrameParser *parser, const uint8_t *data, size_t s
     if take > parser.payload_left:
         take = parser.payload_left
     parser.payload_left -= <uint16_t>take
-    if parser.modifier2 == MODIFIER2_STDIN:
-        frame.kind = FRAME_STDIN
-        frame.payload = data + used
-        frame.size = <uint16_t>take
+    frame.kind = FRAME_STDIN
+    frame.payload = data + used
+    frame.size = <uint16_t>take
     return used + take

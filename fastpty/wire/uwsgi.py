@@ -1,11 +1,7 @@
-"""Builds the frames of the uwsgi protocol, client → server: a 4-byte header and its payload.
+"""Builds the uwsgi protocol's frames, client to router. docs/protocol.md, section 5, specifies them.
 
-    modifier1 u8 = 0 | size u16 little-endian | modifier2 u8 | payload
-
-modifier2 says what the frame is. STDIN frames carry a payload; in ROWS and COLUMNS the size field is the value itself
-and the header is the whole frame. Signal frames are not needed here: a key goes as a byte, and the remote terminal
-decides. Server → client there are no frames, only the terminal's bytes. (Rules and numbers: uWSGI 2.0.21's plugins pty
-and forkptyrouter, measured.)
+The client needs only STDIN, ROWS and COLUMNS. It sends no signals: it sends ^C and the like as bytes, and the remote
+terminal turns them into signals.
 """
 
 from __future__ import annotations
@@ -17,24 +13,24 @@ ROWS = 100
 COLUMNS = 101
 
 PAYLOAD_LIMIT = 4092
-"""Largest stdin payload, in bytes, that we put in one frame.
+"""The largest payload, in bytes, of the frames that this client sends.
 
-Our router takes 65,535, but uWSGI's drops the session above 4092: header and payload must fit its 4096-byte
-buffer. Keeping to that lets one client serve both, for 0.1 % of overhead.
+The format allows 65,535, but uWSGI's router needs header and payload to fit its buffer of 4,096 bytes and ends the
+session otherwise. The limit costs 0.1 % of the bandwidth and lets one client serve both routers.
 """
 
 _HEADER = struct.Struct("<BHB")
 
 
 def stdin_frames(data: bytes | bytearray | memoryview) -> bytes:
-    """`data` as stdin frames, as many as it takes; none for no data."""
+    """The STDIN frames that carry `data`; b"" for no data."""
     with memoryview(data) as view:
         chunks = (view[start : start + PAYLOAD_LIMIT] for start in range(0, len(view), PAYLOAD_LIMIT))
         return b"".join(_header(len(chunk), STDIN) + bytes(chunk) for chunk in chunks)
 
 
 def window_frames(rows: int, columns: int) -> bytes:
-    """Sets the remote terminal's size, in characters; struct.error where a number is not from 0 to 65,535."""
+    """The ROWS and COLUMNS frames that set this window size; struct.error for a number above 65,535 or below 0."""
     return _header(rows, ROWS) + _header(columns, COLUMNS)
 
 

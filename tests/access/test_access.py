@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.test_router import run
 from tests.support.accounts import talk_as
-from tests.support.harness import Client, Router, children
+from tests.support.harness import Client, Router, children, run
 from tests.support.peers import need_root
 
 ALICE, BOB = 1, 54_002  # daemon, which has an account, and one that has none

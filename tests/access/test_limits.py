@@ -15,10 +15,9 @@ import pytest
 
 from tests import ROOT
 from tests.conftest import Service
-from tests.supervision.test_router import run
 from tests.support.accounts import talk_as
 from tests.support.client_harness import CLIENT
-from tests.support.harness import Client, Router, eventually, fill, process_gone
+from tests.support.harness import Client, Router, eventually, fill, process_gone, run
 from tests.support.peers import need_root
 from tests.support.programs import broken_program
 from tests.support.tls_harness import Authority

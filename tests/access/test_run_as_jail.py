@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fastpty.system import linux
-from tests.jail.test_roots import binds, small_root
 from tests.support.accounts import talk_as
 from tests.support.harness import Router
-from tests.support.peers import need, need_root
+from tests.support.jails import binds, small_root
+from tests.support.nss_module import hostile_module
+from tests.support.peers import need_root
 
 UID, GID, MORE = 54_321, 54_322, 54_323  # nobody's outside
 
@@ -65,30 +63,6 @@ def test_accounts_in_a_changed_root_are_believed_only_where_they_are_root_s(
     file.unlink()
     os.mkfifo(file)
     assert talk_as(f"{root.parent}/s", UID, GID) == refusal
-
-
-MODULE = """
-#include <fcntl.h>
-__attribute__((constructor)) static void loaded(void) { open("/loaded", O_CREAT, 0600); }
-"""
-
-
-def other_nsswitch(file: Path) -> None:
-    """In the router's process, before it executes Python: /etc/nsswitch.conf is another file for it."""
-    linux.unshare(linux.CLONE_NEWNS)
-    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    linux.mount(str(file), "/etc/nsswitch.conf", None, linux.MS_BIND)
-
-
-def hostile_module(root: Path) -> Callable[[], None]:
-    """Puts the module into this root; makes, as `preexec` of a router, a machine on which the C library asks it."""
-    nsswitch = root.parent / "nsswitch.conf"
-    nsswitch.write_text("passwd: files fastpty\ngroup: files fastpty\n")
-    (root.parent / "module.c").write_text(MODULE)
-    for place in (root / "lib", root / "lib64"):
-        command = [need("cc"), "-shared", "-fPIC", "-o", f"{place}/libnss_fastpty.so.2", "module.c"]
-        subprocess.run(command, cwd=root.parent, check=True)
-    return partial(other_nsswitch, nsswitch)
 
 
 def test_no_library_of_a_changed_root_is_loaded_into_the_router(start_router: Start, root: Path) -> None:

@@ -7,57 +7,15 @@ when a client half-closes.
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.client_harness import TerminalClient, piped_client, terminal_client
-from tests.support.harness import eventually
-from tests.support.peers import need
-
-
-class RealRouter:
-    """uWSGI with both of its routers."""
-
-    def __init__(self, directory: Path) -> None:
-        self.raw, self.framed = f"{directory}/raw", f"{directory}/uwsgi"
-        ini = directory / "router.ini"
-        ini.write_text(
-            "[uwsgi]\nplugins = corerouter,forkptyrouter\nmaster = true\n"
-            f"forkpty-router = {self.raw}\nforkpty-urouter = {self.framed}\n"
-            "env = PS1=remote:\nenv = TERM=xterm\n"
-        )
-        log = (directory / "log").open("wb")
-        self._process = subprocess.Popen(
-            [need("uwsgi"), "--ini", str(ini)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        log.close()
-        eventually(lambda: self._answers(self.raw) and self._answers(self.framed), "uWSGI")
-
-    def _answers(self, path: str) -> bool:
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(path) == 0
-
-    def stop(self) -> None:
-        self._process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
-        self.kill()
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+from tests.support.real_uwsgi import RealRouter
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.jail.test_namespaces import NOBODY
-from tests.supervision.test_life import reload
 from tests.support.client_harness import ROOT
 from tests.support.harness import Router
+from tests.support.jails import NOBODY
 from tests.support.peers import need_root
+from tests.support.reloads import reload
 
 
 def test_a_reload_works_where_the_account_cannot_enter_the_start_directory(

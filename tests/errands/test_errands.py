@@ -1,4 +1,4 @@
-"""What a session's program or a client prepares so that whoever meets it waits for ever: the others do not notice."""
+"""System calls that a program or a client can make wait without end: they run in other processes and delay nobody."""
 
 from __future__ import annotations
 
@@ -6,65 +6,18 @@ import os
 import signal
 import socket
 import struct
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.accounts import connected_as
 from tests.support.harness import RAW_CAT, Client, Router, children, eventually, state
-from tests.support.peers import need, need_root, preload
+from tests.support.peers import need_root, preload
+from tests.support.stuck import Stuck
 
 UID, GID = 1, 1  # daemon: run-as peer needs an account
 SO_PASSRIGHTS = 83
-
-# A page of a file that never gives its bytes, and what to do with it in the terminal.
-STUCK = r"""
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <termios.h>
-#include <unistd.h>
-
-int main(int count, char **words)
-{
-    struct termios settings;
-    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, open(words[2], O_RDWR), 0);
-    tcgetattr(0, &settings);
-    cfmakeraw(&settings);
-    tcsetattr(0, TCSANOW, &settings);
-    dprintf(1, "pid %d READY", getpid());
-    if (strcmp(words[1], "write") == 0)
-        return write(1, page, 100);
-    if (strcmp(words[1], "size") == 0)
-        return ioctl(0, TIOCGWINSZ, page);
-    while (access(words[3], F_OK) != 0)
-        usleep(10000);
-    if (fork() == 0) {
-        usleep(300000);   /* until its parent reads */
-        return tcsetattr(0, TCSANOW, &settings);
-    }
-    return read(0, page, 4096);
-}
-"""
-
-
-@pytest.fixture
-def stuck_files(directory: Path) -> Iterator[Path]:
-    """A directory whose files never give their bytes; at the end whoever waits for them goes on."""
-    need_root()
-    mounted = directory / "mounted"
-    mounted.mkdir()
-    with subprocess.Popen([sys.executable, "-m", "tests.support.fuse", str(mounted)], stdout=subprocess.PIPE) as fuse:
-        assert fuse.stdout is not None
-        assert fuse.stdout.readline() == b"mounted\n"
-        yield mounted
-        fuse.kill()
-    subprocess.run(["umount", "-l", mounted], check=True)
 
 
 def echoes(client: Client, text: bytes) -> None:
@@ -72,42 +25,8 @@ def echoes(client: Client, text: bytes) -> None:
     assert client.read_exactly(len(text)) == text
 
 
-class Stuck:
-    """A router of its peers, whose session runs cat or the program that gets stuck, as its first line says."""
-
-    def __init__(self, start_router: Callable[..., Router], directory: Path, files: Path, what: str) -> None:
-        (directory / "stuck.c").write_text(STUCK)
-        subprocess.run([need("cc"), "-o", "stuck", "stuck.c"], cwd=directory, check=True)
-        program = f'exec {directory}/stuck {what} "{files}/$what" {directory}/typed'
-        command = f'read what; if [ "$what" = cat ]; then {RAW_CAT}; fi; {program}'
-        self.path = f"{directory}/u"
-        self.typed = directory / "typed"
-        self.router = start_router(
-            "--run-as", "peer", "--chmod-socket=666", "--stop-timeout", "1", "--forkptyrouter-command", command,
-            "--forkpty-urouter", self.path,
-        )  # fmt: skip
-
-    def cat(self) -> Client:
-        client = Client(connected_as(self.path, UID, GID))
-        client.frame(0, payload=b"cat\n")
-        client.read_until(b"READY")
-        return client
-
-    def stuck(self, file: str) -> Client:
-        """A client whose program waits in the kernel for this file."""
-        client = Client(connected_as(self.path, UID, GID))
-        client.frame(0, payload=file.encode() + b"\n")
-        leader = int(client.read_until(b"pid ", b" READY").split()[-2])
-        client.frame(0, payload=b"x" * 300)
-        self.typed.touch()
-        wchan = Path(f"/proc/{leader}/wchan")
-        eventually(lambda: "request_wait_answer" in wchan.read_text(), "the program is stuck")
-        eventually(lambda: all(state(child) == "D" for child in children(leader)), "what it has started is, too")
-        return client
-
-
 @pytest.mark.parametrize("what", ["write", "size", "settings"])
-def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
+def test_a_program_stuck_in_the_kernel_on_its_terminal_stops_only_its_session(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path, what: str
 ) -> None:
     stuck = Stuck(start_router, directory, stuck_files, what)
@@ -123,10 +42,10 @@ def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
     assert stuck.router.end() == 0
 
 
-def test_terminals_that_are_held_do_not_keep_those_of_others_open(
+def test_stuck_terminals_do_not_keep_other_terminals_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
-    """Each takes a process, and the log says how many there are."""
+    """Each stuck close keeps one process busy. The log says how many there are."""
     stuck = Stuck(start_router, directory, stuck_files, "write")
     with stuck.stuck("one"), stuck.stuck("two"):
         pass
@@ -141,7 +60,7 @@ def asleep(parent: int) -> list[int]:
     return [pid for pid in children(parent) if state(pid) == "S"]
 
 
-def test_many_terminals_that_are_held_do_not_keep_those_of_others_open(
+def test_many_stuck_terminals_do_not_keep_other_terminals_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     stuck = Stuck(start_router, directory, stuck_files, "write")
@@ -150,13 +69,13 @@ def test_many_terminals_that_are_held_do_not_keep_those_of_others_open(
     with stuck.cat() as client:
         client.frame(0, payload=b"x")
         client.read_until(b"x")
-        eventually(lambda: len(asleep(stuck.router.pid)) == 1, "it waits for input, and the others are stuck")
+        eventually(lambda: len(asleep(stuck.router.pid)) == 1, "one program waits for input, the others are stuck")
         terminal = os.readlink(f"/proc/{asleep(stuck.router.pid)[0]}/fd/0")
     eventually(lambda: not os.path.exists(terminal), "the other terminal is gone")
     assert stuck.router.end() == 0
 
 
-# A kernel before 6.16 knows no SO_PASSRIGHTS.
+# A kernel before 6.16 does not have SO_PASSRIGHTS.
 OLDER = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -178,7 +97,7 @@ int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 
 
 def unsent() -> tuple[socket.socket, socket.socket]:
-    """A TCP connection whose last close waits: it lingers over data that its other end does not take."""
+    """Both ends of a TCP connection. The last close of the first blocks: its data waits for the other to read."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
@@ -194,14 +113,14 @@ def unsent() -> tuple[socket.socket, socket.socket]:
 
 @pytest.fixture(params=["this kernel", "an older kernel"])
 def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The router's environment for a kernel with SO_PASSRIGHTS, where this is one, and for one without."""
+    """The router's environment: none, or one in which SO_PASSRIGHTS does not exist."""
     return preload(tmp_path, OLDER) if request.param == "an older kernel" else {}
 
 
 def pass_and_leave(client: Client) -> socket.socket:
-    """Sends a descriptor whose last close waits, if the socket takes such; its other end.
+    """Passes a descriptor whose last close blocks, if the socket accepts it; returns the connection's other end.
 
-    The router has to be stopped, or the last close could be the one here.
+    The router has to be stopped meanwhile, or the close here could be the last one.
     """
     ours, theirs = unsent()
     try:
@@ -214,7 +133,7 @@ def pass_and_leave(client: Client) -> socket.socket:
 
 
 @pytest.mark.parametrize("how", ["read", "unread", "refused", "at the statistics"])
-def test_a_descriptor_that_a_client_passes_is_not_waited_for(
+def test_closing_a_descriptor_that_a_client_passed_delays_nobody(
     start_router: Callable[..., Router], directory: Path, kernel: dict[str, str], how: str
 ) -> None:
     rules: tuple[str, ...] = ()
@@ -251,10 +170,10 @@ def test_a_descriptor_that_a_client_passes_is_not_waited_for(
     left.close()
 
 
-def test_a_client_that_passes_its_own_socket_to_itself_has_left(
+def test_a_client_that_passed_its_own_socket_to_the_router_can_leave(
     start_router: Callable[..., Router], directory: Path, kernel: dict[str, str]
 ) -> None:
-    """On an older kernel the router takes what it has passed, and so leaves it nothing to live on."""
+    """On an older kernel the socket's own queue would keep it open if the router did not receive the descriptor."""
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=kernel)
     with Client(f"{directory}/s") as client:
         client.read_until(b"READY")
@@ -266,8 +185,8 @@ def test_a_client_that_passes_its_own_socket_to_itself_has_left(
     router.wait_for_log("session 1: end: client left")
 
 
-def test_no_socket_of_the_router_takes_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
-    """Where the kernel can refuse them: Linux 6.16."""
+def test_no_socket_of_the_router_accepts_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
+    """Linux 6.16 and newer can refuse them."""
     start_router(f"{directory}/s", "--forkptyrouter-stats", f"{directory}/stats", sockets=2)
     for name in ("s", "stats"):
         with Client(f"{directory}/{name}") as client, socket.socket(socket.AF_UNIX) as can_refuse:

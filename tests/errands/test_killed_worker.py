@@ -1,4 +1,4 @@
-"""A worker that is killed while it holds what may never close: it is replaced, and the stop does not wait."""
+"""Workers that are killed while they hold a descriptor whose close blocks: they are replaced and delay no stop."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.errands.test_errands import Stuck, echoes, stuck_files
-from tests.supervision.test_life import STUCK_ACCEPT
-from tests.support.harness import Client, Router, children, eventually, process_gone, state
+from tests.errands.test_errands import echoes
+from tests.support.harness import Client, Router, children, descriptors, eventually, process_gone, state
 from tests.support.peers import need_root, preload
+from tests.support.reloads import STUCK_ACCEPT
+from tests.support.stuck import Stuck
 
-__all__ = ["stuck_files"]
 
-
-def test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced(
+def test_a_worker_killed_while_a_terminal_is_stuck_is_replaced(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
-    """Its other clients see the end of their sessions, whose programs are hung up."""
+    """The other sessions of the worker end, and their programs are hung up."""
     stuck = Stuck(start_router, directory, stuck_files, "write")
     with stuck.cat() as before, stuck.stuck("page"), stuck.cat() as after:
         killed = stuck.router.pid
@@ -34,29 +33,31 @@ def test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced(
     assert stuck.router.end() == 0
 
 
-def heirs() -> list[int]:
-    """The processes that close what killed workers leave."""
+def heirs_of(worker: int) -> list[int]:
+    """The processes that close this worker's descriptors after it was killed: they share its table of descriptors."""
+    sockets = {what for what in descriptors(worker).values() if what.startswith("socket:")}
     found = []
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and (entry / "comm").read_text() == "fastpty-heir\n":
-                found.append(int(entry.name))
+                pid = int(entry.name)
+                if sockets <= {*descriptors(pid).values()}:
+                    found.append(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
 
 
-def test_no_heir_is_left_by_a_worker_that_has_ended(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_worker_s_heir_ends_with_it(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
-    others = heirs()
     router = start_router(f"{directory}/s", "--run-as", "peer")
-    (heir,) = set(heirs()) - {*others}
+    (heir,) = heirs_of(router.pid)
     assert router.end() == 0
     assert process_gone(heir)
 
 
 class StuckAsRoot(Stuck):
-    """The programs are the router's user's, so no heir stands by."""
+    """A router whose sessions run as its own user. Such a router has no heirs."""
 
     def __init__(
         self, start_router: Callable[..., Router], directory: Path, files: Path, *more: str, env: Any = None
@@ -68,20 +69,20 @@ class StuckAsRoot(Stuck):
         super().__init__(start, directory, files, "write")
 
 
-def test_a_stop_does_not_wait_for_a_worker_whose_end_waits_in_the_kernel(
+def test_a_stop_does_not_wait_for_a_killed_worker_stuck_in_the_kernel(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     stuck = StuckAsRoot(start_router, directory, stuck_files)
     with stuck.stuck("page"):
         killed = stuck.router.pid
         os.kill(killed, signal.SIGKILL)
-        eventually(lambda: state(killed) == "D", "its end waits")
+        eventually(lambda: state(killed) == "D", "the killed worker is stuck in the kernel")
         assert stuck.router.end() == 0
         assert state(killed) == "D"
     stuck.router.wait_for_log(f"worker {killed} was killed and does not end: no longer waited for")
 
 
-def test_a_stuck_worker_whose_end_waits_in_the_kernel_is_replaced(
+def test_a_killed_worker_stuck_in_the_kernel_is_replaced(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     gate = directory / "gate"

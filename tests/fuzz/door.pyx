@@ -1,6 +1,6 @@
-"""A door to the relay's C part for the fuzzers: what `_relay.pyx` does around the loop, without Python.
+"""The relay's C part for a fuzzer: does what `_relay.pyx` does around the loop, without Python.
 
-Compiled to C and linked with a simulated kernel (kernel.c); the module itself is never imported.
+Cython compiles it to C, which is linked with the simulated machine. The module itself is never imported.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -9,16 +9,6 @@ from libc.string cimport memcpy, memset
 
 from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT, Buffer, buffer_lend, pool_drop_spares
 from fastpty.relay.step cimport loop_serve, loop_session, loop_session_event
-from fastpty.wire.uwsgi cimport (
-    FRAME_COLUMNS,
-    FRAME_IGNORED,
-    FRAME_ROWS,
-    FRAME_SIGNAL,
-    FRAME_STDIN,
-    Frame,
-    FrameParser,
-    frame_next,
-)
 from fastpty.relay.lifecycle cimport loop_meet_deadlines, loop_new_session, loop_release_session, loop_stop
 from fastpty.system.linux cimport epoll_event
 from fastpty.relay.loop cimport (
@@ -55,7 +45,7 @@ cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t g
 
 
 cdef public bint door_session(int world, int peer, int terminal, int leader, int pidfd, bint framed) noexcept nogil:
-    """False: memory is short, and nothing was taken."""
+    """Begins a session with these descriptors. False: memory is short, and they still belong to the caller."""
     cdef Session *session = loop_new_session(&loop)
     if session == NULL:
         return False
@@ -70,7 +60,7 @@ cdef public bint door_session(int world, int peer, int terminal, int leader, int
 
 
 cdef public bint door_refusal(int world, int peer, const uint8_t *text, uint32_t size) noexcept nogil:
-    """A session without a terminal, whose only output is `text`. False as above."""
+    """Begins a session without a terminal, whose only output is `text`. False as in door_session."""
     cdef Session *session = loop_new_session(&loop)
     cdef Buffer *buffer
     if session == NULL:
@@ -116,7 +106,7 @@ cdef public void door_turn() noexcept nogil:
 
 
 cdef public void door_stop() noexcept nogil:
-    """The first time as SIGTERM does, the second time at once."""
+    """What SIGTERM does: the first call begins a stop, the second cuts it short."""
     loop.now_ns = clock_ns()
     loop_stop(&loop)
 
@@ -126,38 +116,7 @@ cdef public uint32_t door_live() noexcept nogil:
 
 
 cdef public void door_close() noexcept nogil:
-    """All sessions have ended: all that was lent must be back."""
+    """Checks after the last session that every buffer and pipe was returned, and frees all memory."""
     loop_check_returned(&loop)
     pool_drop_spares(&loop.pool)
     free(loop.sessions)
-
-
-# -- the frame parser alone --
-
-cdef FrameParser parser
-
-
-cdef public void door_parser_reset() noexcept nogil:
-    memset(&parser, 0, sizeof(parser))
-
-
-cdef public size_t door_parse(const uint8_t *data, size_t size, int *kind, const uint8_t **payload,
-                              uint32_t *value) noexcept nogil:
-    """One frame_next. kind: 0 nothing, 1 stdin, 2 signal, 3 rows, 4 columns, 5 ignored; value: or stdin's size."""
-    cdef Frame frame
-    cdef size_t used = frame_next(&parser, data, size, &frame)
-    kind[0] = 0
-    payload[0] = frame.payload
-    value[0] = frame.value
-    if frame.kind == FRAME_STDIN:
-        kind[0] = 1
-        value[0] = frame.size
-    elif frame.kind == FRAME_SIGNAL:
-        kind[0] = 2
-    elif frame.kind == FRAME_ROWS:
-        kind[0] = 3
-    elif frame.kind == FRAME_COLUMNS:
-        kind[0] = 4
-    elif frame.kind == FRAME_IGNORED:
-        kind[0] = 5
-    return used

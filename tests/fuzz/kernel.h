@@ -1,5 +1,5 @@
-/* Puts the simulated kernel of kernel.c in the place of libc's calls, in whatever is compiled with `-include kernel.h`.
- * The system's headers come first, so that only the calls get other names. */
+/* Puts the simulated kernel of kernel.c in the place of libc's calls, in a file compiled with `-include kernel.h` and
+ * -DFASTPTY_SIMULATED. The system's headers come before the macros, so that only calls are renamed. */
 #ifndef FASTPTY_FUZZ_KERNEL_H
 #define FASTPTY_FUZZ_KERNEL_H
 
@@ -45,7 +45,7 @@ void *kernel_malloc(size_t size);
 void *kernel_calloc(size_t count, size_t size);
 void *kernel_realloc(void *old, size_t size);
 
-/* The relay tells that nothing is left of a session. */
+/* The door calls this after the relay has released everything of a session. */
 void kernel_ended(int world, int exited, uint64_t bytes_in, uint64_t bytes_out);
 
 #ifdef FASTPTY_SIMULATED

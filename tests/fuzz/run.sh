@@ -1,7 +1,9 @@
 #!/bin/sh
-# Replays the corpora and goes on from them for $1 seconds in all, 1/5 of it the parser. New finds stay in build/fuzz; a failing
-# input is left as build/fuzz/crash-…, and FASTPTY_FUZZ_TRACE=1 build/fuzz/session build/fuzz/crash-… tells what happens.
-# To keep what was found: build/fuzz/session -merge=1 tests/fuzz/corpus/session build/fuzz/new-session
+# Fuzzes for $1 seconds, a fifth of them the parser, beginning with the inputs in tests/fuzz/corpus. Inputs that reach
+# more code than these stay in build/fuzz/new-*. To keep them:
+#     build/fuzz/session -merge=1 tests/fuzz/corpus/session build/fuzz/new-session
+# An input that fails is left as build/fuzz/crash-*. To see what happens:
+#     FASTPTY_FUZZ_TRACE=1 build/fuzz/session build/fuzz/crash-*
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=$1

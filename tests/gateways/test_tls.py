@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.supervision.test_router import run
 from tests.support.client_harness import CLIENT
-from tests.support.harness import Router, eventually, process_gone
+from tests.support.harness import Router, eventually, process_gone, run
 from tests.support.peers import need_root
 from tests.support.tls_harness import Authority, attached, connected, proxy_of, read_to_end, status
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.supervision.test_router import run
 from tests.support.client_harness import CLIENT
-from tests.support.harness import Router
+from tests.support.harness import Router, run
 from tests.support.peers import need_root
 from tests.support.tls_harness import Authority, attached
 

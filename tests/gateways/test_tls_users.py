@@ -11,9 +11,8 @@ import pytest
 
 from fastpty.access.peer import name_behind_tls, peer_behind_tls
 from fastpty.errors import RefusedError
-from tests.supervision.test_router import run
 from tests.support.accounts import Login, make_account, remove_account
-from tests.support.harness import Router
+from tests.support.harness import Router, run
 from tests.support.peers import need_root
 from tests.support.tls_harness import Authority, attached, connected, read_to_end
 

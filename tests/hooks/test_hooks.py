@@ -17,9 +17,8 @@ from fastpty.errors import FastptyError
 from fastpty.hooks import actions as hooks
 from fastpty.hooks.actions import PHASES
 from fastpty.hooks.waits import Wait
-from tests.jail.test_jail import in_child
-from tests.jail.test_namespaces import AS_NOBODY
 from tests.support.harness import Client, Router, eventually
+from tests.support.jails import AS_NOBODY, in_child
 from tests.support.peers import need, need_root
 
 Start = Callable[..., Router]

@@ -17,10 +17,10 @@ import pytest
 
 from tests.jail.test_containers import family, session
 from tests.jail.test_jail import entered, wanted
-from tests.jail.test_namespaces import namespace, said
-from tests.jail.test_roots import binds, small_root
+from tests.jail.test_namespaces import namespace
 from tests.support.containers import container, mask
 from tests.support.harness import Client, Router, eventually
+from tests.support.jails import binds, said, small_root
 from tests.support.peers import need, need_root, preload
 
 Start = Callable[..., Router]

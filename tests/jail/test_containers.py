@@ -18,10 +18,9 @@ from fastpty.errors import FastptyError
 from fastpty.jail import privileges, security_label
 from fastpty.jail import target as target_module
 from fastpty.jail.target import Target, variables
-from tests.jail.test_jail import in_child
-from tests.jail.test_namespaces import said
 from tests.support.containers import MAPPED, container, mask
 from tests.support.harness import Client, Router, children, eventually, process_gone
+from tests.support.jails import in_child, said
 from tests.support.peers import (
     need,
     need_control_group,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.jail.test_roots import small_root
 from tests.support.accounts import talk_as
 from tests.support.harness import Client, Router, descriptors
+from tests.support.jails import small_root
 from tests.support.peers import need_root
 from tests.support.tls_harness import Authority, attached, proxy_of
 

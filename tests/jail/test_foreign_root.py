@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from fastpty.system import foreign_root
-from tests.jail.test_namespaces import said
-from tests.jail.test_roots import binds, small_root
-from tests.service.test_background import SYSLOG_SHIM, SyslogDaemon
 from tests.support.harness import PATIENCE_SECONDS, Router, eventually
+from tests.support.jails import binds, said, small_root
 from tests.support.peers import need_root
+from tests.support.syslog import SYSLOG_SHIM, SyslogDaemon
 
 TO_THE_HOST = f"/proc/{os.getpid()}/root"
 

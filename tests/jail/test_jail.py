@@ -6,12 +6,10 @@ The user and group are numbers without an account, or accounts that every Debian
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import pwd
 import signal
 import socket
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from fastpty.configuration.config import Config
 from fastpty.configuration.language.setting import Setting
 from fastpty.errors import FastptyError
 from fastpty.jail import steps
+from tests.support.jails import in_child
 from tests.support.peers import need, need_root
 
 NOBODY = 65534
@@ -33,29 +32,6 @@ NO_SETUID_FIXUP = 1 << 2
 def wanted(*settings: tuple[str, str]) -> Config:
     given = [Setting("forkpty-router", "/tmp/x.socket"), *(Setting(name, value) for name, value in settings)]
     return build(given)[0]
-
-
-def in_child(act: Callable[[], Any]) -> Any:
-    """What `act` returns in a forked child, through JSON; a FastptyError comes back as an exception."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            result = {"value": act()}
-        except FastptyError as error:
-            result = {"error": str(error)}
-        except BaseException:
-            result = {"crash": traceback.format_exc()}
-        os.write(write_end, json.dumps(result).encode())
-        os._exit(0)
-    os.close(write_end)
-    with open(read_end, "rb") as pipe:
-        answer = json.loads(pipe.read())
-    os.waitpid(pid, 0)
-    if "error" in answer:
-        raise FastptyError(answer["error"])
-    assert "crash" not in answer, answer["crash"]
-    return answer["value"]
 
 
 def status(*fields: str) -> dict[str, str]:

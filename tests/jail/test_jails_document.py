@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.jail.test_namespaces import AS_NOBODY, container, said
+from tests.jail.test_namespaces import container
 from tests.support.harness import Router
+from tests.support.jails import AS_NOBODY, said
 from tests.support.peers import need, need_root
 
 DOCUMENT = ROOT / "docs" / "jails.md"

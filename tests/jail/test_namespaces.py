@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import Client, Router, children, eventually, process_gone
+from tests.support.jails import AS_NOBODY, NOBODY, said
 from tests.support.peers import need, need_root
 
-NOBODY = 65534
 Start = Callable[..., Router]
 
 
@@ -24,35 +24,11 @@ def namespace(pid: int | str, name: str) -> str:
     return os.readlink(f"/proc/{pid}/ns/{name}")
 
 
-def said(path: str, command: str) -> list[str]:
-    """The words that a command prints in a session."""
-    with Client(path) as client:
-        client.send(b'stty -echo; PS1=; echo BEG""IN-\n')
-        client.read_until(b"BEGIN-\r\n")
-        begin = len(client.seen)
-        client.send(command.encode() + b"; exit\n")
-        return client.read_to_end()[begin:].decode().split()
-
-
 def innermost(pid: int) -> int:
     """The last of a chain of only children: the router inside, as seen from here."""
     while found := children(pid):
         (pid,) = found
     return pid
-
-
-# An ordinary user may not be able to read the interpreter's files, so they are read before; and a process that has
-# changed its user is not its own to write to, as one that has executed a program is (prctl(2), PR_SET_DUMPABLE).
-AS_NOBODY = (
-    "-c",
-    f"""import ctypes, encodings.utf_8_sig, os, shutil, sys
-from fastpty.router import main
-os.setgroups([])
-os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
-os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
-ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
-sys.exit(main(sys.argv[1:]))""",
-)
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from fastpty.jail.subordinate import first_of_root
-from tests.supervision.test_router import run
 from tests.support.accounts import talk_as
 from tests.support.containers import MAPPED, container
-from tests.support.harness import Client, Router
+from tests.support.harness import Client, Router, run
 from tests.support.peers import need_root
 
 REFUSAL = (

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.jail.test_namespaces import innermost, said
+from tests.jail.test_namespaces import innermost
 from tests.support.harness import Router, eventually
+from tests.support.jails import binds, said, small_root
 from tests.support.peers import need_root
 
 Start = Callable[..., Router]
@@ -18,19 +19,6 @@ Start = Callable[..., Router]
 @pytest.fixture
 def path(directory: Path) -> str:
     return str(directory / "socket")
-
-
-def small_root(where: Path) -> None:
-    """A root with a shell, made of the host's directories by mounts of the router's own hooks."""
-    for name in ("bin", "usr", "lib", "lib64", "dev", "proc", "old"):
-        (where / name).mkdir(parents=True, exist_ok=True)
-
-
-def binds(root: Path) -> list[str]:
-    found = [f"--hook-post-jail=mount:none {root} {root} bind"]
-    for name in ("bin", "usr", "lib", "lib64", "dev"):
-        found.append(f"--mount-post-jail=none /{name} {root}/{name} bind,rec")
-    return found
 
 
 def test_a_chroot_is_the_root_of_the_sessions_and_they_start_in_it(

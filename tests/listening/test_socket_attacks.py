@@ -14,8 +14,7 @@ import pytest
 from fastpty.errors import FastptyError
 from fastpty.listening import bind as listening
 from fastpty.net.address import UnixAddress
-from tests.supervision.test_router import run
-from tests.support.harness import Client, Router
+from tests.support.harness import Client, Router, run
 from tests.support.peers import need_root
 
 MALLORY = 54_009

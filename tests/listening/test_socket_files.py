@@ -13,8 +13,7 @@ import pytest
 from fastpty.listening import bind as listening
 from fastpty.listening import removal
 from fastpty.net.address import UnixAddress
-from tests.supervision.test_router import run
-from tests.support.harness import Client, Router, eventually, process_gone
+from tests.support.harness import Client, Router, eventually, process_gone, run
 from tests.support.peers import need_root
 
 MALLORY = 54_009

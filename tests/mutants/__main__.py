@@ -1,7 +1,7 @@
-"""Shows that the tests can fail: `make mutants`, or `python -m tests.mutants [WORD]...` for those that name a WORD.
+"""Shows that the tests can fail: `make mutants`, or `python -m tests.mutants [WORD]...` for mutants with each WORD.
 
-Works in a copy of the program. Each mutant must still be a router that gives a shell, and the test that is for the
-missing protection must fail.
+Each mutant is the program, in a copy, without one protection. It must still start a shell for a client, and the test of
+that protection must fail.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ COPIED = (
     *("LICENSE", "bin", "docs", "fastpty", "tests", "tools", "bench"),
 )
 WORKS = "supervision/test_router.py::test_both_protocols_on_several_sockets_at_once"
-PATIENCE_SECONDS = 10  # most of the tests wait for what does not come any more
-TESTS_FAILED = 1  # pytest's exit status; others tell that there was no test, or no chance to run it
+PATIENCE_SECONDS = 10  # most tests of a missing protection wait for an event that does not come
+TESTS_FAILED = 1  # pytest's exit status; others mean that the test did not run
 
 
 def main() -> int:
@@ -49,7 +49,7 @@ def make_copy() -> None:
 
 
 def is_noticed(mutant: Mutant) -> bool:
-    """Tries one mutant, says how it went, and puts the program back as it was."""
+    """Tries one mutant, prints the verdict, and restores the program."""
     try:
         text = mutant.apply(TREE)
     except StaleMutantError as error:
@@ -64,7 +64,7 @@ def is_noticed(mutant: Mutant) -> bool:
 
 
 def try_out(mutant: Mutant) -> str:
-    """What is wrong with the applied mutant, or with its test; empty if nothing is."""
+    """Builds and tests the applied mutant. Returns what is wrong with it or with its test; empty if it was noticed."""
     if not build(mutant):
         return "does not build"
     if pytest(WORKS) != 0:
@@ -76,7 +76,7 @@ def try_out(mutant: Mutant) -> str:
 
 
 def build(mutant: Mutant) -> bool:
-    """Builds the C part anew if the mutant is in it, without optimisation: the compiler is what takes the time."""
+    """Rebuilds the C part if the mutant is in it. Without optimisation, which would take most of the time."""
     if mutant.path.endswith(".py"):
         return True
     argv = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
@@ -86,7 +86,7 @@ def build(mutant: Mutant) -> bool:
 
 def pytest(test: str) -> int:
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "timeout=60", f"tests/{test}"]
-    # PYTHONPATH: also for what a test starts in another directory, where an installed fastpty would be found otherwise.
+    # PYTHONPATH: a process that a test starts in another directory would import the installed fastpty otherwise.
     environment = {**os.environ, "PYTHONPATH": str(TREE), "FASTPTY_TEST_PATIENCE": str(PATIENCE_SECONDS)}
     with subprocess.Popen(
         argv,
@@ -100,12 +100,12 @@ def pytest(test: str) -> int:
         try:
             return process.wait()
         finally:
-            # A router without its protection may not end with its test, and hold up what comes after.
+            # A router without a protection may outlive its test.
             kill_session(process.pid)
 
 
 def kill_session(leader: int) -> None:
-    """Kills what is left of a session; programs on terminals, which have their own, are hung up by that."""
+    """Kills all processes of a session. That hangs up the programs on terminals, which have sessions of their own."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             session = int(stat.read_text().rpartition(")")[2].split()[3])

@@ -1,4 +1,4 @@
-"""What a client can do to those who are not in its session."""
+"""A client cannot affect processes outside its session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BYSTANDERS = (
         "fastpty/relay/terminal.pxd",
         _AS_USER,
         "    kill(-group, number)",
-        "relay/test_bystanders.py::test_a_client_cannot_signal_what_became_root_in_its_terminal",
+        "relay/test_bystanders.py::test_a_client_cannot_signal_a_process_that_became_root_in_its_terminal",
     ),
     Mutant(
         "a session's user may signal its own",
@@ -36,7 +36,7 @@ BYSTANDERS = (
         "fastpty/relay/terminal.pxd",
         "    if session >= 0 and session != tcgetsid(terminal.fd):\n        return 0\n",
         "",
-        "relay/test_bystanders.py::test_who_gets_the_number_of_a_group_that_has_ended_is_not_signalled",
+        "relay/test_bystanders.py::test_a_group_that_reuses_the_number_of_an_ended_one_is_not_signalled",
     ),
     Mutant(
         "a peer's session has a session keyring of its own",
@@ -57,27 +57,27 @@ BYSTANDERS = (
         "fastpty/relay/state.pxd",
         " and acts < ACTS_MOST:",
         ":",
-        "relay/test_bystanders.py::test_a_flood_of_signals_leaves_their_turns_to_the_others",
+        "relay/test_bystanders.py::test_a_flood_of_signal_frames_does_not_delay_other_sessions",
     ),
     Mutant(
         "an HTTP request to a TCP port is no input",
         "fastpty/relay/step.pxd",
         "    if is_input and taken_before == 0 and loop_end_stray(loop, session):\n        return\n",
         "",
-        "relay/test_bystanders.py::test_a_web_page_s_request_to_a_tcp_port_runs_nothing",
+        "relay/test_bystanders.py::test_an_http_request_to_a_tcp_port_runs_no_command",
     ),
     Mutant(
         "an HTTP request to a shared terminal's port is no input",
         "fastpty/relay/shared_step.pxd",
         "        if before == 0 and loop_end_stray(loop, task.session):\n            return\n",
         "",
-        "relay/test_bystanders.py::test_a_web_page_s_request_to_a_tcp_port_runs_nothing",
+        "relay/test_bystanders.py::test_an_http_request_to_a_tcp_port_runs_no_command",
     ),
     Mutant(
         "who types GET on a socket file is no browser",
         "fastpty/relay/lifecycle.pxd",
         "    if not session.peer.is_tcp or buffer == NULL:\n",
         "",
-        "relay/test_bystanders.py::test_who_types_get_on_a_socket_file_is_no_browser",
+        "relay/test_bystanders.py::test_get_typed_on_a_unix_socket_is_not_taken_for_http",
     ),
 )

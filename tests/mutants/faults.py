@@ -1,4 +1,4 @@
-"""What the machine can do to a router: descriptors, ptys, memory and processes run out, clocks jump."""
+"""Faults of the machine: descriptors, ptys, memory and processes run out, clocks jump."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ FAULTS = (
         "fastpty/sessions/handler.py",
         "except (OSError, RefusedError) as error:",
         "except RefusedError as error:",
-        "relay/test_faults.py::test_a_fork_that_is_refused_is_told_and_the_others_go_on",
+        "relay/test_faults.py::test_a_failed_fork_is_reported_and_other_sessions_go_on",
     ),
     Mutant(
         "a full control group is told in a line",
         "fastpty/sessions/handler.py",
         "except (OSError, RefusedError) as error:",
         "except RefusedError as error:",
-        "relay/test_faults.py::test_a_full_control_group_is_told_and_the_others_go_on",
+        "relay/test_faults.py::test_a_full_control_group_is_reported_and_other_sessions_go_on",
     ),
     Mutant(
         "a session that epoll does not take ends",
@@ -143,14 +143,14 @@ FAULTS = (
         "fastpty/relay/accept.pxd",
         "        failure[0] = listener_watch_again(loop, listeners, index)\n",
         "        listener_watch(loop, listeners, index)\n",
-        "relay/test_rare_faults.py::test_a_listener_that_epoll_does_not_take_back_is_offered_again",
+        "relay/test_rare_faults.py::test_adding_a_listener_to_epoll_is_retried",
     ),
     Mutant(
         "a listener is offered until epoll takes it",
         "fastpty/relay/accept.pxd",
         "            listener_watch_again(loop, listeners, index)\n\n",
         "            listener_watch(loop, listeners, index)\n\n",
-        "relay/test_rare_faults.py::test_a_listener_that_epoll_does_not_take_back_is_offered_again",
+        "relay/test_rare_faults.py::test_adding_a_listener_to_epoll_is_retried",
     ),
     Mutant(
         "a killed leader that does not end stops no worker",
@@ -171,14 +171,14 @@ FAULTS = (
         "fastpty/_relay.pyx",
         "            self.numbers += 1\n",
         "            self.numbers += 1\n            self.loop.heartbeat.sessions = self.loop.live\n",
-        "relay/test_rare_faults.py::test_a_shared_program_that_does_not_run_keeps_no_worker_awake",
+        "relay/test_rare_faults.py::test_a_shared_program_that_has_ended_does_not_keep_its_worker",
     ),
     Mutant(
         "a shared program that did not start is not counted as a session",
         "fastpty/_relay.pyx",
         "            self.numbers += 1\n",
         "            self.numbers += 1\n            self.loop.heartbeat.accepted += 1\n",
-        "relay/test_rare_faults.py::test_a_shared_program_that_does_not_run_keeps_no_worker_awake",
+        "relay/test_rare_faults.py::test_a_shared_program_that_has_ended_does_not_keep_its_worker",
     ),
     Mutant(
         "the end of a session is logged where memory is short",
@@ -207,6 +207,14 @@ FAULTS = (
         "            if used == size:\n                return used\n",
         "            if used == size:\n                parser.header_bytes = 0\n                return used\n",
         "relay/test_faults.py::test_a_client_that_sends_a_byte_at_a_time_is_served_and_delays_nobody",
+    ),
+    Mutant(
+        "a frame that is not STDIN has no payload",
+        "fastpty/wire/uwsgi.pxd",
+        "    if frame.kind == FRAME_STDIN:\n        parser.payload_left = size\n",
+        "    parser.payload_left = size\n    if frame.kind == FRAME_STDIN:\n        pass\n",
+        "wire/test_frames_of_uwsgi.py::"
+        "test_only_stdin_frames_have_a_payload_whatever_the_size_field_of_others_holds[fastpty-two writes]",
     ),
     Mutant(
         "programs that do not read delay nobody",

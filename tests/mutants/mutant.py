@@ -1,4 +1,4 @@
-"""A protection taken out, and the test that has to notice."""
+"""A change that removes one protection from the program, and the test that has to notice it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 class StaleMutantError(Exception):
-    """The program has changed: what the mutant would replace is not there, or more than once."""
+    """The text that the mutant replaces is not in the file exactly once: the program has changed."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """`what` is the protection, `old` its code in the file at `path`, `new` what stands there without it.
+    """Removes the protection `what` by replacing `old`, in the file at `path`, with `new`.
 
-    `test` is the pytest id below tests/ of the one that must fail; without [...] any of its cases may.
+    `test` is the pytest id, below tests/, of the test that must fail. Without [...] one failing case is enough.
     """
 
     what: str
@@ -24,7 +24,7 @@ class Mutant:
     test: str
 
     def apply(self, tree: Path) -> str:
-        """Changes the file in `tree` and returns its text as it was; raises StaleMutantError."""
+        """Changes the file in `tree` and returns its old text; raises StaleMutantError."""
         file = tree / self.path
         text = file.read_text()
         if text.count(self.old) != 1:

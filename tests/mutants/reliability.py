@@ -1,4 +1,4 @@
-"""What keeps the router going, taken out piece by piece."""
+"""All mutants of what keeps the router running."""
 
 from __future__ import annotations
 

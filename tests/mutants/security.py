@@ -1,4 +1,4 @@
-"""What keeps out who does not belong, taken out piece by piece."""
+"""All mutants of what keeps out clients and programs that have no right."""
 
 from __future__ import annotations
 

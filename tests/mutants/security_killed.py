@@ -1,13 +1,11 @@
-"""What holds when a worker is killed, taken out piece by piece."""
+"""Protections for the case that a worker is killed."""
 
 from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-REPLACED = (
-    "errands/test_killed_worker.py::test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced"
-)
-STOPPED = "errands/test_killed_worker.py::test_a_stop_does_not_wait_for_a_worker_whose_end_waits_in_the_kernel"
+REPLACED = "errands/test_killed_worker.py::test_a_worker_killed_while_a_terminal_is_stuck_is_replaced"
+STOPPED = "errands/test_killed_worker.py::test_a_stop_does_not_wait_for_a_killed_worker_stuck_in_the_kernel"
 
 KILLED = (
     Mutant(
@@ -29,7 +27,7 @@ KILLED = (
         "fastpty/supervision/worker.py",
         "                heir.dismiss()\n",
         "                pass\n",
-        "errands/test_killed_worker.py::test_no_heir_is_left_by_a_worker_that_has_ended",
+        "errands/test_killed_worker.py::test_a_worker_s_heir_ends_with_it",
     ),
     Mutant(
         "a worker that does not stop is killed",
@@ -43,14 +41,14 @@ KILLED = (
         "fastpty/supervision/supervisor.py",
         "            if each.gone_within(now) == 0:\n",
         "            if False:\n",
-        "errands/test_killed_worker.py::test_a_stuck_worker_whose_end_waits_in_the_kernel_is_replaced",
+        "errands/test_killed_worker.py::test_a_killed_worker_stuck_in_the_kernel_is_replaced",
     ),
     Mutant(
         "a user who leaves many terminals stuck keeps no terminal of others open",
         "fastpty/errands/processes.py",
         "_PROCESSES_MOST = 256",
         "_PROCESSES_MOST = 16",
-        "errands/test_errands.py::test_many_terminals_that_are_held_do_not_keep_those_of_others_open",
+        "errands/test_errands.py::test_many_stuck_terminals_do_not_keep_other_terminals_open",
     ),
     Mutant(
         "a process that a container freezes has nothing of other sessions open",

@@ -1,11 +1,11 @@
-"""What a program or a client prepares so that the router waits for ever, and clients that speak something else."""
+"""Programs and clients that try to make the router wait without end, and TCP clients that speak TLS."""
 
 from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-HELD = "errands/test_errands.py::test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else"
-PASSED = "errands/test_errands.py::test_a_descriptor_that_a_client_passes_is_not_waited_for"
+HELD = "errands/test_errands.py::test_a_program_stuck_in_the_kernel_on_its_terminal_stops_only_its_session"
+PASSED = "errands/test_errands.py::test_closing_a_descriptor_that_a_client_passed_delays_nobody"
 
 RELAY = (
     Mutant(
@@ -34,14 +34,14 @@ RELAY = (
         "fastpty/errands/processes.py",
         "_PROCESSES_MOST = 256",
         "_PROCESSES_MOST = 1",
-        "errands/test_errands.py::test_terminals_that_are_held_do_not_keep_those_of_others_open",
+        "errands/test_errands.py::test_stuck_terminals_do_not_keep_other_terminals_open",
     ),
     Mutant(
         "no socket takes descriptors",
         "fastpty/listening/bind.py",
         "            refuse_descriptors(sock)\n",
         "            pass\n",
-        "errands/test_errands.py::test_no_socket_of_the_router_takes_descriptors",
+        "errands/test_errands.py::test_no_socket_of_the_router_accepts_descriptors",
     ),
     Mutant(
         "on an older kernel a descriptor that is read is closed elsewhere",
@@ -69,20 +69,20 @@ RELAY = (
         "fastpty/relay/lifecycle.pxd",
         "    if tls_hello_begins(data, held):\n",
         "    if False:\n",
-        "relay/test_strays.py::test_a_client_that_expects_tls_of_a_plain_port_gets_a_line_and_an_end",
+        "relay/test_strays.py::test_a_tls_client_on_a_plain_port_gets_a_line_and_a_close",
     ),
     Mutant(
         "a TCP client that sends no more is asked whether it is there",
         "fastpty/relay/lifecycle.pxd",
         "            loop_probe(session)\n",
         "            pass\n",
-        "relay/test_strays.py::test_a_tcp_client_that_closes_beside_a_program_that_does_nothing_has_left",
+        "relay/test_strays.py::test_a_tcp_client_that_closes_ends_a_session_whose_program_is_idle",
     ),
     Mutant(
         "a TCP client that has closed its half does not see that it is asked",
         "fastpty/relay/lifecycle.pxd",
         "MSG_OOB | MSG_DONTWAIT",
         "MSG_DONTWAIT",
-        "relay/test_strays.py::test_a_tcp_client_that_has_closed_its_half_stays_and_sees_only_what_the_program_writes",
+        "relay/test_strays.py::test_a_half_closed_tcp_client_still_receives_all_output",
     ),
 )

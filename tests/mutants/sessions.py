@@ -1,4 +1,4 @@
-"""How a session flows and ends: nothing is lost, nothing is left behind, nobody waits for what does not come."""
+"""How a session relays and ends: no byte is lost, no process is left, and no side waits without end."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ ENDS = (
         "    if shared.program.output.channel.eager or shared.program.output.channel.state != CHANNEL_OPEN:\n"
         "        return\n",
         "",
-        "relay/test_rare_faults.py::test_what_is_typed_when_a_shared_program_has_closed_its_terminal_is_the_next_one_s",
+        "relay/test_rare_faults.py::test_input_after_a_shared_program_closed_its_terminal_goes_to_the_next_program",
     ),
     Mutant(
         "the end of the client's input ends the program",
@@ -217,7 +217,7 @@ FLOW = (
         "fastpty/_spawn.pyx",
         "posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)",
         "posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)",
-        "relay/test_relay.py::test_a_program_that_reads_nothing_stops_its_client_and_nobody_else",
+        "relay/test_relay.py::test_a_program_that_reads_nothing_stops_only_its_own_client",
     ),
     Mutant(
         "input goes on while the client does not read",

@@ -1,4 +1,4 @@
-"""A door to the channels of fastpty/relay/channel.pxd, for the tests alone."""
+"""Lets tests call the channels of fastpty/relay/channel.pxd. For tests only."""
 
 from libc.string cimport memset
 
@@ -30,7 +30,7 @@ IS_CHECKED = bool(C_IS_CHECKED)
 
 
 cdef class Probe:
-    """One channel from `source` that is filled on request, and what it knows then."""
+    """One channel that reads from `source` on request."""
     cdef Channel channel
     cdef Pool pool
 
@@ -48,13 +48,13 @@ cdef class Probe:
         pool_drop_spares(&self.pool)
 
     def fill(self, int most_bytes, int reads, bint splice):
-        """One channel_fill; returns (bytes held, readable)."""
+        """Calls channel_fill once. Returns the bytes that the channel holds, and whether it expects more."""
         channel_fill(&self.channel, &self.pool, most_bytes, reads, splice)
         return channel_held_bytes(&self.channel), bool(self.channel.readable)
 
 
 def give_back_what_was_not_lent():
-    """Ends the process in a checked build (fastpty/system/check.pxd)."""
+    """Returns a buffer twice. A checked build (fastpty/system/check.pxd) aborts."""
     cdef Pool pool
     cdef Buffer *buffer
     memset(&pool, 0, sizeof(pool))

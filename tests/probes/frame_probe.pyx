@@ -1,4 +1,4 @@
-"""A door to the frame parser of fastpty/wire/uwsgi.pxd, for the tests alone."""
+"""Lets tests call the frame parser of fastpty/wire/uwsgi.pxd. For tests only."""
 
 from libc.string cimport memset
 
@@ -23,7 +23,7 @@ cdef dict KINDS = {
 
 
 def parse(pieces):
-    """The events that a stream means which arrives in these pieces; stdin bytes that follow each other are joined."""
+    """The events of a stream that arrives in these pieces. Adjacent stdin bytes are joined."""
     cdef FrameParser parser
     cdef Frame frame
     cdef bytes piece
@@ -52,7 +52,7 @@ def parse(pieces):
 
 
 def frames_in(bytes wire, int repeat):
-    """The number of frames in `wire`, parsed `repeat` times in one go: what instruction counts are taken of."""
+    """Parses `wire` `repeat` times and returns the number of frames. For counting instructions."""
     cdef FrameParser parser
     cdef Frame frame
     cdef const unsigned char *data = wire

@@ -1,4 +1,4 @@
-"""The data path makes no Python object: a claim that the interpreter's own counter can refute."""
+"""The data path makes no Python object: the interpreter's count of allocated blocks stays the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 FRAMES = 1_000_000
 
-# The relay counts its blocks at each SIGUSR1; the client, another process, sends one before and one after the frames.
+# The relay counts its blocks at each SIGUSR1. The client, a process of its own, sends the signals.
 WORKER = r"""
 import os, signal, socket, sys
 from fastpty._relay import Relay
@@ -45,7 +45,7 @@ def client(router):
     until(b"READY")
     for _ in range(2):
         os.kill(router, signal.SIGUSR1)
-        signal.sigtimedwait([], 0.1)  # two signals at once would be one
+        signal.sigtimedwait([], 0.1)  # two pending signals would arrive as one
     piece = b"\0\1\0\0x" * 1000
     for _ in range(FRAMES // 1000):
         connection.sendall(piece)
@@ -65,10 +65,10 @@ relay.run()
 """
 
 
-def test_a_million_frames_leave_the_interpreter_s_blocks_as_they_were() -> None:
+def test_a_million_frames_allocate_no_python_objects() -> None:
     done = subprocess.run([sys.executable, "-c", WORKER, str(FRAMES)], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     _, before, after, *lent = (int(word) for word in done.stdout.split())
-    # The list of counts may grow by a few integers; an object for each frame or read would be thousands.
+    # The list of counts grows by a few integers. An object for each frame or read would add thousands.
     assert abs(after - before) < 20
     assert lent == [0, 0]

@@ -1,4 +1,4 @@
-"""What a client can do to those who are not in its session: nothing, though a router that is root acts for it."""
+"""A client cannot affect processes outside its session, although the router that acts for it may be root."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNKNOWN_FRAME = 200
 
 
 def sent_and_obeyed(client: Client, router: Router, number: int) -> None:
-    """Sends a signal as the client may, and waits until the router has done with it."""
+    """Sends a signal frame and waits until the router has obeyed it."""
     client.frame(number)
     client.frame(UNKNOWN_FRAME)
 
@@ -31,14 +31,14 @@ def sent_and_obeyed(client: Client, router: Router, number: int) -> None:
         os.kill(router.pid, signal.SIGUSR1)
         return bool(re.search("ignored_frames [1-9]", router.log))
 
-    eventually(counted, "the frame behind the signal is taken")
+    eventually(counted, "the frame after the signal is counted")
 
 
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV, signal.SIGSTOP])
-def test_a_client_cannot_signal_what_became_root_in_its_terminal(
+def test_a_client_cannot_signal_a_process_that_became_root_in_its_terminal(
     start_router: Callable[..., Router], directory: Path, number: int
 ) -> None:
-    """As with ssh: a signal has the client's rights. ^C is the terminal's, and reaches it."""
+    """A signal frame has the client's rights, as with ssh. ^C is sent by the terminal and does reach the process."""
     need_root()
     become = directory / "become"
     shutil.copy(need("setpriv"), become)
@@ -52,7 +52,7 @@ def test_a_client_cannot_signal_what_became_root_in_its_terminal(
     with Client(connected_as(path, UID, GID)) as client:
         root = int(client.read_until(b" READY").split()[-2])
         sent_and_obeyed(client, router, number)
-        eventually(lambda: state(root) == "S", "the program goes on, neither stopped nor dead")
+        eventually(lambda: state(root) == "S", "the program runs on, neither stopped nor dead")
         client.frame(signal.SIGINT)
         eventually(lambda: process_gone(root), "the terminal's own signal has ended it")
 
@@ -76,7 +76,7 @@ def test_a_client_s_signal_reaches_its_own_processes(start_router: Callable[...,
 def test_a_worker_that_has_signalled_as_a_client_still_ends_with_its_supervisor(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """A change of ids takes the parent-death signal back, which tells it to accept no more."""
+    """A change of ids clears the parent-death signal (prctl(2)), so the worker has to set it again."""
     need_root()
     path = f"{directory}/u"
     router = start_router(
@@ -129,10 +129,10 @@ print("lives" if os.waitpid(child, os.WNOHANG) == (0, 0) else "was killed", flus
 
 
 @pytest.mark.parametrize("how", ["a signal", "a hang-up"])
-def test_who_gets_the_number_of_a_group_that_has_ended_is_not_signalled(
+def test_a_group_that_reuses_the_number_of_an_ended_one_is_not_signalled(
     start_router: Callable[..., Router], directory: Path, how: str
 ) -> None:
-    """A terminal goes on naming its foreground group when no process is left in it, and numbers come again."""
+    """A terminal names its foreground group even after its last process has ended, and the number can be reused."""
     need_root()
     for name, text in (("stale", STALE), ("bystander", BYSTANDER)):
         (directory / name).write_text(text)
@@ -169,7 +169,7 @@ runpy.run_module("fastpty.router", run_name="__main__")
 def test_a_session_of_another_account_does_not_possess_root_s_keys(
     start_router: Callable[..., Router], directory: Path, who: tuple[str, str]
 ) -> None:
-    """Possession (keyrings(7)) comes with the session keyring, whatever the user is."""
+    """A process possesses the keys of its session keyring whatever its user is (keyrings(7))."""
     need_root()
     add_key, keyctl = ADD_KEY[platform.machine()], KEYCTL[platform.machine()]
     look = (
@@ -185,10 +185,10 @@ def test_a_session_of_another_account_does_not_possess_root_s_keys(
     assert talk_as(f"{directory}/s", UID, GID) == "has none"
 
 
-def test_a_flood_of_signals_leaves_their_turns_to_the_others(
+def test_a_flood_of_signal_frames_does_not_delay_other_sessions(
     start_router: Callable[..., Router], directory: Path, tmp_path: Path
 ) -> None:
-    """Each goes to a whole group, and a group can be large. None is lost."""
+    """Each signal goes to a whole process group, which can be large. None is lost."""
     count = 16_000
     path = f"{directory}/u"
     router = start_router("--forkpty-urouter", path, "--forkptyrouter-command", RAW_CAT)
@@ -216,10 +216,10 @@ def test_a_flood_of_signals_leaves_their_turns_to_the_others(
 
 @pytest.mark.parametrize("option", ["--forkpty-router", "--forkpty-urouter", "--pty-socket"])
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
-def test_a_web_page_s_request_to_a_tcp_port_runs_nothing(
+def test_an_http_request_to_a_tcp_port_runs_no_command(
     start_router: Callable[..., Router], directory: Path, option: str, method: bytes
 ) -> None:
-    """A browser can be made to send one, with commands in its address and its body, to any port of its machine."""
+    """A web page can make a browser send requests to any port of its machine, with commands in the URL and the body."""
     proof = directory / "proof"
     router = start_router(option, "127.0.0.1:0", "--forkptyrouter-command", "/bin/sh")
     port = int(router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1])
@@ -230,7 +230,9 @@ def test_a_web_page_s_request_to_a_tcp_port_runs_nothing(
     assert not proof.exists()
 
 
-def test_who_types_get_on_a_socket_file_is_no_browser(start_router: Callable[..., Router], directory: Path) -> None:
+def test_get_typed_on_a_unix_socket_is_not_taken_for_http(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT)
     with Client(f"{directory}/s") as client:
         client.read_until(b"READY")

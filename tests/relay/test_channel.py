@@ -1,4 +1,4 @@
-"""What a channel concludes from a read."""
+"""What a channel concludes from the size of a read."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("splice", [False, True])
-def test_a_read_that_was_cut_short_by_its_own_room_does_not_mean_dry(pipe: tuple[int, int], splice: bool) -> None:
-    """Else the rest would wait for an event that has come already."""
+def test_a_read_that_filled_its_room_does_not_mean_that_the_source_is_empty(
+    pipe: tuple[int, int], splice: bool
+) -> None:
+    """Otherwise the rest would wait for an event that has come already."""
     source, end = pipe
     probe = Probe(source)
     os.write(end, bytes(3500))
@@ -31,12 +33,12 @@ def test_a_read_that_was_cut_short_by_its_own_room_does_not_mean_dry(pipe: tuple
 
 
 @pytest.mark.parametrize("splice", [False, True])
-def test_a_short_read_means_dry_and_is_not_followed_by_another(pipe: tuple[int, int], splice: bool) -> None:
+def test_a_short_read_means_that_the_source_is_empty_and_no_read_follows(pipe: tuple[int, int], splice: bool) -> None:
     source, end = pipe
     os.write(end, bytes(100))
     assert Probe(source).fill(4000, 4, splice) == (100, False)
 
 
-def test_a_source_that_had_nothing_is_dry(pipe: tuple[int, int]) -> None:
+def test_a_read_that_would_block_means_that_the_source_is_empty(pipe: tuple[int, int]) -> None:
     source, _ = pipe
     assert Probe(source).fill(4000, 4, False) == (0, False)

@@ -1,4 +1,4 @@
-"""What the router costs, in counts that do not depend on the machine's mood: system calls and wake-ups."""
+"""What relaying costs, in system calls and wake-ups, which do not depend on the machine's load."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import fcntl
 import re
 import signal
 import struct
-import subprocess
 import termios
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,33 +17,18 @@ import pytest
 from bench.instructions import per_frame
 from tests.support.harness import RAW_CAT, Client, Router, eventually
 from tests.support.peers import need
+from tests.support.tracing import traced
 
 KEYSTROKES = 100
 MIB = 1 << 20
 OUTPUT_MIB = 8
 PEER_HOLDS_BYTES = 16384
-TTY_BUFFER_BYTES = 1792  # of Linux where pages have 4 KiB: half a page, less its header
+TTY_BUFFER_BYTES = 1792  # Linux with pages of 4 KiB: half a page less the header
 TRANSFERS = {"read", "write", "splice"}
 
 
-@contextmanager
-def traced(router: Router, log: Path) -> Iterator[Counter[str]]:
-    """The router's system calls meanwhile, by name: filled in at the end."""
-    argv = [need("strace"), "-f", "-o", str(log), "-p", str(router.pid)]
-    tracer = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
-    assert tracer.stderr is not None
-    assert "attached" in tracer.stderr.readline()
-    calls: Counter[str] = Counter()
-    try:
-        yield calls
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.communicate()
-    calls.update(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
-
-
 def wakeups(router: Router) -> int:
-    """How often the router has gone to sleep, which is how often it was woken."""
+    """How often the router has gone to sleep, and so was woken."""
     status = Path(f"/proc/{router.pid}/status").read_text()
     return int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[0])
 
@@ -56,12 +38,12 @@ def asleep(router: Router) -> bool:
 
 
 def unread_bytes(client: Client) -> int:
-    """What the client has sent and the router has not read (SIOCOUTQ, unix(7))."""
+    """How many bytes the client has sent and the router has not read (SIOCOUTQ, unix(7))."""
     return int(struct.unpack("i", fcntl.ioctl(client.socket, termios.TIOCOUTQ, bytes(4)))[0])
 
 
 def type_keys(client: Client, framed: bool) -> None:
-    """Each key after the echo of the one before."""
+    """Types KEYSTROKES keys, each after the echo of the one before."""
     for _ in range(KEYSTROKES):
         if framed:
             client.frame(0, payload=b"k")
@@ -74,7 +56,7 @@ def type_keys(client: Client, framed: bool) -> None:
 def echoing(
     request: pytest.FixtureRequest, start_router: Callable[..., Router], directory: Path
 ) -> Iterator[tuple[Router, Client, bool]]:
-    """A router with one session that echoes, at rest; and whether it is spoken to in packets."""
+    """An idle router, its only client, whose session echoes, and whether the client sends frames."""
     path = str(directory / "socket")
     router = start_router(request.param, path, "--busy-poll", "0", "--forkptyrouter-command", RAW_CAT)
     with Client(path) as client:
@@ -82,11 +64,11 @@ def echoing(
         framed = request.param == "--forkpty-urouter"
         type_keys(client, framed)
         router.wait_for_log("session 1: start")
-        eventually(lambda: asleep(router), "the router rests")
+        eventually(lambda: asleep(router), "the router is idle")
         yield router, client, framed
 
 
-def test_a_keystroke_costs_two_waits_and_two_transfers_each_way(
+def test_a_keystroke_and_its_echo_cost_two_waits_and_four_transfers(
     echoing: tuple[Router, Client, bool], directory: Path
 ) -> None:
     router, client, framed = echoing
@@ -94,18 +76,18 @@ def test_a_keystroke_costs_two_waits_and_two_transfers_each_way(
         type_keys(client, framed)
     assert set(calls) <= {"epoll_wait", *TRANSFERS}
     assert sum(calls[name] for name in TRANSFERS) == 4 * KEYSTROKES
-    # One more at either end of the trace.
+    # The trace can catch one more at its beginning and at its end.
     assert calls["epoll_wait"] <= 2 * KEYSTROKES + 2
 
 
-def test_a_keystroke_wakes_the_router_twice_at_the_most(echoing: tuple[Router, Client, bool]) -> None:
+def test_a_keystroke_and_its_echo_wake_the_router_at_most_twice(echoing: tuple[Router, Client, bool]) -> None:
     router, client, framed = echoing
     before = wakeups(router)
     type_keys(client, framed)
     assert wakeups(router) - before <= 2 * KEYSTROKES + 2
 
 
-def test_idle_sessions_wake_nobody(echoing: tuple[Router, Client, bool]) -> None:
+def test_idle_sessions_do_not_wake_the_router(echoing: tuple[Router, Client, bool]) -> None:
     router, _, _ = echoing
     before = wakeups(router)
     signal.sigtimedwait([], 1.0)
@@ -113,14 +95,13 @@ def test_idle_sessions_wake_nobody(echoing: tuple[Router, Client, bool]) -> None
 
 
 @pytest.mark.parametrize("splice", ["on", "off"])
-def test_bulk_output_costs_few_calls_for_a_mebibyte(
+def test_bulk_output_costs_few_system_calls_per_mebibyte(
     splice: str, start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """A tty takes what a program writes in pieces of 2 KiB.
+    """A tty passes on what a program writes in pieces of 2 KiB.
 
-    At the worst each costs a read, a look for more, a write and a wait.
-
-    A client that is slower than the router is waited for: that takes two calls of epoll_ctl each time.
+    At worst each piece costs a read, a second read that finds nothing, a write and an epoll_wait. Waiting for room in a
+    client's socket takes two calls of epoll_ctl.
     """
     path = str(directory / "socket")
     command = f"stty raw -echo; printf READY; head -c 1; exec head -c {OUTPUT_MIB << 20} /dev/zero"
@@ -135,14 +116,14 @@ def test_bulk_output_costs_few_calls_for_a_mebibyte(
     others = sum(calls.values()) - relaying - calls["epoll_ctl"]
     assert relaying / OUTPUT_MIB <= 4 * 512, calls
     assert calls["epoll_ctl"] / OUTPUT_MIB <= 2 * MIB // PEER_HOLDS_BYTES, calls
-    # The end of the session, and its line in the log.
+    # The end of the session and its line in the log.
     assert others < 50, calls
 
 
-def test_input_is_given_to_a_terminal_one_tty_buffer_at_a_time(
+def test_input_is_written_to_a_terminal_one_tty_buffer_at_a_time(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """So that the program reads the first while the next is written: more at once is slower (docs/performance.md)."""
+    """The program reads one buffer while the next is written. Larger writes are slower (docs/performance.md)."""
     path = str(directory / "socket")
     command = f"stty raw -echo; printf READY; head -c {MIB} | wc -c"
     router = start_router("--forkpty-router", path, "--forkptyrouter-command", command)
@@ -166,7 +147,7 @@ def polling(start_router: Callable[..., Router], directory: Path) -> Callable[[s
         client = Client(path)
         client.read_until(b"READY")
         router.wait_for_log("session 1: start")
-        eventually(lambda: asleep(router), "the router rests")
+        eventually(lambda: asleep(router), "the router is idle")
         return router, client
 
     return start
@@ -182,7 +163,7 @@ def test_busy_poll_waits_for_an_echo_by_yielding(
     assert set(calls) <= {"epoll_wait", "sched_yield", *TRANSFERS}
 
 
-def test_busy_poll_lets_ever_more_keys_go_by_that_nobody_answers(
+def test_busy_poll_pauses_ever_longer_while_no_echo_comes(
     polling: Callable[[str, int], tuple[Router, Client]], directory: Path
 ) -> None:
     router, client = polling("stty raw -echo; printf READY; exec cat >/dev/null", 500)
@@ -190,15 +171,15 @@ def test_busy_poll_lets_ever_more_keys_go_by_that_nobody_answers(
     with client, traced(router, directory / "calls"):
         for _ in range(KEYSTROKES):
             client.send(b"k")
-            eventually(lambda: unread_bytes(client) == 0 and asleep(router), "the router rests")
+            eventually(lambda: unread_bytes(client) == 0 and asleep(router), "the router is idle")
     names = re.findall(r"^\d+ +(\w+)\(", (directory / "calls").read_text(), re.MULTILINE)
     bets = sum(pair == ("write", "sched_yield") for pair in pairwise(names))
-    # The pauses are 1, 2, 4 ms and so on up to a second, and a second each from then on.
+    # The pauses are 1, 2, 4 ms and so on, up to one second each.
     assert 0 < bets <= 11 + time.monotonic() - begun
 
 
 def test_a_frame_costs_the_parser_few_instructions(directory: Path) -> None:
-    """Counted, not timed. 64 bytes of payload or 4 KiB: the payload is never looked at."""
+    """The parser does not touch the payload: 64 bytes or 4 KiB of it take the same number of instructions."""
     need("valgrind")
     small, large = per_frame(64, directory), per_frame(4096, directory)
     assert small < 100

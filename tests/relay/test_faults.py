@@ -1,4 +1,4 @@
-"""What the machine can do to a router, on a real one: it says so in a line, and goes on for everybody else."""
+"""Faults of the machine on a real router: it reports each in one line and goes on serving the other sessions."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tests.probes import channel_probe
 from tests.support.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, children, eventually, frame
 from tests.support.peers import need_control_group, need_root, preload
 
-# Opened and dropped at random points of the protocol. The seed is part of the test's name, so that a failure can be
-# repeated. Each router takes some thousands; the three protocols together take the ten thousand and more.
+# Opened by each protocol's router and dropped at random points of the protocol: over ten thousand for the three
+# protocols. The seed is part of the test's name, so a failure can be repeated.
 DROPPED_CONNECTIONS = 3400
 
 
 def echoes(client: Client, framed: bool, text: bytes = b"still here") -> None:
-    """A session that runs RAW_CAT is served as it should be."""
+    """Checks that a session that runs RAW_CAT echoes."""
     client.send(frame(0, payload=text) if framed else text)
     assert client.read_exactly(len(text)) == text
 
 
 def random_wire(dice: random.Random) -> bytes:
-    """What a client may have sent when it was cut off: packets, parts of packets, noise."""
+    """What a client may have sent when it broke off: frames, parts of frames, and random bytes."""
     wire = bytearray()
     for _ in range(dice.randrange(4)):
         kind = dice.choice([0, 0, 1, 2, 28, 64, 65, 100, 101, 255])
@@ -63,7 +63,7 @@ def test_ten_thousand_connections_dropped_at_any_point_leave_nothing_behind(
 
 
 def drop_somewhere(client: Client, dice: random.Random) -> None:
-    """Goes so far with a session, and no further: nothing said, something said, an end said, something read."""
+    """Plays a session up to a random point: connected, sent something, half-closed, or read something."""
     point = dice.randrange(4)
     with suppress(ConnectionError):
         if point >= 1:
@@ -75,7 +75,7 @@ def drop_somewhere(client: Client, dice: random.Random) -> None:
 
 
 def test_a_client_that_sends_a_byte_at_a_time_is_served_and_delays_nobody(serve: Callable[..., Service]) -> None:
-    """Each byte after the one before was taken, however long that takes: no state waits for a packet's rest."""
+    """Each byte arrives alone. A frame that is incomplete for long delays nobody."""
     service = serve(command=RAW_CAT)
     text = b"slow but sure"
     with service.connect() as slow, service.connect() as other:
@@ -134,8 +134,8 @@ def test_sixty_four_floods_to_programs_that_do_not_read_delay_nobody(
     service.wait_until_idle()
 
 
-def test_exhausted_descriptors_come_back_to_those_who_wait(serve: Callable[..., Service]) -> None:
-    """In waves: each is more than fits, and after each the router serves as before."""
+def test_the_router_recovers_from_exhausted_descriptors(serve: Callable[..., Service]) -> None:
+    """Five crowds of clients, each larger than the limit of descriptors. After each the router serves as before."""
     service = serve(command=RAW_CAT)
     with service.connect() as steady:
         steady.read_until(b"READY")
@@ -155,7 +155,7 @@ def test_exhausted_descriptors_come_back_to_those_who_wait(serve: Callable[..., 
 
 
 def memory_limit(router: Router, more_bytes: int | None) -> None:
-    """Lets the router have so much address space more than it has; None: as much as it likes."""
+    """Limits the router's address space to its current size plus `more_bytes`; None removes the limit."""
     limit = resource.RLIM_INFINITY
     if more_bytes is not None:
         status = Path(f"/proc/{router.pid}/status").read_text()
@@ -163,7 +163,9 @@ def memory_limit(router: Router, more_bytes: int | None) -> None:
     resource.prlimit(router.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
-def test_starts_without_memory_are_told_and_those_who_are_served_go_on(serve: Callable[..., Service]) -> None:
+def test_starts_without_memory_are_refused_with_a_line_and_other_sessions_go_on(
+    serve: Callable[..., Service],
+) -> None:
     service = serve(command=RAW_CAT)
     with service.connect() as steady:
         steady.read_until(b"READY")
@@ -181,7 +183,10 @@ def test_starts_without_memory_are_told_and_those_who_are_served_go_on(serve: Ca
 
 
 def test_floods_without_memory_end_some_sessions_and_the_others_lose_nothing(serve: Callable[..., Service]) -> None:
-    """Each flood would hold a buffer in either direction, and holders wait for each other. Who had to end is logged."""
+    """Each flood needs a buffer in both directions. Sessions that hold one and wait for another must end.
+
+    The log names the sessions that were ended.
+    """
     service = serve(command=RAW_CAT)
     data = bytes(range(256)) * 512
     wire = frame(0, payload=data[:32_768]) * 4 if service.framed else data
@@ -214,10 +219,10 @@ def test_floods_without_memory_end_some_sessions_and_the_others_lose_nothing(ser
     assert sum("end: out of memory" in end.string for end in ends) == len(cut)
 
 
-def test_a_fork_that_is_refused_is_told_and_the_others_go_on(
+def test_a_failed_fork_is_reported_and_other_sessions_go_on(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """RLIMIT_NPROC, for a router that is not root: its two processes, two programs, and no process more."""
+    """RLIMIT_NPROC of a router that is not root allows its two processes and two programs."""
     need_root()
     router = start_router(
         f"{directory}/s", "--uid", "4242", "--gid", "4242", "--forkptyrouter-command", "/bin/cat",
@@ -247,7 +252,7 @@ def pids_group() -> Iterator[Path]:
     group.rmdir()
 
 
-def test_a_full_control_group_is_told_and_the_others_go_on(
+def test_a_full_control_group_is_reported_and_other_sessions_go_on(
     start_router: Callable[..., Router], directory: Path, pids_group: Path
 ) -> None:
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT)
@@ -272,7 +277,7 @@ CLOCK_SHIM = """
 #include <time.h>
 #include <unistd.h>
 
-/* The clock on the wall is as far from the right time as the file's time says; all other clocks are right. */
+/* CLOCK_REALTIME is wrong by the modification time of the file JUMP. The other clocks are right. */
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
     int result = syscall(SYS_clock_gettime, clock, now);
@@ -288,7 +293,7 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 def test_a_clock_that_jumps_ends_no_session_and_keeps_none(
     start_router: Callable[..., Router], directory: Path, seconds: int
 ) -> None:
-    """Deadlines are on CLOCK_MONOTONIC: a jump of the wall's clock makes nobody idle, and idle sessions still end."""
+    """Deadlines use CLOCK_MONOTONIC: when CLOCK_REALTIME jumps, no session ends early and idle sessions still end."""
     path, jump = f"{directory}/s", directory / "jump"
     shim = preload(directory, CLOCK_SHIM, f'JUMP="{jump}"')
     router = start_router(path, "--forkptyrouter-timeout", "4", "--forkptyrouter-command", RAW_CAT, env=shim)
@@ -314,9 +319,9 @@ def test_a_clock_that_jumps_ends_no_session_and_keeps_none(
                 assert 4 <= float(ended[1]) < 60
 
 
-def test_a_checked_build_would_say_what_was_not_given_back() -> None:
-    """The start_router fixture fails on the line that an assertion of the C part writes."""
-    code = "from tests import channel_probe; channel_probe.give_back_what_was_not_lent()"
+def test_a_checked_build_reports_a_buffer_that_is_returned_twice() -> None:
+    """A failed assertion of the C part writes a line. The start_router fixture fails the test that finds it."""
+    code = "from tests.probes import channel_probe; channel_probe.give_back_what_was_not_lent()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if channel_probe.IS_CHECKED:
         assert done.returncode == -signal.SIGABRT

@@ -1,4 +1,4 @@
-"""What a kernel rarely does to a router, played by a shim around the calls: each is met, told, and gone past."""
+"""Rare failures of system calls, simulated by a preloaded library: the router reports each and goes on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.test_stats import told
 from tests.support.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, eventually
 from tests.support.peers import preload
 from tests.support.programs import broken_program
+from tests.support.statistics import told
 
-# A fault happens while a file of its name exists, and each time leaves a byte in another, NAME.met.
+# A fault happens while a file of its name exists. Each time it appends a byte to the file NAME.met.
 SHIM = r"""
 #define _GNU_SOURCE
 #include <errno.h>
@@ -58,7 +58,7 @@ static int is(int fd, mode_t type)
     return fstat(fd, &what) == 0 && (what.st_mode & S_IFMT) == type;
 }
 
-/* Of a call to a client or to a program's terminal. */
+/* True if the call on this descriptor, a client's socket or a program's terminal, is to fail. */
 static int happens_to(const char *call, int fd)
 {
     char name[64];
@@ -80,7 +80,7 @@ int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
     return syscall(SYS_epoll_ctl, epoll, operation, fd, event);
 }
 
-/* A process that hangs in the kernel, or is traced, has not ended, although it was killed. */
+/* A killed process that is stuck in the kernel, or is traced, cannot be reaped. */
 int waitid(idtype_t kind, id_t number, siginfo_t *info, int options)
 {
     while (kind == P_PIDFD && happens("undead")) {
@@ -124,7 +124,7 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 
 
 class Faults:
-    """Those of one router."""
+    """The faults of one router: switched on and off, and counted."""
 
     def __init__(self, directory: Path):
         self._directory = directory / "faults"
@@ -138,7 +138,7 @@ class Faults:
         (self._directory / name).unlink(missing_ok=True)
 
     def met(self, name: str) -> int:
-        """How often it has happened."""
+        """How often the fault has happened."""
         path = self._directory / f"{name}.met"
         return path.stat().st_size if path.exists() else 0
 
@@ -211,7 +211,7 @@ def test_a_session_without_memory_in_the_kernel_ends_after_a_while_and_says_why(
     faults.end(fault)
 
 
-def test_a_listener_that_epoll_does_not_take_back_is_offered_again(
+def test_adding_a_listener_to_epoll_is_retried(
     start_router: Callable[..., Router], directory: Path, faults: Faults
 ) -> None:
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=faults.environment)
@@ -237,7 +237,7 @@ def test_a_killed_leader_that_does_not_end_delays_nobody(
         faults.begin("undead")
         with Client(f"{directory}/s") as client:
             assert b"no descriptor left" in client.read_to_end()
-        eventually(lambda: faults.met("undead"), "its leader was waited for")
+        eventually(lambda: faults.met("undead"), "the router has tried to reap the leader")
         echoes(steady)
         faults.end("undead")
         router.wait_for_log("session 2: end: client left, killed by SIGKILL")
@@ -247,7 +247,7 @@ def test_a_killed_leader_that_does_not_end_delays_nobody(
 def test_a_second_stop_signal_cuts_the_wait_for_clients_short(
     start_router: Callable[..., Router], directory: Path, faults: Faults
 ) -> None:
-    """The clock stands still for the router: what waits for its hands would wait for ever."""
+    """The router's clock stands still, so a deadline would never come."""
     router = start_router(f"{directory}/s", "--forkptyrouter-command", "printf BYE", env=faults.environment)
     with Client(f"{directory}/s") as client:
         assert client.read_to_end() == b"BYE"
@@ -259,7 +259,7 @@ def test_a_second_stop_signal_cuts_the_wait_for_clients_short(
 
 
 @pytest.mark.parametrize(("command", "line"), [("/bin/true", "end: exit"), ("broken", "refused")])
-def test_a_shared_program_that_does_not_run_keeps_no_worker_awake(
+def test_a_shared_program_that_has_ended_does_not_keep_its_worker(
     start_router: Callable[..., Router], directory: Path, command: str, line: str
 ) -> None:
     numbers = f"{directory}/stats"
@@ -274,7 +274,7 @@ def test_a_shared_program_that_does_not_run_keeps_no_worker_awake(
     router.wait_for_log("no worker until somebody connects")
 
 
-def test_what_is_typed_when_a_shared_program_has_closed_its_terminal_is_the_next_one_s(
+def test_input_after_a_shared_program_closed_its_terminal_goes_to_the_next_program(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     first = f"touch {directory}/second; printf FIRST; head -c 1; exec <&- >&- 2>&-; : > {directory}/closed; sleep 9"
@@ -285,7 +285,7 @@ def test_what_is_typed_when_a_shared_program_has_closed_its_terminal_is_the_next
     with Client(f"{directory}/s") as client:
         client.read_until(b"FIRST")
         client.send(b"x")
-        eventually((directory / "closed").exists, "the first has closed its terminal")
+        eventually((directory / "closed").exists, "the first program has closed its terminal")
         client.send(b"for the second")
         client.read_until(b"SECOND", b"for the second")
     router.wait_for_log("start: the shared terminal", 2)

@@ -1,4 +1,4 @@
-"""What goes through a router, on real ptys: every byte, both ways, whatever the other side does."""
+"""Relaying through a real router on real ptys: every byte arrives, in both directions, whatever the other side does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIRST_UNKNOWN_MODIFIER2 = 102
 
 
 def cut(data: bytes, dice: random.Random) -> list[bytes]:
-    """Pieces of many sizes; small data also byte by byte."""
+    """`data` in pieces of random sizes, from 1 byte to 300,000."""
     pieces = []
     while data:
         size = dice.choice([1, 2, 5, 64, 1000, 4096, 65_536, 300_000])
@@ -40,7 +40,7 @@ def cut(data: bytes, dice: random.Random) -> list[bytes]:
 
 
 def as_frames(data: bytes, dice: random.Random) -> bytes:
-    """Stdin packets of many sizes up to the largest, with empty and unknown ones between them."""
+    """`data` as stdin frames of random sizes up to the largest, with empty and unknown frames between them."""
     wire = bytearray()
     while data:
         payload = data[: dice.choice([1, 3, 64, 4092, 4093, 65_535])]
@@ -48,7 +48,7 @@ def as_frames(data: bytes, dice: random.Random) -> bytes:
         wire += frame(0, payload=payload)
         if dice.random() < 0.1:
             wire += frame(0)
-            wire += frame(dice.randrange(FIRST_UNKNOWN_MODIFIER2, 256), payload=dice.randbytes(dice.randrange(20)))
+            wire += frame(dice.randrange(FIRST_UNKNOWN_MODIFIER2, 256), size=dice.randrange(65_536))
     return bytes(wire)
 
 
@@ -81,16 +81,16 @@ def test_every_byte_comes_back_through_the_smallest_buffers(serve: Callable[...,
         sender.join()
 
 
-def test_frames_arrive_byte_by_byte(start_router: Callable[..., Router], directory: Path) -> None:
+def test_frames_that_arrive_byte_by_byte_take_effect(start_router: Callable[..., Router], directory: Path) -> None:
     start_router("--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command", RAW_CAT)
     with Client(f"{directory}/u") as client:
         client.read_until(b"READY")
-        for byte in frame(0, payload=b"one") + frame(200, payload=b"dropped") + frame(0) + frame(0, payload=b"two"):
+        for byte in frame(0, payload=b"one") + frame(200, size=7) + frame(0) + frame(0, payload=b"two"):
             client.send(bytes([byte]))
         assert client.read_exactly(6) == b"onetwo"
 
 
-def test_a_hundred_packets_in_one_write_arrive_in_order(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_hundred_frames_in_one_write_arrive_in_order(start_router: Callable[..., Router], directory: Path) -> None:
     start_router("--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command", RAW_CAT)
     with Client(f"{directory}/u") as client:
         client.read_until(b"READY")
@@ -98,7 +98,7 @@ def test_a_hundred_packets_in_one_write_arrive_in_order(start_router: Callable[.
         assert client.read_exactly(400) == b"".join(b"%03d." % number for number in range(100))
 
 
-def test_a_window_change_before_stdin_in_the_same_write_is_seen_by_it(
+def test_a_window_change_takes_effect_before_the_stdin_behind_it_in_the_same_write(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     start_router("--forkpty-urouter", f"{directory}/u")
@@ -122,7 +122,7 @@ def test_extreme_window_sizes_are_accepted(start_router: Callable[..., Router], 
 def test_a_signal_reaches_the_foreground_program(
     start_router: Callable[..., Router], directory: Path, number: int, name: str
 ) -> None:
-    """uWSGI signals the shell and not the program that runs in it."""
+    """uWSGI signals the shell only."""
     start_router("--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command", "/bin/bash")
     with Client(f"{directory}/u") as client:
         program = f"bash -c 'trap \"echo GOT {name}; exit\" {name}; echo READY''; while :; do read -t 1; done'"
@@ -150,8 +150,9 @@ def test_hup_term_and_kill_reach_the_leader_behind_a_foreground_program(
     assert (b"LEADER" in said) == (number != 9)
 
 
-def test_a_signal_overtakes_stdin_that_nobody_reads(start_router: Callable[..., Router], directory: Path) -> None:
-    """A program that reads nothing must still be reachable."""
+def test_a_signal_overtakes_stdin_that_the_program_does_not_read(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     router = start_router(
         "--forkpty-urouter",
         f"{directory}/u",
@@ -165,18 +166,20 @@ def test_a_signal_overtakes_stdin_that_nobody_reads(start_router: Callable[..., 
     router.wait_for_log("session 1: end: .*killed by SIGTERM")
 
 
-def test_what_has_no_meaning_is_ignored_and_counted(start_router: Callable[..., Router], directory: Path) -> None:
+def test_unknown_frames_are_ignored_and_counted(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router("--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command", RAW_CAT)
     with Client(f"{directory}/u") as client:
         client.read_until(b"READY")
         for modifier2 in (65, 99, 102, 255):
-            client.send(frame(modifier2, payload=b"payload"))
+            client.send(frame(modifier2, size=7))
         client.send(b"\x07\x03\x00\x00abc")
         assert client.read_exactly(3) == b"abc"
     router.wait_for_log("session 1: end: .*, 4 unknown frames")
 
 
-def test_garbage_on_a_uwsgi_socket_harms_nobody_else(start_router: Callable[..., Router], directory: Path) -> None:
+def test_garbage_on_a_uwsgi_socket_does_not_affect_other_sessions(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     start_router("--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command", RAW_CAT)
     dice = random.Random(7)
     with Client(f"{directory}/u") as good:
@@ -189,7 +192,7 @@ def test_garbage_on_a_uwsgi_socket_harms_nobody_else(start_router: Callable[...,
         assert good.read_exactly(10) == b"still here"
 
 
-def test_a_client_that_vanishes_within_a_packet_leaves_nothing_behind(serve: Callable[..., Service]) -> None:
+def test_a_client_that_leaves_within_a_frame_leaves_nothing_behind(serve: Callable[..., Service]) -> None:
     service = serve(command=RAW_CAT)
     for announced, sent in ((100, 50), (100, 0), (65_535, 40_000)):
         with service.connect() as client:
@@ -198,7 +201,7 @@ def test_a_client_that_vanishes_within_a_packet_leaves_nothing_behind(serve: Cal
     service.wait_until_idle()
 
 
-def test_a_program_that_reads_nothing_stops_its_client_and_nobody_else(
+def test_a_program_that_reads_nothing_stops_only_its_own_client(
     serve: Callable[..., Service], directory: Path
 ) -> None:
     service = serve(
@@ -236,7 +239,7 @@ def memory_kib(pid: int) -> int:
     raise AssertionError("no Private_Dirty")
 
 
-def test_stalled_clients_cost_bounded_memory(serve: Callable[..., Service]) -> None:
+def test_clients_that_do_not_read_use_bounded_memory(serve: Callable[..., Service]) -> None:
     service = serve(command="cat /dev/zero")
     with service.connect() as first:
         select.select([first.socket], [], [])
@@ -254,7 +257,7 @@ def test_stalled_clients_cost_bounded_memory(serve: Callable[..., Service]) -> N
 
 
 def test_input_goes_on_while_the_client_does_not_read(serve: Callable[..., Service]) -> None:
-    """^C must reach a flood whose output nobody reads; uWSGI's directions wait for each other."""
+    """^C interrupts a program whose output the client does not read. In uWSGI each direction waits for the other."""
     service = serve(command="/bin/sh -c 'exec cat /dev/zero'")
     with service.connect() as client:
         select.select([client.socket], [], [])
@@ -262,16 +265,16 @@ def test_input_goes_on_while_the_client_does_not_read(serve: Callable[..., Servi
         client.send(frame(0, payload=b"\x03") if service.framed else b"\x03")
         rest = client.read_to_end()
     service.router.wait_for_log("session 1: end: exit, killed by SIGINT")
-    # 20 KiB in the socket and 32 in hand, and a piece more at the worst; Linux's own send buffer holds 150 and more.
-    assert len(rest) < 120_000, "somebody on a slow link waits long after ^C"
+    # 20 KiB in the socket, 32 KiB in the router and at most another piece. Linux's default send buffer holds over 150.
+    assert len(rest) < 120_000, "a client on a slow link waits long after ^C"
 
 
 def test_a_slow_tcp_client_reads_little_more_after_an_interrupt(start_router: Callable[..., Router]) -> None:
-    """Linux would send megabytes ahead, as much as its send buffer may grow to."""
+    """By default Linux lets the send buffer grow to megabytes, which the client would have to read after ^C."""
     router = start_router("127.0.0.1:0", "--forkptyrouter-command", "/bin/sh -c 'exec cat /dev/zero'")
     port = int(router.wait_for_log(r"listening on .*:(\d+) ")[0][1])
     with Client(("127.0.0.1", port)) as client:
-        client.read_exactly(8 << 20)  # while it is fast the send buffer grows
+        client.read_exactly(8 << 20)  # the send buffer grows while the client reads fast
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         wait_until_quiet(router.pid)
         (program,) = children(router.pid)
@@ -292,7 +295,7 @@ def test_a_client_that_leaves_is_noticed_while_reading_from_it_is_paused(serve: 
 
 
 def test_full_duplex_floods_never_wedge(serve: Callable[..., Service]) -> None:
-    """A program that writes and reads without end, and a client that does the same: uWSGI freezes for all."""
+    """Program and client both write and read without end. uWSGI stops serving all sessions then."""
     service = serve(command=RAW_CAT)
     amount = 4 << 20
     data = os.urandom(amount)

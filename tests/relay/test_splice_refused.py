@@ -1,4 +1,4 @@
-"""Some kernels do not splice to or from a tty. One is simulated by a splice(2) that says what theirs does."""
+"""Kernels that refuse to splice to or from a tty, simulated by a splice(2) that fails as theirs does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ssize_t splice(int source, off_t *source_offset, int target, off_t *target_offse
 
 
 @pytest.mark.parametrize("refused", ["source", "target"])
-def test_read_and_write_take_over_and_no_byte_is_lost(
+def test_if_splice_is_refused_read_and_write_take_over_and_no_byte_is_lost(
     start_router: Callable[..., Router], directory: Path, refused: str
 ) -> None:
     router = start_router(

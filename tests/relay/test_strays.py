@@ -1,4 +1,4 @@
-"""TCP clients that speak something else, or close without a word, beside a program that neither reads nor writes."""
+"""TCP clients that speak TLS to a plain port, or close while the program neither reads nor writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def port_of(router: Router) -> tuple[str, int]:
     return "127.0.0.1", int(router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1])
 
 
-def test_a_client_that_expects_tls_of_a_plain_port_gets_a_line_and_an_end(
+def test_a_tls_client_on_a_plain_port_gets_a_line_and_a_close(
     start_router: Callable[..., Router],
 ) -> None:
     router = start_router("127.0.0.1:0", "--forkptyrouter-command", RAW_CAT.replace("printf READY; ", ""))
@@ -33,7 +33,7 @@ def test_a_client_that_expects_tls_of_a_plain_port_gets_a_line_and_an_end(
 
 
 @pytest.mark.parametrize("typed", [0, 50_000])
-def test_a_tcp_client_that_closes_beside_a_program_that_does_nothing_has_left(
+def test_a_tcp_client_that_closes_ends_a_session_whose_program_is_idle(
     start_router: Callable[..., Router], typed: int
 ) -> None:
     router = start_router("127.0.0.1:0", "--forkptyrouter-command", DEAF)
@@ -45,7 +45,7 @@ def test_a_tcp_client_that_closes_beside_a_program_that_does_nothing_has_left(
     router.wait_for_log("session 1: end: client left")
 
 
-def test_a_tcp_client_that_has_closed_its_half_stays_and_sees_only_what_the_program_writes(
+def test_a_half_closed_tcp_client_still_receives_all_output(
     start_router: Callable[..., Router],
 ) -> None:
     program = "stty raw -echo; printf READY; sleep 5; printf LATER"

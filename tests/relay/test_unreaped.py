@@ -1,4 +1,4 @@
-"""Processes that are dead, but not gone, since whoever has to wait for them does not: they hold nobody up."""
+"""Dead processes that cannot be reaped, because another process would have to wait for them first, delay nobody."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if ctypes.CDLL(None).ptrace(SEIZE, int(sys.argv[1]), None, None) == 0:
 
 @pytest.fixture
 def traced(start_router: Callable[..., Router], directory: Path) -> Iterator[tuple[Router, subprocess.Popen[bytes]]]:
-    """A session's leader that was killed while it is traced: dead, but nobody can reap it before its tracer has."""
+    """A router whose session's leader was killed while traced, and the tracer, which has to wait for it first."""
     need_root()
     router = start_router(f"{directory}/s", "--stop-timeout", "1", "--forkptyrouter-command", "echo pid $$; read x")
     with Client(f"{directory}/s") as client:
@@ -81,7 +81,7 @@ signal.pause()
 def test_a_stop_takes_the_grace_time_once_though_a_zombie_of_the_foreground_job_stays(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Its parent, in another session, never reaps it."""
+    """The zombie's parent is in another session and never reaps it."""
     (directory / "zombie").write_text(ZOMBIE)
     router = start_router(
         f"{directory}/s", "--stop-timeout", "8", "--forkptyrouter-command",

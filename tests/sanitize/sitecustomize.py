@@ -1,7 +1,6 @@
-"""Chooses the Python that tests start routers with: SANITIZED_EXECUTABLE, one of the scripts beside this file.
+"""Makes tests start routers with the Python that SANITIZED_EXECUTABLE names: one of the scripts beside this file.
 
-What a sanitized Python starts gets no sanitizer: the programs in the terminals are as always. A router that executes
-itself anew is sanitized again.
+Programs that a sanitized router starts run without the sanitizer. A router that executes itself again keeps it.
 """
 
 import os

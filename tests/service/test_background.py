@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone
 from tests.support.peers import need_root
+from tests.support.syslog import SYSLOG_SHIM, SyslogDaemon
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -179,23 +179,6 @@ def test_the_log_goes_to_a_file_and_is_opened_anew_at_a_reload(directory: Path, 
             process.terminate()
         _, error = process.communicate(timeout=PATIENCE_SECONDS)
     assert error == b""
-
-
-SYSLOG_SHIM = "import fastpty.log; fastpty.log.SYSLOG_SOCKET = {!r}; from fastpty.router import main; main({!r})"
-
-
-class SyslogDaemon:
-    """What listens on the system log's socket."""
-
-    def __init__(self, path: str):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(path)
-        self.socket.settimeout(PATIENCE_SECONDS)
-
-    def read_until(self, words: bytes) -> bytes:
-        while words not in (line := self.socket.recv(65536)):
-            pass
-        return line
 
 
 @pytest.mark.parametrize(

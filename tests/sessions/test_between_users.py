@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.jail.test_jail import in_child
 from tests.support.accounts import connected_as
 from tests.support.harness import Client, Router, children, eventually, state
+from tests.support.jails import in_child
 from tests.support.peers import need_root, preload
 
 PTRACE_ATTACH = 16

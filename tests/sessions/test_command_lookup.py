@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fastpty.system import executables
-from tests.supervision.test_life import reload
 from tests.support.harness import Client, Router
 from tests.support.peers import need_root
+from tests.support.reloads import reload
 
 Start = Callable[..., Router]
 

@@ -13,10 +13,10 @@ import pytest
 from fastpty.access import accounts
 from fastpty.errors import RefusedError
 from fastpty.jail import inherited
-from tests.access.test_run_as_jail import hostile_module
-from tests.jail.test_roots import binds, small_root
 from tests.sessions.test_session_start import ask
 from tests.support.harness import Client, Router, children
+from tests.support.jails import binds, small_root
+from tests.support.nss_module import hostile_module
 from tests.support.peers import need_root
 from tests.support.programs import broken_program
 

@@ -19,10 +19,10 @@ from fastpty.access import accounts
 from fastpty.sessions.program import DEFAULT_PATH, DEFAULT_TERM
 from fastpty.system import linux
 from fastpty.system.names import CAPABILITIES
-from tests.jail.test_roots import binds, small_root
 from tests.sessions.test_environment_of_sessions import environment
 from tests.support.accounts import connected_as
 from tests.support.harness import Client, Router, children, frame
+from tests.support.jails import binds, small_root
 from tests.support.peers import need_root, preload
 
 Start = Callable[..., Router]

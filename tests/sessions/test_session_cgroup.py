@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.jail.test_namespaces import AS_NOBODY, NOBODY, said
-from tests.jail.test_roots import binds, small_root
-from tests.supervision.test_router import run
-from tests.support.harness import Client, Router, children, descriptors, eventually, process_gone
+from tests.support.harness import Client, Router, children, descriptors, eventually, process_gone, run
+from tests.support.jails import AS_NOBODY, NOBODY, binds, said, small_root
 from tests.support.peers import need, need_unified_control_groups
 from tests.support.programs import broken_program
 

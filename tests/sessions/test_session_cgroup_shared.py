@@ -12,8 +12,8 @@ import pytest
 
 from fastpty.sessions import cgroup_base
 from tests.sessions.test_session_cgroup import above, begin, cgroups  # noqa: F401 - above is a fixture
-from tests.supervision.test_life import echoes, greeted
 from tests.support.harness import Client, Router, eventually
+from tests.support.reloads import echoes, greeted
 
 
 def base_of(above: Path, router: Router) -> Path:

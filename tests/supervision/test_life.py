@@ -14,37 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.test_costs import traced
 from tests.support.harness import Client, Router, eventually, process_gone, state
 from tests.support.peers import preload
-
-ECHO = "stty -echo; echo {}; exec cat"
-
-
-def configured(path: Path, socket_path: str, *lines: str, word: str = "old") -> str:
-    """Writes a configuration whose sessions begin with a word and then echo."""
-    command = f"forkptyrouter-command = {ECHO.format(word)}"
-    fresh = path.with_suffix(".new")
-    fresh.write_text("\n".join(["[uwsgi]", f"forkpty-router = {socket_path}", command, *lines, ""]))
-    fresh.rename(path)
-    return str(path)
-
-
-def greeted(path: str, word: str) -> Client:
-    client = Client(path)
-    client.read_until(word.encode() + b"\r\n")
-    return client
-
-
-def echoes(client: Client, text: bytes = b"are you there?\n") -> None:
-    client.send(text)
-    client.read_until(text.strip() + b"\r\n")
-
-
-def reload(router: Router, count: int = 1) -> None:
-    router.process.send_signal(signal.SIGHUP)
-    router.wait_for_log(r"\] reloaded", count)
-
+from tests.support.reloads import ECHO, STUCK_ACCEPT, configured, echoes, greeted, reload
+from tests.support.tracing import traced
 
 # -- reload --
 
@@ -217,21 +190,6 @@ def test_an_idle_router_ends_its_workers_and_starts_them_again(
 def select_nothing(seconds: float) -> None:
     """Gives something time that must not happen."""
     signal.sigtimedwait([], seconds)
-
-
-STUCK_ACCEPT = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <sys/socket.h>
-#include <unistd.h>
-int accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
-{
-    int (*real)(int, struct sockaddr *, socklen_t *, int) = dlsym(RTLD_NEXT, "accept4");
-    while (access(STUCK, F_OK) == 0)
-        pause();
-    return real(fd, address, size, flags);
-}
-"""
 
 
 def test_a_worker_stuck_in_one_turn_is_killed_and_replaced(

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.jail.test_namespaces import said
-from tests.jail.test_roots import binds, small_root
-from tests.supervision.test_life import configured, greeted, reload
 from tests.support.accounts import talk_as
 from tests.support.harness import Client, Router
+from tests.support.jails import binds, said, small_root
 from tests.support.peers import need_root
+from tests.support.reloads import configured, greeted, reload
 from tests.support.tls_harness import Authority
 
 NOBODY = 65534

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.test_life import configured, echoes, greeted, reload
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, eventually, process_gone
 from tests.support.peers import preload
+from tests.support.reloads import configured, echoes, greeted, reload
 
 # A router with shorter deadlines.
 IMPATIENT = (

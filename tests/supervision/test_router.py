@@ -19,18 +19,17 @@ import pytest
 
 from fastpty import __version__
 from tests.conftest import Service
-from tests.support.harness import PATIENCE_SECONDS, PROMPT, Client, Router, children, eventually, process_gone, state
+from tests.support.harness import (
+    PROMPT,
+    Client,
+    Router,
+    children,
+    eventually,
+    process_gone,
+    run,
+    state,
+)
 from tests.support.peers import need_root
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """A router that is expected not to start."""
-    return subprocess.run(
-        [sys.executable, "-m", "fastpty.router", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-    )
 
 
 def test_a_socket_file_is_private_to_its_owner(start_router: Callable[..., Router], directory: Path) -> None:

@@ -10,22 +10,10 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tests.support.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, children, eventually
 from tests.support.peers import need
-
-
-def ask(path: str, words: bytes = b"") -> bytes:
-    with Client(path) as client:
-        if words:  # who asks nothing may have its answer, and its end, before it could say so
-            client.send(words)
-        return client.read_to_end()
-
-
-def told(path: str) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(ask(path))
-    return answer
+from tests.support.statistics import ask, told
 
 
 def test_the_keys_of_real_uwsgi_are_there_with_values_of_the_same_kind(

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.test_stats import told
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, descriptors, eventually
+from tests.support.statistics import told
 
 FILES = 60
 BUSY = "fastpty: too many ask for statistics at a time: try again later\r\n"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.test_life import ECHO, configured, echoes, greeted, reload
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually
 from tests.support.peers import preload
+from tests.support.reloads import ECHO, configured, echoes, greeted, reload
 
 
 def test_a_worker_that_ends_at_once_is_started_again_after_a_pause(

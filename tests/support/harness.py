@@ -243,3 +243,13 @@ def fill(client: Client, framed: bool, sent: int = 0) -> int:
 def frame(modifier2: int, size: int = 0, payload: bytes = b"") -> bytes:
     """A uwsgi packet; the size is the payload's unless there is none."""
     return struct.pack("<BHB", 0, len(payload) or size, modifier2) + payload
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs fastpty-router with these arguments until it exits."""
+    return subprocess.run(
+        [sys.executable, "-m", "fastpty.router", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )

@@ -1,0 +1,76 @@
+"""Changed roots, and looking at a jail from inside: from a session, or from a forked child."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastpty.errors import FastptyError
+from tests.support.harness import Client
+
+NOBODY = 65534
+
+
+def in_child(act: Callable[[], Any]) -> Any:
+    """What `act` returns in a forked child, through JSON; a FastptyError comes back as an exception."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            result = {"value": act()}
+        except FastptyError as error:
+            result = {"error": str(error)}
+        except BaseException:
+            result = {"crash": traceback.format_exc()}
+        os.write(write_end, json.dumps(result).encode())
+        os._exit(0)
+    os.close(write_end)
+    with open(read_end, "rb") as pipe:
+        answer = json.loads(pipe.read())
+    os.waitpid(pid, 0)
+    if "error" in answer:
+        raise FastptyError(answer["error"])
+    assert "crash" not in answer, answer["crash"]
+    return answer["value"]
+
+
+# An ordinary user may not be able to read the interpreter's files, so they are read before; and a process that has
+# changed its user is not its own to write to, as one that has executed a program is (prctl(2), PR_SET_DUMPABLE).
+AS_NOBODY = (
+    "-c",
+    f"""import ctypes, encodings.utf_8_sig, os, shutil, sys
+from fastpty.router import main
+os.setgroups([])
+os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+sys.exit(main(sys.argv[1:]))""",
+)
+
+
+def said(path: str, command: str) -> list[str]:
+    """The words that a command prints in a session."""
+    with Client(path) as client:
+        client.send(b'stty -echo; PS1=; echo BEG""IN-\n')
+        client.read_until(b"BEGIN-\r\n")
+        begin = len(client.seen)
+        client.send(command.encode() + b"; exit\n")
+        return client.read_to_end()[begin:].decode().split()
+
+
+def small_root(where: Path) -> None:
+    """Makes the directories of a root, for the mounts of binds()."""
+    for name in ("bin", "usr", "lib", "lib64", "dev", "proc", "old"):
+        (where / name).mkdir(parents=True, exist_ok=True)
+
+
+def binds(root: Path) -> list[str]:
+    """Options that mount the host's directories in a small root."""
+    found = [f"--hook-post-jail=mount:none {root} {root} bind"]
+    for name in ("bin", "usr", "lib", "lib64", "dev"):
+        found.append(f"--mount-post-jail=none /{name} {root}/{name} bind,rec")
+    return found
