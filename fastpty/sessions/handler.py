@@ -18,6 +18,7 @@ from fastpty.access.rules import Rules
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
+from fastpty.listening.places import PTY, Place
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
 from fastpty.relay.upcalls import JOIN, UNKNOWN_PEER, Terminal
@@ -29,26 +30,22 @@ from fastpty.system import at_start
 class Sessions:
     """Answers the relay's upcalls (`fastpty.handler.Handler`) as the configuration says.
 
-    names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
-    with each signal that the relay watches. rules: who may connect. limits: what is counted over all workers. cgroups:
-    of the sessions, where they have such. behind_tls: the listeners that only the TLS proxy can reach. shared: those
-    whose clients share a terminal.
+    places: the listening sockets, in the order of Relay.listen. on_signal: called with each signal that the relay
+    watches. rules: who may connect. limits: the limits that hold over all workers. cgroups: None if sessions have no
+    cgroup of their own.
     """
 
     def __init__(
         self,
         config: Config,
-        names: Sequence[str],
+        places: Sequence[Place],
         on_signal: Callable[[int], None],
         rules: Rules,
         limits: Limits,
         cgroups: SessionCgroups | None,
-        behind_tls: frozenset[int] = frozenset(),
-        shared: frozenset[int] = frozenset(),
     ) -> None:
         self._config = config
-        self._names = names
-        self._shared = shared
+        self._places = places
         self._shared_started = False
         self._on_signal = on_signal
         self._rules = rules
@@ -57,7 +54,6 @@ class Sessions:
         self._limits = limits
         self._cgroups = cgroups
         self._joins = config.entered.cgroups if config.entered else ()
-        self._behind_tls = behind_tls
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
         self._put_off: list[tuple[float, tuple[object, ...]]] = []
@@ -72,22 +68,22 @@ class Sessions:
 
         What goes wrong, or is not allowed, is told the client and logged.
         """
-        where = self._names[listener]
+        place = self._places[listener]
         client = Peer("a client")
         try:
-            client = self._meet(fd, peer, listener in self._behind_tls)
-            if listener in self._shared:
+            client = self._meet(fd, peer, place.is_behind_tls)
+            if place.protocol == PTY:
                 self._admit(number, client)
-                logger.info("session %d: join: %s on %s", number, client.text, where)
+                logger.info("session %d: join: %s on %s", number, client.text, place.name)
                 return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
             why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"
-            line = f"session {number}: refused {client.text} on {where}: {why}"
-            if not self._refusals.tell(line, clients(client.uid, where, why)):
+            line = f"session {number}: refused {client.text} on {place.name}: {why}"
+            if not self._refusals.tell(line, clients(client.uid, place.name, why)):
                 self._untold.add(number)
             return os.fsencode(f"fastpty: {why}\r\n")
-        self._put_off.append((time.time(), (number, client.text, where, pid, program.text)))
+        self._put_off.append((time.time(), (number, client.text, place.name, pid, program.text)))
         uid = program.account[0] if program.account else None
         return master, pid, pidfd, self._config.rows, self._config.cols, uid
 

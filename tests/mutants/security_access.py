@@ -251,7 +251,7 @@ RUN_AS = (
         "fastpty/spawn/child.pxd",
         "        if uids[index] != account.uid or gids[index] != account.gid:\n            return False\n",
         "        pass\n",
-        "access/test_run_as.py::test_ids_that_did_not_change_end_the_session_and_the_client_is_told",
+        "access/test_run_as.py::test_a_session_ends_with_a_message_if_the_router_s_rights_remain",
     ),
     Mutant(
         "groups that did not change end the session",
@@ -259,7 +259,7 @@ RUN_AS = (
         "    if syscall(SYS_getgroups, account.group_count, account.found) != account.group_count:\n"
         "        return False\n    for index in range(account.group_count):\n",
         "    for index in range(0):\n",
-        "access/test_run_as.py::test_ids_that_did_not_change_end_the_session_and_the_client_is_told[SYS_setgroups]",
+        "access/test_run_as.py::test_a_session_ends_with_a_message_if_the_router_s_rights_remain[setgroups]",
     ),
     Mutant(
         "a way back to root ends the session",

@@ -195,7 +195,7 @@ LOGIN = (
         "fastpty/spawn/login.pxd",
         "        if data[index] != 0:\n",
         "        if False:\n",
-        f"{_DOORS}test_capabilities_that_stay_end_the_session",
+        "access/test_run_as.py::test_a_session_ends_with_a_message_if_the_router_s_rights_remain[capset]",
     ),
     Mutant(
         "the login uid is set",

@@ -10,7 +10,7 @@ FILES = (
         "fastpty/listening/bind.py",
         "            os.fchmod(sock.fileno(), 0o600)\n",
         "            pass\n",
-        "listening/test_address.py::test_a_socket_file_is_private_from_its_first_instant",
+        "listening/test_bind.py::test_a_socket_file_is_private_from_its_first_instant",
     ),
     Mutant(
         "a socket file stays private where nothing else is asked for",
@@ -45,7 +45,7 @@ FILES = (
         "fastpty/listening/bind.py",
         "    if not stat.S_ISSOCK(found.st_mode):\n",
         "    if False:\n",
-        "listening/test_address.py::test_what_is_no_socket_is_never_touched",
+        "listening/test_bind.py::test_what_is_no_socket_is_never_touched",
     ),
     Mutant(
         "the mode is set of the socket and not of what its new owner puts there",
@@ -73,7 +73,7 @@ FILES = (
         "fastpty/listening/bind.py",
         "    if result == errno.ECONNREFUSED:\n",
         "    if result in (errno.EPROTOTYPE, errno.ECONNREFUSED):\n",
-        "listening/test_address.py::test_a_live_socket_is_not_stolen",
+        "listening/test_bind.py::test_a_live_socket_is_not_stolen",
     ),
     Mutant(
         "a live socket with a full queue is not taken over",
@@ -81,21 +81,21 @@ FILES = (
         "socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:\n        result = probe.connect_ex(path)\n",
         "socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:\n        result = probe.connect_ex(path)\n"
         "        result = errno.ECONNREFUSED if result == errno.EAGAIN else result\n",
-        "listening/test_address.py::test_a_live_socket_with_a_full_queue_is_not_stolen",
+        "listening/test_bind.py::test_a_live_socket_with_a_full_queue_is_not_stolen",
     ),
     Mutant(
         "a socket that is about to listen is not taken over",
         "fastpty/listening/bind.py",
         "            _flock(lock)\n",
         "",
-        "listening/test_address.py::test_checking_and_binding_wait_for_another_router_that_does_the_same",
+        "listening/test_bind.py::test_checking_and_binding_wait_for_another_router_that_does_the_same",
     ),
     Mutant(
         "a file that somebody else put there is not removed at the end",
         "fastpty/listening/bind.py",
         "            elif self._file is not None and self.owns_file():\n",
         "            elif self._file is not None:\n",
-        "listening/test_address.py::test_closing_does_not_remove_a_file_that_somebody_else_put_there",
+        "listening/test_bind.py::test_closing_does_not_remove_a_file_that_somebody_else_put_there",
     ),
     Mutant(
         "a directory in which everybody may replace files is refused",
@@ -161,7 +161,7 @@ NETWORK = (
         "fastpty/net/address.py",
         "bool(self.host) and all(",
         "bool(self.host) and any(",
-        "listening/test_address.py::test_a_name_that_resolves_to_one_address_of_the_network_is_not_loopback",
+        "net/test_address.py::test_a_name_that_resolves_to_one_address_of_the_network_is_not_loopback",
     ),
     Mutant(
         "TLS asked for by halves does not become plain TCP",

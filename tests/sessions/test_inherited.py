@@ -21,9 +21,9 @@ from fastpty.system import linux
 from fastpty.system.names import CAPABILITIES
 from tests.jail.test_roots import binds, small_root
 from tests.sessions.test_environment_of_sessions import environment
-from tests.support.accounts import connected_as
+from tests.support.accounts import connected_as, peer_router
 from tests.support.harness import Client, Router, children, frame
-from tests.support.peers import need_root, preload
+from tests.support.peers import changed_syscall, need_root, preload
 
 Start = Callable[..., Router]
 
@@ -47,35 +47,6 @@ MAY_SPARE_ITSELF, MAY_GO_FIRST, MAY_SET_LOGIN_UID = (
 
 LOGIN_UID_UNSET = "4294967295"
 UID = 54_321  # without an account outside
-
-CHANGED_SYSCALL = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <string.h>
-#include <sys/syscall.h>
-#ifndef SYS_openat2
-#define SYS_openat2 437
-#endif
-long syscall(long number, ...) {
-    static long (*real)(long, ...);
-    long a[6];
-    va_list rest;
-    va_start(rest, number);
-    for (int i = 0; i < 6; i++) a[i] = va_arg(rest, long);
-    va_end(rest);
-    if (!real) real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
-    CHANGE
-    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
-"""
-
-
-def changed_syscall(change: str) -> str:
-    """C source of a syscall(2) that begins with `change`."""
-    return CHANGED_SYSCALL.replace("CHANGE", change)
-
 
 def ioprio(pid: int) -> int:
     found: int = _libc.syscall(_SYS_IOPRIO_GET, 1, pid)
@@ -229,12 +200,12 @@ def test_the_hooks_at_the_end_have_the_file_limit_that_the_router_was_given(
     assert note.read_text().split() == ["256", "4096"]
 
 
-def peer_router(start_router: Start, directory: Path, *arguments: str, **keywords: object) -> tuple[Router, Client]:
-    """A router, and a client whose account is USER."""
-    need_root()
+def peer_router_with_client(
+    start_router: Start, directory: Path, *arguments: str, **keywords: object
+) -> tuple[Router, Client]:
+    """A router whose sessions run /bin/cat as their clients, and a client whose account is USER."""
     path = f"{directory}/s"
-    command = ("--forkptyrouter-command", "/bin/cat")
-    router = start_router("--run-as", "peer", "--chmod-socket=666", *arguments, *command, path, **keywords)
+    router = peer_router(start_router, path, *arguments, "--forkptyrouter-command", "/bin/cat", **keywords)
     return router, Client(connected_as(path, ACCOUNT.pw_uid, ACCOUNT.pw_gid))
 
 
@@ -247,7 +218,7 @@ def test_a_session_of_another_user_keeps_the_lower_priorities_that_its_router_ha
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         assert _libc.syscall(_SYS_IOPRIO_SET, 1, 0, _IOPRIO_BEST_EFFORT_LAST) == 0
 
-    router, client = peer_router(start_router, directory, preexec=lower)
+    router, client = peer_router_with_client(start_router, directory, preexec=lower)
     with client:
         found = look(program_of(router, client))
     assert (found["nice"], found["oom_score_adj"], found["scheduler"]) == (7, "300\n", (os.SCHED_BATCH, 0))
@@ -267,7 +238,7 @@ def test_a_session_of_another_user_is_not_spared_when_memory_is_short(
     file = directory / "oom_score_adj"
     file.write_text(given)
     env = preload(directory, changed_syscall(OPENS_ANOTHER), 'FILE="self/oom_score_adj"', f'INSTEAD="{file}"')
-    router, client = peer_router(start_router, directory, env=env)
+    router, client = peer_router_with_client(start_router, directory, env=env)
     with client:
         program_of(router, client)
     assert file.read_text() == left  # one behind the other: the kernel's file has no place
@@ -278,7 +249,7 @@ def test_the_login_uid_is_set_where_there_is_one(start_router: Start, directory:
     file = directory / "loginuid"
     file.touch()
     env = preload(directory, changed_syscall(OPENS_ANOTHER), 'FILE="self/loginuid"', f'INSTEAD="{file}"')
-    router, client = peer_router(start_router, directory, env=env)
+    router, client = peer_router_with_client(start_router, directory, env=env)
     with client:
         program_of(router, client)
     assert file.read_text() == str(ACCOUNT.pw_uid)
@@ -298,7 +269,7 @@ def test_nothing_that_only_looks_like_proc_is_written_to(start_router: Start, di
         file.write_text("-17")
     path = f"{directory}/s"
     jail = ("--unshare", "mount", *binds(root), "--chroot", str(root))
-    start_router(*jail, "--run-as", "peer", "--chmod-socket=666", "--forkptyrouter-command", "id -u", path)
+    peer_router(start_router, path, *jail, "--forkptyrouter-command", "id -u")
     with Client(connected_as(path, UID, UID)) as client:
         assert client.read_to_end() == f"{UID}\r\n".encode()
     assert [file.read_text() for file in files] == ["-17", "-17"]
@@ -310,18 +281,8 @@ def test_a_session_of_another_user_has_no_capability_though_its_router_keeps_som
 ) -> None:
     """The kind of CVE-2022-24769: what is inheritable passes to programs with file capabilities."""
     kept = ("chown", "kill", "setgid", "setuid", "sys_nice")
-    router, client = peer_router(start_router, directory, "--cap", ",".join(kept), *more)
+    router, client = peer_router_with_client(start_router, directory, "--cap", ",".join(kept), *more)
     with client:
         found = look(program_of(router, client))
     assert [found[name] for name in CAPABILITY_SETS] == [[NONE]] * 4
     assert int(found["CapBnd"][0], 16) == sum(1 << CAPABILITIES[name] for name in kept)
-
-
-IGNORES_CAPSET = "if (number == SYS_capset) return 0;"
-
-
-def test_capabilities_that_stay_end_the_session(start_router: Start, directory: Path) -> None:
-    env = preload(directory, changed_syscall(IGNORES_CAPSET))
-    _, client = peer_router(start_router, directory, "--cap", "chown,kill,setgid,setuid", env=env)
-    with client:
-        assert client.read_to_end() == b"fastpty: cannot give up the router's rights: Operation not permitted\r\n"

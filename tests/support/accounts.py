@@ -7,11 +7,12 @@ import pwd
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.harness import Router
 from tests.support.peers import need, need_root
 
 _CONNECT = """
@@ -73,6 +74,12 @@ def remove_account(name: str) -> None:
     for command in (["userdel", name], ["groupdel", name], ["groupdel", f"{name}-more"]):
         with suppress(subprocess.CalledProcessError):
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+
+
+def peer_router(start_router: Callable[..., Router], path: str, *arguments: str, **keywords: object) -> Router:
+    """A router on `path` that every account may use, and whose sessions run as their clients."""
+    need_root()
+    return start_router("--run-as", "peer", "--chmod-socket=666", *arguments, path, **keywords)
 
 
 def connected_as(path: str, uid: int, gid: int) -> socket.socket:

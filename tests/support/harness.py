@@ -17,6 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import pytest
+
+from fastpty.errors import FastptyError
+
 PATIENCE_SECONDS = float(os.environ.get("FASTPTY_TEST_PATIENCE", "30"))
 
 # What /bin/sh shows before a command.
@@ -80,6 +84,13 @@ def wait_until_quiet(pid: int) -> None:
         return state["same"] >= 60
 
     eventually(quiet, "the router is quiet")
+
+
+def message_of(error: pytest.ExceptionInfo[FastptyError]) -> str:
+    """The message of an expected error, which must be one line."""
+    text = str(error.value)
+    assert "\n" not in text
+    return text
 
 
 class Router:

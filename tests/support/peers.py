@@ -48,6 +48,36 @@ def preload(directory: Path, source: str, *defines: str) -> dict[str, str]:
     return {"LD_PRELOAD": f"{directory}/shim.so"}
 
 
+_CHANGED_SYSCALL = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/syscall.h>
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+long syscall(long number, ...) {
+    static long (*real)(long, ...);
+    long a[6];
+    va_list rest;
+    va_start(rest, number);
+    for (int i = 0; i < 6; i++) a[i] = va_arg(rest, long);
+    va_end(rest);
+    if (!real) real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    CHANGE
+    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+"""
+
+
+def changed_syscall(change: str) -> str:
+    """C source, for preload(), of a syscall(2) that first runs the C statement `change` on `number` and `a`."""
+    return _CHANGED_SYSCALL.replace("CHANGE", change)
+
+
 def need_root() -> None:
     """For a test that changes users or namespaces."""
     if os.geteuid() != 0:
