@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from typing import NoReturn
 
+from fastpty.errands.keeper import OWNER_CLIENTS, OWNER_ROUTER
 from fastpty.errands.processes import Errands, may_pass_descriptors
 from fastpty.system.linux import PR_SET_NAME, fork_sharing_files, prctl
 
@@ -88,11 +89,11 @@ def _close_all() -> NoReturn:
             if stat.S_ISCHR(kind.st_mode) and kind.st_rdev == _PTMX:
                 terminals.append(descriptor)
             elif stat.S_ISSOCK(kind.st_mode) and _is_guarded(descriptor):
-                _close_elsewhere(errands, descriptor)
+                _close_elsewhere(errands, descriptor, OWNER_CLIENTS)
             else:
                 os.close(descriptor)
         for descriptor in terminals:
-            _close_elsewhere(errands, descriptor)
+            _close_elsewhere(errands, descriptor, OWNER_ROUTER)
     finally:
         os._exit(0)
 
@@ -117,10 +118,10 @@ def _is_guarded(descriptor: int) -> bool:
         connection.detach()
 
 
-def _close_elsewhere(errands: Errands, descriptor: int) -> None:
+def _close_elsewhere(errands: Errands, descriptor: int, owner: int) -> None:
     while True:
         try:
-            errands.take(descriptor)
+            errands.take(descriptor, owner)
             return
         except OSError:  # nobody takes it now
             time.sleep(_RETRY_SECONDS)

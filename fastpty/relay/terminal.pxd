@@ -1,9 +1,18 @@
 """The pty side of a session: the master descriptor and the process group behind it."""
 
+from libc.stdint cimport uint64_t
 from libc.string cimport memset
 from posix.types cimport pid_t, uid_t
 
-from fastpty.relay.errands cimport ERRAND_END_INPUT, ERRAND_RESIZE, Errand, Errands, errands_close, errands_send
+from fastpty.relay.errands cimport (
+    ERRAND_END_INPUT,
+    ERRAND_RESIZE,
+    OWNER_ROUTER,
+    Errand,
+    Errands,
+    errands_close_all,
+    errands_send,
+)
 from fastpty.system.linux cimport (
     ICANON,
     ISIG,
@@ -50,7 +59,9 @@ cdef struct Terminal:
     winsize size
     bint has_user         # the session is another user's than this process: `uid`
     uid_t uid
-    Errands *errands      # for what could wait on a program of such a user
+    Errands *errands      # for system calls that a program of such a user could block
+    uint64_t session      # its session's number
+    bint closes_elsewhere # an errand closes the master, perhaps much later
     int exit_code         # as in siginfo_t: CLD_EXITED, CLD_KILLED, …; 0 while the leader lives
     int exit_status
 
@@ -152,6 +163,13 @@ cdef inline void terminal_forget_leader(Terminal *terminal) noexcept nogil:
         terminal.pidfd = -1
 
 
+cdef inline void terminal_begin_errand(const Terminal *terminal, Errand *errand) noexcept nogil:
+    memset(errand, 0, sizeof(errand[0]))
+    errand.owner = terminal.uid if terminal.has_user else OWNER_ROUTER
+    errand.size = terminal.size
+    errand.leader = terminal.leader
+
+
 cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
     """Closes the master, or has it closed. False: it is still open, and this is to be tried again.
 
@@ -159,22 +177,25 @@ cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
     terminal open there is none. A program of another user could open it again at this moment, with that in mind.
     """
     cdef pollfd master
+    cdef Errand errand
     if terminal.fd < 0:
         return True
     master.fd = terminal.fd
     master.events = 0
     if not terminal.has_user and poll(&master, 1, 0) == 1 and master.revents & POLLHUP:
         close(terminal.fd)
-    elif not errands_close(terminal.errands, terminal.fd):
-        return False
+    else:
+        terminal_begin_errand(terminal, &errand)
+        errand.session = terminal.session
+        if not errands_close_all(terminal.errands, &errand, &terminal.fd, 1):
+            return False
+        terminal.closes_elsewhere = terminal.errands.queue >= 0
     terminal.fd = -1
     return True
 
 
 cdef inline void terminal_send_errand(const Terminal *terminal, Errand *errand) noexcept nogil:
-    errand.size = terminal.size
-    errand.leader = terminal.leader
-    errand.number = 0   # it stays open here
+    """Sends an errand about a terminal that stays open here."""
     errands_send(terminal.errands, errand, &terminal.fd, 1)
 
 
@@ -182,6 +203,7 @@ cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
     """Sets the window size; the kernel sends SIGWINCH to the foreground group if it has changed."""
     cdef Errand errand
     if terminal.has_user:
+        terminal_begin_errand(terminal, &errand)
         errand.kind = ERRAND_RESIZE
         terminal_send_errand(terminal, &errand)
     else:
@@ -191,6 +213,7 @@ cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
 cdef inline void terminal_end_input(const Terminal *terminal) noexcept nogil:
     cdef Errand errand
     if terminal.has_user:
+        terminal_begin_errand(terminal, &errand)
         errand.kind = ERRAND_END_INPUT
         terminal_send_errand(terminal, &errand)
     else:

@@ -56,6 +56,8 @@ class Sessions:
         self._joins = config.entered.cgroups if config.entered else ()
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
+        self._open_terminals: set[int] = set()  # sessions that have ended, and whose terminals errands will close
+        self._closed_early: set[int] = set()  # sessions that have not ended, and whose terminals errands have closed
         self._put_off: list[tuple[float, tuple[object, ...]]] = []
         self._refusals = Refusals()
         self.errands = Errands()
@@ -125,7 +127,8 @@ class Sessions:
         seconds: float,
     ) -> None:
         """Logs how a session ended, unless not even its refusal was logged, and frees its place."""
-        self._limits.leave(self._seats.pop(number, []))
+        if number not in self._open_terminals:
+            self._limits.leave(self._seats.pop(number, []))
         if self._cgroups is not None:
             self._cgroups.end(number)
         if number in self._untold:
@@ -208,7 +211,10 @@ class Sessions:
         self._refusals.tell(f"a client was not accepted: {why}", f"clients, before they were accepted: {why}")
 
     def errands_wanted(self) -> int:
-        """Has the errands taken."""
+        """Starts the process that receives errands."""
+        if self.errands.had_keeper:  # it was killed, and reports no more
+            for number in [*self._open_terminals]:
+                self._free_place_of_terminal(number)
         try:
             return self.errands.attend()
         except OSError as error:
@@ -216,8 +222,26 @@ class Sessions:
             return -1
 
     def errands_told(self) -> None:
-        """Logs whether errands take long."""
-        self.errands.log_news()
+        """Logs which errands take long, and frees the places of sessions whose terminals are closed now."""
+        for number in self.errands.news():
+            if number in self._open_terminals:
+                self._free_place_of_terminal(number)
+            else:
+                self._closed_early.add(number)
+
+    def terminal_closes_later(self, number: int) -> None:
+        """Keeps the session's place until its terminal is closed.
+
+        Otherwise a user could leave any number of terminals behind that programs keep open.
+        """
+        if number in self._closed_early:
+            self._closed_early.remove(number)
+        else:
+            self._open_terminals.add(number)
+
+    def _free_place_of_terminal(self, number: int) -> None:
+        self._open_terminals.remove(number)
+        self._limits.leave(self._seats.pop(number, []))
 
     def signalled(self, number: int) -> None:
         """Passes a signal on to the router."""

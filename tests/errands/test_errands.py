@@ -13,16 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.accounts import connected_as
+from tests.support.accounts import connected_as, talk_as
 from tests.support.harness import RAW_CAT, Client, Router, children, eventually, state
 from tests.support.peers import need, need_root, preload
 
 UID, GID = 1, 1  # daemon: run-as peer needs an account
+OTHER_UID = 2  # bin
 SO_PASSRIGHTS = 83
 
 # A page of a file that never gives its bytes, and what to do with it in the terminal.
 STUCK = r"""
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -34,11 +36,17 @@ int main(int count, char **words)
 {
     struct termios settings;
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, open(words[2], O_RDWR), 0);
+    if (strcmp(words[1], "apart") == 0) {   /* in a process group of its own, so that the session ends without it */
+        if (fork() != 0)
+            return pause();
+        signal(SIGTTOU, SIG_IGN);
+        setpgid(0, 0);
+    }
     tcgetattr(0, &settings);
     cfmakeraw(&settings);
     tcsetattr(0, TCSANOW, &settings);
     dprintf(1, "pid %d READY", getpid());
-    if (strcmp(words[1], "write") == 0)
+    if (strcmp(words[1], "write") == 0 || strcmp(words[1], "apart") == 0)
         return write(1, page, 100);
     if (strcmp(words[1], "size") == 0)
         return ioctl(0, TIOCGWINSZ, page);
@@ -54,17 +62,23 @@ int main(int count, char **words)
 
 
 @pytest.fixture
-def stuck_files(directory: Path) -> Iterator[Path]:
-    """A directory whose files never give their bytes; at the end whoever waits for them goes on."""
+def fuse(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Serves a file system whose files never give their bytes; when it ends, processes that wait for them go on."""
     need_root()
     mounted = directory / "mounted"
     mounted.mkdir()
-    with subprocess.Popen([sys.executable, "-m", "tests.support.fuse", str(mounted)], stdout=subprocess.PIPE) as fuse:
-        assert fuse.stdout is not None
-        assert fuse.stdout.readline() == b"mounted\n"
-        yield mounted
-        fuse.kill()
+    with subprocess.Popen([sys.executable, "-m", "tests.support.fuse", str(mounted)], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"mounted\n"
+        yield server
+        server.kill()
     subprocess.run(["umount", "-l", mounted], check=True)
+
+
+@pytest.fixture
+def stuck_files(directory: Path, fuse: subprocess.Popen[bytes]) -> Path:
+    """The directory of that file system."""
+    return directory / "mounted"
 
 
 def echoes(client: Client, text: bytes) -> None:
@@ -75,7 +89,9 @@ def echoes(client: Client, text: bytes) -> None:
 class Stuck:
     """A router of its peers, whose session runs cat or the program that gets stuck, as its first line says."""
 
-    def __init__(self, start_router: Callable[..., Router], directory: Path, files: Path, what: str) -> None:
+    def __init__(
+        self, start_router: Callable[..., Router], directory: Path, files: Path, what: str, *options: str
+    ) -> None:
         (directory / "stuck.c").write_text(STUCK)
         subprocess.run([need("cc"), "-o", "stuck", "stuck.c"], cwd=directory, check=True)
         program = f'exec {directory}/stuck {what} "{files}/$what" {directory}/typed'
@@ -84,25 +100,31 @@ class Stuck:
         self.typed = directory / "typed"
         self.router = start_router(
             "--run-as", "peer", "--chmod-socket=666", "--stop-timeout", "1", "--forkptyrouter-command", command,
-            "--forkpty-urouter", self.path,
+            "--forkpty-urouter", self.path, *options,
         )  # fmt: skip
 
-    def cat(self) -> Client:
-        client = Client(connected_as(self.path, UID, GID))
+    def cat(self, uid: int = UID) -> Client:
+        client = Client(connected_as(self.path, uid, GID))
         client.frame(0, payload=b"cat\n")
         client.read_until(b"READY")
         return client
+
+    def lets_in(self) -> bool:
+        """True if a client gets a session."""
+        with Client(connected_as(self.path, UID, GID)) as client:
+            client.frame(0, payload=b"cat\n")
+            return not client.socket.recv(7).startswith(b"fastpty")
 
     def stuck(self, file: str) -> Client:
         """A client whose program waits in the kernel for this file."""
         client = Client(connected_as(self.path, UID, GID))
         client.frame(0, payload=file.encode() + b"\n")
-        leader = int(client.read_until(b"pid ", b" READY").split()[-2])
+        blocked = int(client.read_until(b"pid ", b" READY").split()[-2])
         client.frame(0, payload=b"x" * 300)
         self.typed.touch()
-        wchan = Path(f"/proc/{leader}/wchan")
+        wchan = Path(f"/proc/{blocked}/wchan")
         eventually(lambda: "request_wait_answer" in wchan.read_text(), "the program is stuck")
-        eventually(lambda: all(state(child) == "D" for child in children(leader)), "what it has started is, too")
+        eventually(lambda: all(state(child) == "D" for child in children(blocked)), "what it has started is, too")
         return client
 
 
@@ -126,13 +148,13 @@ def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
 def test_terminals_that_are_held_do_not_keep_those_of_others_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
-    """Each takes a process, and the log says how many there are."""
+    """Each blocks a process, and the log says how many there are."""
     stuck = Stuck(start_router, directory, stuck_files, "write")
     with stuck.stuck("one"), stuck.stuck("two"):
         pass
     with stuck.cat():
         pass
-    stuck.router.wait_for_log("cannot be closed at once: 2 of at most 256 processes wait")
+    stuck.router.wait_for_log("cannot be closed yet: 2 processes wait")
     stuck.router.wait_for_log("session 3: end: client left")
     assert stuck.router.end() == 0
 
@@ -141,18 +163,34 @@ def asleep(parent: int) -> list[int]:
     return [pid for pid in children(parent) if state(pid) == "S"]
 
 
-def test_many_terminals_that_are_held_do_not_keep_those_of_others_open(
+def test_a_user_who_blocks_many_terminals_keeps_no_terminal_of_others_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     stuck = Stuck(start_router, directory, stuck_files, "write")
     for number in range(20):
         stuck.stuck(f"page{number}").socket.close()
-    with stuck.cat() as client:
+    stuck.router.wait_for_log(f"uid {UID}: too many of its terminals cannot be closed")
+    with stuck.cat(OTHER_UID) as client:
         client.frame(0, payload=b"x")
         client.read_until(b"x")
         eventually(lambda: len(asleep(stuck.router.pid)) == 1, "it waits for input, and the others are stuck")
         terminal = os.readlink(f"/proc/{asleep(stuck.router.pid)[0]}/fd/0")
     eventually(lambda: not os.path.exists(terminal), "the other terminal is gone")
+    assert stuck.router.end() == 0
+
+
+def test_a_session_keeps_its_place_until_its_terminal_is_closed(
+    start_router: Callable[..., Router], directory: Path, stuck_files: Path, fuse: subprocess.Popen[bytes]
+) -> None:
+    """Otherwise a user could block any number of terminals, one after the other."""
+    stuck = Stuck(start_router, directory, stuck_files, "apart", "--max-sessions-per-uid", "1")
+    stuck.stuck("page").socket.close()
+    stuck.router.wait_for_log("session 1: end: client left")
+    assert "no more than 1 sessions at a time (of your user)" in talk_as(stuck.path, UID, GID)
+    with stuck.cat(OTHER_UID):
+        pass
+    fuse.kill()
+    eventually(stuck.lets_in, "its place is free again")
     assert stuck.router.end() == 0
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.errands.test_errands import Stuck, echoes, stuck_files
+from tests.errands.test_errands import Stuck, echoes, fuse, stuck_files
 from tests.supervision.test_life import STUCK_ACCEPT
 from tests.support.harness import Client, Router, children, eventually, process_gone, state
 from tests.support.peers import need_root, preload
 
-__all__ = ["stuck_files"]
+__all__ = ["fuse", "stuck_files"]
 
 
 def test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced(

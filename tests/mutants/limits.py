@@ -22,8 +22,8 @@ LIMITS = (
     Mutant(
         "a session that has ended gives its place back",
         "fastpty/sessions/handler.py",
-        "        self._limits.leave(self._seats.pop(number, []))",
-        "        self._seats.pop(number, [])",
+        "            self._limits.leave(self._seats.pop(number, []))\n        if",
+        "            self._seats.pop(number, [])\n        if",
         "access/test_limits.py::test_max_sessions_holds_over_all_workers_and_a_place_that_is_free_is_given_again",
     ),
     Mutant(

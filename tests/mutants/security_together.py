@@ -104,7 +104,7 @@ TOGETHER = (
     ),
     Mutant(
         "errands need no /dev/null",
-        "fastpty/errands/processes.py",
+        "fastpty/errands/keeper.py",
         '    nothing = os.memfd_create("nothing")',
         "    nothing = os.open(os.devnull, os.O_RDWR)",
         _DEVICES + "test_errands_are_run_in_a_root_without_dev_null",
