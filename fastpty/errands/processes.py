@@ -109,7 +109,7 @@ class Errands:
         return sessions
 
     def close(self, connection: socket.socket) -> None:
-        """Has a socket closed whose other end may have sent descriptors. What cannot be sent is kept for the next call."""
+        """Has a connection closed. One that cannot be closed now is kept until the next call."""
         self._kept.append(connection.detach())
         try:
             while self._kept:

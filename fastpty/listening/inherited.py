@@ -1,8 +1,7 @@
-"""Whether an inherited socket (`fd://N`) is as private as the configuration means it to be.
+"""Checks that an inherited socket (`fd://N`) is as private as the configuration says.
 
-Another program made it, systemd with the mode 0666 unless its unit says otherwise. What an option asks for that only a
-new socket can be given, it must have already: nothing is changed here, since connections may wait that an old mode has
-let in.
+Another program made it; systemd gives it mode 0666 unless its unit says otherwise. The socket must already be as the
+options ask. Nothing is changed here: connections that the old mode allowed may already wait.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from fastpty.listening.bind import Listener
 from fastpty.net.address import FdAddress, TcpAddress, UnixAddress
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
-_WRITERS = stat.S_IWUSR | _OTHERS  # who may write to a socket file may connect, and nobody else: unix(7)
+_WRITERS = stat.S_IWUSR | _OTHERS  # connecting needs write permission on the socket file: unix(7)
 
 
 def doubts(listener: Listener, config: Config, for_sessions: bool) -> Iterator[str]:
-    """Warnings; raises FastptyError where more may connect than was meant, or an option cannot be had.
+    """Yields warnings; raises FastptyError if more users may connect than configured, or an option cannot apply.
 
-    for_sessions: whether sessions begin there, and not statistics.
+    for_sessions: False for a socket for statistics.
     """
     if listener.socket.family == socket.AF_UNIX:
         yield from _doubts_of_local(listener, config, for_sessions)

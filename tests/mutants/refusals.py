@@ -50,7 +50,7 @@ REFUSALS = (
     Mutant(
         "the end of who has no line has none",
         "fastpty/sessions/handler.py",
-        "                self._untold.add(number)\n",
+        "                self._unlogged.add(number)\n",
         "                pass\n",
         "access/test_refusals.py::test_the_log_tells_of_a_flood_of_refusals_in_few_lines_and_how_many_there_were",
     ),

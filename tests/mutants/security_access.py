@@ -43,7 +43,7 @@ RULES = (
     Mutant(
         "a rule makes an abstract name private",
         "fastpty/access/rules.py",
-        '        """Raises RefusedError, with a text for the client, unless it may have a session."""\n',
+        '        """Raises RefusedError, with a text for the client, unless it may start a session."""\n',
         "        if peer.uid == 0:\n            return\n",
         "access/test_access.py::test_a_rule_makes_an_abstract_name_private",
     ),

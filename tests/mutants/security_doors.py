@@ -78,8 +78,8 @@ INHERITED = (
     Mutant(
         "listen holds for an inherited socket",
         "fastpty/listening/bind.py",
-        "    sock.listen(backlog)  # again: ",
-        "    # again: ",
+        "    sock.listen(backlog)  # changes",
+        "    # changes",
         "listening/test_inherited_sockets.py::test_listen_holds_for_an_inherited_port",
     ),
     Mutant(
@@ -137,7 +137,7 @@ FILES = (
     Mutant(
         "no file of another program is removed in the router's name",
         "fastpty/listening/removal.py",
-        "            return _DONE  # another program's\n",
+        "            return _DONE  # another program's file\n",
         "            pass\n",
         "listening/test_socket_files.py::test_a_file_of_somebody_else_s_is_not_removed_in_the_router_s_name",
     ),
