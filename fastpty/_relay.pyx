@@ -145,7 +145,6 @@ def do_errand(int fd, bytes message):
     memset(&terminal, 0, sizeof(terminal))
     terminal.fd = fd
     terminal.size = errand.size
-    terminal.leader = errand.leader
     with nogil:
         if errand.kind == ERRAND_RESIZE:
             terminal_resize(&terminal)

@@ -25,7 +25,7 @@ from typing import NoReturn
 
 from fastpty._relay import do_errand
 
-ERRAND = struct.Struct("iHHHHiqIQ")  # struct Errand (relay/errands.pxd)
+ERRAND = struct.Struct("iHHHHqIQ")  # struct Errand (relay/errands.pxd)
 OWNER_ROUTER, OWNER_CLIENTS = 0xFFFFFFFE, 0xFFFFFFFF  # instead of a uid, as there
 
 CLOSED, BUSY, SHARE_USED = b"closed", b"busy", b"share used"
@@ -133,7 +133,7 @@ class _Keeper:
         if not any(self._waiting.values()):
             self._moved_at = time.monotonic()
         self._waiting[errand.owner].append(errand)
-        self._wait_for_sender(int(ERRAND.unpack(message)[6]))
+        self._wait_for_sender(int(ERRAND.unpack(message)[5]))
         return True
 
     def _wait_for_sender(self, number: int) -> None:

@@ -134,7 +134,7 @@ class Errands:
         return [each.fileno() for each in (self._queue, self._intake) if each is not None]
 
     def _send(self, descriptor: int, owner: int) -> None:
-        errand = ERRAND.pack(0, 0, 0, 0, 0, 0, self._sent + 1, owner, 0)
+        errand = ERRAND.pack(0, 0, 0, 0, 0, self._sent + 1, owner, 0)
         try:
             socket.send_fds(self._queue, [errand], [descriptor])
         except BlockingIOError:

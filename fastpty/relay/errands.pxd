@@ -30,7 +30,6 @@ cdef enum:
 cdef struct Errand:
     ErrandKind kind
     winsize size              # for ERRAND_RESIZE
-    int leader                # for ERRAND_END_INPUT
     int64_t number            # of an ERRAND_CLOSE, from 1
     uint32_t owner            # the uid whose programs can block this, or one of OWNER_…
     uint64_t session          # whose terminal ERRAND_CLOSE closes: reported when it is closed; 0 = not reported

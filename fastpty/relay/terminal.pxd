@@ -14,6 +14,7 @@ from fastpty.relay.errands cimport (
     errands_send,
 )
 from fastpty.system.linux cimport (
+    ECHO,
     ICANON,
     ISIG,
     P_PIDFD,
@@ -167,7 +168,6 @@ cdef inline void terminal_begin_errand(const Terminal *terminal, Errand *errand)
     memset(errand, 0, sizeof(errand[0]))
     errand.owner = terminal.uid if terminal.has_user else OWNER_ROUTER
     errand.size = terminal.size
-    errand.leader = terminal.leader
 
 
 cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
@@ -221,11 +221,12 @@ cdef inline void terminal_end_input(const Terminal *terminal) noexcept nogil:
 
 
 cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
-    """Tells the program that its input has ended, as a person does with ^D.
+    """Types the VEOF character, as a person does with ^D, for whatever program reads the terminal now.
 
-    In canonical mode one VEOF character ends a line that was begun, the next is the end of file. A line editor such
-    as readline (not canonical, but with signal characters) takes the character itself; it gets one, and only while the
-    session leader is in the foreground. In raw mode no byte means end of file, and none is sent.
+    In canonical mode one VEOF ends a line that was begun, and the next is the end of file. The line editors of bash, zsh,
+    fish and python turn canonical mode and echo off and keep signal characters: they take one VEOF as the end. Who is in
+    the foreground does not matter, since a shell that another program has started has a process group of its own. In raw
+    mode no character means end of file, and none is typed.
     """
     cdef termios attributes
     cdef unsigned char characters[2]
@@ -234,7 +235,7 @@ cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
         return
     if attributes.c_lflag & ICANON:
         count = 2
-    elif attributes.c_lflag & ISIG and terminal_foreground(terminal) == terminal.leader:
+    elif attributes.c_lflag & ISIG and not attributes.c_lflag & ECHO:
         count = 1
     characters[0] = characters[1] = attributes.c_cc[VEOF]
     if count > 0:

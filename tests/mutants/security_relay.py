@@ -18,14 +18,16 @@ RELAY = (
     Mutant(
         "a change of the size of a terminal that a program may hold is another process's",
         "fastpty/relay/terminal.pxd",
-        "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n        errand.kind = ERRAND_RESIZE\n",
+        "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n"
+        "        errand.kind = ERRAND_RESIZE\n",
         "    if False:\n        errand.kind = ERRAND_RESIZE\n",
         f"{HELD}[size]",
     ),
     Mutant(
         "a look at the settings of a terminal that a program may hold is another process's",
         "fastpty/relay/terminal.pxd",
-        "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n        errand.kind = ERRAND_END_INPUT\n",
+        "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n"
+        "        errand.kind = ERRAND_END_INPUT\n",
         "    if False:\n        errand.kind = ERRAND_END_INPUT\n",
         f"{HELD}[settings]",
     ),

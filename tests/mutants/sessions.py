@@ -177,9 +177,16 @@ ENDS = (
     Mutant(
         "the end of the client's input ends a shell with line editing",
         "fastpty/relay/terminal.pxd",
-        "    elif attributes.c_lflag & ISIG and terminal_foreground(terminal) == terminal.leader:\n        count = 1\n",
+        "    elif attributes.c_lflag & ISIG and not attributes.c_lflag & ECHO:\n        count = 1\n",
         "",
         "sessions/test_session_end.py::test_a_half_close_ends_a_shell_with_line_editing",
+    ),
+    Mutant(
+        "the end of the client's input ends a shell that another program has started",
+        "fastpty/relay/terminal.pxd",
+        "    elif attributes.c_lflag & ISIG and not attributes.c_lflag & ECHO:\n",
+        "    elif attributes.c_lflag & ISIG and terminal_foreground(terminal) == terminal.leader:\n",
+        "sessions/test_end_of_input.py::test_the_end_of_input_ends_whatever_reads_the_terminal",
     ),
     Mutant(
         "what a session left unread is nobody else's output",
