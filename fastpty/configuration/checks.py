@@ -28,6 +28,11 @@ def check_user_namespace(config: Config) -> None:
             "deny-group and max-sessions-per-uid would mean other users: leave them out, and give the socket a mode "
             "and an owner (chmod-socket, chown-socket)"
         )
+    if config.tls_users:
+        raise UsageError(
+            "in another user namespace users have other numbers than outside, so a certificate of tls-user would stand "
+            "for another user: leave tls-user out, and use allow-tls-name"
+        )
 
 
 def _check_addresses(config: Config) -> None:

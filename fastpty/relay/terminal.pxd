@@ -62,7 +62,7 @@ cdef struct Terminal:
     uid_t uid
     Errands *errands      # for system calls that a program of such a user could block
     uint64_t session      # its session's number
-    bint closes_elsewhere # an errand closes the master, perhaps much later
+    bint closes_elsewhere  # an errand closes the master, perhaps much later
     int exit_code         # as in siginfo_t: CLD_EXITED, CLD_KILLED, …; 0 while the leader lives
     int exit_status
 
@@ -223,9 +223,9 @@ cdef inline void terminal_end_input(const Terminal *terminal) noexcept nogil:
 cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
     """Types the VEOF character, as a person does with ^D, for whatever program reads the terminal now.
 
-    In canonical mode one VEOF ends a line that was begun, and the next is the end of file. The line editors of bash, zsh,
-    fish and python turn canonical mode and echo off and keep signal characters: they take one VEOF as the end. Who is in
-    the foreground does not matter, since a shell that another program has started has a process group of its own. In raw
+    In canonical mode one VEOF ends a line that was begun, and the next is the end of file. The line editors of bash,
+    zsh, fish and python turn canonical mode and echo off and keep signal characters: they take one VEOF as the end. The
+    foreground does not matter, since a shell that another program has started has a process group of its own. In raw
     mode no character means end of file, and none is typed.
     """
     cdef termios attributes

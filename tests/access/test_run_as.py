@@ -1,4 +1,4 @@
-"""Sessions under the account of their client."""
+"""`run-as peer`: sessions run as their client's user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOW = (
 )
 
 
-# Not another pytest's that runs at the same time.
+# Unique, since several pytest processes may run at the same time.
 NAME = f"fastpty-{os.getpid()}"
 
 
@@ -55,7 +55,7 @@ def test_a_session_has_its_peers_ids_groups_home_and_login_shell(
     router.wait_for_log(rf"start: pid \d+ uid {login.uid} gid \d+ on .*: process \d+: /bin/sh as {NAME}$")
 
 
-def test_a_set_command_is_run_instead_of_the_login_shell(
+def test_a_configured_command_runs_instead_of_the_login_shell(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "echo ran as $(id -un) in $PWD")
@@ -93,7 +93,7 @@ def test_a_uid_without_an_account_is_told_so(start_router: Callable[..., Router]
     assert talk_as(f"{directory}/s", 54_321, 54_321) == "fastpty: refused: uid 54321 has no account here\r\n"
 
 
-def test_a_missing_home_is_told_and_the_session_starts_in_the_root(
+def test_with_a_missing_home_the_client_gets_a_line_and_starts_in_the_root_directory(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     login.home.rmdir()
@@ -104,7 +104,7 @@ def test_a_missing_home_is_told_and_the_session_starts_in_the_root(
     )
 
 
-def test_a_program_that_cannot_run_is_told_to_its_peer(
+def test_a_client_is_told_why_its_program_cannot_run(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     router = peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "/no/such/program")
@@ -129,7 +129,7 @@ def test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     def keep_capabilities() -> None:
-        # With this securebit a change of user leaves the capabilities, and with them the way back.
+        # With this securebit a change of user keeps the capabilities, which allow to become root again.
         assert ctypes.CDLL(None).prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) == 0
 
     peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "id -u", preexec=keep_capabilities)
@@ -140,7 +140,7 @@ def test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed(
 def test_a_peer_that_stops_its_starting_process_stops_nobody_else(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
-    """As with a home on a file system that does not answer: between its new uid and its program it is the peer's."""
+    """The process belongs to the client once its uid has changed. A home on a hung file system would stop it too."""
     source = """
     #define _GNU_SOURCE
     #include <signal.h>

@@ -1,4 +1,4 @@
-"""Sessions under the account of their client, in a changed root."""
+"""`run-as peer` in a changed root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.accounts import peer_router, talk_as
 from tests.support.harness import Router
 from tests.support.peers import need, need_root
 
-UID, GID, MORE = 54_321, 54_322, 54_323  # nobody's outside
+UID, GID, MORE = 54_321, 54_322, 54_323  # no account of the host has them
 
 Start = Callable[..., Router]
 
@@ -39,7 +39,7 @@ def jailed_router(start_router: Start, root: Path, *arguments: str) -> Router:
     return peer_router(start_router, f"{root.parent}/s", *jail, *arguments)
 
 
-def test_in_a_changed_root_a_session_has_the_account_that_its_files_tell(start_router: Start, root: Path) -> None:
+def test_in_a_changed_root_accounts_come_from_its_passwd_and_group_files(start_router: Start, root: Path) -> None:
     jailed_router(start_router, root, "--forkptyrouter-command", "id -u; id -g; id -G; pwd; echo $HOME $USER $SHELL")
     said = talk_as(f"{root.parent}/s", UID, 1).splitlines()
     assert said[:2] == [str(UID), str(GID)]
@@ -49,10 +49,10 @@ def test_in_a_changed_root_a_session_has_the_account_that_its_files_tell(start_r
 
 
 @pytest.mark.parametrize("name", ["passwd", "group"])
-def test_accounts_in_a_changed_root_are_believed_only_where_they_are_root_s(
+def test_account_files_in_a_changed_root_must_be_writable_by_root_only(
     name: str, start_router: Start, root: Path
 ) -> None:
-    """Who may write there could give itself the groups of others, which mean the same outside."""
+    """Whoever may write there could join any group, and a gid means the same outside."""
     jailed_router(start_router, root, "--forkptyrouter-command", "echo ran")
     refusal = f"fastpty: refused: /etc/{name} of this root is not root's alone to write to\r\n"
     file = root / "etc" / name
@@ -74,14 +74,14 @@ __attribute__((constructor)) static void loaded(void) { open("/loaded", O_CREAT,
 
 
 def other_nsswitch(file: Path) -> None:
-    """In the router's process, before it executes Python: /etc/nsswitch.conf is another file for it."""
+    """As `preexec` of a router: replaces /etc/nsswitch.conf for that process."""
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
     linux.mount(str(file), "/etc/nsswitch.conf", None, linux.MS_BIND)
 
 
 def hostile_module(root: Path) -> Callable[[], None]:
-    """Puts the module into this root; makes, as `preexec` of a router, a machine on which the C library asks it."""
+    """Puts an NSS module into this root; returns a `preexec` with which the router's C library would load it."""
     nsswitch = root.parent / "nsswitch.conf"
     nsswitch.write_text("passwd: files fastpty\ngroup: files fastpty\n")
     (root.parent / "module.c").write_text(MODULE)
@@ -92,7 +92,7 @@ def hostile_module(root: Path) -> Callable[[], None]:
 
 
 def test_no_library_of_a_changed_root_is_loaded_into_the_router(start_router: Start, root: Path) -> None:
-    """It stays root, and what is inside may be somebody else's."""
+    """The router stays root, and others may control the files inside."""
     with_module = hostile_module(root)
     jail = ("--unshare", "mount", "--chroot", str(root), "--mount-post-jail", f"none /dev {root}/dev bind,rec")
     peer_router(start_router, f"{root.parent}/s", *jail, preexec=with_module)

@@ -1,4 +1,4 @@
-"""What a session's program or a client prepares so that whoever meets it waits for ever: the others do not notice."""
+"""Programs and clients that make system calls of the router block for ever: other sessions do not notice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UID, GID = 1, 1  # daemon: run-as peer needs an account
 OTHER_UID = 2  # bin
 SO_PASSRIGHTS = 83
 
-# A page of a file that never gives its bytes, and what to do with it in the terminal.
+# Maps a page of a file whose reads never end, and uses it in a call on the terminal.
 STUCK = r"""
 #include <fcntl.h>
 #include <signal.h>
@@ -67,7 +67,9 @@ def fuse(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     need_root()
     mounted = directory / "mounted"
     mounted.mkdir()
-    with subprocess.Popen([sys.executable, "-m", "tests.support.fuse", str(mounted)], stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.fuse", str(mounted)], stdout=subprocess.PIPE
+    ) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == b"mounted\n"
         yield server
@@ -87,7 +89,7 @@ def echoes(client: Client, text: bytes) -> None:
 
 
 class Stuck:
-    """A router of its peers, whose session runs cat or the program that gets stuck, as its first line says."""
+    """A `run-as peer` router. A session's first line says whether it runs cat or the program that blocks."""
 
     def __init__(
         self, start_router: Callable[..., Router], directory: Path, files: Path, what: str, *options: str
@@ -116,7 +118,7 @@ class Stuck:
             return not client.socket.recv(7).startswith(b"fastpty")
 
     def stuck(self, file: str) -> Client:
-        """A client whose program waits in the kernel for this file."""
+        """A client whose program blocks in the kernel on this file."""
         client = Client(connected_as(self.path, UID, GID))
         client.frame(0, payload=file.encode() + b"\n")
         blocked = int(client.read_until(b"pid ", b" READY").split()[-2])
@@ -129,7 +131,7 @@ class Stuck:
 
 
 @pytest.mark.parametrize("what", ["write", "size", "settings"])
-def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
+def test_a_program_that_blocks_its_terminal_in_the_kernel_delays_nobody_else(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path, what: str
 ) -> None:
     stuck = Stuck(start_router, directory, stuck_files, what)
@@ -145,7 +147,7 @@ def test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else(
     assert stuck.router.end() == 0
 
 
-def test_terminals_that_are_held_do_not_keep_those_of_others_open(
+def test_blocked_terminals_do_not_keep_others_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     """Each blocks a process, and the log says how many there are."""
@@ -216,7 +218,7 @@ int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 
 
 def unsent() -> tuple[socket.socket, socket.socket]:
-    """A TCP connection whose last close waits: it lingers over data that its other end does not take."""
+    """A TCP connection whose last close blocks: SO_LINGER, with data that the other end does not read."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
@@ -232,14 +234,14 @@ def unsent() -> tuple[socket.socket, socket.socket]:
 
 @pytest.fixture(params=["this kernel", "an older kernel"])
 def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The router's environment for a kernel with SO_PASSRIGHTS, where this is one, and for one without."""
+    """The router's environment: for this kernel, and for one without SO_PASSRIGHTS."""
     return preload(tmp_path, OLDER) if request.param == "an older kernel" else {}
 
 
 def pass_and_leave(client: Client) -> socket.socket:
-    """Sends a descriptor whose last close waits, if the socket takes such; its other end.
+    """Sends a descriptor whose last close blocks, if the socket accepts descriptors; returns the other end.
 
-    The router has to be stopped, or the last close could be the one here.
+    The router must be stopped, or the close here could be the last one.
     """
     ours, theirs = unsent()
     try:
@@ -252,7 +254,7 @@ def pass_and_leave(client: Client) -> socket.socket:
 
 
 @pytest.mark.parametrize("how", ["read", "unread", "refused", "at the statistics"])
-def test_a_descriptor_that_a_client_passes_is_not_waited_for(
+def test_the_router_does_not_wait_for_the_close_of_a_passed_descriptor(
     start_router: Callable[..., Router], directory: Path, kernel: dict[str, str], how: str
 ) -> None:
     rules: tuple[str, ...] = ()
@@ -292,7 +294,7 @@ def test_a_descriptor_that_a_client_passes_is_not_waited_for(
 def test_a_client_that_passes_its_own_socket_to_itself_has_left(
     start_router: Callable[..., Router], directory: Path, kernel: dict[str, str]
 ) -> None:
-    """On an older kernel the router takes what it has passed, and so leaves it nothing to live on."""
+    """On an older kernel the router receives and closes the passed socket, so the connection ends."""
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=kernel)
     with Client(f"{directory}/s") as client:
         client.read_until(b"READY")
@@ -305,7 +307,7 @@ def test_a_client_that_passes_its_own_socket_to_itself_has_left(
 
 
 def test_no_socket_of_the_router_takes_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
-    """Where the kernel can refuse them: Linux 6.16."""
+    """If the kernel can refuse them: Linux 6.16."""
     start_router(f"{directory}/s", "--forkptyrouter-stats", f"{directory}/stats", sockets=2)
     for name in ("s", "stats"):
         with Client(f"{directory}/{name}") as client, socket.socket(socket.AF_UNIX) as can_refuse:

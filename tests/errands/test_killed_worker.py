@@ -1,4 +1,4 @@
-"""A worker that is killed while it holds what may never close: it is replaced, and the stop does not wait."""
+"""A worker that is killed while it has a blocked terminal open is replaced, and a stop does not wait for it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.support.peers import need_root, preload
 __all__ = ["fuse", "stuck_files"]
 
 
-def test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced(
+def test_a_worker_killed_while_a_program_blocks_its_terminal_is_replaced(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
-    """Its other clients see the end of their sessions, whose programs are hung up."""
+    """The clients of its other sessions see their end, and those programs are hung up."""
     stuck = Stuck(start_router, directory, stuck_files, "write")
     with stuck.cat() as before, stuck.stuck("page"), stuck.cat() as after:
         killed = stuck.router.pid
@@ -35,7 +35,7 @@ def test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced(
 
 
 def heirs() -> list[int]:
-    """The processes that close what killed workers leave."""
+    """The processes that close the descriptors of killed workers."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -56,7 +56,7 @@ def test_no_heir_is_left_by_a_worker_that_has_ended(start_router: Callable[..., 
 
 
 class StuckAsRoot(Stuck):
-    """The programs are the router's user's, so no heir stands by."""
+    """The programs run as the router's user, so the worker has no heir."""
 
     def __init__(
         self, start_router: Callable[..., Router], directory: Path, files: Path, *more: str, env: Any = None

@@ -33,7 +33,7 @@ def listening(text: str, **options: object) -> Iterator[list[Listener]]:
 
 
 def can_be_reached(listener: Listener, name: address.Address | str | bytes) -> bool:
-    """Whether a connection to `name` arrives at this listener."""
+    """True if a connection to `name` arrives at this listener."""
     if isinstance(name, (str, bytes)):
         client = socket.socket(socket.AF_UNIX)
         client.connect(name)
@@ -47,7 +47,7 @@ def can_be_reached(listener: Listener, name: address.Address | str | bytes) -> b
     return True
 
 
-def test_the_longest_names_that_are_let_through_can_be_listened_on(
+def test_the_longest_names_that_are_accepted_can_be_listened_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -154,7 +154,7 @@ def test_a_live_socket_with_a_full_queue_is_not_stolen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "symbolic link", "directory", "FIFO"])
-def test_what_is_no_socket_is_never_touched(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(f"{tmp_path}/dead")
@@ -185,7 +185,7 @@ def test_closing_does_not_remove_a_file_that_somebody_else_put_there(tmp_path: P
     assert path.read_text() == "another's"
 
 
-def test_closing_removes_the_file_also_after_a_change_of_directory(
+def test_closing_removes_the_file_after_a_change_of_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -202,7 +202,7 @@ def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
             assert os.listdir(tmp_path) == ["s"]
 
 
-def test_of_routers_that_start_together_one_gets_the_path(tmp_path: Path) -> None:
+def test_only_one_of_several_routers_that_start_together_gets_the_path(tmp_path: Path) -> None:
     path = f"{tmp_path}/s"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)
@@ -230,7 +230,7 @@ def test_of_routers_that_start_together_one_gets_the_path(tmp_path: Path) -> Non
 def test_checking_and_binding_wait_for_another_router_that_does_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other takes what is stale out of its way: a look at it from before would have its new socket removed."""
+    """The other replaces a stale file. A router that had checked that file before would remove the new socket."""
     path = f"{tmp_path}/s"
     directory = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(directory, fcntl.LOCK_EX)
@@ -275,7 +275,7 @@ def test_an_abstract_name_is_listened_on_in_both_spellings() -> None:
             listen(AbstractAddress(name))
 
 
-def test_a_half_taken_abstract_name_is_not_half_listened_on() -> None:
+def test_an_abstract_name_with_one_spelling_in_use_is_not_listened_on() -> None:
     name = f"fastpty-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(f"\0{name}\0")
@@ -286,7 +286,7 @@ def test_a_half_taken_abstract_name_is_not_half_listened_on() -> None:
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:0", "localhost:0", "[::1]:0", ":0"])
-def test_a_tcp_port_is_listened_on_and_its_number_is_told(text: str) -> None:
+def test_a_listener_on_port_0_knows_its_real_port(text: str) -> None:
     with listening(text) as (listener,):
         real = listener.address
         assert isinstance(real, TcpAddress)
@@ -297,14 +297,14 @@ def test_a_tcp_port_is_listened_on_and_its_number_is_told(text: str) -> None:
         assert real.text in message_of(error)
 
 
-def test_no_host_means_both_families() -> None:
+def test_an_address_without_a_host_listens_on_ipv4_and_ipv6() -> None:
     with listening(":0") as (listener,):
         assert isinstance(listener.address, TcpAddress)
         for host in ("127.0.0.1", "::1"):
             assert can_be_reached(listener, TcpAddress(host, listener.address.port))
 
 
-def test_keys_do_not_wait_on_tcp() -> None:
+def test_tcp_connections_have_nodelay_set() -> None:
     with listening("127.0.0.1:0") as (listener,), address.connect(listener.address) as client:
         listener.socket.settimeout(10)
         accepted, _ = listener.socket.accept()
@@ -316,7 +316,7 @@ def test_keys_do_not_wait_on_tcp() -> None:
 @pytest.mark.parametrize(
     ("text", "why"), [("192.0.2.1:1", "no such address"), ("no-such-host.invalid:1", "cannot be resolved")]
 )
-def test_a_tcp_address_that_cannot_be_had_is_explained(text: str, why: str) -> None:
+def test_a_tcp_address_that_cannot_be_bound_is_explained(text: str, why: str) -> None:
     with pytest.raises(FastptyError, match=why) as error:
         listen(address.parse(text))
     assert text in message_of(error)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-REPLACED = (
-    "errands/test_killed_worker.py::test_a_worker_that_is_killed_while_a_program_holds_its_terminal_is_replaced"
-)
+REPLACED = "errands/test_killed_worker.py::test_a_worker_killed_while_a_program_blocks_its_terminal_is_replaced"
 STOPPED = "errands/test_killed_worker.py::test_a_stop_does_not_wait_for_a_worker_whose_end_waits_in_the_kernel"
 
 KILLED = (

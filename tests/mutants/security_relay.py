@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-HELD = "errands/test_errands.py::test_a_program_that_holds_its_terminal_in_the_kernel_stops_nobody_else"
-PASSED = "errands/test_errands.py::test_a_descriptor_that_a_client_passes_is_not_waited_for"
+HELD = "errands/test_errands.py::test_a_program_that_blocks_its_terminal_in_the_kernel_delays_nobody_else"
+PASSED = "errands/test_errands.py::test_the_router_does_not_wait_for_the_close_of_a_passed_descriptor"
 
 RELAY = (
     Mutant(
@@ -36,7 +36,7 @@ RELAY = (
         "fastpty/errands/keeper.py",
         "_HELPERS_OF_ONE_USER = 16",
         "_HELPERS_OF_ONE_USER = 1",
-        "errands/test_errands.py::test_terminals_that_are_held_do_not_keep_those_of_others_open",
+        "errands/test_errands.py::test_blocked_terminals_do_not_keep_others_open",
     ),
     Mutant(
         "no socket takes descriptors",

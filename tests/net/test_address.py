@@ -57,7 +57,7 @@ def test_an_address_is_read_and_written_the_same_way(text: str, meaning: address
         ("fd://x", "the descriptor"),
     ],
 )
-def test_what_is_no_address_is_refused_with_the_reason(text: str, problem: str) -> None:
+def test_a_text_that_is_no_address_is_refused_with_the_reason(text: str, problem: str) -> None:
     with pytest.raises(UsageError, match=problem) as error:
         address.parse(text)
     message_of(error)
@@ -72,7 +72,7 @@ def test_loopback_is_recognised(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [":1", "0.0.0.0:1", "[::]:1", "192.0.2.1:1", "no-such-host.invalid:1", "a..b:1"])
-def test_what_is_not_surely_loopback_is_not_called_so(text: str) -> None:
+def test_an_address_that_may_not_be_loopback_does_not_count_as_loopback(text: str) -> None:
     assert not address.parse(text).is_loopback
 
 

@@ -1,4 +1,4 @@
-"""What a session inherits, by each way in: beside a plain process that was started as its router was."""
+"""What a session inherits: compares it with a plain process that was started as the router was."""
 
 from __future__ import annotations
 
@@ -48,13 +48,14 @@ MAY_SPARE_ITSELF, MAY_GO_FIRST, MAY_SET_LOGIN_UID = (
 LOGIN_UID_UNSET = "4294967295"
 UID = 54_321  # without an account outside
 
+
 def ioprio(pid: int) -> int:
     found: int = _libc.syscall(_SYS_IOPRIO_GET, 1, pid)
     return found
 
 
 def as_a_service() -> None:
-    """What an administrator may give to a service, for the better and, as root, beyond what a user may take."""
+    """Sets what an administrator may configure for a service; as root, more than a user may set."""
     os.umask(0o027)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -76,7 +77,7 @@ def as_a_service() -> None:
 
 
 def look(pid: int) -> dict[str, Any]:
-    """What of a process its parent, or the kernel's defaults, decide."""
+    """The attributes of a process that it inherits."""
     proc = Path(f"/proc/{pid}")
     status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
     fields = (
@@ -109,7 +110,7 @@ def look(pid: int) -> dict[str, Any]:
 
 @contextmanager
 def plain_process() -> Iterator[int]:
-    """A process as its starter would have it, without a router in between."""
+    """A process with the same starter as the router."""
     # A library of the tests may have added variables that os.environ does not show.
     environ = dict(os.environ)
     with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, preexec_fn=as_a_service, env=environ) as process:
@@ -118,7 +119,7 @@ def plain_process() -> Iterator[int]:
 
 
 def program_of(router: Router, client: Client, framed: bool = False) -> int:
-    """The session's program, /bin/cat, once it runs."""
+    """The pid of the session's program, /bin/cat, once it runs."""
     client.send(frame(0, payload=b"x\n") if framed else b"x\n")
     client.read_until(b"x\r\nx\r\n")
     (program,) = children(router.pid)
@@ -135,7 +136,7 @@ def environment_of(door: str, plain: dict[str, str]) -> dict[str, str]:
 
 
 def expected_of(door: str, plain: dict[str, Any]) -> dict[str, Any]:
-    """The table: where a session differs from a plain process of the same starter."""
+    """What a session must inherit, given the attributes of a plain process with the same starter."""
     session = {**plain, "SigBlk": [NONE], "SigIgn": [NONE], "descriptors": [0, 1, 2]}
     session["environment"] = environment_of(door, plain["environment"])
     if door not in ("uid", "peer"):
@@ -144,7 +145,7 @@ def expected_of(door: str, plain: dict[str, Any]) -> dict[str, Any]:
     session |= {name: [NONE] for name in CAPABILITY_SETS}
     if door == "peer":
         may_set_login_uid = plain["loginuid"] and (MAY_SET_LOGIN_UID or plain["loginuid"] == LOGIN_UID_UNSET)
-        # No better place in the queues of the CPU, the disk and the killer than a user could take itself.
+        # No better priority for the CPU, the disk and the OOM killer than a user could set itself.
         session |= {"nice": 0, "scheduler": (os.SCHED_OTHER, 0), "ioprio": 0} if MAY_GO_FIRST else {}
         session |= {"oom_score_adj": "0\n"} if MAY_SPARE_ITSELF else {}
         session |= {
@@ -165,7 +166,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_session_inherits_what_its_router_was_given_and_nothing_that_the_router_has_for_itself(
+def test_a_session_inherits_what_the_router_was_started_with_and_no_changes_of_its_own(
     start_router: Start, directory: Path, door: str
 ) -> None:
     if door in ("uid", "peer"):
@@ -189,7 +190,7 @@ def test_a_session_inherits_what_its_router_was_given_and_nothing_that_the_route
 def test_the_hooks_at_the_end_have_the_file_limit_that_the_router_was_given(
     start_router: Start, directory: Path
 ) -> None:
-    """As all hooks before them: the router raises its own."""
+    """As all other hooks. The router raises its own limit."""
     note = directory / "note"
     router = start_router(
         "--exec-as-user-atexit", f"ulimit -Sn > {note}; ulimit -Hn >> {note}", f"{directory}/s",
@@ -231,21 +232,21 @@ OPENS_ANOTHER = """
 
 
 @pytest.mark.parametrize(("given", "left"), [("-1000\n", "-1000\n0"), ("0\n", "0\n"), ("500\n", "500\n")])
-def test_a_session_of_another_user_is_not_spared_when_memory_is_short(
+def test_a_session_of_another_user_gets_no_better_oom_score_than_the_default(
     start_router: Start, directory: Path, given: str, left: str
 ) -> None:
-    """Few machines let a test have such a router, so its file in /proc is another one here."""
+    """On most machines a test cannot set this score, so a shim replaces the file in /proc."""
     file = directory / "oom_score_adj"
     file.write_text(given)
     env = preload(directory, changed_syscall(OPENS_ANOTHER), 'FILE="self/oom_score_adj"', f'INSTEAD="{file}"')
     router, client = peer_router_with_client(start_router, directory, env=env)
     with client:
         program_of(router, client)
-    assert file.read_text() == left  # one behind the other: the kernel's file has no place
+    assert file.read_text() == left  # appended: the kernel's file has no file position
 
 
-def test_the_login_uid_is_set_where_there_is_one(start_router: Start, directory: Path) -> None:
-    """A kernel without audit has no such file, so it is another one here."""
+def test_the_login_uid_is_set_if_the_kernel_has_one(start_router: Start, directory: Path) -> None:
+    """A kernel without audit has no such file, so a shim replaces it."""
     file = directory / "loginuid"
     file.touch()
     env = preload(directory, changed_syscall(OPENS_ANOTHER), 'FILE="self/loginuid"', f'INSTEAD="{file}"')
@@ -255,8 +256,8 @@ def test_the_login_uid_is_set_where_there_is_one(start_router: Start, directory:
     assert file.read_text() == str(ACCOUNT.pw_uid)
 
 
-def test_nothing_that_only_looks_like_proc_is_written_to(start_router: Start, directory: Path) -> None:
-    """In a changed root, whose owner could lead the router's root to any file."""
+def test_files_that_are_not_on_a_proc_file_system_are_not_written_to(start_router: Start, directory: Path) -> None:
+    """In a changed root: its owner could make the router, as root, write to any file."""
     need_root()
     root = directory / "root"
     small_root(root)
@@ -279,7 +280,7 @@ def test_nothing_that_only_looks_like_proc_is_written_to(start_router: Start, di
 def test_a_session_of_another_user_has_no_capability_though_its_router_keeps_some(
     start_router: Start, directory: Path, more: tuple[str, ...]
 ) -> None:
-    """The kind of CVE-2022-24769: what is inheritable passes to programs with file capabilities."""
+    """As in CVE-2022-24769: inheritable capabilities pass to programs with file capabilities."""
     kept = ("chown", "kill", "setgid", "setuid", "sys_nice")
     router, client = peer_router_with_client(start_router, directory, "--cap", ",".join(kept), *more)
     with client:
