@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fastpty.log import logger
 
-_TOLD_MOST = 10
+_LOGGED_MOST = 10
 _SECONDS = 1.0
 _KINDS_MOST = 64
 _OTHERS = "clients of other users, or for other reasons"
@@ -18,7 +18,7 @@ class _Burst:
     """Refusals of one kind within a second."""
 
     until: float
-    told: int = 0
+    logged: int = 0
     more: int = 0
 
 
@@ -32,7 +32,7 @@ class Refusals:
 
     def __init__(self) -> None:
         self._bursts: dict[str, _Burst] = {}  # in the order of their ends
-        self._untold = 0
+        self._unlogged = 0
 
     def tell(self, line: str, kind: str) -> bool:
         """Logs the line, or only counts it and returns False. kind: as in the line "refused 5 more KIND"."""
@@ -40,11 +40,11 @@ class Refusals:
         if kind not in self._bursts and len(self._bursts) >= _KINDS_MOST:
             kind = _OTHERS
         burst = self._bursts.setdefault(kind, _Burst(time.monotonic() + _SECONDS))
-        if burst.told == _TOLD_MOST:
+        if burst.logged == _LOGGED_MOST:
             burst.more += 1
-            self._untold += 1
+            self._unlogged += 1
             return False
-        burst.told += 1
+        burst.logged += 1
         logger.error("%s", line)
         return True
 
@@ -58,12 +58,12 @@ class Refusals:
             del self._bursts[kind]
             if burst.more:
                 logger.error("refused %d more %s", burst.more, kind)
-                self._untold -= burst.more
-        return self._untold > 0
+                self._unlogged -= burst.more
+        return self._unlogged > 0
 
     def patience(self) -> float | None:
         """Seconds until sum_up() has something to log; None if there is nothing."""
-        if not self._untold:
+        if not self._unlogged:
             return None
         return max(0.0, next(iter(self._bursts.values())).until - time.monotonic())
 

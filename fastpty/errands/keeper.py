@@ -90,6 +90,7 @@ class _Keeper:
         self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _DESCRIPTORS_MOST - _OWN_DESCRIPTORS_MOST
 
     def run(self) -> None:
+        """Returns when the sender has ended and only errands are left whose owners have used up their share."""
         while self._sender_lives or self._unblocked():
             poll = select.poll()
             if self._sender_lives and self._has_room():
@@ -165,7 +166,11 @@ class _Keeper:
                 is_stuck = time.monotonic() >= self._moved_at + _MOMENT_SECONDS
                 if self._helpers and not (is_stuck and self._may_start(owners[0])):
                     break
-                idle.append(self._start_helper())
+                try:
+                    idle.append(self._start_helper())
+                except OSError:  # no process can be started: tried again in a moment
+                    self._moved_at = time.monotonic()
+                    break
             self._give(idle.pop(), self._waiting[owners[0]].popleft())
         self._report_shares()
 

@@ -98,7 +98,7 @@ def test_many_kinds_of_refusals_count_as_one(
     monkeypatch.setattr(refusals.logger, "propagate", True)
     log = refusals.Refusals()
     told = sum(log.tell(f"line {number}", f"clients of uid {number}") for number in range(10_000))
-    assert told <= refusals._KINDS_MOST + refusals._TOLD_MOST
+    assert told <= refusals._KINDS_MOST + refusals._LOGGED_MOST
     log.sum_up(at_once=True)
     assert caplog.messages[-1] == f"refused {10_000 - told} more {refusals._OTHERS}"
     assert log.patience() is None

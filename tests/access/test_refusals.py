@@ -81,7 +81,7 @@ def test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number(
         for client in come_at_once(router, path, stack, 100):
             assert client.read_to_end() == REFUSAL
     if not ends:
-        eventually(lambda: sum(refusals(router)) == 100, "all are told of, though nobody comes any more")
+        eventually(lambda: sum(refusals(router)) == 100, "the log accounts for all, without a new client")
     router.end()
     told, more = refusals(router)
     assert told + more == 100

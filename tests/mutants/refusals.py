@@ -29,7 +29,7 @@ REFUSALS = (
     Mutant(
         "equal refusals are gathered",
         "fastpty/access/refusals.py",
-        "        if burst.told == _TOLD_MOST:",
+        "        if burst.logged == _LOGGED_MOST:",
         "        if False:",
         "access/test_refusals.py::test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number",
     ),
