@@ -62,7 +62,7 @@ cdef struct Terminal:
     uid_t uid
     Errands *errands      # for system calls that a program of such a user could block
     uint64_t session      # its session's number
-    bint closes_elsewhere  # an errand closes the master, perhaps much later
+    bint closes_elsewhere  # an errand closes the master, perhaps much later, and this is reported
     int exit_code         # as in siginfo_t: CLD_EXITED, CLD_KILLED, …; 0 while the leader lives
     int exit_status
 
@@ -186,10 +186,11 @@ cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
         close(terminal.fd)
     else:
         terminal_begin_errand(terminal, &errand)
-        errand.session = terminal.session
+        # Programs of this process's own user could evade limits in other ways, so their places are free at once.
+        errand.session = terminal.session if terminal.has_user else 0
         if not errands_close_all(terminal.errands, &errand, &terminal.fd, 1):
             return False
-        terminal.closes_elsewhere = terminal.errands.queue >= 0
+        terminal.closes_elsewhere = errand.session != 0 and terminal.errands.queue >= 0
     terminal.fd = -1
     return True
 

@@ -66,7 +66,7 @@ class Handler(Protocol):
         """
 
     def terminal_closes_later(self, number: int) -> None:
-        """Called before session_ended if an errand closes the session's terminal, perhaps much later.
+        """Called before session_ended if an errand closes the terminal of a session of another user.
 
         The processes that take errands report the session's number when the terminal is closed, or did so already.
         """

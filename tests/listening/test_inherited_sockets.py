@@ -162,7 +162,7 @@ def test_an_inherited_abstract_name_needs_a_rule_or_mode_666(
 ) -> None:
     name = f"fastpty-inherited-{directory.name}"
     with made(f"\0{name}") as server:
-        assert refused(server).startswith(f"@{name} is abstract, which is as mode 666, so others")
+        assert refused(server).startswith(f"@{name} is abstract, which is as mode 666, so more users")
         assert "has no file: leave chown-socket out" in refused(server, "--chown-socket", str(os.getuid()))
         serve(start_router, server, "--chmod-socket=666")
         with Client(f"\0{name}") as client:
