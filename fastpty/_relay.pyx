@@ -145,7 +145,6 @@ def do_errand(int fd, bytes message):
     memset(&terminal, 0, sizeof(terminal))
     terminal.fd = fd
     terminal.size = errand.size
-    terminal.leader = errand.leader
     with nogil:
         if errand.kind == ERRAND_RESIZE:
             terminal_resize(&terminal)
@@ -428,6 +427,7 @@ cdef class Relay:
             session.number = self.numbers
             session.terminal.fd = session.terminal.pidfd = -1
             session.terminal.errands = &self.loop.errands
+            session.terminal.session = session.number
         return session
 
     cdef void begin(self, int fd, int index, bint is_guarded) noexcept nogil:
@@ -585,6 +585,8 @@ cdef class Relay:
         self.ended_bytes[0] += session.input.channel.bytes
         self.ended_bytes[1] += session.output.channel.bytes
         self.ended_ignored_frames += session.peer.ignored_frames
+        if session.terminal.closes_elsewhere:
+            self.handler.terminal_closes_later(session.number)
         self.handler.session_ended(
             session.number,
             ENDINGS[session.ending],

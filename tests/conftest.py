@@ -14,7 +14,7 @@ from tests.support.tls_harness import Authority
 
 
 def pytest_configure() -> None:
-    """What started the tests, as nohup(1) or a shell's & does, may have had signals ignored; nobody inherits that."""
+    """Resets signals that the starter of the tests ignored, as nohup(1) and a shell's & do."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -22,15 +22,15 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _its_share_of_the_machine(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests run side by side (pytest-xdist), but one that changes the whole machine, and is marked so, runs alone.
+    """Lets tests run in parallel (pytest-xdist), except those marked `whole_machine`, which run alone.
 
-    The locks are files that every account may open, also in a container. Each pid namespace has its own /proc, so tests
-    in a fresh system (tests/fresh) use those of the machine.
+    The lock files are ones that every account may open, even in a container. Each pid namespace has its own /proc, so
+    tests in a fresh system (tests/fresh) use those of the machine.
     """
     alone = request.node.get_closest_marker("whole_machine") is not None
     locks = os.environ.get("FASTPTY_TEST_LOCKS", "/proc/sys/kernel/pty")
     with open(f"{locks}/reserve") as turnstile, open(f"{locks}/max") as lock:
-        fcntl.flock(turnstile, fcntl.LOCK_EX)  # one that waits to be alone is not overtaken
+        fcntl.flock(turnstile, fcntl.LOCK_EX)  # tests that start later wait behind one that will run alone
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(turnstile, fcntl.LOCK_UN)
         yield
@@ -38,7 +38,7 @@ def _its_share_of_the_machine(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def open_directory() -> Iterator[Path]:
-    """Not where tmp_path is: another pytest of the same user makes that private again when it starts."""
+    """Not below tmp_path: another pytest of the same user makes that directory private when it starts."""
     with tempfile.TemporaryDirectory(prefix="fastpty-", ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         yield Path(name)
@@ -46,7 +46,7 @@ def open_directory() -> Iterator[Path]:
 
 @pytest.fixture
 def directory(open_directory: Path) -> Path:
-    """A directory for sockets that every account may enter."""
+    """A directory that every account may enter, for sockets."""
     made = Path(tempfile.mkdtemp(dir=open_directory))
     made.chmod(0o755)
     return made
@@ -54,7 +54,7 @@ def directory(open_directory: Path) -> Path:
 
 @pytest.fixture
 def start_router() -> Iterator[Callable[..., Router]]:
-    """Starts routers. At the test's end each must stop cleanly: no process left behind, no error in its log."""
+    """Starts routers. At the end of the test each must stop cleanly, without a process left or an internal error."""
     routers: list[Router] = []
 
     def start(*arguments: str, sockets: int = 1, **keywords: object) -> Router:
@@ -82,12 +82,12 @@ def expect_a_clean_end(router: Router) -> None:
 
 @pytest.fixture(params=["raw", "raw without splice", "uwsgi"])
 def protocol(request: pytest.FixtureRequest) -> str:
-    """The ways that bytes go through a router."""
+    """Each way in which a router relays bytes."""
     return str(request.param)
 
 
 class Service:
-    """A router with one socket, for tests that hold for every protocol."""
+    """A router with one socket, for tests that run with every protocol."""
 
     def __init__(self, start: Callable[..., Router], protocol: str, directory: Path, *arguments: str):
         self.framed = protocol == "uwsgi"
@@ -101,7 +101,7 @@ class Service:
         return Client(self.path)
 
     def wait_until_idle(self) -> None:
-        """Until no session is left; then no process and, but for spare pipes, no descriptor may be left either."""
+        """Waits until no session is left, nor any process and descriptor of one. Spare pipes may remain."""
         eventually(lambda: not children(self.router.pid), "no child is left")
         eventually(
             lambda: (
@@ -128,7 +128,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def tls_router(start_router: Callable[..., Router], authority: Authority) -> Callable[..., tuple[Router, int]]:
-    """Starts a router with TLS; it and its port."""
+    """Starts a router with TLS; returns it and its port."""
 
     def start(*arguments: str, framed: bool = False, **keywords: object) -> tuple[Router, int]:
         option = "--forkpty-urouter" if framed else "--forkpty-router"

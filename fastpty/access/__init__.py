@@ -1,1 +1,1 @@
-"""Decides who may connect: rules, peers, accounts, limits, and the log of refusals. It starts nothing."""
+"""Decides who may connect: rules, clients' identities, accounts, limits, and the log of refusals."""

@@ -1,4 +1,4 @@
-"""Accounts: whom a session runs as where it runs as its client."""
+"""Accounts: what passwd(5) and group(5) say about the user that a session runs as."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ _NO_SHELL = "/bin/sh"  # passwd(5): an empty field means this
 _MAIL = "/var/mail"  # login.defs(5), MAIL_DIR
 _FILE_BYTES_MOST = 1 << 20
 
-# Name, uid, gid, home, shell; gid, members. What begins with + or - is no entry: nsswitch.conf(5), "compat".
+# Groups: name, uid, gid, home, shell; gid, members. Lines that begin with + or - are no entries: nsswitch.conf(5),
+# "compat".
 _NAME, _ANY, _ID = r"([^:\n\0+-][^:\n\0]*)", r"[^:\n\0]*", r"([0-9]{1,10})"
 _PASSWD_LINE = re.compile(rf"^{_NAME}:{_ANY}:{_ID}:{_ID}:{_ANY}:({_ANY}):({_ANY})$", re.M)
 _GROUP_LINE = re.compile(rf"^{_NAME}:{_ANY}:{_ID}:({_ANY})$", re.M)
-_ID_MOST = (1 << 32) - 2  # the one after it stands for no change
+_ID_MOST = (1 << 32) - 2  # the next one means "no change": setresuid(2)
 
 
 @dataclass(frozen=True)
 class Account:
-    """An entry of passwd(5), and the supplementary groups that initgroups(3) would set."""
+    """An entry of passwd(5), with the supplementary groups that initgroups(3) would set."""
 
     uid: int
     gid: int
@@ -36,7 +37,7 @@ class Account:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What login(1) sets."""
+        """The variables that login(1) sets."""
         return {
             **{"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.shell},
             "MAIL": f"{_MAIL}/{self.name}",
@@ -44,27 +45,28 @@ class Account:
 
     @property
     def login_argv(self) -> list[str]:
-        """A login shell's arguments: the dash says what it is."""
+        """The arguments of a login shell: the dash marks it as one."""
         return [f"-{os.path.basename(self.shell)}"]
 
 
 def check(run_as: str | None) -> None:
-    """Raises FastptyError if this process cannot become its clients."""
+    """Raises FastptyError if `run-as peer` is set and this process cannot change its user."""
     if run_as == "peer" and os.geteuid() != 0:
         raise FastptyError("run-as peer needs root: start as root, or leave it out")
 
 
 def lookup(in_changed_root: bool) -> Callable[[int], Account]:
-    """How the sessions' accounts are found: from a uid; it raises RefusedError where that has none, or none to believe.
+    """Returns the function that finds an account by its uid.
 
-    In a changed root its files alone are read. The C library would load what else the account database may need
-    (nsswitch.conf(5)) from there, code of who knows whom, into a process that is root.
+    That function raises RefusedError if there is no account, or none that can be trusted. In a changed root it reads
+    only /etc/passwd and /etc/group: the C library would load modules from there (nsswitch.conf(5)), and so run code
+    from a root that others may control in a process with the rights of root.
     """
     return _account_in_files if in_changed_root else account_of
 
 
 def environment_of(uid: int, in_changed_root: bool) -> Mapping[str, str | None]:
-    """What login(1) sets for this uid. None: to be removed. A uid without an account has / for its home."""
+    """The variables that login(1) sets for this uid. None: to be removed. Without an account, HOME is /."""
     try:
         account = _entry_in_files(uid) if in_changed_root else account_of(uid)
         return account.environment
@@ -75,8 +77,8 @@ def environment_of(uid: int, in_changed_root: bool) -> Mapping[str, str | None]:
 def account_of(uid: int) -> Account:
     """The account with this uid; raises RefusedError if there is none.
 
-    Asks the account database (nsswitch.conf(5)) each time, so that a change counts at once; one that is slow to answer
-    holds up the router.
+    Asks the account database (nsswitch.conf(5)) each time, so that a change takes effect at once. The worker waits for
+    the answer.
     """
     try:
         entry = pwd.getpwuid(uid)
@@ -94,7 +96,7 @@ def _account_in_files(uid: int) -> Account:
 
 
 def _entry_in_files(uid: int) -> Account:
-    """The account with no group but its first."""
+    """The account, with its primary group only."""
     entries = [found for found in _PASSWD_LINE.findall(_read("/etc/passwd")) if int(found[1]) == uid]
     if not entries or int(entries[0][2]) > _ID_MOST:
         raise RefusedError(f"uid {uid} has no account here")
@@ -103,9 +105,12 @@ def _entry_in_files(uid: int) -> Account:
 
 
 def _read(path: str) -> str:
-    """What root, and nobody else, has written there: it decides about groups, which are the same in every root."""
+    """Reads a file that only root may write to; raises RefusedError for another one.
+
+    Whoever may write to it could join any group, and a gid means the same outside this root.
+    """
     try:
-        # Something else than a file must not keep the router waiting.
+        # O_NONBLOCK: opening a FIFO would block.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         with open(foreign_root.open_no_link(path, flags), "rb") as file:
             if not _is_root_s_alone(os.fstat(file.fileno())):

@@ -1,4 +1,4 @@
-"""How many sessions there may be, over all workers."""
+"""Limits on the number of sessions, over all workers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from fastpty.relay.upcalls import UNKNOWN_PEER
 
 
 class Seats:
-    """Numbered seats, shared by all processes that are forked from the one that made them.
+    """Numbered seats, shared by the process that makes this object and the processes forked from it.
 
-    A seat is a byte of a file without a name, and who sits there holds a record lock on it (fcntl(2)). So there is no
-    counter that could be wrong: the kernel gives a seat to one process only, and takes it back when that process ends,
-    however it ends.
+    A seat is one byte of a memfd. A process takes it with a record lock on that byte (fcntl(2)). The kernel gives each
+    lock to one process only, and frees it when that process ends, even if it is killed. So no counter can be wrong.
     """
 
     def __init__(self) -> None:
         self._file = os.memfd_create("fastpty-seats", os.MFD_CLOEXEC)
-        self._mine: set[int] = set()  # a process's own locks do not keep it out
+        self._mine: set[int] = set()  # a process's own locks do not exclude it
 
     def take(self, first: int, count: int) -> int | None:
-        """The first free seat of `count` from `first` on; None if all are taken."""
+        """Takes the first free seat of the `count` seats from `first` on; None if all are taken."""
         for seat in range(first, first + count):
             if seat not in self._mine and self._lock(seat):
                 self._mine.add(seat)
@@ -46,20 +45,20 @@ class Seats:
 
 _, _UNKNOWN, _ = UNKNOWN_PEER
 
-# Each uid has SESSIONS_MOST seats, those of all sessions come after them.
+# Each uid has SESSIONS_MOST seats. The seats for the limit on all sessions come after them.
 _SEATS_OF_ALL = (_UNKNOWN + 1) * SESSIONS_MOST
 
 
 class Limits:
-    """`max-sessions` and `max-sessions-per-uid`. To be made before the workers are forked."""
+    """Enforces `max-sessions` and `max-sessions-per-uid`. Create it before the workers are forked."""
 
     def __init__(self) -> None:
         self._seats = Seats()
 
     def admit(self, config: Config, user: int | None) -> list[int]:
-        """Seats for one more session of this user's, for leave(); raises RefusedError where there is none left.
+        """Takes the seats for one more session of this uid and returns them, for leave(); raises RefusedError.
 
-        Clients that are no user's (TCP), for which it is None, share one uid.
+        user: None for a client whose user is unknown (TCP). All of those count as one user.
         """
         uid = _UNKNOWN if user is None else user
         taken: list[int] = []

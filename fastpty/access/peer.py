@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, as the kernel tells it."""
+"""Identifies the client at the other end of a connection, from what the kernel reports."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Peer:
-    """A client: the process that connected, when it did (unix(7), SO_PEERCRED), and words for the log.
+    """A client, as it was when it connected (unix(7), SO_PEERCRED), and how the log names it.
 
-    `groups` holds its group and, if they were asked for, its supplementary groups. `uid` is None where nobody is known,
-    as on TCP, unless a certificate tells. `is_admitted`: allow-tls-name has let its certificate in.
+    `groups` holds its gid and, if requested, its supplementary groups. `uid` is None if the user is unknown: on TCP,
+    unless a certificate stands for a user. `is_admitted`: `allow-tls-name` allows a name of its certificate.
     """
 
     text: str
@@ -40,12 +40,12 @@ class Peer:
 
     @property
     def is_known(self) -> bool:
-        """Whether rules about users and groups can be applied."""
+        """True if rules about users and groups can be applied."""
         return self.uid is not None
 
 
 def plain_peer(connection: socket.socket, with_groups: bool) -> Peer:
-    """The client of an accepted connection without TLS; raises OSError where it has left already."""
+    """The client of an accepted connection without TLS; raises OSError if it has left already."""
     size = struct.calcsize(_UCRED)
     credentials = struct.unpack(_UCRED, connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     if credentials == UNKNOWN_PEER:
@@ -54,10 +54,10 @@ def plain_peer(connection: socket.socket, with_groups: bool) -> Peer:
 
 
 def local_peer(fd: int, credentials: tuple[int, int, int], with_groups: bool) -> Peer:
-    """The client of an accepted local connection. `credentials` are pid, uid and gid as SO_PEERCRED told them.
+    """The client of an accepted local connection. credentials: pid, uid and gid from SO_PEERCRED.
 
-    A client of another user namespace has the uid that stands there for all that is not mapped, 65534 as a rule. Its
-    groups take another system call: `with_groups`. Raises OSError if that fails.
+    A client whose uid is not mapped in this user namespace has the overflow uid (user_namespaces(7)), normally 65534.
+    with_groups: also read its supplementary groups; raises OSError if that fails.
     """
     pid, uid, gid = credentials
     groups = frozenset([gid, *_peer_groups(fd)]) if with_groups else frozenset([gid])
@@ -65,15 +65,15 @@ def local_peer(fd: int, credentials: tuple[int, int, int], with_groups: bool) ->
 
 
 def tcp_peer(connection: socket.socket) -> Peer:
-    """The client of a TCP connection; raises OSError where it has left already."""
+    """The client of a TCP connection; raises OSError if it has left already."""
     host, port = connection.getpeername()[:2]
     return Peer(f"{host} port {port}")
 
 
 def name_behind_tls(connection: str, uid: int | None, who: str) -> bytes:
-    """The name that the TLS proxy gives its end of a connection to the relay, to tell it who the client is.
+    """The abstract name that the TLS process binds its connection to the relay to, which identifies the client.
 
-    `connection` makes the name unique. What is too long for unix(7) is cut off.
+    connection: makes the name unique. A name that is too long for unix(7) is cut off.
     """
     user = "-" if uid is None else uid
     return f"\0{connection} {user} {who}".encode("utf-8", "replace")[:_NAME_BYTES_MOST]
@@ -82,24 +82,24 @@ def name_behind_tls(connection: str, uid: int | None, who: str) -> bytes:
 def peer_behind_tls(
     connection: socket.socket, users: Collection[int], is_admitted: bool, account_of: Callable[[int], Account] | None
 ) -> Peer:
-    """The client of whom the TLS proxy tells; raises OSError where it has left already.
+    """The client that the TLS process reports; raises OSError if it has left already.
 
-    Its groups are those of its account, if it is a user and `account_of` is given. Raises RefusedError where that has
-    no account, or is none of `users`: so whoever might take the proxy over, which strangers speak with, can be only one
-    of these.
+    account_of: if given, finds the groups of a client whose certificate stands for a user. Raises RefusedError if that
+    user has no account, or is not in `users`. So an attacker who takes over the TLS process can impersonate only users
+    listed in `tls-user`.
     """
     name = connection.getpeername()
     _, user, who = os.fsdecode(name).split(" ", 2)
     if user == "-":
         return Peer(f"TLS client {who}", is_admitted=is_admitted)
     if int(user) not in users:
-        raise RefusedError(f"no certificate is uid {user}'s")
+        raise RefusedError(f"no tls-user is uid {user}")
     groups = frozenset(account_of(int(user)).groups) if account_of else frozenset[int]()
     return Peer(f"TLS client {who} uid {user}", int(user), groups, is_admitted)
 
 
 def _peer_groups(fd: int) -> list[int]:
-    """The supplementary groups that the client had when it connected (SO_PEERGROUPS); raises OSError."""
+    """The client's supplementary groups when it connected (SO_PEERGROUPS); raises OSError."""
     room = _FIRST_GUESS
     while True:
         groups = (ctypes.c_uint32 * room)()

@@ -1,4 +1,4 @@
-"""Who may connect: the rules about users and groups, applied to a client."""
+"""The rules about users and groups, and their decision whether a client may connect."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from fastpty.configuration.config import Config
 from fastpty.errors import RefusedError
 from fastpty.system.user_namespace import is_unmapped
 
-_NOBODY_S = "the rules of this router are about users, and your connection has none"
+_NO_USER = "the rules of this router are about users, and your connection has none"
 
 _KNOWN_SECONDS = 10.0
 _KNOWN_MOST = 1024
 
 
 class Rules:
-    """`allow-user`, `allow-group`, `deny-user` and `deny-group`, as sshd_config(5) has them.
+    """`allow-user`, `allow-group`, `deny-user` and `deny-group`, as in sshd_config(5).
 
-    A deny rule wins over every allow rule. With an allow rule, every user that none of them names is refused; root is
-    no exception. A certificate's user (`tls-user`) is that user here; allow-tls-name is an allow rule as well. Where
-    there is any rule, a client that is no user's (TCP) is refused, unless allow-tls-name has let its certificate in.
+    A deny rule wins over every allow rule. Once any allow rule is set, everyone not named by one is refused, including
+    root. A client whose certificate stands for a user (`tls-user`) is that user; `allow-tls-name` counts as an allow
+    rule. If there is any rule, a client whose user is unknown (TCP) is refused, unless `allow-tls-name` allows it.
 
-    A user can get other ids in a user namespace: its subordinate ones, and fewer groups. Deny rules hold for these too,
-    and where there are only deny rules a uid without an account is refused. To be made outside the jail: the accounts
-    are the host's.
+    In a user namespace a user can take its subordinate ids and drop groups. Deny rules apply to the user that owns the
+    ids and to all groups of its account. With deny rules only, a uid without an account is refused. Create this object
+    outside the jail, since the accounts are the host's.
     """
 
     def __init__(self, config: Config) -> None:
@@ -49,13 +49,13 @@ class Rules:
 
     @property
     def need_groups(self) -> bool:
-        """Whether a client's supplementary groups matter."""
+        """True if a rule needs the client's supplementary groups."""
         return bool(self._allow_groups or self._deny_groups)
 
     def check(self, peer: Peer) -> None:
-        """Raises RefusedError, with a text for the client, unless it may have a session."""
+        """Raises RefusedError, with a text for the client, unless it may start a session."""
         if self._run_as_peer and not peer.is_known:
-            raise RefusedError(_NOBODY_S)
+            raise RefusedError(_NO_USER)
         if self._run_as_peer and peer.uid is not None and is_unmapped(peer.uid):
             raise RefusedError("your user has no number in the container of this router")
         self.check_connection(peer)
@@ -63,13 +63,13 @@ class Rules:
             raise RefusedError("root may not connect here (it needs allow-user root)")
 
     def check_connection(self, peer: Peer) -> None:
-        """Raises RefusedError, with a text for the client, unless it may connect, whatever it is given there.
+        """Raises RefusedError, with a text for the client, unless it may connect, for a session or for statistics.
 
-        Raises OSError where that cannot be found out.
+        Raises OSError if its groups cannot be found out.
         """
         if peer.uid is None:
             if self._any and not peer.is_admitted:
-                raise RefusedError(_NOBODY_S)
+                raise RefusedError(_NO_USER)
             return
         has_allow_rule = bool(self._allow_users or self._allow_groups)
         allowed = peer.is_admitted or peer.uid in self._allow_users or peer.groups & self._allow_groups
@@ -79,11 +79,11 @@ class Rules:
             self._check_denied(peer, peer.uid, needs_account=not (has_allow_rule or peer.is_admitted))
 
     def account_uid(self, peer: Peer) -> int | None:
-        """The user that a client counts as in limits: the owner of its uid where that is a subordinate one."""
+        """The uid that a client counts as in limits: the owner of its uid if that is a subordinate one."""
         return None if peer.uid is None else min(self._subuids.owners(peer.uid), default=peer.uid)
 
     def _check_denied(self, peer: Peer, uid: int, *, needs_account: bool) -> None:
-        """As check_connection, by the users that can have made this process, and all groups of their accounts."""
+        """Applies the deny rules to every user that could have taken these ids, and to all groups of their accounts."""
         users = self._subuids.owners(uid).union({uid}, *(self._subgids.owners(gid) for gid in peer.groups))
         groups = [found for user in users if (found := self._groups(user)) is not None]
         if users & self._deny_users or any(found & self._deny_groups for found in (peer.groups, *groups)):
@@ -92,9 +92,9 @@ class Rules:
             raise RefusedError(f"uid {uid} has no account here, and so needs an allow-user of its own")
 
     def _groups(self, uid: int) -> frozenset[int] | None:
-        """The groups of its account, None where it has none. What was found is believed for ten seconds.
+        """The groups of the uid's account, None if it has none. A result is cached for ten seconds.
 
-        So a slow account database is asked no more often than that by each user that there is.
+        So clients cannot make the router ask a slow account database again and again.
         """
         until, groups = self._known.get(uid, (0.0, None))
         if time.monotonic() < until:
@@ -107,12 +107,15 @@ class Rules:
 
 
 def _account_groups(config: Config) -> Callable[[int], frozenset[int] | None]:
-    """How the groups of a uid's account are found. In a changed root there are only those that were there before."""
+    """Returns the function that finds the groups of a uid's account.
+
+    In a changed root the host's accounts cannot be read, so all of them are read now, before it is entered.
+    """
     return _all_accounts().get if config.changes_root else _groups_now
 
 
 def _groups_now(uid: int) -> frozenset[int] | None:
-    """Raises OSError where no descriptor is left: the C library would then find fewer groups than there are."""
+    """Raises OSError if no descriptor is free: the C library would silently return too few groups."""
     os.close(os.eventfd(0))
     try:
         account = accounts.account_of(uid)

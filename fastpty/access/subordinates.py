@@ -1,4 +1,4 @@
-"""Subordinate ids: those that subuid(5) and subgid(5) let a user take in user namespaces of its own."""
+"""Subordinate ids: subuid(5) and subgid(5) let a user take them in user namespaces of its own."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _BYTES_MOST = 1 << 20
 
 
 class Subordinates:
-    """Whose subordinate id a number is, by a file as it is now; None: no file, and nobody's.
+    """The owners of subordinate ids, as the file lists them now.
 
-    Raises FastptyError for one that cannot be read, or is too large to be read again at each reload. A file that is not
-    there is an empty one.
+    path: None for no owners at all. A missing file counts as empty. Raises FastptyError if the file cannot be read, or
+    has more than 1 MiB, since each reload reads it.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -34,13 +34,13 @@ class Subordinates:
             self._owners.append(frozenset(+present))
 
     def owners(self, number: int) -> frozenset[int]:
-        """The uids of those that may take it; ranges may overlap."""
+        """The uids that may take this id. Ranges may overlap."""
         place = bisect.bisect_right(self._starts, number)
         return self._owners[place - 1] if place else frozenset()
 
 
 def _ranges(text: str) -> list[tuple[int, int, int]]:
-    """Owner, first and count of each line; lines of users that there are none of are left out, as the tools do."""
+    """Owner, first id and count of each line. Lines of unknown users are skipped, as newuidmap(1) does."""
     found = []
     uids: dict[str, int | None] = {}
     for line in text.splitlines():

@@ -27,6 +27,11 @@ def check_user_namespace(config: Config) -> None:
             "in another user namespace users have other numbers than outside, so allow-user, allow-group, deny-user, "
             "deny-group and max-sessions-per-uid would apply to the wrong users: use chmod-socket and chown-socket"
         )
+    if config.tls_users:
+        raise UsageError(
+            "in another user namespace users have other numbers than outside, so a certificate of tls-user would stand "
+            "for another user: leave tls-user out, and use allow-tls-name"
+        )
 
 
 def _check_addresses(config: Config) -> None:

@@ -1,1 +1,1 @@
-"""Processes that do what could wait for a stranger without end, such as the last close of a terminal."""
+"""Processes that make system calls which a stranger could block for ever, such as the last close of a terminal."""

@@ -1,10 +1,9 @@
-"""A process that has a worker's table of descriptors in common with it (CLONE_FILES), and outlives it.
+"""The heir of a worker: a process that shares the worker's descriptor table (CLONE_FILES) and outlives it.
 
-A process that is killed closes what it has open before it is gone, and the last close of a pty master can wait for ever
-(`fastpty.errands`). Then nobody would learn that the worker has ended: its supervisor would neither replace it nor
-stop, and the clients of its other sessions would wait. Nothing is closed by the end of a process whose table another
-one shares. So a killed worker is gone at once, and its heir closes what it has left: connections first, then the
-terminals, by errands.
+A killed process closes its descriptors before it is gone, and the last close of a pty master can block for ever
+(`fastpty.errands`). The supervisor would then neither replace the worker nor stop, and the clients of its other
+sessions would wait. The end of a process closes nothing while another process shares its table. So a killed worker is
+gone at once, and its heir closes what it leaves: connections first, then the terminals, by errands.
 """
 
 from __future__ import annotations
@@ -23,19 +22,20 @@ import time
 from collections.abc import Iterator
 from typing import NoReturn
 
+from fastpty.errands.keeper import OWNER_CLIENTS, OWNER_ROUTER
 from fastpty.errands.processes import Errands, may_pass_descriptors
 from fastpty.system.linux import PR_SET_NAME, fork_sharing_files, prctl
 
 _PTMX = os.makedev(5, 2)
-_DESCRIPTORS_MOST = 65536  # looked at, as the limit may be 2³⁰; what is above is closed by the heir's own end
+_DESCRIPTORS_MOST = 65536  # the limit may be 2³⁰; the heir's end closes those above
 _GONE_SECONDS = 1.0
 _RETRY_SECONDS = 0.01
 
 
 class Heir:
-    """This process's heir. To be made while there is one thread.
+    """This process's heir. Create it while the process has one thread.
 
-    Raises OSError where there can be none: valgrind and old filters of container engines refuse clone3(2).
+    Raises OSError if it cannot be started: valgrind and old seccomp filters of container engines refuse clone3(2).
     """
 
     def __init__(self) -> None:
@@ -54,13 +54,13 @@ class Heir:
         (self._pidfd,) = struct.unpack_from("i", shared)
 
     def dismiss(self) -> None:
-        """Ends it, so that this process's end closes everything."""
+        """Kills the heir, so that the end of this process closes its descriptors."""
         signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         select.select([self._pidfd], [], [], _GONE_SECONDS)
 
 
 def _start(shared: mmap.mmap, maker: int) -> NoReturn:
-    """A child of a child, so that the worker has no child but its sessions' programs."""
+    """Starts the heir as a grandchild: the worker's children are its sessions' programs only."""
     status = 1
     try:
         heir = fork_sharing_files()
@@ -76,28 +76,28 @@ def _start(shared: mmap.mmap, maker: int) -> NoReturn:
 
 
 def _close_all() -> NoReturn:
-    """The errands are this process's own: of the worker's it knows only what they were when it was made."""
+    """Closes all descriptors, with errands of the heir's own: the worker may have replaced its keeper since."""
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(nothing, standard)
         errands = Errands()
         terminals = []
-        for descriptor in _open_ones(but={*errands.descriptors()}):
+        for descriptor in _open_descriptors(but={*errands.descriptors()}):
             kind = os.fstat(descriptor)
             if stat.S_ISCHR(kind.st_mode) and kind.st_rdev == _PTMX:
                 terminals.append(descriptor)
-            elif stat.S_ISSOCK(kind.st_mode) and _is_guarded(descriptor):
-                _close_elsewhere(errands, descriptor)
+            elif stat.S_ISSOCK(kind.st_mode) and _may_hold_passed_descriptors(descriptor):
+                _close_elsewhere(errands, descriptor, OWNER_CLIENTS)
             else:
                 os.close(descriptor)
         for descriptor in terminals:
-            _close_elsewhere(errands, descriptor)
+            _close_elsewhere(errands, descriptor, OWNER_ROUTER)
     finally:
         os._exit(0)
 
 
-def _open_ones(but: set[int]) -> Iterator[int]:
+def _open_descriptors(but: set[int]) -> Iterator[int]:
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     for descriptor in range(3, min(most, _DESCRIPTORS_MOST)):
         with contextlib.suppress(OSError):
@@ -106,7 +106,7 @@ def _open_ones(but: set[int]) -> Iterator[int]:
                 yield descriptor
 
 
-def _is_guarded(descriptor: int) -> bool:
+def _may_hold_passed_descriptors(descriptor: int) -> bool:
     try:
         connection = socket.socket(fileno=descriptor)
     except OSError:  # an O_PATH descriptor of a socket's file
@@ -117,10 +117,10 @@ def _is_guarded(descriptor: int) -> bool:
         connection.detach()
 
 
-def _close_elsewhere(errands: Errands, descriptor: int) -> None:
+def _close_elsewhere(errands: Errands, descriptor: int, owner: int) -> None:
     while True:
         try:
-            errands.take(descriptor)
+            errands.take(descriptor, owner)
             return
-        except OSError:  # nobody takes it now
+        except OSError:  # the queue is full, or no process can be started
             time.sleep(_RETRY_SECONDS)

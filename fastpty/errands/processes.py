@@ -1,45 +1,32 @@
-"""The processes that run errands: what could wait for ever on a stranger, such as the last close of a pty master.
+"""Errands: system calls that a stranger could block for ever, such as the last close of a pty master.
 
-An errand is one message in a socket: what is to be done, and the descriptors for it. It is never answered. All
-processes take from the same socket, so one that is stuck delays no other errand. A keeper starts the first process with
-the first errand, and one more whenever errands wait and nothing moves. They end when the process ends that they work
-for. They are not its children, so it never has to wait for one of them.
+A process sends an errand, with its descriptors, as one message through a socket, and never waits for it. A keeper
+(`fastpty.errands.keeper`), started with the first errand, hands it to a process that may block. Both end when the
+sender has ended and its errands are done. They are not its children, so it never has to reap them.
 """
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import select
 import socket
 import struct
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from fastpty._relay import do_errand
+from fastpty.errands.keeper import BUSY, CLOSED, ERRAND, MESSAGE_BYTES_MOST, OWNER_CLIENTS, SHARE_USED, keep
 from fastpty.log import logger
 from fastpty.system.linux import PR_SET_NAME, prctl
 
-# One is stuck for each terminal that a program of another user holds. It is that user's limits (processes, terminals)
-# that bound them, and not those of its sessions: who leaves one stuck may begin the next. Each has 0.8 MB of its own.
-_PROCESSES_MOST = 256
-_MOMENT_SECONDS = 0.05
-_PATIENCE_MOST_SECONDS = 5.0
-_SENDER_SECONDS = 0.0005  # about, between a sender's message and its close
-_MESSAGE_BYTES_MOST = 64
-_DESCRIPTORS_MOST = 253  # in one message (SCM_MAX_FD)
-_FIONREAD = 0x541B
 _SO_PASSRIGHTS = 83  # asm-generic/socket.h, Linux 6.16; not in Python's socket module
-_ERRAND = struct.Struct("iHHHHiq")  # struct Errand (relay/errands.pxd)
 
 
 def refuse_descriptors(sock: socket.socket) -> bool:
-    """Has the kernel refuse descriptors that are sent to this socket; those that it accepts inherit that.
+    """Makes the kernel refuse descriptors that are sent to this socket; connections accepted from it inherit that.
 
-    False: it cannot (before Linux 6.16), or this is no local socket.
+    False: it cannot, since it is older than Linux 6.16 or this is no local socket.
     """
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
@@ -49,7 +36,7 @@ def refuse_descriptors(sock: socket.socket) -> bool:
 
 
 def may_pass_descriptors(connection: socket.socket) -> bool:
-    """Whether the other end could send descriptors, and what is closed here could wait for them."""
+    """True if the other end can send descriptors, so that a close of this connection could block."""
     if connection.family != socket.AF_UNIX:
         return False
     try:
@@ -59,13 +46,13 @@ def may_pass_descriptors(connection: socket.socket) -> bool:
 
 
 class Errands:
-    """One process's way to have errands run. Nothing is started before there is one."""
+    """Has errands done for this process. The keeper is started with the first errand."""
 
     def __init__(self) -> None:
         self._kept: list[int] = []
         self._sent = 0
         self.closed = mmap.mmap(-1, mmap.PAGESIZE)
-        """Shared with those who take errands: the number of the last errand whose descriptors are closed here."""
+        """Shared with the keeper: the number of the last errand whose descriptors this process has closed."""
         self._open()
 
     def _open(self) -> None:
@@ -74,18 +61,23 @@ class Errands:
         self._intake: socket.socket | None = intake
 
     def fileno(self) -> int:
-        """The socket that errands go into."""
+        """The descriptor of the socket that errands are sent into."""
         return self._queue.fileno()
 
     def let_go(self) -> None:
-        """In a forked process that sends none: keeps nothing of it."""
+        """Closes all that this has open, in a forked process that sends no errands."""
         self._queue.close()
         if self._intake is not None:
             self._intake.close()
         self.closed.close()
 
+    @property
+    def had_keeper(self) -> bool:
+        """True once a keeper was started."""
+        return self._intake is None
+
     def attend(self) -> int:
-        """Has somebody take the errands; the socket for them, a new one if those who did have all been killed.
+        """Starts a keeper; returns the descriptor of its socket, a new one if the last keeper was killed.
 
         Raises OSError if no process can be started.
         """
@@ -93,48 +85,56 @@ class Errands:
             self._queue.close()
             self._open()
         assert self._intake is not None
-        _start_as_nobody_s_child(partial(_keep, self._intake, self.closed))
-        # The last one to close it closes what is still in it, which must not be this process.
+        _start_grandchild(partial(keep, self._intake, self.closed))
+        # The last process to close it closes what is still in it, which must not be this one.
         self._intake.close()
         self._intake = None
         return self.fileno()
 
-    def log_news(self) -> None:
-        """Logs what the keeper has told."""
+    def news(self) -> list[int]:
+        """Reads the keeper's messages and logs which closes take long.
+
+        Returns the numbers of the sessions whose terminals are closed now.
+        """
+        sessions = []
         try:
-            while news := self._queue.recv(_MESSAGE_BYTES_MOST):
-                logger.warning(
-                    "what sessions had open cannot be closed at once: %d of at most %d processes wait for that",
-                    int(news),
-                    _PROCESSES_MOST,
-                )
+            while message := self._queue.recv(MESSAGE_BYTES_MOST):
+                kind, _, number = message.rpartition(b" ")
+                if kind == CLOSED:
+                    sessions.append(int(number))
+                else:
+                    _log_wait(kind, int(number))
         except (BlockingIOError, ConnectionResetError):
             pass
+        return sessions
 
     def close(self, connection: socket.socket) -> None:
-        """Has a socket closed whose other end may have sent descriptors. What nobody takes now is tried again later."""
+        """Has a connection closed. One that cannot be closed now is kept until the next call."""
         self._kept.append(connection.detach())
         try:
             while self._kept:
                 self.take(self._kept[-1])
                 self._kept.pop()
         except OSError as error:
-            logger.error("what a client has left cannot be closed now: %s", error.strerror)
+            logger.error("a client's connection cannot be closed now: %s", error.strerror)
 
-    def take(self, descriptor: int) -> None:
-        """Has this descriptor closed. Raises OSError where nobody takes it now: then it is still open here."""
+    def take(self, descriptor: int, owner: int = OWNER_CLIENTS) -> None:
+        """Has a descriptor closed. owner: as in the keeper.
+
+        Raises OSError if the errand cannot be sent now: the descriptor is still open then.
+        """
         if self._intake is not None:
             self.attend()
-        self._send(descriptor)
+        self._send(descriptor, owner)
         os.close(descriptor)
         struct.pack_into("q", self.closed, 0, self._sent)
 
     def descriptors(self) -> list[int]:
-        """What this itself has open."""
+        """The descriptors that this object itself has open."""
         return [each.fileno() for each in (self._queue, self._intake) if each is not None]
 
-    def _send(self, descriptor: int) -> None:
-        errand = _ERRAND.pack(0, 0, 0, 0, 0, 0, self._sent + 1)
+    def _send(self, descriptor: int, owner: int) -> None:
+        errand = ERRAND.pack(0, 0, 0, 0, 0, self._sent + 1, owner, 0)
         try:
             socket.send_fds(self._queue, [errand], [descriptor])
         except BlockingIOError:
@@ -145,8 +145,16 @@ class Errands:
         self._sent += 1
 
 
+def _log_wait(kind: bytes, number: int) -> None:
+    if kind == BUSY:
+        logger.warning("terminals or connections of ended sessions cannot be closed yet: %d processes wait", number)
+    elif kind == SHARE_USED:
+        whose = f"uid {number}" if number < OWNER_CLIENTS - 1 else "all clients"
+        logger.warning("%s: too many of its terminals cannot be closed: further ones stay open until then", whose)
+
+
 def close_elsewhere(sock: socket.socket) -> None:
-    """Closes a socket, and waits for nothing that the other end of a connection to it may have sent."""
+    """Closes a socket without waiting for descriptors that the other end may have sent to it."""
     if may_pass_descriptors(sock):
         Errands().close(sock)
     else:
@@ -154,23 +162,24 @@ def close_elsewhere(sock: socket.socket) -> None:
 
 
 def close_after_exit() -> None:
-    """Leaves a process behind that keeps this one's descriptors until this one has ended.
+    """Starts a process that holds copies of this one's descriptors until this one has ended.
 
-    So this one's end does not wait for a close.
+    So this process's end closes nothing, and cannot block.
     """
     ended = os.pidfd_open(os.getpid())
-    _start_as_nobody_s_child(lambda: select.select([ended], [], []))
+    _start_grandchild(lambda: select.select([ended], [], []))
 
 
-def _start_as_nobody_s_child(work: Callable[[], object]) -> None:
+def _start_grandchild(work: Callable[[], object]) -> None:
+    """Starts a process that is not this one's child; raises OSError if that fails."""
     child = os.fork()
     if child == 0:
-        _be_its_parent(work)
+        _be_parent(work)
     if os.waitpid(child, 0)[1] != 0:
         raise OSError("no process can be started")
 
 
-def _be_its_parent(work: Callable[[], object]) -> NoReturn:
+def _be_parent(work: Callable[[], object]) -> NoReturn:
     status = 1
     try:
         if os.fork() == 0:
@@ -179,67 +188,3 @@ def _be_its_parent(work: Callable[[], object]) -> NoReturn:
         status = 0
     finally:
         os._exit(status)
-
-
-def _keep(intake: socket.socket, closed: mmap.mmap) -> None:
-    """Keeps as many processes at the errands as it takes, until the sender has ended and nothing waits."""
-    # A process that is stuck holds no log. No close here is the last one: none of the processes has started yet.
-    nothing = os.memfd_create("nothing")  # /dev/null could be anything in a root of somebody else's
-    for standard in (0, 1, 2):
-        os.dup2(nothing, standard)
-    os.closerange(3, intake.fileno())
-    os.closerange(intake.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    done = mmap.mmap(-1, 8 * _PROCESSES_MOST)
-    processes: list[int] = []
-    patience = _MOMENT_SECONDS
-    poll = select.poll()
-    poll.register(intake, select.POLLIN)
-    while True:
-        [(_, events)] = poll.poll()
-        if not _holds_errands(intake):
-            if events & select.POLLHUP:
-                return
-            continue
-        if processes:
-            before = done[:]
-            time.sleep(patience)
-            if not _holds_errands(intake) or done[:] != before:
-                patience = _MOMENT_SECONDS
-                continue
-        if len(processes) == _PROCESSES_MOST:
-            patience = min(2 * patience, _PATIENCE_MOST_SECONDS)
-            processes = [pid for pid in processes if os.waitpid(pid, os.WNOHANG) == (0, 0)]
-            continue
-        processes.append(_start_one(intake, closed, done, len(processes)))
-        if len(processes).bit_count() == 1 and len(processes) > 1:  # 2, 4, 8: no flood of lines
-            intake.send(b"%d" % len(processes), socket.MSG_DONTWAIT)
-
-
-def _wait_for_sender(intake: socket.socket, closed: mmap.mmap, number: int) -> None:
-    """Until the sender has closed its own descriptors, or has ended: the last close is to be here."""
-    poll = select.poll()
-    poll.register(intake, 0)
-    while struct.unpack_from("q", closed)[0] < number and not poll.poll(0):
-        time.sleep(_SENDER_SECONDS)
-
-
-def _holds_errands(intake: socket.socket) -> bool:
-    (size,) = struct.unpack("i", fcntl.ioctl(intake, _FIONREAD, bytes(4)))
-    return bool(size)
-
-
-def _start_one(intake: socket.socket, closed: mmap.mmap, done: mmap.mmap, index: int) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        while True:
-            message, descriptors, _, _ = socket.recv_fds(intake, _MESSAGE_BYTES_MOST, _DESCRIPTORS_MOST)
-            if not message:
-                break
-            _wait_for_sender(intake, closed, _ERRAND.unpack(message)[-1])
-            for descriptor in descriptors:
-                do_errand(descriptor, message)
-            struct.pack_into("q", done, 8 * index, struct.unpack_from("q", done, 8 * index)[0] + 1)
-    finally:
-        os._exit(0)

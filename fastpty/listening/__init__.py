@@ -1,1 +1,1 @@
-"""Listening on addresses: binding, socket files, their directories, and which sockets a router has."""
+"""Listening: sockets, their files, inherited sockets, and the set of sockets that a router has."""

@@ -1,4 +1,4 @@
-"""Listening on addresses: socket files that are private from their first instant and never taken from somebody else."""
+"""Creates listening sockets. Socket files are private from their first instant, and never another program's."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _SIOCUNIXFILE = 0x89E0  # linux/un.h: an O_PATH descriptor of the file that a so
 
 
 class Listener:
-    """A listening socket, non-blocking and close-on-exec, and the socket file that it came with.
+    """A listening socket, non-blocking and close-on-exec, and its socket file if it has one.
 
-    `address` is where it really listens: a port that was given as 0 has its number.
+    `address`: with the real port number if port 0 was requested.
     """
 
     def __init__(self, sock: socket.socket, address: Address) -> None:
@@ -45,19 +45,19 @@ class Listener:
         self._pin: int | None = None
 
     def own_file(self, path: str) -> None:
-        """Takes over the socket file that was just bound, so that close() removes it; raises OSError."""
+        """Remembers the socket file that was just bound, so that close() removes it; raises OSError."""
         self._file = os.path.abspath(path), _identity(path)  # absolute: a router changes its directory later
         self._pin = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def look_at_file(self) -> None:
-        """For an inherited socket: finds its file, which close() leaves alone, for file_status() and lost_file()."""
+        """Finds the file of an inherited socket for file_status() and lost_file(). close() leaves that file alone."""
         name = self.socket.getsockname()
         if self.socket.family != socket.AF_UNIX or isinstance(name, bytes) or not name:
             return
         with contextlib.suppress(OSError):
             self._pin = fcntl.ioctl(self.socket, _SIOCUNIXFILE)
             return
-        # Without CAP_NET_ADMIN the name that it was bound to is all there is to go by.
+        # SIOCUNIXFILE needs CAP_NET_ADMIN. Without it, the name that the socket was bound to is the only clue.
         if os.path.isabs(name):
             with contextlib.suppress(OSError):
                 self._pin = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -68,31 +68,31 @@ class Listener:
         return None if self._file is None or self._pin is None else (self._file[0], self._pin)
 
     def file_status(self) -> os.stat_result | None:
-        """Of its socket file, also where that has been renamed or removed; None where none was found."""
+        """The status of its socket file, even if that was renamed or removed; None if it has none."""
         return None if self._pin is None else os.fstat(self._pin)
 
     def owns_file(self) -> bool:
-        """Whether the socket file still is the one that was bound."""
+        """True if the path still leads to the file that was bound."""
         try:
             return self._file is not None and _identity(self._file[0]) == self._file[1]
         except OSError:
             return False
 
     def lost_file(self) -> bool:
-        """Whether it came with a socket file that has been removed or replaced since: nobody can connect any more.
+        """True if its socket file was removed or replaced, so that nobody can connect any more.
 
-        This holds in any root and mount namespace, where the path may mean something else.
+        Does not use the path, which may lead elsewhere in another root or mount namespace.
         """
         return self._pin is not None and os.fstat(self._pin).st_nlink == 0
 
     def close(self, remove: Callable[[Listener], None] | None = None) -> None:
-        """Stops listening and removes the socket file, if that is still ours, or has it removed. Safe to call again.
+        """Stops listening and removes the socket file if the path still leads to it. May be called again.
 
-        Raises OSError where the file cannot be removed; it stays behind as a stale one, which the next start
-        replaces.
+        remove: called to remove the file instead. Raises OSError if the file cannot be removed; the next start replaces
+        it then.
         """
-        # The file goes first: while our socket lives nobody takes the path for stale and puts another file
-        # there, and its inode number is not given to another file.
+        # The file is removed first: while the socket is open, no other router takes the file for stale and replaces it,
+        # and no other file gets its inode number.
         try:
             if self._file is not None and remove is not None:
                 remove(self)
@@ -103,7 +103,7 @@ class Listener:
             self.let_go()
 
     def let_go(self) -> None:
-        """Closes this process's copy of the socket and leaves its file alone."""
+        """Closes this process's copy of the socket. The file stays."""
         close_elsewhere(self.socket)
         if self._pin is not None:
             os.close(self._pin)
@@ -116,7 +116,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 class AddressInUseError(FastptyError):
-    """Another program listens there. It may be a worker of a router that was killed, and about to close the socket."""
+    """Another program listens there. It may be a worker of a killed router that is about to close the socket."""
 
 
 def listen(
@@ -127,16 +127,14 @@ def listen(
     backlog: int = 100,
     reuse_port: bool = False,
 ) -> list[Listener]:
-    """Listens on `address`; raises FastptyError with a line that says why that cannot be.
+    """Listens on `address`; raises FastptyError with one line that says why that fails.
 
-    An abstract address gives two listeners, one for each of its spellings, all others one. `mode` and
-    `owner` (uid and gid, -1 for unchanged) are for socket files alone: an abstract name has no permissions,
-    and everybody in the same network namespace can connect. `backlog` is how many connections may wait to
-    be accepted. `reuse_port` lets other processes of the same user that ask for it, too, listen on the same TCP port
-    (SO_REUSEPORT, socket(7)).
+    An abstract address gives two listeners, one for each of its spellings; every other address gives one.
+    mode, owner: of a socket file; owner is (uid, gid), -1 for unchanged. An abstract name has no permissions: everybody
+    in the same network namespace can connect. backlog: the number of connections that may wait to be accepted.
+    reuse_port: other processes of the same user may listen on the same TCP port (SO_REUSEPORT, socket(7)).
 
-    A stale socket file is replaced. A live socket, and a file of any other kind, is left alone and is an
-    error.
+    A stale socket file is replaced. A socket that somebody listens on, or a file of another kind, is an error.
     """
     listeners: list[Listener] = []
     try:
@@ -172,7 +170,7 @@ def _bound(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
             _tune(sock)
         if isinstance(address, UnixAddress):
-            # Linux gives the file the socket's own mode less the umask: it is private from its first instant.
+            # Linux creates the file with the socket's own mode, minus the umask.
             os.fchmod(sock.fileno(), 0o600)
         sock.bind(target)
     except OSError:
@@ -182,8 +180,10 @@ def _bound(
 
 
 def _tune(sock: socket.socket) -> None:
-    """What accepted TCP sockets inherit: an echoed key does not wait for an acknowledgement, and what is not even sent
-    is little, so that after ^C a slow client does not see megabytes of what was before.
+    """Sets options that accepted TCP sockets inherit.
+
+    TCP_NODELAY: an echoed key does not wait for an acknowledgement. TCP_NOTSENT_LOWAT: few bytes wait to be sent, so
+    that a slow client that types ^C does not first get megabytes of old output.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
@@ -202,7 +202,7 @@ def _listen_unix(address: UnixAddress, mode: int, owner: tuple[int, int] | None,
                 if not listener.owns_file():
                     raise _replaced(path)
                 os.chmod(file, mode)
-            # Only now, for until here every connection is refused.
+            # Last, since connections are refused until now.
             listener.socket.listen(backlog)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -213,10 +213,10 @@ def _listen_unix(address: UnixAddress, mode: int, owner: tuple[int, int] | None,
 
 @contextlib.contextmanager
 def _held(listener: Listener, path: str) -> Iterator[str]:
-    """A path of the listener's own file that means that file for as long as it is held, whatever is put in its place.
+    """Gives a path in /proc that leads to the listener's own file even if the file is replaced.
 
-    The account that the file is given to can replace it, by a link to a file of root's for instance, before its mode is
-    set. Raises FastptyError if it is not what was bound.
+    The account that the file is given to can replace it before its mode is set, for example by a link to a file of
+    root's. Raises FastptyError if it has been replaced already.
     """
     held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -235,7 +235,7 @@ def _replaced(path: str) -> FastptyError:
 
 
 def _check_owner(path: str, uid: int, owner: tuple[int, int] | None) -> None:
-    """Raises FastptyError for a socket file that a stranger left where everybody may leave files, as in /tmp."""
+    """Raises FastptyError for another user's socket file in a directory that everybody may write to, such as /tmp."""
     directory = os.stat(os.path.dirname(path) or ".")
     known = {0, os.geteuid(), -1 if owner is None else owner[0]}
     if directory.st_mode & stat.S_IWOTH and uid not in known:
@@ -245,7 +245,7 @@ def _check_owner(path: str, uid: int, owner: tuple[int, int] | None) -> None:
 
 
 def _make_way(address: UnixAddress, owner: tuple[int, int] | None) -> None:
-    """Removes a stale socket file; raises FastptyError for anything else that stands there."""
+    """Removes a stale socket file; raises FastptyError if the path is in use otherwise."""
     path = address.path
     try:
         found = os.lstat(path)
@@ -255,14 +255,14 @@ def _make_way(address: UnixAddress, owner: tuple[int, int] | None) -> None:
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "device")
         raise FastptyError(f"cannot listen on {path}: a {kind} is there: choose another path, or remove it")
     _check_owner(path, found.st_uid, owner)
-    # A datagram socket cannot connect to a stream socket, so a router that lives there does not notice this: the kernel
-    # finds the socket of this file, compares the types, and says EPROTOTYPE.
+    # A datagram socket cannot connect to a stream socket: if somebody listens there, the kernel returns EPROTOTYPE, and
+    # the other router does not notice this attempt.
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
         result = probe.connect_ex(path)
     if result == errno.ECONNREFUSED:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    elif result in (0, errno.EPROTOTYPE, errno.EPERM):  # 0 and EPERM: of a datagram socket
+    elif result in (0, errno.EPROTOTYPE, errno.EPERM):  # 0 and EPERM: from a datagram socket
         raise AddressInUseError(f"another router is listening on {path}: stop it, or choose another path")
     elif result != errno.ENOENT:
         why = os.strerror(result)
@@ -279,10 +279,10 @@ _KINDS = {
 
 @contextlib.contextmanager
 def _directory_locked(directory: str) -> Iterator[None]:
-    """Keeps two routers that start together from taking each other's socket, not listening yet, for stale.
+    """Locks a directory, so that two routers that start together do not take each other's new socket for stale.
 
-    A courtesy between routers: whoever can read the directory can hold this lock for good, so the wait has
-    an end, and where there is no lock to be had the start goes on.
+    Whoever can read the directory can hold this lock for ever. So the wait is limited, and the start goes on without
+    the lock.
     """
     lock = None
     try:
@@ -308,7 +308,7 @@ def _flock(descriptor: int) -> None:
 
 def _listen_tcp(address: TcpAddress, backlog: int, reuse_port: bool) -> Listener:
     if address.host:
-        # One socket, so one family. A name with both, such as localhost, gets IPv4: what uWSGI listens on.
+        # One socket has one family. A name with both, such as localhost, gets IPv4, as in uWSGI.
         family, target = min(address.resolve(), key=lambda info: info[0] != socket.AF_INET)
         listener = _bound(address, family, target, reuse_port=reuse_port)
     elif socket.has_dualstack_ipv6():
@@ -317,7 +317,7 @@ def _listen_tcp(address: TcpAddress, backlog: int, reuse_port: bool) -> Listener
         anywhere = ("0.0.0.0", address.port)  # noqa: S104
         listener = _bound(address, socket.AF_INET, anywhere, reuse_port=reuse_port)
     try:
-        listener.socket.listen(backlog)  # of two sockets bound with SO_REUSEADDR the second fails here
+        listener.socket.listen(backlog)  # fails if another socket bound with SO_REUSEADDR listens already
     except OSError:
         listener.close()
         raise
@@ -333,13 +333,13 @@ def _inherited(address: FdAddress, backlog: int) -> Listener:
     sock = socket.socket(fileno=address.number) if is_socket else None
     if sock is None or not _is_listening_stream(sock):
         if sock is not None:
-            sock.detach()  # not ours to close
+            sock.detach()  # so that it stays open
         raise FastptyError(f"cannot listen on {address.text}: this is not a listening stream socket")
     if sock.family != socket.AF_UNIX:
         _tune(sock)
     sock.setblocking(False)
     os.set_inheritable(address.number, False)
-    sock.listen(backlog)  # again: of a socket that listens this changes how many connections may wait
+    sock.listen(backlog)  # changes the backlog of a listening socket
     listener = Listener(sock, address)
     listener.look_at_file()
     return listener

@@ -1,4 +1,4 @@
-"""All sockets that a router listens on, and what a new configuration makes of them."""
+"""All sockets that a router listens on, and how a reload changes them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from fastpty.system import signals
 
 RAW, UWSGI, PTY, STATS = "raw", "uwsgi", "pty", "stats"
 
-# A router that was killed leaves workers that are about to close its sockets.
+# The workers of a killed router close its sockets within this time.
 _PREDECESSOR_SECONDS = 2.0
 _PREDECESSOR_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Place:
-    """A socket, and what is spoken there: RAW, UWSGI, PTY (raw, to a shared terminal) or STATS.
+    """A listening socket and its protocol: RAW, UWSGI, PTY (raw, to a shared terminal) or STATS.
 
-    It may be one that only the TLS proxy can reach.
+    is_behind_tls: only the TLS process can connect to it.
     """
 
     listener: bind.Listener
@@ -42,10 +42,10 @@ class Place:
 
 
 class Listeners:
-    """The sockets that `config` asks for, listening. Raises FastptyError for the first that cannot be had.
+    """The listening sockets that `config` asks for. Raises FastptyError for the first that cannot be made.
 
-    A socket file belongs to the account that the router becomes, so that it is private to the account whose shell it
-    gives. Sockets that `previous` has for the same addresses are taken over as they are, unless their file is gone.
+    A socket file belongs to the account that the router becomes, so it is private to the account whose shell it gives.
+    Sockets of `previous` with the same addresses are kept, unless their file is gone.
     """
 
     def __init__(self, config: Config, previous: Listeners | None = None) -> None:
@@ -62,7 +62,7 @@ class Listeners:
                 may_be_tcp = isinstance(where, address.TcpAddress | address.FdAddress)
                 if previous and not known and config.tls_identity and may_be_tcp:
                     raise FastptyError(f"{where.text}: an address for TLS can be added by a restart only")
-                # A reload waits for nobody: the supervisor has more to do.
+                # A reload does not wait: the supervisor has other work.
                 patience = 0.0 if previous else _PREDECESSOR_SECONDS
                 found = known or [Place(listener, protocol) for listener in _listen(where, config, patience)]
                 self._places[where] = [replace(place, protocol=protocol) for place in found]
@@ -82,33 +82,33 @@ class Listeners:
                     logger.warning("%s", doubt)
 
     def usable(self, where: address.Address) -> list[Place]:
-        """The sockets for an address, none if there are none or if their file was removed or replaced."""
+        """The sockets for an address; an empty list if there are none or their file was removed or replaced."""
         found = self._places.get(where, [])
         return [] if any(place.listener.lost_file() for place in found) else found
 
     def put_behind_tls(self, outside: Place, inside: bind.Listener) -> None:
-        """Puts `inside`, which the TLS proxy reaches, in the place of a socket that is to be the proxy's."""
+        """Replaces `outside`, which the TLS process takes over, by `inside`, which the TLS process connects to."""
         for group in self._places.values():
             if outside in group:
                 group[group.index(outside)] = Place(inside, outside.protocol, is_behind_tls=True)
 
     def __iter__(self) -> Iterator[Place]:
-        """All places, those for sessions first."""
+        """All places, those for statistics last."""
         places = [place for group in self._places.values() for place in group]
         return iter(sorted(places, key=lambda place: place.protocol == STATS))
 
     @property
     def for_sessions(self) -> list[Place]:
-        """Where sessions begin."""
+        """The places for sessions."""
         return [place for place in self if place.protocol != STATS]
 
     @property
     def for_stats(self) -> list[Place]:
-        """Where statistics are told."""
+        """The places for statistics."""
         return [place for place in self if place.protocol == STATS]
 
     def close(self, keep: Listeners | None = None) -> None:
-        """Closes the sockets and removes their files, but for those that `keep` has, too."""
+        """Closes the sockets and removes their files, except those that are also in `keep`."""
         kept = {place.listener for place in keep} if keep else set()
         for place in self:
             if place.listener in kept:
@@ -121,18 +121,18 @@ class Listeners:
                 logger.warning("%s stays behind: %s", place.listener.address.text, error.strerror or error)
 
     def become(self, other: Listeners) -> None:
-        """Closes what `other` does not have, and is as that from now on."""
+        """Closes the sockets that `other` does not have, and takes over its sockets and rules."""
         self.close(keep=other)
         self._places, self.rules = other._places, other.rules
 
     def let_go(self) -> None:
-        """Closes this process's copies of the sockets; whoever else has them goes on listening."""
+        """Closes this process's copies of the sockets; other processes go on listening."""
         for place in self:
             place.listener.let_go()
 
 
 def _gives_up_removing(config: Config) -> bool:
-    """Whether the router will have no right to remove what it binds now, or another root or mounts."""
+    """True if the router will be unable to remove its socket files: it changes its user, its root or its mounts."""
     becomes_another = os.geteuid() == 0 and config.uid not in (None, 0)
     return config.hides_files or becomes_another or subordinate.wanted(config) is not None
 

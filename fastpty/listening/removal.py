@@ -1,7 +1,7 @@
-"""Removing socket files at the end, after the router has given up the right to do that or has left their directory.
+"""Removes socket files at the router's end, after it has given up the right to do that or has entered another root.
 
-A process of its own keeps that right, since a descriptor of the directory would lead out of the jail. All that it does
-is to remove the files that were bound before it was made.
+A separate process keeps that right: a descriptor of the directory in the router would lead out of the jail. All it can
+do is remove the files that were bound before it was started.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _DONE = b"done"
 
 
 class Remover:
-    """Removes the files of these listeners on demand, and ends with the process that made it.
+    """The process that removes the files of these listeners on request. It ends with the process that created it.
 
-    To be made before any right is given up; raises FastptyError where it cannot be.
+    Create it before any right is given up. Raises FastptyError if the process cannot be started.
     """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._numbers = {listener: number for number, listener in enumerate(listeners)}
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         files = [listener.file for listener in listeners]
-        # Opened here: later, when the process has started, the paths may lead elsewhere.
+        # Opened now, since the paths may lead elsewhere later.
         with theirs, _directories(files) as directories:
             try:
                 maker = os.pidfd_open(os.getpid())
@@ -43,11 +43,11 @@ class Remover:
             os.close(maker)
 
     def can_remove(self, listener: Listener) -> bool:
-        """Whether it was made for this one, too."""
+        """True if the process has this listener's file."""
         return listener in self._numbers
 
     def remove(self, listener: Listener) -> None:
-        """Raises OSError where the file stays behind; one that is not the listener's own is left alone."""
+        """Removes the listener's file, unless another file has replaced it; raises OSError if that fails."""
         self._socket.settimeout(_ANSWER_SECONDS)
         self._socket.send(b"%d" % self._numbers.pop(listener))
         answer = self._socket.recv(4096)
@@ -58,12 +58,12 @@ class Remover:
 def _be_the_remover(
     orders: socket.socket, maker: int, directories: Sequence[int | None], files: Sequence[tuple[str, int] | None]
 ) -> None:
-    """Never returns. A child of a child, so that it is no child of the router's, whose children are its workers."""
+    """Never returns. Works in a grandchild, since the router expects that all its children are workers."""
     try:
         if os.fork() == 0:
             os.setsid()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # it ends when the router has, also where all are sent a signal
+                signal.signal(number, signal.SIG_IGN)  # a service manager signals all processes; this one ends last
             _close_all_but({orders.fileno(), maker, *(file[1] for file in files if file), *filter(None, directories)})
             os.chdir("/")
             _serve(orders, maker, directories, files)
@@ -88,7 +88,7 @@ def _remove(directory: int, path: str, pin: int) -> bytes:
     try:
         # The pin keeps the inode's number from being given to another file.
         if not os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(pin)):
-            return _DONE  # another program's
+            return _DONE  # another program's file
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         pass
@@ -99,7 +99,7 @@ def _remove(directory: int, path: str, pin: int) -> bytes:
 
 @contextlib.contextmanager
 def _directories(files: Sequence[tuple[str, int] | None]) -> Iterator[list[int | None]]:
-    """Descriptors of the directories that hold these files; None where there is none."""
+    """Opens the directories that hold these files; None for one that cannot be opened."""
     opened = [None if file is None else _directory(file[0]) for file in files]
     try:
         yield opened
@@ -109,7 +109,7 @@ def _directories(files: Sequence[tuple[str, int] | None]) -> Iterator[list[int |
 
 
 def _directory(path: str) -> int | None:
-    """As a descriptor, so that whoever may replace one of the directories above has no other file removed."""
+    """A descriptor: whoever replaces a directory above it cannot make the process remove another file."""
     try:
         return os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -1,14 +1,16 @@
-"""Errands: what can wait for ever on a stranger is done by other processes (`fastpty.errands`), not by the loop.
+"""Errands: system calls that a stranger could block for ever. Other processes make them (`fastpty.errands`).
 
-The last close of a pty master waits for a program that is in the middle of a write to the terminal, and a page of the
-program's own FUSE file system can hold it there. A change of the window's size, and a look at the terminal's settings,
-wait in the same way. The last close of a descriptor that a client has passed (SCM_RIGHTS) waits for whatever it is. So
-these are sent through a socket. The process that takes one closes it only after this process has, so that the close
-here never is the last one: `closed` tells.
+The last close of a pty master blocks while a program writes to the terminal, and a page of the program's own FUSE file
+system can make that write last for ever. Changing the window size and reading the terminal's settings block in the same
+way. The last close of a descriptor that a client has passed (SCM_RIGHTS) can block too, depending on what it is.
+
+An errand is one message in a socket, with the descriptors. `closed` is memory shared with the process that receives it:
+it closes its copies only after this process has closed its own, so the close here is never the last one.
 """
 
 from libc.errno cimport ECONNREFUSED, ECONNRESET, ENOBUFS, ENOTCONN, EPIPE, errno
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from fastpty.system.linux cimport close, winsize
 
@@ -20,18 +22,24 @@ cdef enum ErrandKind:
     ERRAND_RESIZE
     ERRAND_END_INPUT
 
+cdef enum:
+    # Owners that are no uid. No user can use up all processes that close descriptors.
+    OWNER_ROUTER = 0xFFFFFFFE     # a terminal of the router's own user
+    OWNER_CLIENTS = 0xFFFFFFFF    # connections, and descriptors that clients passed
+
 cdef struct Errand:
     ErrandKind kind
     winsize size              # for ERRAND_RESIZE
-    int leader                # for ERRAND_END_INPUT
-    int64_t number            # of an ERRAND_CLOSE
+    int64_t number            # of an ERRAND_CLOSE, from 1
+    uint32_t owner            # the uid whose programs can block this, or one of OWNER_…
+    uint64_t session          # whose terminal ERRAND_CLOSE closes: reported when it is closed; 0 = not reported
 
 cdef struct Errands:
     int queue                 # the socket that leads to the processes
     int64_t sent              # the number of the last ERRAND_CLOSE
-    int64_t *closed           # shared memory: of the last whose descriptors are closed here
-    bint attended             # there is a process that takes errands from it
-    bint wanted               # one is to be started, by the owner
+    int64_t *closed           # shared memory: number of the last ERRAND_CLOSE whose descriptors are closed here
+    bint attended             # a process receives errands from `queue`
+    bint wanted               # the relay's owner must start that process
     int kept[PASSED_MOST]     # descriptors that were received and could not be sent yet
     int kept_count
 
@@ -109,13 +117,15 @@ cdef inline bint errands_send(Errands *errands, const Errand *errand, const int 
     return True
 
 
-cdef inline bint errands_close_all(Errands *errands, const int *fds, int count) noexcept nogil:
-    """Closes descriptors elsewhere, or here if the owner has no other processes. False: they are still open."""
-    cdef Errand errand
+cdef inline bint errands_close_all(Errands *errands, Errand *errand, const int *fds, int count) noexcept nogil:
+    """Has descriptors closed by another process; closes them here if errands are not in use.
+
+    False: they are still open.
+    """
     cdef int index
     errand.kind = ERRAND_CLOSE
     errand.number = errands.sent + 1
-    if errands.queue >= 0 and not errands_send(errands, &errand, fds, count):
+    if errands.queue >= 0 and not errands_send(errands, errand, fds, count):
         return False
     errands.sent += 1
     for index in range(count):
@@ -124,13 +134,21 @@ cdef inline bint errands_close_all(Errands *errands, const int *fds, int count) 
     return True
 
 
+cdef inline bint errands_close_passed(Errands *errands, const int *fds, int count) noexcept nogil:
+    """As errands_close_all, for descriptors that a client passed or could have passed something through."""
+    cdef Errand errand
+    memset(&errand, 0, sizeof(errand))
+    errand.owner = OWNER_CLIENTS
+    return errands_close_all(errands, &errand, fds, count)
+
+
 cdef inline bint errands_close(Errands *errands, int fd) noexcept nogil:
-    return errands_close_all(errands, &fd, 1)
+    return errands_close_passed(errands, &fd, 1)
 
 
 cdef inline bint errands_close_kept(Errands *errands) noexcept nogil:
-    """Whether nothing is kept any more, so that more can be received."""
-    if errands.kept_count > 0 and not errands_close_all(errands, errands.kept, errands.kept_count):
+    """True if no descriptor is kept any more, so that more can be received."""
+    if errands.kept_count > 0 and not errands_close_passed(errands, errands.kept, errands.kept_count):
         return False
     errands.kept_count = 0
     return True

@@ -1,10 +1,20 @@
 """The pty side of a session: the master descriptor and the process group behind it."""
 
+from libc.stdint cimport uint64_t
 from libc.string cimport memset
 from posix.types cimport pid_t, uid_t
 
-from fastpty.relay.errands cimport ERRAND_END_INPUT, ERRAND_RESIZE, Errand, Errands, errands_close, errands_send
+from fastpty.relay.errands cimport (
+    ERRAND_END_INPUT,
+    ERRAND_RESIZE,
+    OWNER_ROUTER,
+    Errand,
+    Errands,
+    errands_close_all,
+    errands_send,
+)
 from fastpty.system.linux cimport (
+    ECHO,
     ICANON,
     ISIG,
     P_PIDFD,
@@ -50,7 +60,9 @@ cdef struct Terminal:
     winsize size
     bint has_user         # the session is another user's than this process: `uid`
     uid_t uid
-    Errands *errands      # for what could wait on a program of such a user
+    Errands *errands      # for system calls that a program of such a user could block
+    uint64_t session      # its session's number
+    bint closes_elsewhere  # an errand closes the master, perhaps much later, and this is reported
     int exit_code         # as in siginfo_t: CLD_EXITED, CLD_KILLED, …; 0 while the leader lives
     int exit_status
 
@@ -152,6 +164,12 @@ cdef inline void terminal_forget_leader(Terminal *terminal) noexcept nogil:
         terminal.pidfd = -1
 
 
+cdef inline void terminal_begin_errand(const Terminal *terminal, Errand *errand) noexcept nogil:
+    memset(errand, 0, sizeof(errand[0]))
+    errand.owner = terminal.uid if terminal.has_user else OWNER_ROUTER
+    errand.size = terminal.size
+
+
 cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
     """Closes the master, or has it closed. False: it is still open, and this is to be tried again.
 
@@ -159,22 +177,26 @@ cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
     terminal open there is none. A program of another user could open it again at this moment, with that in mind.
     """
     cdef pollfd master
+    cdef Errand errand
     if terminal.fd < 0:
         return True
     master.fd = terminal.fd
     master.events = 0
     if not terminal.has_user and poll(&master, 1, 0) == 1 and master.revents & POLLHUP:
         close(terminal.fd)
-    elif not errands_close(terminal.errands, terminal.fd):
-        return False
+    else:
+        terminal_begin_errand(terminal, &errand)
+        # Programs of this process's own user could evade limits in other ways, so their places are free at once.
+        errand.session = terminal.session if terminal.has_user else 0
+        if not errands_close_all(terminal.errands, &errand, &terminal.fd, 1):
+            return False
+        terminal.closes_elsewhere = errand.session != 0 and terminal.errands.queue >= 0
     terminal.fd = -1
     return True
 
 
 cdef inline void terminal_send_errand(const Terminal *terminal, Errand *errand) noexcept nogil:
-    errand.size = terminal.size
-    errand.leader = terminal.leader
-    errand.number = 0   # it stays open here
+    """Sends an errand about a terminal that stays open here."""
     errands_send(terminal.errands, errand, &terminal.fd, 1)
 
 
@@ -182,6 +204,7 @@ cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
     """Sets the window size; the kernel sends SIGWINCH to the foreground group if it has changed."""
     cdef Errand errand
     if terminal.has_user:
+        terminal_begin_errand(terminal, &errand)
         errand.kind = ERRAND_RESIZE
         terminal_send_errand(terminal, &errand)
     else:
@@ -191,6 +214,7 @@ cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
 cdef inline void terminal_end_input(const Terminal *terminal) noexcept nogil:
     cdef Errand errand
     if terminal.has_user:
+        terminal_begin_errand(terminal, &errand)
         errand.kind = ERRAND_END_INPUT
         terminal_send_errand(terminal, &errand)
     else:
@@ -198,11 +222,12 @@ cdef inline void terminal_end_input(const Terminal *terminal) noexcept nogil:
 
 
 cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
-    """Tells the program that its input has ended, as a person does with ^D.
+    """Types the VEOF character, as a person does with ^D, for whatever program reads the terminal now.
 
-    In canonical mode one VEOF character ends a line that was begun, the next is the end of file. A line editor such
-    as readline (not canonical, but with signal characters) takes the character itself; it gets one, and only while the
-    session leader is in the foreground. In raw mode no byte means end of file, and none is sent.
+    In canonical mode one VEOF ends a line that was begun, and the next is the end of file. The line editors of bash,
+    zsh, fish and python turn canonical mode and echo off and keep signal characters: they take one VEOF as the end. The
+    foreground does not matter, since a shell that another program has started has a process group of its own. In raw
+    mode no character means end of file, and none is typed.
     """
     cdef termios attributes
     cdef unsigned char characters[2]
@@ -211,7 +236,7 @@ cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
         return
     if attributes.c_lflag & ICANON:
         count = 2
-    elif attributes.c_lflag & ISIG and terminal_foreground(terminal) == terminal.leader:
+    elif attributes.c_lflag & ISIG and not attributes.c_lflag & ECHO:
         count = 1
     characters[0] = characters[1] = attributes.c_cc[VEOF]
     if count > 0:

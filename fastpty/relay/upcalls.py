@@ -65,6 +65,12 @@ class Handler(Protocol):
         seconds: since the connection.
         """
 
+    def terminal_closes_later(self, number: int) -> None:
+        """Called before session_ended if an errand closes the terminal of a session of another user.
+
+        The processes that take errands report the session's number when the terminal is closed, or did so already.
+        """
+
     def signalled(self, number: int) -> None:
         """One of the signals of Relay.watch_signals has come."""
 

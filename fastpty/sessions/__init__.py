@@ -1,1 +1,1 @@
-"""What a client gets when it connects: the program, its environment, its cgroup, and the log of it."""
+"""Sessions: which program a client gets, in which environment and cgroup, and the log lines about it."""

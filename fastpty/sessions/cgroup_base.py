@@ -1,7 +1,7 @@
-"""The cgroup that holds those of one router's sessions: how it is made, and how others see that it is in use.
+"""The cgroup that contains the cgroups of one router's sessions: how it is created and marked as in use.
 
-A running router holds a write lock on its `cgroup.kill` (fcntl(2), open file description locks), which takes the right
-to write there. So a router that removes what killed ones have left does not remove what a living one has.
+A running router holds a write lock on its `cgroup.kill` (fcntl(2), open file description locks). Only processes that
+may write to the file can lock it. So a router that removes the cgroups of killed routers spares those in use.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _FLOCK = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct f
 
 
 def make(above: int) -> tuple[str, int]:
-    """A new cgroup in `above`, which is a directory's descriptor: its name, and its locked cgroup.kill.
+    """Creates a cgroup in the directory `above` (a descriptor); returns its name and its locked cgroup.kill.
 
-    Raises OSError; FileNotFoundError where cgroups have no cgroup.kill.
+    Raises OSError, which is FileNotFoundError if cgroups have no cgroup.kill.
     """
     for attempt in range(_ATTEMPTS):
-        # The name can be taken: by a router with the same pid in another pid namespace, or what one has left.
+        # A router with the same pid in another pid namespace may use the name, or may have left it behind.
         name = f"{_PREFIX}{os.getpid()}" + (f".{attempt}" if attempt else "")
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, dir_fd=above)
@@ -35,7 +35,7 @@ def make(above: int) -> tuple[str, int]:
 
 
 def lock(name: str | Path, above: int | None = None) -> int | None:
-    """The cgroup.kill of a cgroup, locked; None where another process has it. Raises OSError."""
+    """Opens and locks the cgroup.kill of a cgroup; None if another process holds the lock. Raises OSError."""
     killer = os.open(f"{name}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC, dir_fd=above)
     try:
         fcntl.fcntl(killer, fcntl.F_OFD_SETLK, _FLOCK)
@@ -48,13 +48,13 @@ def lock(name: str | Path, above: int | None = None) -> int | None:
 
 
 def _take(name: str, above: int) -> int | None:
-    """The locked cgroup.kill of what was just made; None where somebody who sweeps came first."""
+    """Locks the new cgroup's cgroup.kill; None if another router's sweep() came first."""
     try:
         killer = lock(name, above)
     except FileNotFoundError:
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(name, dir_fd=above)
-            raise  # it still was there
+            raise  # the cgroup exists, so cgroups have no cgroup.kill
         return None
     if killer is None:
         return None
@@ -66,9 +66,9 @@ def _take(name: str, above: int) -> int | None:
 
 
 def sweep(above: Path) -> None:
-    """Removes what routers have left that were killed, or could not go back when they had given up root."""
+    """Removes cgroups that routers left behind: those that were killed, or had no right to remove them."""
     for left in above.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # EBUSY: there are processes. EACCES: it is somebody else's
+        with contextlib.suppress(OSError):  # EBUSY: it has processes. EACCES: it is another user's
             killer = lock(left)
             if killer is not None:
                 try:

@@ -1,4 +1,4 @@
-"""A cgroup for each session, with which all its processes end, also those that have left it (cgroups(7))."""
+"""A cgroup for each session (cgroups(7)), so that all its processes can be killed, daemons included."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from fastpty.system.detached_mount import open_detached
 OWN = "own"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_GONE_SECONDS = 1.0  # for killed processes to be gone, at the router's end
+_GONE_SECONDS = 1.0  # for killed processes to end, at the router's end
 _GONE_POLL_SECONDS = 0.01
 
 
 class SessionCgroups:
-    """The cgroups of one router's sessions, below one of its own: DIRECTORY/fastpty-PID/WORKER-SESSION.
+    """The cgroups of one router's sessions: DIRECTORY/fastpty-PID/WORKER-SESSION.
 
-    To be made before the jail, where DIRECTORY may not be seen any more, and before the workers are forked; `inside`
-    and `close` follow. Raises FastptyError where such cgroups cannot be made: they need cgroup v2, Linux 5.14 (for
-    cgroup.kill), and the right to write there (cgroup-v2.rst, "Delegation").
+    Create this object before the jail, in which DIRECTORY may be hidden, and before the workers are forked; call
+    `inside` in the jail and `close` at the end. Raises FastptyError if cgroups cannot be created: that needs cgroup v2,
+    Linux 5.14 (for cgroup.kill), and write permission (cgroup-v2.rst, "Delegation").
     """
 
     def __init__(self, config: Config) -> None:
@@ -67,9 +67,10 @@ class SessionCgroups:
             ) from error
 
     def _give_to(self, uid: int) -> None:
-        """Who moves a process needs rights on what its old and new cgroup have in common: so the router moves, too.
+        """Gives the base to the user that the router becomes, and moves the router into it.
 
-        The way back is opened as root: what is written there counts as its opener's, whoever that is by then.
+        Moving a process takes write permission on the common ancestor of its old and new cgroup. The file for the way
+        back is opened now, as root: the kernel checks the rights of the process that opened it.
         """
         self._way_back = os.open(_own_cgroup() / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
         os.mkdir("router", dir_fd=self._base)
@@ -78,7 +79,10 @@ class SessionCgroups:
         os.chown("cgroup.procs", uid, -1, dir_fd=self._base)
 
     def inside(self) -> None:
-        """In the jail: gives up what leads out of it, and the end to a process that waits outside, if there is one."""
+        """Call this in the jail: closes the descriptors that lead out of it.
+
+        With a pid namespace, the process that waits outside calls close() instead of this one.
+        """
         if pid_namespace.is_inner():
             self.leave_the_end()
         elif self._is_hidden:
@@ -86,16 +90,16 @@ class SessionCgroups:
             self._above = -1
 
     def leave_the_end(self) -> None:
-        """Gives up what `close` needs and nothing else does, where another process will do that: rights of root's."""
+        """Closes what only `close` needs, if another process will call that: descriptors opened as root."""
         for held in (self._above, self._killer, self._way_back):
             if held >= 0:
                 os.close(held)
         self._above = self._killer = self._way_back = -1
 
     def begin(self, number: int) -> int:
-        """A new cgroup for this worker's session; a descriptor of its directory, for its first process to begin in it.
+        """Creates a cgroup for this worker's session; returns a descriptor of its directory, which the caller closes.
 
-        The descriptor is the caller's to close. Raises OSError with a text for the person at the other end.
+        Raises OSError with a text for the client.
         """
         self._tidy()
         name = f"{os.getpid()}-{number}"
@@ -114,7 +118,7 @@ class SessionCgroups:
             os.mkdir(name, dir_fd=self._base)
 
     def _renew(self) -> None:
-        """The base is gone: somebody has removed it while it was empty. Makes it again, or opens what another made."""
+        """The base was removed while it was empty: creates it again, or opens it if another worker has done that."""
         if self._is_hidden:
             raise OSError(errno.ENOENT, "the router's cgroup was removed: restart the router")
         with contextlib.suppress(FileExistsError):
@@ -124,7 +128,7 @@ class SessionCgroups:
         self._base = fresh
 
     def _renew_killer(self) -> None:
-        """In the supervisor: follows its workers to a base that was made again."""
+        """In the supervisor: opens the cgroup.kill of a base that a worker has created again."""
         try:
             os.stat("cgroup.kill", dir_fd=self._base)
         except FileNotFoundError:
@@ -135,12 +139,12 @@ class SessionCgroups:
                 self._killer = -1 if killer is None else killer
 
     def end(self, number: int) -> None:
-        """Kills what is left of this worker's session, if it had begun."""
+        """Kills the processes left in the cgroup of this worker's session, if it has one."""
         self._kill(f"{os.getpid()}-{number}")
         self._tidy()
 
     def end_of_worker(self, pid: int) -> None:
-        """Kills what is left of all sessions of a worker that has ended."""
+        """Kills the processes left in all sessions of a worker that has ended."""
         self._renew_killer()
         for name in self._names():
             if name.startswith(f"{pid}-"):
@@ -148,13 +152,14 @@ class SessionCgroups:
         self._tidy()
 
     def end_worker(self) -> None:
-        """In a worker that ends: waits until what it killed is gone, for a while."""
+        """In a worker that ends: waits up to a second until the killed processes are gone."""
         _for_a_while(self._is_tidy)
 
     def close(self) -> None:
-        """At the router's end, outside if there is somebody: kills what is left, and removes what can be removed.
+        """At the router's end: kills all processes that are left and removes the cgroups, if the router may do that.
 
-        What has left its session's cgroup for another one of the router's ends here at the latest.
+        This includes processes that have moved from their session's cgroup to another one of the router's. With a pid
+        namespace, the process outside calls this.
         """
         with contextlib.suppress(OSError):
             if self._way_back >= 0:
@@ -163,7 +168,7 @@ class SessionCgroups:
             os.write(self._killer, b"1")
             _for_a_while(self._is_empty)
         if self._above >= 0:
-            with contextlib.suppress(OSError):  # of a router that has given up root: the next one's to remove
+            with contextlib.suppress(OSError):  # without root's rights: the next router removes it
                 os.rmdir(self._name, dir_fd=self._above)
 
     def _is_empty(self) -> bool:
@@ -189,7 +194,7 @@ class SessionCgroups:
                 os.rmdir(name, dir_fd=self._base)
             except FileNotFoundError:
                 pass
-            except OSError:  # EBUSY: they are about to end
+            except OSError:  # EBUSY: killed processes have not ended yet
                 continue
             self._left.discard(name)
 
@@ -211,7 +216,7 @@ def _for_a_while(is_done: Callable[[], bool]) -> None:
 
 
 def _own_cgroup() -> Path:
-    """Where this process is; raises FastptyError without cgroup v2."""
+    """The directory of this process's cgroup; raises FastptyError without cgroup v2."""
     mounts = re.findall(r"^\S+ \S+ \S+ (\S+) (\S+) .* - cgroup2 ", Path("/proc/self/mountinfo").read_text(), re.M)
     own = re.findall(r"^0::(.*)$", Path("/proc/self/cgroup").read_text(), re.M)
     if not mounts or not own:

@@ -1,4 +1,4 @@
-"""The router's side of a session: what a client gets when it connects, and what is said of it in the log."""
+"""Answers the relay's upcalls: admits clients, starts their programs, and logs sessions."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fastpty.access.rules import Rules
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
+from fastpty.listening.places import PTY, Place
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
 from fastpty.relay.upcalls import JOIN, UNKNOWN_PEER, Terminal
@@ -29,26 +30,22 @@ from fastpty.system import at_start
 class Sessions:
     """Answers the relay's upcalls (`fastpty.handler.Handler`) as the configuration says.
 
-    names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
-    with each signal that the relay watches. rules: who may connect. limits: what is counted over all workers. cgroups:
-    of the sessions, where they have such. behind_tls: the listeners that only the TLS proxy can reach. shared: those
-    whose clients share a terminal.
+    places: the listening sockets, in the order of Relay.listen. on_signal: called with each signal that the relay
+    watches. rules: who may connect. limits: the limits that hold over all workers. cgroups: None if sessions have no
+    cgroup of their own.
     """
 
     def __init__(
         self,
         config: Config,
-        names: Sequence[str],
+        places: Sequence[Place],
         on_signal: Callable[[int], None],
         rules: Rules,
         limits: Limits,
         cgroups: SessionCgroups | None,
-        behind_tls: frozenset[int] = frozenset(),
-        shared: frozenset[int] = frozenset(),
     ) -> None:
         self._config = config
-        self._names = names
-        self._shared = shared
+        self._places = places
         self._shared_started = False
         self._on_signal = on_signal
         self._rules = rules
@@ -57,42 +54,43 @@ class Sessions:
         self._limits = limits
         self._cgroups = cgroups
         self._joins = config.entered.cgroups if config.entered else ()
-        self._behind_tls = behind_tls
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
-        self._put_off: list[tuple[float, tuple[object, ...]]] = []
+        self._open_terminals: set[int] = set()  # sessions that have ended, and whose terminals errands will close
+        self._closed_early: set[int] = set()  # sessions that have not ended, and whose terminals errands have closed
+        self._unlogged_starts: list[tuple[float, tuple[object, ...]]] = []
         self._refusals = Refusals()
         self.errands = Errands()
-        self._untold: set[int] = set()  # sessions whose refusal, and so whose end, has no line
+        self._unlogged: set[int] = set()  # sessions whose refusal was only counted: their end is not logged
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
     ) -> Terminal | Literal["join"] | bytes:
         """Starts the program on a new terminal, or lets the client join the shared one.
 
-        What goes wrong, or is not allowed, is told the client and logged.
+        If that fails or is not allowed, the client gets a line about it, and so does the log.
         """
-        where = self._names[listener]
+        place = self._places[listener]
         client = Peer("a client")
         try:
-            client = self._meet(fd, peer, listener in self._behind_tls)
-            if listener in self._shared:
+            client = self._identify(fd, peer, place.is_behind_tls)
+            if place.protocol == PTY:
                 self._admit(number, client)
-                logger.info("session %d: join: %s on %s", number, client.text, where)
+                logger.info("session %d: join: %s on %s", number, client.text, place.name)
                 return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
             why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"
-            line = f"session {number}: refused {client.text} on {where}: {why}"
-            if not self._refusals.tell(line, clients(client.uid, where, why)):
-                self._untold.add(number)
+            line = f"session {number}: refused {client.text} on {place.name}: {why}"
+            if not self._refusals.tell(line, clients(client.uid, place.name, why)):
+                self._unlogged.add(number)
             return os.fsencode(f"fastpty: {why}\r\n")
-        self._put_off.append((time.time(), (number, client.text, where, pid, program.text)))
+        self._unlogged_starts.append((time.time(), (number, client.text, place.name, pid, program.text)))
         uid = program.account[0] if program.account else None
         return master, pid, pidfd, self._config.rows, self._config.cols, uid
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
-        """Starts the shared terminal's command, again and again unless `pty-once` is set."""
+        """Starts the shared terminal's command; with `pty-once` only the first time."""
         if self._shared_started and self._config.pty_once:
             return None
         self._shared_started = True
@@ -107,14 +105,14 @@ class Sessions:
         return master, pid, pidfd, self._config.rows, self._config.cols, None
 
     def caught_up(self) -> bool:
-        """Logs which sessions have started, and how many were refused."""
-        for when, about in self._put_off:
+        """Writes the delayed log lines about starts and refusals."""
+        for when, about in self._unlogged_starts:
             log.info_of(when, "session %d: start: %s on %s: process %d: %s", *about)
-        self._put_off.clear()
+        self._unlogged_starts.clear()
         return self._refusals.sum_up()
 
     def close(self) -> None:
-        """Logs what there is no time to wait with any more."""
+        """Logs the refusals that are only counted so far."""
         self._refusals.sum_up(at_once=True)
 
     def session_ended(
@@ -128,12 +126,13 @@ class Sessions:
         lagged_bytes: int,
         seconds: float,
     ) -> None:
-        """Logs how a session ended, unless not even its refusal was logged, and frees its place."""
-        self._limits.leave(self._seats.pop(number, []))
+        """Logs how a session ended, unless its refusal was only counted, and frees its place."""
+        if number not in self._open_terminals:
+            self._limits.leave(self._seats.pop(number, []))
         if self._cgroups is not None:
             self._cgroups.end(number)
-        if number in self._untold:
-            self._untold.remove(number)
+        if number in self._unlogged:
+            self._unlogged.remove(number)
             return
         ignored = f", {ignored_frames} unknown frames" if ignored_frames else ""
         lagged = f", {lagged_bytes} bytes lagged" if lagged_bytes else ""
@@ -148,8 +147,8 @@ class Sessions:
             lagged,
         )
 
-    def _meet(self, fd: int, credentials: tuple[int, int, int], behind_tls: bool) -> Peer:
-        """Who the client is; raises OSError if it has left."""
+    def _identify(self, fd: int, credentials: tuple[int, int, int], behind_tls: bool) -> Peer:
+        """Identifies the client; raises OSError if it has left."""
         if credentials != UNKNOWN_PEER and not behind_tls:
             return local_peer(fd, credentials, self._rules.need_groups)
         connection = socket.socket(fileno=fd)
@@ -164,12 +163,12 @@ class Sessions:
             connection.detach()
 
     def _admit(self, number: int, client: Peer) -> None:
-        """Gives the client its place; raises RefusedError where the rules or limits keep it out."""
+        """Takes a place for the client; raises RefusedError if the rules or limits refuse it."""
         self._rules.check(client)
         self._seats[number] = self._limits.admit(self._config, self._rules.account_uid(client))
 
     def _start(self, number: int, client: Peer) -> tuple[Program, tuple[int, int, int]]:
-        """What runs, and its master, pid and pidfd. Nothing is spawned for whom the rules or limits keep out."""
+        """Admits the client and starts its program; returns that with its pty master, pid and pidfd."""
         self._admit(number, client)
         try:
             program = self._programs.for_peer(client)
@@ -207,12 +206,15 @@ class Sessions:
         )
 
     def accept_failed(self, error: int) -> None:
-        """Logs that a client was turned away, or could not even be."""
+        """Logs that a connection could not be accepted or served."""
         why = os.strerror(error)
         self._refusals.tell(f"a client was not accepted: {why}", f"clients, before they were accepted: {why}")
 
     def errands_wanted(self) -> int:
-        """Has the errands taken."""
+        """Starts the process that receives errands."""
+        if self.errands.had_keeper:  # it was killed, and reports no more
+            for number in [*self._open_terminals]:
+                self._free_place_of_terminal(number)
         try:
             return self.errands.attend()
         except OSError as error:
@@ -220,8 +222,26 @@ class Sessions:
             return -1
 
     def errands_told(self) -> None:
-        """Logs whether errands take long."""
-        self.errands.log_news()
+        """Logs which errands take long, and frees the places of sessions whose terminals are closed now."""
+        for number in self.errands.news():
+            if number in self._open_terminals:
+                self._free_place_of_terminal(number)
+            else:
+                self._closed_early.add(number)
+
+    def terminal_closes_later(self, number: int) -> None:
+        """Keeps the session's place until its terminal is closed.
+
+        Otherwise a user could leave any number of terminals behind that programs keep open.
+        """
+        if number in self._closed_early:
+            self._closed_early.remove(number)
+        else:
+            self._open_terminals.add(number)
+
+    def _free_place_of_terminal(self, number: int) -> None:
+        self._open_terminals.remove(number)
+        self._limits.leave(self._seats.pop(number, []))
 
     def signalled(self, number: int) -> None:
         """Passes a signal on to the router."""

@@ -1,4 +1,4 @@
-"""What a session runs: the command, its environment, its directory, and as whom."""
+"""The program of a session: its command, environment, working directory and account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_TERM = "xterm-256color"
 
 @dataclass(frozen=True)
 class Program:
-    """The arguments of `fastpty._spawn.spawn` that depend on the client, and words for the log."""
+    """The arguments of `fastpty._spawn.spawn` that depend on the client; `text` names the program in the log."""
 
     text: str
     path: bytes
@@ -29,7 +29,7 @@ class Program:
 
 
 class Programs:
-    """The programs that a configuration has for its clients."""
+    """Chooses the programs that clients get, as configured."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -39,7 +39,7 @@ class Programs:
         self.shared = self._of_router(config.shared_command)
 
     def for_peer(self, peer: Peer) -> Program:
-        """What this client gets; raises RefusedError where it is to run as the client and that cannot be."""
+        """The program for this client; raises RefusedError if it should run as the client and there is no account."""
         if self._config.run_as != "peer":
             return self._own
         if peer.uid is None:
@@ -59,7 +59,7 @@ class Programs:
         )
 
     def _of_router(self, command: str) -> Program:
-        """A command that runs as the router itself."""
+        """The program for a command that runs as the router's own user."""
         argv = command_argv(command)
         environment = self._environment({})
         return Program(command, os.fsencode(_file(argv[0], environment)), _encoded(argv), _entries(environment))
@@ -77,12 +77,12 @@ def check(config: Config) -> None:
 
 
 def base_environment(config: Config) -> dict[str, str]:
-    """What each session's environment begins with. The variables of a client's account and `env` come on top.
+    """The environment of sessions, before the variables of a client's account and `env` are added.
 
-    That is this process's environment as the way into the jail has left it, or the environment of the container that
-    the router has entered, with the variables of the account that `uid` names.
+    This process's environment, or that of the container that the router has entered with the variables of the account
+    of `uid`.
     """
-    # Who logs in must not see what is meant for the router, root's, alone.
+    # Clients that log in as themselves must not see variables that root has set for the router.
     clear = config.clear_environment or config.run_as == "peer"
     if clear:
         return {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH}
@@ -111,7 +111,7 @@ def _encoded(words: Sequence[str]) -> list[bytes]:
 
 
 def command_argv(command: str) -> list[str]:
-    """A session's argument vector: the command itself, or /bin/sh -c and the command if it holds a blank."""
+    """The argument vector for a command: the command itself, or /bin/sh -c COMMAND if it contains a blank."""
     if any(blank in command for blank in " \t"):
         return ["/bin/sh", "-c", command]
     return [command]

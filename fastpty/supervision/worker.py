@@ -134,10 +134,7 @@ def run(
     reserve()
     heir = _heir(config)
     places = [place for place in listeners.for_sessions if shares or place.protocol != PTY]
-    names = [place.name for place in places]
-    behind_tls = frozenset(index for index, place in enumerate(places) if place.is_behind_tls)
-    shared = frozenset(index for index, place in enumerate(places) if place.protocol == PTY)
-    sessions = Sessions(config, names, on_signal, listeners.rules, limits, cgroups, behind_tls, shared)
+    sessions = Sessions(config, places, on_signal, listeners.rules, limits, cgroups)
     relay = Relay(
         sessions,
         splice=config.splice,
@@ -161,7 +158,7 @@ def run(
         signal.signal(number, signal.SIG_DFL)  # an ignored one would not come
     relay.watch_signals(watched)
     with ExitStack() as viewers:
-        if shared:
+        if any(place.protocol == PTY for place in places):
             relay.share(scrollback_bytes=config.pty_scrollback_bytes)
             if config.pty_log:
                 viewers.callback(_log_output(relay).end)

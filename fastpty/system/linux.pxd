@@ -72,6 +72,7 @@ cdef extern from "<sys/ioctl.h>" nogil:
 
 cdef extern from "<termios.h>" nogil:
     enum:
+        ECHO
         ICANON
         ISIG
         IUTF8

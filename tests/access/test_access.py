@@ -1,4 +1,4 @@
-"""Who may connect: rules about users and groups, decided before anything is started."""
+"""Rules about users and groups: they are applied before a program is started."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def open_router(start_router: Callable[..., Router], directory: Path, *arguments
         (["--allow-user", "root"], 0, 0, [], True),
     ],
 )
-def test_the_rules_decide_by_the_ids_that_the_kernel_tells(
+def test_rules_decide_by_the_client_s_uid_and_groups(
     start_router: Callable[..., Router],
     directory: Path,
     rules: list[str],
@@ -57,7 +57,9 @@ def test_the_rules_decide_by_the_ids_that_the_kernel_tells(
     assert said == ("IN\r\n" if comes_in else f"fastpty: refused: uid {uid} may not connect here\r\n")
 
 
-def test_a_member_of_many_groups_is_recognised_by_each(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_member_of_400_groups_is_recognised_by_the_last(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     open_router(start_router, directory, "--allow-group", "60399")
     assert talk_as(f"{directory}/s", BOB, STAFF, range(60_000, 60_400)) == "IN\r\n"
 
@@ -136,10 +138,10 @@ def test_an_abstract_name_of_statistics_without_a_rule_is_warned_of(
 
 
 @pytest.mark.parametrize("rule", [["--allow-user", str(ALICE)], ["--deny-group", str(EXTRA)]])
-def test_statistics_are_told_to_whom_the_rules_let_in_only(
+def test_only_clients_that_the_rules_allow_get_statistics(
     start_router: Callable[..., Router], directory: Path, rule: list[str]
 ) -> None:
-    """They tell when whose keys are pressed."""
+    """Statistics reveal when somebody types."""
     path = f"{directory}/stats"
     router = open_router(start_router, directory, "--forkptyrouter-stats", path, *rule, sockets=2)
     assert talk_as(path, BOB, STAFF, [EXTRA]) == f"fastpty: refused: uid {BOB} may not connect here\r\n"
@@ -147,7 +149,7 @@ def test_statistics_are_told_to_whom_the_rules_let_in_only(
     router.wait_for_log(rf"statistics: refused pid \d+ uid {BOB} gid {STAFF} on {path} \(stats\): refused: uid {BOB}")
 
 
-def test_who_is_refused_statistics_over_http_is_told_so_in_http(
+def test_a_client_that_is_refused_statistics_over_http_gets_an_http_403(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     path = f"{directory}/stats"
@@ -157,7 +159,7 @@ def test_who_is_refused_statistics_over_http_is_told_so_in_http(
     assert talk_as(path, BOB, STAFF).startswith("HTTP/1.0 403 ")
 
 
-def test_root_is_told_statistics_though_run_as_peer_would_not_make_it_root(
+def test_root_gets_statistics_even_if_run_as_peer_refuses_it_a_session(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     path = f"{directory}/stats"
@@ -205,7 +207,7 @@ def test_rules_that_cannot_work_are_refused_at_the_start(arguments: list[str], w
     assert ended.returncode == 2
 
 
-def test_an_inherited_tcp_socket_lets_nobody_in_where_there_are_rules(start_router: Callable[..., Router]) -> None:
+def test_with_rules_an_inherited_tcp_socket_refuses_everybody(start_router: Callable[..., Router]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         router = start_router(f"fd://{server.fileno()}", "--deny-user", "nobody", pass_fds=[server.fileno()])
         with Client(("127.0.0.1", server.getsockname()[1])) as client:
@@ -213,7 +215,7 @@ def test_an_inherited_tcp_socket_lets_nobody_in_where_there_are_rules(start_rout
         router.wait_for_log("refused 127.0.0.1 port")
 
 
-def test_an_inherited_tcp_socket_tells_nobody_statistics_where_there_are_rules(
+def test_with_rules_an_inherited_tcp_socket_gives_nobody_statistics(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,4 +1,4 @@
-"""Deny rules hold for a user whatever ids it takes in a user namespace, and limits count it as one user."""
+"""A user cannot evade deny rules and limits with other ids in a user namespace."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_denied_user_is_refused_under_its_subordinate_ids(
 def test_a_denied_user_is_refused_from_a_user_namespace_of_its_own(
     start_router: Callable[..., Router], directory: Path, denied: Login
 ) -> None:
-    """With newuidmap(1), as it would do."""
+    """It uses newuidmap(1)."""
     need("newuidmap")
     path = start(start_router, directory, "--deny-user", NAME)
     python = os.environ.get(
@@ -152,7 +152,7 @@ def test_limits_count_a_subordinate_id_as_its_owner(
         other.read_until(b"IN")
 
 
-def test_a_user_that_the_router_s_namespace_has_no_id_for_may_be_anybody() -> None:
+def test_a_uid_that_is_not_mapped_here_is_recognised() -> None:
     need_root()
     code = (
         "from fastpty.system.user_namespace import is_unmapped\n"
@@ -166,8 +166,8 @@ def test_a_user_that_the_router_s_namespace_has_no_id_for_may_be_anybody() -> No
     assert said == {False: "False False\n", True: "True False\n"}
 
 
-def test_where_no_descriptor_is_left_to_look_up_groups_nobody_is_let_in() -> None:
-    """The C library says nothing of groups that it could not read."""
+def test_a_client_is_refused_if_its_groups_cannot_be_looked_up() -> None:
+    """The C library silently leaves out groups that it cannot read."""
     code = (
         "import os\n"
         "from fastpty.configuration.command_line import configure\n"
@@ -186,7 +186,7 @@ def test_where_no_descriptor_is_left_to_look_up_groups_nobody_is_let_in() -> Non
     assert ended.stdout == "Too many open files", ended.stderr
 
 
-def test_ranges_may_overlap_and_lines_of_no_user_are_left_out(tmp_path: Path) -> None:
+def test_subordinate_ranges_may_overlap_and_unknown_users_are_skipped(tmp_path: Path) -> None:
     file = tmp_path / "subuid"
     file.write_text("root:100:50\n1:120:10\nno-such-user:0:4294967295\nroot:5\n\n1:100:10\nroot:100:10\n")
     found = Subordinates(str(file))
@@ -194,7 +194,9 @@ def test_ranges_may_overlap_and_lines_of_no_user_are_left_out(tmp_path: Path) ->
     assert {number: set(found.owners(number)) for number in [*wanted, 150]} == {**wanted, 150: set()}
 
 
-def test_a_file_of_subordinate_ids_that_is_no_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_subordinate_ids_that_cannot_be_used_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert Subordinates(str(tmp_path / "none")).owners(0) == frozenset()
     with pytest.raises(FastptyError, match="cannot be read"):
         Subordinates(str(tmp_path))

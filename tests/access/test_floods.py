@@ -1,4 +1,4 @@
-"""Strangers can knock at every door as often as they like: the log has few lines of that, and how often it was."""
+"""However often clients are refused, the log gets few lines, and the number of refusals."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FLOOD = 100
 
 
 def all_told(router: Router, line: str, kind: str, count: int) -> None:
-    """Waits until the log accounts for all, those with a line of their own and those that are only counted."""
+    """Waits until the log accounts for `count` refusals, by lines of their own and by counts."""
 
     def told() -> tuple[int, int]:
         return len(re.findall(line, router.log)), sum(map(int, re.findall(rf"refused (\d+) more {kind}", router.log)))
 
-    eventually(lambda: sum(told()) >= count, "all are accounted for, though nobody comes any more")
+    eventually(lambda: sum(told()) >= count, "the log accounts for all, without a new client")
     own, counted = told()
     assert own + counted == count
     assert own < count, "more than ten come within a second, on a slow machine too"
@@ -45,7 +45,7 @@ def test_refusals_at_the_statistics(start_router: Callable[..., Router], directo
     all_told(router, "statistics: refused pid", "clients of uid 0 on .*/stats .stats.: refused: uid 0 may", FLOOD)
 
 
-def test_connections_for_which_no_descriptor_is_left(start_router: Callable[..., Router], directory: Path) -> None:
+def test_connections_that_find_no_free_descriptor(start_router: Callable[..., Router], directory: Path) -> None:
     path = f"{directory}/s"
     router = start_router(
         path, "--forkptyrouter-command", "printf IN; exec cat", "--listen", "300",
@@ -62,7 +62,7 @@ def test_connections_for_which_no_descriptor_is_left(start_router: Callable[...,
         )  # fmt: skip
 
 
-def test_what_is_no_tls(tls_router: Callable[..., tuple[Router, int]]) -> None:
+def test_clients_that_do_not_speak_tls(tls_router: Callable[..., tuple[Router, int]]) -> None:
     router, port = tls_router()
     for _ in range(FLOOD):
         with socket.create_connection(("127.0.0.1", port)) as client:
@@ -94,11 +94,11 @@ def test_certificates_whose_names_are_not_allowed(
 def test_many_kinds_of_refusals_count_as_one(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As of one that comes as many users."""
+    """One user can connect as many users, with subordinate ids."""
     monkeypatch.setattr(refusals.logger, "propagate", True)
     log = refusals.Refusals()
     told = sum(log.tell(f"line {number}", f"clients of uid {number}") for number in range(10_000))
-    assert told <= refusals._KINDS_MOST + refusals._TOLD_MOST
+    assert told <= refusals._KINDS_MOST + refusals._LOGGED_MOST
     log.sum_up(at_once=True)
     assert caplog.messages[-1] == f"refused {10_000 - told} more {refusals._OTHERS}"
     assert log.patience() is None

@@ -1,4 +1,4 @@
-"""Limits that hold: over the limit there is one clear line and an end."""
+"""Limits: a client over the limit gets one clear line and is disconnected."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HELLO = "stty -echo; printf READY; exec cat"
 
 
 def take(path: str, count: int) -> list[Client]:
-    """So many sessions that have begun."""
+    """This many clients whose sessions have started."""
     clients = [Client(path) for _ in range(count)]
     for client in clients:
         client.read_until(b"READY")
@@ -55,7 +55,7 @@ OVER = b"fastpty: refused: no more than 3 sessions at a time (all): try again la
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_max_sessions_holds_over_all_workers_and_a_place_that_is_free_is_given_again(
+def test_max_sessions_holds_over_all_workers_and_a_freed_place_is_reused(
     start_router: Callable[..., Router], directory: Path, workers: int
 ) -> None:
     path = f"{directory}/s"
@@ -103,7 +103,7 @@ def test_max_sessions_per_uid_counts_each_user_alone(start_router: Callable[...,
 
 
 def take_one_more(path: str, refusal: bytes) -> list[Client]:
-    """A session, as soon as the one that has just been left has ended."""
+    """A client of a new session, once the session just left has ended."""
     found: list[Client] = []
 
     def begun() -> bool:
@@ -120,7 +120,7 @@ def take_one_more(path: str, refusal: bytes) -> list[Client]:
     return found
 
 
-def test_who_is_over_the_limit_of_a_user_takes_no_place_from_the_others(
+def test_a_client_refused_by_its_user_s_limit_takes_no_place_from_others(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     need_root()
@@ -134,7 +134,7 @@ def test_who_is_over_the_limit_of_a_user_takes_no_place_from_the_others(
         assert "READY" in talk_as(path, 54_001, 54_001, text="x\n\x04")
 
 
-def test_what_could_not_start_takes_no_place(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_program_that_cannot_start_takes_no_place(start_router: Callable[..., Router], directory: Path) -> None:
     program = broken_program(directory)
     start_router("--max-sessions", "1", "--forkptyrouter-command", program, f"{directory}/s")
     for _ in range(3):
@@ -156,7 +156,7 @@ def test_an_idle_session_is_ended_and_told_so(serve: Callable[..., Service]) -> 
     service.router.wait_for_log("session 1: end: idle, killed by SIGHUP")
 
 
-def test_a_uwsgi_client_that_never_says_anything_is_ended_and_one_that_did_is_not(
+def test_a_uwsgi_client_that_sends_nothing_is_disconnected_and_another_is_not(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     path = f"{directory}/u"
@@ -171,7 +171,7 @@ def test_a_uwsgi_client_that_never_says_anything_is_ended_and_one_that_did_is_no
         polite.read_until(b"still here")
 
 
-def test_the_longest_times_are_times_like_others(start_router: Callable[..., Router], directory: Path) -> None:
+def test_the_longest_timeouts_work(start_router: Callable[..., Router], directory: Path) -> None:
     path = f"{directory}/s"
     times = [argument for name in TIMES for argument in (f"--{name}", "1000000000")]
     router = start_router("--forkpty-urouter", path, *times, "--forkptyrouter-command", HELLO)
@@ -183,7 +183,7 @@ def test_the_longest_times_are_times_like_others(start_router: Callable[..., Rou
     assert router.end() == 0
 
 
-def test_as_many_sockets_as_a_relay_has_room_for_and_no_more(
+def test_more_sockets_than_a_relay_can_watch_are_refused(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     paths = [f"{directory}/{number}" for number in range(65)]
@@ -194,7 +194,7 @@ def test_as_many_sockets_as_a_relay_has_room_for_and_no_more(
     assert ended.returncode == 2
 
 
-def test_a_raw_client_owes_no_greeting(start_router: Callable[..., Router], directory: Path) -> None:
+def test_greeting_timeout_does_not_apply_to_raw_clients(start_router: Callable[..., Router], directory: Path) -> None:
     start_router(
         f"{directory}/raw", "--forkpty-urouter", f"{directory}/u", "--greeting-timeout", "0.3",
         "--forkptyrouter-command", HELLO, sockets=2,
@@ -226,10 +226,10 @@ def test_no_new_privs_is_set_where_asked(
     assert said_by(f"{directory}/s").split() == [b"NoNewPrivs:", word]
 
 
-def test_a_session_takes_no_more_of_its_input_than_session_buffer_says(
+def test_session_buffer_limits_how_much_input_a_session_holds(
     start_router: Callable[..., Router], protocol: str, directory: Path
 ) -> None:
-    """Where the program does not read. Besides, the kernel takes the same in both cases."""
+    """If the program does not read. The kernel's own buffers hold the same in both cases."""
     taken = {}
     for size in ("4K", "64K"):
         place = directory / size
@@ -247,7 +247,9 @@ def test_a_session_takes_no_more_of_its_input_than_session_buffer_says(
     assert taken["64K"] - taken["4K"] > 20_000
 
 
-def test_no_more_than_listen_says_wait_for_their_start(start_router: Callable[..., Router], directory: Path) -> None:
+def test_listen_limits_how_many_connections_wait_to_be_accepted(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     router = start_router("--listen", "5", "--forkptyrouter-command", HELLO, f"{directory}/s")
     os.kill(router.pid, signal.SIGSTOP)
     clients: list[socket.socket] = []
@@ -272,7 +274,7 @@ def waiting_for_accept(port: int) -> int:
     return int(re.findall(pattern, Path("/proc/net/tcp").read_text(), re.MULTILINE)[0], 16)
 
 
-def test_no_more_than_max_startups_shake_hands_at_a_time_and_who_waits_is_served(
+def test_max_startups_limits_tls_handshakes_at_a_time_and_waiting_clients_are_served(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     _, port = tls_router("--max-startups", "2", "--forkptyrouter-command", "echo IN")

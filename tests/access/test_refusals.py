@@ -1,4 +1,4 @@
-"""Who is refused can come as often as it likes: that costs the others neither descriptors nor the disk."""
+"""However often a client is refused, it takes no descriptors from others and does not fill the disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def path(directory: Path) -> str:
 
 @pytest.fixture
 def router(start_router: Callable[..., Router], path: str) -> Router:
-    """One that refuses root, which the tests are, and has few descriptors."""
+    """A router that refuses root, the user of these tests, and has few descriptors."""
     return start_router(
         "--chmod-socket=666", "--deny-user", "root", "--listen", "200", "--forkptyrouter-command", "echo IN", path,
         preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES)),
@@ -37,7 +37,7 @@ def router(start_router: Callable[..., Router], path: str) -> Router:
 
 
 def come_at_once(router: Router, path: str, stack: ExitStack, count: int) -> list[Client]:
-    """So many clients, each with something said, before the router looks at the first."""
+    """This many clients, each of which has sent something before the router accepts the first."""
     os.kill(router.pid, signal.SIGSTOP)
     clients = [stack.enter_context(Client(path)) for _ in range(count)]
     for client in clients:
@@ -46,15 +46,15 @@ def come_at_once(router: Router, path: str, stack: ExitStack, count: int) -> lis
     return clients
 
 
-def test_who_is_refused_again_and_again_takes_no_descriptor_from_others(router: Router, path: str) -> None:
+def test_a_client_refused_again_and_again_takes_no_descriptor_from_others(router: Router, path: str) -> None:
     with ExitStack() as stack:
         for client in come_at_once(router, path, stack, FILES + 50):
             assert client.read_to_end() == REFUSAL
         assert talk_as(path, BOB, BOB) == "IN\r\n"
 
 
-def test_after_a_flood_who_is_refused_may_say_something_again(router: Router, path: str) -> None:
-    """Whose connection is closed at once finds it broken, instead of reading why."""
+def test_after_a_flood_a_refused_client_reads_why_even_if_it_had_sent_something(router: Router, path: str) -> None:
+    """A connection closed with unread bytes is reset, and the client would not read why."""
     with ExitStack() as stack:
         for client in come_at_once(router, path, stack, FILES):
             assert client.read_to_end() == REFUSAL
@@ -74,14 +74,14 @@ def test_after_a_flood_who_is_refused_may_say_something_again(router: Router, pa
 
 
 @pytest.mark.parametrize("ends", [False, True])
-def test_the_log_tells_of_a_flood_of_refusals_in_few_lines_and_how_many_there_were(
+def test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number(
     router: Router, path: str, ends: bool
 ) -> None:
     with ExitStack() as stack:
         for client in come_at_once(router, path, stack, 100):
             assert client.read_to_end() == REFUSAL
     if not ends:
-        eventually(lambda: sum(refusals(router)) == 100, "all are told of, though nobody comes any more")
+        eventually(lambda: sum(refusals(router)) == 100, "the log accounts for all, without a new client")
     router.end()
     told, more = refusals(router)
     assert told + more == 100
@@ -93,7 +93,7 @@ def test_the_log_tells_of_a_flood_of_refusals_in_few_lines_and_how_many_there_we
 
 
 def refusals(router: Router) -> tuple[int, int]:
-    """How many clients have a line of their own, and how many others the log tells of."""
+    """The number of clients with a line of their own, and of those that the log counts."""
     more = re.findall(
         r"refused (\d+) more clients of uid 0 on .*/s \(raw\): refused: uid 0 may not connect", router.log
     )

@@ -1,4 +1,4 @@
-"""Sessions under the account of their client."""
+"""`run-as peer`: sessions run as their client's user."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.jail.test_jail import NO_SETUID_FIXUP, PR_SET_SECUREBITS
-from tests.support.accounts import Login, make_account, remove_account, talk_as
+from tests.support.accounts import Login, make_account, peer_router, remove_account, talk_as
 from tests.support.harness import Client, Router, eventually
-from tests.support.peers import need, need_root, preload
+from tests.support.peers import changed_syscall, need, need_root, preload
 from tests.support.programs import broken_program
 
 SHOW = (
@@ -22,7 +22,7 @@ SHOW = (
 )
 
 
-# Not another pytest's that runs at the same time.
+# Unique, since several pytest processes may run at the same time.
 NAME = f"fastpty-{os.getpid()}"
 
 
@@ -38,14 +38,10 @@ def login(directory: Path) -> Iterator[Login]:
         remove_account(NAME)
 
 
-def peer_router(start_router: Callable[..., Router], directory: Path, *arguments: str, **keywords: object) -> Router:
-    return start_router("--run-as", "peer", "--chmod-socket=666", *arguments, f"{directory}/s", **keywords)
-
-
 def test_a_session_has_its_peers_ids_groups_home_and_login_shell(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
-    router = peer_router(start_router, directory, env={"SECRET_OF_ROOT": "1"})
+    router = peer_router(start_router, f"{directory}/s", env={"SECRET_OF_ROOT": "1"})
     said = talk_as(f"{directory}/s", login.uid, login.gid, text=f"stty -echo; PS1=; {SHOW}; env; exit\n")
     lines = said.splitlines()
     start = lines.index(str(login.uid))
@@ -60,10 +56,10 @@ def test_a_session_has_its_peers_ids_groups_home_and_login_shell(
     router.wait_for_log(rf"start: pid \d+ uid {login.uid} gid \d+ on .*: process \d+: /bin/sh as {NAME}$")
 
 
-def test_a_set_command_is_run_instead_of_the_login_shell(
+def test_a_configured_command_runs_instead_of_the_login_shell(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
-    peer_router(start_router, directory, "--forkptyrouter-command", "echo ran as $(id -un) in $PWD")
+    peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "echo ran as $(id -un) in $PWD")
     said = talk_as(f"{directory}/s", login.uid, login.gid)
     assert said == f"ran as {NAME} in {login.home}\r\n"
 
@@ -72,7 +68,7 @@ def test_a_router_s_children_cannot_become_root_again(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     attempt = "grep -E ^.id: /proc/self/status; exec setpriv --reuid 0 --clear-groups id"
-    peer_router(start_router, directory, "--forkptyrouter-command", attempt)
+    peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", attempt)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
     for kind, number in (("Uid", login.uid), ("Gid", login.gid)):
         assert f"{kind}:\t" + "\t".join([str(number)] * 4) in said
@@ -82,67 +78,51 @@ def test_a_router_s_children_cannot_become_root_again(
 
 def test_root_needs_to_be_allowed_by_name(start_router: Callable[..., Router], directory: Path, login: Login) -> None:
     command = ("--forkptyrouter-command", "id -u")
-    first = peer_router(start_router, directory, *command)
+    first = peer_router(start_router, f"{directory}/s", *command)
     assert "root may not connect here (it needs allow-user root)" in talk_as(f"{directory}/s", 0, 0)
     first.end()
-    second = peer_router(start_router, directory, "--allow-group", "root", *command)
+    second = peer_router(start_router, f"{directory}/s", "--allow-group", "root", *command)
     assert "root may not connect here" in talk_as(f"{directory}/s", 0, 0)
     second.end()
-    peer_router(start_router, directory, "--allow-user", "root", *command)
+    peer_router(start_router, f"{directory}/s", "--allow-user", "root", *command)
     assert talk_as(f"{directory}/s", 0, 0) == "0\r\n"
 
 
 def test_a_uid_without_an_account_is_told_so(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
-    peer_router(start_router, directory)
+    peer_router(start_router, f"{directory}/s")
     assert talk_as(f"{directory}/s", 54_321, 54_321) == "fastpty: refused: uid 54321 has no account here\r\n"
 
 
-def test_a_missing_home_is_told_and_the_session_starts_in_the_root(
+def test_with_a_missing_home_the_client_gets_a_line_and_starts_in_the_root_directory(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     login.home.rmdir()
-    peer_router(start_router, directory, "--forkptyrouter-command", "pwd; echo GO''ES ON")
+    peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "pwd; echo GO''ES ON")
     said = talk_as(f"{directory}/s", login.uid, login.gid)
     assert said == (
         f"fastpty: cannot change to directory {login.home}: No such file or directory\r\n/\r\nGOES ON\r\n"
     )
 
 
-def test_a_program_that_cannot_run_is_told_to_its_peer(
+def test_a_client_is_told_why_its_program_cannot_run(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     program = broken_program(directory)
-    router = peer_router(start_router, directory, "--forkptyrouter-command", program)
+    router = peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", program)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
     assert said == f"fastpty: cannot execute {program}: No such file or directory\r\n"
     router.wait_for_log("session 1: end: exit, exit status 127")
 
 
-IGNORES_A_CALL = """
-#include <dlfcn.h>
-#include <stdarg.h>
-#include <sys/syscall.h>
-long syscall(long number, ...) {
-    static long (*real)(long, ...);
-    long a[6];
-    va_list rest;
-    va_start(rest, number);
-    for (int i = 0; i < 6; i++) a[i] = va_arg(rest, long);
-    va_end(rest);
-    if (!real) real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
-    if (number == CALL) return 0;   /* says that it worked, and did nothing */
-    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
-"""
-
-
-@pytest.mark.parametrize("call", ["SYS_setresuid", "SYS_setresgid", "SYS_setgroups"])
-def test_ids_that_did_not_change_end_the_session_and_the_client_is_told(
+@pytest.mark.parametrize("call", ["setresuid", "setresgid", "setgroups", "capset"])
+def test_a_session_ends_with_a_message_if_the_router_s_rights_remain(
     start_router: Callable[..., Router], directory: Path, login: Login, call: str
 ) -> None:
-    env = preload(directory, "#define _GNU_SOURCE\n" + IGNORES_A_CALL, f"CALL={call}")
-    peer_router(start_router, directory, "--forkptyrouter-command", "id -u", env=env)
+    """The system call that should give them up reports success and does nothing."""
+    kept = ("--cap", "chown,kill,setgid,setuid") if call == "capset" else ()
+    env = preload(directory, changed_syscall(f"if (number == SYS_{call}) return 0;"))
+    peer_router(start_router, f"{directory}/s", *kept, "--forkptyrouter-command", "id -u", env=env)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
     assert said == "fastpty: cannot give up the router's rights: Operation not permitted\r\n"
 
@@ -151,10 +131,10 @@ def test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     def keep_capabilities() -> None:
-        # With this securebit a change of user leaves the capabilities, and with them the way back.
+        # With this securebit a change of user keeps the capabilities, which allow to become root again.
         assert ctypes.CDLL(None).prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) == 0
 
-    peer_router(start_router, directory, "--forkptyrouter-command", "id -u", preexec=keep_capabilities)
+    peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "id -u", preexec=keep_capabilities)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
     assert said == "fastpty: cannot give up the router's rights: Operation not permitted\r\n"
 
@@ -162,7 +142,7 @@ def test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed(
 def test_a_peer_that_stops_its_starting_process_stops_nobody_else(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
-    """As with a home on a file system that does not answer: between its new uid and its program it is the peer's."""
+    """The process belongs to the client once its uid has changed. A home on a hung file system would stop it too."""
     source = """
     #define _GNU_SOURCE
     #include <signal.h>
@@ -174,9 +154,8 @@ def test_a_peer_that_stops_its_starting_process_stops_nobody_else(
     }
     """
     need("cc")
-    router = peer_router(
-        start_router, directory, "--allow-user", "root", "--allow-user", login.name, env=preload(directory, source)
-    )
+    allowed = ("--allow-user", "root", "--allow-user", login.name)
+    router = peer_router(start_router, f"{directory}/s", *allowed, env=preload(directory, source))
     with subprocess.Popen(
         [sys.executable, "-c", "import sys; from tests.support.accounts import talk_as; talk_as(*sys.argv[1:2], "
          f"{login.uid}, {login.gid}, text='exit\\n')", f"{directory}/s"]

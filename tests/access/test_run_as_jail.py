@@ -1,4 +1,4 @@
-"""Sessions under the account of their client, in a changed root."""
+"""`run-as peer` in a changed root."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.accounts import talk_as
+from tests.support.accounts import peer_router, talk_as
 from tests.support.harness import Router
 from tests.support.jails import binds, small_root
 from tests.support.nss_module import hostile_module
 from tests.support.peers import need_root
 
-UID, GID, MORE = 54_321, 54_322, 54_323  # nobody's outside
+UID, GID, MORE = 54_321, 54_322, 54_323  # no account of the host has them
 
 Start = Callable[..., Router]
 
@@ -31,14 +31,14 @@ def root(directory: Path) -> Path:
     return made
 
 
-def peer_router(start_router: Start, root: Path, *arguments: str, **keywords: object) -> Router:
+def jailed_router(start_router: Start, root: Path, *arguments: str) -> Router:
+    """A router in this root whose sessions run as their clients."""
     jail = ("--unshare", "mount", *binds(root), "--chroot", str(root))
-    path = f"{root.parent}/s"
-    return start_router("--run-as", "peer", "--chmod-socket=666", *jail, *arguments, path, **keywords)
+    return peer_router(start_router, f"{root.parent}/s", *jail, *arguments)
 
 
-def test_in_a_changed_root_a_session_has_the_account_that_its_files_tell(start_router: Start, root: Path) -> None:
-    peer_router(start_router, root, "--forkptyrouter-command", "id -u; id -g; id -G; pwd; echo $HOME $USER $SHELL")
+def test_in_a_changed_root_accounts_come_from_its_passwd_and_group_files(start_router: Start, root: Path) -> None:
+    jailed_router(start_router, root, "--forkptyrouter-command", "id -u; id -g; id -G; pwd; echo $HOME $USER $SHELL")
     said = talk_as(f"{root.parent}/s", UID, 1).splitlines()
     assert said[:2] == [str(UID), str(GID)]
     assert sorted(said[2].split()) == [str(GID), str(MORE)]
@@ -47,11 +47,11 @@ def test_in_a_changed_root_a_session_has_the_account_that_its_files_tell(start_r
 
 
 @pytest.mark.parametrize("name", ["passwd", "group"])
-def test_accounts_in_a_changed_root_are_believed_only_where_they_are_root_s(
+def test_account_files_in_a_changed_root_must_be_writable_by_root_only(
     name: str, start_router: Start, root: Path
 ) -> None:
-    """Who may write there could give itself the groups of others, which mean the same outside."""
-    peer_router(start_router, root, "--forkptyrouter-command", "echo ran")
+    """Whoever may write there could join any group, and a gid means the same outside."""
+    jailed_router(start_router, root, "--forkptyrouter-command", "echo ran")
     refusal = f"fastpty: refused: /etc/{name} of this root is not root's alone to write to\r\n"
     file = root / "etc" / name
     file.chmod(0o664)
@@ -66,13 +66,10 @@ def test_accounts_in_a_changed_root_are_believed_only_where_they_are_root_s(
 
 
 def test_no_library_of_a_changed_root_is_loaded_into_the_router(start_router: Start, root: Path) -> None:
-    """It stays root, and what is inside may be somebody else's."""
+    """The router stays root, and others may control the files inside."""
     with_module = hostile_module(root)
-    start_router(
-        *("--run-as", "peer", "--chmod-socket=666", "--unshare", "mount", "--chroot", str(root)),
-        *("--mount-post-jail", f"none /dev {root}/dev bind,rec", f"{root.parent}/s"),
-        preexec=with_module,
-    )
+    jail = ("--unshare", "mount", "--chroot", str(root), "--mount-post-jail", f"none /dev {root}/dev bind,rec")
+    peer_router(start_router, f"{root.parent}/s", *jail, preexec=with_module)
     no_shell = "fastpty: cannot execute /bin/sh: No such file or directory\r\n"
     assert talk_as(f"{root.parent}/s", UID, GID).endswith(no_shell)
     assert talk_as(f"{root.parent}/s", 65534, 65534) == "fastpty: refused: uid 65534 has no account here\r\n"

@@ -143,6 +143,21 @@ def test_a_file_that_others_can_write_to_cannot_be_included(read: Read, mode: in
         read("include = y.ini")
 
 
+@pytest.mark.parametrize(("mode", "is_read"), [(0o702, False), (0o777, False), (0o1777, True), (0o755, True)])
+def test_a_file_that_others_may_replace_cannot_be_included(read: Read, mode: int, is_read: bool) -> None:
+    Path("inner").mkdir()
+    Path("inner/y.ini").write_text("[uwsgi]\nexec-asap = id\n")
+    Path("inner/y.ini").chmod(0o644)
+    Path("inner").chmod(mode)
+    if is_read:
+        read("include = inner/y.ini")
+        return
+    with pytest.raises(
+        UsageError, match=r"inner/y\.ini: this file is not read: its directory .*/inner is not safe: others"
+    ):
+        read("include = inner/y.ini")
+
+
 @pytest.fixture
 def login(read: Read, tmp_path: Path) -> Iterator[Login]:
     """A user with a private group and a second group."""

@@ -13,14 +13,22 @@ from tests.support.peers import need_root
 
 
 @pytest.fixture
-def stuck_files(directory: Path) -> Iterator[Path]:
-    """A directory of files whose reads never return, until the test ends."""
+def fuse(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Serves a file system whose files never give their bytes; when it ends, processes that wait for them go on."""
     need_root()
     mounted = directory / "mounted"
     mounted.mkdir()
-    with subprocess.Popen([sys.executable, "-m", "tests.support.fuse", str(mounted)], stdout=subprocess.PIPE) as fuse:
-        assert fuse.stdout is not None
-        assert fuse.stdout.readline() == b"mounted\n"
-        yield mounted
-        fuse.kill()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.fuse", str(mounted)], stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"mounted\n"
+        yield server
+        server.kill()
     subprocess.run(["umount", "-l", mounted], check=True)
+
+
+@pytest.fixture
+def stuck_files(directory: Path, fuse: subprocess.Popen[bytes]) -> Path:
+    """The directory of that file system."""
+    return directory / "mounted"

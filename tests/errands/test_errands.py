@@ -1,4 +1,4 @@
-"""System calls that a program or a client can make wait without end: they run in other processes and delay nobody."""
+"""Programs and clients that make system calls of the router block for ever: other sessions do not notice."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.accounts import connected_as
+from tests.support.accounts import connected_as, talk_as
 from tests.support.harness import RAW_CAT, Client, Router, children, eventually, state
 from tests.support.peers import need_root, preload
-from tests.support.stuck import Stuck
+from tests.support.stuck import GID, OTHER_UID, UID, Stuck
 
-UID, GID = 1, 1  # daemon: run-as peer needs an account
 SO_PASSRIGHTS = 83
 
 
@@ -26,7 +26,7 @@ def echoes(client: Client, text: bytes) -> None:
 
 
 @pytest.mark.parametrize("what", ["write", "size", "settings"])
-def test_a_program_stuck_in_the_kernel_on_its_terminal_stops_only_its_session(
+def test_a_program_that_blocks_its_terminal_in_the_kernel_delays_nobody_else(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path, what: str
 ) -> None:
     stuck = Stuck(start_router, directory, stuck_files, what)
@@ -42,16 +42,16 @@ def test_a_program_stuck_in_the_kernel_on_its_terminal_stops_only_its_session(
     assert stuck.router.end() == 0
 
 
-def test_stuck_terminals_do_not_keep_other_terminals_open(
+def test_blocked_terminals_do_not_keep_others_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
-    """Each stuck close keeps one process busy. The log says how many there are."""
+    """Each blocks a process, and the log says how many there are."""
     stuck = Stuck(start_router, directory, stuck_files, "write")
     with stuck.stuck("one"), stuck.stuck("two"):
         pass
     with stuck.cat():
         pass
-    stuck.router.wait_for_log("cannot be closed at once: 2 of at most 256 processes wait")
+    stuck.router.wait_for_log("cannot be closed yet: 2 processes wait")
     stuck.router.wait_for_log("session 3: end: client left")
     assert stuck.router.end() == 0
 
@@ -60,22 +60,38 @@ def asleep(parent: int) -> list[int]:
     return [pid for pid in children(parent) if state(pid) == "S"]
 
 
-def test_many_stuck_terminals_do_not_keep_other_terminals_open(
+def test_a_user_who_blocks_many_terminals_keeps_no_terminal_of_others_open(
     start_router: Callable[..., Router], directory: Path, stuck_files: Path
 ) -> None:
     stuck = Stuck(start_router, directory, stuck_files, "write")
     for number in range(20):
         stuck.stuck(f"page{number}").socket.close()
-    with stuck.cat() as client:
+    stuck.router.wait_for_log(f"uid {UID}: too many of its terminals cannot be closed")
+    with stuck.cat(OTHER_UID) as client:
         client.frame(0, payload=b"x")
         client.read_until(b"x")
-        eventually(lambda: len(asleep(stuck.router.pid)) == 1, "one program waits for input, the others are stuck")
+        eventually(lambda: len(asleep(stuck.router.pid)) == 1, "it waits for input, and the others are stuck")
         terminal = os.readlink(f"/proc/{asleep(stuck.router.pid)[0]}/fd/0")
     eventually(lambda: not os.path.exists(terminal), "the other terminal is gone")
     assert stuck.router.end() == 0
 
 
-# A kernel before 6.16 does not have SO_PASSRIGHTS.
+def test_a_session_keeps_its_place_until_its_terminal_is_closed(
+    start_router: Callable[..., Router], directory: Path, stuck_files: Path, fuse: subprocess.Popen[bytes]
+) -> None:
+    """Otherwise a user could block any number of terminals, one after the other."""
+    stuck = Stuck(start_router, directory, stuck_files, "apart", "--max-sessions-per-uid", "1")
+    stuck.stuck("page").socket.close()
+    stuck.router.wait_for_log("session 1: end: client left")
+    assert "no more than 1 sessions at a time (of your user)" in talk_as(stuck.path, UID, GID)
+    with stuck.cat(OTHER_UID):
+        pass
+    fuse.kill()
+    eventually(stuck.lets_in, "its place is free again")
+    assert stuck.router.end() == 0
+
+
+# A kernel before 6.16 knows no SO_PASSRIGHTS.
 OLDER = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -97,7 +113,7 @@ int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 
 
 def unsent() -> tuple[socket.socket, socket.socket]:
-    """Both ends of a TCP connection. The last close of the first blocks: its data waits for the other to read."""
+    """A TCP connection whose last close blocks: SO_LINGER, with data that the other end does not read."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
@@ -113,14 +129,14 @@ def unsent() -> tuple[socket.socket, socket.socket]:
 
 @pytest.fixture(params=["this kernel", "an older kernel"])
 def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The router's environment: none, or one in which SO_PASSRIGHTS does not exist."""
+    """The router's environment: for this kernel, and for one without SO_PASSRIGHTS."""
     return preload(tmp_path, OLDER) if request.param == "an older kernel" else {}
 
 
 def pass_and_leave(client: Client) -> socket.socket:
-    """Passes a descriptor whose last close blocks, if the socket accepts it; returns the connection's other end.
+    """Sends a descriptor whose last close blocks, if the socket accepts descriptors; returns the other end.
 
-    The router has to be stopped meanwhile, or the close here could be the last one.
+    The router must be stopped, or the close here could be the last one.
     """
     ours, theirs = unsent()
     try:
@@ -133,7 +149,7 @@ def pass_and_leave(client: Client) -> socket.socket:
 
 
 @pytest.mark.parametrize("how", ["read", "unread", "refused", "at the statistics"])
-def test_closing_a_descriptor_that_a_client_passed_delays_nobody(
+def test_the_router_does_not_wait_for_the_close_of_a_passed_descriptor(
     start_router: Callable[..., Router], directory: Path, kernel: dict[str, str], how: str
 ) -> None:
     rules: tuple[str, ...] = ()
@@ -170,10 +186,10 @@ def test_closing_a_descriptor_that_a_client_passed_delays_nobody(
     left.close()
 
 
-def test_a_client_that_passed_its_own_socket_to_the_router_can_leave(
+def test_a_client_that_passes_its_own_socket_to_itself_has_left(
     start_router: Callable[..., Router], directory: Path, kernel: dict[str, str]
 ) -> None:
-    """On an older kernel the socket's own queue would keep it open if the router did not receive the descriptor."""
+    """On an older kernel the router receives and closes the passed socket, so the connection ends."""
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=kernel)
     with Client(f"{directory}/s") as client:
         client.read_until(b"READY")
@@ -185,8 +201,8 @@ def test_a_client_that_passed_its_own_socket_to_the_router_can_leave(
     router.wait_for_log("session 1: end: client left")
 
 
-def test_no_socket_of_the_router_accepts_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
-    """Linux 6.16 and newer can refuse them."""
+def test_no_socket_of_the_router_takes_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
+    """If the kernel can refuse them: Linux 6.16."""
     start_router(f"{directory}/s", "--forkptyrouter-stats", f"{directory}/stats", sockets=2)
     for name in ("s", "stats"):
         with Client(f"{directory}/{name}") as client, socket.socket(socket.AF_UNIX) as can_refuse:

@@ -114,7 +114,7 @@ def test_who_takes_the_proxy_over_is_only_whom_tls_user_names(directory: Path) -
         proxy.bind(name_behind_tls(f"{os.getpid()}.1", 0, "127.0.0.1 port 1 root"))
         proxy.connect(f"{directory}/relay")
         with relay.accept()[0] as connection:
-            with pytest.raises(RefusedError, match="no certificate is uid 0's"):
+            with pytest.raises(RefusedError, match="no tls-user is uid 0"):
                 peer_behind_tls(connection, {1, 2}, is_admitted=True, account_of=None)
             assert peer_behind_tls(connection, {0}, is_admitted=True, account_of=None).uid == 0
 

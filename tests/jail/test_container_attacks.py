@@ -21,7 +21,7 @@ from tests.jail.test_namespaces import namespace
 from tests.support.containers import container, mask
 from tests.support.harness import Client, Router, eventually
 from tests.support.jails import binds, said, small_root
-from tests.support.peers import need, need_root, preload
+from tests.support.peers import changed_syscall, need, need_root, preload
 
 Start = Callable[..., Router]
 
@@ -278,28 +278,7 @@ def test_a_hostile_image_gets_no_way_to_write_to_the_interpreter(
 
 
 # A kernel without mount_setattr(2).
-NO_MOUNTS = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdarg.h>
-
-long syscall(long number, ...)
-{
-    long arguments[6];
-    va_list list;
-    long (*real)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
-    va_start(list, number);
-    for (int index = 0; index < 6; index++)
-        arguments[index] = va_arg(list, long);
-    va_end(list);
-    if (number == 442) {
-        errno = ENOSYS;
-        return -1;
-    }
-    return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
-}
-"""
+NO_MOUNTS = changed_syscall("if (number == 442) { errno = ENOSYS; return -1; }")
 
 
 @pytest.mark.parametrize("how", ["setns-pid", "setns", "chroot", "pivot-root"])

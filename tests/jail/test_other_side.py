@@ -15,6 +15,7 @@ from tests.support.accounts import talk_as
 from tests.support.containers import MAPPED, container
 from tests.support.harness import Client, Router, run
 from tests.support.peers import need_root
+from tests.support.tls_harness import Authority
 
 REFUSAL = (
     "in another user namespace users have other numbers than outside, so allow-user, allow-group, deny-user, "
@@ -51,6 +52,18 @@ def test_no_rule_about_users_is_taken_into_a_container_with_other_ids(how: str, 
         place = str(pid) if how == "setns-pid" else f"/proc/{pid}/ns"
         ended = run(f"--{how}", place, "--deny-user", "daemon", f"{directory}/s")
     assert (ended.returncode, ended.stderr) == (2, f"fastpty-router: {REFUSAL}")
+
+
+def test_no_certificate_stands_for_a_user_in_a_container_with_other_ids(
+    directory: Path, authority: Authority
+) -> None:
+    need_root()
+    options = ("127.0.0.1:0", *authority.options("server"), "--tls-user", "alice=daemon", "--run-as", "peer")
+    with container("mount", mapped=True) as pid:
+        ended = run("--setns-pid", str(pid), *options)
+    assert ended.returncode == 2
+    assert "a certificate of tls-user would stand for another user: leave tls-user out" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_user_without_a_number_in_the_container_is_no_user_of_the_container_s(

@@ -1,4 +1,4 @@
-"""Inherited sockets, which another program made: as private as the configuration says, or no start."""
+"""Inherited sockets: if one is less private than configured, the router does not start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ECHO = ("--forkptyrouter-command", "echo IN")
 
 @pytest.fixture
 def server(directory: Path) -> Iterator[socket.socket]:
-    """As systemd makes one without SocketMode."""
+    """A socket as systemd makes it without SocketMode."""
     with made(f"{directory}/s", 0o666) as sock:
         yield sock
 
@@ -39,7 +39,7 @@ def made(name: str, mode: int = 0o600) -> socket.socket:
 
 
 def refused(server: socket.socket, *arguments: str, protocol: str = "--forkpty-router") -> str:
-    """What the router says that does not start with this socket: one line, and that nothing came of it."""
+    """The one line on stderr of a router that refuses to start with this socket."""
     argv = [sys.executable, "-m", "fastpty.router", protocol, f"fd://{server.fileno()}", *arguments]
     ended = subprocess.run(argv, pass_fds=[server.fileno()], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1, ended.stderr
@@ -55,18 +55,20 @@ def serve(start_router: Callable[..., Router], server: socket.socket, *arguments
 
 def test_an_inherited_socket_that_others_may_write_to_is_refused(server: socket.socket, directory: Path) -> None:
     why = refused(server)
-    assert why.startswith(f"{directory}/s has mode 666, so others than chmod-socket=600 lets in may connect")
+    assert why.startswith(f"{directory}/s has mode 666, so more users may connect than chmod-socket=600 allows")
     for advice in ("SocketMode=", "allow-user or allow-group", "chmod-socket=666"):
         assert advice in why
     os.chmod(f"{directory}/s", 0o660)
     assert "has mode 660" in refused(server)
 
 
-def test_a_mode_that_was_asked_for_and_is_not_there_is_refused(server: socket.socket, directory: Path) -> None:
+def test_an_inherited_socket_with_another_mode_than_configured_is_refused(
+    server: socket.socket, directory: Path
+) -> None:
     assert "has mode 666" in refused(server, "--chmod-socket=600")
     assert "has mode 666" in refused(server, "--chmod-socket=660", "--deny-user", "nobody")
     os.chmod(f"{directory}/s", 0o600)
-    assert "chmod-socket=660 cannot be given to it" in refused(server, "--chmod-socket=660")
+    assert "chmod-socket=660 does not apply" in refused(server, "--chmod-socket=660")
 
 
 @pytest.mark.parametrize("said", [("--chmod-socket=666",), ("--allow-user", str(os.getuid()))])
@@ -76,7 +78,7 @@ def test_an_inherited_socket_that_is_meant_to_be_open_is_served(
     router = serve(start_router, server, *said)
     with Client(f"{directory}/s") as client:
         assert client.read_to_end() == b"IN\r\n"
-    assert ("the rules alone say who may connect" in router.log) == (said[0] == "--allow-user")
+    assert ("only the rules decide who may connect" in router.log) == (said[0] == "--allow-user")
 
 
 def test_an_inherited_socket_with_run_as_peer_gives_each_client_its_own_account(
@@ -93,7 +95,7 @@ def test_run_as_peer_opens_no_inherited_socket_of_the_statistics(server: socket.
     assert "has mode 666" in refused(server, *arguments, protocol="--forkptyrouter-stats")
 
 
-def test_a_shared_socket_that_is_inherited_is_looked_at_too(server: socket.socket) -> None:
+def test_an_inherited_shared_socket_is_checked_too(server: socket.socket) -> None:
     argv = [sys.executable, "-m", "fastpty.router", "--shared-socket", f"fd://{server.fileno()}", "=0"]
     ended = subprocess.run(argv, pass_fds=[server.fileno()], capture_output=True, text=True, timeout=60)
     assert (ended.returncode, "has mode 666" in ended.stderr) == (1, True)
@@ -106,21 +108,21 @@ def test_an_inherited_socket_of_another_user_is_refused(
     os.chmod(f"{directory}/s", 0o600)
     os.chown(f"{directory}/s", MALLORY, MALLORY)
     assert f"belongs to uid {MALLORY}, who may connect" in refused(server)
-    assert "chown-socket says otherwise" in refused(server, "--chown-socket", f"{MALLORY}:root")
+    assert "chown-socket does not apply" in refused(server, "--chown-socket", f"{MALLORY}:root")
     serve(start_router, server, "--chown-socket", str(MALLORY))
 
 
-def test_the_file_is_the_socket_s_own_also_where_its_name_means_another(
+def test_the_socket_s_own_file_is_checked_even_if_its_path_leads_to_another(
     server: socket.socket, directory: Path
 ) -> None:
-    """With the right to ask the kernel for it, which root has."""
+    """With CAP_NET_ADMIN the kernel gives the file itself (SIOCUNIXFILE)."""
     need_root()
     os.rename(f"{directory}/s", f"{directory}/away")
     with made(f"{directory}/s", 0o600):
         assert "has mode 666" in refused(server)
 
 
-def test_where_the_kernel_is_not_to_be_asked_the_name_tells_the_mode(
+def test_without_cap_net_admin_the_file_at_the_socket_s_path_is_checked(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listening, "_SIOCUNIXFILE", 0)
@@ -133,10 +135,10 @@ def test_where_the_kernel_is_not_to_be_asked_the_name_tells_the_mode(
         listener.let_go()
 
 
-def test_an_inherited_socket_whose_file_is_not_to_be_found_is_refused_without_a_rule(
+def test_an_inherited_socket_whose_file_cannot_be_found_needs_a_rule(
     start_router: Callable[..., Router], directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in another mount namespace, without the right to ask the kernel. This one is bound to a relative name."""
+    """As in another mount namespace without CAP_NET_ADMIN. This socket is bound to a relative name."""
     need_root()
     monkeypatch.chdir(directory)
     with made("s") as server:
@@ -155,17 +157,19 @@ def test_an_inherited_socket_whose_file_is_gone_is_warned_of(
     serve(start_router, server).wait_for_log(f"its file {directory}/s is gone")
 
 
-def test_an_inherited_abstract_name_needs_to_be_meant(start_router: Callable[..., Router], directory: Path) -> None:
+def test_an_inherited_abstract_name_needs_a_rule_or_mode_666(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     name = f"fastpty-inherited-{directory.name}"
     with made(f"\0{name}") as server:
-        assert refused(server).startswith(f"@{name} is abstract, which is as mode 666, so others")
-        assert "no file that chown-socket could be about" in refused(server, "--chown-socket", str(os.getuid()))
+        assert refused(server).startswith(f"@{name} is abstract, which is as mode 666, so more users")
+        assert "has no file: leave chown-socket out" in refused(server, "--chown-socket", str(os.getuid()))
         serve(start_router, server, "--chmod-socket=666")
         with Client(f"\0{name}") as client:
             assert client.read_to_end() == b"IN\r\n"
 
 
-def test_an_inherited_port_that_is_open_to_the_network_needs_to_be_insisted_on(
+def test_an_inherited_port_open_to_the_network_needs_insecure_tcp_or_tls(
     start_router: Callable[..., Router],
 ) -> None:
     with socket.create_server(("0.0.0.0", 0)) as server:
@@ -173,22 +177,22 @@ def test_an_inherited_port_that_is_open_to_the_network_needs_to_be_insisted_on(
         serve(start_router, server, "--insecure-tcp")
 
 
-def test_options_that_an_inherited_port_cannot_have_are_refused(start_router: Callable[..., Router]) -> None:
+def test_options_that_do_not_apply_to_an_inherited_port_are_refused(start_router: Callable[..., Router]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert "reuse-port takes effect where a socket is made" in refused(server, "--reuse-port")
-        assert "no file that chown-socket could be about" in refused(server, "--chown-socket", str(os.getuid()))
+        assert "has no file: leave chown-socket out" in refused(server, "--chown-socket", str(os.getuid()))
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
         serve(start_router, server, "--reuse-port")
 
 
-def test_listen_holds_for_an_inherited_port(start_router: Callable[..., Router]) -> None:
+def test_listen_sets_the_backlog_of_an_inherited_port(start_router: Callable[..., Router]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         serve(start_router, server, "--listen", "3")
         longest = struct.unpack_from("I", server.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)
         assert longest == (3,), "tcpi_sacked, which is that of a socket that listens"
 
 
-def test_listen_holds_for_an_inherited_socket(start_router: Callable[..., Router], directory: Path) -> None:
+def test_listen_sets_the_backlog_of_an_inherited_socket(start_router: Callable[..., Router], directory: Path) -> None:
     with made(f"{directory}/s") as server:
         router = serve(start_router, server, "--listen", "3")
         os.kill(router.pid, signal.SIGSTOP)
@@ -204,7 +208,7 @@ def test_listen_holds_for_an_inherited_socket(start_router: Callable[..., Router
         assert len(clients) == 5, "one more than listen(2) is told, by the kernel's count, and who is refused"
 
 
-def test_what_is_neither_local_nor_tcp_is_refused() -> None:
+def test_an_inherited_socket_of_another_family_is_refused() -> None:
     with need_vsock() as server:
         server.listen()
         assert refused(server) == "this is not a listening stream socket"

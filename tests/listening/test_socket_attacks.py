@@ -1,4 +1,4 @@
-"""What another user of the machine can try with the path of a socket file, and with the log."""
+"""Attacks by other users of the machine on the path of a socket file, and on the log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MALLORY = 54_009
 
 @pytest.fixture
 def shared(directory: Path) -> Path:
-    """A directory like /tmp."""
+    """A directory with the mode of /tmp."""
     need_root()
     place = directory / "tmp"
     place.mkdir()
@@ -57,10 +57,10 @@ def test_a_directory_of_another_user_or_group_is_warned_of(
 
 
 @pytest.mark.parametrize("mode", [0o1755, 0o1777])
-def test_a_sticky_directory_is_its_owner_s_to_replace_files_in(
+def test_a_sticky_directory_of_another_user_is_warned_of(
     start_router: Callable[..., Router], shared: Path, mode: int
 ) -> None:
-    """Root's is fine, as /tmp is."""
+    """One of root's, such as /tmp, is fine."""
     shared.chmod(mode)
     assert "warning" not in start_router(f"{shared}/s").log
     os.chown(shared, MALLORY, MALLORY)
@@ -83,7 +83,7 @@ def test_a_directory_of_the_account_that_the_router_becomes_is_fine(
     assert "warning" not in router.log
 
 
-def test_a_link_that_waits_in_a_shared_directory_is_not_followed(shared: Path) -> None:
+def test_a_symbolic_link_in_a_shared_directory_is_not_followed(shared: Path) -> None:
     victim = shared.parent / "victim"
     victim.write_text("root's")
     (shared / "s").symlink_to(victim)
@@ -94,7 +94,7 @@ def test_a_link_that_waits_in_a_shared_directory_is_not_followed(shared: Path) -
     assert not (shared.parent / "made").exists()
 
 
-def test_a_link_put_in_place_between_the_look_and_the_bind_is_not_followed(
+def test_a_symbolic_link_created_just_before_the_bind_is_not_followed(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = shared.parent / "made"
@@ -108,14 +108,14 @@ def test_a_link_put_in_place_between_the_look_and_the_bind_is_not_followed(
     with pytest.raises(FastptyError):
         listening.listen(UnixAddress(f"{shared}/s"), mode=0o666)
     assert not target.exists()
-    assert (shared / "s").is_symlink()  # not ours to remove
+    assert (shared / "s").is_symlink()  # it was not removed
 
 
 @pytest.mark.parametrize("how", ["link", "hard link"])
-def test_what_takes_the_socket_s_place_before_it_is_given_away_is_not_given_away(
+def test_a_file_that_replaces_the_socket_before_the_chown_keeps_its_owner(
     directory: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """In a directory of the account's, which may rename what is root's there."""
+    """The account owns the directory, so it may rename root's files there."""
     need_root()
     victim = directory / "shadow"
     victim.write_text("root's")
@@ -139,10 +139,10 @@ def test_what_takes_the_socket_s_place_before_it_is_given_away_is_not_given_away
 
 
 @pytest.mark.parametrize("how", ["link", "hard link"])
-def test_its_new_owner_cannot_have_the_mode_of_a_file_of_root_s_changed(
+def test_the_socket_s_new_owner_cannot_change_the_mode_of_a_file_of_root_s(
     shared: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Given the socket, the account replaces it; the mode that follows must not reach what stands there then."""
+    """The account replaces the socket once it owns it; the following chmod must not reach the new file."""
     victim = shared.parent / "shadow"
     victim.write_text("root's")
     victim.chmod(0o600)
@@ -162,7 +162,7 @@ def test_its_new_owner_cannot_have_the_mode_of_a_file_of_root_s_changed(
         listener.close()
     found = victim.stat()
     assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, 0)
-    assert path.exists()  # another's, so it was not removed
+    assert path.exists()  # another program's, so it was not removed
 
 
 def test_a_stranger_s_stale_socket_in_a_shared_directory_is_not_removed(shared: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_stranger_s_stale_socket_in_a_shared_directory_is_not_removed(shared: 
 def test_the_stale_socket_of_the_account_that_the_router_becomes_is_replaced(
     start_router: Callable[..., Router], shared: Path
 ) -> None:
-    """It could not remove the file at its end, having given up root."""
+    """It had given up root and could not remove the file at its end."""
     path = shared / "s"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -189,7 +189,7 @@ def test_the_stale_socket_of_the_account_that_the_router_becomes_is_replaced(
 
 
 def test_no_escape_sequence_reaches_the_log_raw(start_router: Callable[..., Router], directory: Path) -> None:
-    """From a path, a command, an environment's value, and the name of a client's own socket."""
+    """Neither from a path, a command, a variable's value, nor the name of a client's socket."""
     hostile = "\x1b]0;owned\x07\x9b31m\n2026-01-01T00:00:00.000Z fastpty-router[1] forged\u2028"
     path = f"{directory}/s\x1b[2J"
     router = start_router(path, "--forkptyrouter-command", f"printf x; : {hostile}")
@@ -203,7 +203,7 @@ def test_no_escape_sequence_reaches_the_log_raw(start_router: Callable[..., Rout
     assert not [line for line in router.lines if line.startswith("2026-01-01T00:00:00.000Z")]
 
 
-def test_what_is_wrong_with_a_hostile_name_is_told_without_its_escapes(directory: Path) -> None:
+def test_an_error_about_a_hostile_name_shows_no_escape_sequence(directory: Path) -> None:
     for arguments in (["/no/\x1b[2J\n/s"], ["--allow-user", "\x1b[2J\nroot"], ["--\x1b[2J"]):
         ended = run(*arguments)
         assert ended.returncode in (1, 2)

@@ -1,4 +1,4 @@
-"""Socket files: a second start harms no session, and none stays behind."""
+"""Socket files: a second start does not disturb the running router, and files are removed at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.peers import need_root
 MALLORY = 54_009
 
 
-def test_a_second_start_opens_no_session_in_the_router_that_is_there(
+def test_a_second_start_opens_no_session_in_the_running_router(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     path = f"{directory}/s"
@@ -61,10 +61,10 @@ def test_a_datagram_socket_is_alive_too(directory: Path) -> None:
         ("--chroot", "/"),
     ],
 )
-def test_no_socket_file_stays_behind(
+def test_a_router_that_cannot_remove_its_socket_file_has_it_removed(
     start_router: Callable[..., Router], directory: Path, jail: tuple[str, ...]
 ) -> None:
-    """In a directory where the account may remove nothing, or cannot see."""
+    """The router's account may not write to the directory, or cannot see it."""
     need_root()
     paths = [f"{directory}/s", f"{directory}/t"]
     router = start_router(*(f"--listen-raw={path}" for path in paths), *jail, sockets=2)
@@ -74,19 +74,19 @@ def test_no_socket_file_stays_behind(
 
 
 def removers(router: Router) -> list[int]:
-    """The processes that can say which process they belong to: those that have a pidfd of the router."""
+    """The processes that hold a pidfd of the router."""
     found = []
     for place in Path("/proc").glob("[0-9]*/fdinfo"):
         try:
             texts = [(place / name).read_text() for name in os.listdir(place)]
-        except OSError:  # ended meanwhile, or another's
+        except OSError:  # it has ended, or is another user's
             continue
         if any(f"Pid:\t{router.process.pid}\n" in text for text in texts):
             found.append(int(place.parent.name))
     return found
 
 
-def test_what_removes_the_socket_files_ends_with_a_router_that_is_killed(
+def test_the_process_that_removes_socket_files_ends_with_a_killed_router(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     need_root()
@@ -94,14 +94,14 @@ def test_what_removes_the_socket_files_ends_with_a_router_that_is_killed(
     (remover,) = removers(router)
     holds = os.listdir(f"/proc/{remover}/fd")
     assert not any(os.readlink(f"/proc/{remover}/fd/{fd}").startswith("pipe:") for fd in holds)
-    os.kill(remover, signal.SIGTERM)  # as when a whole service is stopped
-    with Client(f"{directory}/s") as client:  # whose worker lives on, and has what the router has had
+    os.kill(remover, signal.SIGTERM)  # as a service manager does to all processes
+    with Client(f"{directory}/s") as client:  # the worker lives on, with copies of the router's descriptors
         client.read_until(b"$ ")
         router.kill_supervisor()
         eventually(lambda: process_gone(remover), "it ends")
 
 
-def test_a_file_of_somebody_else_s_is_not_removed_in_the_router_s_name(
+def test_a_file_that_has_replaced_the_socket_is_not_removed(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     need_root()
@@ -112,8 +112,8 @@ def test_a_file_of_somebody_else_s_is_not_removed_in_the_router_s_name(
     assert (directory / "s").read_text() == "another's"
 
 
-def test_whoever_may_replace_a_directory_above_has_no_other_file_removed(directory: Path) -> None:
-    """A hard link of the socket in the directory that comes in its place would otherwise do."""
+def test_a_replaced_parent_directory_leads_to_no_removal_of_another_file(directory: Path) -> None:
+    """The new directory holds a hard link of the socket, which would otherwise be removed."""
     need_root()
     (directory / "one").mkdir()
     path = directory / "one" / "s"
@@ -127,9 +127,7 @@ def test_whoever_may_replace_a_directory_above_has_no_other_file_removed(directo
     assert not (directory / "two" / "s").exists()
 
 
-def test_a_socket_that_a_reload_leaves_out_is_removed_too(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_a_socket_file_that_a_reload_drops_is_removed(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
     file = directory / "x.ini"
     text = f"[uwsgi]\nuid = {MALLORY}\ngid = {MALLORY}\nforkpty-router = {directory}/s\n"

@@ -6,8 +6,8 @@ from tests.mutants.mutant import Mutant
 
 _VARIABLES = "sessions/test_environment_of_sessions.py::"
 _DOORS = "sessions/test_inherited.py::"
-_ALL = f"{_DOORS}test_a_session_inherits_what_its_router_was_given_and_nothing_that_the_router_has_for_itself"
-_HANDED_ON = f"{_VARIABLES}test_hooks_and_sessions_inherit_all_but_what_is_about_the_router_s_own_process"
+_ALL = f"{_DOORS}test_a_session_inherits_what_the_router_was_started_with_and_no_changes_of_its_own"
+_HANDED_ON = f"{_VARIABLES}test_hooks_and_sessions_inherit_all_variables_but_those_about_the_router"
 _HOME = f"{_VARIABLES}test_with_uid_sessions_and_its_hooks_have_the_account_s_home"
 
 ENVIRONMENT = (
@@ -65,7 +65,7 @@ ENVIRONMENT = (
         "fastpty/jail/inherited.py",
         'if name in at_start or not (name == "LC_CTYPE" or name.startswith("PYTHON"))',
         'if name in at_start or name != "LC_CTYPE"',
-        f"{_VARIABLES}test_of_the_interpreter_s_variables_those_that_were_given_stay",
+        f"{_VARIABLES}test_python_variables_that_the_starter_has_set_stay",
     ),
     Mutant(
         "a reload reads the environment of the start",
@@ -119,7 +119,7 @@ HOMES = (
         "fastpty/access/accounts.py",
         'return {"HOME": "/", "USER": None, "LOGNAME": None, "SHELL": _NO_SHELL, "MAIL": None}',
         "return {}",
-        f"{_VARIABLES}test_a_uid_without_an_account_has_the_root_for_its_home_and_no_name",
+        f"{_VARIABLES}test_a_uid_without_an_account_has_the_root_directory_as_home_and_no_name",
     ),
     Mutant(
         "no library of a changed root is loaded for its user's home",
@@ -140,14 +140,14 @@ HOMES = (
         "fastpty/access/accounts.py",
         "            data = file.read(_FILE_BYTES_MOST + 1)\n",
         "            data = file.read()[:_FILE_BYTES_MOST]\n",
-        f"{_VARIABLES}test_an_account_of_a_changed_root_that_cannot_be_is_refused",
+        f"{_VARIABLES}test_an_invalid_account_of_a_changed_root_is_refused",
     ),
     Mutant(
         "an account of a changed root has a group that there can be",
         "fastpty/access/accounts.py",
         "    if not entries or int(entries[0][2]) > _ID_MOST:\n",
         "    if not entries:\n",
-        f"{_VARIABLES}test_an_account_of_a_changed_root_that_cannot_be_is_refused",
+        f"{_VARIABLES}test_an_invalid_account_of_a_changed_root_is_refused",
     ),
 )
 
@@ -195,28 +195,28 @@ LOGIN = (
         "fastpty/spawn/login.pxd",
         "        if data[index] != 0:\n",
         "        if False:\n",
-        f"{_DOORS}test_capabilities_that_stay_end_the_session",
+        "access/test_run_as.py::test_a_session_ends_with_a_message_if_the_router_s_rights_remain[capset]",
     ),
     Mutant(
         "the login uid is set",
         "fastpty/spawn/login.pxd",
         "    set_login_uid(uid)\n    if uid",
         "    if uid",
-        f"{_DOORS}test_the_login_uid_is_set_where_there_is_one",
+        f"{_DOORS}test_the_login_uid_is_set_if_the_kernel_has_one",
     ),
     Mutant(
         "a session of another user is not spared when memory is short",
         "fastpty/spawn/login.pxd",
         "        leave_memory_priority()\n",
         "        pass\n",
-        f"{_DOORS}test_a_session_of_another_user_is_not_spared_when_memory_is_short",
+        f"{_DOORS}test_a_session_of_another_user_gets_no_better_oom_score_than_the_default",
     ),
     Mutant(
         "a session of another user is killed as early as its router when memory is short",
         "fastpty/spawn/login.pxd",
         "    if atoi(text) < 0:\n",
         "    if atoi(text) != 0:\n",
-        f"{_DOORS}test_a_session_of_another_user_is_not_spared_when_memory_is_short",
+        f"{_DOORS}test_a_session_of_another_user_gets_no_better_oom_score_than_the_default",
     ),
     Mutant(
         "a session of another user is not scheduled as real-time",
@@ -251,7 +251,7 @@ LOGIN = (
         "fastpty/spawn/login.pxd",
         "    if proc >= 0 and is_proc(proc):\n",
         "    if proc >= 0:\n",
-        f"{_DOORS}test_nothing_that_only_looks_like_proc_is_written_to",
+        f"{_DOORS}test_files_that_are_not_on_a_proc_file_system_are_not_written_to",
     ),
 )
 

@@ -4,44 +4,46 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-HELD = "errands/test_errands.py::test_a_program_stuck_in_the_kernel_on_its_terminal_stops_only_its_session"
-PASSED = "errands/test_errands.py::test_closing_a_descriptor_that_a_client_passed_delays_nobody"
+HELD = "errands/test_errands.py::test_a_program_that_blocks_its_terminal_in_the_kernel_delays_nobody_else"
+PASSED = "errands/test_errands.py::test_the_router_does_not_wait_for_the_close_of_a_passed_descriptor"
 
 RELAY = (
     Mutant(
         "the close of a terminal that a program holds is another process's",
         "fastpty/relay/terminal.pxd",
-        "    elif not errands_close(terminal.errands, terminal.fd):\n        return False\n",
-        "    else:\n        close(terminal.fd)\n",
+        "        if not errands_close_all(terminal.errands, &errand, &terminal.fd, 1):\n            return False\n",
+        "        close(terminal.fd)\n",
         f"{HELD}[write]",
     ),
     Mutant(
         "a change of the size of a terminal that a program may hold is another process's",
         "fastpty/relay/terminal.pxd",
-        "    if terminal.has_user:\n        errand.kind = ERRAND_RESIZE\n",
+        "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n"
+        "        errand.kind = ERRAND_RESIZE\n",
         "    if False:\n        errand.kind = ERRAND_RESIZE\n",
         f"{HELD}[size]",
     ),
     Mutant(
         "a look at the settings of a terminal that a program may hold is another process's",
         "fastpty/relay/terminal.pxd",
-        "    if terminal.has_user:\n        errand.kind = ERRAND_END_INPUT\n",
+        "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n"
+        "        errand.kind = ERRAND_END_INPUT\n",
         "    if False:\n        errand.kind = ERRAND_END_INPUT\n",
         f"{HELD}[settings]",
     ),
     Mutant(
         "a process that is stuck is not the only one",
-        "fastpty/errands/processes.py",
-        "_PROCESSES_MOST = 256",
-        "_PROCESSES_MOST = 1",
-        "errands/test_errands.py::test_stuck_terminals_do_not_keep_other_terminals_open",
+        "fastpty/errands/keeper.py",
+        "_HELPERS_OF_ONE_USER = 16",
+        "_HELPERS_OF_ONE_USER = 1",
+        "errands/test_errands.py::test_blocked_terminals_do_not_keep_others_open",
     ),
     Mutant(
         "no socket takes descriptors",
         "fastpty/listening/bind.py",
         "            refuse_descriptors(sock)\n",
         "            pass\n",
-        "errands/test_errands.py::test_no_socket_of_the_router_accepts_descriptors",
+        "errands/test_errands.py::test_no_socket_of_the_router_takes_descriptors",
     ),
     Mutant(
         "on an older kernel a descriptor that is read is closed elsewhere",

@@ -24,14 +24,14 @@ PROGRAMS = (
         "fastpty/relay/channel.pxd",
         "    if lent.bytes > 0 or pool.spare_pipes >= SPARE_MOST:\n",
         "    if pool.spare_pipes >= SPARE_MOST:\n",
-        "sessions/test_session_end.py::test_what_a_killed_session_left_unread_is_nobody_else_s_output",
+        "sessions/test_session_end.py::test_unread_output_of_a_killed_session_reaches_no_other_session",
     ),
     Mutant(
         "a buffer is lent without what a session left in it",
         "fastpty/relay/channel.pxd",
         "    buffer.start = buffer.end = 0\n    buffer.parsed",
         "        buffer.start = buffer.end = 0\n    buffer.parsed",
-        "sessions/test_session_end.py::test_what_a_killed_session_left_unread_is_nobody_else_s_output",
+        "sessions/test_session_end.py::test_unread_output_of_a_killed_session_reaches_no_other_session",
     ),
     Mutant(
         "signals are default for the program",
@@ -80,7 +80,7 @@ PROGRAMS = (
         "fastpty/supervision/worker.py",
         "        greeting_seconds=config.greeting_timeout_seconds or 0,\n",
         "        greeting_seconds=0,\n",
-        "access/test_limits.py::test_a_uwsgi_client_that_never_says_anything_is_ended_and_one_that_did_is_not",
+        "access/test_limits.py::test_a_uwsgi_client_that_sends_nothing_is_disconnected_and_another_is_not",
     ),
     Mutant(
         "with the router all that it started ends",
@@ -94,7 +94,7 @@ PROGRAMS = (
         "fastpty/relay/lifecycle.pxd",
         "        terminal_kill(&session.terminal)\n",
         "",
-        "sessions/test_session_end.py::test_what_ignores_sighup_is_killed_after_the_grace_time",
+        "sessions/test_session_end.py::test_a_program_that_ignores_sighup_is_killed_after_the_grace_time",
     ),
     Mutant(
         "a client that does not read stops nobody else",
@@ -122,14 +122,14 @@ PROGRAMS = (
         "fastpty/sessions/cgroups.py",
         '            if name.startswith(f"{pid}-"):\n',
         "            if False:\n",
-        "sessions/test_session_cgroup.py::test_what_a_killed_worker_s_sessions_started_ends",
+        "sessions/test_session_cgroup.py::test_processes_of_a_killed_worker_s_sessions_are_killed",
     ),
     Mutant(
         "a router that ends leaves nothing that is in no session's cgroup any more",
         "fastpty/sessions/cgroups.py",
         '            os.write(self._killer, b"1")\n',
         "",
-        "sessions/test_session_cgroup.py::test_what_has_left_its_session_s_cgroup_ends_with_the_router",
+        "sessions/test_session_cgroup.py::test_a_process_that_has_left_its_session_s_cgroup_ends_with_the_router",
     ),
     Mutant(
         "a router that ends does not kill itself with the rest",
@@ -188,14 +188,14 @@ PRIVILEGES = (
         "fastpty/sessions/program.py",
         "accounts.lookup(config.changes_root)",
         "accounts.lookup(False)",
-        "access/test_run_as_jail.py::test_in_a_changed_root_a_session_has_the_account_that_its_files_tell",
+        "access/test_run_as_jail.py::test_in_a_changed_root_accounts_come_from_its_passwd_and_group_files",
     ),
     Mutant(
         "accounts in a changed root that others may have written are not believed",
         "fastpty/access/accounts.py",
         "            if not _is_root_s_alone(os.fstat(file.fileno())):\n",
         "            if False:\n",
-        "access/test_run_as_jail.py::test_accounts_in_a_changed_root_are_believed_only_where_they_are_root_s",
+        "access/test_run_as_jail.py::test_account_files_in_a_changed_root_must_be_writable_by_root_only",
     ),
     Mutant(
         "another user's namespaces are not entered",
@@ -296,7 +296,7 @@ TEXTS = (
         "fastpty/errors.py",
         "        return printable(super().__str__())\n",
         "        return super().__str__()\n",
-        "listening/test_socket_attacks.py::test_what_is_wrong_with_a_hostile_name_is_told_without_its_escapes",
+        "listening/test_socket_attacks.py::test_an_error_about_a_hostile_name_shows_no_escape_sequence",
     ),
     Mutant(
         "a warning shows no escape sequence",

@@ -10,7 +10,7 @@ FILES = (
         "fastpty/listening/bind.py",
         "            os.fchmod(sock.fileno(), 0o600)\n",
         "            pass\n",
-        "listening/test_address.py::test_a_socket_file_is_private_from_its_first_instant",
+        "listening/test_bind.py::test_a_socket_file_is_private_from_its_first_instant",
     ),
     Mutant(
         "a socket file stays private where nothing else is asked for",
@@ -31,35 +31,35 @@ FILES = (
         "fastpty/listening/bind.py",
         "        found = os.lstat(path)\n    except FileNotFoundError:",
         "        found = os.stat(path)\n    except FileNotFoundError:",
-        "listening/test_socket_attacks.py::test_a_link_that_waits_in_a_shared_directory_is_not_followed",
+        "listening/test_socket_attacks.py::test_a_symbolic_link_in_a_shared_directory_is_not_followed",
     ),
     Mutant(
         "no link that comes between the look and the bind is followed",
         "fastpty/listening/bind.py",
         "        sock.bind(target)\n",
         "        sock.bind(os.path.realpath(target) if isinstance(address, UnixAddress) else target)\n",
-        "listening/test_socket_attacks.py::test_a_link_put_in_place_between_the_look_and_the_bind_is_not_followed",
+        "listening/test_socket_attacks.py::test_a_symbolic_link_created_just_before_the_bind_is_not_followed",
     ),
     Mutant(
         "what is no socket is not touched",
         "fastpty/listening/bind.py",
         "    if not stat.S_ISSOCK(found.st_mode):\n",
         "    if False:\n",
-        "listening/test_address.py::test_what_is_no_socket_is_never_touched",
+        "listening/test_bind.py::test_a_file_that_is_no_socket_is_left_alone",
     ),
     Mutant(
         "the mode is set of the socket and not of what its new owner puts there",
         "fastpty/listening/bind.py",
         "                os.chmod(file, mode)\n",
         "                os.chmod(path, mode)\n",
-        "listening/test_socket_attacks.py::test_its_new_owner_cannot_have_the_mode_of_a_file_of_root_s_changed",
+        "listening/test_socket_attacks.py::test_the_socket_s_new_owner_cannot_change_the_mode_of_a_file_of_root_s",
     ),
     Mutant(
         "what is given away is what was bound",
         "fastpty/listening/bind.py",
         "        if not (stat.S_ISSOCK(found.st_mode) and found.st_nlink == 1 and listener.owns_file()):\n",
         "        if False:\n",
-        "listening/test_socket_attacks.py::test_what_takes_the_socket_s_place_before_it_is_given_away_is_not_given_away",
+        "listening/test_socket_attacks.py::test_a_file_that_replaces_the_socket_before_the_chown_keeps_its_owner",
     ),
     Mutant(
         "a stranger's stale socket in a shared directory stays",
@@ -73,7 +73,7 @@ FILES = (
         "fastpty/listening/bind.py",
         "    if result == errno.ECONNREFUSED:\n",
         "    if result in (errno.EPROTOTYPE, errno.ECONNREFUSED):\n",
-        "listening/test_address.py::test_a_live_socket_is_not_stolen",
+        "listening/test_bind.py::test_a_live_socket_is_not_stolen",
     ),
     Mutant(
         "a live socket with a full queue is not taken over",
@@ -81,21 +81,21 @@ FILES = (
         "socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:\n        result = probe.connect_ex(path)\n",
         "socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:\n        result = probe.connect_ex(path)\n"
         "        result = errno.ECONNREFUSED if result == errno.EAGAIN else result\n",
-        "listening/test_address.py::test_a_live_socket_with_a_full_queue_is_not_stolen",
+        "listening/test_bind.py::test_a_live_socket_with_a_full_queue_is_not_stolen",
     ),
     Mutant(
         "a socket that is about to listen is not taken over",
         "fastpty/listening/bind.py",
         "            _flock(lock)\n",
         "",
-        "listening/test_address.py::test_checking_and_binding_wait_for_another_router_that_does_the_same",
+        "listening/test_bind.py::test_checking_and_binding_wait_for_another_router_that_does_the_same",
     ),
     Mutant(
         "a file that somebody else put there is not removed at the end",
         "fastpty/listening/bind.py",
         "            elif self._file is not None and self.owns_file():\n",
         "            elif self._file is not None:\n",
-        "listening/test_address.py::test_closing_does_not_remove_a_file_that_somebody_else_put_there",
+        "listening/test_bind.py::test_closing_does_not_remove_a_file_that_somebody_else_put_there",
     ),
     Mutant(
         "a directory in which everybody may replace files is refused",
@@ -130,7 +130,7 @@ FILES = (
         "fastpty/net/socket_directory.py",
         "        writers = 0 if found.st_mode & stat.S_ISVTX else found.st_mode\n",
         "        if found.st_mode & stat.S_ISVTX:\n            continue\n        writers = found.st_mode\n",
-        "listening/test_socket_attacks.py::test_a_sticky_directory_is_its_owner_s_to_replace_files_in",
+        "listening/test_socket_attacks.py::test_a_sticky_directory_of_another_user_is_warned_of",
     ),
 )
 
@@ -161,7 +161,7 @@ NETWORK = (
         "fastpty/net/address.py",
         "bool(self.host) and all(",
         "bool(self.host) and any(",
-        "listening/test_address.py::test_a_name_that_resolves_to_one_address_of_the_network_is_not_loopback",
+        "net/test_address.py::test_a_name_that_resolves_to_one_address_of_the_network_is_not_loopback",
     ),
     Mutant(
         "TLS asked for by halves does not become plain TCP",

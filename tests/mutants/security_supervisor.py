@@ -250,14 +250,14 @@ CGROUPS = (
         "fastpty/sessions/cgroups.py",
         "        except FileNotFoundError:\n            self._renew()\n",
         "        except InterruptedError:\n            self._renew()\n",
-        _CGROUPS + "test_a_cgroup_that_somebody_has_removed_is_made_again",
+        _CGROUPS + "test_a_cgroup_that_another_program_has_removed_is_made_again",
     ),
     Mutant(
         "the supervisor follows its workers to a cgroup that was made again",
         "fastpty/sessions/cgroups.py",
         "        self._renew_killer()\n        for name",
         "        for name",
-        _CGROUPS + "test_a_cgroup_that_somebody_has_removed_is_made_again",
+        _CGROUPS + "test_a_cgroup_that_another_program_has_removed_is_made_again",
     ),
 )
 

@@ -38,6 +38,20 @@ TOGETHER = (
         _NUMBERS + "test_rules_about_users_hold_in_a_user_namespace_with_the_ids_of_outside",
     ),
     Mutant(
+        "no certificate stands for a user of a container with other ids",
+        "fastpty/configuration/checks.py",
+        "    if config.tls_users:\n        raise",
+        "    if False:\n        raise",
+        _NUMBERS + "test_no_certificate_stands_for_a_user_in_a_container_with_other_ids",
+    ),
+    Mutant(
+        "an included file that others may replace",
+        "fastpty/configuration/language/files.py",
+        "                _check_directory(place.path, owners)\n",
+        "",
+        "configuration/test_trusted_files.py::test_a_file_that_others_may_replace_cannot_be_included",
+    ),
+    Mutant(
         "who has no number in a container is no user of its",
         "fastpty/access/rules.py",
         "        if self._run_as_peer and peer.uid is not None and is_unmapped(peer.uid):\n",
@@ -49,7 +63,7 @@ TOGETHER = (
         "fastpty/listening/places.py",
         " or subordinate.wanted(config) is not None",
         "",
-        "listening/test_socket_files.py::test_no_socket_file_stays_behind",
+        "listening/test_socket_files.py::test_a_router_that_cannot_remove_its_socket_file_has_it_removed",
     ),
     Mutant(
         "a container does not see the router's arguments",
@@ -104,7 +118,7 @@ TOGETHER = (
     ),
     Mutant(
         "errands need no /dev/null",
-        "fastpty/errands/processes.py",
+        "fastpty/errands/keeper.py",
         '    nothing = os.memfd_create("nothing")',
         "    nothing = os.open(os.devnull, os.O_RDWR)",
         _DEVICES + "test_errands_are_run_in_a_root_without_dev_null",
@@ -115,7 +129,7 @@ TOGETHER = (
         "            os.setsid()\n",
         "            os.setsid()\n            select.select([], [], [], 0.5)\n"
         "            directories = [None if file is None else _directory(file[0]) for file in files]\n",
-        "listening/test_socket_files.py::test_whoever_may_replace_a_directory_above_has_no_other_file_removed",
+        "listening/test_socket_files.py::test_a_replaced_parent_directory_leads_to_no_removal_of_another_file",
     ),
     Mutant(
         "no socket takes the place of a closed standard descriptor",

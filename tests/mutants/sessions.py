@@ -10,7 +10,7 @@ ENDS = (
         "fastpty/relay/lifecycle.pxd",
         "    if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal):\n",
         "    if False:\n",
-        "sessions/test_session_end.py::test_how_a_program_ended_is_known_though_it_had_closed_its_terminal",
+        "sessions/test_session_end.py::test_the_exit_status_of_a_program_that_had_closed_its_terminal_is_logged",
     ),
     Mutant(
         "a program that has closed its terminal and goes on does not keep the session",
@@ -45,14 +45,14 @@ ENDS = (
         "fastpty/relay/lifecycle.pxd",
         "        terminal_kill(&session.terminal)\n",
         "        pass\n",
-        "sessions/test_session_end.py::test_what_ignores_sighup_is_killed_after_the_grace_time",
+        "sessions/test_session_end.py::test_a_program_that_ignores_sighup_is_killed_after_the_grace_time",
     ),
     Mutant(
         "what ignores SIGHUP has the grace time",
         "fastpty/relay/lifecycle.pxd",
         "terminal_hang_up(&session.terminal)\n        loop_arm(loop, &session.kill_at_ns, loop.grace_ns)",
         "terminal_hang_up(&session.terminal)\n        loop_arm(loop, &session.kill_at_ns, 0)",
-        "sessions/test_session_end.py::test_what_ignores_sighup_is_killed_after_the_grace_time",
+        "sessions/test_session_end.py::test_a_program_that_ignores_sighup_is_killed_after_the_grace_time",
     ),
     Mutant(
         "a foreground job that ignores SIGHUP is killed though its shell is gone",
@@ -101,7 +101,7 @@ ENDS = (
         "fastpty/relay/lifecycle.pxd",
         "    if ending == ENDING_PEER_LEFT:\n        loop_close_peer",
         "    if True:\n        loop_close_peer",
-        "sessions/test_session_end.py::test_an_end_is_clean_also_for_a_client_whose_last_words_nobody_read",
+        "sessions/test_session_end.py::test_the_end_is_clean_even_if_the_client_s_last_bytes_were_not_read",
     ),
     Mutant(
         "the last output is not lost on TCP",
@@ -177,16 +177,23 @@ ENDS = (
     Mutant(
         "the end of the client's input ends a shell with line editing",
         "fastpty/relay/terminal.pxd",
-        "    elif attributes.c_lflag & ISIG and terminal_foreground(terminal) == terminal.leader:\n        count = 1\n",
+        "    elif attributes.c_lflag & ISIG and not attributes.c_lflag & ECHO:\n        count = 1\n",
         "",
         "sessions/test_session_end.py::test_a_half_close_ends_a_shell_with_line_editing",
+    ),
+    Mutant(
+        "the end of the client's input ends a shell that another program has started",
+        "fastpty/relay/terminal.pxd",
+        "    elif attributes.c_lflag & ISIG and not attributes.c_lflag & ECHO:\n",
+        "    elif attributes.c_lflag & ISIG and terminal_foreground(terminal) == terminal.leader:\n",
+        "sessions/test_end_of_input.py::test_the_end_of_input_ends_whatever_reads_the_terminal",
     ),
     Mutant(
         "what a session left unread is nobody else's output",
         "fastpty/relay/channel.pxd",
         "    if lent.bytes > 0 or pool.spare_pipes >= SPARE_MOST:",
         "    if pool.spare_pipes >= SPARE_MOST:",
-        "sessions/test_session_end.py::test_what_a_killed_session_left_unread_is_nobody_else_s_output",
+        "sessions/test_session_end.py::test_unread_output_of_a_killed_session_reaches_no_other_session",
     ),
     Mutant(
         "urgent data does not stop what comes after it",

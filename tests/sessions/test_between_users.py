@@ -1,4 +1,4 @@
-"""What a user with a session can do to the router and to another user's session (`run-as peer`)."""
+"""`run-as peer`: a user with a session has no power over the router and over sessions of other users."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def checked(result: int) -> None:
 
 
 def read_memory(pid: int) -> None:
-    """process_vm_readv(2); the rights are asked for before the address."""
+    """process_vm_readv(2), which checks permissions before the address."""
     buffer = ctypes.create_string_buffer(1)
     vector = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), 1)
     checked(_libc.process_vm_readv(pid, vector, ctypes.c_ulong(1), vector, ctypes.c_ulong(1), ctypes.c_ulong(0)))
@@ -59,7 +59,7 @@ ATTACKS: dict[str, Callable[[int], object]] = {
 }
 
 
-# What the kernel allows over any process of the same user, whatever its memory holds.
+# The kernel allows this over every process of the same user.
 OF_ONE_S_OWN = {
     *("signal", "change limits", "read limits", "lower its priority", "lower its I/O priority", "choose its CPUs"),
     "choose its policy",
@@ -67,7 +67,7 @@ OF_ONE_S_OWN = {
 
 
 def attack(uid: int, pids: dict[str, int], terminals: Sequence[str] = ()) -> list[str]:
-    """What this user can do to these processes, and with these terminals."""
+    """The operations on these processes and terminals that succeed for this user."""
 
     def act() -> list[str]:
         os.setgroups([])
@@ -80,7 +80,7 @@ def attack(uid: int, pids: dict[str, int], terminals: Sequence[str] = ()) -> lis
                     attempt(pid)
                 except PermissionError:
                     continue
-                except OSError:  # another reason: the rights were there
+                except OSError:  # another error: the permission was there
                     pass
                 done.append(f"{what} of {whose}")
         for terminal, flags in itertools.product(terminals, (os.O_RDONLY, os.O_WRONLY)):
@@ -131,7 +131,7 @@ int chdir(const char *path) {
 def test_a_user_can_stop_its_starting_process_but_not_look_into_it(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Its memory is a copy of the router's until its program runs."""
+    """Until its program runs, the process has a copy of the router's memory."""
     need_root()
     path = f"{directory}/s"
     router = start_router("--run-as", "peer", "--chmod-socket=666", path, env=preload(directory, STOPS_ITSELF))

@@ -1,4 +1,4 @@
-"""Which variables hooks and sessions inherit, and whose home they have."""
+"""The variables that hooks and sessions inherit, and their HOME."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ OF_OTHERS = {
 
 
 def environment(data: bytes) -> dict[str, str]:
-    """From /proc/PID/environ or `env -0`."""
+    """Parses /proc/PID/environ or the output of `env -0`."""
     entries = [os.fsdecode(entry).partition("=") for entry in data.split(b"\0") if entry]
     return {name: value for name, _, value in entries}
 
 
 def session_environment(router: Router, path: Path | str) -> dict[str, str]:
-    """Of a router whose command is /bin/cat: what the kernel gave to the program, without a shell's additions."""
+    """The environment of a session of a router whose command is /bin/cat, so that no shell has changed it."""
     with Client(str(path)) as client:
         client.send(b"x\n")
         client.read_until(b"x\r\nx\r\n")
@@ -52,7 +52,7 @@ def session_environment(router: Router, path: Path | str) -> dict[str, str]:
         return environment(Path(f"/proc/{program}/environ").read_bytes())
 
 
-def test_hooks_and_sessions_inherit_all_but_what_is_about_the_router_s_own_process(
+def test_hooks_and_sessions_inherit_all_variables_but_those_about_the_router(
     start_router: Start, directory: Path
 ) -> None:
     phases = (
@@ -78,13 +78,13 @@ def test_hooks_and_sessions_inherit_all_but_what_is_about_the_router_s_own_proce
         assert not OF_THE_ROUTER.keys() & of_hook.keys()
 
 
-def test_what_env_sets_explicitly_is_handed_on(start_router: Start, directory: Path) -> None:
+def test_a_variable_that_env_sets_reaches_the_session(start_router: Start, directory: Path) -> None:
     path = f"{directory}/s"
     start_router("--env", "NOTIFY_SOCKET=$(NOTIFY_SOCKET)", path, env={"NOTIFY_SOCKET": "@here"})
     assert ask(path, "echo $NOTIFY_SOCKET") == "@here\n"
 
 
-def test_clear_env_leaves_nothing_of_the_router_s_and_no_home(start_router: Start, directory: Path) -> None:
+def test_clear_env_leaves_no_variable_of_the_router_and_no_home(start_router: Start, directory: Path) -> None:
     path = directory / "s"
     user = ("--uid", "daemon") if os.geteuid() == 0 else ()
     router = start_router("--clear-env", *user, "--forkptyrouter-command", "/bin/cat", str(path), env=OF_OTHERS)
@@ -95,7 +95,7 @@ def test_clear_env_leaves_nothing_of_the_router_s_and_no_home(start_router: Star
 def test_a_locale_that_the_interpreter_has_set_for_itself_is_not_handed_on(
     start_router: Start, directory: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
 ) -> None:
-    """PEP 538: it would win over a LANG that the configuration gives to the sessions."""
+    """PEP 538: LC_CTYPE would override a LANG that the configuration sets for sessions."""
     for name in ("LC_ALL", "LC_CTYPE", "LANG", "PYTHONCOERCECLOCALE"):
         monkeypatch.delenv(name, raising=False)
     path = directory / "s"
@@ -105,7 +105,7 @@ def test_a_locale_that_the_interpreter_has_set_for_itself_is_not_handed_on(
     assert (found["LANG"], found.get("LC_CTYPE")) == ("en_US.ISO-8859-1", given)
 
 
-def test_of_the_interpreter_s_variables_those_that_were_given_stay() -> None:
+def test_python_variables_that_the_starter_has_set_stay() -> None:
     environ = {"PYTHONPATH": "/given", "PYTHONHOME": "/ours", "LC_CTYPE": "C.UTF-8", "SET_LATER": "1"}
     assert inherited.as_given(environ, {"PYTHONPATH"}) == {"PYTHONPATH": "/given", "SET_LATER": "1"}
     assert inherited.as_given(environ, None) == environ
@@ -125,7 +125,7 @@ def test_a_reload_reads_the_environment_that_the_router_was_started_with(
     assert ask(path, "stty size") == "43 80\n"
 
 
-# -- whose home --
+# -- HOME --
 
 SHOW = 'echo "$(id -u) ${HOME-none} ${USER-none} ${LOGNAME-none} ${SHELL-none} ${MAIL-none}"'
 ROOT = {name: f"root's {name}" for name in ("HOME", "USER", "LOGNAME", "SHELL", "MAIL")}
@@ -140,7 +140,7 @@ def of_account(name: str) -> str:
 def test_with_uid_sessions_and_its_hooks_have_the_account_s_home(
     start_router: Start, directory: Path, option: str
 ) -> None:
-    """And the hooks of root have root's: they would read what the account has written into its home."""
+    """Hooks that run as root keep root's HOME: otherwise they would read files that the account has written."""
     need_root()
     directory.chmod(0o1777)
     path, note, last = directory / "s", directory / "note", directory / "last"
@@ -157,7 +157,7 @@ def test_with_uid_sessions_and_its_hooks_have_the_account_s_home(
     assert last.read_text() == user
 
 
-def test_without_uid_the_home_is_the_starter_s(start_router: Start, directory: Path) -> None:
+def test_without_uid_home_is_that_of_whoever_started_the_router(start_router: Start, directory: Path) -> None:
     start_router(f"{directory}/s", env=ROOT)
     assert ask(f"{directory}/s", SHOW) == f"{os.geteuid()} " + " ".join(ROOT.values()) + "\n"
 
@@ -174,7 +174,9 @@ def test_a_home_that_the_configuration_or_a_hook_sets_wins_over_the_account_s(
     assert ask(path, SHOW) == "1 /srv daemon daemon /bin/zsh none\n"
 
 
-def test_a_uid_without_an_account_has_the_root_for_its_home_and_no_name(start_router: Start, directory: Path) -> None:
+def test_a_uid_without_an_account_has_the_root_directory_as_home_and_no_name(
+    start_router: Start, directory: Path
+) -> None:
     need_root()
     path = f"{directory}/s"
     start_router("--uid", "54321", "--gid", "54321", path, env=ROOT)
@@ -198,7 +200,7 @@ def test_in_a_changed_root_the_home_is_that_of_the_account_there(
 
 
 def test_no_library_of_a_changed_root_is_loaded_for_its_user_s_home(start_router: Start, directory: Path) -> None:
-    """The router is still root when it looks the home up."""
+    """The router is still root when it looks up HOME."""
     need_root()
     root = directory / "root"
     small_root(root)
@@ -214,14 +216,14 @@ def test_no_library_of_a_changed_root_is_loaded_for_its_user_s_home(start_router
 @pytest.mark.parametrize(
     ("passwd", "refusal"),
     [
-        ("a:x:7:4294967295::/:/bin/sh\n", "no account"),  # a group that stands for no change
+        ("a:x:7:4294967295::/:/bin/sh\n", "no account"),  # this gid means "no change"
         ("a:x:7:" + "9" * 5000 + "::/:/bin/sh\n", "no account"),
         ("a:x:7:7::/a\0b:/bin/sh\n", "no account"),
         ("+a:x:7:7::/:/bin/sh\n", "no account"),
         ("#" * (1 << 20) + "\n", "longer than 1 MiB"),
     ],
 )
-def test_an_account_of_a_changed_root_that_cannot_be_is_refused(
+def test_an_invalid_account_of_a_changed_root_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passwd: str, refusal: str
 ) -> None:
     need_root()

@@ -1,4 +1,4 @@
-"""`session-cgroup`: what a session has started ends with it, however it tried to get away."""
+"""`session-cgroup`: all processes of a session end with it, daemons included."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAEMON = "setsid -f sleep 1000 </dev/null >/dev/null 2>&1; printf READY; exec ca
 
 @pytest.fixture
 def above() -> Iterator[Path]:
-    """A cgroup of version 2 of the test's own."""
+    """A cgroup v2 directory for the test."""
     directory = need_unified_control_groups() / f"fastpty-test-{os.getpid()}"
     directory.mkdir()
     yield directory
@@ -35,12 +35,12 @@ def members(cgroup: Path) -> list[int]:
 
 
 def cgroups(above: Path) -> list[Path]:
-    """Those of sessions."""
+    """The cgroups of sessions."""
     return [path for path in above.glob("fastpty-*/*-*/") if path.is_dir()]
 
 
 def daemon_of(cgroup: Path, router: Router) -> int:
-    """The process there that is no child of a worker's."""
+    """The process in the cgroup that is not a worker's child."""
     return next(pid for pid in members(cgroup) if pid not in children(router.pid))
 
 
@@ -59,7 +59,7 @@ def test_a_daemon_ends_with_its_session(above: Path, start_router: Callable[...,
         daemon = daemon_of(cgroup, router)
         eventually(lambda: os.getsid(daemon) == daemon, "it has left the session")
     eventually(lambda: process_gone(daemon), "the daemon is killed")
-    with Client(f"{directory}/s") as another:  # by the next start at the latest what is empty is removed
+    with Client(f"{directory}/s") as another:  # the next start removes empty cgroups at the latest
         another.read_until(b"READY")
         eventually(lambda: cgroup not in cgroups(above), "the cgroup is removed")
 
@@ -93,7 +93,7 @@ print(os.read(master, 4096).decode())
 def test_a_program_begins_in_its_cgroup_and_moves_there_only_where_the_kernel_refuses_that(
     above: Path, refused: str
 ) -> None:
-    """A move makes all wait, for 10 ms."""
+    """Moving a process stops the worker for 10 ms."""
     injected = ["-e", f"inject=clone3:error={refused}"] if refused else []
     argv = [need("strace"), "-f", "-e", "trace=clone,clone3,write", *injected]
     done = subprocess.run(
@@ -104,7 +104,7 @@ def test_a_program_begins_in_its_cgroup_and_moves_there_only_where_the_kernel_re
     assert len(re.findall(r'write\(\d+, "0", 1\) += 1', done.stderr)) == (2 if refused else 0)
 
 
-def test_what_a_killed_worker_s_sessions_started_ends(
+def test_processes_of_a_killed_worker_s_sessions_are_killed(
     above: Path, start_router: Callable[..., Router], directory: Path
 ) -> None:
     router, client = begin(start_router, directory, f"--session-cgroup={above}")
@@ -146,7 +146,7 @@ def test_a_program_that_cannot_run_leaves_no_cgroup(
 def test_a_shared_terminal_s_program_that_cannot_run_leaves_no_cgroups(
     above: Path, start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """It is tried again and again; each try removes what the one before has left, at the latest."""
+    """The start is retried, and each try removes the cgroup of the one before."""
     program = broken_program(directory)
     shared = ("--pty-socket", f"{directory}/s", "--pty-exec", program)
     router = start_router(*shared, f"--session-cgroup={above}")
@@ -179,10 +179,10 @@ exec cat
 
 
 @pytest.mark.parametrize("jail", [(), ("--unshare", "pid")])
-def test_what_has_left_its_session_s_cgroup_ends_with_the_router(
+def test_a_process_that_has_left_its_session_s_cgroup_ends_with_the_router(
     jail: tuple[str, ...], above: Path, start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """With `uid` the sessions can do with the cgroups what the router can, but not with the one that holds them."""
+    """With `uid`, sessions run as the router's user and may move between its cgroups, but not out of their parent."""
     os.chown(directory, 65534, 65534)
     (directory / "leave").write_text(LEAVING % above)
     command = ("--forkptyrouter-command", f". {directory}/leave")
@@ -204,7 +204,7 @@ def test_what_has_left_its_session_s_cgroup_ends_with_the_router(
 def test_no_worker_keeps_a_file_of_the_cgroups_that_was_opened_as_root(
     jail: tuple[str, ...], above: Path, start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """What is written there counts as root's, also when the router has become somebody else."""
+    """The kernel would treat a write there as root's, even after the router has changed its user."""
     os.chown(directory, 65534, 65534)
     router = start_router(f"{directory}/s", f"--session-cgroup={above}", "--uid", "65534", "--gid", "65534", *jail)
     with Client(f"{directory}/s"):
@@ -218,7 +218,7 @@ def write_to(file: Path, text: str) -> None:
     file.write_text(text)
 
 
-# Looks for a way out by each directory that a process of the router holds; `.%s` lies outside.
+# Looks for a way out through each directory that a process of the router has open; `.%s` lies outside.
 LEAVE = """
 for held in /proc/1/fd/* /proc/2/fd/*; do
     [ -e $held/cgroup.kill ] && echo CGROUP
@@ -247,14 +247,14 @@ def test_no_directory_that_a_jailed_router_holds_leads_outside(
         preexec=lambda: write_to(above / "cgroup.procs", "0"),
         **program,
     )
-    # Root of a user namespace does not even see what the router holds.
+    # Root of a user namespace cannot see the router's descriptors at all.
     seen = {"CGROUP"} if user == "root" else set()
     assert set(said(f"{directory}/s", "ls /old; . /leave 2>/dev/null")) == seen
     assert router.end() == 0
     assert not list(above.glob("fastpty-*/"))
 
 
-def test_where_no_cgroup_can_be_made_is_told_in_one_line(directory: Path) -> None:
+def test_a_cgroup_that_cannot_be_made_is_one_line(directory: Path) -> None:
     ended = run(f"{directory}/s", f"--session-cgroup={directory}")
     assert ended.returncode == 1
     assert ended.stderr == f"fastpty-router: session-cgroup: {directory} is no cgroup of version 2 with cgroup.kill\n"

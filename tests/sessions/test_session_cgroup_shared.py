@@ -1,4 +1,4 @@
-"""Several routers on one `session-cgroup` directory: none takes what another one has."""
+"""Several routers with one `session-cgroup` directory do not disturb each other."""
 # ruff: noqa: F811
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def test_a_router_leaves_the_cgroup_of_another_one_alone(
     start_router: Callable[..., Router],
     directory: Path,
 ) -> None:
-    """Also where that has no session yet."""
+    """Even if the other has no session yet."""
     options = (f"--session-cgroup={above}", "--forkptyrouter-command", "stty -echo; echo hi; exec cat")
     first = start_router(f"{directory}/first", *options)
     second = start_router(f"{directory}/second", *options)
@@ -57,7 +57,7 @@ def test_routers_that_start_together_all_have_a_cgroup(
             router.destroy()
 
 
-def test_what_a_killed_router_has_left_is_removed_and_nothing_else(
+def test_only_cgroups_of_killed_routers_are_removed(
     above: Path,
     start_router: Callable[..., Router],
     directory: Path,
@@ -79,7 +79,7 @@ def test_a_cgroup_that_is_swept_before_it_is_locked_is_made_again(
     monkeypatch: pytest.MonkeyPatch,
     comes_first: str,
 ) -> None:
-    """What a router that starts at the same moment may do."""
+    """A router that starts at the same moment may do that."""
     real, swept = cgroup_base.lock, []
 
     def late(name: str | Path, directory: int | None = None) -> int | None:
@@ -107,12 +107,12 @@ def test_a_cgroup_that_is_swept_before_it_is_locked_is_made_again(
     os.close(killer)
 
 
-def test_a_cgroup_that_somebody_has_removed_is_made_again(
+def test_a_cgroup_that_another_program_has_removed_is_made_again(
     above: Path,
     start_router: Callable[..., Router],
     directory: Path,
 ) -> None:
-    """And what sessions have started there ends with their worker, as before."""
+    """Processes of sessions in the new cgroup end with their worker, too."""
     router, client = begin(start_router, directory, f"--session-cgroup={above}", "--forkptyrouter-workers=2")
     with client:
         client.half_close()

@@ -1,4 +1,4 @@
-"""How a session ends: nothing written is lost, nothing is left behind, and nobody waits for what does not come."""
+"""The end of a session: no output is lost, nothing is left behind, and the client does not wait in vain."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_program_that_exits_at_once_loses_nothing_in_500_runs(serve: Callable[
 def test_a_client_that_reads_late_gets_all_of_a_dead_program_s_output(
     serve: Callable[..., Service], directory: Path
 ) -> None:
-    """So much as a socket holds in large writes; for more room, or many small ones, the programs would wait."""
+    """As much as a socket holds in large writes. With more output, or small writes, the programs would wait."""
     words = os.urandom(16_000)
     (directory / "words").write_bytes(words)
     service = serve(command=f"stty raw; exec cat {directory}/words")
@@ -80,7 +80,7 @@ def state_of_children(pid: int) -> str:
 
 
 def test_a_background_job_that_holds_the_terminal_does_not_hold_the_client(serve: Callable[..., Service]) -> None:
-    """uWSGI's client hangs until the job ends. What was written until the exit comes; the job lives on."""
+    """uWSGI's client hangs until the job ends. Output until the shell's exit arrives; the job goes on."""
     service = serve(command="trap '' HUP; sleep 1000 & echo job $!; seq 1 20000; exit")
     with service.connect() as client:
         data = client.read_to_end()
@@ -126,7 +126,7 @@ def job_number(client: Client) -> int:
 
 
 def test_a_stopped_program_gets_sigcont_with_its_sighup(serve: Callable[..., Service]) -> None:
-    """Stopped it could not die of the SIGHUP before the SIGKILL."""
+    """A stopped program could not react to the SIGHUP before the SIGKILL comes."""
     service = serve(command="echo READY; kill -STOP $$; sleep 1000")
     with service.connect() as client:
         client.read_until(b"READY\r\n")
@@ -134,7 +134,7 @@ def test_a_stopped_program_gets_sigcont_with_its_sighup(serve: Callable[..., Ser
     service.router.wait_for_log("session 1: end: client left, killed by SIGHUP")
 
 
-def test_what_ignores_sighup_is_killed_after_the_grace_time(serve: Callable[..., Service]) -> None:
+def test_a_program_that_ignores_sighup_is_killed_after_the_grace_time(serve: Callable[..., Service]) -> None:
     service = serve("--stop-timeout", "0.3", command="trap '' HUP; echo pid $$ ; sleep 1000; sleep 1000")
     with service.connect() as client:
         client.read_until(b"pid ", b"\r\n")
@@ -192,7 +192,7 @@ def test_a_half_close_within_a_line_delivers_the_line(serve: Callable[..., Servi
 
 
 def test_a_half_close_ends_a_shell_with_line_editing(serve: Callable[..., Service]) -> None:
-    """bash puts the terminal out of canonical mode at its prompt, and what was typed ahead loses its meaning then."""
+    """bash turns canonical mode off at its prompt, and an end of file typed before loses its meaning then."""
     service = serve(command="/bin/bash")
     with service.connect() as client:
         say(client, service.framed, b"sleep 0.2; echo en''d\n")
@@ -201,7 +201,7 @@ def test_a_half_close_ends_a_shell_with_line_editing(serve: Callable[..., Servic
 
 
 def test_a_half_close_ends_program_after_program(serve: Callable[..., Service]) -> None:
-    """The end of the client's input lasts, as that of a pipe does."""
+    """Every program that reads gets the end of input, as from a pipe."""
     service = serve(command="cat; cat; cat; echo done")
     with service.connect() as client:
         client.half_close()
@@ -229,7 +229,7 @@ def test_socat_with_a_pipe_gets_the_answer(start_router: Callable[..., Router], 
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_an_end_is_clean_also_for_a_client_whose_last_words_nobody_read(
+def test_the_end_is_clean_even_if_the_client_s_last_bytes_were_not_read(
     serve: Callable[..., Service], directory: Path
 ) -> None:
     """Closing at once would show such a client a broken connection, on TCP even without the last output.
@@ -255,15 +255,15 @@ def test_a_program_that_closes_its_terminal_ends_the_session(serve: Callable[...
     service.router.wait_for_log("session 1: end: exit, killed by SIGKILL")
 
 
-def test_how_a_program_ended_is_known_though_it_had_closed_its_terminal(serve: Callable[..., Service]) -> None:
-    """The client's end waits for the program's, as it comes at once."""
+def test_the_exit_status_of_a_program_that_had_closed_its_terminal_is_logged(serve: Callable[..., Service]) -> None:
+    """The session waits a moment for the program to exit."""
     service = serve(command="echo last; exec </dev/null >/dev/null 2>&1; /bin/true; /bin/true; exit 3")
     with service.connect() as client:
         assert client.read_to_end() == b"last\r\n"
     service.router.wait_for_log("session 1: end: exit, exit status 3")
 
 
-def test_no_session_ends_for_being_idle_unless_asked_for(serve: Callable[..., Service]) -> None:
+def test_an_idle_session_goes_on_unless_idle_timeout_is_set(serve: Callable[..., Service]) -> None:
     service = serve("--forkptyrouter-timeout", "0.5", command=RAW_CAT)
     with service.connect() as idle, service.connect() as busy:
         idle.read_until(b"READY")
@@ -290,7 +290,7 @@ def test_tcp_delivers_everything_and_ends_cleanly(start_router: Callable[..., Ro
 def test_tcp_delivers_everything_to_a_client_that_says_something_and_closes_after_the_end(
     start_router: Callable[..., Router],
 ) -> None:
-    """Both in one event, with most of the output still on its way: to close with bytes unread would throw that away."""
+    """Both come in one event while most output is unsent. A close with unread bytes would discard that output."""
     router = start_router(
         "--forkpty-router", "127.0.0.1:0", "--forkptyrouter-command", "stty raw; head -c 17000 /dev/zero"
     )
@@ -311,8 +311,8 @@ def test_tcp_delivers_everything_to_a_client_that_says_something_and_closes_afte
     assert got == 17_000
 
 
-def test_what_a_killed_session_left_unread_is_nobody_else_s_output(serve: Callable[..., Service]) -> None:
-    """The pipe or buffer that held it is not lent again as it is."""
+def test_unread_output_of_a_killed_session_reaches_no_other_session(serve: Callable[..., Service]) -> None:
+    """The pipe or buffer that held it is not reused with it."""
     service = serve(command="read word; exec yes $word")
     with service.connect() as stalled:
         say(stalled, service.framed, b"secret\n")
@@ -331,7 +331,7 @@ def test_urgent_data_does_not_stop_what_comes_after_it(start_router: Callable[..
     with Client(("127.0.0.1", port)) as client:
         client.read_until(b"READY")
         for _ in range(20):
-            # All is there before the router looks: a read ends at the urgent byte, and no event comes for the rest.
+            # All bytes are there before the router reads: a read ends at the urgent byte, no event for the rest.
             os.kill(router.pid, signal.SIGSTOP)
             client.send(b"x" * 3000)
             client.socket.send(b"!", socket.MSG_OOB)

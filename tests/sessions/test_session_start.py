@@ -1,4 +1,4 @@
-"""What a program finds when it starts, and what a client is told when it cannot."""
+"""The start of a session: what its program finds, and what a client gets if the program cannot start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.programs import broken_program
 
 
 def ask(router_path: str, *commands: str) -> str:
-    """What a shell prints for some commands, as one text."""
+    """The output of a shell for some commands, as one text."""
     with Client(router_path) as client:
         client.send(f"stty -echo; PS1=; echo BE''GIN; {'; '.join(commands)}; echo EN''D; exit\n".encode())
         client.read_until(b"BEGIN\r\n", b"END\r\n")
@@ -48,7 +48,7 @@ def test_the_window_is_as_configured(start_router: Callable[..., Router], direct
 def test_the_program_has_descriptors_0_1_2_and_no_others(
     start_router: Callable[..., Router], directory: Path, before: int
 ) -> None:
-    """Also with listeners, other sessions and their peers open in the router, whose shells uWSGI lets at them."""
+    """Even if the router has listeners, other sessions and their clients open. uWSGI leaks these to its shells."""
     path = f"{directory}/s"
     router = start_router(
         path, "--forkpty-urouter", f"{directory}/u", "--forkptyrouter-command", "/bin/cat", sockets=2
@@ -62,8 +62,8 @@ def test_the_program_has_descriptors_0_1_2_and_no_others(
             assert all(what.startswith("/dev/pts/") for what in descriptors(pid).values())
 
 
-def test_a_start_with_many_descriptors_open_copies_none_of_them() -> None:
-    """The child gets a cut of the table, not a copy that is then closed. What fails is told, and nothing stays."""
+def test_a_start_with_many_open_descriptors_copies_none_of_them() -> None:
+    """The child gets only the first part of the table. A failure is reported, and no descriptor is left."""
     code = """
 import os
 from fastpty._spawn import reserve, spawn
@@ -94,14 +94,14 @@ assert os.listdir("/proc/self/fd") == before
 
 
 def test_signals_are_default_and_unblocked() -> None:
-    """Whatever the router ignores or blocks itself; uWSGI hands six ignored signals on."""
+    """Whatever the router itself ignores or blocks. uWSGI's programs inherit six ignored signals."""
     code = """
 import os, signal
 from fastpty._spawn import spawn
 for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGQUIT):
     signal.signal(number, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGINT])
-# Not through a shell, which would set some of it right.
+# Not through a shell, which would change some of it.
 argv = [b"/bin/grep", b"-E", b"^Sig(Blk|Ign):", b"/proc/self/status"]
 master, pid, _ = spawn(argv, [], None, 24, 80, (1024, 1024))
 os.waitpid(pid, 0)
@@ -161,13 +161,13 @@ def test_a_command_with_a_blank_goes_through_the_shell(start_router: Callable[..
     ("interpreter", "reason"),
     [("/no/such/shell", b"No such file or directory"), ("/etc/passwd", b"Permission denied")],
 )
-def test_a_command_that_cannot_run_is_told_to_the_client_and_logged(
+def test_the_client_and_the_log_get_a_line_about_a_command_that_cannot_run(
     serve: Callable[..., Service], directory: Path, interpreter: str, reason: bytes
 ) -> None:
     command = broken_program(directory, interpreter)
     service = serve(command=command)
     with service.connect() as client:
-        client.send(b"\0\x18\0\x64\0\x50\0\x65")  # what a client says first must not spoil the end
+        client.send(b"\0\x18\0\x64\0\x50\0\x65")  # unread bytes from the client must not break the end
         assert client.read_to_end() == b"fastpty: cannot execute " + command.encode() + b": " + reason + b"\r\n"
     service.router.wait_for_log(f"session 1: refused .*{command}: {reason.decode()}")
     service.wait_until_idle()
@@ -186,13 +186,13 @@ def test_a_directory_that_went_away_is_named(start_router: Callable[..., Router]
 def test_the_program_gets_the_file_limit_that_the_router_was_given(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """The router raises its own; select(2) users and those that close all descriptors want the usual one."""
+    """The router raises its own limit. Programs that use select(2) or close all descriptors need the usual one."""
     start_router(f"{directory}/s", preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096)))
     assert ask(f"{directory}/s", "ulimit -Sn", "ulimit -Hn") == "256\n4096\n"
 
 
-def test_descriptor_exhaustion_is_told_and_the_others_go_on(serve: Callable[..., Service]) -> None:
-    """uWSGI dies here, with all sessions."""
+def test_a_client_that_finds_no_descriptor_gets_a_line_and_others_go_on(serve: Callable[..., Service]) -> None:
+    """uWSGI ends here, with all sessions."""
     service = serve()
     resource.prlimit(service.router.pid, resource.RLIMIT_NOFILE, (40, 40))
     clients = [service.connect() for _ in range(24)]
@@ -216,10 +216,10 @@ def test_descriptor_exhaustion_is_told_and_the_others_go_on(serve: Callable[...,
         client.read_until(b"again\r\n")
 
 
-def test_who_comes_when_sessions_hold_every_descriptor_is_told_and_does_not_wait_for_one(
+def test_clients_that_find_no_descriptor_get_their_line_at_once(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """One after the other, from a spare descriptor."""
+    """The router serves them one by one with a spare descriptor."""
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT)
     with Client(f"{directory}/s") as steady:
         steady.read_until(b"READY")
@@ -241,7 +241,7 @@ def say(client: Client, framed: bool, text: bytes) -> None:
 
 
 @pytest.mark.whole_machine
-def test_pty_exhaustion_is_told_and_the_others_go_on(serve: Callable[..., Service]) -> None:
+def test_a_client_that_finds_no_pty_gets_a_line_and_others_go_on(serve: Callable[..., Service]) -> None:
     service = serve()
     limit = Path("/proc/sys/kernel/pty/max")
     reserve = Path("/proc/sys/kernel/pty/reserve")
@@ -263,7 +263,9 @@ def test_pty_exhaustion_is_told_and_the_others_go_on(serve: Callable[..., Servic
     service.wait_until_idle()
 
 
-def test_no_process_allowed_is_told(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_client_gets_a_line_if_no_process_can_be_started(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     need_root()
     router = start_router(f"{directory}/s", "--uid=nobody", "--gid=nogroup")
     limit = [need("prlimit"), f"--pid={router.pid}", "--nproc=0:0"]
@@ -282,7 +284,7 @@ def test_a_burst_of_starts_all_get_their_prompt(serve: Callable[..., Service]) -
     service.wait_until_idle()
 
 
-def test_the_log_tells_who_connected(start_router: Callable[..., Router], directory: Path) -> None:
+def test_the_log_names_the_client_that_connected(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(f"{directory}/s")
     with Client(f"{directory}/s") as client:
         client.read_until(PROMPT)
@@ -306,7 +308,7 @@ def test_a_session_closes_what_it_opened(serve: Callable[..., Service]) -> None:
 def test_accepting_goes_on_after_a_pause_when_not_even_the_spare_descriptor_helps(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """A pause of 100 ms: the connection stays in the queue, and would wake the router again at once."""
+    """A pause of 100 ms: without it the waiting connection would wake the router again at once."""
     router = start_router(f"{directory}/s")
     before = resource.prlimit(router.pid, resource.RLIMIT_NOFILE)
     failed = "a client was not accepted: Too many open files"
@@ -344,7 +346,7 @@ int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
 
 
 @pytest.mark.parametrize("full_at", ["ptmx", "pidfd"])
-def test_a_session_that_epoll_does_not_take_is_told_and_leaves_nothing(
+def test_a_session_that_epoll_refuses_gets_a_line_and_leaves_nothing(
     start_router: Callable[..., Router], directory: Path, full_at: str
 ) -> None:
     router = start_router(f"{directory}/s", env=preload(directory, SHIM, f'FULL_AT="{full_at}"'))

@@ -1,4 +1,4 @@
-"""Accounts for the tests, and clients that connect as one of them."""
+"""Accounts for tests, and clients that connect with other users' ids."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import pwd
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.harness import Router
 from tests.support.peers import need, need_root
 
 _CONNECT = """
@@ -24,7 +25,7 @@ with socket.socket(socket.AF_UNIX) as client:
     client.connect(path)
     client.settimeout(30)
     with client.makefile("rb") as output:
-        # One that is refused gets its line and may find the other side closed already.
+        # A refused client gets its line, and the router may have closed already.
         try:
             client.sendall(text.encode())
         except OSError:
@@ -44,7 +45,7 @@ socket.socket(fileno=int(number)).connect(path)
 
 @dataclass(frozen=True)
 class Login:
-    """An account that a test made."""
+    """An account that make_account() created."""
 
     name: str
     uid: int
@@ -54,7 +55,7 @@ class Login:
 
 
 def make_account(name: str, home: Path, shell: str = "/bin/sh") -> Login:
-    """A user with a home and a second group, `NAME-more`, for remove_account()."""
+    """Creates a user with a home and a second group, `NAME-more`. remove_account() removes them."""
     need_root()
     need("useradd")
     remove_account(name)
@@ -69,14 +70,20 @@ def make_account(name: str, home: Path, shell: str = "/bin/sh") -> Login:
 
 
 def remove_account(name: str) -> None:
-    """Removes what make_account() made, as far as it is there."""
+    """Removes a user and its groups, if they exist."""
     for command in (["userdel", name], ["groupdel", name], ["groupdel", f"{name}-more"]):
         with suppress(subprocess.CalledProcessError):
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
+def peer_router(start_router: Callable[..., Router], path: str, *arguments: str, **keywords: object) -> Router:
+    """A router on `path` that every account may use, and whose sessions run as their clients."""
+    need_root()
+    return start_router("--run-as", "peer", "--chmod-socket=666", *arguments, path, **keywords)
+
+
 def connected_as(path: str, uid: int, gid: int) -> socket.socket:
-    """A connection that the kernel takes for one of these ids': whose it is is settled when it connects (unix(7))."""
+    """A connection with these ids as SO_PEERCRED, which the kernel records at connect(2) (unix(7))."""
     need_root()
     connection = socket.socket(socket.AF_UNIX)
     number = connection.fileno()
@@ -86,7 +93,7 @@ def connected_as(path: str, uid: int, gid: int) -> socket.socket:
 
 
 def talk_as(path: str, uid: int, gid: int, groups: Sequence[int] = (), text: str = "") -> str:
-    """All that a session says to a client of these ids which sends `text`."""
+    """Connects with these ids, sends `text`, and returns everything that the router sends."""
     need_root()
     arguments = [path, str(uid), str(gid), ",".join(map(str, groups)), text]
     ended = subprocess.run([sys.executable, "-c", _CONNECT, *arguments], capture_output=True, timeout=60)

@@ -25,7 +25,7 @@ CLIENT = [sys.executable, "-m", "fastpty"]
 
 
 class ScriptedRouter:
-    """A listening socket; the test plays the router's part on the connection that comes in."""
+    """A listening socket whose connections the test answers in place of a router."""
 
     def __init__(self, server: socket.socket) -> None:
         self._server = server
@@ -43,7 +43,7 @@ class ScriptedRouter:
 
     @contextmanager
     def playing(self, part: Callable[[socket.socket], None]) -> Iterator[None]:
-        """Plays `part` on the next connection, in a thread, and fails with what it raised."""
+        """Runs `part` on the next connection in a thread; raises what it raised."""
         failures: list[BaseException] = []
 
         def play() -> None:
@@ -72,7 +72,7 @@ def scripted_router(directory: Path, *, tcp: bool = False) -> Iterator[ScriptedR
 
 
 def receive_until(peer: socket.socket, wanted: bytes) -> bytes:
-    """Reads until `wanted` has come, and not a byte more than is there by then."""
+    """Reads until `wanted` has come; returns everything read."""
     data = b""
     while wanted not in data:
         some = peer.recv(65536)
@@ -95,7 +95,7 @@ def piped_client(
     stdin: int = subprocess.PIPE,
     stdout: int = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The client on pipes; killed at the end where it still runs."""
+    """Runs the client on pipes; kills it at the end if it still runs."""
     with subprocess.Popen(
         [*command, *arguments], cwd=ROOT, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE
     ) as client:
@@ -106,7 +106,7 @@ def piped_client(
 
 
 class TerminalClient:
-    """A command on a pty of its own, which it controls."""
+    """A command with a pty as its controlling terminal."""
 
     def __init__(self, argv: Sequence[str], rows: int, columns: int, typed_ahead: bytes) -> None:
         self.screen, self.terminal = pty.openpty()
@@ -144,7 +144,7 @@ class TerminalClient:
         termios.tcsetwinsize(self.screen, (rows, columns))
 
     def read_until(self, wanted: bytes) -> bytes:
-        """What shows up to and with `wanted`."""
+        """Reads the terminal's output up to and including `wanted`."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while wanted not in self.shown:
             ready, _, _ = select.select([self.screen], [], [], max(0, deadline - time.monotonic()))
@@ -155,7 +155,7 @@ class TerminalClient:
         return shown
 
     def read_exactly(self, count: int) -> bytes:
-        """The next `count` bytes that show."""
+        """Reads the next `count` bytes of the terminal's output."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while len(self.shown) < count:
             assert time.monotonic() < deadline, f"only {len(self.shown)} of {count} bytes show"
@@ -164,7 +164,7 @@ class TerminalClient:
         return shown
 
     def wait(self) -> int:
-        """The exit status, negative for a signal. Reads on meanwhile, so that no output is in the way."""
+        """Waits for the exit status, negative for a signal. Reads output meanwhile: the command never blocks."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while (status := self._process.poll()) is None:
             assert time.monotonic() < deadline, f"the client does not end; it shows {self.shown!r}"
@@ -184,7 +184,7 @@ class TerminalClient:
 
     def close(self) -> None:
         self._process.kill()
-        with suppress(ProcessLookupError):  # what a shell of the test left behind in the session
+        with suppress(ProcessLookupError):  # processes left in the session
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
         os.close(self.screen)
@@ -199,7 +199,7 @@ def terminal_client(
     columns: int = 80,
     typed_ahead: bytes = b"",
 ) -> Iterator[TerminalClient]:
-    """The client on a pty; killed at the end where it still runs."""
+    """Runs the client on a pty; kills it at the end if it still runs."""
     client = TerminalClient([*command, *arguments], rows, columns, typed_ahead)
     try:
         yield client

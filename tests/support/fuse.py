@@ -1,9 +1,7 @@
-"""A FUSE file system whose files never give their bytes: a process that touches a page of one waits.
+"""A FUSE file system whose files never return data: a process that touches a mapped page of one blocks.
 
-Every name is a file, and each look-up gives a new one.
-
-It speaks to /dev/fuse itself and needs no library (linux/fuse.h). As root: `python -m tests.support.fuse DIRECTORY`
-mounts it there and says `mounted`; it serves until it is killed.
+Every name is a file, and each look-up gives a new one. Needs no library: it uses /dev/fuse directly (linux/fuse.h). As
+root, `python -m tests.support.fuse DIRECTORY` mounts it, prints `mounted`, and serves it until it is killed.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ _MAJOR, _MINOR = 10, 229  # fuse, in the kernel's list of devices
 
 
 def device() -> int:
-    """/dev/fuse, or a node of our own where it is missing or closed. Raises OSError where the kernel has no FUSE."""
+    """Opens /dev/fuse, or a new device node if that fails. Raises OSError if the kernel has no FUSE."""
     try:
         return os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -35,7 +33,7 @@ def device() -> int:
 
 
 def mount(fuse: int, directory: str, uid: int, gid: int) -> None:
-    """Mounts what `fuse` serves for this user, and for all others."""
+    """Mounts the file system, so that all users may access it."""
     libc = ctypes.CDLL(None, use_errno=True)
     options = f"fd={fuse},{_CONFIG.format(uid=uid, gid=gid)}"
     if libc.mount(b"stuck", directory.encode(), b"fuse", 0, options.encode()) != 0:
@@ -50,7 +48,7 @@ def _attributes(node: int) -> bytes:
 
 
 def serve(fuse: int) -> None:
-    """Answers everything but reads of files."""
+    """Answers all requests except reads of files."""
     node_of_last_file = _ROOT
     while True:
         request = os.read(fuse, 1 << 17)

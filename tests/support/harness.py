@@ -1,4 +1,4 @@
-"""What the behaviour tests share: a real router process, and a plain client of its sockets."""
+"""Runs a real router process for tests, and connects plain clients to its sockets."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import pytest
+
+from fastpty.errors import FastptyError
+
 PATIENCE_SECONDS = float(os.environ.get("FASTPTY_TEST_PATIENCE", "30"))
 
-# What /bin/sh shows before a command.
+# The prompt of /bin/sh.
 PROMPT = b"# " if os.geteuid() == 0 else b"$ "
 
 RAW_CAT = "stty raw -echo; printf READY; exec cat"
 
 
 def eventually(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Waits for something that no descriptor tells, such as a process's end; fails when it does not come."""
+    """Polls a condition until it is true; fails after `seconds`. For events that no descriptor reports."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"did not happen within {seconds} s: {what}"
@@ -34,12 +38,12 @@ def eventually(condition: Callable[[], object], what: str, seconds: float = PATI
 
 
 def state(pid: int) -> str:
-    """Of a process, a letter as in ps(1)."""
+    """The state of a process, a letter as in ps(1)."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def process_gone(pid: int) -> bool:
-    """True for a process that has ended, also for one that waits to be reaped."""
+    """True if the process has ended, even if it has not been reaped."""
     try:
         return state(pid) == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -47,7 +51,7 @@ def process_gone(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """The child processes, zombies too; none of a process that is gone."""
+    """The pids of the child processes, including zombies; empty for a process that is gone."""
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
@@ -55,7 +59,7 @@ def children(pid: int) -> list[int]:
 
 
 def descriptors(pid: int) -> dict[int, str]:
-    """The open descriptors of a process and what they are."""
+    """The open descriptors of a process, with the targets of their links in /proc."""
     found = {}
     for entry in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -66,7 +70,7 @@ def descriptors(pid: int) -> dict[int, str]:
 
 
 def wait_until_quiet(pid: int) -> None:
-    """Until the process has used no processor time for a while."""
+    """Waits until the process has used no CPU time for 0.3 s."""
 
     def used() -> str:
         return " ".join(Path(f"/proc/{pid}/stat").read_text().split()[13:15])
@@ -82,8 +86,15 @@ def wait_until_quiet(pid: int) -> None:
     eventually(quiet, "the router is quiet")
 
 
+def message_of(error: pytest.ExceptionInfo[FastptyError]) -> str:
+    """The message of an expected error, which must be one line."""
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
 class Router:
-    """A running fastpty-router whose log is read as it comes."""
+    """A running fastpty-router; a thread reads its log."""
 
     def __init__(
         self,
@@ -147,13 +158,13 @@ class Router:
         return "\n".join(self.lines)
 
     def kill_supervisor(self) -> None:
-        """With SIGKILL: the workers, and with them the log, live on."""
+        """Kills the supervisor with SIGKILL. The workers go on, and so does the log."""
         self._orphans = [os.pidfd_open(pid) for pid in self.workers]
         self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
 
     def destroy(self) -> None:
-        """Kills what is left of a router that did not end when it should have."""
+        """Kills all processes that are left of the router."""
         for pidfd in self._orphans:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -165,7 +176,7 @@ class Router:
             self.process.wait(PATIENCE_SECONDS)
 
     def end(self, with_signal: int = signal.SIGTERM) -> int:
-        """Stops the router if it still runs; its exit status. The log is complete afterwards."""
+        """Stops the router if it still runs; returns its exit status. The log is complete afterwards."""
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
         status = self.process.wait(PATIENCE_SECONDS)
@@ -174,7 +185,7 @@ class Router:
 
 
 class Client:
-    """A connection to a router's socket, with patience."""
+    """A connection to a router's socket. Calls fail after PATIENCE_SECONDS."""
 
     def __init__(self, path: str | tuple[str, int] | socket.socket):
         if isinstance(path, socket.socket):
@@ -204,7 +215,7 @@ class Client:
         self.socket.shutdown(socket.SHUT_WR)
 
     def read_until(self, *wanted: bytes) -> bytes:
-        """Reads on until all of `wanted` have come, one after the other; all that was seen so far."""
+        """Reads until all of `wanted` have come, in this order; returns everything read so far."""
         for text in wanted:
             while (found := self.seen.find(text, self._looked)) < 0:
                 data = self.socket.recv(65536)
@@ -222,7 +233,7 @@ class Client:
         return bytes(data)
 
     def read_to_end(self) -> bytes:
-        """All that came, up to a clean end."""
+        """Reads until a clean end of file; returns everything read so far."""
         parts = [self.seen]
         while data := self.socket.recv(65536):
             parts.append(data)
@@ -231,7 +242,7 @@ class Client:
 
 
 def fill(client: Client, framed: bool, sent: int = 0) -> int:
-    """Sends stdin until the router takes no more; the number of bytes, with those that were sent so before."""
+    """Sends input until the router reads no more; returns the number of bytes, including the `sent` ones of before."""
     wire = frame(0, payload=bytes(65_535)) if framed else bytes(65_535)
     client.socket.setblocking(False)
     while select.select([], [client.socket], [], 0.5)[1]:
@@ -241,7 +252,7 @@ def fill(client: Client, framed: bool, sent: int = 0) -> int:
 
 
 def frame(modifier2: int, size: int = 0, payload: bytes = b"") -> bytes:
-    """A uwsgi packet; the size is the payload's unless there is none."""
+    """A uwsgi packet. size: for packets without a payload."""
     return struct.pack("<BHB", 0, len(payload) or size, modifier2) + payload
 
 

@@ -1,4 +1,4 @@
-"""A TLS client that asks the other side for new keys (KeyUpdate), for which Python's ssl has no way."""
+"""A TLS client that sends KeyUpdate requests, which Python's ssl cannot send."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.support.harness import PATIENCE_SECONDS
 from tests.support.tls_harness import Authority
 
 _PEM = 1
-_REQUESTED = 1  # the other side shall answer with a new key of its own
+_REQUESTED = 1  # SSL_KEY_UPDATE_REQUESTED: the other side must answer with a KeyUpdate
 _AT_A_TIME = 1000
 
 
 class Asker:
-    """OpenSSL itself, in the library that Python has loaded, on a TCP connection; hands are shaken already."""
+    """A TLS connection after its handshake, made with the libssl that Python has loaded."""
 
     def __init__(self, authority: Authority, network: socket.socket) -> None:
         self._network = network
@@ -36,7 +36,9 @@ class Asker:
         network.setblocking(False)
 
     def ask_until_refused(self, most_bytes: int) -> int:
-        """Asks and reads nothing, until the other side takes no more or has taken so much; how much that was."""
+        """Sends requests without reading answers, until the other side stops reading or `most` bytes are sent; returns
+        the number of bytes.
+        """
         taken = 0
         while taken < most_bytes and select.select([], [self._network], [], 1)[1]:
             for _ in range(0 if self._to_network else _AT_A_TIME):
@@ -46,7 +48,7 @@ class Asker:
         return taken
 
     def converse(self, text: bytes, until: bytes) -> bytes:
-        """Sends the text, and reads up to what is waited for."""
+        """Sends the text and reads until the expected answer."""
         assert self._openssl.SSL_write(self._tls, text, len(text)) == len(text)
         seen = b""
         piece = ctypes.create_string_buffer(65536)
@@ -67,7 +69,7 @@ class Asker:
         return made
 
     def _send(self) -> int:
-        """What TLS wants to be sent, as far as there is room; how much that was."""
+        """Sends what TLS has pending, as far as the socket has room; returns the number of bytes."""
         piece = ctypes.create_string_buffer(65536)
         while (count := self._openssl.BIO_read(self._encrypted, piece, len(piece))) > 0:
             self._to_network += piece.raw[:count]

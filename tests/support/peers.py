@@ -1,6 +1,6 @@
-"""What a test needs from the machine. Where that is missing, the test skips and says what is missing and how to get it.
+"""What tests need from the machine. If it is missing, the test skips and says what is missing and how to get it.
 
-With FASTPTY_REQUIRE_PEERS=1 in the environment it fails instead, so that nothing is left out unseen.
+With FASTPTY_REQUIRE_PEERS=1 in the environment the test fails instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from tests import ROOT
 
-# Debian's packages of the tools that no package of their own name has.
+# Debian's packages of tools whose package has another name.
 _PACKAGES = {
     "cc": "gcc libc6-dev",
     "ip": "iproute2",
@@ -36,7 +36,7 @@ _PACKAGES = {
 
 
 def need(tool: str) -> str:
-    """The path of a program that the test runs."""
+    """The path of a tool; skips the test if it is not installed."""
     path = shutil.which(tool)
     if path is None:
         _missing(f"needs {tool}: apt-get install {_PACKAGES.get(tool, tool)}")
@@ -44,21 +44,51 @@ def need(tool: str) -> str:
 
 
 def preload(directory: Path, source: str, *defines: str) -> dict[str, str]:
-    """The environment for a program some of whose libc is replaced by this C source, compiled into `directory`."""
+    """Compiles C source into `directory`; returns the environment that preloads it before the C library."""
     (directory / "shim.c").write_text(source)
     command = [need("cc"), "-shared", "-fPIC", *(f"-D{define}" for define in defines), "-o", "shim.so", "shim.c"]
     subprocess.run(command, cwd=directory, check=True)
     return {"LD_PRELOAD": f"{directory}/shim.so"}
 
 
+_CHANGED_SYSCALL = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/syscall.h>
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+long syscall(long number, ...) {
+    static long (*real)(long, ...);
+    long a[6];
+    va_list rest;
+    va_start(rest, number);
+    for (int i = 0; i < 6; i++) a[i] = va_arg(rest, long);
+    va_end(rest);
+    if (!real) real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    CHANGE
+    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+"""
+
+
+def changed_syscall(change: str) -> str:
+    """C source, for preload(), of a syscall(2) that first runs the C statement `change` on `number` and `a`."""
+    return _CHANGED_SYSCALL.replace("CHANGE", change)
+
+
 def need_root() -> None:
-    """For a test that changes users or namespaces."""
+    """Skips the test without root. For tests that change users or namespaces."""
     if os.geteuid() != 0:
         _missing("needs root: run the tests as root")
 
 
 def need_control_group(controller: str) -> Path:
-    """Where control groups with this controller can be made, of version 2 or 1."""
+    """A directory in which control groups with this controller can be created, of version 2 or 1."""
     need_root()
     found = []
     for root in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup") / controller):
@@ -72,7 +102,7 @@ def need_control_group(controller: str) -> Path:
 
 
 def need_unified_control_groups() -> Path:
-    """Where control groups of version 2 are mounted."""
+    """The directory where control groups of version 2 are mounted."""
     need_root()
     found = re.findall(r"^\S+ \S+ \S+ \S+ (\S+) .* - cgroup2 ", Path("/proc/self/mountinfo").read_text(), re.M)
     if not found or not os.access(found[0], os.W_OK):
@@ -81,7 +111,7 @@ def need_unified_control_groups() -> Path:
 
 
 def need_tcp_option(number: int, since: str) -> None:
-    """A kernel that knows this option of TCP sockets, as `since` does."""
+    """Skips the test if the kernel lacks this TCP option, which `since` introduced."""
     with socket.socket() as sock:
         try:
             sock.getsockopt(socket.IPPROTO_TCP, number)
@@ -90,7 +120,7 @@ def need_tcp_option(number: int, since: str) -> None:
 
 
 def need_vsock() -> socket.socket:
-    """A bound socket that is neither local nor TCP."""
+    """A bound socket of another family than local and TCP."""
     try:
         sock = socket.socket(socket.AF_VSOCK)
         sock.bind((socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
@@ -100,7 +130,7 @@ def need_vsock() -> socket.socket:
 
 
 def need_kernel_thread() -> int:
-    """A thread of the kernel. Only the machine's own pid namespace has them, as children of its process 2."""
+    """The pid of a kernel thread. Only the initial pid namespace has them, as children of process 2."""
     ours = Path("/proc/2/task/2/children")
     if not ours.exists() or Path("/proc/2/comm").read_text() != "kthreadd\n":
         _missing("needs a thread of the kernel: run the tests outside containers")
@@ -114,7 +144,7 @@ def _missing(reason: str) -> NoReturn:
 
 
 def need_seed(marker: str) -> str:
-    """The text of the user's own document that holds `marker`. It lies beside the checkout, not in it."""
+    """The text of the user's document that contains `marker`. These documents lie beside the checkout."""
     seeds = ROOT.parent / "shared" / "seeds"
     for file in sorted(seeds.glob("*.txt")):
         text = file.read_text()

@@ -1,4 +1,4 @@
-"""Certificates made by openssl, and clients that show them."""
+"""Certificates made by openssl, and TLS clients that use them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _OWN_NAMES = "DNS:localhost,IP:127.0.0.1"
 
 
 class Authority:
-    """A certificate authority in a directory, and the certificates that it gave. All of it passes strict checks.
+    """A certificate authority, and the certificates that it issued, in a directory. All pass strict verification.
 
-    Whatever the umask is, only the files' owner may write to them: a router refuses others.
+    Only the owner may write to the files, whatever the umask: a router refuses others.
     """
 
     def __init__(self, directory: Path, name: str) -> None:
@@ -37,9 +37,9 @@ class Authority:
     def give(
         self, name: str, extra: str = "", *, seconds: int = 2 * 86400, sections: str = "", names: str = _OWN_NAMES
     ) -> tuple[str, str]:
-        """The certificate and the key of NAME, valid for `seconds`.
+        """Issues a certificate for NAME, valid for `seconds`; returns its file and the key's.
 
-        names: its alternative names, and extra: more of them. sections: what these refer to in openssl's configuration.
+        names, extra: its alternative names. sections: the sections of openssl's configuration that these refer to.
         """
         certificate, key = f"{name}.pem", f"{name}.key"
         self._openssl(
@@ -68,7 +68,7 @@ class Authority:
 
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
-# RFC 5280 wants these extensions, and Python 3.13 and newer insist on them.
+# RFC 5280 requires these extensions; Python 3.13 and newer check them.
 _SETTINGS = """
 [ca]
 default_ca = settings
@@ -102,7 +102,7 @@ subjectAltName = {names}
 
 
 def client_context(authority: Authority, files: tuple[str, str] | None) -> ssl.SSLContext:
-    """Of a client that shows this certificate with its key. All versions of Python have the same settings here."""
+    """The context of a client with this certificate. Its settings do not depend on the version of Python."""
     context = ssl.create_default_context(cafile=str(authority.certificate))
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
@@ -115,7 +115,7 @@ def client_context(authority: Authority, files: tuple[str, str] | None) -> ssl.S
 def connected(
     authority: Authority, port: int, name: str | None = "alice", *, files: tuple[str, str] | None = None
 ) -> Iterator[ssl.SSLSocket]:
-    """A connection that shows a certificate of NAME, or the one in `files`."""
+    """A TLS connection with a certificate for NAME, or the one in `files`."""
     files = files or (authority.give(name) if name is not None else None)
     context = client_context(authority, files)
     with (
@@ -127,7 +127,7 @@ def connected(
 
 
 def read_to_end(connection: ssl.SSLSocket) -> bytes:
-    """Up to a close_notify: where that is missing ssl raises."""
+    """Reads up to a close_notify; ssl raises if there is none."""
     data = b""
     connection.suppress_ragged_eofs = False
     while some := connection.recv(65536):
@@ -138,13 +138,13 @@ def read_to_end(connection: ssl.SSLSocket) -> bytes:
 def attached(
     authority: Authority, port: int, *options: str, text: bytes = b"", name: str = "alice", extra: str = ""
 ) -> subprocess.CompletedProcess[bytes]:
-    """A client's whole life: it shows the certificate of NAME, with `extra` alternative names, and sends `text`."""
+    """Runs a client with a certificate for NAME, with `extra` alternative names, that sends `text`, until it ends."""
     command = [*CLIENT, "connect", *options, *authority.options(name, extra), f"localhost:{port}"]
     return subprocess.run(command, cwd=ROOT, input=text, capture_output=True, timeout=60)
 
 
 def proxy_of(router: Router) -> int:
-    """The process that ends TLS: the only one of the router that has given up all ways to gain rights."""
+    """The pid of the TLS process: the only one of the router's processes with no_new_privs."""
     found: list[int] = []
 
     def is_there() -> bool:
@@ -156,12 +156,12 @@ def proxy_of(router: Router) -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """Its children, and theirs, as a router in a pid namespace has a supervisor within."""
+    """The pids of all descendants: with a pid namespace, the supervisor is a child of the first process."""
     return [found for child in children(pid) for found in (child, *descendants(child))]
 
 
 def status(pid: int) -> str:
-    """What /proc tells of a process; nothing of one that has gone."""
+    """/proc/PID/status; an empty text if the process is gone."""
     try:
         return Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):

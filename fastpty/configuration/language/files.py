@@ -102,7 +102,9 @@ def read(
         with opened(place.path) as descriptor:
             status = os.fstat(descriptor)
             if includer is not None and not os.path.samestat(status, includer):
-                _refuse(place.path, _doubt(status, {0, os.geteuid(), includer.st_uid}))
+                owners = {0, os.geteuid(), includer.st_uid}
+                _refuse(place.path, _doubt(status, owners))
+                _check_directory(place.path, owners)
             content = budget.read(descriptor)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -124,6 +126,16 @@ def _split(name: str) -> tuple[str, str | None]:
 def _refuse(path: str, doubt: str | None) -> None:
     if doubt:
         raise UsageError(f"{path}: this file is not trusted: {doubt}: chown root and chmod go-w it")
+
+
+def _check_directory(path: str, owners: Collection[int]) -> None:
+    """Raises UsageError if others may put another file in the place of this one."""
+    directory = os.path.dirname(os.path.realpath(path))
+    status = os.stat(directory)
+    if status.st_mode & stat.S_ISVTX and status.st_uid in owners:
+        return  # as in /tmp: only the owners of a file and of the directory may replace the file
+    if doubt := _doubt(status, owners):
+        raise UsageError(f"{path}: this file is not read: its directory {directory} is not safe: {doubt}")
 
 
 def _doubt(status: os.stat_result, owners: Collection[int]) -> str | None:

@@ -1,0 +1,250 @@
+"""The keeper: receives one process's errands and hands each to a helper, a process that may block for ever.
+
+Helpers are started when errands wait and nothing moves. They are shared fairly: one user's programs can block at most
+`_HELPERS_OF_ONE_USER` of them, and every other user still gets one.
+
+A descriptor's last close must be a helper's. So each process that passes a descriptor on closes its own copy first, and
+only then lets the next one go on.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+from fastpty._relay import do_errand
+
+ERRAND = struct.Struct("iHHHHqIQ")  # struct Errand (relay/errands.pxd)
+OWNER_ROUTER, OWNER_CLIENTS = 0xFFFFFFFE, 0xFFFFFFFF  # instead of a uid, as there
+
+CLOSED, BUSY, SHARE_USED = b"closed", b"busy", b"share used"
+"""The keeper's messages: a session's terminal is closed; how many helpers are busy; a user has blocked its share."""
+
+MESSAGE_BYTES_MOST = 64
+
+_HELPERS_MOST = 256  # each has 0.8 MB of its own; users without a helper get one more each
+_HELPERS_OF_ONE_USER = 16
+_HELPERS_OF = {OWNER_ROUTER: _HELPERS_MOST, OWNER_CLIENTS: 64}
+_MOMENT_SECONDS = 0.05
+_SENDER_SECONDS = 0.0005  # about, between a sender's message and its close
+_DESCRIPTORS_MOST = 253  # in one message (SCM_MAX_FD)
+_OWN_DESCRIPTORS_MOST = 16
+_GO, _DONE = b"go", b"done"
+
+
+@dataclass
+class _Errand:
+    message: bytes
+    descriptors: list[int]
+
+    @property
+    def owner(self) -> int:
+        return int(ERRAND.unpack(self.message)[-2])
+
+    @property
+    def session(self) -> int:
+        return int(ERRAND.unpack(self.message)[-1])
+
+
+@dataclass
+class _Helper:
+    socket: socket.socket
+    errand: _Errand | None = None  # that it has not finished
+
+
+def keep(intake: socket.socket, closed: mmap.mmap) -> None:
+    """Has all errands done that arrive at `intake`, until their sender has ended.
+
+    closed: memory in which the sender writes the number of the last errand whose descriptors it has closed.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that ended helpers are no zombies
+    # A process that blocks holds no log. No close here is the last one: no errand has been received yet.
+    nothing = os.memfd_create("nothing")  # in a root of somebody else's /dev/null could be anything
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    _close_all_but(intake.fileno())
+    _Keeper(intake, closed).run()
+
+
+class _Keeper:
+    def __init__(self, intake: socket.socket, closed: mmap.mmap) -> None:
+        self._intake = intake
+        self._closed = closed
+        self._helpers: dict[int, _Helper] = {}  # by their sockets' descriptors
+        self._waiting: defaultdict[int, deque[_Errand]] = defaultdict(deque)  # by their owners
+        self._told: set[int] = set()  # the owners whose use of their share was reported
+        self._unsent: deque[bytes] = deque()
+        self._moved_at = time.monotonic()  # when an errand last started or finished
+        self._sender_lives = True
+        self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _DESCRIPTORS_MOST - _OWN_DESCRIPTORS_MOST
+
+    def run(self) -> None:
+        """Returns when the sender has ended and only errands are left whose owners have used up their share."""
+        while self._sender_lives or self._unblocked():
+            poll = select.poll()
+            if self._sender_lives and self._has_room():
+                poll.register(self._intake, select.POLLIN)
+            for descriptor in self._helpers:
+                poll.register(descriptor, select.POLLIN)
+            for descriptor, events in poll.poll(self._patience_ms()):
+                if descriptor in self._helpers:
+                    self._hear(descriptor)
+                elif not self._receive() and events & select.POLLHUP:
+                    self._sender_lives = False
+            self._hand_out()
+            self._send_news()
+
+    def _has_room(self) -> bool:
+        """False if the descriptors of one more errand could not be received: the kernel would close them here."""
+        held = sum(len(errand.descriptors) for errands in self._waiting.values() for errand in errands)
+        return held + len(self._helpers) < self._room
+
+    def _patience_ms(self) -> float | None:
+        """How long to wait for events: until another helper may be started, or None for ever."""
+        owners = self._unblocked()
+        if owners and self._may_start(owners[0]):
+            return max(0.0, self._moved_at + _MOMENT_SECONDS - time.monotonic()) * 1000
+        return _MOMENT_SECONDS * 1000 if self._unsent else None
+
+    def _may_start(self, owner: int) -> bool:
+        return len(self._helpers) < _HELPERS_MOST or not self._busy()[owner]
+
+    def _receive(self) -> bool:
+        """Takes one errand from the sender. False: there is none."""
+        try:
+            message, descriptors, _, _ = socket.recv_fds(
+                self._intake, MESSAGE_BYTES_MOST, _DESCRIPTORS_MOST, socket.MSG_DONTWAIT
+            )
+        except (BlockingIOError, ConnectionResetError):
+            return False
+        if not message:
+            return False
+        errand = _Errand(message, list(descriptors))
+        if not any(self._waiting.values()):
+            self._moved_at = time.monotonic()
+        self._waiting[errand.owner].append(errand)
+        self._wait_for_sender(int(ERRAND.unpack(message)[5]))
+        return True
+
+    def _wait_for_sender(self, number: int) -> None:
+        """Returns when the sender has closed its own descriptors, or has ended."""
+        poll = select.poll()
+        poll.register(self._intake, 0)
+        while struct.unpack_from("q", self._closed)[0] < number and not poll.poll(0):
+            time.sleep(_SENDER_SECONDS)
+
+    def _busy(self) -> Counter[int]:
+        """For each owner, how many helpers work for it."""
+        return Counter(helper.errand.owner for helper in self._helpers.values() if helper.errand)
+
+    def _unblocked(self) -> list[int]:
+        """The owners with errands that wait and less than their share of helpers; first those with the fewest."""
+        busy = self._busy()
+        wanting = [
+            owner
+            for owner, errands in self._waiting.items()
+            if errands and busy[owner] < _HELPERS_OF.get(owner, _HELPERS_OF_ONE_USER)
+        ]
+        return sorted(wanting, key=lambda owner: busy[owner])
+
+    def _hand_out(self) -> None:
+        """Gives waiting errands to helpers that have nothing to do, or to a new one if nothing has moved for long."""
+        idle = [helper for helper in self._helpers.values() if helper.errand is None]
+        while owners := self._unblocked():
+            if not idle:
+                is_stuck = time.monotonic() >= self._moved_at + _MOMENT_SECONDS
+                if self._helpers and not (is_stuck and self._may_start(owners[0])):
+                    break
+                try:
+                    idle.append(self._start_helper())
+                except OSError:  # no process can be started: tried again in a moment
+                    self._moved_at = time.monotonic()
+                    break
+            self._give(idle.pop(), self._waiting[owners[0]].popleft())
+        self._report_shares()
+
+    def _give(self, helper: _Helper, errand: _Errand) -> None:
+        helper.errand = errand
+        with suppress(BrokenPipeError, ConnectionResetError):  # it was killed, as poll will tell
+            socket.send_fds(helper.socket, [errand.message], errand.descriptors)
+        for descriptor in errand.descriptors:
+            os.close(descriptor)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            helper.socket.send(_GO)
+        self._moved_at = time.monotonic()
+
+    def _hear(self, descriptor: int) -> None:
+        """A helper has finished its errand, or was killed: then its end has closed the descriptors."""
+        helper = self._helpers[descriptor]
+        try:
+            lives = bool(helper.socket.recv(MESSAGE_BYTES_MOST))
+        except ConnectionResetError:
+            lives = False
+        if helper.errand is not None and helper.errand.session:
+            self._unsent.append(b"%s %d" % (CLOSED, helper.errand.session))
+        helper.errand = None
+        self._moved_at = time.monotonic()
+        if not lives:
+            del self._helpers[descriptor]
+            helper.socket.close()
+
+    def _start_helper(self) -> _Helper:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork() == 0:
+            _be_helper(theirs)
+        theirs.close()
+        ours.recv(MESSAGE_BYTES_MOST)  # it has closed the descriptors of waiting errands
+        helper = self._helpers[ours.fileno()] = _Helper(ours)
+        count = len(self._helpers)
+        if count > 1 and count.bit_count() == 1:  # 2, 4, 8: no flood of lines
+            self._unsent.append(b"%s %d" % (BUSY, count))
+        return helper
+
+    def _report_shares(self) -> None:
+        blocked = {owner for owner, errands in self._waiting.items() if errands} - {*self._unblocked()}
+        self._unsent.extend(b"%s %d" % (SHARE_USED, owner) for owner in blocked - self._told)
+        self._told = blocked
+
+    def _send_news(self) -> None:
+        """The sender reads this soon, and must not be waited for."""
+        with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            while self._unsent:
+                self._intake.send(self._unsent[0], socket.MSG_DONTWAIT)
+                self._unsent.popleft()
+
+
+def _be_helper(orders: socket.socket) -> NoReturn:
+    try:
+        _close_all_but(orders.fileno())
+        orders.send(_DONE)
+        for message, descriptors in _errands(orders):
+            for descriptor in descriptors:
+                do_errand(descriptor, message)
+            orders.send(_DONE)
+    finally:
+        os._exit(0)
+
+
+def _errands(orders: socket.socket) -> Iterator[tuple[bytes, list[int]]]:
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(orders, MESSAGE_BYTES_MOST, _DESCRIPTORS_MOST)
+        if not message:
+            return
+        orders.recv(MESSAGE_BYTES_MOST)  # _GO, or the keeper's end
+        yield message, descriptors
+
+
+def _close_all_but(kept: int) -> None:
+    os.closerange(3, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
