@@ -25,6 +25,7 @@ def spawn(
     cgroup: int = -1,
     apart: bool = False,
     joins: tuple[int, ...] = (),
+    terminals: int = -1,
 ) -> tuple[int, int, int]:
     """Starts a program as the leader of a new session whose controlling terminal is a new pty.
 
@@ -36,6 +37,8 @@ def spawn(
     default ones. no_new_privs: as PR_SET_NO_NEW_PRIVS (prctl(2)) has it. cgroup: a descriptor of the directory of the
     cgroup (version 2) that it is to be in; -1: where this process is. joins: descriptors of the cgroup.procs of cgroups
     (version 1 or 2) that it enters, open for writing. apart: the child may be held up, as by what it runs; see below.
+    terminals: a descriptor of the directory that holds the `ptmx` to open, of a root that somebody else controls; -1:
+    /dev/ptmx is opened.
 
     The child has descriptors 0, 1 and 2 on the terminal and no others, default signal dispositions and an empty
     mask. This process sleeps until the child runs its program (vfork(2)), so it never copies its memory. Not with an

@@ -19,6 +19,7 @@ from fastpty.spawn.child cimport (
     stage_text,
 )
 from fastpty.spawn.clone cimport CLONE_INTO_CGROUP, CloneArgs, raw_clone3
+from fastpty.spawn.foreign cimport is_devpts, open_ptmx
 from fastpty.system.linux cimport (
     CLONE_FILES,
     CLONE_PIDFD,
@@ -159,14 +160,18 @@ cdef fill_account(Account *account, tuple wanted):
         account.groups[index] = groups[index]
 
 
-cdef open_terminal(unsigned short rows, unsigned short columns, int *master, int *slave):
+cdef open_terminal(int directory, unsigned short rows, unsigned short columns, int *master, int *slave):
     """A new pty: non-blocking master, slave with the kernel's default termios and IUTF8, both close-on-exec.
 
-    TIOCGPTPEER needs no path, so this works in a mount namespace where /dev/pts is another one or none.
+    directory: holds `ptmx`; -1: the master is /dev/ptmx. TIOCGPTPEER needs no path, so this works in a mount namespace
+    where /dev/pts is another one or none.
     """
     cdef termios attributes
     cdef winsize size
-    master[0] = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+    if directory < 0:
+        master[0] = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+    else:
+        master[0] = open_ptmx(directory)
     if master[0] < 0:
         raise OSError(errno, f"cannot open a pseudo-terminal: {os.strerror(errno)}")
     memset(&size, 0, sizeof(size))
@@ -212,7 +217,8 @@ def leave_keys():
 
 def spawn(
     list argv, list environment, directory, int rows, int columns, tuple files,
-    *, program=None, account=None, bint no_new_privs=False, int cgroup=-1, bint apart=False, tuple joins=()
+    *, program=None, account=None, bint no_new_privs=False, int cgroup=-1, bint apart=False, tuple joins=(),
+    int terminals=-1
 ):
     """Starts `argv` on a new terminal; see _spawn.pyi."""
     cdef Plan plan
@@ -238,13 +244,14 @@ def spawn(
     for index, join in enumerate(sorted(joins)):
         plan.joins[index] = join
     plan.shares_table = False
+    plan.compares_devpts = terminals >= 0 and is_devpts(terminals)
     becomes.groups = becomes.found = NULL
     try:
         if account is not None:
             fill_account(&becomes, account)
         plan.argv = pointers(argv)
         plan.envp = pointers(environment)
-        open_terminal(rows, columns, &master, &plan.slave)
+        open_terminal(terminals, rows, columns, &master, &plan.slave)
         if account is not None and fchown(plan.slave, becomes.uid, <gid_t>-1) < 0:
             raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
         pid = run_child(&plan, &pidfd)

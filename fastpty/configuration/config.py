@@ -23,7 +23,8 @@ class Config:
     its own; the gid in `socket_owner` is -1 where the group stays as it is. `environment` holds, in the order
     of writing, (name, value), or (name, None) for one to be removed. `unshare` and `unshare2` hold keys of
     NAMESPACE_FLAGS, `cap` numbers of capabilities, `pivot_root` the new root and where in it the old one goes.
-    `entered` is no option: the way into the jail sets it where it leads into somebody else's namespaces.
+    `entered` and `terminals` are no options. The way into the jail sets them: what it found in the namespaces that it
+    entered, and, in a root that may be somebody else's, a descriptor of the directory whose `ptmx` opens terminals.
     """
 
     raw_addresses: tuple[Address, ...]
@@ -117,6 +118,7 @@ class Config:
     vacuum: bool
     plugins: tuple[str, ...]
     entered: Entered | None = None
+    terminals: int = -1
 
     @property
     def changes_root(self) -> bool:

@@ -7,12 +7,12 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from functools import partial
 
 from fastpty.errors import FastptyError
 from fastpty.jail import privileges
 from fastpty.jail.subordinate import OwnIds
-from fastpty.system import linux
+from fastpty.system import child, linux, own_proc
 from fastpty.system.names import NAMESPACE_FLAGS
 
 
@@ -70,7 +70,8 @@ def mount_proc() -> None:
 def _enter_own_time(what: str) -> None:
     # unshare(2) makes a time namespace for the children only, as with pid; but this one can be entered.
     try:
-        fd = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+        with own_proc.directory() as own:
+            fd = os.open("ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
         try:
             linux.setns(fd, linux.CLONE_NEWTIME)
         finally:
@@ -82,24 +83,34 @@ def _enter_own_time(what: str) -> None:
 @contextmanager
 def _mapped(what: str, own_ids: OwnIds | None) -> Iterator[None]:
     """Unshares a user namespace in its body, and gives it its ids afterwards."""
-    uid, gid = os.geteuid(), os.getegid()
-    if uid != 0:
-        yield
-        try:
-            # Without this an ordinary user could get rid of groups that deny something to their members.
-            Path("/proc/self/setgroups").write_text("deny")
-            Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
-            Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        except OSError as error:
-            raise FastptyError(f"{what}: cannot write the id maps: {error.strerror}") from error
-        return
-    # The ids of root's namespace may only be given by a process that stayed outside.
-    maps = own_ids.maps if own_ids else {name: _same_ids(name) for name in ("gid_map", "uid_map")}
+    map_ids = partial(_map_all, own_ids) if os.geteuid() == 0 else _map_one
+    try:
+        yield from map_ids()
+    except OSError as error:
+        raise FastptyError(f"{what}: cannot write the id maps: {error.strerror}") from error
+
+
+def _map_one() -> Iterator[None]:
+    """An ordinary user may map its own ids only."""
+    maps = {"gid_map": f"0 {os.getegid()} 1", "uid_map": f"0 {os.geteuid()} 1"}
+    yield
+    with own_proc.directory() as own:
+        # Without this an ordinary user could get rid of groups that deny something to their members.
+        own_proc.write(own, "setgroups", "deny")
+        for name, text in maps.items():
+            own_proc.write(own, name, text)
+
+
+def _map_all(own_ids: OwnIds | None) -> Iterator[None]:
+    """The maps of root's namespace can be written only by a process that has stayed outside."""
+    with own_proc.directory() as own:
+        yield from _map_all_of(own, own_ids)
+
+
+def _map_all_of(own: int, own_ids: OwnIds | None) -> Iterator[None]:
+    maps = own_ids.maps if own_ids else {name: _same_ids(own_proc.read(own, name)) for name in ("gid_map", "uid_map")}
     ours, its = socket.socketpair()
-    writer = os.fork()
-    if writer == 0:
-        ours.close()
-        os._exit(_write_maps(os.getppid(), maps, its))
+    writer = child.fork("writing the id maps", partial(_write_maps, own, maps, its, ours))
     its.close()
     try:
         if own_ids:
@@ -110,22 +121,24 @@ def _mapped(what: str, own_ids: OwnIds | None) -> Iterator[None]:
         ours.close()
         status = os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1])
     if status != 0:
-        raise FastptyError(f"{what}: cannot write the id maps: {os.strerror(status)}")
+        raise OSError(status, os.strerror(status))
     if own_ids:
         privileges.become_inner_root(None)
 
 
-def _same_ids(name: str) -> str:
+def _same_ids(own_map: str) -> str:
     """An id map for a child namespace with all the ids that this one has."""
-    ranges = [line.split() for line in Path(f"/proc/self/{name}").read_text().splitlines()]
+    ranges = [line.split() for line in own_map.splitlines()]
     return "".join(f"{inside} {inside} {count}\n" for inside, _, count in ranges)
 
 
-def _write_maps(pid: int, maps: dict[str, str], channel: socket.socket) -> int:
+def _write_maps(own: int, maps: dict[str, str], channel: socket.socket, parents_end: socket.socket) -> int:
+    """In a child: writes the maps of the process whose directory in /proc is `own`. Returns 0 or an errno."""
+    parents_end.close()
     try:
-        if channel.recv(2):  # nothing comes if there is no new namespace
+        if channel.recv(2):  # nothing comes if no namespace was made
             for name, text in maps.items():
-                Path(f"/proc/{pid}/{name}").write_text(text)
+                own_proc.write(own, name, text)
     except OSError as error:
         return error.errno or errno.EIO
     return 0

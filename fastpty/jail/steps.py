@@ -18,7 +18,7 @@ from fastpty.configuration.entered import Entered
 from fastpty.errors import FastptyError
 from fastpty.hooks.actions import KINDS
 from fastpty.hooks.waits import INTERFACE
-from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate
+from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate, terminals
 from fastpty.jail.subordinate import OwnIds
 from fastpty.log import logger
 from fastpty.service import process_name
@@ -91,7 +91,7 @@ def _steps(way: _Way) -> list[Step]:
         *_hooks(config, "as-user"),
         partial(_chdir, "chdir", config.chdir),
         partial(_chdir, "chdir2", config.chdir2),
-        partial(_check_terminals, config),
+        partial(_find_terminals, way),
     ]
 
 
@@ -282,16 +282,12 @@ def _check_users(way: _Way) -> None:
     way.witness.close()
 
 
-def _check_terminals(config: Config) -> None:
-    if not config.hides_files:
-        return
-    try:
-        os.close(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError as error:
-        raise FastptyError(
-            f"no terminal can be opened in the jail: /dev/ptmx: {error.strerror}: "
-            "mount /dev, or a devpts with /dev/ptmx bound to its ptmx, see docs/jails.md"
-        ) from error
+def _find_terminals(way: _Way) -> None:
+    """Raises FastptyError if sessions would get no terminal."""
+    if way.config.changes_root:
+        way.config = replace(way.config, terminals=terminals.find())
+    elif way.config.hides_files:
+        terminals.check()
 
 
 def _chdir(option: str, directory: str | None) -> None:

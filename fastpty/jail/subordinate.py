@@ -37,7 +37,13 @@ def wanted(config: Config) -> OwnIds | None:
     runs_as_root = config.uid in (None, 0) and config.run_as != "peer"
     if os.geteuid() != 0 or not runs_as_root or "user" not in {*config.unshare, *config.unshare2}:
         return None
-    if Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]:
+    try:
+        own_map = Path("/proc/self/uid_map").read_text()
+    except OSError as error:
+        raise FastptyError(
+            f"a user namespace of root needs /proc/self/uid_map: {error.strerror}: mount /proc, or leave user out"
+        ) from error
+    if own_map.split() != ["0", "0", str(2**32 - 1)]:
         return None
     return OwnIds(first_of_root("/etc/subuid"), first_of_root("/etc/subgid"))
 

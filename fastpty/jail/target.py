@@ -6,20 +6,15 @@ taken for it. What takes the process's help to read, its environment, is read by
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import itertools
 import os
 import re
 import select
-import signal
-import time
-from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
-from typing import NoReturn
 
 from fastpty.configuration.entered import Capabilities, Credentials
 from fastpty.errors import FastptyError
+from fastpty.system import child
 
 # As /proc/PID/ns has them.
 NAMESPACES = ("user", "mnt", "cgroup", "ipc", "uts", "net", "pid", "time")
@@ -28,7 +23,6 @@ _KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD of linux/sched.h
 _STATUS_BYTES_MOST = 1 << 20
 _ENVIRONMENT_BYTES_MOST = 4 << 20  # more than execve(2) takes by default
 _ENVIRONMENT_SECONDS = 5.0
-_COMPLETE = b"."  # behind what was read
 _NAME = re.compile(r"[^\x00-\x20=\x7f]+")
 
 
@@ -112,7 +106,8 @@ class Target:
         what = f"the environment of process {self.pid}"
         fd = self.open("environ", os.O_RDONLY)
         try:
-            data = _read_in_child(fd, _ENVIRONMENT_BYTES_MOST + 1, _ENVIRONMENT_SECONDS)
+            read = partial(_read_at_most, fd, _ENVIRONMENT_BYTES_MOST + 1)
+            data, _ = child.ask("reading an environment", read, _ENVIRONMENT_SECONDS, keep=[fd])
         except TimeoutError:
             raise FastptyError(f"{what} cannot be read within {_ENVIRONMENT_SECONDS:g} s: give clear-env") from None
         except OSError:
@@ -154,54 +149,9 @@ def variables(data: bytes) -> dict[str, str]:
     return found
 
 
-def _read_in_child(fd: int, limit: int, seconds: float) -> bytes:
-    """What can be read from `fd`, by a child that may get stuck; raises TimeoutError, then the child is left behind.
-
-    Raises OSError where nothing can be read.
-    """
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if child == 0:
-        _copy_and_exit(fd, writer, limit)
-    os.close(writer)
-    try:
-        data = _read_until(reader, time.monotonic() + seconds)
-    except TimeoutError:
-        os.kill(child, signal.SIGKILL)
-        raise
-    finally:
-        os.close(reader)
-    if not data.endswith(_COMPLETE):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-    with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored
-        os.waitpid(child, 0)
-    return data.removesuffix(_COMPLETE)
-
-
-def _copy_and_exit(source: int, target: int, limit: int) -> NoReturn:
-    try:
-        _close_others((source, target))
-        with open(target, "wb") as pipe:
-            while limit > 0 and (data := os.read(source, min(limit, 65536))):
-                limit -= len(data)
-                pipe.write(data)
-            pipe.write(_COMPLETE)
-    finally:
-        os._exit(0)
-
-
-def _close_others(kept: Sequence[int]) -> None:
-    """A stuck child must not hold the router's sockets."""
-    for low, high in itertools.pairwise([-1, *sorted(kept), 1 << 20]):
-        os.closerange(low + 1, high)
-
-
-def _read_until(fd: int, deadline: float) -> bytes:
+def _read_at_most(fd: int, limit: int) -> child.Answer:
     parts: list[bytes] = []
-    while True:
-        if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise TimeoutError
-        data = os.read(fd, 65536)
-        if not data:
-            return b"".join(parts)
+    while limit > 0 and (data := os.read(fd, min(limit, 65536))):
+        limit -= len(data)
         parts.append(data)
+    return b"".join(parts), ()

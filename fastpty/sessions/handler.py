@@ -202,8 +202,9 @@ class Sessions:
             account=program.account,
             no_new_privs=self._config.no_new_privs,
             cgroup=cgroup,
-            apart=self._config.entered is not None,
+            apart=self._config.changes_root,
             joins=self._joins,
+            terminals=self._config.terminals,
         )
 
     def accept_failed(self, error: int) -> None:

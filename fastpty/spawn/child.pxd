@@ -46,6 +46,7 @@ from fastpty.system.linux cimport (
     write,
 )
 
+from fastpty.spawn.foreign cimport file_system_holds
 from fastpty.spawn.login cimport leave_capabilities, login_as
 
 cdef enum:
@@ -81,6 +82,7 @@ cdef struct Plan:
     int joins[JOINS_MOST]     # cgroup.procs of others to enter, open for writing
     int join_count
     bint is_apart             # has a copy of the parent's memory, and the parent does not wait
+    bint compares_devpts      # warns where the terminal is not one of /dev/pts
     int slave
     bint shares_table         # of descriptors; then the slave side is the last one that the child needs of it
     rlimit files
@@ -115,6 +117,16 @@ cdef inline void child_tell(const Plan *plan) noexcept nogil:
     """What went wrong, on the terminal."""
     dprintf(plan.slave, "fastpty: %s%s: %s\n", stage_text(plan.stage),
             stage_object(plan), strerror(errno))
+
+
+cdef inline void child_compare_devpts(const Plan *plan) noexcept nogil:
+    """Warns on the terminal if another devpts has been mounted since the router started: programs do not find it there.
+
+    Only in a child that nobody waits for, as somebody else decides what /dev/pts is, and whether it answers.
+    """
+    if plan.compares_devpts and plan.is_apart and not file_system_holds("/dev/pts", plan.slave):
+        dprintf(plan.slave, "fastpty: this terminal is not in /dev/pts, which has changed since the router started: "
+                "restart the router\n")
 
 
 cdef inline int child_fail(Plan *plan) noexcept nogil:
@@ -274,6 +286,7 @@ cdef inline int child_main(void *argument) noexcept nogil:
         return child_fail(plan)
     if plan.no_new_privs and syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0:
         return child_fail(plan)
+    child_compare_devpts(plan)
     if child_go_home(plan) < 0:
         return child_fail(plan)
     plan.stage = STAGE_EXECUTE

@@ -6,42 +6,22 @@ while the child is still root.
 """
 
 from libc.errno cimport EPERM, errno
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport atoi
 from libc.string cimport memset
 from posix.types cimport uid_t
 
-from fastpty.system.linux cimport O_CLOEXEC, c_open, close, read, syscall, write
+from fastpty.spawn.foreign cimport O_DIRECTORY, O_PATH, is_proc, open_below
+from fastpty.system.linux cimport O_CLOEXEC, O_RDWR, c_open, close, read, syscall, write
 
 cdef extern from *:
     """
-    #include <fcntl.h>
     #include <sched.h>
     #include <sys/resource.h>
-    #include <sys/stat.h>
     #include <sys/syscall.h>
-    #include <sys/vfs.h>
-
-    /* linux/openat2.h, Linux 5.6. */
-    struct fastpty_open_how { uint64_t flags, mode, resolve; };
-    #ifndef SYS_openat2
-    #define SYS_openat2 437
-    #endif
-    #define FASTPTY_RESOLVE_STRICTLY (0x01 | 0x02 | 0x08)   /* NO_XDEV, NO_MAGICLINKS, BENEATH */
-
-    /* linux/magic.h, fs/proc: the root of a proc file system has the inode number 1. */
-    static int fastpty_is_proc(int fd)
-    {
-        struct statfs system;
-        struct stat status;
-        return fstatfs(fd, &system) == 0 && system.f_type == 0x9fa0 && fstat(fd, &status) == 0 && status.st_ino == 1;
-    }
     """
     enum:
-        O_DIRECTORY
-        O_PATH
-        O_RDWR
         PRIO_PROCESS
         SCHED_DEADLINE
         SCHED_FIFO
@@ -52,15 +32,9 @@ cdef extern from *:
         SYS_getpriority
         SYS_ioprio_get
         SYS_ioprio_set
-        SYS_openat2
         SYS_sched_getscheduler
         SYS_sched_setscheduler
         SYS_setpriority
-        RESOLVE_STRICTLY "FASTPTY_RESOLVE_STRICTLY"
-    struct OpenHow "fastpty_open_how":
-        uint64_t flags
-        uint64_t resolve
-    bint is_proc "fastpty_is_proc"(int fd) nogil
 
 cdef enum:
     NICE_NONE = 20             # as the system call counts: 40 to 1 for -20 to 19
@@ -76,14 +50,10 @@ cdef inline int open_own(const char *path) noexcept nogil:
     In a changed root somebody else may have put there what they like, and the child is still root. So it must be a file
     of a real proc, with nothing mounted over it.
     """
-    cdef OpenHow how
     cdef int proc = c_open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
     cdef int fd = -1
-    memset(&how, 0, sizeof(how))
-    how.flags = O_RDWR | O_CLOEXEC
-    how.resolve = RESOLVE_STRICTLY
     if proc >= 0 and is_proc(proc):
-        fd = <int>syscall(SYS_openat2, proc, path, &how, sizeof(how))
+        fd = open_below(proc, path, O_RDWR, 0)
     if proc >= 0:
         close(proc)
     return fd

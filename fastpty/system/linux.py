@@ -42,6 +42,11 @@ AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 MOUNT_ATTR_RDONLY = 1
 
+RESOLVE_NO_XDEV = 1
+RESOLVE_NO_MAGICLINKS = 2
+RESOLVE_NO_SYMLINKS = 4
+RESOLVE_BENEATH = 8
+
 MNT_FORCE = 1
 MNT_DETACH = 2
 
@@ -61,8 +66,10 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 # The same on all of Python's architectures; glibc has these calls since 2.36.
 _SYS_OPEN_TREE = 428
 _SYS_CLONE3 = 435
+_SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
 _AT_FDCWD = -100
+_STATFS_WORDS_MOST = 32  # more than struct statfs has, which begins with f_type
 _CAPABILITY_VERSION_3 = 0x2008_0522
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -110,6 +117,20 @@ def open_tree(path: str, flags: int) -> int:
     """open_tree(2), Linux 5.2; an O_PATH descriptor; with OPEN_TREE_CLONE of a new mount, nowhere mounted."""
     arguments = (ctypes.c_int(_AT_FDCWD), _path(path), ctypes.c_uint(flags))
     return _call("syscall", ctypes.c_long(_SYS_OPEN_TREE), *arguments)
+
+
+def openat2(path: str, flags: int, resolve: int, dir_fd: int = _AT_FDCWD) -> int:
+    """openat2(2) with the RESOLVE_ flags, Linux 5.6; close-on-exec. A relative path begins at `dir_fd`."""
+    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, 0, resolve)
+    arguments = (ctypes.c_int(dir_fd), _path(path), how, ctypes.c_size_t(ctypes.sizeof(how)))
+    return _call("syscall", ctypes.c_long(_SYS_OPENAT2), *arguments)
+
+
+def file_system_type(fd: int) -> int:
+    """The number of the file system's kind, as in linux/magic.h (fstatfs(2))."""
+    status = (ctypes.c_long * _STATFS_WORDS_MOST)()
+    _call("fstatfs", ctypes.c_int(fd), status)
+    return status[0]
 
 
 def make_read_only(tree: int) -> None:

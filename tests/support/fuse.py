@@ -3,7 +3,7 @@
 Every name is a file, and each look-up gives a new one.
 
 It speaks to /dev/fuse itself and needs no library (linux/fuse.h). As root: `python -m tests.support.fuse DIRECTORY`
-mounts it there and says `mounted`; it serves until it is killed.
+mounts it there and says `mounted`; it serves until it is killed. With `--silent` it does not even answer look-ups of names.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def _attributes(node: int) -> bytes:
     )
 
 
-def serve(fuse: int) -> None:
-    """Answers everything but reads of files."""
+def serve(fuse: int, *, silent: bool = False) -> None:
+    """Answers everything but reads of files, or nothing at all after the mount."""
     node_of_last_file = _ROOT
     while True:
         request = os.read(fuse, 1 << 17)
         _, kind, unique, node, *_ = struct.unpack_from("<IIQQIIII", request)
-        if kind in (READ, FORGET, BATCH_FORGET, INTERRUPT):
+        if kind in (READ, FORGET, BATCH_FORGET, INTERRUPT) or (silent and kind != INIT):
             continue
         error, answer = 0, b""
         if kind == INIT:
@@ -76,7 +76,7 @@ def main() -> None:
     fuse = device()
     mount(fuse, sys.argv[1], os.getuid(), os.getgid())
     print("mounted", flush=True)
-    serve(fuse)
+    serve(fuse, silent="--silent" in sys.argv)
 
 
 if __name__ == "__main__":
