@@ -6,15 +6,13 @@ import ctypes
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fastpty.access.accounts import Account
 from fastpty.errors import RefusedError
-from fastpty.relay.upcalls import UNKNOWN_PEER
+from fastpty.system.credentials import UNKNOWN_PEER, peer_credentials
 
-_UCRED = "iII"  # pid, uid and gid, unix(7)
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13; not in Python's socket module
 _GROUPS_MOST = 65536  # NGROUPS_MAX
 _FIRST_GUESS = 32
@@ -46,20 +44,19 @@ class Peer:
 
 def plain_peer(connection: socket.socket, with_groups: bool) -> Peer:
     """The client of an accepted connection without TLS; raises OSError where it has left already."""
-    size = struct.calcsize(_UCRED)
-    credentials = struct.unpack(_UCRED, connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    if credentials == UNKNOWN_PEER:
+    found = peer_credentials(connection)
+    if found == UNKNOWN_PEER:
         return tcp_peer(connection)
-    return local_peer(connection.fileno(), credentials, with_groups)
+    return local_peer(connection.fileno(), found, with_groups)
 
 
-def local_peer(fd: int, credentials: tuple[int, int, int], with_groups: bool) -> Peer:
-    """The client of an accepted local connection. `credentials` are pid, uid and gid as SO_PEERCRED told them.
+def local_peer(fd: int, found: tuple[int, int, int], with_groups: bool) -> Peer:
+    """The client of an accepted local connection. `found`: its pid, uid and gid (SO_PEERCRED).
 
     A client of another user namespace has the uid that stands there for all that is not mapped, 65534 as a rule. Its
     groups take another system call: `with_groups`. Raises OSError if that fails.
     """
-    pid, uid, gid = credentials
+    pid, uid, gid = found
     groups = frozenset([gid, *_peer_groups(fd)]) if with_groups else frozenset([gid])
     return Peer(f"pid {pid} uid {uid} gid {gid}", uid, groups)
 

@@ -17,10 +17,10 @@ import struct
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NoReturn
 
 from fastpty._relay import do_errand
 from fastpty.log import logger
+from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, prctl
 
 # One is stuck for each terminal that a program of another user holds. It is that user's limits (processes, terminals)
@@ -93,7 +93,7 @@ class Errands:
             self._queue.close()
             self._open()
         assert self._intake is not None
-        _start_as_nobody_s_child(partial(_keep, self._intake, self.closed))
+        child.start_orphan("errands", partial(_be_named, partial(_keep, self._intake, self.closed)))
         # The last one to close it closes what is still in it, which must not be this process.
         self._intake.close()
         self._intake = None
@@ -159,26 +159,12 @@ def close_after_exit() -> None:
     So this one's end does not wait for a close.
     """
     ended = os.pidfd_open(os.getpid())
-    _start_as_nobody_s_child(lambda: select.select([ended], [], []))
+    child.start_orphan("errands", partial(_be_named, lambda: select.select([ended], [], [])))
 
 
-def _start_as_nobody_s_child(work: Callable[[], object]) -> None:
-    child = os.fork()
-    if child == 0:
-        _be_its_parent(work)
-    if os.waitpid(child, 0)[1] != 0:
-        raise OSError("no process can be started")
-
-
-def _be_its_parent(work: Callable[[], object]) -> NoReturn:
-    status = 1
-    try:
-        if os.fork() == 0:
-            prctl(PR_SET_NAME, b"fastpty-errands")
-            work()
-        status = 0
-    finally:
-        os._exit(status)
+def _be_named(work: Callable[[], object]) -> None:
+    prctl(PR_SET_NAME, b"fastpty-errands")
+    work()
 
 
 def _keep(intake: socket.socket, closed: mmap.mmap) -> None:
@@ -187,8 +173,7 @@ def _keep(intake: socket.socket, closed: mmap.mmap) -> None:
     nothing = os.memfd_create("nothing")  # /dev/null could be anything in a root of somebody else's
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    os.closerange(3, intake.fileno())
-    os.closerange(intake.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    child.keep_only([0, 1, 2, intake.fileno()])
     done = mmap.mmap(-1, 8 * _PROCESSES_MOST)
     processes: list[int] = []
     patience = _MOMENT_SECONDS
@@ -229,17 +214,15 @@ def _holds_errands(intake: socket.socket) -> bool:
 
 
 def _start_one(intake: socket.socket, closed: mmap.mmap, done: mmap.mmap, index: int) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        while True:
-            message, descriptors, _, _ = socket.recv_fds(intake, _MESSAGE_BYTES_MOST, _DESCRIPTORS_MOST)
-            if not message:
-                break
-            _wait_for_sender(intake, closed, _ERRAND.unpack(message)[-1])
-            for descriptor in descriptors:
-                do_errand(descriptor, message)
-            struct.pack_into("q", done, 8 * index, struct.unpack_from("q", done, 8 * index)[0] + 1)
-    finally:
-        os._exit(0)
+    return child.fork("errands", partial(_take_errands, intake, closed, done, index))
+
+
+def _take_errands(intake: socket.socket, closed: mmap.mmap, done: mmap.mmap, index: int) -> None:
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(intake, _MESSAGE_BYTES_MOST, _DESCRIPTORS_MOST)
+        if not message:
+            break
+        _wait_for_sender(intake, closed, _ERRAND.unpack(message)[-1])
+        for descriptor in descriptors:
+            do_errand(descriptor, message)
+        struct.pack_into("q", done, 8 * index, struct.unpack_from("q", done, 8 * index)[0] + 1)

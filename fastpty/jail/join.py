@@ -13,7 +13,6 @@ import os
 import re
 import socket
 import stat
-import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,6 +24,7 @@ from fastpty.jail import control_groups, privileges, security_label
 from fastpty.jail.target import Target
 from fastpty.net.address import AbstractAddress, UnixAddress, connect, parse
 from fastpty.system import linux
+from fastpty.system.credentials import peer_credentials
 
 _KINDS = {
     "user": linux.CLONE_NEWUSER,
@@ -234,6 +234,6 @@ def _ask_server(where: str) -> list[int]:
 
 def _check_server(sock: socket.socket) -> None:
     """Raises FastptyError unless root or this user listens there: the first to take an abstract name has it."""
-    _, uid, _ = struct.unpack("=3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    _, uid, _ = peer_credentials(sock)
     if uid not in (0, os.geteuid()):
         raise FastptyError(f"uid {uid} listens there: only namespaces of root's or of this user's are entered")

@@ -13,11 +13,11 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
-from typing import NoReturn
 
 from fastpty.errors import FastptyError
-from fastpty.system import linux
+from fastpty.system import child, linux
 from fastpty.system.signals import SI_KERNEL, Stopped
 
 # All that can be caught and that somebody may send; stopping and going on is between the terminal and the processes.
@@ -43,11 +43,9 @@ def in_child(work: Work) -> int:
     # Ignored, as whoever started us may have left it, it would make the kernel reap what is awaited here.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [*_PASSED_ON, signal.SIGCHLD])
-    child = os.fork()
-    if child == 0:
-        _be_child(work, parent, before)
+    inner = child.fork("router", partial(_be_child, work, parent, before))
     os.close(parent)
-    status = _wait_for(child)
+    status = _wait_for(inner)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if status < 0:
         raise FastptyError(f"the process in the pid namespace was killed by signal {-status}")
@@ -71,7 +69,7 @@ def stay_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _wait_for(child: int) -> int:
+def _wait_for(inner: int) -> int:
     """Reaps all children until this one has ended; its exit status, negative for a signal. Passes signals on.
 
     The SIGHUP of a terminal that closes is the kernel's and ends the router; passed on, it would look like a reload.
@@ -80,17 +78,16 @@ def _wait_for(child: int) -> int:
         info = signal.sigwaitinfo([*_PASSED_ON, signal.SIGCHLD])
         if info.si_signo != signal.SIGCHLD:
             closed = info.si_signo == signal.SIGHUP and info.si_code == SI_KERNEL
-            os.kill(child, signal.SIGTERM if closed else info.si_signo)
+            os.kill(inner, signal.SIGTERM if closed else info.si_signo)
             continue
         while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             pid, status = found
-            if pid == child:
+            if pid == inner:
                 return os.waitstatus_to_exitcode(status)
 
 
-def _be_child(work: Work, parent: int, mask: set[int | signal.Signals]) -> NoReturn:
+def _be_child(work: Work, parent: int, mask: set[int | signal.Signals]) -> int:
     global _outside
-    status = 1
     try:
         # A terminal's ^C comes to the parent, which passes it on; it must not come twice.
         os.setpgid(0, 0)
@@ -103,18 +100,17 @@ def _be_child(work: Work, parent: int, mask: set[int | signal.Signals]) -> NoRet
             elif handler == _end:
                 signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        status = work()
+        return work()
     except FastptyError as error:
         print(f"fastpty-router: {error}", file=sys.stderr)
-        status = error.exit_status
+        return error.exit_status
     except Stopped:
-        status = 0
+        return 0
     except SystemExit as exit_:
-        status = exit_.code if isinstance(exit_.code, int) else 1
+        return exit_.code if isinstance(exit_.code, int) else 1
     except BaseException:
         sys.excepthook(*sys.exc_info())
-    finally:
-        os._exit(status)
+        return 1
 
 
 def _end(number: int, _: FrameType | None) -> None:

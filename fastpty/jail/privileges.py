@@ -63,7 +63,10 @@ def leave_groups(credentials: Credentials | None, *, has_user_namespace: bool) -
     """
     if os.geteuid() == 0 and (credentials is not None or has_user_namespace):
         groups = () if credentials is None else credentials.groups
-        os.setgroups(groups)
+        try:
+            os.setgroups(groups)
+        except OSError as error:
+            raise FastptyError(f"cannot change the supplementary groups: {error.strerror}") from error
         if set(os.getgroups()) != set(groups):
             raise FastptyError("the kernel reports other groups than were asked for")
 

@@ -29,6 +29,7 @@ from fastpty.jail import imports, inherited, preflight
 from fastpty.system import linux
 
 _VARIABLE = "_FASTPTY_ANEW"
+_PROGRAM = "/proc/self/exe"
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _MFD_EXEC = 0x10  # linux/memfd.h, Linux 6.3
 _FAILURES_OF_MOUNTS = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EACCES)
@@ -86,13 +87,14 @@ def _where_needed(config: Config, settings: Sequence[Setting], warnings: Sequenc
     An interpreter that this user cannot write to is none that those inside could, who have this user's rights at most.
     Raises FastptyError.
     """
-    if config.changes_root and _could_be_written():
-        try:
+    try:
+        if config.changes_root and _could_be_written():
             _execute(_packed(settings, warnings))
-        except OSError as error:
-            raise FastptyError(
-                f"cannot execute the router from files that are read-only: {error.strerror}"
-            ) from error
+    except OSError as error:
+        hint = ": mount /proc" if error.filename == _PROGRAM else ""
+        raise FastptyError(
+            f"cannot execute the router from files that are read-only: {error.strerror}{hint}"
+        ) from error
 
 
 def _carried() -> Carried | None:
@@ -120,7 +122,7 @@ def _carried() -> Carried | None:
 
 def _could_be_written() -> bool:
     own = os.geteuid()
-    return own == 0 or os.stat("/proc/self/exe").st_uid == own or os.access("/proc/self/exe", os.W_OK)
+    return own == 0 or os.stat(_PROGRAM).st_uid == own or os.access(_PROGRAM, os.W_OK)
 
 
 def _packed(settings: Sequence[Setting], warnings: Sequence[str]) -> int:
@@ -141,7 +143,7 @@ def _is_packed(fd: int) -> bool:
 
 def _execute(notes: int) -> None:
     """As this program was executed, with the same arguments and environment, so that Python finds the same modules."""
-    interpreter = os.readlink("/proc/self/exe")
+    interpreter = os.readlink(_PROGRAM)
     tree = _read_only_tree()
     if tree is None:
         os.execve(_sealed_copy(interpreter), sys.orig_argv, _environment(notes))

@@ -40,7 +40,9 @@ def find() -> int:
     try:
         _, [directory] = child.ask("looking for /dev/ptmx", _find, _SECONDS)
     except TimeoutError as error:
-        raise FastptyError(f"no terminal can be opened in the jail: /dev does not answer within {_SECONDS:g} s") from error
+        raise FastptyError(
+            f"no terminal can be opened in the jail: /dev does not answer within {_SECONDS:g} s"
+        ) from error
     except OSError as error:
         raise _unusable(error) from error
     os.set_inheritable(directory, False)

@@ -20,10 +20,11 @@ from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
-from fastpty.relay.upcalls import JOIN, UNKNOWN_PEER, Terminal
+from fastpty.relay.upcalls import JOIN, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.program import Program, Programs
 from fastpty.system import at_start
+from fastpty.system.credentials import UNKNOWN_PEER
 
 
 class Sessions:

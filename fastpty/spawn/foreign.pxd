@@ -1,6 +1,6 @@
-"""Opening files in a root that may be somebody else's: nothing on the way may lead elsewhere, and what is opened is checked.
+"""Opening files in a root that somebody else may control: no mount and no magic link leads elsewhere (openat2(2)).
 
-openat2(2), Linux 5.6.
+Linux 5.6.
 """
 
 from libc.errno cimport ENOTTY, errno
@@ -24,7 +24,6 @@ cdef extern from *:
     #endif
     #define FASTPTY_RESOLVE_NO_XDEV 0x01
     #define FASTPTY_RESOLVE_NO_MAGICLINKS 0x02
-    #define FASTPTY_RESOLVE_NO_SYMLINKS 0x04
     #define FASTPTY_RESOLVE_BENEATH 0x08
 
     /* linux/magic.h, fs/proc: the root of a proc file system has the inode number 1. */
@@ -61,7 +60,6 @@ cdef extern from *:
         SYS_openat2
         RESOLVE_BENEATH "FASTPTY_RESOLVE_BENEATH"
         RESOLVE_NO_MAGICLINKS "FASTPTY_RESOLVE_NO_MAGICLINKS"
-        RESOLVE_NO_SYMLINKS "FASTPTY_RESOLVE_NO_SYMLINKS"
         RESOLVE_NO_XDEV "FASTPTY_RESOLVE_NO_XDEV"
     struct OpenHow "fastpty_open_how":
         uint64_t flags
@@ -73,12 +71,12 @@ cdef extern from *:
     bint file_system_holds "fastpty_holds"(const char *directory, int fd) nogil
 
 
-cdef inline int open_below(int directory, const char *path, int flags, uint64_t resolve) noexcept nogil:
+cdef inline int open_below(int directory, const char *path, int flags) noexcept nogil:
     """openat2(2) of a path below `directory` that crosses no mount and no magic link. -1 with errno set."""
     cdef OpenHow how
     memset(&how, 0, sizeof(how))
     how.flags = <uint64_t>(flags | O_CLOEXEC)
-    how.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH | resolve
+    how.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH
     return <int>syscall(SYS_openat2, directory, path, &how, sizeof(how))
 
 
@@ -88,12 +86,12 @@ cdef inline int open_ptmx(int directory) noexcept nogil:
     The file is looked at before it is opened: another device could do something when it is opened. It is looked at
     again afterwards, since it could have been replaced meanwhile.
     """
-    cdef int fd = open_below(directory, "ptmx", O_PATH, RESOLVE_NO_SYMLINKS)
+    cdef int fd = open_below(directory, "ptmx", O_PATH)
     if fd < 0:
         return -1
     if is_ptmx(fd):
         close(fd)
-        fd = open_below(directory, "ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK, RESOLVE_NO_SYMLINKS)
+        fd = open_below(directory, "ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK)
         if fd < 0 or is_ptmx(fd):
             return fd
     close(fd)

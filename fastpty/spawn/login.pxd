@@ -53,7 +53,7 @@ cdef inline int open_own(const char *path) noexcept nogil:
     cdef int proc = c_open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
     cdef int fd = -1
     if proc >= 0 and is_proc(proc):
-        fd = open_below(proc, path, O_RDWR, 0)
+        fd = open_below(proc, path, O_RDWR)
     if proc >= 0:
         close(proc)
     return fd

@@ -125,7 +125,8 @@ def _answer(work: Callable[[], Answer], channel: socket.socket, keep: Sequence[i
     """In the child of `ask`: the descriptors go with the first byte, then the pickled outcome."""
     keep_only([0, 1, 2, channel.fileno(), *keep])
     failure: Exception | None = None
-    data, descriptors = b"", ()
+    data = b""
+    descriptors: Sequence[int] = ()
     try:
         data, descriptors = work()
     except (OSError, FastptyError) as error:

@@ -11,6 +11,7 @@ from fastpty.system import foreign_root, linux
 
 _PROC_SUPER_MAGIC = 0x9FA0
 _ROOT_INODE = 1
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _STRICTLY = linux.RESOLVE_NO_XDEV | linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_BENEATH
 
 
@@ -20,10 +21,7 @@ def directory() -> Iterator[int]:
 
     Raises OSError.
     """
-    if foreign_root.is_entered():
-        fd = _checked()
-    else:
-        fd = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = _checked() if foreign_root.is_entered() else os.open("/proc/self", _DIRECTORY)
     try:
         yield fd
     finally:
@@ -53,10 +51,10 @@ def write(own: int, name: str, text: str) -> None:
 
 
 def _checked() -> int:
-    proc = linux.openat2("/proc", os.O_PATH | os.O_DIRECTORY, linux.RESOLVE_NO_MAGICLINKS)
+    proc = linux.openat2("/proc", _DIRECTORY, linux.RESOLVE_NO_MAGICLINKS)
     try:
         if linux.file_system_type(proc) != _PROC_SUPER_MAGIC or os.fstat(proc).st_ino != _ROOT_INODE:
             raise OSError(errno.ENOENT, "no proc file system is mounted on /proc of this root")
-        return linux.openat2("self", os.O_PATH | os.O_DIRECTORY, _STRICTLY, proc)
+        return linux.openat2("self", _DIRECTORY, _STRICTLY, proc)
     finally:
         os.close(proc)

@@ -14,12 +14,15 @@ _RANGE = range(60706, 61184)
 
 
 def unused_id() -> int | None:
-    """An id that no account, no group and no process has; None if there is none.
+    """An id that no account, no group and no process has; None if there is none, or no /proc to look at processes.
 
     The search begins at random, so that two routers that start at the same moment choose different ones. To be called
     before the jail, where accounts are the host's.
     """
-    taken = _ids_of_processes()
+    try:
+        taken = _ids_of_processes()
+    except OSError:
+        return None
     start = secrets.randbelow(len(_RANGE))
     order: list[int] = [*_RANGE[start:], *_RANGE[:start]]
     for number in order:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import socket
-import struct
 from pathlib import Path
 
-_UCRED = "iII"  # pid, uid and gid, unix(7)
+from fastpty.system.credentials import peer_credentials
+
 _OVERFLOW_UID = 65534  # what the kernel tells of a user that has no number in this user namespace
 _ALL_USERS = ["0", "0", "4294967295"]
 _users_differ = False
@@ -54,5 +54,5 @@ class Witness:
         for end in self._ends:
             end.close()
 
-    def _told(self) -> bytes:
-        return self._ends[0].getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(_UCRED))[4:]
+    def _told(self) -> tuple[int, ...]:
+        return peer_credentials(self._ends[0])[1:]

@@ -37,7 +37,11 @@ class Jail:
 
     def devpts(self, options: str = "ptmxmode=666") -> list[str]:
         """Options that mount one, with a /dev/ptmx as containers have it."""
-        hooks = ["mkdir:/dev/pts", f"mount:devpts none /dev/pts nosuid newinstance,{options}", "exec:ln -s pts/ptmx /dev/ptmx"]
+        hooks = [
+            "mkdir:/dev/pts",
+            f"mount:devpts none /dev/pts nosuid newinstance,{options}",
+            "exec:ln -s pts/ptmx /dev/ptmx",
+        ]
         return [word for hook in hooks for word in ("--hook-as-root", hook)]
 
 
@@ -79,7 +83,9 @@ def test_a_root_whose_dev_never_answers_is_refused_at_the_start(jail: Jail) -> N
     assert "no terminal can be opened in the jail: /dev does not answer within 5 s" in log
 
 
-def test_a_dev_that_stops_answering_holds_up_no_other_session(start_router: Callable[..., Router], jail: Jail) -> None:
+def test_a_dev_that_stops_answering_holds_up_no_other_session(
+    start_router: Callable[..., Router], jail: Jail
+) -> None:
     router = start_router(*jail.options, *jail.devpts(), jail.socket)
     with Client(jail.socket) as before:
         before.send(b"echo be''fore\n")
@@ -115,11 +121,15 @@ def test_a_program_on_a_file_system_that_never_answers_holds_up_no_other_session
     ("commands", "why"),
     [
         (["mknod /dev/ptmx c 1 3"], "it is not the character device 5:2"),
-        (["ln -s /proc/$PPID/root/dev/ptmx /dev/ptmx"], "Too many levels of symbolic links"),
+        (["ln -s /proc/1/root/dev/ptmx /dev/ptmx"], "Too many levels of symbolic links"),
         (["mknod /dev/ptmx c 5 2"], "No such file or directory"),
         (
-            ["mkdir /dev/pts /dev/others", "mount -t devpts -o newinstance none /dev/pts"]
-            + ["mount -t devpts -o newinstance none /dev/others", "ln -s others/ptmx /dev/ptmx"],
+            [
+                "mkdir /dev/pts /dev/others",
+                "mount -t devpts -o newinstance none /dev/pts",
+                "mount -t devpts -o newinstance none /dev/others",
+                "ln -s others/ptmx /dev/ptmx",
+            ],
             "its devpts is not mounted on /dev/pts",
         ),
     ],
@@ -128,6 +138,15 @@ def test_a_ptmx_that_opens_no_terminal_of_this_root_is_refused(jail: Jail, comma
     hooks = [word for command in commands for word in ("--hook-as-root", f"exec:{command}")]
     log = refused(*jail.options, *hooks, jail.socket)
     assert f"no terminal can be opened in the jail: /dev/ptmx: {why}: " in log
+
+
+def test_a_ptmx_on_a_file_system_that_may_not_answer_is_refused(jail: Jail) -> None:
+    """The router knows tmpfs and the file systems of disks; here it is a ramfs, for FUSE or NFS."""
+    hooks = ["mount:ramfs none /dev", "mkdir:/dev/pts", "mount:devpts none /dev/pts nosuid newinstance"]
+    hooks.append("exec:chmod 755 /dev && mknod -m 666 /dev/ptmx c 5 2")
+    options = [word for hook in hooks for word in ("--hook-as-root", hook)]
+    log = refused(*jail.options, *options, "--uid", "nobody", jail.socket)
+    assert "no terminal can be opened in the jail: /dev/ptmx: its file system may depend on another process: " in log
 
 
 def test_a_terminal_is_one_of_the_root_s_own_devpts(start_router: Callable[..., Router], jail: Jail) -> None:
@@ -161,7 +180,7 @@ def test_what_takes_the_place_of_a_ptmx_is_not_opened(
         ptmx.symlink_to(f"/proc/{os.getpid()}/root/dev/ptmx")
     else:
         os.mkfifo(ptmx)
-    why = b"Too many levels of symbolic links" if replacement == "link" else b"Inappropriate ioctl for device"
+    why = b"Invalid cross-device link" if replacement == "link" else b"Inappropriate ioctl for device"
     with Client(jail.socket) as client:
         assert client.read_to_end() == b"fastpty: cannot open a pseudo-terminal: " + why + b"\r\n"
 

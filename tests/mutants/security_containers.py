@@ -172,9 +172,9 @@ CONTAINERS = (
     ),
     Mutant(
         "containers: an environment is not waited for",
-        "fastpty/jail/target.py",
-        "        if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:\n",
-        "        if not select.select([fd], [], [], 90)[0]:\n",
+        "fastpty/system/child.py",
+        "            if not select.select([channel], [], [], max(0.0, deadline - time.monotonic()))[0]:\n",
+        "            if not select.select([channel], [], [], 90)[0]:\n",
         _BOX + "test_an_environment_that_never_comes_is_not_waited_for",
     ),
     Mutant(
@@ -215,7 +215,7 @@ CONTAINERS = (
     Mutant(
         "containers: a frozen one holds up its sessions alone",
         "fastpty/sessions/handler.py",
-        "            apart=self._config.entered is not None,\n",
+        "            apart=self._config.changes_root,\n",
         "            apart=False,\n",
         _BOX + "test_a_container_that_is_frozen_holds_up_its_sessions_and_not_the_router",
     ),

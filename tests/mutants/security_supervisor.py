@@ -133,8 +133,8 @@ STARTS = (
     Mutant(
         "a stop in a pid namespace is a stop",
         "fastpty/jail/pid_namespace.py",
-        "    except Stopped:\n        status = 0\n",
-        "    except Stopped:\n        status = 1\n",
+        "    except Stopped:\n        return 0\n",
+        "    except Stopped:\n        return 1\n",
         _STARTS + "test_a_stop_ends_a_hook_in_a_pid_namespace",
     ),
     Mutant(

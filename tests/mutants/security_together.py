@@ -112,9 +112,9 @@ TOGETHER = (
     Mutant(
         "directories of socket files are opened before anybody can replace them",
         "fastpty/listening/removal.py",
-        "            os.setsid()\n",
-        "            os.setsid()\n            select.select([], [], [], 0.5)\n"
-        "            directories = [None if file is None else _directory(file[0]) for file in files]\n",
+        "    os.setsid()\n",
+        "    os.setsid()\n    select.select([], [], [], 0.5)\n"
+        "    directories = [None if file is None else _directory(file[0]) for file in files]\n",
         "listening/test_socket_files.py::test_whoever_may_replace_a_directory_above_has_no_other_file_removed",
     ),
     Mutant(

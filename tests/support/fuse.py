@@ -3,7 +3,7 @@
 Every name is a file, and each look-up gives a new one.
 
 It speaks to /dev/fuse itself and needs no library (linux/fuse.h). As root: `python -m tests.support.fuse DIRECTORY`
-mounts it there and says `mounted`; it serves until it is killed. With `--silent` it does not even answer look-ups of names.
+mounts it there and says `mounted`; it serves until it is killed. With `--silent` it looks no name up either.
 """
 
 from __future__ import annotations
