@@ -1,4 +1,4 @@
-"""New namespaces (namespaces(7))."""
+"""Creates namespaces (namespaces(7)) and maps their ids."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from fastpty.system.names import NAMESPACE_FLAGS
 
 
 def unshare(option: str, names: Sequence[str], own_ids: OwnIds | None = None) -> bool:
-    """Moves this process into new namespaces, by their names in NAMESPACE_FLAGS; `option` is for messages.
+    """Moves this process into new namespaces. Returns True if a pid namespace is among them: only children enter that.
 
-    Returns whether there is a new pid namespace, which only its children will be in. In a new mount namespace all
-    mounts become private: else a mount made inside would show outside, and the other way round. A new user namespace
-    of root has `own_ids`, and this process becomes its root; without these it has the ids of outside. That of another
-    user has one id, root, which is that user outside.
+    names: keys of NAMESPACE_FLAGS. option: for messages. In a new mount namespace, all mounts become private, so that
+    mounts do not propagate between inside and outside.
+
+    A user namespace that root creates maps `own_ids`, and this process becomes its root. If `own_ids` is None, it maps
+    all ids to themselves. A user namespace of an ordinary user has one id: root inside is that user outside.
     """
     flags = 0
     for name in names:
@@ -44,7 +45,7 @@ def unshare(option: str, names: Sequence[str], own_ids: OwnIds | None = None) ->
 
 
 def _why_not(error: OSError, with_user: bool) -> str:
-    """What unshare(2) refused, and what to do."""
+    """The reason why unshare(2) failed, and what to do."""
     if error.errno == errno.EPERM and with_user:
         return (
             ": the kernel permits no user namespace here: it never does in a chroot (enter the root with pivot_root "
@@ -58,7 +59,7 @@ def _why_not(error: OSError, with_user: bool) -> str:
 
 
 def mount_proc() -> None:
-    """Mounts the /proc of this process's pid namespace over the one of another, if there is one in this root."""
+    """Mounts a proc file system for this process's pid namespace on /proc, if this root has that directory."""
     if not os.path.isdir("/proc"):
         return
     try:
@@ -68,7 +69,7 @@ def mount_proc() -> None:
 
 
 def _enter_own_time(what: str) -> None:
-    # unshare(2) makes a time namespace for the children only, as with pid; but this one can be entered.
+    # unshare(2) makes a time namespace for children only. Unlike a pid namespace, this process can enter it.
     try:
         with own_proc.directory() as own:
             fd = os.open("ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
@@ -82,7 +83,7 @@ def _enter_own_time(what: str) -> None:
 
 @contextmanager
 def _mapped(what: str, own_ids: OwnIds | None) -> Iterator[None]:
-    """Unshares a user namespace in its body, and gives it its ids afterwards."""
+    """Its body must create a user namespace. Maps the ids of that namespace afterwards."""
     map_ids = partial(_map_all, own_ids) if os.geteuid() == 0 else _map_one
     try:
         yield from map_ids()
@@ -91,18 +92,18 @@ def _mapped(what: str, own_ids: OwnIds | None) -> Iterator[None]:
 
 
 def _map_one() -> Iterator[None]:
-    """An ordinary user may map its own ids only."""
+    """Maps the only ids that an ordinary user may map: its own."""
     maps = {"gid_map": f"0 {os.getegid()} 1", "uid_map": f"0 {os.geteuid()} 1"}
     yield
     with own_proc.directory() as own:
-        # Without this an ordinary user could get rid of groups that deny something to their members.
+        # The kernel demands this: otherwise the user could drop groups that deny access to their members.
         own_proc.write(own, "setgroups", "deny")
         for name, text in maps.items():
             own_proc.write(own, name, text)
 
 
 def _map_all(own_ids: OwnIds | None) -> Iterator[None]:
-    """The maps of root's namespace can be written only by a process that has stayed outside."""
+    """Maps many ids. Only a process outside of the namespace may do that, so a child writes the maps."""
     with own_proc.directory() as own:
         yield from _map_all_of(own, own_ids)
 
@@ -127,7 +128,7 @@ def _map_all_of(own: int, own_ids: OwnIds | None) -> Iterator[None]:
 
 
 def _same_ids(own_map: str) -> str:
-    """An id map for a child namespace with all the ids that this one has."""
+    """Converts this namespace's id map into one that maps all of its ids to themselves."""
     ranges = [line.split() for line in own_map.splitlines()]
     return "".join(f"{inside} {inside} {count}\n" for inside, _, count in ranges)
 

@@ -1,7 +1,7 @@
-"""A process in a container, as /proc shows it: what a session that joins it should have.
+"""Reads a container's process through /proc: its namespaces, credentials and environment.
 
-The process may be hostile. A pidfd tells whether it still lives, so another process that gets its number is never
-taken for it. What takes the process's help to read, its environment, is read by a child with a deadline.
+The process may be hostile. A pidfd shows whether it is alive, so that another process that reuses its pid is not
+mistaken for it. Reading the environment may depend on the process itself, so a child with a deadline does that.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _NAME = re.compile(r"[^\x00-\x20=\x7f]+")
 
 
 class Target:
-    """A process that lives; raises FastptyError for one that has ended, ProcessLookupError where there is none.
+    """A living process. Close it, or use it as a context manager.
 
-    To be closed, or used as a context.
+    Raises FastptyError if the process has ended or is a kernel thread, ProcessLookupError if the pid is unused.
     """
 
     def __init__(self, pid: int) -> None:
@@ -53,26 +53,26 @@ class Target:
         self.close()
 
     def close(self) -> None:
-        """Forgets the process."""
+        """Closes the descriptors of the process."""
         os.close(self._directory)
         os.close(self._pidfd)
 
     def check_alive(self) -> None:
-        """Raises FastptyError if the process has ended: what was read since may be another one's."""
+        """Raises FastptyError if the process has ended: later reads may be about another process."""
         if select.select([self._pidfd], [], [], 0)[0]:
             raise FastptyError(f"process {self.pid} has ended")
 
     def open(self, name: str, flags: int) -> int:
-        """A descriptor of a file below /proc/PID."""
+        """Opens a file below /proc/PID. Raises OSError."""
         return os.open(name, flags | os.O_CLOEXEC, dir_fd=self._directory)
 
     def read(self, name: str, limit: int = _STATUS_BYTES_MOST) -> str:
-        """A file of the kernel's, which never waits."""
+        """Reads a file below /proc/PID that the kernel answers without the process. Raises OSError."""
         with open(self.open(name, os.O_RDONLY), "rb") as file:
             return os.fsdecode(file.read(limit))
 
     def foreign_namespaces(self) -> dict[str, int]:
-        """Descriptors of those of its namespaces that are not ours, by name; the caller's to close."""
+        """Opens the namespaces that this process is not in, by name. The caller closes the descriptors."""
         found: dict[str, int] = {}
         for name in NAMESPACES:
             try:
@@ -86,7 +86,7 @@ class Target:
         return found
 
     def credentials(self) -> Credentials:
-        """Raises FastptyError where its ids have no number in its user namespace."""
+        """The process's credentials. Raises FastptyError if its user namespace does not map its ids."""
         status = dict(line.partition(":")[::2] for line in self.read("status").splitlines())
         masks = [int(status[f"Cap{name}"], 16) for name in ("Eff", "Prm", "Inh", "Bnd", "Amb")]
         return Credentials(
@@ -99,9 +99,9 @@ class Target:
         )
 
     def environment(self) -> dict[str, str]:
-        """Its environment, without what is no NAME=VALUE. Raises FastptyError where it cannot be had in time.
+        """The process's environment without malformed entries. Raises FastptyError if it cannot be read in time.
 
-        The process decides which memory it is in: old kernels wait there for a file system of the process's own.
+        The process can place it in memory of a FUSE file of its own, for which old kernels wait.
         """
         what = f"the environment of process {self.pid}"
         fd = self.open("environ", os.O_RDONLY)
@@ -126,7 +126,7 @@ class Target:
             raise FastptyError(f"process {self.pid} has ended")
 
     def _inside(self, kind: str, number: int) -> int:
-        """The number that one of our ids has in the process's user namespace."""
+        """Converts an id of this user namespace into the process's user namespace."""
         if os.path.samestat(self._stat("ns/user"), os.stat("/proc/self/ns/user")):
             return number
         for line in self.read(f"{kind}_map").splitlines():
@@ -140,7 +140,7 @@ class Target:
 
 
 def variables(data: bytes) -> dict[str, str]:
-    """The entries of an environment as execve(2) gets it; the first of a name counts, as with getenv(3)."""
+    """Parses an environment as execve(2) gets it. The first entry of a name counts, as with getenv(3)."""
     found: dict[str, str] = {}
     for entry in data.split(b"\0"):
         name, equals, value = os.fsdecode(entry).partition("=")

@@ -346,4 +346,4 @@ def test_settings_of_somebody_else_are_not_taken_for_the_router_s_own(path: str,
         router = Router(path, env={"_FASTPTY_ANEW": text}, pass_fds=[fd])
         assert router.process.wait(30) == 1
         router.end()
-        assert router.lines == ["fastpty-router: $_FASTPTY_ANEW is the router's own: leave it out"]
+        assert router.lines == ["fastpty-router: $_FASTPTY_ANEW is for the router itself: unset it"]

@@ -185,7 +185,7 @@ def test_it_refuses_to_go_on_if_a_step_did_nothing(step: str, monkeypatch: pytes
     # As if the C library's call had lied: the ids are read back, not believed.
     monkeypatch.setattr(os, step, lambda *_: None)
     config = wanted(("uid", "daemon"))
-    with pytest.raises(FastptyError, match="the kernel reports others"):
+    with pytest.raises(FastptyError, match="the kernel reports other"):
         entered(config, lambda: None)
 
 

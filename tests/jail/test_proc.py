@@ -28,7 +28,7 @@ MAPS = ("uid_map", "gid_map", "setgroups")
         ),
         (
             ["--setns-pid", "1"],
-            "cannot execute the router from files that are read-only: No such file or directory: ",
+            "cannot execute the router again from read-only files: No such file or directory: ",
         ),
     ],
 )

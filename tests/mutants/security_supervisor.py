@@ -180,8 +180,8 @@ ROOTS = (
     Mutant(
         "a chroot counts as another root",
         "fastpty/jail/steps.py",
-        "which is a way out\n        foreign_root.enter()\n",
-        "which is a way out\n",
+        "through which a program can leave the root\n        foreign_root.enter()\n",
+        "through which a program can leave the root\n",
         _ROOTS + "test_a_file_in_the_jail_is_not_looked_for_behind_a_link",
     ),
     Mutant(

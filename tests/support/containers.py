@@ -108,9 +108,9 @@ def mask(*names: str) -> int:
 class Container:
     """A process in new namespaces (keys of NAMESPACE_FLAGS) that runs `argv`, confined as the fields say.
 
-    As a context it gives the pid of the process, as seen here. mapped: it has a user namespace whose ids begin at MAPPED
-    outside. bounding: its mask of capabilities, None for all. commands: shell commands that its root runs before it is
-    confined.
+    As a context manager it gives the pid of the process, as seen here. mapped: its user namespace has ids that begin at
+    MAPPED outside. bounding: the mask of its capabilities, None for all. commands: shell commands that its root runs
+    before it is confined.
     """
 
     namespaces: Sequence[str]
