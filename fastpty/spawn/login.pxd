@@ -1,8 +1,7 @@
-"""What a session of another user's account must not have of the router's process, which is root (`run-as peer`).
+"""Resets what a session of another account must not inherit from the router, which is root (`run-as peer`).
 
-The router has it from its starter or service manager: a login uid or none, and priorities that its users could not give
-themselves. What they could give themselves, limits and lower priorities included, the session keeps. All of it is done
-while the child is still root.
+The router has a login uid or none, and maybe priorities that its users could not give themselves. Limits and lower
+priorities, which users could set themselves, stay. All this happens while the child is still root.
 """
 
 from libc.errno cimport EPERM, errno
@@ -45,10 +44,10 @@ cdef enum:
 
 
 cdef inline int open_own(const char *path) noexcept nogil:
-    """A file of this process's in /proc, such as self/loginuid; -1 where there is none.
+    """Opens a file of this process in /proc, such as self/loginuid. Returns -1 if that fails.
 
-    In a changed root somebody else may have put there what they like, and the child is still root. So it must be a file
-    of a real proc, with nothing mounted over it.
+    The child is still root, and the root may be somebody else's. So /proc must be a real proc file system, and nothing
+    may be mounted over the file.
     """
     cdef int proc = c_open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
     cdef int fd = -1
@@ -60,7 +59,7 @@ cdef inline int open_own(const char *path) noexcept nogil:
 
 
 cdef inline void set_login_uid(uid_t uid) noexcept nogil:
-    """For the audit log, as pam_loginuid(8). Left as it is without audit, or where it must not be changed any more."""
+    """Sets the login uid for the audit log, as pam_loginuid(8) does, if the kernel has one and permits the change."""
     cdef char text[16]
     cdef int fd = open_own("self/loginuid")
     if fd >= 0:
@@ -69,7 +68,7 @@ cdef inline void set_login_uid(uid_t uid) noexcept nogil:
 
 
 cdef inline void leave_memory_priority() noexcept nogil:
-    """A process that the kernel spares when memory is short can make it kill all others."""
+    """Raises a negative oom_score_adj to 0. A process that the kernel spares can make it kill all others."""
     cdef char text[16]
     cdef int fd = open_own("self/oom_score_adj")
     cdef ssize_t size
@@ -78,13 +77,13 @@ cdef inline void leave_memory_priority() noexcept nogil:
     size = read(fd, text, sizeof(text) - 1)
     text[max(size, 0)] = 0
     if atoi(text) < 0:
-        # By root, it is also the least value that the process can have from now on.
+        # Written by root, it is also the least value that the process can set later.
         write(fd, "0", 1)
     close(fd)
 
 
 cdef inline void leave_priorities() noexcept nogil:
-    """Of the CPU and the disk."""
+    """Resets raised priorities of CPU and disk."""
     cdef int ordinary = 0      # struct sched_param
     cdef long policy = syscall(SYS_sched_getscheduler, 0)
     if policy == SCHED_FIFO or policy == SCHED_RR or policy == SCHED_DEADLINE:
@@ -96,7 +95,7 @@ cdef inline void leave_priorities() noexcept nogil:
 
 
 cdef inline void login_as(uid_t uid) noexcept nogil:
-    """What root does for whoever logs in."""
+    """Prepares the child for the login of this user."""
     set_login_uid(uid)
     if uid != 0:
         leave_memory_priority()
@@ -104,9 +103,9 @@ cdef inline void login_as(uid_t uid) noexcept nogil:
 
 
 cdef inline int leave_capabilities() noexcept nogil:
-    """Empties the permitted, effective, inheritable and, with them, ambient set: 0, or -1 with errno set.
+    """Empties the permitted, effective, inheritable and thus the ambient set. Returns 0, or -1 with errno set.
 
-    A change of user leaves the inheritable one, which a program with file capabilities would get something out of.
+    A change of user keeps the inheritable set, which a program with file capabilities could use.
     """
     cdef uint32_t header[2]    # version, pid
     cdef uint32_t data[6]      # twice effective, permitted, inheritable

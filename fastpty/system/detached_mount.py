@@ -1,4 +1,4 @@
-"""Directories of the outside that may be taken along into a jail: nothing else can be reached from them."""
+"""Opens directories so that they can be held inside a jail: nothing above them can be reached."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SECONDS = 30.0
 
 
 def open_detached(directory: Path) -> int:
-    """A descriptor of this directory as the root of a mount of its own, which is mounted nowhere: `..` ends there.
+    """Opens a directory as the root of a mount that is attached nowhere, so that `..` leads nowhere. Raises OSError.
 
-    By an ordinary one a process in the jail that may look at ours (/proc/PID/fd) would get out. It takes rights over a
-    mount namespace; who lacks them has them in one of a new user namespace. Raises OSError.
+    Through an ordinary descriptor, a process in the jail that may read /proc/PID/fd could leave the jail. The mount
+    needs CAP_SYS_ADMIN. A process without it gets it in a child with a new user namespace.
     """
     try:
         return _open(directory)
@@ -33,6 +33,6 @@ def _open(directory: Path) -> int:
 
 
 def _open_in_user_namespace(directory: Path) -> child.Answer:
-    """To be run in a child, which enters new namespaces."""
+    """Run it in a child: it enters new namespaces."""
     linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)
     return b"", [_open(directory)]

@@ -1,4 +1,4 @@
-"""The Linux system calls that a jail needs and Python 3.11 lacks, through ctypes. Each raises OSError when it fails.
+"""Linux system calls that Python 3.11 lacks, through ctypes. Each raises OSError when it fails.
 
 Names and numbers are those of the C headers (sched.h, mount.h, prctl.h, capability.h).
 """
@@ -93,7 +93,7 @@ def unshare(flags: int) -> None:
 
 
 def setns(fd: int, flags: int) -> None:
-    """setns(2): into the namespace behind `fd`, or those in `flags` of the process whose pidfd it is."""
+    """setns(2). `fd` is a namespace's file, or a pidfd with the namespaces in `flags`."""
     _call("setns", ctypes.c_int(fd), ctypes.c_int(flags))
 
 
@@ -108,13 +108,13 @@ def umount(target: str, flags: int) -> None:
 
 
 def fork_sharing_files() -> int:
-    """As fork(2), in a process with one thread; the child has the same table of descriptors. clone3(2), Linux 5.3."""
+    """As fork(2), but the child shares the table of descriptors (clone3(2), Linux 5.3). For one thread only."""
     arguments = (ctypes.c_uint64 * 8)(CLONE_FILES, 0, 0, 0, signal.SIGCHLD)
     return _call("syscall", ctypes.c_long(_SYS_CLONE3), arguments, ctypes.c_size_t(ctypes.sizeof(arguments)))
 
 
 def open_tree(path: str, flags: int) -> int:
-    """open_tree(2), Linux 5.2; an O_PATH descriptor; with OPEN_TREE_CLONE of a new mount, nowhere mounted."""
+    """open_tree(2), Linux 5.2: an O_PATH descriptor, with OPEN_TREE_CLONE of a new mount that is attached nowhere."""
     arguments = (ctypes.c_int(_AT_FDCWD), _path(path), ctypes.c_uint(flags))
     return _call("syscall", ctypes.c_long(_SYS_OPEN_TREE), *arguments)
 
@@ -134,7 +134,7 @@ def file_system_type(fd: int) -> int:
 
 
 def make_read_only(tree: int) -> None:
-    """mount_setattr(2), Linux 5.12: nothing can be written through these mounts, from the one that `tree` is down."""
+    """mount_setattr(2), Linux 5.12: makes the mount `tree` and all mounts below it read-only."""
     attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
     flags = ctypes.c_uint(AT_EMPTY_PATH | AT_RECURSIVE)
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
@@ -147,7 +147,7 @@ def pivot_root(new: str, old: str) -> None:
 
 
 def prctl(option: int, value: int | bytes = 0, third: int = 0) -> int:
-    """prctl(2); what it returns."""
+    """prctl(2). Returns its result."""
     second = value if isinstance(value, bytes) else ctypes.c_ulong(value)
     return _call("prctl", ctypes.c_int(option), second, ctypes.c_ulong(third), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
@@ -160,7 +160,7 @@ _CapabilityData = ctypes.c_uint32 * 6  # twice effective, permitted, inheritable
 
 
 def capget() -> tuple[int, int, int]:
-    """This process's capability masks: effective, permitted, inheritable."""
+    """Returns this process's effective, permitted and inheritable capabilities, as masks."""
     data = _CapabilityData()
     _call("capget", ctypes.byref(_CapabilityHeader(_CAPABILITY_VERSION_3, 0)), ctypes.byref(data))
     low, high = data[:3], data[3:]
@@ -169,7 +169,7 @@ def capget() -> tuple[int, int, int]:
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
-    """Sets these three masks."""
+    """Sets the three sets of this process, from masks."""
     masks = (effective, permitted, inheritable)
     data = _CapabilityData(*(mask & 0xFFFF_FFFF for mask in masks), *(mask >> 32 for mask in masks))
     _call("capset", ctypes.byref(_CapabilityHeader(_CAPABILITY_VERSION_3, 0)), ctypes.byref(data))
