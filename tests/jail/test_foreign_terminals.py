@@ -1,4 +1,4 @@
-"""Terminals in a root that somebody else controls: what /dev is there, and whether it answers, stops nobody else."""
+"""Terminals in a foreign root: its /dev can be anything, and may never answer, without harm to other sessions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def jail(directory: Path) -> Jail:
 
 @contextlib.contextmanager
 def silent_file_system(directory: Path, pid: int | None = None) -> Iterator[None]:
-    """Mounts one that never answers, in the mount namespace of this process."""
+    """Mounts a file system that never answers, in the mount namespace of process `pid` if it is given."""
     enter = [] if pid is None else [need("nsenter"), "--mount", "--target", str(pid)]
     argv = [*enter, sys.executable, "-m", "tests.support.fuse", str(directory), "--silent"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -66,7 +66,7 @@ def silent_file_system(directory: Path, pid: int | None = None) -> Iterator[None
 
 
 def refused(*options: str) -> str:
-    """The log of a router that does not start."""
+    """Starts a router that must fail, and returns its log."""
     router = Router(*options)
     try:
         assert router.process.wait(PATIENCE_SECONDS) == 1
@@ -141,7 +141,7 @@ def test_a_ptmx_that_opens_no_terminal_of_this_root_is_refused(jail: Jail, comma
 
 
 def test_a_ptmx_on_a_file_system_that_may_not_answer_is_refused(jail: Jail) -> None:
-    """The router knows tmpfs and the file systems of disks; here it is a ramfs, for FUSE or NFS."""
+    """The router accepts tmpfs and disk file systems. A ramfs stands for FUSE, NFS and others."""
     hooks = ["mount:ramfs none /dev", "mkdir:/dev/pts", "mount:devpts none /dev/pts nosuid newinstance"]
     hooks.append("exec:chmod 755 /dev && mknod -m 666 /dev/ptmx c 5 2")
     options = [word for hook in hooks for word in ("--hook-as-root", hook)]
@@ -164,7 +164,7 @@ def test_a_user_gets_terminals_where_only_the_node_in_dev_is_open_to_all(
 
 
 @pytest.mark.parametrize("replacement", ["device", "link", "pipe"])
-def test_what_takes_the_place_of_a_ptmx_is_not_opened(
+def test_a_file_that_replaces_ptmx_is_not_opened(
     start_router: Callable[..., Router], jail: Jail, replacement: str
 ) -> None:
     ptmx = jail.root / "dev" / "ptmx"
@@ -185,14 +185,14 @@ def test_what_takes_the_place_of_a_ptmx_is_not_opened(
         assert client.read_to_end() == b"fastpty: cannot open a pseudo-terminal: " + why + b"\r\n"
 
 
-def test_what_is_mounted_over_a_ptmx_is_not_opened(start_router: Callable[..., Router], jail: Jail) -> None:
+def test_a_file_mounted_over_ptmx_is_not_opened(start_router: Callable[..., Router], jail: Jail) -> None:
     start_router(*jail.options, *jail.devpts(), jail.socket)
     assert said(jail.socket, "mknod /null c 1 3 && mount --bind /null /dev/pts/ptmx && echo mounted") == ["mounted"]
     with Client(jail.socket) as client:
         assert client.read_to_end() == b"fastpty: cannot open a pseudo-terminal: Invalid cross-device link\r\n"
 
 
-def test_a_session_says_when_its_terminal_is_not_in_dev_pts_any_more(
+def test_a_session_warns_when_another_devpts_was_mounted_on_dev_pts(
     start_router: Callable[..., Router], jail: Jail
 ) -> None:
     start_router(*jail.options, *jail.devpts(), jail.socket)

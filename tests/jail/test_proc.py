@@ -1,4 +1,4 @@
-"""A router in a place without /proc, or with something else there."""
+"""A router without /proc, or with a /proc that is not a proc file system."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_needs_proc_says_so_in_one_line(options: list[str], message: str) -
 
 
 class Jail:
-    """Options for a pivoted root, with a user namespace made inside, and a /proc of the test's choice."""
+    """Options for a pivoted root in which a user namespace is created. The test prepares its /proc."""
 
     def __init__(self, directory: Path) -> None:
         need_root()
@@ -53,7 +53,7 @@ class Jail:
         self.options += ["--unshare2", "user,uts", str(directory / "socket")]
 
     def refused(self, *options: str) -> str:
-        """The log of a router that does not start."""
+        """Starts a router that must fail, and returns its log."""
         router = Router(*self.options, *options)
         try:
             assert router.process.wait(PATIENCE_SECONDS) == 1
