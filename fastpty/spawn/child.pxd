@@ -239,7 +239,7 @@ cdef inline int child_close(const Plan *plan) noexcept nogil:
 
 
 cdef inline int child_join(const Plan *plan) noexcept nogil:
-    """Enters the container's control groups. If one is frozen, the child stops here, with no foreign descriptor open."""
+    """Enters the container's control groups. If one is frozen, the child stops here, without others' descriptors."""
     cdef int index
     for index in range(plan.join_count):
         if write(plan.joins[index], b"0", 1) < 0:

@@ -18,7 +18,7 @@ from tests.support.harness import PATIENCE_SECONDS, Client, Router
 from tests.support.peers import need, need_root
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-PTMX, NULL = os.makedev(5, 2), os.makedev(1, 3)
+NULL = os.makedev(1, 3)
 
 
 class Jail:
@@ -121,7 +121,7 @@ def test_a_program_on_a_file_system_that_never_answers_holds_up_no_other_session
     ("commands", "why"),
     [
         (["mknod /dev/ptmx c 1 3"], "it is not the character device 5:2"),
-        (["ln -s /proc/1/root/dev/ptmx /dev/ptmx"], "Too many levels of symbolic links"),
+        (["ln -s /proc/PID/root/dev/ptmx /dev/ptmx"], "Too many levels of symbolic links"),
         (["mknod /dev/ptmx c 5 2"], "No such file or directory"),
         (
             [
@@ -135,7 +135,11 @@ def test_a_program_on_a_file_system_that_never_answers_holds_up_no_other_session
     ],
 )
 def test_a_ptmx_that_opens_no_terminal_of_this_root_is_refused(jail: Jail, commands: list[str], why: str) -> None:
-    hooks = [word for command in commands for word in ("--hook-as-root", f"exec:{command}")]
+    hooks = [
+        word
+        for command in commands
+        for word in ("--hook-as-root", "exec:" + command.replace("PID", str(os.getpid())))
+    ]
     log = refused(*jail.options, *hooks, jail.socket)
     assert f"no terminal can be opened in the jail: /dev/ptmx: {why}: " in log
 
@@ -167,11 +171,10 @@ def test_a_user_gets_terminals_where_only_the_node_in_dev_is_open_to_all(
 def test_a_file_that_replaces_ptmx_is_not_opened(
     start_router: Callable[..., Router], jail: Jail, replacement: str
 ) -> None:
-    ptmx = jail.root / "dev" / "ptmx"
-    os.mknod(ptmx, 0o666 | stat.S_IFCHR, PTMX)
-    ptmx.chmod(0o666)
-    hooks = ["--hook-as-root", "mkdir:/dev/pts", "--hook-as-root", "mount:devpts none /dev/pts nosuid newinstance"]
-    start_router(*jail.options[:-2], *hooks, "--uid", "nobody", jail.socket)
+    hooks = jail.devpts("ptmxmode=000")[:4]
+    hooks += ["--hook-as-root", "exec:mknod -m 666 /dev/ptmx c 5 2", "--uid", "nobody"]
+    router = start_router(*jail.options, *hooks, jail.socket)
+    ptmx = Path(f"/proc/{router.pid}/root/dev/ptmx")
     assert said(jail.socket, "tty") == ["/dev/pts/0"]
     ptmx.unlink()
     if replacement == "device":
