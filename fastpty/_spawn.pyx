@@ -19,6 +19,7 @@ from fastpty.spawn.child cimport (
     stage_text,
 )
 from fastpty.spawn.clone cimport CLONE_INTO_CGROUP, CloneArgs, raw_clone3
+from fastpty.spawn.foreign cimport is_devpts, open_ptmx
 from fastpty.system.linux cimport (
     CLONE_FILES,
     CLONE_PIDFD,
@@ -59,17 +60,17 @@ cdef enum:
     CHILD_STACK_BYTES = 65536   # used only between clone and execve
     MANY_DESCRIPTORS = 64       # where the table is shared with the child, rather than copied
 
-# Two low descriptors of this process, -1 before reserve(): what stands in for the slave side of a child that shares the
-# table, and what fills that place meanwhile.
+# Two low descriptors, -1 before reserve(). slot_fd becomes the terminal of a child that shares the table of
+# descriptors. At other times filler_fd's file keeps that number in use.
 cdef int slot_fd = -1
 cdef int filler_fd = -1
 
 
 cdef bint share_table(Plan *plan) noexcept nogil:
-    """Whether the child gets this process's table of descriptors itself, to cut off a copy of its beginning.
+    """Lets the child share this process's table of descriptors, if that is faster. Returns True if it does.
 
-    A copy of the whole, and closing what is in it, takes longer with each session that there is: 4 ms with 3,500. What
-    the child needs has to be at the beginning then. Only for one that is waited for: the place is there once.
+    Copying and closing the whole table takes longer with each session: 4 ms with 3,500. Instead the child copies only
+    its beginning, where slot_fd is. Only for a child that the parent waits for, because there is one slot.
     """
     if plan.slave < MANY_DESCRIPTORS or slot_fd < 0 or dup3(plan.slave, slot_fd, O_CLOEXEC) < 0:
         return False
@@ -80,7 +81,7 @@ cdef bint share_table(Plan *plan) noexcept nogil:
 
 
 cdef int clone_into_cgroup(Plan *plan, int *pidfd, char *stack, int flags) noexcept nogil:
-    """clone() of a child that begins in plan.cgroup."""
+    """As clone(2), for a child that starts in plan.cgroup."""
     cdef CloneArgs args
     cdef long pid
     memset(&args, 0, sizeof(args))
@@ -98,11 +99,11 @@ cdef int clone_into_cgroup(Plan *plan, int *pidfd, char *stack, int flags) noexc
 
 
 cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
-    """vfork(2) with a stack and a pidfd. No handler of ours may run in the child: signals wait until it has left.
+    """Starts the child as vfork(2) does, with its own stack and a pidfd. Signals are blocked: no handler may run in it.
 
-    A child that becomes another user, or runs in a container, gets a copy of the memory instead, and the parent does
-    not wait for it. That user may stop, freeze or trace the child, or have a home on a file system that never answers.
-    None of this may hold up the parent, so such a child reports its failures itself.
+    A child that becomes another user, or runs in a foreign root, gets a copy of the memory, and the parent does not
+    wait for it. Otherwise that user could delay the parent: by stopping, freezing or tracing the child, or by a home on
+    a file system that never answers. Such a child reports its failures itself.
     """
     cdef sigset_t everything, previous
     cdef char *stack = <char *>malloc(CHILD_STACK_BYTES)
@@ -123,7 +124,7 @@ cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
         pid = clone(child_main, stack + CHILD_STACK_BYTES, flags, plan, pidfd)
     error = errno
     if pid < 0:
-        pidfd[0] = -1   # the kernel may have written a number there, and taken the descriptor back
+        pidfd[0] = -1   # the kernel may have written a number and closed the descriptor again
     pthread_sigmask(SIG_SETMASK, &previous, NULL)
     if plan.shares_table:
         dup3(filler_fd, slot_fd, O_CLOEXEC)
@@ -133,7 +134,7 @@ cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
 
 
 cdef char **pointers(list strings) except NULL:
-    """A NULL-terminated array of pointers into `strings`, which must stay alive; to be freed."""
+    """Returns a NULL-terminated array of pointers into `strings`, which must stay alive. The caller frees it."""
     cdef Py_ssize_t count = len(strings)
     cdef Py_ssize_t index
     cdef char **array = <char **>malloc((count + 1) * sizeof(char *))
@@ -146,7 +147,7 @@ cdef char **pointers(list strings) except NULL:
 
 
 cdef fill_account(Account *account, tuple wanted):
-    """`wanted` is uid, gid and the list of groups. The two arrays are to be freed."""
+    """Copies uid, gid and the list of groups from `wanted`. The caller frees the two arrays."""
     cdef list groups = wanted[2]
     cdef int index
     account.uid, account.gid = wanted[:2]
@@ -159,14 +160,18 @@ cdef fill_account(Account *account, tuple wanted):
         account.groups[index] = groups[index]
 
 
-cdef open_terminal(unsigned short rows, unsigned short columns, int *master, int *slave):
-    """A new pty: non-blocking master, slave with the kernel's default termios and IUTF8, both close-on-exec.
+cdef open_terminal(int directory, unsigned short rows, unsigned short columns, int *master, int *slave):
+    """Opens a new pty: a non-blocking master, a slave with default termios and IUTF8, both close-on-exec.
 
-    TIOCGPTPEER needs no path, so this works in a mount namespace where /dev/pts is another one or none.
+    directory: where to open `ptmx`, or -1 to open /dev/ptmx. TIOCGPTPEER needs no path, so the mount namespace may have
+    another devpts on /dev/pts, or none.
     """
     cdef termios attributes
     cdef winsize size
-    master[0] = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+    if directory < 0:
+        master[0] = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+    else:
+        master[0] = open_ptmx(directory)
     if master[0] < 0:
         raise OSError(errno, f"cannot open a pseudo-terminal: {os.strerror(errno)}")
     memset(&size, 0, sizeof(size))
@@ -183,7 +188,7 @@ cdef open_terminal(unsigned short rows, unsigned short columns, int *master, int
 
 
 cdef run_child(Plan *plan, int *pidfd):
-    """The child's pid, once it runs its program."""
+    """Starts the child, and returns its pid. Raises OSError if a child that is waited for cannot run its program."""
     cdef siginfo_t info
     cdef int pid
     with nogil:
@@ -198,21 +203,22 @@ cdef run_child(Plan *plan, int *pidfd):
 
 
 def reserve():
-    """Keeps two descriptors for spawn(); see _spawn.pyi."""
+    """Reserves two low descriptors; see _spawn.pyi."""
     global slot_fd, filler_fd
     slot_fd = os.eventfd(0)
     filler_fd = os.eventfd(0)
 
 
 def leave_keys():
-    """A session keyring of our own; see _spawn.pyi."""
+    """Creates a new session keyring; see _spawn.pyi."""
     if leave_session_keyring() < 0:
         raise OSError(errno, os.strerror(errno))
 
 
 def spawn(
     list argv, list environment, directory, int rows, int columns, tuple files,
-    *, program=None, account=None, bint no_new_privs=False, int cgroup=-1, bint apart=False, tuple joins=()
+    *, program=None, account=None, bint no_new_privs=False, int cgroup=-1, bint apart=False, tuple joins=(),
+    int terminals=-1
 ):
     """Starts `argv` on a new terminal; see _spawn.pyi."""
     cdef Plan plan
@@ -238,13 +244,14 @@ def spawn(
     for index, join in enumerate(sorted(joins)):
         plan.joins[index] = join
     plan.shares_table = False
+    plan.compares_devpts = terminals >= 0 and is_devpts(terminals)
     becomes.groups = becomes.found = NULL
     try:
         if account is not None:
             fill_account(&becomes, account)
         plan.argv = pointers(argv)
         plan.envp = pointers(environment)
-        open_terminal(rows, columns, &master, &plan.slave)
+        open_terminal(terminals, rows, columns, &master, &plan.slave)
         if account is not None and fchown(plan.slave, becomes.uid, <gid_t>-1) < 0:
             raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
         pid = run_child(&plan, &pidfd)

@@ -8,7 +8,7 @@ import os
 from fastpty.configuration.config import Config
 from fastpty.configuration.values import SESSIONS_MOST
 from fastpty.errors import RefusedError
-from fastpty.relay.upcalls import UNKNOWN_PEER
+from fastpty.system.credentials import UNKNOWN_PEER
 
 
 class Seats:

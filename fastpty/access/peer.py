@@ -6,15 +6,13 @@ import ctypes
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fastpty.access.accounts import Account
 from fastpty.errors import RefusedError
-from fastpty.relay.upcalls import UNKNOWN_PEER
+from fastpty.system.credentials import UNKNOWN_PEER, peer_credentials
 
-_UCRED = "iII"  # pid, uid and gid, unix(7)
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13; not in Python's socket module
 _GROUPS_MOST = 65536  # NGROUPS_MAX
 _FIRST_GUESS = 32
@@ -46,8 +44,7 @@ class Peer:
 
 def plain_peer(connection: socket.socket, with_groups: bool) -> Peer:
     """The client of an accepted connection without TLS; raises OSError if it has left already."""
-    size = struct.calcsize(_UCRED)
-    credentials = struct.unpack(_UCRED, connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    credentials = peer_credentials(connection)
     if credentials == UNKNOWN_PEER:
         return tcp_peer(connection)
     return local_peer(connection.fileno(), credentials, with_groups)

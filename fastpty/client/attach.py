@@ -14,12 +14,12 @@ import os
 import select
 import signal
 import socket
-import struct
 from collections.abc import Callable, Iterator
 
 from fastpty.client.escape import EscapeFilter
 from fastpty.client.terminal import FATAL, HeldSignals, RawTerminal, reopened, window_size
 from fastpty.errors import FastptyError
+from fastpty.system.credentials import peer_credentials
 from fastpty.wire import uwsgi
 
 _CHUNK_BYTES = 65536
@@ -100,8 +100,7 @@ class _RouterProcess:
     def __init__(self, sock: socket.socket) -> None:
         self._pidfd: int | None = None
         if sock.family == socket.AF_UNIX:
-            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
-            pid, _, _ = struct.unpack("iII", credentials)
+            pid, _, _ = peer_credentials(sock)
             with contextlib.suppress(OSError):  # of another pid namespace: 0, which is no process
                 self._pidfd = os.pidfd_open(pid)
 

@@ -21,9 +21,10 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn
+from functools import partial
 
 from fastpty._relay import do_errand
+from fastpty.system import child
 
 ERRAND = struct.Struct("iHHHHqIQ")  # struct Errand (relay/errands.pxd)
 OWNER_ROUTER, OWNER_CLIENTS = 0xFFFFFFFE, 0xFFFFFFFF  # instead of a uid, as there
@@ -73,7 +74,7 @@ def keep(intake: socket.socket, closed: mmap.mmap) -> None:
     nothing = os.memfd_create("nothing")  # in a root of somebody else's /dev/null could be anything
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    _close_all_but(intake.fileno())
+    child.keep_only([0, 1, 2, intake.fileno()])
     _Keeper(intake, closed).run()
 
 
@@ -201,8 +202,7 @@ class _Keeper:
 
     def _start_helper(self) -> _Helper:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        if os.fork() == 0:
-            _be_helper(theirs)
+        child.fork("errands", partial(_be_helper, theirs))
         theirs.close()
         ours.recv(MESSAGE_BYTES_MOST)  # it has closed the descriptors of waiting errands
         helper = self._helpers[ours.fileno()] = _Helper(ours)
@@ -224,16 +224,13 @@ class _Keeper:
                 self._unsent.popleft()
 
 
-def _be_helper(orders: socket.socket) -> NoReturn:
-    try:
-        _close_all_but(orders.fileno())
+def _be_helper(orders: socket.socket) -> None:
+    child.keep_only([0, 1, 2, orders.fileno()])
+    orders.send(_DONE)
+    for message, descriptors in _errands(orders):
+        for descriptor in descriptors:
+            do_errand(descriptor, message)
         orders.send(_DONE)
-        for message, descriptors in _errands(orders):
-            for descriptor in descriptors:
-                do_errand(descriptor, message)
-            orders.send(_DONE)
-    finally:
-        os._exit(0)
 
 
 def _errands(orders: socket.socket) -> Iterator[tuple[bytes, list[int]]]:
@@ -243,8 +240,3 @@ def _errands(orders: socket.socket) -> Iterator[tuple[bytes, list[int]]]:
             return
         orders.recv(MESSAGE_BYTES_MOST)  # _GO, or the keeper's end
         yield message, descriptors
-
-
-def _close_all_but(kept: int) -> None:
-    os.closerange(3, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))

@@ -14,10 +14,10 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import NoReturn
 
 from fastpty.errands.keeper import BUSY, CLOSED, ERRAND, MESSAGE_BYTES_MOST, OWNER_CLIENTS, SHARE_USED, keep
 from fastpty.log import logger
+from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, prctl
 
 _SO_PASSRIGHTS = 83  # asm-generic/socket.h, Linux 6.16; not in Python's socket module
@@ -85,7 +85,7 @@ class Errands:
             self._queue.close()
             self._open()
         assert self._intake is not None
-        _start_grandchild(partial(keep, self._intake, self.closed))
+        child.start_orphan("errands", partial(_be_named, partial(keep, self._intake, self.closed)))
         # The last process to close it closes what is still in it, which must not be this one.
         self._intake.close()
         self._intake = None
@@ -167,24 +167,9 @@ def close_after_exit() -> None:
     So this process's end closes nothing, and cannot block.
     """
     ended = os.pidfd_open(os.getpid())
-    _start_grandchild(lambda: select.select([ended], [], []))
+    child.start_orphan("errands", partial(_be_named, lambda: select.select([ended], [], [])))
 
 
-def _start_grandchild(work: Callable[[], object]) -> None:
-    """Starts a process that is not this one's child; raises OSError if that fails."""
-    child = os.fork()
-    if child == 0:
-        _be_parent(work)
-    if os.waitpid(child, 0)[1] != 0:
-        raise OSError("no process can be started")
-
-
-def _be_parent(work: Callable[[], object]) -> NoReturn:
-    status = 1
-    try:
-        if os.fork() == 0:
-            prctl(PR_SET_NAME, b"fastpty-errands")
-            work()
-        status = 0
-    finally:
-        os._exit(status)
+def _be_named(work: Callable[[], object]) -> None:
+    prctl(PR_SET_NAME, b"fastpty-errands")
+    work()

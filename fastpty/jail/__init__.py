@@ -1,1 +1,4 @@
-"""The way into the jail: its steps in order, namespaces, privileges, and the process outside a pid namespace."""
+"""Entering the jail: the steps in their order, namespaces, containers, and giving up privileges.
+
+What a session runs, and as which user, belongs to `sessions`. System calls belong to `system`.
+"""

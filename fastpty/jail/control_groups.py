@@ -1,4 +1,4 @@
-"""The control groups of another process, so that sessions can get into them (cgroups(7), version 1 and 2)."""
+"""Opens the control groups of a container's process, so that sessions can join them (cgroups(7), versions 1 and 2)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pathlib import Path
 from fastpty.errors import FastptyError
 from fastpty.jail.target import Target
 
-# ID:CONTROLLERS:PATH; a mount's root, its place and, behind the dash, its kind and options.
+# A line of /proc/PID/cgroup, and one of mountinfo: the mount's root, mount point, file system type and options.
 _LINE = re.compile(r"^\d+:(?P<controllers>[^:]*):(?P<path>.*)$", re.M)
 _MOUNT = re.compile(r"^\S+ \S+ \S+ (?P<root>\S+) (?P<place>\S+) .* - (?P<kind>cgroup2?) \S+ (?P<options>\S+)$", re.M)
 
 
 def opened(target: Target, *, also_version_2: bool) -> tuple[int, ...]:
-    """Descriptors of the `cgroup.procs` of each control group that the target is in and this process is not.
+    """Returns a descriptor of `cgroup.procs` for each control group that contains the target but not this process.
 
-    Of version 2 only if asked for: a process is in one group of that, and sessions may have their own.
+    A process that writes 0 to such a descriptor joins the group. The kernel checks the rights of the process that
+    opened it, so it works after the router has given up root. Version 2 is optional, because a process is in only one
+    such group and sessions may have groups of their own.
 
-    Who writes 0 there moves. They are opened with the rights of now, and these count when they are written to. Raises
-    FastptyError where one cannot be had: sessions would escape the container's limits.
+    Raises FastptyError if a group cannot be opened: sessions would escape the container's limits.
     """
     own = dict(_groups(Path("/proc/self/cgroup").read_text()))
     fds: list[int] = []
@@ -41,7 +42,7 @@ def _groups(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _directory(controllers: str, path: str) -> Path:
-    """Where a control group is seen here; raises FastptyError where it is not."""
+    """The directory of a control group. Raises FastptyError if no mount shows it."""
     for mount in _MOUNT.finditer(Path("/proc/self/mountinfo").read_text()):
         wanted = set(controllers.split(",")) if controllers else set()
         is_its = wanted <= set(mount["options"].split(",")) if wanted else mount["kind"] == "cgroup2"

@@ -1,4 +1,4 @@
-"""No imports any more: in a root of somebody else's, what Python finds under the names of its modules is theirs."""
+"""Stops imports before the router enters a foreign root, where module files would be the container's."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 
 from fastpty.configuration.config import Config
 
-# What Python, or this program, would import at the moment when it is needed first.
+# Modules that Python or this program would otherwise import at their first use.
 _LATER = ("encodings.ascii", "encodings.idna", "encodings.latin_1", "tokenize", "warnings")
 _LATER_FOR_TLS = ("fastpty.net.tls", "fastpty.gateways.tls_connections")
 
 
 def stop(config: Config) -> None:
-    """Loads what may be needed later; from then on nothing is imported from files."""
+    """Loads all modules that may be needed later, then prevents imports from files."""
     for name in (*_LATER, *(_LATER_FOR_TLS if config.tls_identity or config.is_client else ())):
-        with contextlib.suppress(ImportError):  # a user who may not read it now could not do so later
+        with contextlib.suppress(ImportError):  # this user cannot read it, now or later
             importlib.import_module(name)
     sys.meta_path[:] = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter]
-    # A traceback shows lines of the source, which would be read there, too: a FIFO in a file's place never answers.
+    # A traceback would read source files from the foreign root. One that is a FIFO would block the router.
     linecache.updatecache = _no_lines
     sys.excepthook = _show
 
@@ -34,5 +34,5 @@ def _no_lines(filename: str, module_globals: dict[str, Any] | None = None) -> li
 
 
 def _show(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    """As Python's own, which before 3.13 reads the source by itself."""
+    """Replaces Python's hook, which before 3.13 reads the source without linecache."""
     print("".join(traceback.format_exception(kind, error, where)), end="", file=sys.stderr)

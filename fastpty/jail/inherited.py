@@ -1,7 +1,7 @@
-"""The router's environment: which of it hooks and sessions inherit, and what changes when the router becomes a user.
+"""The environment variables that hooks and sessions inherit, and those that change with the router's user.
 
-Hooks inherit this process's environment, and so do sessions. Variables that are about the router's own process are
-removed from it before the first hook runs. `env` or a hook can still set them.
+Hooks and sessions inherit this process's environment. Variables that concern the router's own process are removed
+before the first hook runs. `env` or a hook can set them again.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from fastpty.configuration.config import Config
 # Settings of this program; see fastpty.environment.
 _OPTIONS = ("UWSGI_", "FASTPTY_")
 
-# What a service manager says to the one process that it starts (systemd.exec(5), sd_listen_fds(3), sd_notify(3)): its
-# sockets, its watchdog, its log. In a session they would be wrong: its standard error, for one, is not the journal.
+# A service manager sets these for the one process that it starts (systemd.exec(5), sd_listen_fds(3), sd_notify(3)).
+# They would be wrong in a session, whose standard error, for example, is not the journal.
 _SERVICE = ("LISTEN_", "WATCHDOG_")
 _SERVICE_NAMES = frozenset(
     ("NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID", "MAINPID", "FDSTORE")
 ) | {"MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE"}
 
 
-def leave_what_is_the_router_s() -> None:
-    """Removes from this process's environment what neither hooks nor sessions are to inherit.
+def remove_own_variables() -> None:
+    """Removes the variables that hooks and sessions must not inherit from this process's environment.
 
-    To be called before ids change: /proc/self/environ may be closed to this process afterwards.
+    Call it before ids change: afterwards this process may be unable to read /proc/self/environ.
     """
     kept = handed_on(as_given(os.environ, names_at_start()))
     for name in os.environ.keys() - kept.keys():
@@ -35,10 +35,10 @@ def leave_what_is_the_router_s() -> None:
 
 
 def as_given(environ: Mapping[str, str], at_start: Collection[str] | None) -> dict[str, str]:
-    """`environ` without what the interpreter has put there: LC_CTYPE (PEP 538) and names that begin with PYTHON.
+    """Returns `environ` without the variables that the interpreter added: LC_CTYPE (PEP 538) and PYTHON*.
 
-    `at_start`: the names that this process was started with; None where that is not known, and then all stays. This
-    is also the environment for a process that takes this one's place, which could not see the difference any more.
+    at_start: the names that this process was started with. If it is None, unknown, all variables stay. Use the result
+    also for executing this program anew: the new process could not tell which variables were added.
     """
     if at_start is None:
         return dict(environ)
@@ -50,7 +50,7 @@ def as_given(environ: Mapping[str, str], at_start: Collection[str] | None) -> di
 
 
 def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without what is about the router's own process."""
+    """Returns `environ` without the variables that concern the router's own process."""
     return {
         name: value
         for name, value in environ.items()
@@ -59,12 +59,12 @@ def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def become(uid: int, config: Config, in_changed_root: bool) -> None:
-    """Gives this process's environment the variables of this uid's account."""
+    """Sets the variables of this uid's account, such as HOME, in this process's environment."""
     take_account(os.environ, uid, config, in_changed_root)
 
 
 def take_account(environ: MutableMapping[str, str], uid: int, config: Config, in_changed_root: bool) -> None:
-    """Sets the variables of this uid's account, but for those that `env`, `unenv` or a hook sets or removes."""
+    """Sets the variables of this uid's account in `environ`, except those that `env`, `unenv` or a hook controls."""
     explicit = {name for name, _ in config.environment} | {hook.variable for hook in config.hooks}
     for name, value in accounts.environment_of(uid, in_changed_root).items():
         if name in explicit:
@@ -75,7 +75,7 @@ def take_account(environ: MutableMapping[str, str], uid: int, config: Config, in
 
 
 def names_at_start() -> frozenset[str] | None:
-    """The names of the variables that execve(2) gave to this process, or None without a /proc to tell."""
+    """Returns the names of the variables that execve(2) passed to this process, or None without /proc."""
     try:
         data = Path("/proc/self/environ").read_bytes()
     except OSError:

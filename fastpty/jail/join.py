@@ -1,8 +1,8 @@
-"""Entering somebody else's namespaces (setns(2)): those of a process, a file, a directory, a uWSGI server.
+"""Enters existing namespaces (setns(2)): of a process, of files, or from a uWSGI server.
 
-What is entered may be hostile. So the caller calls privileges.hide() before: nobody inside can trace this process or
-look at it through /proc (ptrace(2)). And in a user namespace it has ids of that namespace, checked, before it enters
-the mount namespace: otherwise it would go on as root of the host in there.
+The namespaces may belong to a hostile container. So the caller must call privileges.hide() first, which keeps
+processes inside from tracing this one (ptrace(2)). After entering a user namespace, this process takes ids of that
+namespace before it enters the mount namespace. Otherwise it would act there as root of the host.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import re
 import socket
 import stat
-import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,6 +24,7 @@ from fastpty.jail import control_groups, privileges, security_label
 from fastpty.jail.target import Target
 from fastpty.net.address import AbstractAddress, UnixAddress, connect, parse
 from fastpty.system import linux
+from fastpty.system.credentials import peer_credentials
 
 _KINDS = {
     "user": linux.CLONE_NEWUSER,
@@ -43,7 +43,7 @@ _NS_GET_NSTYPE = 0xB703
 
 _OF_A_PROCESS = re.compile(r"/proc/([1-9][0-9]*)/ns/?")
 
-# uWSGI's setns-socket: one message, this word and a native int, the count of the descriptors that come with it.
+# uWSGI's setns-socket sends one message: this word and the number of attached descriptors as a native int.
 _SERVER_WORD = b"uwsgi-setns"
 _SERVER_DESCRIPTORS_MOST = 64
 _SERVER_WAIT_SECONDS = 30.0
@@ -51,12 +51,11 @@ _SERVER_POLL_SECONDS = 0.1
 
 
 def place(config: Config) -> Entered:
-    """Enters the namespaces behind `setns`.
+    """Enters the namespaces that `setns` names. Raises FastptyError.
 
-    That is a namespace's file (/proc/PID/ns/net, or a bind mount of one as of `ip netns`), a directory of such
-    (/proc/PID/ns), or the socket of a uWSGI server with `setns-socket` (a path or @name), which is awaited for half a
-    minute. Namespaces that this process is in already are left out. In a user namespace this process becomes its root.
-    Raises FastptyError.
+    `setns` is the file of a namespace (/proc/PID/ns/net, or a bind mount such as `ip netns` makes), a directory of such
+    files (/proc/PID/ns), or the socket of a uWSGI server with `setns-socket` (a path or @name), awaited for up to 30 s.
+    Namespaces that this process is already in are skipped. In a user namespace, this process becomes its root.
     """
     where = config.setns or ""
     what = f"setns={where}"
@@ -72,17 +71,17 @@ def place(config: Config) -> Entered:
         for fd in found.values():
             stack.callback(os.close, fd)
         _enter(found, None)
-    # Whoever looks from inside must not see what the router was started with.
+    # Processes inside must not see the environment that the router was started with.
     is_seen = not {"user", "mnt", "pid"}.isdisjoint(found)
     return Entered("pid" in found, environment=environment if is_seen else None)
 
 
 def process(config: Config) -> Entered:
-    """Enters all namespaces of the process of `setns-pid` that are not ours, its root and its working directory.
+    """Enters the namespaces, the root and the working directory of the process that `setns-pid` names.
 
-    From then on no program that this process executes can have more rights than that process: its bounding set,
-    no_new_privs and its security label hold. The rest of its credentials is for privileges.become, later. Raises
-    FastptyError, also for a process that is in no other namespace than this one.
+    This process also takes that process's bounding set, no_new_privs and security label, so no program that it executes
+    can gain more rights. privileges.become takes the other credentials later. Raises FastptyError, also if the process
+    shares all namespaces with this one.
     """
     what = f"setns-pid={config.setns_pid}"
     with ExitStack() as stack, _named(what):
@@ -95,7 +94,7 @@ def process(config: Config) -> Entered:
         cgroups = control_groups.opened(target, also_version_2=config.session_cgroup is None)
         label = security_label.of(target)
         environment = {} if config.clear_environment else target.environment()
-        target.check_alive()  # so all of this was its own
+        target.check_alive()  # otherwise some of this may be from another process with the same pid
         security_label.wear(label)
         _enter(found, credentials)
         privileges.confine(credentials, config.cap)
@@ -107,7 +106,7 @@ def process(config: Config) -> Entered:
 
 
 def check(config: Config) -> None:
-    """Raises FastptyError if `place` or `process` would, as far as that can be told without waiting."""
+    """Raises FastptyError if `place` or `process` would fail, as far as that shows without waiting for a server."""
     where = config.setns
     with ExitStack() as stack:
         if where is not None and not where.startswith("@") and not stat.S_ISSOCK(_kind(where)):
@@ -128,7 +127,7 @@ def _kind(path: str) -> int:
 
 
 def _foreign_to(target: Target, stack: ExitStack) -> dict[str, int]:
-    """Its namespaces that are not ours, which the stack closes; raises FastptyError where there is none."""
+    """The target's namespaces that this process is not in. The stack closes them. Raises FastptyError for none."""
     found = target.foreign_namespaces()
     for fd in found.values():
         stack.callback(os.close, fd)
@@ -139,7 +138,7 @@ def _foreign_to(target: Target, stack: ExitStack) -> dict[str, int]:
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Begins each error of its body with `what`."""
+    """Prefixes errors of its body with `what`."""
     try:
         yield
     except ProcessLookupError:
@@ -155,7 +154,10 @@ def _hint(error: OSError) -> str:
 
 
 def _enter(found: Mapping[str, int], credentials: Credentials | None) -> None:
-    """Enters these namespaces; the mount namespace last, but for a user namespace from which it is out of reach."""
+    """Enters these namespaces. The user namespace that owns the mount namespace comes right before that.
+
+    A user namespace that owns none of the others comes last: from inside it, this process could not enter them.
+    """
     here = os.stat("/proc/self/ns/user")
     order = [(name, found[name]) for name in ("cgroup", "ipc", "uts", "net", "pid", "time") if name in found]
     with ExitStack() as stack:
@@ -183,7 +185,7 @@ def _set(name: str, fd: int) -> None:
 
 
 def _opened(where: str) -> list[int]:
-    """Descriptors of the namespaces behind a file, a directory or a server; raises FastptyError where there is none."""
+    """Opens the namespaces of a file, a directory or a server. Raises FastptyError if there are none."""
     if os.path.isdir(where):
         names = [name for name in _KINDS if os.path.exists(f"{where}/{name}")]
         fds = [os.open(f"{where}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
@@ -197,7 +199,7 @@ def _opened(where: str) -> list[int]:
 
 
 def _foreign(fds: Sequence[int]) -> dict[str, int]:
-    """Those that are not ours, by name, the first of each kind; the others are closed."""
+    """Maps names to the namespaces that this process is not in, the first of each kind. The others are closed."""
     found: dict[str, int] = {}
     for fd in fds:
         try:
@@ -233,7 +235,7 @@ def _ask_server(where: str) -> list[int]:
 
 
 def _check_server(sock: socket.socket) -> None:
-    """Raises FastptyError unless root or this user listens there: the first to take an abstract name has it."""
-    _, uid, _ = struct.unpack("=3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    """Raises FastptyError unless root or this user listens there: any user can take an abstract name first."""
+    _, uid, _ = peer_credentials(sock)
     if uid not in (0, os.geteuid()):
         raise FastptyError(f"uid {uid} listens there: only namespaces of root's or of this user's are entered")

@@ -1,4 +1,4 @@
-"""New namespaces (namespaces(7))."""
+"""Creates namespaces (namespaces(7)) and maps their ids."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from functools import partial
 
 from fastpty.errors import FastptyError
 from fastpty.jail import privileges
 from fastpty.jail.subordinate import OwnIds
-from fastpty.system import linux
+from fastpty.system import child, linux, own_proc
 from fastpty.system.names import NAMESPACE_FLAGS
 
 
 def unshare(option: str, names: Sequence[str], own_ids: OwnIds | None = None) -> bool:
-    """Moves this process into new namespaces, by their names in NAMESPACE_FLAGS; `option` is for messages.
+    """Moves this process into new namespaces. Returns True if a pid namespace is among them: only children enter that.
 
-    Returns whether there is a new pid namespace, which only its children will be in. In a new mount namespace all
-    mounts become private: else a mount made inside would show outside, and the other way round. A new user namespace
-    of root has `own_ids`, and this process becomes its root; without these it has the ids of outside. That of another
-    user has one id, root, which is that user outside.
+    names: keys of NAMESPACE_FLAGS. option: for messages. In a new mount namespace, all mounts become private, so that
+    mounts do not propagate between inside and outside.
+
+    A user namespace that root creates maps `own_ids`, and this process becomes its root. If `own_ids` is None, it maps
+    all ids to themselves. A user namespace of an ordinary user has one id: root inside is that user outside.
     """
     flags = 0
     for name in names:
@@ -44,7 +45,7 @@ def unshare(option: str, names: Sequence[str], own_ids: OwnIds | None = None) ->
 
 
 def _why_not(error: OSError, with_user: bool) -> str:
-    """What unshare(2) refused, and what to do."""
+    """The reason why unshare(2) failed, and what to do."""
     if error.errno == errno.EPERM and with_user:
         return (
             ": the kernel permits no user namespace here: it never does in a chroot (enter the root with pivot_root "
@@ -58,7 +59,7 @@ def _why_not(error: OSError, with_user: bool) -> str:
 
 
 def mount_proc() -> None:
-    """Mounts the /proc of this process's pid namespace over the one of another, if there is one in this root."""
+    """Mounts a proc file system for this process's pid namespace on /proc, if this root has that directory."""
     if not os.path.isdir("/proc"):
         return
     try:
@@ -68,9 +69,10 @@ def mount_proc() -> None:
 
 
 def _enter_own_time(what: str) -> None:
-    # unshare(2) makes a time namespace for the children only, as with pid; but this one can be entered.
+    # unshare(2) makes a time namespace for children only. Unlike a pid namespace, this process can enter it.
     try:
-        fd = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+        with own_proc.directory() as own:
+            fd = os.open("ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
         try:
             linux.setns(fd, linux.CLONE_NEWTIME)
         finally:
@@ -81,25 +83,35 @@ def _enter_own_time(what: str) -> None:
 
 @contextmanager
 def _mapped(what: str, own_ids: OwnIds | None) -> Iterator[None]:
-    """Unshares a user namespace in its body, and gives it its ids afterwards."""
-    uid, gid = os.geteuid(), os.getegid()
-    if uid != 0:
-        yield
-        try:
-            # Without this an ordinary user could get rid of groups that deny something to their members.
-            Path("/proc/self/setgroups").write_text("deny")
-            Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
-            Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        except OSError as error:
-            raise FastptyError(f"{what}: cannot write the id maps: {error.strerror}") from error
-        return
-    # The ids of root's namespace may only be given by a process that stayed outside.
-    maps = own_ids.maps if own_ids else {name: _same_ids(name) for name in ("gid_map", "uid_map")}
+    """Its body must create a user namespace. Maps the ids of that namespace afterwards."""
+    map_ids = partial(_map_all, own_ids) if os.geteuid() == 0 else _map_one
+    try:
+        yield from map_ids()
+    except OSError as error:
+        raise FastptyError(f"{what}: cannot write the id maps: {error.strerror}") from error
+
+
+def _map_one() -> Iterator[None]:
+    """Maps the only ids that an ordinary user may map: its own."""
+    maps = {"gid_map": f"0 {os.getegid()} 1", "uid_map": f"0 {os.geteuid()} 1"}
+    yield
+    with own_proc.directory() as own:
+        # The kernel demands this: otherwise the user could drop groups that deny access to their members.
+        own_proc.write(own, "setgroups", "deny")
+        for name, text in maps.items():
+            own_proc.write(own, name, text)
+
+
+def _map_all(own_ids: OwnIds | None) -> Iterator[None]:
+    """Maps many ids. Only a process outside of the namespace may do that, so a child writes the maps."""
+    with own_proc.directory() as own:
+        yield from _map_all_of(own, own_ids)
+
+
+def _map_all_of(own: int, own_ids: OwnIds | None) -> Iterator[None]:
+    maps = own_ids.maps if own_ids else {name: _same_ids(own_proc.read(own, name)) for name in ("gid_map", "uid_map")}
     ours, its = socket.socketpair()
-    writer = os.fork()
-    if writer == 0:
-        ours.close()
-        os._exit(_write_maps(os.getppid(), maps, its))
+    writer = child.fork("writing the id maps", partial(_write_maps, own, maps, its, ours))
     its.close()
     try:
         if own_ids:
@@ -110,22 +122,24 @@ def _mapped(what: str, own_ids: OwnIds | None) -> Iterator[None]:
         ours.close()
         status = os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1])
     if status != 0:
-        raise FastptyError(f"{what}: cannot write the id maps: {os.strerror(status)}")
+        raise OSError(status, os.strerror(status))
     if own_ids:
         privileges.become_inner_root(None)
 
 
-def _same_ids(name: str) -> str:
-    """An id map for a child namespace with all the ids that this one has."""
-    ranges = [line.split() for line in Path(f"/proc/self/{name}").read_text().splitlines()]
+def _same_ids(own_map: str) -> str:
+    """Converts this namespace's id map into one that maps all of its ids to themselves."""
+    ranges = [line.split() for line in own_map.splitlines()]
     return "".join(f"{inside} {inside} {count}\n" for inside, _, count in ranges)
 
 
-def _write_maps(pid: int, maps: dict[str, str], channel: socket.socket) -> int:
+def _write_maps(own: int, maps: dict[str, str], channel: socket.socket, parents_end: socket.socket) -> int:
+    """In a child: writes the maps of the process whose directory in /proc is `own`. Returns 0 or an errno."""
+    parents_end.close()
     try:
-        if channel.recv(2):  # nothing comes if there is no new namespace
+        if channel.recv(2):  # nothing comes if no namespace was made
             for name, text in maps.items():
-                Path(f"/proc/{pid}/{name}").write_text(text)
+                own_proc.write(own, name, text)
     except OSError as error:
         return error.errno or errno.EIO
     return 0

@@ -1,8 +1,7 @@
-"""What a start would refuse, as far as that can be told without changing anything: for `--check`.
+"""`--check`: looks for reasons why a start would fail, without changing anything.
 
-Not looked at is what depends on who runs at the moment (an address in use, a pid file of a router that runs: the router
-that is checked for may be it), what is inherited (fd://N), and what hooks may still make. So nothing is said of a path
-that a hook before it could make, and of the jail's inside only where it is the outside.
+Not checked: what depends on running processes (an address in use or a pid file may belong to the router that runs now),
+inherited sockets (fd://N), and paths that a hook may create first or that lie in another root.
 """
 
 from __future__ import annotations
@@ -57,7 +56,9 @@ def _check_files(config: Config) -> None:
     for option, path in _files(config):
         _check_file(f"{option}: cannot write {path}", path, config)
         if option != "pidfile" and os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=True):
-            raise FastptyError(f"{option}: cannot write {path}: permission denied")  # a pid file is put in its place
+            raise FastptyError(
+                f"{option}: cannot write {path}: permission denied"
+            )  # a pid file is replaced, not written
 
 
 def _check_commands(config: Config) -> list[str]:
@@ -90,7 +91,7 @@ def _check_tls(config: Config) -> None:
 
 
 def _check_tcp(address: TcpAddress) -> None:
-    """That the host is one of this machine's, by a port of the kernel's choice, and that the port may be had."""
+    """Raises FastptyError if the host is not an address of this machine, or if the port needs more rights."""
     try:
         if address.host:
             family, target = min(address.resolve(), key=lambda info: info[0] != socket.AF_INET)
@@ -114,7 +115,7 @@ def _check_socket_file(path: str, config: Config) -> None:
 
 
 def _files(config: Config) -> Iterator[tuple[str, str]]:
-    """The files that are written before the jail is entered, each with the option that asks for it."""
+    """The files that the router writes before it enters the jail, each with its option."""
     for option, path in (("daemonize", config.daemonize), ("logto", config.logto)):
         if path is not None:
             yield option, path
@@ -131,7 +132,10 @@ def _files_of_jail(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _check_file(what: str, path: str, config: Config, kind: int | None = None) -> None:
-    """That a file can be made there, or that what is there is of this kind; without one, anything but a directory."""
+    """Raises FastptyError unless a file can be created at `path` or an existing one has this kind.
+
+    kind: a type of stat(2), or None for anything but a directory.
+    """
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         raise FastptyError(f"{what}: its directory does not exist: create it first")
@@ -147,7 +151,7 @@ def _check_file(what: str, path: str, config: Config, kind: int | None = None) -
 
 
 def _check_jail(config: Config) -> None:
-    """The directories of the jail, where nothing before them changes what a path means."""
+    """Checks what the jail needs. Directories are checked only if no earlier step could change what a path means."""
     if config.setns is not None and not config.setns.startswith("@") and not os.path.exists(config.setns):
         raise FastptyError(f"setns: cannot enter {config.setns}: {os.strerror(errno.ENOENT)}")
     join.check(config)

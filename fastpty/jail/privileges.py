@@ -1,4 +1,4 @@
-"""Whom the router becomes: ids, groups and capabilities, given up for good and checked."""
+"""Gives up user ids, groups and capabilities permanently, and verifies that."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SUID_DUMPABLE = Path("/proc/sys/fs/suid_dumpable")
 
 
 def become_immediately(config: Config) -> None:
-    """`immediate-gid` and `immediate-uid`: before anything else is done, in this order; for good.
+    """Applies `immediate-gid` and `immediate-uid` permanently, before anything else is done.
 
-    uWSGI does them in the order of writing, and then a group after the user fails.
+    uWSGI applies them in the order in which they are written. There, a group after the user fails.
     """
     uid, gid = config.immediate_uid, config.immediate_gid
     if (uid, gid) == (None, None) or os.geteuid() != 0:
@@ -34,44 +34,48 @@ def become_immediately(config: Config) -> None:
 
 
 def hide() -> None:
-    """Keeps other processes from tracing this one and its forks, and from looking at it through /proc (ptrace(2)).
+    """Keeps other processes from tracing this process and its forks, and from reading it through /proc (ptrace(2)).
 
-    Only root of the user namespace in which the router was started still can. A change of ids undoes it where
-    fs.suid_dumpable is 1, so that is refused.
+    Only root of the user namespace in which the router was started still can. With fs.suid_dumpable = 1 a change of ids
+    would undo this, so that raises FastptyError.
     """
     try:
         if _SUID_DUMPABLE.read_text().strip() == "1":
             raise FastptyError(
                 "with fs.suid_dumpable = 1 programs of the jail could take the router over: set it to 0 or 2"
             )
-    except FileNotFoundError:  # in a root without /proc, which was looked at outside
+    except FileNotFoundError:  # this root has no /proc, and the value was checked outside
         pass
     keep_hidden()
 
 
 def keep_hidden() -> None:
-    """As `hide`, to be repeated after a change of ids; checked."""
+    """Hides this process again after a change of ids. Raises FastptyError if the kernel reports otherwise."""
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     if linux.prctl(linux.PR_GET_DUMPABLE) != 0:
         raise FastptyError("this process can still be traced")
 
 
 def leave_groups(credentials: Credentials | None, *, has_user_namespace: bool) -> None:
-    """Takes the groups of the process that is joined, or none before a user namespace is entered.
+    """Takes the groups of the process that is joined, or drops all groups before a user namespace is entered.
 
-    A namespace may forbid it later. An ordinary user, who enters a namespace of its own, cannot change them at all.
+    The namespace may forbid it later. An ordinary user, who enters a namespace of its own, keeps its groups: it may not
+    change them.
     """
     if os.geteuid() == 0 and (credentials is not None or has_user_namespace):
         groups = () if credentials is None else credentials.groups
-        os.setgroups(groups)
+        try:
+            os.setgroups(groups)
+        except OSError as error:
+            raise FastptyError(f"cannot change the supplementary groups: {error.strerror}") from error
         if set(os.getgroups()) != set(groups):
-            raise FastptyError("the kernel reports other groups than were asked for")
+            raise FastptyError("the kernel reports other groups than those requested")
 
 
 def become_inner_root(credentials: Credentials | None) -> None:
-    """In a user namespace that was just entered: gives up the ids of outside for those of its root.
+    """Becomes root of the user namespace that was just entered, or the user in `credentials` if it has no root.
 
-    For the ids in `credentials` where there is no root. Raises FastptyError if the kernel reports other ids then.
+    Raises FastptyError if neither is possible, or if the kernel reports other ids afterwards.
     """
     choices = [(0, 0), *([(credentials.uid, credentials.gid)] if credentials else [])]
     for uid, gid in choices:
@@ -82,14 +86,14 @@ def become_inner_root(credentials: Credentials | None) -> None:
             continue
         leave_keys()
         if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3:
-            raise FastptyError("the ids of its user namespace were asked for, but the kernel reports others")
+            raise FastptyError("the kernel reports other ids than those of its user namespace")
         keep_hidden()
         return
     raise FastptyError("its user namespace has no ids that this process could have")
 
 
 def confine(credentials: Credentials, more: Collection[int]) -> None:
-    """Sees to it that nothing executed from now on has a capability that `credentials` or `more` do not have."""
+    """Limits everything executed from now on to the capabilities in `credentials` and `more`, and sets no_new_privs."""
     try:
         for number in _bounding():
             if not credentials.capabilities.bounding >> number & 1 and number not in more:
@@ -101,15 +105,14 @@ def confine(credentials: Credentials, more: Collection[int]) -> None:
 
 
 def become(config: Config, groups: Sequence[int] | None, entered: Entered | None = None) -> None:
-    """`gid`, `add-gid`, `uid` and `cap`, together; `groups` as `groups_wanted` gave them.
+    """Applies `gid`, `add-gid`, `uid` and `cap`, and otherwise takes the credentials of the process that was joined.
 
-    What they leave open is as in the process that was joined, if any. Raises FastptyError at the first step that fails
-    or cannot be shown to have worked.
+    groups: the result of `groups_wanted`. Raises FastptyError at the first step that fails or cannot be verified.
     """
     joined = entered.credentials if entered else None
     uid, gid = os.getuid(), os.getgid()
     if joined is not None and config.uid is None:
-        # Only root can become its clients.
+        # Only root can become other users.
         uid, gid = (uid, gid) if config.run_as == "peer" else (joined.uid, joined.gid)
         if config.gid is None:
             groups = [*os.getgroups(), *config.add_gid] if config.add_gid else None
@@ -126,7 +129,7 @@ def become(config: Config, groups: Sequence[int] | None, entered: Entered | None
 
 
 def _kept(config: Config, joined: Credentials | None) -> Collection[int]:
-    """The capabilities that outlive the change of ids."""
+    """The capabilities to keep over the change of ids."""
     if config.cap or joined is None or config.uid is not None:
         return config.cap
     mask = joined.capabilities.permitted | joined.capabilities.inheritable
@@ -134,7 +137,7 @@ def _kept(config: Config, joined: Credentials | None) -> Collection[int]:
 
 
 def _capabilities(uid: int, config: Config, joined: Credentials) -> Capabilities:
-    """As the joined process has them. For a `uid` that was asked for, those that a program of this user would have."""
+    """The joined process's capabilities, or, with `uid`, those that a program of that user would have there."""
     if config.uid is None:
         return joined.capabilities
     bounding = joined.capabilities.bounding
@@ -143,10 +146,10 @@ def _capabilities(uid: int, config: Config, joined: Credentials) -> Capabilities
 
 
 def groups_wanted(config: Config) -> list[int] | None:
-    """The supplementary groups to have, or None where ids and groups stay as they are.
+    """Returns the supplementary groups to set, or None if ids and groups stay as they are.
 
-    To be asked outside the jail: the accounts are the host's. An ordinary user has no others to become, also where he
-    is root in a user namespace.
+    Call it outside the jail, where the accounts are the host's. For an ordinary user it is None, because it has no
+    other ids to take, even as root of its own user namespace.
     """
     if os.geteuid() != 0 or ((config.uid, config.gid) == (None, None) and not config.add_gid):
         return None
@@ -160,17 +163,16 @@ def groups_wanted(config: Config) -> list[int] | None:
 
 
 def drop(uid: int, gid: int, groups: Sequence[int] | None, keep: Collection[int] = ()) -> None:
-    """Becomes this user and these groups (real, effective and saved ids), and checks that it is for good.
+    """Sets the real, effective and saved ids and the groups, and verifies that root cannot be regained.
 
-    Without `groups` these stay. The permitted capabilities outlive the change if any are to `keep`. Raises FastptyError
-    if a step fails, if the kernel reports other ids afterwards, or if root can be regained by means that were not to be
-    kept.
+    groups: None leaves them as they are. keep: if there are any, the permitted capabilities outlive the change. Raises
+    FastptyError if a step fails, if the kernel reports other ids afterwards, or if root can be regained without `keep`.
     """
     is_hidden = linux.prctl(linux.PR_GET_DUMPABLE) == 0
     try:
         if keep:
             linux.prctl(linux.PR_SET_KEEPCAPS, 1)
-        # The user last: without root, the groups could not be changed any more.
+        # The user comes last: groups can be changed only as root.
         expected = os.getgroups() if groups is None else _set_groups(groups, gid)
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
@@ -180,17 +182,17 @@ def drop(uid: int, gid: int, groups: Sequence[int] | None, keep: Collection[int]
     except OSError as error:
         raise FastptyError(f"cannot become uid {uid}, gid {gid}: {error.strerror}") from error
     if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or set(os.getgroups()) != set(expected):
-        raise FastptyError(f"uid {uid} and gid {gid} were asked for, but the kernel reports others")
+        raise FastptyError(f"the kernel reports other ids than uid {uid} and gid {gid}")
     if uid != 0:
         _check_no_way_back(gid, keep)
         if not keep and any(linux.capget()):
-            linux.capset(0, 0, 0)  # a change of user leaves the inheritable ones that root had
+            linux.capset(0, 0, 0)  # a change of user does not clear the inheritable set
 
 
 def _set_groups(groups: Sequence[int], gid: int) -> Sequence[int]:
-    """Sets them, and returns what they should be now.
+    """Sets the groups, and returns what getgroups(2) should report.
 
-    A user namespace may forbid it (user_namespaces(7)). That is no failure where there are none, and `gid` is enough.
+    A user namespace may forbid setgroups(2). This is no failure if there are no groups and none but `gid` is wanted.
     """
     try:
         os.setgroups(groups)
@@ -223,7 +225,7 @@ def _check_no_way_back(gid: int, keep: Collection[int]) -> None:
 
 
 def _groups_of(uid: int | None, gid: int) -> list[int]:
-    """The supplementary groups that initgroups(3) would set, or `gid` alone for a user without an account."""
+    """The groups that initgroups(3) would set, or `gid` alone for a user without an account."""
     if uid is None:
         return [gid]
     try:
@@ -242,7 +244,7 @@ def _bounding() -> set[int]:
         try:
             if linux.prctl(linux.PR_CAPBSET_READ, number):
                 found.add(number)
-        except OSError:  # beyond the kernel's last one
+        except OSError:  # beyond the last capability of this kernel
             break
     return found
 
@@ -252,7 +254,7 @@ def _name(number: int) -> str:
 
 
 def _bound(wanted: Collection[int]) -> None:
-    """Cuts the bounding set to `wanted`, so that no program can ever gain another one."""
+    """Reduces the bounding set to `wanted`, so that no program can gain another capability."""
     _, permitted, _ = linux.capget()
     for number in wanted:
         if not permitted >> number & 1:
@@ -265,9 +267,9 @@ def _bound(wanted: Collection[int]) -> None:
 
 
 def _keep(wanted: Collection[int]) -> None:
-    """Makes `wanted` the effective, permitted, inheritable and ambient capabilities, and checks that.
+    """Sets the effective, permitted, inheritable and ambient sets to `wanted`, and verifies that.
 
-    Ambient ones pass to the programs of the sessions through execve(2), see capabilities(7).
+    Ambient capabilities pass through execve(2) to the programs of sessions (capabilities(7)).
     """
     mask = _mask(wanted)
     try:
@@ -278,11 +280,11 @@ def _keep(wanted: Collection[int]) -> None:
         raise FastptyError(f"cap: the capabilities cannot be set: {error.strerror}") from error
     ambient = {n for n in _bounding() if linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_IS_SET, n)}
     if linux.capget() != (mask, mask, mask) or ambient != set(wanted) or _bounding() != set(wanted):
-        raise FastptyError("cap: these capabilities were asked for, but the kernel reports others")
+        raise FastptyError("cap: the kernel reports other capabilities than those requested")
 
 
 def _take(wanted: Capabilities) -> None:
-    """Has these capabilities, as far as this process had them, and checks that."""
+    """Reduces this process's capabilities to `wanted`, and verifies that."""
     _, permitted, _ = linux.capget()
     bounding = _mask(_bounding())
     has = Capabilities(
@@ -302,4 +304,4 @@ def _take(wanted: Capabilities) -> None:
     except OSError as error:
         raise FastptyError(f"the capabilities cannot be set: {error.strerror}") from error
     if linux.capget() != (has.effective, has.permitted, has.inheritable) or bounding & ~wanted.bounding:
-        raise FastptyError("the process's capabilities were asked for, but the kernel reports others")
+        raise FastptyError("the kernel reports other capabilities than those of the process")

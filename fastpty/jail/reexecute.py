@@ -1,12 +1,11 @@
-"""The router executed anew from files that nobody can write to, before it enters a root of somebody else's.
+"""Executes the router again from files that nobody can write to, before it enters a foreign root.
 
-In such a root a session, or what is executed there, may reach the file that the router runs (`#!/proc/self/exe`,
-CVE-2019-5736), and with many rights also the libraries that it has mapped (/proc/PID/map_files). Opened for writing,
-they would be the host's Python. So the router goes on in a new program that has been executed, with all that it loads,
-through mounts that are read-only and attached nowhere (open_tree(2), mount_setattr(2), Linux 5.12); where that cannot
-be had, from a sealed copy of the interpreter in memory (memfd_create(2)).
+A program in such a root can reach the file that the router runs (`#!/proc/self/exe`, CVE-2019-5736) and, with enough
+rights, the libraries that it has mapped (/proc/PID/map_files). Writing to them would change the host's Python. So the
+router executes itself through read-only mounts that are attached nowhere (open_tree(2), mount_setattr(2), Linux 5.12).
+Where the kernel refuses that, it executes a sealed copy of the interpreter in memory (memfd_create(2)).
 
-What was read of the configuration goes along, so that nothing is read, or run, a second time.
+The new process gets the settings that were read, so no file is read and no command is run a second time.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from fastpty.jail import imports, inherited, preflight
 from fastpty.system import linux
 
 _VARIABLE = "_FASTPTY_ANEW"
+_PROGRAM = "/proc/self/exe"
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _MFD_EXEC = 0x10  # linux/memfd.h, Linux 6.3
 _FAILURES_OF_MOUNTS = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EACCES)
@@ -36,13 +36,13 @@ _FAILURES_OF_MOUNTS = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EACCES)
 
 @dataclass(frozen=True)
 class Place:
-    """Descriptors of a root and a working directory to go back to."""
+    """Descriptors of a root and a working directory to return to."""
 
     root: int
     directory: int
 
     def go_back(self) -> None:
-        """Goes there, and closes them."""
+        """Changes to them, and closes the descriptors."""
         os.fchdir(self.root)
         os.chroot(".")
         os.fchdir(self.directory)
@@ -52,9 +52,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Carried:
-    """What the program before has read: the settings, and lines of warning about them that nobody has seen yet.
+    """What the first execution has read: the settings, and warnings about them that are not logged yet.
 
-    place: where it was, if this program has been executed in another root.
+    place: its root and directory, if this execution runs in another root.
     """
 
     settings: tuple[Setting, ...]
@@ -62,14 +62,14 @@ class Carried:
     place: Place | None
 
     def settle(self, config: Config) -> None:
-        """Loads what may be needed later, and goes back to the root in which the router was started."""
+        """Loads all modules that may be needed later, and returns to the root in which the router was started."""
         imports.stop(config)
         if self.place is not None:
             self.place.go_back()
 
 
 def configure(argv: Sequence[str]) -> tuple[Config, list[str]]:
-    """As command_line.configure, in a program that has been executed anew if the configuration asks for that."""
+    """Reads the configuration, executes this program again if the configuration needs that, and returns the Config."""
     carried = _carried()
     if carried is not None:
         config, _ = build(carried.settings)
@@ -81,22 +81,21 @@ def configure(argv: Sequence[str]) -> tuple[Config, list[str]]:
 
 
 def _where_needed(config: Config, settings: Sequence[Setting], warnings: Sequence[str]) -> None:
-    """Executes this program anew if `config` leads into a root of somebody else's; then it does not return.
+    """Executes this program again, and does not return, if `config` leads into a foreign root.
 
-    An interpreter that this user cannot write to is none that those inside could, who have this user's rights at most.
+    It is not needed if this user cannot write to the interpreter: programs inside have at most this user's rights.
     Raises FastptyError.
     """
-    if config.changes_root and _could_be_written():
-        try:
+    try:
+        if config.changes_root and _could_be_written():
             _execute(_packed(settings, warnings))
-        except OSError as error:
-            raise FastptyError(
-                f"cannot execute the router from files that are read-only: {error.strerror}"
-            ) from error
+    except OSError as error:
+        hint = ": mount /proc" if error.filename == _PROGRAM else ""
+        raise FastptyError(f"cannot execute the router again from read-only files: {error.strerror}{hint}") from error
 
 
 def _carried() -> Carried | None:
-    """In the program that has been executed anew: what it got, once."""
+    """In the second execution, returns what the first one has passed on; otherwise None."""
     text = os.environ.pop(_VARIABLE, None)
     if text is None:
         return None
@@ -106,7 +105,7 @@ def _carried() -> Carried | None:
     except (ValueError, OSError):
         is_ours = False
     if not is_ours:
-        raise FastptyError(f"${_VARIABLE} is the router's own: leave it out")
+        raise FastptyError(f"${_VARIABLE} is for the router itself: unset it")
     with open(notes, "rb") as file:
         settings, warnings = pickle.load(file)  # noqa: S301 - written by this same program
     if not others:
@@ -120,7 +119,7 @@ def _carried() -> Carried | None:
 
 def _could_be_written() -> bool:
     own = os.geteuid()
-    return own == 0 or os.stat("/proc/self/exe").st_uid == own or os.access("/proc/self/exe", os.W_OK)
+    return own == 0 or os.stat(_PROGRAM).st_uid == own or os.access(_PROGRAM, os.W_OK)
 
 
 def _packed(settings: Sequence[Setting], warnings: Sequence[str]) -> int:
@@ -133,15 +132,15 @@ def _packed(settings: Sequence[Setting], warnings: Sequence[str]) -> int:
 
 
 def _is_packed(fd: int) -> bool:
-    """Whether this user's own program has written this: the environment may come from somebody else (sudo(8))."""
+    """Returns True if this user's own program wrote this file. The environment may come from another user (sudo(8))."""
     is_named = os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:fastpty-settings")
     is_sealed = bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE)
     return is_named and is_sealed and os.fstat(fd).st_uid == os.geteuid()
 
 
 def _execute(notes: int) -> None:
-    """As this program was executed, with the same arguments and environment, so that Python finds the same modules."""
-    interpreter = os.readlink("/proc/self/exe")
+    """Executes this program with the same arguments and environment, so that Python finds the same modules."""
+    interpreter = os.readlink(_PROGRAM)
     tree = _read_only_tree()
     if tree is None:
         os.execve(_sealed_copy(interpreter), sys.orig_argv, _environment(notes))
@@ -151,7 +150,7 @@ def _execute(notes: int) -> None:
     try:
         os.fchdir(tree)
         os.chroot(".")
-        with contextlib.suppress(OSError):  # the paths of modules may be relative to it, but it may be gone
+        with contextlib.suppress(OSError):  # module paths may be relative to it; it may be gone
             os.chdir(here)
         os.execve(interpreter, sys.orig_argv, environment)
     finally:
@@ -159,7 +158,7 @@ def _execute(notes: int) -> None:
 
 
 def _environment(*handed_on: int) -> dict[str, str]:
-    """This process's, without what Python itself has put there (PEP 538), and with these descriptors."""
+    """This process's environment without variables that Python added, and with the numbers of these descriptors."""
     environment = inherited.as_given(os.environ, inherited.names_at_start())
     for fd in handed_on:
         os.set_inheritable(fd, True)
@@ -168,7 +167,7 @@ def _environment(*handed_on: int) -> dict[str, str]:
 
 
 def _read_only_tree() -> int | None:
-    """All mounts from the root down, once more, read-only and attached nowhere; None where that cannot be had."""
+    """Returns a read-only copy of all mounts, attached nowhere, or None if the kernel refuses it."""
     try:
         tree = linux.open_tree("/", linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE | os.O_CLOEXEC)
     except OSError as error:

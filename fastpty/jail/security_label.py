@@ -1,4 +1,4 @@
-"""The label of a process for AppArmor or SELinux, given to the programs that this process executes."""
+"""Gives the AppArmor or SELinux label of another process to the programs that this process executes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SELINUX = Path("/sys/fs/selinux/enforce")
 
 @dataclass(frozen=True)
 class Label:
-    """A label that differs from this process's own: what to write into which file below /proc/self/attr."""
+    """A label, and the file below /proc/self in which to write it."""
 
     file: str
     text: str
 
 
 def of(target: Target) -> Label | None:
-    """The label that programs in the target's place have; None where it is this process's own, or there are none."""
+    """Returns the target's label, or None if this process has the same one or the kernel uses none."""
     if _says_yes(_APPARMOR):
         folder = "attr/apparmor" if os.path.isdir("/proc/self/attr/apparmor") else "attr"
         profile, own = _read(target, f"{folder}/current"), _own(f"{folder}/current")
@@ -35,10 +35,10 @@ def of(target: Target) -> Label | None:
 
 
 def wear(label: Label | None) -> None:
-    """Sees to it that whatever this process or a child of it executes from now on has this label.
+    """Sets the label that programs get which this process or its children execute.
 
-    The kernel hands the request on to children, and forgets it at an execve(2), for which it was. Raises FastptyError
-    where the label cannot be had: without it, sessions would be confined less than the target.
+    Children inherit the request until their first execve(2), which uses it up. Raises FastptyError if the label cannot
+    be set: sessions would be less confined than the target.
     """
     if label is None:
         return

@@ -1,7 +1,7 @@
-"""The way into the jail, step by step: what a router does between reading its settings and accepting a client.
+"""The steps into the jail: what a router does between reading its settings and accepting clients.
 
-The order is uWSGI 2.0.21's, as measured, but for the sockets: they are bound outside, before the jail is entered, where
-uWSGI binds a router's inside. None of it can be undone, and it is meant for a process with one thread.
+The order is that of uWSGI 2.0.21, as measured, except that sockets are bound before the jail is entered. uWSGI binds a
+router's sockets inside. No step can be undone. The process must have one thread.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from fastpty.configuration.entered import Entered
 from fastpty.errors import FastptyError
 from fastpty.hooks.actions import KINDS
 from fastpty.hooks.waits import INTERFACE
-from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate
+from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate, terminals
 from fastpty.jail.subordinate import OwnIds
 from fastpty.log import logger
 from fastpty.service import process_name
 from fastpty.system import foreign_root, linux, signals
 from fastpty.system.user_namespace import Witness
 
-# A step returns True if the way goes on in a child only: that is how a pid namespace is entered.
+# A step returns True if the remaining steps must run in a child, which enters a new pid namespace.
 Step = Callable[[], bool | None]
 
 
 def prepare(config: Config) -> None:
-    """What comes before the sockets are bound; raises FastptyError, also where rights are missing for `inside`."""
+    """Runs the steps before the sockets are bound. Raises FastptyError, also if `inside` would lack rights."""
     check(config)
     steps: list[Step] = [
-        inherited.leave_what_is_the_router_s,
+        inherited.remove_own_variables,
         *(_take_account(config.immediate_uid, config, in_changed_root=False) if os.geteuid() == 0 else ()),
         partial(privileges.become_immediately, config),
         partial(_set_umask, config),
@@ -46,11 +46,11 @@ def prepare(config: Config) -> None:
 
 
 def inside(config: Config, work: Callable[[Config], None]) -> int:
-    """Enters the jail, calls `work` there, and runs the hooks for the end; the exit status of the process.
+    """Enters the jail, calls `work` there, runs the hooks for the end, and returns the exit status.
 
-    `work` gets the config with the environment as the hooks left it. Where a pid namespace is entered, `work` runs in
-    another process, and this one waits for it. Raises FastptyError at the first step that fails or cannot be shown to
-    have worked; the process is then part of the way in and should end.
+    `work` gets the config with the environment as the hooks left it. In a new pid namespace, `work` runs in a child,
+    and this process waits for it. Raises FastptyError at the first step that fails or cannot be verified. Then some
+    steps are done, and the process should end.
     """
     if config.changes_root:
         imports.stop(config)
@@ -60,7 +60,7 @@ def inside(config: Config, work: Callable[[Config], None]) -> int:
 
 @dataclass
 class _Way:
-    """The configuration, with what was found on the way in."""
+    """The configuration, completed by what the steps find."""
 
     config: Config
     witness: Witness = field(default_factory=Witness)
@@ -91,7 +91,7 @@ def _steps(way: _Way) -> list[Step]:
         *_hooks(config, "as-user"),
         partial(_chdir, "chdir", config.chdir),
         partial(_chdir, "chdir2", config.chdir2),
-        partial(_check_terminals, config),
+        partial(_find_terminals, way),
     ]
 
 
@@ -107,7 +107,7 @@ def _walk(steps: Sequence[Step], way: _Way, work: Callable[[Config], None]) -> i
 
 def _work(config: Config, work: Callable[[Config], None]) -> int:
     try:
-        # As the hooks left it; what was removed may have a default to be removed.
+        # A variable that a hook removed is None, so that a default for it is removed, too.
         environment = [(name, os.environ.get(name)) for name, _ in config.environment]
         environment += [(name, os.environ[name]) for name in _put(config) if name in os.environ]
         work(replace(config, environment=tuple(environment)))
@@ -115,16 +115,13 @@ def _work(config: Config, work: Callable[[Config], None]) -> int:
         for hook in _hooks(config, "as-user-atexit"):
             try:
                 hook()
-            except FastptyError as error:  # nothing is left that it could stop
+            except FastptyError as error:  # the router is ending anyway
                 print(f"fastpty-router: {error}", file=sys.stderr)
     return 0
 
 
 def check(config: Config) -> None:
-    """Raises FastptyError if this process lacks the rights for the way in; a router asks before it binds.
-
-    uWSGI leaves out silently what it lacks the rights for.
-    """
+    """Raises FastptyError if this process lacks the rights for a step. uWSGI skips such steps silently."""
     if "user" in {*config.unshare, *config.unshare2} and (os.geteuid() != 0 or subordinate.wanted(config)):
         check_user_namespace(config)
     if os.geteuid() == 0:
@@ -198,7 +195,7 @@ def _join(way: _Way) -> bool:
     entered = join.place(config) if config.setns is not None else Entered(has_pid_namespace=False)
     if config.setns_pid is not None:
         if entered.environment is not None:
-            raise FastptyError("setns-pid enters all that there is of a container: leave setns out")
+            raise FastptyError("setns-pid enters all namespaces of a container: remove setns")
         has_pid_namespace = entered.has_pid_namespace
         entered = join.process(config)
         entered = replace(entered, has_pid_namespace=entered.has_pid_namespace or has_pid_namespace)
@@ -212,16 +209,16 @@ def _join(way: _Way) -> bool:
 
 
 def _hide_arguments(config: Config) -> None:
-    """In a container's pid namespace all that runs there can read them. The process that waits outside keeps them."""
+    """Hides the command line from processes of a container's pid namespace. The process outside keeps it."""
     if pid_namespace.is_inner() and (config.setns or config.setns_pid):
         process_name.hide_arguments()
 
 
 def _leave_environment(config: Config) -> None:
-    """Keeps what the options and hooks have put there, and no other variable of outside: hooks run inside from here on.
+    """Removes the host's variables, except those of options and hooks: later hooks run programs of the container.
 
-    The container's own environment is for the sessions: here the C library would obey it. It has read the local time's
-    rules already, and would read others from inside if TZ changed.
+    The container's environment is for sessions only. In this process the C library would obey it. TZ stays, because the
+    C library would read a time zone file from inside if it changed.
     """
     kept = [*(name for name, _ in config.environment), *_put(config), "TZ", "TZDIR"]
     environment = {"PATH": DEFAULT_PATH, **{name: os.environ[name] for name in kept if name in os.environ}}
@@ -230,12 +227,12 @@ def _leave_environment(config: Config) -> None:
 
 
 def _put(config: Config) -> list[str]:
-    """The names of the variables that hooks set."""
+    """The names of variables that hooks set."""
     return [hook.variable for hook in config.hooks if hook.variable]
 
 
 def _hide(config: Config) -> None:
-    """Keeps what runs in a root of somebody else's from looking at the router."""
+    """Keeps programs in a foreign root from tracing the router."""
     if config.changes_root:
         privileges.keep_hidden()
 
@@ -254,7 +251,7 @@ def _chroot(config: Config) -> None:
         return
     try:
         os.chroot(config.chroot)
-        os.chdir("/")  # uWSGI stays where it was, which is a way out
+        os.chdir("/")  # uWSGI keeps its directory, through which a program can leave the root
         foreign_root.enter()
     except OSError as error:
         raise FastptyError(f"chroot: cannot enter {config.chroot}: {error.strerror}") from error
@@ -276,22 +273,18 @@ def _pivot_root(config: Config) -> None:
 
 
 def _check_users(way: _Way) -> None:
-    """Raises FastptyError where the rules would take clients for other users."""
+    """Raises FastptyError if rules about users cannot work, because clients have other ids in this user namespace."""
     if way.witness.users_differ():
         check_user_namespace(way.config)
     way.witness.close()
 
 
-def _check_terminals(config: Config) -> None:
-    if not config.hides_files:
-        return
-    try:
-        os.close(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError as error:
-        raise FastptyError(
-            f"no terminal can be opened in the jail: /dev/ptmx: {error.strerror}: "
-            "mount /dev, or a devpts with /dev/ptmx bound to its ptmx, see docs/jails.md"
-        ) from error
+def _find_terminals(way: _Way) -> None:
+    """Raises FastptyError if sessions would get no terminal."""
+    if way.config.changes_root:
+        way.config = replace(way.config, terminals=terminals.find())
+    elif way.config.hides_files:
+        terminals.check()
 
 
 def _chdir(option: str, directory: str | None) -> None:

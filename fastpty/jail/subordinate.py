@@ -1,4 +1,4 @@
-"""The ids that root of a new user namespace has outside: subordinate ones, which are no account's (subuid(5))."""
+"""Chooses the ids outside that a new user namespace of root maps: subordinate ids, which no account has (subuid(5))."""
 
 from __future__ import annotations
 
@@ -10,40 +10,45 @@ from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
 
 COUNT = 65536
-# Where root has no range of its own: ids that neither accounts nor other programs use (systemd's UIDS-GIDS document).
+# The default if root has no range: accounts and other programs do not use these ids (systemd's UIDS-GIDS document).
 FIRST = 0x7000_0000
 
 
 @dataclass(frozen=True)
 class OwnIds:
-    """The first uid and gid outside; both ranges have COUNT."""
+    """The first uid and gid outside. Each range has COUNT ids."""
 
     uid: int
     gid: int
 
     @property
     def maps(self) -> dict[str, str]:
-        """What to write into the files of /proc/PID."""
+        """The text for each map file in /proc/PID."""
         return {"gid_map": f"0 {self.gid} {COUNT}\n", "uid_map": f"0 {self.uid} {COUNT}\n"}
 
 
 def wanted(config: Config) -> OwnIds | None:
-    """The ids for a new user namespace of root's; None where it has the ids of outside.
+    """Returns the ids for a new user namespace of root, or None if it maps all ids to themselves.
 
-    These it has where sessions run as a user of outside, or as their clients, and where root is no root of the machine
-    in the first place. Otherwise a session's root would be root outside, for all that belongs to root. Raises
-    FastptyError.
+    It maps them to themselves if sessions run as another user or as their clients, or if this process is already in a
+    user namespace of its own. In all other cases a session's root would be root outside. Raises FastptyError.
     """
     runs_as_root = config.uid in (None, 0) and config.run_as != "peer"
     if os.geteuid() != 0 or not runs_as_root or "user" not in {*config.unshare, *config.unshare2}:
         return None
-    if Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]:
+    try:
+        own_map = Path("/proc/self/uid_map").read_text()
+    except OSError as error:
+        raise FastptyError(
+            f"a user namespace of root needs /proc/self/uid_map: {error.strerror}: mount /proc, or leave user out"
+        ) from error
+    if own_map.split() != ["0", "0", str(2**32 - 1)]:
         return None
     return OwnIds(first_of_root("/etc/subuid"), first_of_root("/etc/subgid"))
 
 
 def first_of_root(path: str) -> int:
-    """The beginning of root's range in this file, or of the default one."""
+    """Returns the first id of root's range in this file, or of the default range. Raises FastptyError."""
     try:
         lines = [line.split(":") for line in Path(path).read_text().splitlines() if line.count(":") == 2]
         ranges = [(owner, int(first), int(count)) for owner, first, count in lines]

@@ -1,25 +1,20 @@
-"""A process in a container, as /proc shows it: what a session that joins it should have.
+"""Reads a container's process through /proc: its namespaces, credentials and environment.
 
-The process may be hostile. A pidfd tells whether it still lives, so another process that gets its number is never
-taken for it. What takes the process's help to read, its environment, is read by a child with a deadline.
+The process may be hostile. A pidfd shows whether it is alive, so that another process that reuses its pid is not
+mistaken for it. Reading the environment may depend on the process itself, so a child with a deadline does that.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import itertools
 import os
 import re
 import select
-import signal
-import time
-from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
-from typing import NoReturn
 
 from fastpty.configuration.entered import Capabilities, Credentials
 from fastpty.errors import FastptyError
+from fastpty.system import child
 
 # As /proc/PID/ns has them.
 NAMESPACES = ("user", "mnt", "cgroup", "ipc", "uts", "net", "pid", "time")
@@ -28,14 +23,13 @@ _KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD of linux/sched.h
 _STATUS_BYTES_MOST = 1 << 20
 _ENVIRONMENT_BYTES_MOST = 4 << 20  # more than execve(2) takes by default
 _ENVIRONMENT_SECONDS = 5.0
-_COMPLETE = b"."  # behind what was read
 _NAME = re.compile(r"[^\x00-\x20=\x7f]+")
 
 
 class Target:
-    """A process that lives; raises FastptyError for one that has ended, ProcessLookupError where there is none.
+    """A living process. Close it, or use it as a context manager.
 
-    To be closed, or used as a context.
+    Raises FastptyError if the process has ended or is a kernel thread, ProcessLookupError if the pid is unused.
     """
 
     def __init__(self, pid: int) -> None:
@@ -59,26 +53,26 @@ class Target:
         self.close()
 
     def close(self) -> None:
-        """Forgets the process."""
+        """Closes the descriptors of the process."""
         os.close(self._directory)
         os.close(self._pidfd)
 
     def check_alive(self) -> None:
-        """Raises FastptyError if the process has ended: what was read since may be another one's."""
+        """Raises FastptyError if the process has ended: later reads may be about another process."""
         if select.select([self._pidfd], [], [], 0)[0]:
             raise FastptyError(f"process {self.pid} has ended")
 
     def open(self, name: str, flags: int) -> int:
-        """A descriptor of a file below /proc/PID."""
+        """Opens a file below /proc/PID. Raises OSError."""
         return os.open(name, flags | os.O_CLOEXEC, dir_fd=self._directory)
 
     def read(self, name: str, limit: int = _STATUS_BYTES_MOST) -> str:
-        """A file of the kernel's, which never waits."""
+        """Reads a file below /proc/PID that the kernel answers without the process. Raises OSError."""
         with open(self.open(name, os.O_RDONLY), "rb") as file:
             return os.fsdecode(file.read(limit))
 
     def foreign_namespaces(self) -> dict[str, int]:
-        """Descriptors of those of its namespaces that are not ours, by name; the caller's to close."""
+        """Opens the namespaces that this process is not in, by name. The caller closes the descriptors."""
         found: dict[str, int] = {}
         for name in NAMESPACES:
             try:
@@ -92,7 +86,7 @@ class Target:
         return found
 
     def credentials(self) -> Credentials:
-        """Raises FastptyError where its ids have no number in its user namespace."""
+        """The process's credentials. Raises FastptyError if its user namespace does not map its ids."""
         status = dict(line.partition(":")[::2] for line in self.read("status").splitlines())
         masks = [int(status[f"Cap{name}"], 16) for name in ("Eff", "Prm", "Inh", "Bnd", "Amb")]
         return Credentials(
@@ -105,14 +99,15 @@ class Target:
         )
 
     def environment(self) -> dict[str, str]:
-        """Its environment, without what is no NAME=VALUE. Raises FastptyError where it cannot be had in time.
+        """The process's environment without malformed entries. Raises FastptyError if it cannot be read in time.
 
-        The process decides which memory it is in: old kernels wait there for a file system of the process's own.
+        The process can place it in memory of a FUSE file of its own, for which old kernels wait.
         """
         what = f"the environment of process {self.pid}"
         fd = self.open("environ", os.O_RDONLY)
         try:
-            data = _read_in_child(fd, _ENVIRONMENT_BYTES_MOST + 1, _ENVIRONMENT_SECONDS)
+            read = partial(_read_at_most, fd, _ENVIRONMENT_BYTES_MOST + 1)
+            data, _ = child.ask("reading an environment", read, _ENVIRONMENT_SECONDS, keep=[fd])
         except TimeoutError:
             raise FastptyError(f"{what} cannot be read within {_ENVIRONMENT_SECONDS:g} s: give clear-env") from None
         except OSError:
@@ -131,7 +126,7 @@ class Target:
             raise FastptyError(f"process {self.pid} has ended")
 
     def _inside(self, kind: str, number: int) -> int:
-        """The number that one of our ids has in the process's user namespace."""
+        """Converts an id of this user namespace into the process's user namespace."""
         if os.path.samestat(self._stat("ns/user"), os.stat("/proc/self/ns/user")):
             return number
         for line in self.read(f"{kind}_map").splitlines():
@@ -145,7 +140,7 @@ class Target:
 
 
 def variables(data: bytes) -> dict[str, str]:
-    """The entries of an environment as execve(2) gets it; the first of a name counts, as with getenv(3)."""
+    """Parses an environment as execve(2) gets it. The first entry of a name counts, as with getenv(3)."""
     found: dict[str, str] = {}
     for entry in data.split(b"\0"):
         name, equals, value = os.fsdecode(entry).partition("=")
@@ -154,54 +149,9 @@ def variables(data: bytes) -> dict[str, str]:
     return found
 
 
-def _read_in_child(fd: int, limit: int, seconds: float) -> bytes:
-    """What can be read from `fd`, by a child that may get stuck; raises TimeoutError, then the child is left behind.
-
-    Raises OSError where nothing can be read.
-    """
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if child == 0:
-        _copy_and_exit(fd, writer, limit)
-    os.close(writer)
-    try:
-        data = _read_until(reader, time.monotonic() + seconds)
-    except TimeoutError:
-        os.kill(child, signal.SIGKILL)
-        raise
-    finally:
-        os.close(reader)
-    if not data.endswith(_COMPLETE):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-    with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored
-        os.waitpid(child, 0)
-    return data.removesuffix(_COMPLETE)
-
-
-def _copy_and_exit(source: int, target: int, limit: int) -> NoReturn:
-    try:
-        _close_others((source, target))
-        with open(target, "wb") as pipe:
-            while limit > 0 and (data := os.read(source, min(limit, 65536))):
-                limit -= len(data)
-                pipe.write(data)
-            pipe.write(_COMPLETE)
-    finally:
-        os._exit(0)
-
-
-def _close_others(kept: Sequence[int]) -> None:
-    """A stuck child must not hold the router's sockets."""
-    for low, high in itertools.pairwise([-1, *sorted(kept), 1 << 20]):
-        os.closerange(low + 1, high)
-
-
-def _read_until(fd: int, deadline: float) -> bytes:
+def _read_at_most(fd: int, limit: int) -> child.Answer:
     parts: list[bytes] = []
-    while True:
-        if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise TimeoutError
-        data = os.read(fd, 65536)
-        if not data:
-            return b"".join(parts)
+    while limit > 0 and (data := os.read(fd, min(limit, 65536))):
+        limit -= len(data)
         parts.append(data)
+    return b"".join(parts), ()

@@ -12,9 +12,11 @@ import select
 import signal
 import socket
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from fastpty.errors import FastptyError
 from fastpty.listening.bind import Listener
+from fastpty.system import child
 
 _ANSWER_SECONDS = 2.0
 _DONE = b"done"
@@ -34,12 +36,9 @@ class Remover:
         with theirs, _directories(files) as directories:
             try:
                 maker = os.pidfd_open(os.getpid())
-                pid = os.fork()
+                child.start_orphan("socket files", partial(_be_the_remover, theirs, maker, directories, files))
             except OSError as error:
                 raise FastptyError(f"cannot start the process that removes socket files: {error.strerror}") from error
-            if pid == 0:
-                _be_the_remover(theirs, maker, directories, files)
-            os.waitpid(pid, 0)
             os.close(maker)
 
     def can_remove(self, listener: Listener) -> bool:
@@ -58,17 +57,16 @@ class Remover:
 def _be_the_remover(
     orders: socket.socket, maker: int, directories: Sequence[int | None], files: Sequence[tuple[str, int] | None]
 ) -> None:
-    """Never returns. Works in a grandchild, since the router expects that all its children are workers."""
-    try:
-        if os.fork() == 0:
-            os.setsid()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # a service manager signals all processes; this one ends last
-            _close_all_but({orders.fileno(), maker, *(file[1] for file in files if file), *filter(None, directories)})
-            os.chdir("/")
-            _serve(orders, maker, directories, files)
-    finally:
-        os._exit(0)
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a service manager signals all processes; this one ends last
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    pins = [file[1] for file in files if file]
+    child.keep_only([0, 1, 2, orders.fileno(), maker, *pins, *filter(None, directories)])
+    os.chdir("/")
+    _serve(orders, maker, directories, files)
 
 
 def _serve(
@@ -114,14 +112,3 @@ def _directory(path: str) -> int | None:
         return os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
-
-
-def _close_all_but(kept: set[int]) -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
-    first = 3
-    for number in sorted(kept):
-        os.closerange(first, number)
-        first = number + 1
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))

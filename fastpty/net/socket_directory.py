@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from fastpty.errors import FastptyError, printable
 from fastpty.net.address import Address, UnixAddress
-
-_UCRED = "iII"  # pid, uid and gid, unix(7)
+from fastpty.system.credentials import peer_credentials
 
 
 def doubts(path: str, trusted: Collection[int]) -> Iterator[str]:
@@ -51,9 +49,7 @@ def stranger(connection: socket.socket, address: Address) -> str | None:
     """
     if connection.family != socket.AF_UNIX:
         return None
-    _, uid, _ = struct.unpack(
-        _UCRED, connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(_UCRED))
-    )
+    _, uid, _ = peer_credentials(connection)
     trusted = {0, os.geteuid()}
     others = "nor you"
     if isinstance(address, UnixAddress):

@@ -12,9 +12,6 @@ Terminal = tuple[int, int, int, int, int, int | None]
 and columns; and the uid of its user where that is not who this process is: signals of the client's are that user's.
 """
 
-UNKNOWN_PEER = (0, 2**32 - 1, 2**32 - 1)
-"""What SO_PEERCRED tells of a peer that is not a process of this machine (unix(7), socket(7))."""
-
 
 class Handler(Protocol):
     """The upcalls of a relay. An exception in any of these is printed; the relay goes on."""
@@ -26,7 +23,7 @@ class Handler(Protocol):
         a text to tell the client before it is closed.
 
         number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which stays the
-        relay's. peer: pid, uid and gid as SO_PEERCRED tells them; UNKNOWN_PEER where it cannot.
+        relay's. peer: pid, uid and gid as SO_PEERCRED tells them; credentials.UNKNOWN_PEER where it cannot.
         """
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:

@@ -217,8 +217,12 @@ def _for_a_while(is_done: Callable[[], bool]) -> None:
 
 def _own_cgroup() -> Path:
     """The directory of this process's cgroup; raises FastptyError without cgroup v2."""
-    mounts = re.findall(r"^\S+ \S+ \S+ (\S+) (\S+) .* - cgroup2 ", Path("/proc/self/mountinfo").read_text(), re.M)
-    own = re.findall(r"^0::(.*)$", Path("/proc/self/cgroup").read_text(), re.M)
+    try:
+        mountinfo, cgroup = (Path("/proc/self", name).read_text() for name in ("mountinfo", "cgroup"))
+    except OSError as error:
+        raise FastptyError(f"session-cgroup=own: {error.filename}: {error.strerror}: mount /proc") from error
+    mounts = re.findall(r"^\S+ \S+ \S+ (\S+) (\S+) .* - cgroup2 ", mountinfo, re.M)
+    own = re.findall(r"^0::(.*)$", cgroup, re.M)
     if not mounts or not own:
         raise FastptyError("session-cgroup: no cgroup of version 2 is mounted here")
     root, where = mounts[0]

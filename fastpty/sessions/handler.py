@@ -21,10 +21,11 @@ from fastpty.errors import RefusedError
 from fastpty.listening.places import PTY, Place
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
-from fastpty.relay.upcalls import JOIN, UNKNOWN_PEER, Terminal
+from fastpty.relay.upcalls import JOIN, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.program import Program, Programs
 from fastpty.system import at_start
+from fastpty.system.credentials import UNKNOWN_PEER
 
 
 class Sessions:
@@ -201,8 +202,9 @@ class Sessions:
             account=program.account,
             no_new_privs=self._config.no_new_privs,
             cgroup=cgroup,
-            apart=self._config.entered is not None,
+            apart=self._config.changes_root,
             joins=self._joins,
+            terminals=self._config.terminals,
         )
 
     def accept_failed(self, error: int) -> None:

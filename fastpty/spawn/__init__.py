@@ -1,1 +1,4 @@
-"""The C part of starting a program: the child until execve, and clone3. It compiles into `_spawn`."""
+"""The C parts of `_spawn`: the child process until execve(2), clone3(2), and safe opening of files in foreign roots.
+
+What a session runs is decided in `sessions`.
+"""

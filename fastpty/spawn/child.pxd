@@ -1,6 +1,6 @@
-"""The child of _spawn, from clone to execve: session and terminal, cgroup, descriptors, account, directory.
+"""The child process between clone(2) and execve(2): session, terminal, cgroup, descriptors, account, directory.
 
-Nothing here may allocate, lock or touch Python: mostly the memory is the parent's, who is asleep.
+Code here must not allocate, lock or use Python: usually the child runs in the memory of its sleeping parent.
 """
 
 from libc.errno cimport ENOSYS, EPERM, errno
@@ -46,14 +46,15 @@ from fastpty.system.linux cimport (
     write,
 )
 
+from fastpty.spawn.foreign cimport file_system_holds
 from fastpty.spawn.login cimport leave_capabilities, login_as
 
 cdef enum:
     KEYCTL_JOIN_SESSION_KEYRING = 1   # linux/keyctl.h
 
-    JOINS_MOST = 32                   # as many kinds of cgroups as there may be, and more
+    JOINS_MOST = 32                   # more than the kernel has kinds of control groups
 
-# What the child was doing when it failed.
+# The step at which the child failed.
 cdef enum Stage:
     STAGE_CGROUP
     STAGE_DESCRIPTORS
@@ -66,7 +67,7 @@ cdef struct Account:
     uid_t uid
     gid_t gid
     gid_t *groups
-    gid_t *found              # room for as many, to check them
+    gid_t *found              # room for group_count ids, to verify them
     int group_count
 
 cdef struct Plan:
@@ -74,22 +75,23 @@ cdef struct Plan:
     char **argv
     char **envp
     char *directory           # NULL: stay
-    Account *account          # NULL: stay who we are
+    Account *account          # NULL: keep the ids
     bint no_new_privs
-    int cgroup                # its directory; -1: stay where we are
-    bint enters_cgroup        # itself, since it does not begin there
-    int joins[JOINS_MOST]     # cgroup.procs of others to enter, open for writing
+    int cgroup                # descriptor of its directory; -1: stay
+    bint enters_cgroup        # the child enters it, because clone did not
+    int joins[JOINS_MOST]     # cgroup.procs of other groups to enter, open for writing
     int join_count
-    bint is_apart             # has a copy of the parent's memory, and the parent does not wait
+    bint is_apart             # has its own memory, and the parent does not wait for it
+    bint compares_devpts      # warns if the terminal is not in /dev/pts
     int slave
-    bint shares_table         # of descriptors; then the slave side is the last one that the child needs of it
+    bint shares_table         # shares the table of descriptors; the slave is the last one it needs
     rlimit files
     int error
     Stage stage
 
 
 cdef inline const char *stage_text(Stage stage) noexcept nogil:
-    """The text is for the person at the other end."""
+    """A text for the client's user."""
     if stage == STAGE_DESCRIPTORS:
         return b"cannot close the router's descriptors"
     if stage == STAGE_SESSION:
@@ -112,16 +114,26 @@ cdef inline const char *stage_object(const Plan *plan) noexcept nogil:
 
 
 cdef inline void child_tell(const Plan *plan) noexcept nogil:
-    """What went wrong, on the terminal."""
+    """Writes what went wrong to the terminal."""
     dprintf(plan.slave, "fastpty: %s%s: %s\n", stage_text(plan.stage),
             stage_object(plan), strerror(errno))
+
+
+cdef inline void child_compare_devpts(const Plan *plan) noexcept nogil:
+    """Warns on the terminal if /dev/pts is another devpts now, where programs do not find this terminal.
+
+    Only in a child that the parent does not wait for: /dev/pts belongs to somebody else and may never answer.
+    """
+    if plan.compares_devpts and plan.is_apart and not file_system_holds("/dev/pts", plan.slave):
+        dprintf(plan.slave, "fastpty: this terminal is not in /dev/pts, which has changed since the router started: "
+                "restart the router\n")
 
 
 cdef inline int child_fail(Plan *plan) noexcept nogil:
     plan.error = errno
     if plan.is_apart:
-        child_tell(plan)      # nobody waits for plan.error: see clone_child
-    # Not _exit(2): the sanitizers would look at the stack first, which is not one that they know, and say so.
+        child_tell(plan)      # the parent does not read plan.error
+    # Not _exit(2): the sanitizers intercept it, and would complain about this unknown stack.
     syscall(SYS_exit_group, 127)
     return 127
 
@@ -135,7 +147,7 @@ cdef inline bint account_holds(const Account *account, gid_t group) noexcept nog
 
 
 cdef inline bint child_became(const Account *account) noexcept nogil:
-    """Whether the kernel says that all ids and groups are the account's, and there is no way back to root."""
+    """True if the kernel reports the account's ids and groups, and root cannot be regained."""
     cdef uid_t uids[3]
     cdef gid_t gids[3]
     cdef int index
@@ -155,10 +167,10 @@ cdef inline bint child_became(const Account *account) noexcept nogil:
 
 
 cdef inline int child_become(const Account *account) noexcept nogil:
-    """Becomes the account for good: 0, or -1 with errno set. The user last: without root, groups cannot be changed.
+    """Becomes the account permanently. Returns 0, or -1 with errno set. The user comes last: groups need root.
 
-    Capabilities after the search for a way back: without them there would be none, though a securebit that lets them
-    outlive a change of user may be set, which the programs of the session inherit.
+    Capabilities are dropped after the attempt to regain root. A securebit may let them outlive the change of user, and
+    programs of the session would inherit that; without capabilities the attempt would not show it.
     """
     if syscall(SYS_setgroups, account.group_count, account.groups) < 0:
         return -1
@@ -173,9 +185,10 @@ cdef inline int child_become(const Account *account) noexcept nogil:
 
 
 cdef inline int leave_session_keyring() noexcept nogil:
-    """A session keyring of its own (keyrings(7)): who has the router's possesses root's keys. -1 with errno set.
+    """Creates a new session keyring (keyrings(7)): the router's would give access to root's keys. -1 with errno set.
 
-    It is the account's, so after the change of ids. No failure where there are no keys, or a filter forbids the call.
+    Call it after the change of ids, because the keyring belongs to the current user. It is no failure if the kernel has
+    no keys or a filter forbids the call.
     """
     if syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 and errno != ENOSYS and errno != EPERM:
         return -1
@@ -183,7 +196,7 @@ cdef inline int leave_session_keyring() noexcept nogil:
 
 
 cdef inline int child_go_home(Plan *plan) noexcept nogil:
-    """Changes the directory. One who logs in and has no home is told so and starts in /, as with ssh."""
+    """Changes the directory. A user whose home is missing gets a message and starts in /, as with ssh."""
     plan.stage = STAGE_DIRECTORY
     if plan.directory == NULL or chdir(plan.directory) == 0:
         return 0
@@ -194,7 +207,7 @@ cdef inline int child_go_home(Plan *plan) noexcept nogil:
 
 
 cdef inline int child_enter_cgroup(const Plan *plan) noexcept nogil:
-    """Takes some 10 ms, as the kernel waits until no process forks or exits."""
+    """Moves the child into its cgroup. It takes about 10 ms: the kernel waits for forks and exits of all processes."""
     cdef int procs = openat(plan.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC)
     cdef ssize_t written
     if procs < 0:
@@ -215,7 +228,7 @@ cdef inline int child_take_terminal(Plan *plan) noexcept nogil:
 
 
 cdef inline int child_close(const Plan *plan) noexcept nogil:
-    """Closes all but the standard descriptors and those of `joins`, which are in order."""
+    """Closes all descriptors except 0, 1, 2 and those in `joins`, which are sorted."""
     cdef int first = 3
     cdef int index
     for index in range(plan.join_count):
@@ -226,7 +239,7 @@ cdef inline int child_close(const Plan *plan) noexcept nogil:
 
 
 cdef inline int child_join(const Plan *plan) noexcept nogil:
-    """Enters the container's control groups, and is frozen here if they are: so with nothing open of other sessions."""
+    """Enters the container's control groups. If one is frozen, the child stops here, without others' descriptors."""
     cdef int index
     for index in range(plan.join_count):
         if write(plan.joins[index], b"0", 1) < 0:
@@ -236,10 +249,9 @@ cdef inline int child_join(const Plan *plan) noexcept nogil:
 
 
 cdef inline int child_main(void *argument) noexcept nogil:
-    """Runs in the child, mostly in the parent's memory with the parent asleep: only system calls on what is prepared.
+    """The child. It usually runs in the memory of its sleeping parent, and only makes system calls on prepared data.
 
-    Ids are changed by the system calls themselves: glibc's functions would change them in all threads it knows of, and
-    what it knows is the parent's.
+    Ids are changed by direct system calls: glibc's functions would also signal the threads of the parent.
     """
     cdef Plan *plan = <Plan *>argument
     cdef sigset_t none
@@ -247,7 +259,7 @@ cdef inline int child_main(void *argument) noexcept nogil:
     cdef uint64_t default_action[4]   # the kernel's struct sigaction: SIG_DFL, no flags, no mask
     memset(default_action, 0, sizeof(default_action))
     for number in range(1, NSIG):
-        # Not signal(2): glibc keeps 32 and 33 to itself, and an ignored one would stay ignored.
+        # Not signal(2): glibc refuses its own signals 32 and 33, which would stay ignored if they were.
         syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t))
     plan.stage = STAGE_CGROUP
     if plan.enters_cgroup and child_enter_cgroup(plan) < 0:
@@ -262,7 +274,7 @@ cdef inline int child_main(void *argument) noexcept nogil:
     if child_close(plan) < 0:
         return child_fail(plan)
     if plan.is_apart:
-        plan.slave = 2   # where it is now; the parent's plan is another
+        plan.slave = 2   # where the terminal is now
     plan.stage = STAGE_CGROUP
     if child_join(plan) < 0:
         return child_fail(plan)
@@ -274,6 +286,7 @@ cdef inline int child_main(void *argument) noexcept nogil:
         return child_fail(plan)
     if plan.no_new_privs and syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0:
         return child_fail(plan)
+    child_compare_devpts(plan)
     if child_go_home(plan) < 0:
         return child_fail(plan)
     plan.stage = STAGE_EXECUTE

@@ -1,8 +1,8 @@
-"""clone3(2): for a child that begins in another cgroup, which clone(2) cannot ask for.
+"""clone3(2), which can start a child in another cgroup; clone(2) cannot.
 
-The C library has no function for it. A child that shares the memory must not return on its parent's stack, so its first
-step is in assembly, for x86-64 and arm64. Elsewhere there is ENOSYS, as where clone3 is refused (valgrind, filters of
-container engines; old ones say EPERM).
+The C library has no wrapper. A child that shares its parent's memory must not return on the parent's stack, so the call
+is written in assembly for x86-64 and arm64. On other processors it fails with ENOSYS, as it does under valgrind and
+filters of container engines (old filters return EPERM).
 """
 
 from libc.stdint cimport uint64_t
@@ -90,5 +90,5 @@ cdef extern from *:
         uint64_t cgroup        # descriptor of its directory
     enum:
         CLONE_INTO_CGROUP "FASTPTY_CLONE_INTO_CGROUP"
-    # The child's pid, or -errno. The child calls `child` on the new stack, and exits with what that returns.
+    # Returns the child's pid or -errno. The child calls `child` on the new stack and exits with its result.
     long raw_clone3 "fastpty_raw_clone3"(CloneArgs *args, int (*child)(void *) noexcept nogil, void *argument) nogil

@@ -1,47 +1,26 @@
-"""What a session of another user's account must not have of the router's process, which is root (`run-as peer`).
+"""Resets what a session of another account must not inherit from the router, which is root (`run-as peer`).
 
-The router has it from its starter or service manager: a login uid or none, and priorities that its users could not give
-themselves. What they could give themselves, limits and lower priorities included, the session keeps. All of it is done
-while the child is still root.
+The router has a login uid or none, and maybe priorities that its users could not give themselves. Limits and lower
+priorities, which users could set themselves, stay. All this happens while the child is still root.
 """
 
 from libc.errno cimport EPERM, errno
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport atoi
 from libc.string cimport memset
 from posix.types cimport uid_t
 
-from fastpty.system.linux cimport O_CLOEXEC, c_open, close, read, syscall, write
+from fastpty.spawn.foreign cimport O_DIRECTORY, O_PATH, is_proc, open_below
+from fastpty.system.linux cimport O_CLOEXEC, O_RDWR, c_open, close, read, syscall, write
 
 cdef extern from *:
     """
-    #include <fcntl.h>
     #include <sched.h>
     #include <sys/resource.h>
-    #include <sys/stat.h>
     #include <sys/syscall.h>
-    #include <sys/vfs.h>
-
-    /* linux/openat2.h, Linux 5.6. */
-    struct fastpty_open_how { uint64_t flags, mode, resolve; };
-    #ifndef SYS_openat2
-    #define SYS_openat2 437
-    #endif
-    #define FASTPTY_RESOLVE_STRICTLY (0x01 | 0x02 | 0x08)   /* NO_XDEV, NO_MAGICLINKS, BENEATH */
-
-    /* linux/magic.h, fs/proc: the root of a proc file system has the inode number 1. */
-    static int fastpty_is_proc(int fd)
-    {
-        struct statfs system;
-        struct stat status;
-        return fstatfs(fd, &system) == 0 && system.f_type == 0x9fa0 && fstat(fd, &status) == 0 && status.st_ino == 1;
-    }
     """
     enum:
-        O_DIRECTORY
-        O_PATH
-        O_RDWR
         PRIO_PROCESS
         SCHED_DEADLINE
         SCHED_FIFO
@@ -52,15 +31,9 @@ cdef extern from *:
         SYS_getpriority
         SYS_ioprio_get
         SYS_ioprio_set
-        SYS_openat2
         SYS_sched_getscheduler
         SYS_sched_setscheduler
         SYS_setpriority
-        RESOLVE_STRICTLY "FASTPTY_RESOLVE_STRICTLY"
-    struct OpenHow "fastpty_open_how":
-        uint64_t flags
-        uint64_t resolve
-    bint is_proc "fastpty_is_proc"(int fd) nogil
 
 cdef enum:
     NICE_NONE = 20             # as the system call counts: 40 to 1 for -20 to 19
@@ -71,26 +44,22 @@ cdef enum:
 
 
 cdef inline int open_own(const char *path) noexcept nogil:
-    """A file of this process's in /proc, such as self/loginuid; -1 where there is none.
+    """Opens a file of this process in /proc, such as self/loginuid. Returns -1 if that fails.
 
-    In a changed root somebody else may have put there what they like, and the child is still root. So it must be a file
-    of a real proc, with nothing mounted over it.
+    The child is still root, and the root may be somebody else's. So /proc must be a real proc file system, and nothing
+    may be mounted over the file.
     """
-    cdef OpenHow how
     cdef int proc = c_open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
     cdef int fd = -1
-    memset(&how, 0, sizeof(how))
-    how.flags = O_RDWR | O_CLOEXEC
-    how.resolve = RESOLVE_STRICTLY
     if proc >= 0 and is_proc(proc):
-        fd = <int>syscall(SYS_openat2, proc, path, &how, sizeof(how))
+        fd = open_below(proc, path, O_RDWR)
     if proc >= 0:
         close(proc)
     return fd
 
 
 cdef inline void set_login_uid(uid_t uid) noexcept nogil:
-    """For the audit log, as pam_loginuid(8). Left as it is without audit, or where it must not be changed any more."""
+    """Sets the login uid for the audit log, as pam_loginuid(8) does, if the kernel has one and permits the change."""
     cdef char text[16]
     cdef int fd = open_own("self/loginuid")
     if fd >= 0:
@@ -99,7 +68,7 @@ cdef inline void set_login_uid(uid_t uid) noexcept nogil:
 
 
 cdef inline void leave_memory_priority() noexcept nogil:
-    """A process that the kernel spares when memory is short can make it kill all others."""
+    """Raises a negative oom_score_adj to 0. A process that the kernel spares can make it kill all others."""
     cdef char text[16]
     cdef int fd = open_own("self/oom_score_adj")
     cdef ssize_t size
@@ -108,13 +77,13 @@ cdef inline void leave_memory_priority() noexcept nogil:
     size = read(fd, text, sizeof(text) - 1)
     text[max(size, 0)] = 0
     if atoi(text) < 0:
-        # By root, it is also the least value that the process can have from now on.
+        # Written by root, it is also the least value that the process can set later.
         write(fd, "0", 1)
     close(fd)
 
 
 cdef inline void leave_priorities() noexcept nogil:
-    """Of the CPU and the disk."""
+    """Resets raised priorities of CPU and disk."""
     cdef int ordinary = 0      # struct sched_param
     cdef long policy = syscall(SYS_sched_getscheduler, 0)
     if policy == SCHED_FIFO or policy == SCHED_RR or policy == SCHED_DEADLINE:
@@ -126,7 +95,7 @@ cdef inline void leave_priorities() noexcept nogil:
 
 
 cdef inline void login_as(uid_t uid) noexcept nogil:
-    """What root does for whoever logs in."""
+    """Prepares the child for the login of this user."""
     set_login_uid(uid)
     if uid != 0:
         leave_memory_priority()
@@ -134,9 +103,9 @@ cdef inline void login_as(uid_t uid) noexcept nogil:
 
 
 cdef inline int leave_capabilities() noexcept nogil:
-    """Empties the permitted, effective, inheritable and, with them, ambient set: 0, or -1 with errno set.
+    """Empties the permitted, effective, inheritable and thus the ambient set. Returns 0, or -1 with errno set.
 
-    A change of user leaves the inheritable one, which a program with file capabilities would get something out of.
+    A change of user keeps the inheritable set, which a program with file capabilities could use.
     """
     cdef uint32_t header[2]    # version, pid
     cdef uint32_t data[6]      # twice effective, permitted, inheritable

@@ -8,11 +8,11 @@ import pickle
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any
 
 from fastpty.errors import FastptyError
-from fastpty.log import logger
-from fastpty.system import linux, signals
+from fastpty.system import child, signals
 
 _ANSWER_BYTES_MOST = 64 << 20
 _READ_BYTES = 1 << 18
@@ -29,16 +29,13 @@ class Errand:
         self.until = time.monotonic() + seconds
         self._data = bytearray()
         self._reader, writer = os.pipe2(os.O_CLOEXEC)
-        caller = os.getpid()
         try:
-            self._pid = os.fork()
+            self._pid = child.start("reading the configuration", partial(_run, work, writer), signal.SIGKILL)
         except OSError:
             os.close(self._reader)
-            os.close(writer)
             raise
-        if self._pid == 0:
-            _run(work, writer, caller)
-        os.close(writer)
+        finally:
+            os.close(writer)
         os.set_blocking(self._reader, False)
         with contextlib.suppress(OSError):  # the child does the same; whoever comes first
             os.setpgid(self._pid, self._pid)
@@ -75,19 +72,9 @@ class Errand:
         os.close(self._reader)
 
 
-def _run(work: Callable[[], Any], writer: int, caller: int) -> NoReturn:
-    status = 1
-    try:
-        os.setpgid(0, 0)
-        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-        signals.reset()
-        if os.getppid() == caller:  # it may have ended before the lines above
-            _write_all(writer, pickle.dumps(_outcome(work)))
-            status = 0
-    except BaseException:
-        logger.exception("internal error")
-    finally:
-        os._exit(status)
+def _run(work: Callable[[], Any], writer: int) -> None:
+    signals.reset()
+    _write_all(writer, pickle.dumps(_outcome(work)))
 
 
 def _outcome(work: Callable[[], Any]) -> tuple[str | None, Any]:

@@ -7,13 +7,11 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
 
-from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.supervision import worker
 from fastpty.supervision.heartbeat import Stuckness
-from fastpty.system import linux
+from fastpty.system import child
 
 # A worker needs some milliseconds. One that takes this long will not become ready.
 READY_SECONDS = 30.0
@@ -76,35 +74,18 @@ def fork(
 ) -> Worker:
     """A new worker, which does `work`. Raises OSError. let_go: closes what only the supervisor needs."""
     link = worker.Link()
-    supervisor = os.getpid()
+
+    def be_a_worker() -> None:
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it logs to a terminal whose foreground group it has left
+        link.keep_side(worker=True)
+        let_go()
+        work(link)
+
     try:
-        pid = os.fork()
+        pid = child.start("worker", be_a_worker, worker.DRAIN_SIGNAL)
     except OSError:
         link.keep_side(worker=False)
         link.close()
         raise
-    if pid == 0:
-        _be_a_worker(work, let_go, link, supervisor)
     link.keep_side(worker=False)
     return Worker(pid, link, on_trial, shares)
-
-
-def _be_a_worker(
-    work: Callable[[worker.Link], None], let_go: Callable[[], None], link: worker.Link, supervisor: int
-) -> NoReturn:
-    status = 1
-    try:
-        os.setpgid(0, 0)
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it logs to a terminal whose foreground group it has left
-        linux.prctl(linux.PR_SET_PDEATHSIG, worker.DRAIN_SIGNAL)
-        if os.getppid() == supervisor:  # it may have ended before the line above
-            link.keep_side(worker=True)
-            let_go()
-            work(link)
-            status = 0
-    except FastptyError as error:
-        logger.error("worker failed: %s", error)
-    except BaseException:
-        logger.exception("worker failed")
-    finally:
-        os._exit(status)  # what the supervisor would clean up is not this process's

@@ -1,1 +1,1 @@
-"""The system calls and kernel interfaces that the other packages share. It knows nothing of fastpty."""
+"""System calls and kernel interfaces that other packages share. Nothing here knows what a router or a session is."""

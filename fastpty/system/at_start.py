@@ -1,4 +1,4 @@
-"""What this process was started with and has changed for itself, and how commands that it runs get it back."""
+"""Restores, for the programs that the router runs, signals and limits that the router has changed for itself."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import resource
 from fastpty.system import signals
 
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
-"""RLIMIT_NOFILE, soft and hard. Programs get it: some close every descriptor up to it, or use select(2)."""
+"""RLIMIT_NOFILE at the start, soft and hard. Programs get it: some close all descriptors up to it, or use select(2)."""
 
 
 def raise_file_limit() -> None:
-    """Raises this process's RLIMIT_NOFILE to what is allowed, three descriptors being a session."""
+    """Raises this process's RLIMIT_NOFILE to the hard limit. A session needs three descriptors."""
     _, hard = FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def restore() -> None:
-    """In a child that is about to execute a command: default signals, none blocked, and the file limit.
+    """Call it in a child before it executes a command: resets signals, the signal mask and RLIMIT_NOFILE.
 
-    A mask, ignored signals and limits pass through execve(2), and a command may start a daemon, which would keep them.
+    They pass through execve(2), and a daemon that the command starts would keep them.
     """
     signals.reset()
-    # Refused where somebody has lowered the limit of this process since (prlimit(1)): then that is the limit.
+    # It fails if prlimit(1) has lowered the limit since. Then the lower one holds.
     with contextlib.suppress(ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, FILES)

@@ -1,40 +1,110 @@
-"""A child process that ends when the process that forked it does."""
+"""Forking: a child that does one piece of work and then exits, and never returns into the code of its parent."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
+import pickle
+import select
 import signal
-from collections.abc import Callable, Iterable
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
+from fastpty.errors import FastptyError
 from fastpty.system import linux
 
+_logger = logging.getLogger("fastpty.router")
 
-def start(name: str, work: Callable[[], None], death_signal: int = signal.SIGTERM) -> int:
-    """Forks a child that does `work` in a process group of its own and then ends; its pid. Raises OSError.
+_READ_BYTES = 65536
+_DESCRIPTORS_MOST = 8
 
-    `death_signal` comes when this process ends. It is blocked: `work` waits for it. The exit status is 0, or 1 where
-    `work` raised, which is logged. What the caller would clean up is left to the parent alone.
+# The data and the descriptors that a child gives to its parent.
+Answer = tuple[bytes, Sequence[int]]
+
+
+def fork(name: str, work: Callable[[], int | None]) -> int:
+    """Forks a child that runs `work`, and returns its pid. Raises OSError.
+
+    The child exits with the status that `work` returns, 0 for None, or with 1 if `work` raises, which is logged under
+    `name`. It runs none of the caller's clean-up.
     """
-    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {death_signal})
-        os.setpgid(0, 0)
-        if end_with(parent, death_signal):
-            work()
-            status = 0
+        status = work() or 0
+    except FastptyError as error:
+        _logger.error("%s failed: %s", name, error)
     except BaseException:
-        logging.getLogger("fastpty.router").exception("%s failed", name)
+        _logger.exception("%s failed", name)
     finally:
         os._exit(status)
 
 
+def start(name: str, work: Callable[[], None], death_signal: int = signal.SIGTERM) -> int:
+    """Forks a child, in a process group of its own, that ends when this process does. Returns its pid.
+
+    The child gets `death_signal` when this process ends. The signal is blocked, so `work` must wait for it, unless it
+    is SIGKILL. Raises OSError.
+    """
+    parent = os.getpid()
+
+    def run() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {death_signal})
+        os.setpgid(0, 0)
+        if end_with(parent, death_signal):
+            work()
+
+    return fork(name, run)
+
+
+def start_orphan(name: str, work: Callable[[], object]) -> None:
+    """Starts a process that is not a child of this one, so this process never has to wait for it. Raises OSError."""
+
+    def run() -> None:
+        work()
+
+    def between() -> int:
+        try:
+            fork(name, run)
+        except OSError:
+            return 1
+        return 0
+
+    child = fork(name, between)
+    if os.waitpid(child, 0)[1] != 0:
+        raise OSError(errno.EAGAIN, f"{name}: no process can be started")
+
+
+def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[int] = ()) -> Answer:
+    """Runs `work` in a child and returns what it returns. The descriptors are the caller's to close.
+
+    The child may get stuck. It has none of this process's descriptors but 0, 1, 2 and those in `keep`. Raises the
+    OSError or FastptyError that `work` raised, or TimeoutError after `seconds`: then the child is killed, and is left
+    behind if even that does not end it.
+    """
+    deadline = time.monotonic() + seconds
+    ours, theirs = socket.socketpair()
+    with ours:
+        pid = start(name, partial(_answer, work, theirs, [*keep]), signal.SIGKILL)
+        theirs.close()
+        try:
+            answer = _received(ours, deadline)
+        except TimeoutError:
+            os.kill(pid, signal.SIGKILL)
+            _reap(pid, os.WNOHANG)
+            raise
+    _reap(pid, 0)
+    return answer
+
+
 def end_with(parent: int, death_signal: int) -> bool:
-    """Makes the kernel send `death_signal` when the parent ends; False where it has ended already.
+    """Makes the kernel send `death_signal` to this process when its parent ends. False: the parent has ended already.
 
     A change of user undoes it (prctl(2), PR_SET_PDEATHSIG).
     """
@@ -46,6 +116,51 @@ def keep_only(descriptors: Iterable[int]) -> None:
     """Closes all other descriptors of this process."""
     first = 0
     for descriptor in (*sorted(set(descriptors)), 2**31 - 1):
-        if first < descriptor:  # os.closerange(0, 0) closes all that there are
+        if first < descriptor:  # os.closerange(0, 0) closes every descriptor
             os.closerange(first, descriptor)
         first = descriptor + 1
+
+
+def _answer(work: Callable[[], Answer], channel: socket.socket, keep: Sequence[int]) -> None:
+    """In the child of `ask`: the descriptors go with the first byte, then the pickled outcome."""
+    keep_only([0, 1, 2, channel.fileno(), *keep])
+    failure: Exception | None = None
+    data = b""
+    descriptors: Sequence[int] = ()
+    try:
+        data, descriptors = work()
+    except (OSError, FastptyError) as error:
+        failure = error
+    socket.send_fds(channel, [b"."], descriptors)
+    channel.sendall(pickle.dumps((failure, data)))
+
+
+def _received(channel: socket.socket, deadline: float) -> Answer:
+    channel.setblocking(False)
+    descriptors: list[int] = []
+    parts: list[bytes] = []
+    try:
+        while True:
+            if not select.select([channel], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            data, found, _, _ = socket.recv_fds(channel, _READ_BYTES, _DESCRIPTORS_MOST, socket.MSG_CMSG_CLOEXEC)
+            descriptors += found
+            parts.append(data)
+            if not data:
+                break
+        said = b"".join(parts)[1:]
+        if not said:
+            raise OSError(errno.EIO, "the process that was to answer has ended")
+        failure, answer = pickle.loads(said)  # noqa: S301 - written by this program's own child
+        if failure is not None:
+            raise failure
+    except BaseException:
+        for fd in descriptors:
+            os.close(fd)
+        raise
+    return answer, descriptors
+
+
+def _reap(pid: int, flags: int) -> None:
+    with contextlib.suppress(ChildProcessError):  # whoever started this process may have left SIGCHLD ignored
+        os.waitpid(pid, flags)

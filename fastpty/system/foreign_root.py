@@ -1,7 +1,7 @@
-"""Files in a root that may be somebody else's: a path there must not lead to what lies outside, or to another file.
+"""Opens files in a foreign root: a root that somebody else may control.
 
-In such a root a link through /proc/PID/root leads to the host, and one to /proc/sys changes the kernel's settings. So
-no symbolic link is followed, and a file must be the router's own or root's.
+There, a link through /proc/PID/root leads to the host, and one to /proc/sys changes kernel settings. So no symbolic
+link is followed, and a file must belong to the router's user or root.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _is_entered = False
 
 
 def enter() -> None:
-    """From now on, in this process and its children, paths are somebody else's."""
+    """Records that this process and its children are in a foreign root from now on."""
     global _is_entered
     _is_entered = True
 
 
 def is_entered() -> bool:
-    """Whether this process is in a root that may be somebody else's."""
+    """Returns True if this process is in a foreign root."""
     return _is_entered
 
 
 def open_file(path: str, flags: int, mode: int = 0) -> int:
-    """open(2) of a file of the router's own. Raises OSError, with a text that says what to do."""
+    """Opens a file of the router, such as a log. Raises OSError with a text that says what to do."""
     opened = open_no_link(path, flags, mode)
     if not _is_entered:
         return opened
@@ -43,10 +43,7 @@ def open_file(path: str, flags: int, mode: int = 0) -> int:
 
 
 def open_no_link(path: str, flags: int, mode: int = 0) -> int:
-    """open(2), which in a root of somebody else's follows no link: one could lead to a device of the host.
-
-    Raises OSError.
-    """
+    """As open(2), but follows no link in a foreign root, where it could lead to the host. Raises OSError."""
     if not _is_entered:
         return os.open(path, flags, mode)
     with directory_of(path) as directory:
@@ -55,9 +52,9 @@ def open_no_link(path: str, flags: int, mode: int = 0) -> int:
 
 @contextlib.contextmanager
 def directory_of(path: str) -> Iterator[int]:
-    """A descriptor of the directory that holds this file. Raises OSError.
+    """Opens the directory that contains `path`. Raises OSError.
 
-    It is closed at the end: by a directory of the outside a process in the jail could get out.
+    The descriptor is closed at the end: a process in the jail could leave through a directory outside.
     """
     path = os.path.dirname(os.path.abspath(path))
     directory = _walk(path) if _is_entered else os.open(path, _DIRECTORY)
@@ -68,7 +65,7 @@ def directory_of(path: str) -> Iterator[int]:
 
 
 def _walk(path: str) -> int:
-    """Component by component, as openat2(2) with RESOLVE_NO_SYMLINKS would, which older kernels and filters lack."""
+    """Opens component by component, as openat2(2) with RESOLVE_NO_SYMLINKS does, which old kernels and filters lack."""
     directory = os.open("/", _DIRECTORY)
     try:
         for name in filter(None, path.split("/")):
@@ -92,11 +89,11 @@ def _open_no_link(name: str, flags: int, mode: int, directory: int) -> int:
 
 
 def _check(status: os.stat_result) -> None:
-    """Raises OSError for what is neither a FIFO, nor /dev/null, nor a file of root's or this user's under one name."""
+    """Raises OSError unless it is a FIFO, the null device, or a file of root or this user with a single name."""
     if stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL):
         return
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EPERM, "it is no file, and in another root no device is written to")
+        raise OSError(errno.EPERM, "it is not a file, and in another root no device is written to")
     if status.st_uid not in (0, os.geteuid()):
         raise OSError(errno.EPERM, f"it belongs to uid {status.st_uid}: remove it, or choose another one")
     if status.st_nlink != 1:

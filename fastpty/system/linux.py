@@ -1,4 +1,4 @@
-"""The Linux system calls that a jail needs and Python 3.11 lacks, through ctypes. Each raises OSError when it fails.
+"""Linux system calls that Python 3.11 lacks, through ctypes. Each raises OSError when it fails.
 
 Names and numbers are those of the C headers (sched.h, mount.h, prctl.h, capability.h).
 """
@@ -42,6 +42,11 @@ AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 MOUNT_ATTR_RDONLY = 1
 
+RESOLVE_NO_XDEV = 1
+RESOLVE_NO_MAGICLINKS = 2
+RESOLVE_NO_SYMLINKS = 4
+RESOLVE_BENEATH = 8
+
 MNT_FORCE = 1
 MNT_DETACH = 2
 
@@ -61,8 +66,10 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 # The same on all of Python's architectures; glibc has these calls since 2.36.
 _SYS_OPEN_TREE = 428
 _SYS_CLONE3 = 435
+_SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
 _AT_FDCWD = -100
+_STATFS_WORDS_MOST = 32  # more than struct statfs has, which begins with f_type
 _CAPABILITY_VERSION_3 = 0x2008_0522
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -86,7 +93,7 @@ def unshare(flags: int) -> None:
 
 
 def setns(fd: int, flags: int) -> None:
-    """setns(2): into the namespace behind `fd`, or those in `flags` of the process whose pidfd it is."""
+    """setns(2). `fd` is a namespace's file, or a pidfd with the namespaces in `flags`."""
     _call("setns", ctypes.c_int(fd), ctypes.c_int(flags))
 
 
@@ -101,19 +108,33 @@ def umount(target: str, flags: int) -> None:
 
 
 def fork_sharing_files() -> int:
-    """As fork(2), in a process with one thread; the child has the same table of descriptors. clone3(2), Linux 5.3."""
+    """As fork(2), but the child shares the table of descriptors (clone3(2), Linux 5.3). For one thread only."""
     arguments = (ctypes.c_uint64 * 8)(CLONE_FILES, 0, 0, 0, signal.SIGCHLD)
     return _call("syscall", ctypes.c_long(_SYS_CLONE3), arguments, ctypes.c_size_t(ctypes.sizeof(arguments)))
 
 
 def open_tree(path: str, flags: int) -> int:
-    """open_tree(2), Linux 5.2; an O_PATH descriptor; with OPEN_TREE_CLONE of a new mount, nowhere mounted."""
+    """open_tree(2), Linux 5.2: an O_PATH descriptor, with OPEN_TREE_CLONE of a new mount that is attached nowhere."""
     arguments = (ctypes.c_int(_AT_FDCWD), _path(path), ctypes.c_uint(flags))
     return _call("syscall", ctypes.c_long(_SYS_OPEN_TREE), *arguments)
 
 
+def openat2(path: str, flags: int, resolve: int, dir_fd: int = _AT_FDCWD) -> int:
+    """openat2(2) with the RESOLVE_ flags, Linux 5.6; close-on-exec. A relative path begins at `dir_fd`."""
+    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, 0, resolve)
+    arguments = (ctypes.c_int(dir_fd), _path(path), how, ctypes.c_size_t(ctypes.sizeof(how)))
+    return _call("syscall", ctypes.c_long(_SYS_OPENAT2), *arguments)
+
+
+def file_system_type(fd: int) -> int:
+    """The number of the file system's kind, as in linux/magic.h (fstatfs(2))."""
+    status = (ctypes.c_long * _STATFS_WORDS_MOST)()
+    _call("fstatfs", ctypes.c_int(fd), status)
+    return status[0]
+
+
 def make_read_only(tree: int) -> None:
-    """mount_setattr(2), Linux 5.12: nothing can be written through these mounts, from the one that `tree` is down."""
+    """mount_setattr(2), Linux 5.12: makes the mount `tree` and all mounts below it read-only."""
     attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
     flags = ctypes.c_uint(AT_EMPTY_PATH | AT_RECURSIVE)
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
@@ -126,7 +147,7 @@ def pivot_root(new: str, old: str) -> None:
 
 
 def prctl(option: int, value: int | bytes = 0, third: int = 0) -> int:
-    """prctl(2); what it returns."""
+    """prctl(2). Returns its result."""
     second = value if isinstance(value, bytes) else ctypes.c_ulong(value)
     return _call("prctl", ctypes.c_int(option), second, ctypes.c_ulong(third), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
@@ -139,7 +160,7 @@ _CapabilityData = ctypes.c_uint32 * 6  # twice effective, permitted, inheritable
 
 
 def capget() -> tuple[int, int, int]:
-    """This process's capability masks: effective, permitted, inheritable."""
+    """Returns this process's effective, permitted and inheritable capabilities, as masks."""
     data = _CapabilityData()
     _call("capget", ctypes.byref(_CapabilityHeader(_CAPABILITY_VERSION_3, 0)), ctypes.byref(data))
     low, high = data[:3], data[3:]
@@ -148,7 +169,7 @@ def capget() -> tuple[int, int, int]:
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
-    """Sets these three masks."""
+    """Sets the three sets of this process, from masks."""
     masks = (effective, permitted, inheritable)
     data = _CapabilityData(*(mask & 0xFFFF_FFFF for mask in masks), *(mask >> 32 for mask in masks))
     _call("capset", ctypes.byref(_CapabilityHeader(_CAPABILITY_VERSION_3, 0)), ctypes.byref(data))

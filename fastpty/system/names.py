@@ -1,7 +1,7 @@
-"""Names and numbers as people write them, and what the kernel calls them: modes, users, namespaces, capabilities.
+"""Parses modes, users, groups, namespaces and capabilities as people write them.
 
-Each function raises ValueError with a text that fits after the name of what was to be given. Rules and names are
-uWSGI's (2.0.21, measured) unless the function says otherwise.
+Each function raises ValueError with a text that fits after the name of an option. Rules and names are those of uWSGI
+2.0.21, as measured, unless the function says otherwise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from difflib import get_close_matches
 
 from fastpty.system import linux
 
-# Under the names uWSGI 2.0.21 accepts; `cgroup` and `time` are ours.
+# The names that uWSGI 2.0.21 accepts, and `cgroup` and `time`.
 NAMESPACE_FLAGS: dict[str, int] = {
     "uts": linux.CLONE_NEWUTS,
     "ipc": linux.CLONE_NEWIPC,
@@ -38,7 +38,7 @@ mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_rest
 """
 CAPABILITIES: dict[str, int] = {name: number for number, name in enumerate(_CAPABILITY_NAMES.split())}
 
-# No number that an option takes has more digits, leading zeros and fractions included.
+# The most digits that a number in an option may have, with leading zeros and fractions.
 DIGITS_MOST = 32
 _SHOWN_MOST = 80
 
@@ -47,48 +47,48 @@ _ID_LIMIT = 2**32 - 1
 
 
 def text(value: str) -> str:
-    """A text that must not be empty."""
+    """Returns the value. It must not be empty."""
     if not value:
         raise ValueError("needs a value")
     return value
 
 
 def shown(value: str) -> str:
-    """A value for a message: as it is written, or the beginning of a long one."""
+    """Returns a value for a message, shortened if it is long."""
     return value if len(value) <= _SHOWN_MOST else f"{value[:_SHOWN_MOST]}…"
 
 
 def quoted(value: str) -> str:
-    """The same in quotes."""
+    """Returns a value for a message in quotes, shortened if it is long."""
     return repr(shown(value))
 
 
 def _is_number(value: str) -> bool:
-    # int() would also take "1_000", "+5", blanks and other alphabets' digits; and a megabyte of digits for minutes.
+    # int() also accepts "1_000", "+5", blanks and other scripts, and would need minutes for a megabyte of digits.
     return value.isascii() and value.isdigit() and len(value) <= DIGITS_MOST
 
 
 def whole(value: str, low: int, high: int) -> int:
-    """A whole number from `low` to `high`."""
+    """Parses a whole number from `low` to `high`."""
     if not (_is_number(value) and low <= int(value) <= high):
         raise ValueError(f"{quoted(value)} is not a whole number from {low} to {high}")
     return int(value)
 
 
 def mode(value: str) -> int:
-    """Permissions in octal, in three or four digits: 660, 0660. uWSGI takes no fewer either: 7 could mean 0700."""
+    """Parses permissions of three or four octal digits: 660, 0660. Fewer are ambiguous, and uWSGI refuses them, too."""
     if not (re.fullmatch("[0-7]{3,4}", value) and int(value, 8) <= 0o777):
         raise ValueError(f"{quoted(value)} is not an octal mode of three or four digits such as 660")
     return int(value, 8)
 
 
 def comma_list(value: str) -> tuple[str, ...]:
-    """The words between commas; empty ones do not count, as in uWSGI."""
+    """Returns the words between commas. Empty ones are skipped, as in uWSGI."""
     return tuple(word for part in value.split(",") if (word := part.strip()))
 
 
 def namespaces(value: str) -> tuple[str, ...]:
-    """The namespaces to unshare, under the names of NAMESPACE_FLAGS."""
+    """Parses a list of namespaces into keys of NAMESPACE_FLAGS."""
     names = tuple(_NAMESPACE_ALIASES.get(name, name) for name in comma_list(value))
     if not names:
         raise ValueError("needs a value")
@@ -100,7 +100,7 @@ def namespaces(value: str) -> tuple[str, ...]:
 
 
 def capabilities(value: str) -> tuple[int, ...]:
-    """The numbers of capabilities, from their names with or without cap_ before them; uWSGI wants them without."""
+    """Parses a list of capabilities into their numbers. The prefix cap_ is optional; uWSGI does not accept it."""
     numbers = []
     for word in comma_list(value):
         name = word.lower().removeprefix("cap_")
@@ -115,7 +115,7 @@ def capabilities(value: str) -> tuple[int, ...]:
 
 
 def environment_entry(value: str) -> tuple[str, str]:
-    """NAME=VALUE, to be set."""
+    """Parses NAME=VALUE."""
     name, equals, content = value.partition("=")
     if not (name and equals):
         raise ValueError(f"{quoted(value)} is not NAME=VALUE")
@@ -135,20 +135,20 @@ def _account(kind: str, value: str, find: Callable[[str], int], known: Callable[
 
 
 def user(value: str) -> int:
-    """A user's id, from a name or a number."""
+    """Converts a user's name or number into a uid."""
     return _account(
         "user", value, lambda name: pwd.getpwnam(name).pw_uid, lambda: (entry[0] for entry in pwd.getpwall())
     )
 
 
 def group(value: str) -> int:
-    """A group's id, from a name or a number."""
+    """Converts a group's name or number into a gid."""
     return _account(
         "group", value, lambda name: grp.getgrnam(name).gr_gid, lambda: (entry[0] for entry in grp.getgrall())
     )
 
 
 def owner(value: str) -> tuple[int, int]:
-    """USER or USER:GROUP, as (uid, gid) for chown(2); gid is -1, unchanged, where no group is given."""
+    """Parses USER or USER:GROUP into (uid, gid) for chown(2). Without a group, gid is -1: unchanged."""
     name, colon, group_name = value.partition(":")
     return user(name), group(group_name) if colon else -1

@@ -1,4 +1,4 @@
-"""Signals: held back during the start, and then something to wait for beside descriptors (signalfd(2))."""
+"""Signals: held back during the start, and read from a descriptor afterwards (signalfd(2))."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SFD_CLOEXEC = os.O_CLOEXEC
 _INFO_BYTES = 128  # struct signalfd_siginfo, which begins with ssi_signo, ssi_errno and ssi_code
 _SIGSET_BYTES = 128  # glibc's sigset_t: signal N is bit N - 1
 
-# <asm-generic/siginfo.h>: sent by the kernel itself. Of SIGHUP that is a terminal that has closed.
+# <asm-generic/siginfo.h>: sent by the kernel. SIGHUP with this code means that the terminal has closed.
 SI_KERNEL = 0x80
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -28,7 +28,7 @@ _MEANT_FOR_THE_SUPERVISOR = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Stopped(BaseException):
-    """A stop signal came while `interruptible` was in force. Nothing may swallow it: it is no Exception."""
+    """A stop signal arrived within `interruptible`. It is not an Exception, so that no handler swallows it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -36,14 +36,14 @@ class Stopped(BaseException):
 
 
 def stop_signals() -> list[int]:
-    """Those that stop the router, unless its parent had them ignored, as nohup(1) does."""
+    """Returns the signals that stop the router, without those that its parent ignores, as nohup(1) does."""
     return [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def hold() -> None:
-    """Makes the signals for a router wait, from before there is anything to clean up until the supervisor takes them.
+    """Blocks the router's signals until the supervisor reads them. Call it before there is anything to clean up.
 
-    A stop signal ends the start where `interruptible` says so. A reload waits for the end of the start.
+    A stop signal ends the start within `interruptible`. A reload waits for the end of the start.
     """
     others = [number for number in _MEANT_FOR_THE_SUPERVISOR if signal.getsignal(number) != signal.SIG_IGN]
     signal.pthread_sigmask(signal.SIG_BLOCK, [*stop_signals(), *others])
@@ -51,7 +51,7 @@ def hold() -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """A stop signal raises Stopped here, also one that was held back before. The way out is not interrupted again."""
+    """A stop signal raises Stopped in the body, also one that was held back. Clean-up is not interrupted again."""
     stopping = stop_signals()
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
@@ -73,9 +73,9 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[Callable[[], object]]:
-    """Within `interruptible`: holds stop signals back while something is half done.
+    """Holds stop signals back within `interruptible`, for a step that must be completed.
 
-    Gives a function that ends this early: it raises Stopped if a signal has come meanwhile.
+    Gives a function that ends this early: it raises Stopped if a signal has arrived.
     """
     with _blocked(stop_signals()) as mask:
         yield partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
@@ -83,7 +83,7 @@ def uninterrupted() -> Iterator[Callable[[], object]]:
 
 @contextlib.contextmanager
 def _blocked(numbers: Iterable[int]) -> Iterator[set[int | signal.Signals]]:
-    """Gives the mask of before, and puts it back, unless this process is about to end (Stopped, SystemExit)."""
+    """Gives the previous mask, and restores it unless this process is about to end (Stopped, SystemExit)."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield mask
@@ -94,14 +94,14 @@ def _blocked(numbers: Iterable[int]) -> Iterator[set[int | signal.Signals]]:
 
 
 def reset() -> None:
-    """In a child: default actions and an empty mask, as a program expects. Both would pass through execve(2)."""
+    """Call it in a child before execve(2), which would pass both on: sets default actions and an empty mask."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 class SignalQueue:
-    """Blocks `signals` in this process and makes them readable from a descriptor. Raises OSError."""
+    """Blocks `signals` and makes them readable from a descriptor. Raises OSError."""
 
     def __init__(self, signals: Iterable[int]) -> None:
         numbers = frozenset(signals)
@@ -112,11 +112,11 @@ class SignalQueue:
             raise OSError(ctypes.get_errno(), "signalfd")
 
     def fileno(self) -> int:
-        """The descriptor, readable while a signal waits."""
+        """Returns the descriptor, which is readable while a signal is pending."""
         return self._fd
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """The signals that wait: each one's number and si_code (sigaction(2))."""
+        """Yields the number and si_code (sigaction(2)) of each pending signal."""
         while True:
             try:
                 info = os.read(self._fd, _INFO_BYTES)

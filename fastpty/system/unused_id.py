@@ -1,4 +1,4 @@
-"""A user and group id for a process that no other process can signal or trace, root's aside."""
+"""Finds an unused user and group id, for a process that only root may signal or trace."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-# systemd's list of ids (UIDS-GIDS) has these as unused: neither accounts nor services without one (DynamicUser).
+# systemd's list of ids (UIDS-GIDS) leaves these unused: neither accounts nor dynamic users of services have them.
 _RANGE = range(60706, 61184)
 
 
 def unused_id() -> int | None:
-    """An id that no account, no group and no process has; None if there is none.
+    """Returns an id that no account, group or process has, or None if there is none, or no /proc.
 
-    The search begins at random, so that two routers that start at the same moment choose different ones. To be called
-    before the jail, where accounts are the host's.
+    The search begins at a random id, so that two routers that start together choose different ones. Call it outside the
+    jail, where accounts are the host's.
     """
-    taken = _ids_of_processes()
+    try:
+        taken = _ids_of_processes()
+    except OSError:
+        return None
     start = secrets.randbelow(len(_RANGE))
     order: list[int] = [*_RANGE[start:], *_RANGE[:start]]
     for number in order:
@@ -37,13 +40,13 @@ def _is_known(look_up: Callable[[int], object], number: int) -> bool:
 
 
 def _ids_of_processes() -> set[int]:
-    """All user and group ids that processes have: real, effective, saved and of the file system."""
+    """Returns the real, effective, saved and file system ids of all processes, users and groups."""
     found: set[int] = set()
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 text = Path("/proc", name, "status").read_bytes()
-            except OSError:  # it has ended
+            except OSError:  # the process has ended
                 continue
             for line in text.splitlines():
                 if line.startswith((b"Uid:", b"Gid:")):

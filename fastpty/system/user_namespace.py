@@ -1,14 +1,14 @@
-"""Whether clients have the same ids in this user namespace as outside (user_namespaces(7))."""
+"""Detects whether clients have other ids in this user namespace than outside (user_namespaces(7))."""
 
 from __future__ import annotations
 
 import functools
 import socket
-import struct
 from pathlib import Path
 
-_UCRED = "iII"  # pid, uid and gid, unix(7)
-_OVERFLOW_UID = 65534  # what the kernel tells of a user that has no number in this user namespace
+from fastpty.system.credentials import peer_credentials
+
+_OVERFLOW_UID = 65534  # reported for a user whose uid this user namespace does not map
 _ALL_USERS = ["0", "0", "4294967295"]
 _users_differ = False
 
@@ -22,37 +22,37 @@ def _sees_all_users() -> bool:
 
 
 def is_unmapped(uid: int) -> bool:
-    """Whether this may be any user that this process's user namespace has no number for."""
+    """Returns True if `uid` can stand for any user that this user namespace does not map."""
     return uid == _OVERFLOW_UID and (_users_differ or not _sees_all_users())
 
 
 def users_differ() -> bool:
-    """Whether a Witness has seen that clients have other numbers here than outside."""
+    """Returns True if a Witness has found that clients have other ids here than outside."""
     return _users_differ
 
 
 class Witness:
-    """A connection of this process to itself, made outside the jail: it tells whether users have other numbers inside.
+    """A connection of this process to itself, made outside the jail, that shows whether its ids differ inside.
 
-    In another user namespace the kernel tells a client's ids by the numbers that they have there (user_namespaces(7)):
-    who has no number there is 65534, and a number that is an account's outside can be anybody's.
+    In a user namespace the kernel reports a client's ids as numbers of that namespace: 65534 if it has none there, and
+    otherwise a number that may be another account outside.
     """
 
     def __init__(self) -> None:
         self._ends = socket.socketpair()
-        self._before = self._told()
-        _sees_all_users()  # looked at outside, since inside /proc may be somebody else's
+        self._before = self._ids()
+        _sees_all_users()  # cached outside, because /proc inside may be somebody else's
 
     def users_differ(self) -> bool:
-        """Whether clients have other numbers by now, which is_unmapped takes into account from then on."""
+        """Returns True if clients have other ids now, and makes `is_unmapped` consider it."""
         global _users_differ
-        _users_differ = self._told() != self._before
+        _users_differ = self._ids() != self._before
         return _users_differ
 
     def close(self) -> None:
-        """Forgets the connection."""
+        """Closes the connection."""
         for end in self._ends:
             end.close()
 
-    def _told(self) -> bytes:
-        return self._ends[0].getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(_UCRED))[4:]
+    def _ids(self) -> tuple[int, ...]:
+        return peer_credentials(self._ends[0])[1:]

@@ -12,11 +12,13 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 from fastpty.client.attach import attach
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.net.address import Address, FdAddress, connect
+from fastpty.system import child
 
 # As long as a line of the log may be; the rest of a longer one goes into the next.
 _LINE_BYTES_MOST = 2048
@@ -68,9 +70,7 @@ class OwnTerminal:
 
     def start(self) -> None:
         """Forks: into the same process group, so that the child may use the terminal."""
-        pid = os.fork()
-        if pid == 0:
-            _attach_and_exit(self._connection)
+        pid = child.fork("pty-input", partial(_attach, self._connection))
         self._pidfd = os.pidfd_open(pid)
         self._connection.close()
 
@@ -85,21 +85,16 @@ class OwnTerminal:
         os.close(self._pidfd)
 
 
-def _attach_and_exit(connection: socket.socket) -> None:
-    status = 1
+def _attach(connection: socket.socket) -> int:
+    # The listeners are the router's alone: they must not outlive it here.
+    child.keep_only([0, 1, 2, connection.fileno()])
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        # The listeners are the router's alone: they must not outlive it here.
-        os.closerange(3, connection.fileno())
-        os.closerange(connection.fileno() + 1, 2**31 - 1)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         attach(connection, framed=False)
-        status = 0
     except FastptyError as error:
         print(f"fastpty-router: {error}; the shared terminal goes on", file=sys.stderr)
-    except Exception:
-        logger.exception("pty-input: internal error")
-    finally:
-        os._exit(status)
+        return 1
+    return 0
 
 
 def _log(line: bytes) -> None:

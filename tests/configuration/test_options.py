@@ -25,8 +25,8 @@ TIMES = [option.name for option in OPTIONS if option.parse in (seconds, positive
 
 
 def test_the_fields_of_the_table_are_those_of_config() -> None:
-    # `entered` is not an option: the jail sets it.
-    fields = {field.name for field in dataclasses.fields(Config)} - {"entered"}
+    # `entered` and `terminals` are not options: the jail sets them.
+    fields = {field.name for field in dataclasses.fields(Config)} - {"entered", "terminals"}
     assert {option.field for option in OPTIONS} - {None} == fields
 
 

@@ -1,4 +1,4 @@
-"""What a hostile container tries on a router that enters it, in real namespaces."""
+"""Attacks of a hostile container on a router that enters it, in real namespaces."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ int main(int count, char **pids)
 @pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize("how", ["setns-pid", "setns"])
 @pytest.mark.parametrize("asked", [(), ("--uid", "0"), ("--cap", "chown,kill")])
-def test_a_session_in_a_container_cannot_look_at_the_router_nor_trace_it(
+def test_a_session_in_a_container_cannot_read_or_trace_the_router(
     mapped: bool, how: str, asked: tuple[str, ...], start_router: Start, path: str, directory: Path
 ) -> None:
     if how == "setns" and not (mapped or "--cap" in asked):
@@ -97,7 +97,7 @@ def test_a_session_in_a_container_cannot_look_at_the_router_nor_trace_it(
 
 @pytest.mark.parametrize("how", ["setns-pid", "setns", "setns-file", "setns-server"])
 def test_root_of_a_container_cannot_trace_the_router_on_its_way_in(how: str, path: str, directory: Path) -> None:
-    """Between the namespaces and the change of user, where it is held up by a hook."""
+    """A hook stops the router between entering the namespaces and the change of user."""
     spy = compiled(directory, "spy", SPY)
     with container("mount", mapped=True) as pid:
         place = {"setns-pid": str(pid), "setns": f"/proc/{pid}/ns", "setns-file": f"/proc/{pid}/ns/user"}
@@ -219,7 +219,7 @@ PT_INTERP = 3
 
 
 def loader_of(program: str) -> str:
-    """The path of a program's ELF interpreter (elf(5)): what its program header PT_INTERP names."""
+    """Returns the path in a program's PT_INTERP header, its ELF interpreter (elf(5))."""
     data = Path(program).read_bytes()
     (table,) = struct.unpack_from("=Q", data, 32)
     size, count = struct.unpack_from("=HH", data, 54)
@@ -231,7 +231,7 @@ def loader_of(program: str) -> str:
 
 
 def own_interpreter(directory: Path) -> tuple[Sequence[str], str]:
-    """A copy of Python that nothing but this test's router runs: arguments for Router's `program`, and its path."""
+    """Copies Python, for this test's router alone. Returns arguments for Router's `program`, and the path."""
     copy = f"{directory}/{os.path.basename(os.path.realpath(sys.executable))}"
     shutil.copy(os.path.realpath(sys.executable), copy)
     paths = os.pathsep.join(["", *(each for each in sys.path if each)])
@@ -256,7 +256,7 @@ def hostile_root(root: Path, hostile: Path, interpreter: str) -> None:
 def test_a_hostile_image_gets_no_way_to_write_to_the_interpreter(
     has_mounts: bool, start_router: Start, path: str, directory: Path, tmp_path: Path
 ) -> None:
-    """CVE-2019-5736: its /bin/sh is `#!/proc/self/exe`, its loader keeps a descriptor until the router ends."""
+    """CVE-2019-5736: /bin/sh is `#!/proc/self/exe`, and the loader keeps a descriptor until the router ends."""
     flags = ("-nostdlib", "-static-pie", "-O1", "-fno-stack-protector", "-fno-tree-vectorize", "-ffreestanding")
     hostile = compiled(tmp_path, "hostile", HOSTILE, *flags)
     program, interpreter = own_interpreter(tmp_path)
@@ -282,7 +282,7 @@ NO_MOUNTS = changed_syscall("if (number == 442) { errno = ENOSYS; return -1; }")
 
 
 @pytest.mark.parametrize("how", ["setns-pid", "setns", "chroot", "pivot-root"])
-def test_no_file_that_the_router_runs_or_has_mapped_can_be_written_to_where_the_root_is_somebody_else_s(
+def test_in_a_foreign_root_no_file_of_the_router_is_writable(
     how: str, start_router: Start, path: str, tmp_path: Path
 ) -> None:
     commands = [PROC]
@@ -303,7 +303,7 @@ def test_no_file_that_the_router_runs_or_has_mapped_can_be_written_to_where_the_
 
 
 def writable_files(pid: int) -> list[str]:
-    """What this process runs, or has mapped, that could be written to through /proc."""
+    """Returns the files that this process runs or has mapped, and that could be written to through /proc."""
     found = []
     for entry in [
         f"/proc/{pid}/exe",
@@ -319,7 +319,7 @@ def writable_files(pid: int) -> list[str]:
 
 
 def test_no_module_of_a_foreign_root_is_imported() -> None:
-    """What Python finds there under the name of a module is the container's."""
+    """Module files in there would be the container's."""
 
     def look() -> str:
         import pydoc_data.topics

@@ -1,4 +1,4 @@
-"""Containers that the router enters: what its processes and sessions are inside, looked at from outside."""
+"""The router enters a container: the credentials, groups and environment of its processes, seen from outside."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def of(pid: int, *fields: str) -> list[str]:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that come from it."""
+    """Returns a process and all its descendants."""
     return [pid, *(found for child in children(pid) for found in family(child))]
 
 
@@ -120,7 +120,7 @@ def test_a_session_of_setns_pid_has_the_ids_and_rights_of_the_process_that_it_jo
         assert router.end() == 0
 
 
-def test_what_the_user_asks_for_goes_on_top_of_what_the_joined_process_has(start_router: Start, path: str) -> None:
+def test_options_apply_on_top_of_the_credentials_of_the_joined_process(start_router: Start, path: str) -> None:
     kept = mask("chown", "kill", "net_raw")
     box = {"uid": 1000, "gid": 1000, "bounding": kept, "commands": ["mount -t proc proc /proc"]}
     with container("pid", "mount", **box) as pid:
@@ -190,14 +190,14 @@ def test_the_environment_directory_and_root_are_those_of_the_process_that_is_joi
             assert router.end() == 0
 
 
-def test_where_no_process_is_known_the_environment_is_a_clean_one(start_router: Start, path: str) -> None:
+def test_without_a_known_process_the_environment_has_nothing_of_the_host(start_router: Start, path: str) -> None:
     with container("pid", "mount", commands=["mount -t proc proc /proc"]) as pid:
         router = start_router("--setns", f"/proc/{pid}/ns/mnt", path, env={"AWS_SECRET": "host's"})
         assert "AWS_SECRET" not in " ".join(said(path, "env"))
         assert router.end() == 0
 
 
-def test_that_a_filter_of_system_calls_cannot_be_taken_over_is_said(start_router: Start, path: str) -> None:
+def test_the_log_says_that_a_seccomp_filter_is_not_taken_over(start_router: Start, path: str) -> None:
     with container("uts", seccomp=True) as pid:
         router = start_router("--setns-pid", str(pid), path)
         line = f"setns-pid={pid}: its seccomp filter cannot be taken over: sessions run without it"
@@ -206,7 +206,7 @@ def test_that_a_filter_of_system_calls_cannot_be_taken_over_is_said(start_router
 
 
 @pytest.mark.parametrize("kind", ["host", "zombie", "kernel"])
-def test_what_is_no_process_of_a_container_is_not_joined(kind: str, path: str) -> None:
+def test_setns_pid_refuses_a_process_that_is_not_in_a_container(kind: str, path: str) -> None:
     thread = need_kernel_thread() if kind == "kernel" else None
     with subprocess.Popen(["sleep", "0" if kind == "zombie" else "1000"]) as process:
         if kind == "zombie":
@@ -225,8 +225,8 @@ def test_what_is_no_process_of_a_container_is_not_joined(kind: str, path: str) -
     assert not os.path.exists(path)
 
 
-def test_a_process_that_ends_while_it_is_looked_at_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its number may be another process's by then."""
+def test_setns_pid_refuses_a_process_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may have its pid by then."""
     with container("uts") as pid:
         target = Target(pid)
         os.kill(pid, signal.SIGKILL)
@@ -235,8 +235,8 @@ def test_a_process_that_ends_while_it_is_looked_at_is_not_joined(monkeypatch: py
             target.check_alive()
 
 
-def test_an_environment_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process decides where its environment is, and may keep others from reading it."""
+def test_reading_an_environment_ends_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process places its environment in memory, and can keep others from reading it."""
     monkeypatch.setattr(target_module, "_ENVIRONMENT_SECONDS", 0.2)
     silent, other = os.pipe()
     with container("uts") as pid, Target(pid) as target:
@@ -253,7 +253,7 @@ def test_an_environment_that_cannot_be_read_is_an_error(monkeypatch: pytest.Monk
             target.environment()
 
 
-def test_names_and_values_of_a_foreign_environment_are_looked_at() -> None:
+def test_malformed_variables_of_a_foreign_environment_are_skipped() -> None:
     data = b"A=1\0=x\0B\0A=2\0C D=3\0E\x1b=4\0F=\xff\n\0"
     assert variables(data) == {"A": "1", "F": "\udcff\n"}
 
@@ -268,7 +268,7 @@ def test_a_system_that_would_make_the_router_traceable_is_refused(
 
 
 class Labelled(Target):
-    """A process with a label, on a machine that need not have any."""
+    """Simulates a process with a label, also on a machine without labels."""
 
     def __init__(self, label: str) -> None:
         self._label = label
@@ -299,13 +299,13 @@ def test_the_label_of_the_process_that_is_joined_is_asked_for(
     assert (found.text if found else None) == wanted
 
 
-def test_a_label_that_cannot_be_had_is_an_error() -> None:
+def test_a_label_that_cannot_be_set_is_an_error() -> None:
     with pytest.raises(FastptyError, match="cannot take the security label 'none-of-these'"):
         in_child(lambda: security_label.wear(security_label.Label("attr/none", "none-of-these")))
 
 
-def test_a_container_that_is_frozen_holds_up_its_sessions_and_not_the_router(start_router: Start, path: str) -> None:
-    """A session's first process enters the control group, and stops there."""
+def test_a_frozen_container_delays_its_sessions_but_not_the_router(start_router: Start, path: str) -> None:
+    """A session's first process enters the control group and is frozen there."""
     group = need_unified_control_groups() / f"fastpty-test-frozen-{os.getpid()}"
     group.mkdir()
     try:
@@ -336,8 +336,8 @@ def test_with_session_cgroup_a_session_has_a_control_group_of_its_own(start_rout
         group.rmdir()
 
 
-def test_settings_of_somebody_else_are_not_taken_for_the_router_s_own(path: str, tmp_path: Path) -> None:
-    """What names them is a variable of the environment, which a user may be allowed to hand to root."""
+def test_settings_passed_by_another_user_are_refused(path: str, tmp_path: Path) -> None:
+    """A variable of the environment names them, and sudo may let a user pass variables to root."""
     fd = os.memfd_create("fastpty-settings", os.MFD_ALLOW_SEALING)
     os.fchown(fd, 1000, 1000)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
@@ -345,4 +345,4 @@ def test_settings_of_somebody_else_are_not_taken_for_the_router_s_own(path: str,
         router = Router(path, env={"_FASTPTY_ANEW": text}, pass_fds=[fd])
         assert router.process.wait(30) == 1
         router.end()
-        assert router.lines == ["fastpty-router: $_FASTPTY_ANEW is the router's own: leave it out"]
+        assert router.lines == ["fastpty-router: $_FASTPTY_ANEW is for the router itself: unset it"]

@@ -1,4 +1,4 @@
-"""A root whose /dev/null is no such device: neither the relay nor what helps it opens that."""
+"""The relay and its helper processes do not open /dev/null of a foreign root."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.tls_harness import Authority, attached, proxy_of
 
 @pytest.fixture
 def options(directory: Path) -> list[str]:
-    """A jail in which /dev/null is a FIFO, which nobody writes to."""
+    """Options for a jail in which /dev/null is a FIFO without a writer."""
     need_root()
     root = directory / "root"
     small_root(root)
@@ -34,7 +34,7 @@ def options(directory: Path) -> list[str]:
     return [*options, "--chroot", str(root)]
 
 
-def test_the_relay_does_not_wait_for_what_a_root_has_as_dev_null(
+def test_the_relay_does_not_open_dev_null_of_a_foreign_root(
     start_router: Callable[..., Router], options: list[str], directory: Path
 ) -> None:
     start_router(*options, "--forkptyrouter-command", "echo IN", f"{directory}/s")
@@ -83,10 +83,10 @@ def _helps_in(root: Path, pid: int) -> bool:
         return False
 
 
-def test_accounts_of_a_root_are_read_along_no_link(
+def test_accounts_of_a_foreign_root_are_not_read_through_links(
     start_router: Callable[..., Router], options: list[str], directory: Path
 ) -> None:
-    """One through /proc leads to files and devices of the host, which root can open."""
+    """A link through /proc leads to files and devices of the host, which root can open."""
     passwd = directory / "root/etc/passwd"
     passwd.parent.mkdir()
     (passwd.parent / "group").write_text("daemon:x:1:\n")

@@ -1,4 +1,4 @@
-"""The router's own files in a root that somebody else controls: no link there leads it to a file of the host."""
+"""In a foreign root, no link leads the router's own files to a file of the host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TO_THE_HOST = f"/proc/{os.getpid()}/root"
 
 
 class Jail:
-    """A changed root with a /proc, and a directory of the host that a link in there leads to."""
+    """A changed root with a /proc, and a directory outside for links to lead to."""
 
     def __init__(self, directory: Path) -> None:
         need_root()
@@ -32,13 +32,13 @@ class Jail:
         self.options += ("--mount-post-jail", f"proc proc {self.root}/proc", "--chroot", str(self.root))
 
     def inside(self, path: str) -> Path:
-        """Where a path of the jail is, with the directories above it."""
+        """Returns a path of the jail as seen from outside, and creates the directories above it."""
         found = self.root / path.lstrip("/")
         found.parent.mkdir(parents=True, exist_ok=True)
         return found
 
     def link(self, path: str, target: Path) -> None:
-        """Puts a link to the host in the jail."""
+        """Creates a link in the jail that leads outside."""
         self.inside(path).symlink_to(f"{TO_THE_HOST}{target}")
 
 
@@ -48,7 +48,7 @@ def jail(directory: Path) -> Jail:
 
 
 @pytest.mark.parametrize("option", ["--logto", "--logger"])
-def test_a_log_of_the_host_is_not_opened_anew_by_its_path_in_the_jail(
+def test_a_log_outside_the_jail_is_not_reopened_by_its_path(
     start_router: Callable[..., Router], jail: Jail, option: str
 ) -> None:
     """It stays open, and the log says so."""
@@ -69,14 +69,14 @@ def test_a_log_of_the_host_is_not_opened_anew_by_its_path_in_the_jail(
 
 
 def wait_for(log: Path, text: str) -> str:
-    """The text, when it is in the log."""
+    """Waits until the text is in the log, and returns it."""
     eventually(lambda: log.exists() and text in log.read_text(), f"{text!r} in the log")
     return text
 
 
 @pytest.mark.parametrize("option", ["logto2", "daemonize2", "pidfile2"])
 @pytest.mark.parametrize("linked", ["file", "directory"])
-def test_a_file_in_the_jail_is_not_looked_for_behind_a_link(jail: Jail, option: str, linked: str) -> None:
+def test_a_file_in_the_jail_is_not_opened_through_a_link(jail: Jail, option: str, linked: str) -> None:
     victim = jail.outside / "file"
     victim.write_text("precious\n")
     if linked == "file":
@@ -95,7 +95,7 @@ def test_a_file_in_the_jail_is_not_looked_for_behind_a_link(jail: Jail, option: 
     assert [entry.name for entry in jail.outside.iterdir()] == ["file"]
 
 
-def test_a_log_in_the_jail_is_opened_anew_and_not_behind_a_link(
+def test_a_log_in_the_jail_is_reopened_but_not_through_a_link(
     start_router: Callable[..., Router], jail: Jail
 ) -> None:
     log, victim = jail.inside("/own/log"), jail.outside / "victim"
@@ -125,7 +125,7 @@ def test_a_log_in_the_jail_is_opened_anew_and_not_behind_a_link(
         ("device", "no device is written to"),
     ],
 )
-def test_what_a_log_in_the_jail_could_be_instead_is_refused(jail: Jail, what: str, words: str) -> None:
+def test_a_log_in_the_jail_must_be_a_file_of_the_router(jail: Jail, what: str, words: str) -> None:
     log, other = jail.inside("/own/log"), jail.outside / "other"
     other.write_text("precious\n")
     if what == "another name":
@@ -142,7 +142,7 @@ def test_what_a_log_in_the_jail_could_be_instead_is_refused(jail: Jail, what: st
     assert other.read_text() == "precious\n"
 
 
-def test_the_null_device_and_a_pipe_are_good_for_a_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_log_may_be_the_null_device_or_a_pipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(foreign_root, "_is_entered", True)
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
@@ -151,8 +151,8 @@ def test_the_null_device_and_a_pipe_are_good_for_a_log(monkeypatch: pytest.Monke
     os.close(reader)
 
 
-def test_a_pid_file_of_the_host_is_not_removed_behind_a_link_of_the_jail(jail: Jail) -> None:
-    """With `vacuum` the router removes it by its path, which means something else by then."""
+def test_a_pid_file_is_not_removed_through_a_link_of_the_jail(jail: Jail) -> None:
+    """With `vacuum` the router removes it by its path, which leads elsewhere inside."""
     pid_file = jail.directory / "run" / "pid"
     pid_file.parent.mkdir()
     jail.link(str(pid_file.parent), pid_file.parent)
@@ -166,8 +166,8 @@ def test_a_pid_file_of_the_host_is_not_removed_behind_a_link_of_the_jail(jail: J
         router.destroy()
 
 
-def test_the_system_s_log_is_not_looked_for_in_the_jail(jail: Jail) -> None:
-    """What waits at its path there could be any socket of the host."""
+def test_the_syslog_socket_is_not_reopened_in_the_jail(jail: Jail) -> None:
+    """Its path could lead to any socket of the host."""
     path, impostor_path = jail.directory / "log", jail.outside / "impostor"
     daemon = SyslogDaemon(str(path))
     command = [jail.socket, *jail.options, "--log-syslog"]

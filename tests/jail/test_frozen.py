@@ -1,4 +1,4 @@
-"""A session's first process that is held up on its way into a container has nothing of other sessions open."""
+"""A session's first process that is frozen on its way into a container has no descriptor of other sessions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def frozen() -> Iterator[Path]:
     group.rmdir()
 
 
-def test_a_process_that_is_frozen_by_a_container_holds_nothing_of_other_sessions(frozen: Path) -> None:
+def test_a_frozen_first_process_has_no_descriptor_of_other_sessions(frozen: Path) -> None:
     joins = tuple(os.open(frozen / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for _ in range(2))
     other, theirs = os.pipe()
     master, pid, pidfd = spawn([b"/bin/true"], [], None, 24, 80, (1024, 1024), apart=True, joins=joins)

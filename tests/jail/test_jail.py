@@ -1,4 +1,4 @@
-"""Entering the jail: each test forks a child that enters, and looks at what became of it.
+"""Entering the jail: each test forks a child that enters it and inspects the child.
 
 The user and group are numbers without an account, or accounts that every Debian has.
 """
@@ -35,14 +35,14 @@ def wanted(*settings: tuple[str, str]) -> Config:
 
 
 def status(*fields: str) -> dict[str, str]:
-    """Fields of /proc/self/status."""
+    """Returns fields of /proc/self/status."""
     lines = Path("/proc/self/status").read_text().splitlines()
     values = dict(line.split(":", 1) for line in lines)
     return {field: values[field].strip() for field in fields}
 
 
 def entered(config: Config, look: Callable[[], Any], before: Callable[[], Any] = lambda: None) -> Any:
-    """What `look` finds inside the jail; not for a pid namespace, where it is another process that would find it."""
+    """Enters the jail and returns what `look` returns there. Not for a pid namespace, where another process runs it."""
 
     def act() -> Any:
         before()
@@ -144,7 +144,7 @@ def test_root_cannot_be_regained() -> None:
     assert entered(wanted(("uid", "daemon")), try_all) == []
 
 
-def test_it_refuses_to_go_on_if_root_could_be_regained() -> None:
+def test_root_that_could_be_regained_ends_the_start() -> None:
     need_root()
 
     def keep_capabilities() -> None:
@@ -156,12 +156,12 @@ def test_it_refuses_to_go_on_if_root_could_be_regained() -> None:
 
 
 @pytest.mark.parametrize("step", ["setresuid", "setresgid", "setgroups"])
-def test_it_refuses_to_go_on_if_a_step_did_nothing(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_without_effect_ends_the_start(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     need_root()
     # As if the C library's call had lied: the ids are read back, not believed.
     monkeypatch.setattr(os, step, lambda *_: None)
     config = wanted(("uid", "daemon"))
-    with pytest.raises(FastptyError, match="the kernel reports others"):
+    with pytest.raises(FastptyError, match="the kernel reports other"):
         entered(config, lambda: None)
 
 
@@ -259,6 +259,6 @@ def test_without_root_the_own_user_and_group_may_be_named() -> None:
     assert entered(config, os.getuid, before=become_nobody) == NOBODY
 
 
-def test_nothing_asked_for_changes_nothing() -> None:
+def test_without_options_the_jail_changes_nothing() -> None:
     fields = ("Uid", "Gid", "Groups", "CapEff")
     assert entered(wanted(), lambda: status(*fields)) == status(*fields)

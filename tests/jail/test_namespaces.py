@@ -1,4 +1,4 @@
-"""Namespaces and the processes around them: a real router in its jail, looked at from outside."""
+"""A real router in new or existing namespaces, inspected from outside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def namespace(pid: int | str, name: str) -> str:
 
 
 def innermost(pid: int) -> int:
-    """The last of a chain of only children: the router inside, as seen from here."""
+    """Follows a chain of only children to its last process, the router inside."""
     while found := children(pid):
         (pid,) = found
     return pid
@@ -202,7 +202,7 @@ def test_unshare2_comes_after_the_change_of_root(start_router: Start, path: str,
 
 @contextmanager
 def container(*flags: str, command: str) -> Iterator[int]:
-    """A process in new namespaces, ready when it has printed a line; its pid here."""
+    """Starts a process in new namespaces, waits for its first line, and gives its pid here."""
     with subprocess.Popen(
         [need("unshare"), *flags, "--fork", "--kill-child", "sh", "-c", f"{command}; echo ready; exec sleep 1000"],
         stdout=subprocess.PIPE,
@@ -312,7 +312,7 @@ with socket.socket(socket.AF_UNIX) as listener:
 
 @contextmanager
 def server_of_setns(where: str, uid: int) -> Iterator[int]:
-    """Somebody who hands the uts namespace of its own out, as uWSGI does; its pid."""
+    """Starts a process that serves its uts namespace as uWSGI does, and gives its pid."""
     argv = [need("unshare"), "--uts", sys.executable, "-c", SERVER_OF_SETNS, where, str(uid)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
@@ -324,10 +324,10 @@ def server_of_setns(where: str, uid: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_setns_enters_nothing_that_another_user_serves(
+def test_setns_refuses_namespaces_that_another_user_serves(
     kind: str, start_router: Start, path: str, tmp_path: Path
 ) -> None:
-    """An abstract name is whose who takes it first, and in a stranger's mount namespace the programs are his."""
+    """Any user can take an abstract name first, and would choose the programs in its mount namespace."""
     need_root()
     where = f"{tmp_path}/served" if kind == "path" else f"@{tmp_path}/served"
     with server_of_setns(where, NOBODY):
@@ -349,7 +349,7 @@ def test_setns_enters_nothing_that_another_user_serves(
         (["--setns", "/etc/passwd"], "setns=/etc/passwd: that is no namespace"),
     ],
 )
-def test_namespaces_that_are_not_there_are_an_error(arguments: list[str], reason: str, path: str) -> None:
+def test_missing_namespaces_are_an_error(arguments: list[str], reason: str, path: str) -> None:
     need_root()
     router = Router(*arguments, path)
     assert router.process.wait(30) == 1

@@ -1,4 +1,4 @@
-"""What differs between outside and a container: the numbers of users, and what is seen of processes."""
+"""Differences between outside and a container: ids of users, and visible processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAEMON = 1
 
 
 @pytest.mark.parametrize("rule", ["allow-user", "allow-group", "deny-user", "deny-group", "max-sessions-per-uid"])
-def test_no_rule_about_users_is_taken_where_root_gets_other_ids(rule: str, directory: Path) -> None:
+def test_rules_about_users_are_refused_where_root_gets_other_ids(rule: str, directory: Path) -> None:
     """Uid 1879048193 would be uid 1 inside, and daemon 65534."""
     need_root()
     options = (f"--{rule}", "1", "--unshare", "user", f"{directory}/s")
@@ -46,7 +46,7 @@ def test_rules_about_users_hold_in_a_user_namespace_with_the_ids_of_outside(
 
 
 @pytest.mark.parametrize("how", ["setns", "setns-pid"])
-def test_no_rule_about_users_is_taken_into_a_container_with_other_ids(how: str, directory: Path) -> None:
+def test_rules_about_users_are_refused_in_a_container_with_other_ids(how: str, directory: Path) -> None:
     need_root()
     with container("mount", mapped=True) as pid:
         place = str(pid) if how == "setns-pid" else f"/proc/{pid}/ns"
@@ -66,10 +66,10 @@ def test_no_certificate_stands_for_a_user_in_a_container_with_other_ids(
     assert ended.stderr.count("\n") == 1
 
 
-def test_a_user_without_a_number_in_the_container_is_no_user_of_the_container_s(
+def test_a_client_without_an_id_in_the_container_is_refused(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Each of them is 65534 there, which is an account of the container's."""
+    """Such a client has uid 65534 there, which is an account of the container."""
     need_root()
     directory.chmod(0o711)
     etc = directory / "etc"
@@ -94,9 +94,7 @@ def _copies(etc: Path) -> list[str]:
     return [f"cat > {etc}/{name} <<'END'\n{(etc / name).read_text()}END" for name in ("passwd", "group")]
 
 
-def test_a_container_is_shown_nothing_of_the_router_s_arguments(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_a_container_cannot_see_the_router_s_arguments(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
     with container("mount", "pid", commands=("mount -t proc proc /proc",)) as pid:
         path = f"{directory}/s"
@@ -121,7 +119,7 @@ def test_a_container_is_shown_nothing_of_the_router_s_arguments(
         ("--setns=/etc", "setns=/etc: there are no namespaces there: give /proc/PID/ns, or use setns-pid"),
     ],
 )
-def test_what_cannot_be_entered_is_told_by_check_as_by_a_start(asked: str, why: str, directory: Path) -> None:
+def test_check_reports_what_cannot_be_entered(asked: str, why: str, directory: Path) -> None:
     need_root()
     here = str(os.getpid())
     options = (asked.replace("=self", f"={here}"), f"{directory}/s")
@@ -131,7 +129,7 @@ def test_what_cannot_be_entered_is_told_by_check_as_by_a_start(asked: str, why: 
     assert (check.returncode, check.stderr) == (2, line)
 
 
-def test_a_reload_takes_no_rule_about_users_where_root_has_other_ids(
+def test_a_reload_refuses_rules_about_users_where_root_has_other_ids(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     need_root()

@@ -1,4 +1,4 @@
-"""What the router does to its own process at the start, whoever starts it, and whatever its environment says."""
+"""What the router changes in its own process at the start, in spite of a hostile environment."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def _text(path: Path) -> str:
     return ""
 
 
-def test_the_way_to_the_relay_is_not_made_in_a_directory_of_somebody_else_s(
+def test_the_socket_behind_tls_is_not_made_in_a_directory_of_another_user(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who owns TMPDIR can put a directory of its own, with links in it, in the place of the one that was made."""
+    """The owner of TMPDIR can replace the router's directory with one that contains links."""
     need_root()
     victim = directory / "victim"
     victim.touch(0o600)
@@ -96,8 +96,8 @@ failing.fail()
 """
 
 
-def test_no_source_is_read_for_a_traceback_in_a_root_of_somebody_else_s(directory: Path) -> None:
-    """What is there may be somebody else's, and a FIFO would never answer."""
+def test_a_traceback_reads_no_source_in_a_foreign_root(directory: Path) -> None:
+    """Source files there may be somebody else's, and a FIFO would block the router."""
     argv = [sys.executable, "-B", "-c", SOURCE_GONE, f"{directory}/failing.py", f"{directory}/s"]
     ended = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert ended.stderr.count("ValueError: secret line") == 2
@@ -108,7 +108,7 @@ def test_no_source_is_read_for_a_traceback_in_a_root_of_somebody_else_s(director
 def test_another_user_cannot_take_the_names_of_connections_behind_tls(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
-    """Whoever has bound a name of the kernel's list already keeps the client out that was to have it."""
+    """A user who binds such a name first would keep the client out that should get it."""
     _, port = tls_router("--forkptyrouter-command", "echo IN; exec cat")
     unguessable = set()
     for _ in range(2):

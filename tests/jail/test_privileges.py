@@ -1,4 +1,4 @@
-"""Whom sessions run as: capabilities, groups, masks, directories; looked at in /proc from outside."""
+"""Capabilities, groups, umask, directory and process names of router and sessions, read from /proc outside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def of(pid: int, *fields: str) -> list[str]:
 
 
 def session_of(router: Router, path: str) -> tuple[Client, int]:
-    """A client, and its shell as seen from here."""
+    """A client, and the pid of its shell as seen from here."""
     client = Client(path)
     client.send(b"echo UP-\n")
     client.read_until(b"-\r\n")
@@ -38,7 +38,7 @@ def session_of(router: Router, path: str) -> tuple[Client, int]:
 @pytest.mark.parametrize(
     "user", [("--uid", "daemon"), ("--uid", "0"), (), ("--unshare", "user,pid", "--uid", "games")]
 )
-def test_capabilities_are_exactly_those_asked_for_in_the_router_and_its_sessions(
+def test_router_and_sessions_have_exactly_the_requested_capabilities(
     user: tuple[str, ...], start_router: Start, directory: Path
 ) -> None:
     need_root()
@@ -86,24 +86,24 @@ def test_a_capability_that_the_router_lacks_is_an_error(tmp_path: Path) -> None:
     assert "cap: sys_boot cannot be kept, since this process does not have it" in router.log
 
 
-def test_it_refuses_to_go_on_if_capabilities_are_not_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_capabilities_other_than_requested_end_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     need_root()
     monkeypatch.setattr(linux, "capset", lambda *_: None)  # as if the kernel had done nothing
-    with pytest.raises(Exception, match=r"cap: the capabilities cannot be set|the kernel reports others"):
+    with pytest.raises(Exception, match=r"cap: the capabilities cannot be set|the kernel reports other"):
         entered(wanted(("cap", "kill")), lambda: None)
 
 
-def test_it_refuses_to_go_on_with_a_capability_more_than_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_capability_too_many_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     need_root()
     set_them, more = linux.capset, 1 << CAPABILITIES["setuid"]
     monkeypatch.setattr(
         linux, "capset", lambda effective, permitted, rest: set_them(effective, permitted | more, rest)
     )
-    with pytest.raises(Exception, match="the kernel reports others"):
+    with pytest.raises(Exception, match="the kernel reports other"):
         entered(wanted(("cap", "kill")), lambda: None)
 
 
-def test_with_kept_capabilities_the_user_is_changed_for_good_all_the_same() -> None:
+def test_kept_capabilities_do_not_make_the_change_of_user_reversible() -> None:
     need_root()
     found = entered(wanted(("cap", "net_raw"), ("uid", "daemon")), lambda: [os.getresuid(), os.getresgid()])
     assert found == [[1, 1, 1], [1, 1, 1]]
@@ -118,7 +118,7 @@ def test_with_kept_capabilities_the_user_is_changed_for_good_all_the_same() -> N
         ([("add-gid", "4")], {0, 4}),
     ],
 )
-def test_supplementary_groups_are_those_asked_for(settings: list[tuple[str, str]], groups: set[int]) -> None:
+def test_supplementary_groups_are_the_requested_ones(settings: list[tuple[str, str]], groups: set[int]) -> None:
     need_root()
     found = entered(wanted(*settings), lambda: status("Groups")["Groups"], before=lambda: os.setgroups([0]))
     assert set(map(int, found.split())) == groups

@@ -1,4 +1,4 @@
-"""Changed roots: a real router whose hooks build a root of the host's directories, looked at from outside."""
+"""A real router in a changed root that its hooks build of the host's directories, inspected from outside."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_jail_in_which_no_terminal_can_be_opened_is_an_error_at_the_start(tmp_
         (["--chroot", "/nonexistent"], 1, "chroot: cannot enter /nonexistent: No such file or directory"),
     ],
 )
-def test_a_root_that_cannot_be_had_is_an_error(arguments: list[str], status: int, reason: str, path: str) -> None:
+def test_a_root_that_cannot_be_entered_is_an_error(arguments: list[str], status: int, reason: str, path: str) -> None:
     need_root()
     router = Router(*arguments, path)
     assert router.process.wait(30) == status

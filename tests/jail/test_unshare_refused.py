@@ -1,4 +1,4 @@
-"""What is said where the kernel makes no namespace."""
+"""Error messages when the kernel refuses a namespace."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_in_a_chroot_the_message_says_that_user_namespaces_are_never_permitted_t
 
 
 def test_at_the_limit_of_namespaces_the_message_names_the_limit() -> None:
-    """In a user namespace of the test's own, where the limit may be changed."""
+    """The test lowers the limit in a user namespace of its own."""
     script = 'echo 0 >/proc/sys/user/max_uts_namespaces; exec "$@"'
     router = [sys.executable, "-m", "fastpty.router", "--unshare", "uts", "@fastpty-test-limit"]
     argv = [need("unshare"), "--user", "--map-root-user", "sh", "-c", script, "sh", *router]

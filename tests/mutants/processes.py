@@ -63,16 +63,16 @@ WORKERS = (
     ),
     Mutant(
         "workers accept no more when their supervisor is killed",
-        "fastpty/supervision/forked_worker.py",
-        "        linux.prctl(linux.PR_SET_PDEATHSIG, worker.DRAIN_SIGNAL)\n",
+        "fastpty/system/child.py",
+        "    linux.prctl(linux.PR_SET_PDEATHSIG, death_signal)\n",
         "",
         "supervision/test_processes.py::test_workers_carry_their_sessions_on_when_their_supervisor_is_killed",
     ),
     Mutant(
         "sessions go on when the supervisor is killed",
         "fastpty/supervision/forked_worker.py",
-        "linux.prctl(linux.PR_SET_PDEATHSIG, worker.DRAIN_SIGNAL)",
-        "linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)",
+        'child.start("worker", be_a_worker, worker.DRAIN_SIGNAL)',
+        'child.start("worker", be_a_worker, signal.SIGKILL)',
         "supervision/test_processes.py::test_workers_carry_their_sessions_on_when_their_supervisor_is_killed",
     ),
     Mutant(

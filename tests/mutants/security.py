@@ -8,6 +8,7 @@ from tests.mutants.security_access import ACCESS
 from tests.mutants.security_config import CONFIG
 from tests.mutants.security_containers import CONTAINERS
 from tests.mutants.security_doors import DOORS
+from tests.mutants.security_foreign import FOREIGN
 from tests.mutants.security_fresh import FRESH
 from tests.mutants.security_inherited import INHERITED
 from tests.mutants.security_killed import KILLED
@@ -39,6 +40,7 @@ SECURITY = (
     *REFUSALS,
     *VANISHED,
     *DOORS,
+    *FOREIGN,
     *FRESH,
     *KILLED,
     *RELAY,

@@ -14,7 +14,7 @@ ENVIRONMENT = (
     Mutant(
         "hooks and sessions do not inherit the router's own variables",
         "fastpty/jail/steps.py",
-        "        inherited.leave_what_is_the_router_s,\n",
+        "        inherited.remove_own_variables,\n",
         "",
         _HANDED_ON,
     ),

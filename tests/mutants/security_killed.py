@@ -69,6 +69,6 @@ KILLED = (
         "fastpty/spawn/child.pxd",
         "    if plan.shares_table and syscall",
         "    if child_join(plan) < 0:\n        return child_fail(plan)\n    if plan.shares_table and syscall",
-        "jail/test_frozen.py::test_a_process_that_is_frozen_by_a_container_holds_nothing_of_other_sessions",
+        "jail/test_frozen.py::test_a_frozen_first_process_has_no_descriptor_of_other_sessions",
     ),
 )

@@ -14,21 +14,21 @@ TOGETHER = (
         "fastpty/jail/steps.py",
         "(os.geteuid() != 0 or subordinate.wanted(config))",
         "False",
-        _NUMBERS + "test_no_rule_about_users_is_taken_where_root_gets_other_ids",
+        _NUMBERS + "test_rules_about_users_are_refused_where_root_gets_other_ids",
     ),
     Mutant(
         "no rule about users in a container with other ids",
         "fastpty/jail/steps.py",
         "        check_user_namespace(way.config)\n",
         "        pass\n",
-        _NUMBERS + "test_no_rule_about_users_is_taken_into_a_container_with_other_ids",
+        _NUMBERS + "test_rules_about_users_are_refused_in_a_container_with_other_ids",
     ),
     Mutant(
         "no rule about users by a reload where root has other ids",
         "fastpty/configuration/reread.py",
         "        if users_differ():\n",
         "        if False:\n",
-        _NUMBERS + "test_a_reload_takes_no_rule_about_users_where_root_has_other_ids",
+        _NUMBERS + "test_a_reload_refuses_rules_about_users_where_root_has_other_ids",
     ),
     Mutant(
         "rules about users where the ids are those of outside",
@@ -56,7 +56,7 @@ TOGETHER = (
         "fastpty/access/rules.py",
         "        if self._run_as_peer and peer.uid is not None and is_unmapped(peer.uid):\n",
         "        if False:\n",
-        _NUMBERS + "test_a_user_without_a_number_in_the_container_is_no_user_of_the_container_s",
+        _NUMBERS + "test_a_client_without_an_id_in_the_container_is_refused",
     ),
     Mutant(
         "socket files are removed where root gets other ids",
@@ -70,14 +70,14 @@ TOGETHER = (
         "fastpty/jail/steps.py",
         "        process_name.hide_arguments()\n",
         "        pass\n",
-        _NUMBERS + "test_a_container_is_shown_nothing_of_the_router_s_arguments",
+        _NUMBERS + "test_a_container_cannot_see_the_router_s_arguments",
     ),
     Mutant(
         "check looks at what is to be entered",
         "fastpty/jail/preflight.py",
         "    join.check(config)\n",
         "",
-        _NUMBERS + "test_what_cannot_be_entered_is_told_by_check_as_by_a_start",
+        _NUMBERS + "test_check_reports_what_cannot_be_entered",
     ),
     Mutant(
         "nobody can guess the name of a TLS client's connection",
@@ -93,7 +93,7 @@ TOGETHER = (
         '    int c_eventfd "eventfd"(unsigned int value, int flags)\n\n'
         "cdef inline int eventfd(unsigned int value, int flags) noexcept nogil:\n"
         '    return c_open("/dev/null", O_RDONLY)\n\n',
-        _DEVICES + "test_the_relay_does_not_wait_for_what_a_root_has_as_dev_null",
+        _DEVICES + "test_the_relay_does_not_open_dev_null_of_a_foreign_root",
     ),
     Mutant(
         "the TLS process does not open /dev/null of a root of somebody else's",
@@ -107,7 +107,7 @@ TOGETHER = (
         "fastpty/access/accounts.py",
         "foreign_root.open_no_link(path, flags)",
         "os.open(path, flags)",
-        _DEVICES + "test_accounts_of_a_root_are_read_along_no_link",
+        _DEVICES + "test_accounts_of_a_foreign_root_are_not_read_through_links",
     ),
     Mutant(
         "the TLS process shares no memory with the supervisor",
@@ -126,9 +126,9 @@ TOGETHER = (
     Mutant(
         "directories of socket files are opened before anybody can replace them",
         "fastpty/listening/removal.py",
-        "            os.setsid()\n",
-        "            os.setsid()\n            select.select([], [], [], 0.5)\n"
-        "            directories = [None if file is None else _directory(file[0]) for file in files]\n",
+        "    os.setsid()\n",
+        "    os.setsid()\n    select.select([], [], [], 0.5)\n"
+        "    directories = [None if file is None else _directory(file[0]) for file in files]\n",
         "listening/test_socket_files.py::test_a_replaced_parent_directory_leads_to_no_removal_of_another_file",
     ),
     Mutant(
@@ -143,20 +143,20 @@ TOGETHER = (
         "fastpty/gateways/tls_front.py",
         "found.st_uid != os.geteuid()",
         "False",
-        _PROCESS + "test_the_way_to_the_relay_is_not_made_in_a_directory_of_somebody_else_s",
+        _PROCESS + "test_the_socket_behind_tls_is_not_made_in_a_directory_of_another_user",
     ),
     Mutant(
         "no source is read for a traceback in the log",
         "fastpty/jail/imports.py",
         "    linecache.updatecache = _no_lines\n",
         "",
-        _PROCESS + "test_no_source_is_read_for_a_traceback_in_a_root_of_somebody_else_s",
+        _PROCESS + "test_a_traceback_reads_no_source_in_a_foreign_root",
     ),
     Mutant(
         "no source is read for a traceback at the end",
         "fastpty/jail/imports.py",
         "    sys.excepthook = _show\n",
         "",
-        _PROCESS + "test_no_source_is_read_for_a_traceback_in_a_root_of_somebody_else_s",
+        _PROCESS + "test_a_traceback_reads_no_source_in_a_foreign_root",
     ),
 )

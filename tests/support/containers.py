@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fastpty.system.names import CAPABILITIES, NAMESPACE_FLAGS
 
@@ -102,48 +104,57 @@ def mask(*names: str) -> int:
     return sum(1 << CAPABILITIES[name] for name in names)
 
 
-@contextlib.contextmanager
-def container(
-    *namespaces: str,
-    mapped: bool = False,
-    uid: int = 0,
-    gid: int = 0,
-    groups: Sequence[int] = (),
-    bounding: int | None = None,
-    no_new_privs: bool = False,
-    seccomp: bool = False,
-    cgroups: Sequence[Path] = (),
-    commands: Sequence[str] = (),
-    root: Path | None = None,
-    directory: str = "/",
-    argv: Sequence[str] = ("/bin/sleep", "1000"),
-    environment: Mapping[str, str] | None = None,
-) -> Iterator[int]:
-    """A process in new namespaces (keys of NAMESPACE_FLAGS), which runs `argv` confined as the others say; its pid.
+@dataclass
+class Container:
+    """A process in new namespaces (keys of NAMESPACE_FLAGS) that runs `argv`, confined as the fields say.
 
-    mapped: the ids of its user namespace begin at MAPPED outside. commands: run as its root, before it is confined.
+    As a context manager it gives the pid of the process, as seen here. mapped: its user namespace has ids that begin at
+    MAPPED outside. bounding: the mask of its capabilities, None for all. commands: shell commands that its root runs
+    before it is confined.
     """
-    flags = 0
-    for name in (*namespaces, *(["user"] if mapped else [])):
-        flags |= NAMESPACE_FLAGS[name]
-    want = {
-        **{"flags": flags, "map": f"0 {MAPPED} 65536" if mapped else "", "uid": uid, "gid": gid},
-        **{"groups": list(groups), "bounding": bounding, "no_new_privs": no_new_privs, "seccomp": seccomp},
-        **{"cgroups": [str(path) for path in cgroups], "commands": list(commands), "root": root and str(root)},
-        **{"directory": directory, "argv": list(argv)},
-        "environment": dict(environment or {"PATH": os.environ["PATH"]}),
-    }
-    with subprocess.Popen(
-        [sys.executable, "-c", _MAKER, json.dumps(want)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as maker:
-        assert maker.stdin is not None
-        assert maker.stdout is not None
-        try:
-            line = maker.stdout.readline()
-            assert line, "the container could not be made"
-            pid = int(line)
-            yield pid
-        finally:
-            with contextlib.suppress(UnboundLocalError, ProcessLookupError):
-                os.kill(pid, 9)
-            maker.stdin.close()
+
+    namespaces: Sequence[str]
+    mapped: bool = False
+    uid: int = 0
+    gid: int = 0
+    groups: Sequence[int] = ()
+    bounding: int | None = None
+    no_new_privs: bool = False
+    seccomp: bool = False
+    cgroups: Sequence[Path] = ()
+    commands: Sequence[str] = ()
+    root: Path | None = None
+    directory: str = "/"
+    argv: Sequence[str] = ("/bin/sleep", "1000")
+    environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": os.environ["PATH"]})
+
+    def __enter__(self) -> int:
+        self._maker = subprocess.Popen(
+            [sys.executable, "-c", _MAKER, json.dumps(self._wanted(), default=str)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._maker.stdout is not None
+        self._pid = int(self._maker.stdout.readline() or 0)
+        if not self._pid:
+            self.__exit__()
+            raise AssertionError("the container could not be made")
+        return self._pid
+
+    def __exit__(self, *_: object) -> None:
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, 9)
+        self._maker.communicate()
+
+    def _wanted(self) -> dict[str, object]:
+        flags = 0
+        for name in (*self.namespaces, *(["user"] if self.mapped else [])):
+            flags |= NAMESPACE_FLAGS[name]
+        return {**vars(self), "flags": flags, "map": f"0 {MAPPED} 65536" if self.mapped else ""}
+
+
+def container(*namespaces: str, **confinement: Any) -> Container:
+    """A Container in these namespaces; `confinement` are the other fields."""
+    return Container(namespaces, **confinement)

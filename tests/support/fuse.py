@@ -1,7 +1,8 @@
 """A FUSE file system whose files never return data: a process that touches a mapped page of one blocks.
 
 Every name is a file, and each look-up gives a new one. Needs no library: it uses /dev/fuse directly (linux/fuse.h). As
-root, `python -m tests.support.fuse DIRECTORY` mounts it, prints `mounted`, and serves it until it is killed.
+root, `python -m tests.support.fuse DIRECTORY` mounts it, prints `mounted`, and serves it until it is killed. With
+`--silent` it answers no look-up either.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ def _attributes(node: int) -> bytes:
     )
 
 
-def serve(fuse: int) -> None:
-    """Answers all requests except reads of files."""
+def serve(fuse: int, *, silent: bool = False) -> None:
+    """Answers all requests except reads of files; with `silent`, nothing after the mount."""
     node_of_last_file = _ROOT
     while True:
         request = os.read(fuse, 1 << 17)
         _, kind, unique, node, *_ = struct.unpack_from("<IIQQIIII", request)
-        if kind in (READ, FORGET, BATCH_FORGET, INTERRUPT):
+        if kind in (READ, FORGET, BATCH_FORGET, INTERRUPT) or (silent and kind != INIT):
             continue
         error, answer = 0, b""
         if kind == INIT:
@@ -74,7 +75,7 @@ def main() -> None:
     fuse = device()
     mount(fuse, sys.argv[1], os.getuid(), os.getgid())
     print("mounted", flush=True)
-    serve(fuse)
+    serve(fuse, silent="--silent" in sys.argv)
 
 
 if __name__ == "__main__":
