@@ -1,7 +1,7 @@
 from collections.abc import Iterable
 from typing import Any, final
 
-from fastpty.relay.upcalls import Handler
+from fastpty.relay.upcalls import Handler, SessionRow
 
 def do_errand(fd: int, message: bytes) -> None:
     """Does what a relay has sent with this descriptor, and closes it: here may be waited for that.
@@ -84,9 +84,8 @@ class Relay:
         A connection that waits at this moment is still taken. Afterwards the listening sockets may be closed.
         """
 
-    def sessions(self) -> list[tuple[int, int, float, float, int, int, int]]:
-        """Of each session: number, leader's pid (0: none), seconds since its start, seconds since its last transfer,
-        bytes to the program, bytes to the client, uwsgi frames without a meaning."""
+    def sessions(self) -> list[SessionRow]:
+        """A row for each live session."""
 
     def counters(self) -> dict[str, int | bool]:
         """sessions (live), accepted, bytes_in, bytes_out, ignored_frames, buffers_lent, pipes_lent, splice_refused,

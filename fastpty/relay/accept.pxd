@@ -2,39 +2,16 @@
 
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.limits cimport INT_MAX
-from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport strlen
+from libc.stdint cimport int64_t, uint32_t
 
-from fastpty.system.linux cimport (
-    EFD_CLOEXEC,
-    AF_UNIX,
-    EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL,
-    EPOLLEXCLUSIVE,
-    EPOLLIN,
-    MSG_DONTWAIT,
-    MSG_NOSIGNAL,
-    RLIMIT_NOFILE,
-    SHUT_WR,
-    SO_DOMAIN,
-    SO_SNDBUF,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-    SOL_SOCKET,
-    accept4,
-    close,
-    eventfd,
-    getrlimit,
-    getsockopt,
-    read,
-    rlimit,
-    send,
-    setsockopt,
-    shutdown,
-    socklen_t,
-)
-from fastpty.relay.errands cimport PASSED_MOST, Errands, errands_close, errands_close_kept, may_pass_descriptors
+from fastpty.relay.errands cimport PASSED_MOST, errands_close_kept, may_pass_descriptors
 from fastpty.relay.loop cimport ABOUT_LISTENER, MILLISECOND_NS, Loop, loop_arm, loop_due, loop_token, loop_watch
+from fastpty.relay.refuse cimport refuse_connection
+from fastpty.system.linux cimport (
+    AF_UNIX, EFD_CLOEXEC, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, RLIMIT_NOFILE, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, SOL_SOCKET, SO_DOMAIN, SO_SNDBUF, accept4, close, eventfd, getrlimit, getsockopt, rlimit,
+    setsockopt, socklen_t,
+)
 
 cdef enum:
     FILES_OF_A_START = 16              # descriptors, and more than it needs
@@ -43,12 +20,6 @@ cdef enum:
     # Of output that a client has not read yet; the kernel doubles it, for what it needs itself. As much flows through
     # as with Linux's 208 KiB, and after ^C a slow client sees less of what was before (docs/performance.md).
     PEER_SEND_BYTES = 10240
-
-cdef extern from *:
-    """
-    #define FASTPTY_EXHAUSTED "fastpty: the router has no descriptor left for another session; try again later\\r\\n"
-    """
-    const char *EXHAUSTED "FASTPTY_EXHAUSTED"
 
 cdef struct Listener:
     int fd
@@ -124,29 +95,6 @@ cdef inline void listeners_abandon(Loop *loop, Listeners *listeners) noexcept no
         listeners.each[index].resume_at_ns = 0
 
 
-cdef inline void tell_exhausted(int fd) noexcept nogil:
-    send(fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
-
-
-cdef inline void part_at_once(Errands *errands, int fd, bint is_guarded) noexcept nogil:
-    """Closes a connection whose client was told why."""
-    cdef uint8_t dropped[4096]
-    shutdown(fd, SHUT_WR)
-    if not is_guarded:
-        # What a client says first (its window size), so that it sees an end and not a broken connection.
-        read(fd, dropped, sizeof(dropped))
-        close(fd)
-    elif not errands_close(errands, fd):
-        # There is room: nobody is accepted who may pass descriptors while some are kept.
-        errands.kept[errands.kept_count] = fd
-        errands.kept_count += 1
-
-
-cdef inline void turn_away(Errands *errands, int fd, bint is_guarded) noexcept nogil:
-    tell_exhausted(fd)
-    part_at_once(errands, fd, is_guarded)
-
-
 cdef inline int listener_accept_one(const Listener *listener) noexcept nogil:
     return accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
 
@@ -158,7 +106,7 @@ cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int in
         close(listeners.spare_fd)
     fd = listener_accept_one(&listeners.each[index])
     if fd >= 0:
-        turn_away(&loop.errands, fd, listeners.each[index].is_unix and may_pass_descriptors(fd))
+        refuse_connection(&loop.errands, fd, listeners.each[index].is_unix and may_pass_descriptors(fd))
     else:
         listener_pause(loop, listeners, index)
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
@@ -181,7 +129,7 @@ cdef inline int listener_accept(
     fd = listener_accept_one(listener)
     is_guarded[0] = fd >= 0 and listener.is_unix and may_pass_descriptors(fd)
     if is_guarded[0] and fd > listeners.guarded_fd_most:
-        turn_away(&loop.errands, fd, True)
+        refuse_connection(&loop.errands, fd, True)
         failure[0] = EMFILE
         return -1
     if fd >= 0:

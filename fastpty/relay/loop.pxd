@@ -10,22 +10,16 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpty.relay.busy_poll cimport BusyPoll, busy_poll_wait, clock_ns
-from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, Channel, Pool, channel_has_frames, channel_holds
-from fastpty.system.check cimport check
+from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, Channel, channel_has_frames, channel_holds
 from fastpty.relay.errands cimport Errands
+from fastpty.relay.pool cimport Pool
+from fastpty.relay.queue cimport queue_push
+from fastpty.relay.state cimport Queue, Retry, Session, Task
+from fastpty.system.check cimport check
 from fastpty.system.linux cimport (
-    EPOLLET,
-    EPOLLIN,
-    EPOLLOUT,
-    EPOLLPRI,
-    EPOLLRDHUP,
-    EPOLL_CTL_ADD,
-    EPOLL_CTL_MOD,
-    epoll_ctl,
-    epoll_event,
-    epoll_wait,
+    EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, EPOLL_CTL_ADD, EPOLL_CTL_MOD, SFD_CLOEXEC, SFD_NONBLOCK,
+    SIG_BLOCK, epoll_ctl, epoll_event, epoll_wait, pthread_sigmask, signalfd, sigset_t,
 )
-from fastpty.relay.state cimport Queue, Retry, Session, Task, queue_push
 
 cdef enum:
     MILLISECOND_NS = 1000000
@@ -53,6 +47,12 @@ cdef struct Heartbeat:
     int64_t sessions
     int64_t accepted
 
+# Of all sessions that have ended.
+cdef struct Totals:
+    uint64_t bytes_in
+    uint64_t bytes_out
+    uint64_t ignored_frames
+
 cdef struct Loop:
     int epoll_fd
     Session **sessions                 # by slot; NULL = free
@@ -60,6 +60,8 @@ cdef struct Loop:
     uint32_t first_free_slot           # none below it is free
     uint32_t generations
     uint32_t live
+    uint32_t refused                   # of the live, how many are only told why
+    uint64_t numbers                   # sessions begun, and programs that did not start
     Session *done                      # ended, unreported
     Queue fresh
     Queue bulk
@@ -73,6 +75,7 @@ cdef struct Loop:
     int64_t now_ns                     # CLOCK_MONOTONIC, once a turn
     int64_t next_deadline_ns           # no session's deadline comes before it; 0 = there is none
     int64_t put_off_until_ns           # when the owner does what it has put off; 0 = nothing
+    Totals ended
     uint64_t transfers
     uint64_t wakeups
     int events_most                    # to be taken in one turn, 1 to EVENTS_MOST
@@ -84,6 +87,15 @@ cdef struct Loop:
 
 cdef inline uint64_t loop_token(About about, uint32_t generation, uint32_t slot) noexcept nogil:
     return (<uint64_t>about << 56) | (<uint64_t>generation << 32) | slot
+
+
+cdef inline Session *loop_find_session(const Loop *loop, uint64_t about) noexcept nogil:
+    """The session that an event is about; NULL if it is gone, also when another has its slot."""
+    cdef uint32_t slot = <uint32_t>about
+    cdef Session *session = loop.sessions[slot] if slot < loop.slots else NULL
+    if session != NULL and session.generation == ((about >> 32) & 0xFFFFFF):
+        return session
+    return NULL
 
 
 cdef inline int loop_watch(Loop *loop, int operation, int fd, uint32_t events, uint64_t about) noexcept nogil:
@@ -115,6 +127,22 @@ cdef inline int loop_watch_session(Loop *loop, Session *session) noexcept nogil:
     if loop_watch_part(loop, session, session.terminal.fd, ABOUT_TERMINAL) < 0:
         return -1
     return loop_watch_part(loop, session, session.terminal.pidfd, ABOUT_LEADER)
+
+
+cdef inline int loop_watch_signals(Loop *loop, const sigset_t *signals) noexcept nogil:
+    """Blocks signals for the process and has them arrive at a signalfd: this, or -1 with errno set."""
+    cdef int fd
+    pthread_sigmask(SIG_BLOCK, signals, NULL)
+    fd = signalfd(-1, signals, SFD_NONBLOCK | SFD_CLOEXEC)
+    if fd >= 0:
+        loop_watch(loop, EPOLL_CTL_ADD, fd, EPOLLIN, loop_token(ABOUT_SIGNALS, 0, 0))
+    return fd
+
+
+cdef inline void loop_watch_errands(Loop *loop, int queue) noexcept nogil:
+    """Sends errands into this socket from now on."""
+    loop.errands.queue = queue
+    loop_watch(loop, EPOLL_CTL_ADD, queue, EPOLLIN | EPOLLET, loop_token(ABOUT_ERRANDS, 0, 0))
 
 
 cdef inline void loop_watch_room(Loop *loop, Task *task, bint armed) noexcept nogil:
@@ -201,6 +229,11 @@ cdef inline bint loop_due(Loop *loop, int64_t *deadline_ns) noexcept nogil:
         return True
     loop_expect(loop, deadline_ns[0])
     return False
+
+
+cdef inline void loop_put_off(Loop *loop) noexcept nogil:
+    if loop.put_off_until_ns == 0:
+        loop.put_off_until_ns = loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
 
 
 cdef inline int loop_timeout_ms(const Loop *loop) noexcept nogil:

@@ -9,14 +9,7 @@ from libc.stdlib cimport abort
 from posix.types cimport pid_t, uid_t
 
 from fastpty.system.linux cimport (
-    PR_GET_PDEATHSIG,
-    PR_SET_PDEATHSIG,
-    SYS_prctl,
-    SYS_setresuid,
-    getpid,
-    getppid,
-    kill,
-    syscall,
+    PR_GET_PDEATHSIG, PR_SET_PDEATHSIG, SYS_prctl, SYS_setresuid, getpid, getppid, kill, syscall,
 )
 
 cdef enum:

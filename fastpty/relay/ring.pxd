@@ -4,20 +4,20 @@ Positions count bytes from the very first and never wrap. The writer waits for n
 its place is written again is lost to it, and to nobody else.
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t, uint8_t
 from libc.stdlib cimport malloc
 from libc.string cimport memchr
 
 cdef enum:
     REPLAY_LINE_MOST = 4096   # how far a replay looks for the beginning of a line
 
-cdef struct Broadcast:
+cdef struct Ring:
     uint8_t *data
     uint64_t size             # a power of two
     uint64_t end              # the position behind the last byte
 
 
-cdef inline bint broadcast_open(Broadcast *ring, uint64_t least_bytes) noexcept nogil:
+cdef inline bint ring_open(Ring *ring, uint64_t least_bytes) noexcept nogil:
     """Makes an empty ring for so many bytes or more; False if memory is short."""
     ring.size = 1
     while ring.size < least_bytes:
@@ -27,26 +27,26 @@ cdef inline bint broadcast_open(Broadcast *ring, uint64_t least_bytes) noexcept 
     return ring.data != NULL
 
 
-cdef inline uint64_t broadcast_oldest(const Broadcast *ring) noexcept nogil:
+cdef inline uint64_t ring_oldest(const Ring *ring) noexcept nogil:
     """The position of the oldest byte that is still there."""
     return ring.end - ring.size if ring.end > ring.size else 0
 
 
-cdef inline uint8_t *broadcast_room(const Broadcast *ring, size_t *size) noexcept nogil:
+cdef inline uint8_t *ring_room(const Ring *ring, size_t *size) noexcept nogil:
     """Where the next bytes are to be put, at most `size` of them; `ring.end` is then to be moved on by the caller."""
     cdef uint64_t offset = ring.end & (ring.size - 1)
     size[0] = ring.size - offset
     return ring.data + offset
 
 
-cdef inline const uint8_t *broadcast_piece(const Broadcast *ring, uint64_t position, size_t *size) noexcept nogil:
+cdef inline const uint8_t *ring_piece(const Ring *ring, uint64_t position, size_t *size) noexcept nogil:
     """The bytes from a position on, `size` of them: up to the end, or to the place where the ring wraps."""
     cdef uint64_t offset = position & (ring.size - 1)
     size[0] = min(ring.end - position, ring.size - offset)
     return ring.data + offset
 
 
-cdef inline uint64_t broadcast_replay_start(const Broadcast *ring, uint64_t most_bytes) noexcept nogil:
+cdef inline uint64_t ring_replay_start(const Ring *ring, uint64_t most_bytes) noexcept nogil:
     """Where somebody begins to read who shall see at most `most_bytes` of what was before.
 
     Where older bytes are left out, that is at the beginning of a line if one begins near: half a character or half an
@@ -56,9 +56,9 @@ cdef inline uint64_t broadcast_replay_start(const Broadcast *ring, uint64_t most
     cdef const uint8_t *piece
     cdef const uint8_t *newline
     cdef size_t size
-    start = max(start, broadcast_oldest(ring))
+    start = max(start, ring_oldest(ring))
     if start == 0 or start == ring.end:
         return start
-    piece = broadcast_piece(ring, start, &size)
+    piece = ring_piece(ring, start, &size)
     newline = <const uint8_t *>memchr(piece, c'\n', min(size, <size_t>REPLAY_LINE_MOST))
     return start if newline == NULL else start + <uint64_t>(newline - piece) + 1

@@ -4,23 +4,16 @@ The program's output is read into a broadcast ring as fast as it comes, and ever
 pace. The other way round the viewers' inputs share what room the terminal has, first come, first served.
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from fastpty.relay.ring cimport broadcast_open, broadcast_replay_start, broadcast_room
 from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, FLUSH_ALL, channel_drop
-from fastpty.relay.loop cimport Loop, loop_wake
-from fastpty.relay.state cimport (
-    ROLE_PROGRAM,
-    ROLE_VIEWER,
-    Session,
-    Shared,
-    Task,
-    queue_pop,
-    queue_push,
-    queue_remove,
-)
+from fastpty.relay.hang_up cimport session_hang_up
+from fastpty.relay.loop cimport MILLISECOND_NS, RETRY_SLOWEST_MS, Loop, loop_retry, loop_wake
+from fastpty.relay.queue cimport queue_pop, queue_push, queue_remove
+from fastpty.relay.ring cimport ring_open, ring_replay_start, ring_room
+from fastpty.relay.state cimport ROLE_PROGRAM, ROLE_VIEWER, Session, Shared, Task
 
 cdef enum:
     RING_BYTES_LEAST = 1048576   # how far a viewer may fall behind before it loses something, or more for scroll-back
@@ -32,7 +25,7 @@ cdef inline Shared *shared_new(uint64_t scrollback_bytes) noexcept nogil:
     if shared == NULL:
         return NULL
     shared.scrollback_bytes = scrollback_bytes
-    if not broadcast_open(&shared.output, max(scrollback_bytes, <uint64_t>RING_BYTES_LEAST)):
+    if not ring_open(&shared.output, max(scrollback_bytes, <uint64_t>RING_BYTES_LEAST)):
         free(shared)
         return NULL
     return shared
@@ -53,7 +46,7 @@ cdef inline void shared_join(Shared *shared, Session *viewer) noexcept nogil:
         shared.viewers.previous_viewer = viewer
     shared.viewers = viewer
     viewer.input.channel.flush_bytes = FLUSH_ALL   # what one of them pastes is not mixed without need
-    viewer.position = broadcast_replay_start(&shared.output, shared.scrollback_bytes)
+    viewer.position = ring_replay_start(&shared.output, shared.scrollback_bytes)
     viewer.output.channel.readable = viewer.position < shared.output.end
     if shared.ended:
         shared_part_in_order(viewer)
@@ -90,7 +83,7 @@ cdef inline void shared_tell(Loop *loop, Shared *shared, const char *text, size_
     cdef uint8_t *place
     cdef size_t room
     while size > 0:
-        place = broadcast_room(&shared.output, &room)
+        place = ring_room(&shared.output, &room)
         room = min(room, size)
         memcpy(place, text, room)
         shared.output.end += room
@@ -147,3 +140,24 @@ cdef inline void shared_part(Loop *loop, Session *session) noexcept nogil:
     else:
         shared.viewers = session.next_viewer
     shared_next_input(loop, shared)   # it may have been its turn
+    if shared.closing and shared.viewers == NULL and shared.program != NULL:
+        session_hang_up(loop, shared.program)
+
+
+cdef inline void shared_close(Loop *loop, Shared *shared) noexcept nogil:
+    """Its program is the last; and when nobody looks any more, nobody can come back to it."""
+    shared.closing = True
+    if shared.program == NULL:
+        shared_end(loop, shared)
+    elif shared.viewers == NULL:
+        session_hang_up(loop, shared.program)
+
+
+cdef inline void shared_program_ended(Loop *loop, Shared *shared, int64_t started_ns) noexcept nogil:
+    """The next one comes soon, but ever later if each ends early."""
+    if loop.stopping or shared.closing:
+        shared_end(loop, shared)
+        return
+    if loop.now_ns - started_ns > RETRY_SLOWEST_MS * <int64_t>MILLISECOND_NS:
+        shared.restart.pause_ns = 0
+    loop_retry(loop, &shared.restart)

@@ -6,43 +6,18 @@ byte that the ring still has when there is room again.
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
-from fastpty.relay.ring cimport broadcast_oldest, broadcast_piece, broadcast_room
 from fastpty.relay.channel cimport (
-    CHANNEL_DRAINING,
-    CHANNEL_OPEN,
-    CHANNEL_SHUT,
-    CHANNEL_SOURCE_FAILED,
-    CHANNEL_TARGET_FAILED,
-    Channel,
-    channel_drop,
-    channel_fill,
-    channel_flush,
-    channel_holds,
-    channel_room,
-    channel_took,
-    channel_wrote,
+    CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, CHANNEL_SOURCE_FAILED, CHANNEL_TARGET_FAILED, Channel,
+    channel_drop, channel_fill, channel_flush, channel_holds, channel_room, channel_took, channel_wrote,
 )
-from fastpty.relay.lifecycle cimport LINGER_MS, loop_end_stray, loop_finish, loop_output_ended, loop_starves
-from fastpty.system.linux cimport read, write
-from fastpty.relay.loop cimport (
-    MILLISECOND_NS,
-    Loop,
-    loop_arm,
-    loop_runnable,
-    loop_source_ready,
-    loop_watch_room,
-)
-from fastpty.relay.state cimport (
-    ENDING_EXIT,
-    ENDING_PEER_LEFT,
-    ROLE_PROGRAM,
-    Session,
-    Shared,
-    Task,
-    queue_push,
-    queue_remove,
-)
+from fastpty.relay.lifecycle cimport LINGER_MS, session_finish, session_output_ended, session_starves
+from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_arm, loop_runnable, loop_source_ready, loop_watch_room
+from fastpty.relay.peer cimport peer_reject_stray
+from fastpty.relay.queue cimport queue_push, queue_remove
+from fastpty.relay.ring cimport ring_oldest, ring_piece, ring_room
 from fastpty.relay.shared cimport shared_announce, shared_next_input
+from fastpty.relay.state cimport ENDING_EXIT, ENDING_PEER_LEFT, ROLE_PROGRAM, Session, Shared, Task
+from fastpty.system.linux cimport read, write
 
 cdef enum:
     ANNOUNCE_BYTES = 32768    # of a stream are gathered before the viewers are served: they are woken less often
@@ -76,8 +51,8 @@ cdef inline void program_step(Loop *loop, Task *task, bint streams) noexcept nog
         shared_announce(loop, shared)
     if channel.state != CHANNEL_OPEN:
         channel.state = CHANNEL_SHUT
-        loop_output_ended(loop, session)
-    elif not loop_starves(loop, task) and (channel.gathering or loop_runnable(task)):
+        session_output_ended(loop, session)
+    elif not session_starves(loop, task) and (channel.gathering or loop_runnable(task)):
         queue_push(&loop.bulk, task)
 
 
@@ -87,7 +62,7 @@ cdef inline void program_read(Channel *channel, Shared *shared, int reads) noexc
     cdef size_t room
     cdef ssize_t got
     while more and reads > 0:
-        place = broadcast_room(&shared.output, &room)
+        place = ring_room(&shared.output, &room)
         room = channel_room(channel, room)
         got = read(channel.source, place, room) if room > 0 else 0
         if got > 0:
@@ -102,14 +77,14 @@ cdef inline void viewer_output_step(Loop *loop, Task *task) noexcept nogil:
     cdef Channel *channel = &task.channel
     cdef Session *session = task.session
     cdef Shared *shared = session.shared
-    cdef uint64_t oldest = broadcast_oldest(&shared.output)
+    cdef uint64_t oldest = ring_oldest(&shared.output)
     cdef const uint8_t *piece
     cdef size_t size
     cdef ssize_t sent
     if session.position < oldest:
         session.lagged_bytes += oldest - session.position
         session.position = oldest
-    piece = broadcast_piece(&shared.output, session.position, &size)
+    piece = ring_piece(&shared.output, session.position, &size)
     size = min(size, <size_t>WRITE_MOST_BYTES)
     task.last_transfer_bytes = 0
     if size > 0:
@@ -122,10 +97,10 @@ cdef inline void viewer_output_step(Loop *loop, Task *task) noexcept nogil:
     if channel.state == CHANNEL_TARGET_FAILED:
         viewer_left(loop, session)
     elif channel.state == CHANNEL_DRAINING and not channel.readable:
-        loop_finish(loop, session, ENDING_EXIT)
+        session_finish(loop, session, ENDING_EXIT)
     elif channel.readable and not channel.writable:
         loop_watch_room(loop, task, True)
-    elif not loop_starves(loop, task) and channel.readable:
+    elif not session_starves(loop, task) and channel.readable:
         queue_push(&loop.bulk, task)
 
 
@@ -139,7 +114,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
     cdef uint64_t before = channel.taken_bytes
     if shared.program == NULL:
         if shared.ended and task.session.output.channel.state == CHANNEL_SHUT:
-            loop_finish(loop, task.session, ENDING_PEER_LEFT)
+            session_finish(loop, task.session, ENDING_PEER_LEFT)
         return
     if shared.program.output.channel.eager or shared.program.output.channel.state != CHANNEL_OPEN:
         return
@@ -147,7 +122,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
     if not channel_holds(channel) and channel.state == CHANNEL_OPEN and channel.readable:
         channel_fill(channel, &loop.pool, loop.pool.buffer_bytes, QUIET_READS_MOST, False)
         task.last_transfer_bytes = channel.taken_bytes - before
-        if before == 0 and loop_end_stray(loop, task.session):
+        if before == 0 and peer_reject_stray(loop, task.session):
             return
         if channel_holds(channel) and shared.waiting.head != NULL:
             queue_push(&shared.waiting, task)
@@ -177,8 +152,8 @@ cdef inline void viewer_input_settle(Loop *loop, Task *task) noexcept nogil:
     if channel.state == CHANNEL_SOURCE_FAILED or (
         channel.state == CHANNEL_SHUT and session.output.channel.state == CHANNEL_SHUT
     ):
-        loop_finish(loop, session, ENDING_PEER_LEFT)
-    elif not loop_starves(loop, task) and loop_runnable(task):
+        session_finish(loop, session, ENDING_PEER_LEFT)
+    elif not session_starves(loop, task) and loop_runnable(task):
         queue_push(&loop.bulk, task)
 
 
@@ -190,7 +165,7 @@ cdef inline void viewer_left(Loop *loop, Session *session) noexcept nogil:
     output.state = CHANNEL_SHUT
     queue_remove(&session.output)
     if session.input.channel.state == CHANNEL_SHUT:
-        loop_finish(loop, session, ENDING_PEER_LEFT)
+        session_finish(loop, session, ENDING_PEER_LEFT)
         return
     loop_arm(loop, &session.linger_until_ns, LINGER_MS * <int64_t>MILLISECOND_NS)
     loop_source_ready(loop, &session.input, True)

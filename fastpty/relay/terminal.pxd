@@ -4,43 +4,12 @@ from libc.string cimport memset
 from posix.types cimport pid_t, uid_t
 
 from fastpty.relay.errands cimport ERRAND_END_INPUT, ERRAND_RESIZE, Errand, Errands, errands_close, errands_send
-from fastpty.system.linux cimport (
-    ICANON,
-    ISIG,
-    P_PIDFD,
-    POLLHUP,
-    SIGCONT,
-    SIGHUP,
-    SIGINT,
-    SIGKILL,
-    SIGQUIT,
-    SIGTERM,
-    SIGTSTP,
-    TIOCSIG,
-    TIOCSWINSZ,
-    VEOF,
-    WEXITED,
-    WNOHANG,
-    _POSIX_VDISABLE,
-    SYS_pidfd_send_signal,
-    child_settled,
-    close,
-    getsid,
-    ioctl,
-    kill,
-    poll,
-    pollfd,
-    siginfo_t,
-    syscall,
-    tcgetattr,
-    tcgetpgrp,
-    tcgetsid,
-    termios,
-    waitid,
-    winsize,
-    write,
-)
 from fastpty.relay.rights cimport kill_as
+from fastpty.system.linux cimport (
+    ICANON, ISIG, POLLHUP, P_PIDFD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, TIOCSIG,
+    TIOCSWINSZ, VEOF, WEXITED, WNOHANG, _POSIX_VDISABLE, SYS_pidfd_send_signal, child_settled, close, getsid, ioctl,
+    kill, poll, pollfd, siginfo_t, syscall, tcgetattr, tcgetpgrp, tcgetsid, termios, waitid, winsize, write,
+)
 
 cdef struct Terminal:
     int fd                # the pty master; -1 when closed
@@ -216,3 +185,17 @@ cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
     characters[0] = characters[1] = attributes.c_cc[VEOF]
     if count > 0:
         write(terminal.fd, characters, count)
+
+
+cdef inline void terminal_do_errand(const Errand *errand, int fd) noexcept nogil:
+    """In a process that may wait: does what the errand says with its descriptor, and closes it."""
+    cdef Terminal terminal
+    memset(&terminal, 0, sizeof(terminal))
+    terminal.fd = fd
+    terminal.size = errand.size
+    terminal.leader = errand.leader
+    if errand.kind == ERRAND_RESIZE:
+        terminal_resize(&terminal)
+    elif errand.kind == ERRAND_END_INPUT:
+        terminal_type_end(&terminal)
+    close(fd)

@@ -2,15 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 JOIN: Final = "join"
 """Handler.session_wanted's answer for a client that shall join the shared terminal."""
 
-Terminal = tuple[int, int, int, int, int, int | None]
-"""A program's terminal: its master, pid and pidfd as _spawn.spawn returns them, which become the relay's; its rows
-and columns; and the uid of its user where that is not who this process is: signals of the client's are that user's.
-"""
+
+class Terminal(NamedTuple):
+    """A program on a terminal of its own. The relay takes over both descriptors."""
+
+    master: int
+    leader: int
+    """The pid of the program, which leads the terminal's session."""
+    pidfd: int
+    """The leader's."""
+    rows: int
+    columns: int
+    uid: int | None
+    """The program's user if it is not this process's: the relay sends the client's signals as this user."""
+
+
+class SessionEnd(NamedTuple):
+    """How a session ended."""
+
+    number: int
+    ending: str
+    """"exit", "client left", "idle", "lifetime over", "never said anything", "an HTTP request", "a TLS hello",
+    "out of memory" or "stopped"."""
+    exit_code: int
+    """os.CLD_EXITED, os.CLD_KILLED, … (waitid(2)); 0 if the session had no program: refused, or a viewer."""
+    exit_status: int
+    """The program's exit status or signal (waitid(2))."""
+    bytes_in: int
+    """From the client to the program."""
+    bytes_out: int
+    ignored_frames: int
+    """uwsgi frames of an unknown kind."""
+    lagged_bytes: int
+    """Output of the shared terminal that this viewer lost because it read too slowly."""
+    seconds: float
+    """Since the client connected."""
+
+
+class SessionRow(NamedTuple):
+    """A live session, as the statistics show it."""
+
+    number: int
+    leader: int
+    """The program's pid; 0 if there is none."""
+    seconds: float
+    """Since the client connected."""
+    idle_seconds: float
+    """Since the last transfer in either direction."""
+    bytes_in: int
+    """From the client to the program."""
+    bytes_out: int
+    ignored_frames: int
+    """uwsgi frames of an unknown kind."""
+
 
 UNKNOWN_PEER = (0, 2**32 - 1, 2**32 - 1)
 """What SO_PEERCRED tells of a peer that is not a process of this machine (unix(7), socket(7))."""
@@ -44,26 +93,8 @@ class Handler(Protocol):
         client start sooner when this process sleeps, since the CPU that it runs on is often the one that they are on.
         """
 
-    def session_ended(
-        self,
-        number: int,
-        ending: str,
-        exit_code: int,
-        exit_status: int,
-        transferred: tuple[int, int],
-        ignored_frames: int,
-        lagged_bytes: int,
-        seconds: float,
-    ) -> None:
-        """Nothing is left of a session: its connection is closed, its leader reaped.
-
-        ending: "exit", "client left", "idle", "lifetime over", "never said anything", "an HTTP request", "a TLS hello",
-        "out of memory" or "stopped".
-        exit_code and exit_status: as waitid(2) tells them (os.CLD_EXITED, os.CLD_KILLED, …), 0 and 0 for a session
-        without a program, refused or joined. transferred: bytes to the program, bytes to the client. ignored_frames:
-        uwsgi frames without a meaning. lagged_bytes: what this viewer of the shared terminal was too slow for.
-        seconds: since the connection.
-        """
+    def session_ended(self, end: SessionEnd) -> None:
+        """Nothing is left of a session: its connection is closed, its leader reaped."""
 
     def signalled(self, number: int) -> None:
         """One of the signals of Relay.watch_signals has come."""

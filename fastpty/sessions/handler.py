@@ -20,7 +20,7 @@ from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
-from fastpty.relay.upcalls import JOIN, UNKNOWN_PEER, Terminal
+from fastpty.relay.upcalls import JOIN, UNKNOWN_PEER, SessionEnd, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.program import Program, Programs
 from fastpty.system import at_start
@@ -89,7 +89,7 @@ class Sessions:
             return os.fsencode(f"fastpty: {why}\r\n")
         self._put_off.append((time.time(), (number, client.text, where, pid, program.text)))
         uid = program.account[0] if program.account else None
-        return master, pid, pidfd, self._config.rows, self._config.cols, uid
+        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, uid)
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command, again and again unless `pty-once` is set."""
@@ -104,7 +104,7 @@ class Sessions:
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         logger.info("session %d: start: the shared terminal: process %d: %s", number, pid, program.text)
-        return master, pid, pidfd, self._config.rows, self._config.cols, None
+        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, None)
 
     def caught_up(self) -> bool:
         """Logs which sessions have started, and how many were refused."""
@@ -117,33 +117,24 @@ class Sessions:
         """Logs what there is no time to wait with any more."""
         self._refusals.sum_up(at_once=True)
 
-    def session_ended(
-        self,
-        number: int,
-        ending: str,
-        exit_code: int,
-        exit_status: int,
-        transferred: tuple[int, int],
-        ignored_frames: int,
-        lagged_bytes: int,
-        seconds: float,
-    ) -> None:
+    def session_ended(self, end: SessionEnd) -> None:
         """Logs how a session ended, unless not even its refusal was logged, and frees its place."""
-        self._limits.leave(self._seats.pop(number, []))
+        self._limits.leave(self._seats.pop(end.number, []))
         if self._cgroups is not None:
-            self._cgroups.end(number)
-        if number in self._untold:
-            self._untold.remove(number)
+            self._cgroups.end(end.number)
+        if end.number in self._untold:
+            self._untold.remove(end.number)
             return
-        ignored = f", {ignored_frames} unknown frames" if ignored_frames else ""
-        lagged = f", {lagged_bytes} bytes lagged" if lagged_bytes else ""
+        ignored = f", {end.ignored_frames} unknown frames" if end.ignored_frames else ""
+        lagged = f", {end.lagged_bytes} bytes lagged" if end.lagged_bytes else ""
         logger.info(
             "session %d: end: %s, %s after %.3f s, %d bytes in, %d bytes out%s%s",
-            number,
-            ending,
-            _describe_exit(exit_code, exit_status),
-            seconds,
-            *transferred,
+            end.number,
+            end.ending,
+            _describe_exit(end.exit_code, end.exit_status),
+            end.seconds,
+            end.bytes_in,
+            end.bytes_out,
             ignored,
             lagged,
         )

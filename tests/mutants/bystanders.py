@@ -54,7 +54,7 @@ BYSTANDERS = (
     ),
     Mutant(
         "a flood of signals leaves their turns to the others",
-        "fastpty/relay/state.pxd",
+        "fastpty/relay/input.pxd",
         " and acts < ACTS_MOST:",
         ":",
         "relay/test_bystanders.py::test_a_flood_of_signals_leaves_their_turns_to_the_others",
@@ -62,20 +62,20 @@ BYSTANDERS = (
     Mutant(
         "an HTTP request to a TCP port is no input",
         "fastpty/relay/step.pxd",
-        "    if is_input and taken_before == 0 and loop_end_stray(loop, session):\n        return\n",
+        "    if is_input and taken_before == 0 and peer_reject_stray(loop, session):\n        return\n",
         "",
         "relay/test_bystanders.py::test_a_web_page_s_request_to_a_tcp_port_runs_nothing",
     ),
     Mutant(
         "an HTTP request to a shared terminal's port is no input",
         "fastpty/relay/shared_step.pxd",
-        "        if before == 0 and loop_end_stray(loop, task.session):\n            return\n",
+        "        if before == 0 and peer_reject_stray(loop, task.session):\n            return\n",
         "",
         "relay/test_bystanders.py::test_a_web_page_s_request_to_a_tcp_port_runs_nothing",
     ),
     Mutant(
         "who types GET on a socket file is no browser",
-        "fastpty/relay/lifecycle.pxd",
+        "fastpty/relay/peer.pxd",
         "    if not session.peer.is_tcp or buffer == NULL:\n",
         "",
         "relay/test_bystanders.py::test_who_types_get_on_a_socket_file_is_no_browser",

@@ -91,9 +91,9 @@ FAULTS = (
     ),
     Mutant(
         "a session that epoll does not take ends",
-        "fastpty/_relay.pyx",
-        "            self.abandon(session, errno)",
-        "            loop_wake(&self.loop, &session.output)",
+        "fastpty/relay/begin.pxd",
+        "        return session_abandon(loop, session, errno)",
+        "        return 0",
         "sessions/test_session_start.py::test_a_session_that_epoll_does_not_take_is_told_and_leaves_nothing",
     ),
     Mutant(
@@ -105,7 +105,7 @@ FAULTS = (
     ),
     Mutant(
         "a channel that waits for memory tries again",
-        "fastpty/relay/lifecycle.pxd",
+        "fastpty/relay/deadlines.pxd",
         "            loop_wake(loop, &session.input)\n            loop_wake(loop, &session.output)\n",
         "            pass\n",
         "relay/test_faults.py::test_floods_without_memory_end_some_sessions_and_the_others_lose_nothing",
@@ -134,7 +134,7 @@ FAULTS = (
     Mutant(
         "a viewer for whom the kernel has no memory is tried again with pauses, and not without end",
         "fastpty/relay/shared_step.pxd",
-        "    elif not loop_starves(loop, task) and channel.readable:\n",
+        "    elif not session_starves(loop, task) and channel.readable:\n",
         "    elif channel.readable:\n",
         "relay/test_rare_faults.py::test_a_session_without_memory_in_the_kernel_ends_after_a_while_and_says_why",
     ),
@@ -168,16 +168,16 @@ FAULTS = (
     ),
     Mutant(
         "a shared program that did not start keeps no worker awake",
-        "fastpty/_relay.pyx",
-        "            self.numbers += 1\n",
-        "            self.numbers += 1\n            self.loop.heartbeat.sessions = self.loop.live\n",
+        "fastpty/relay/begin.pxd",
+        "    loop.numbers += 1\n",
+        "    loop.numbers += 1\n    loop.heartbeat.sessions = loop.live\n",
         "relay/test_rare_faults.py::test_a_shared_program_that_does_not_run_keeps_no_worker_awake",
     ),
     Mutant(
         "a shared program that did not start is not counted as a session",
-        "fastpty/_relay.pyx",
-        "            self.numbers += 1\n",
-        "            self.numbers += 1\n            self.loop.heartbeat.accepted += 1\n",
+        "fastpty/relay/begin.pxd",
+        "    loop.numbers += 1\n",
+        "    loop.numbers += 1\n    loop.heartbeat.accepted += 1\n",
         "relay/test_rare_faults.py::test_a_shared_program_that_does_not_run_keeps_no_worker_awake",
     ),
     Mutant(

@@ -2,19 +2,8 @@
 
 from libc.string cimport memset
 
-from fastpty.relay.channel cimport (
-    BUFFER_BYTES,
-    Buffer,
-    Channel,
-    Pool,
-    buffer_lend,
-    buffer_return,
-    channel_drop,
-    channel_fill,
-    channel_held_bytes,
-    channel_open,
-    pool_drop_spares,
-)
+from fastpty.relay.channel cimport Channel, channel_drop, channel_fill, channel_held_bytes, channel_open
+from fastpty.relay.pool cimport BUFFER_BYTES, Buffer, Pool, buffer_lend, buffer_return, pool_drop_spares
 
 cdef extern from *:
     """

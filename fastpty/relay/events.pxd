@@ -1,0 +1,53 @@
+"""What one event of epoll does to the session that it is about."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastpty.relay.lifecycle cimport session_finish, session_leader_exited
+from fastpty.relay.loop cimport (
+    ABOUT_LEADER, ABOUT_TERMINAL, Loop, loop_find_session, loop_source_ready, loop_target_ready,
+)
+from fastpty.relay.peer cimport peer_expect_probe
+from fastpty.relay.shared cimport shared_next_input
+from fastpty.relay.shared_step cimport viewer_left
+from fastpty.relay.state cimport ENDING_PEER_LEFT, ROLE_PRIVATE, ROLE_VIEWER, Session
+from fastpty.system.linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, epoll_event
+
+
+cdef inline void events_handle(Loop *loop, const epoll_event *events, int count) noexcept nogil:
+    cdef Session *session
+    cdef int index
+    for index in range(count):
+        session = loop_find_session(loop, events[index].data.u64)
+        if session != NULL:
+            event_handle(loop, session, events[index].data.u64, events[index].events)
+
+
+cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint32_t events) noexcept nogil:
+    if about >> 56 == ABOUT_LEADER:
+        session_leader_exited(loop, session)
+    elif about >> 56 == ABOUT_TERMINAL:
+        if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
+            loop_source_ready(loop, &session.output, (events & EPOLLHUP) != 0)
+        if events & EPOLLOUT:
+            loop_target_ready(loop, &session.input)
+            if session.role != ROLE_PRIVATE:
+                shared_next_input(loop, session.shared)
+    elif events & (EPOLLHUP | EPOLLERR):
+        if session.role == ROLE_VIEWER and not session.over:
+            viewer_left(loop, session)
+            return
+        if session.over:
+            # Not closed with bytes unread: TCP would throw away output that the client has not read yet.
+            loop_source_ready(loop, &session.input, True)
+            return
+        session_finish(loop, session, ENDING_PEER_LEFT)
+    else:
+        if events & EPOLLPRI:
+            # A read ends at urgent data, however much is behind it: from now on only EAGAIN tells that all is read.
+            session.input.channel.short_read_tells = False
+        if events & EPOLLRDHUP:
+            peer_expect_probe(loop, session)
+        if events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI):
+            loop_source_ready(loop, &session.input, (events & EPOLLRDHUP) != 0)
+        if events & EPOLLOUT:
+            loop_target_ready(loop, &session.output)

@@ -1,0 +1,63 @@
+"""Clients that get no terminal: a line that says why, and the end of the connection."""
+
+from libc.stdint cimport uint32_t, uint8_t
+from libc.string cimport memcpy, strlen
+
+from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT
+from fastpty.relay.errands cimport Errands, errands_close
+from fastpty.relay.loop cimport Loop
+from fastpty.relay.pool cimport Buffer, buffer_lend
+from fastpty.relay.state cimport Session
+from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, read, send, shutdown
+
+cdef enum:
+    REFUSED_MOST = 64   # clients that were refused and may stay for two seconds, to read why; more must go at once
+
+cdef extern from *:
+    """
+    #define FASTPTY_EXHAUSTED "fastpty: the router has no descriptor left for another session; try again later\\r\\n"
+    """
+    const char *EXHAUSTED "FASTPTY_EXHAUSTED"
+
+
+cdef inline void refuse_say_full(int fd) noexcept nogil:
+    send(fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
+
+
+cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcept nogil:
+    """Closes a connection whose client was told why."""
+    cdef uint8_t dropped[4096]
+    shutdown(fd, SHUT_WR)
+    if not is_guarded:
+        # What a client says first (its window size), so that it sees an end and not a broken connection.
+        read(fd, dropped, sizeof(dropped))
+        close(fd)
+    elif not errands_close(errands, fd):
+        # There is room: nobody is accepted who may pass descriptors while some are kept.
+        errands.kept[errands.kept_count] = fd
+        errands.kept_count += 1
+
+
+cdef inline void refuse_connection(Errands *errands, int fd, bint is_guarded) noexcept nogil:
+    refuse_say_full(fd)
+    refuse_close(errands, fd, is_guarded)
+
+
+cdef inline void refuse_session(Loop *loop, Session *session, const char *text, size_t size) noexcept nogil:
+    """The text is all the output that there will be, and no input is taken.
+
+    Whom the rules keep out may come as often as it likes: only so many may hold a descriptor for that.
+    """
+    cdef Buffer *buffer = buffer_lend(&loop.pool) if loop.refused < REFUSED_MOST else NULL
+    session.input.channel.state = CHANNEL_SHUT
+    session.output.channel.state = CHANNEL_DRAINING
+    session.refused = True
+    loop.refused += 1
+    if buffer != NULL:
+        buffer.end = <uint32_t>min(size, <size_t>loop.pool.buffer_bytes)
+        memcpy(buffer.data, text, buffer.end)
+        session.output.channel.buffer = buffer
+    else:
+        send(session.peer.fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        refuse_close(&loop.errands, session.peer.fd, session.peer.is_guarded)
+        session.peer.fd = -1
