@@ -24,12 +24,12 @@ from fastpty.relay.events cimport events_handle
 from fastpty.relay.hang_up cimport sessions_stop
 from fastpty.relay.loop cimport (
     ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, EVENTS_USUAL, Heartbeat, Loop, loop_check_returned,
-    loop_due, loop_put_off, loop_retry, loop_wait, loop_watch_errands, loop_watch_signals,
+    loop_defer_reports, loop_due, loop_retry, loop_wait, loop_watch_errands, loop_watch_signals,
 )
 from fastpty.relay.peer cimport peer_credentials
 from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES, pool_drop_spares
 from fastpty.relay.refuse cimport refuse_connection, refuse_session
-from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_tell
+from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_show
 from fastpty.relay.state cimport ROLE_PROGRAM, Session, Shared, ending_name
 from fastpty.relay.step cimport step_queues
 from fastpty.relay.terminal cimport terminal_do_errand
@@ -235,7 +235,7 @@ cdef class Relay:
         self.loop.heartbeat.turn_since_ns = self.loop.now_ns
         events_handle(&self.loop, events, count)
         step_queues(&self.loop)
-        if 0 < self.loop.put_off_until_ns <= self.loop.now_ns:
+        if 0 < self.loop.deferred_until_ns <= self.loop.now_ns:
             self.catch_up()
         # New connections come last: the sessions that exist go first.
         for index in range(count):
@@ -330,7 +330,7 @@ cdef class Relay:
         if answer is None:
             shared_end(&self.loop, self.shared)
         elif isinstance(answer, bytes):
-            shared_tell(&self.loop, self.shared, <const char *>answer, len(answer))
+            shared_show(&self.loop, self.shared, <const char *>answer, len(answer))
             loop_retry(&self.loop, &self.shared.restart)
         else:
             self.take_terminal(session, answer)
@@ -353,14 +353,14 @@ cdef class Relay:
     cdef void report_failure(self, int error) noexcept nogil:
         with gil:
             self.handler.accept_failed(error)
-        loop_put_off(&self.loop)
+        loop_defer_reports(&self.loop)
 
     cdef void catch_up(self) noexcept nogil:
-        if self.loop.put_off_until_ns != 0:
-            self.loop.put_off_until_ns = 0
+        if self.loop.deferred_until_ns != 0:
+            self.loop.deferred_until_ns = 0
             with gil:
                 if self.handler.caught_up():
-                    loop_put_off(&self.loop)
+                    loop_defer_reports(&self.loop)
 
     cdef void report_ended(self) noexcept nogil:
         cdef Session *session

@@ -1,4 +1,4 @@
-"""The beginning of a session: its slot, its descriptors, and epoll."""
+"""The beginning of a session: session_new gives it a slot, session_start its descriptors. session_release frees it."""
 
 from libc.errno cimport errno
 from libc.stdint cimport uint32_t
@@ -8,22 +8,22 @@ from libc.string cimport memset
 from fastpty.relay.channel cimport channel_holds, channel_open
 from fastpty.relay.deadlines cimport deadlines_expect_limits
 from fastpty.relay.lifecycle cimport session_finish, session_leader_exited
-from fastpty.relay.loop cimport Loop, loop_put_off, loop_wake, loop_watch_session
+from fastpty.relay.loop cimport Loop, loop_defer_reports, loop_wake, loop_watch_session
 from fastpty.relay.pool cimport BUFFER_BYTES
 from fastpty.relay.refuse cimport refuse_say_full
-from fastpty.relay.shared cimport shared_begin, shared_join
+from fastpty.relay.shared cimport shared_join, shared_set_program
 from fastpty.relay.state cimport ENDING_PEER_LEFT, Session
 from fastpty.relay.terminal cimport terminal_signal_leader
 from fastpty.system.check cimport check
 from fastpty.system.linux cimport SIGKILL
 
 cdef enum:
-    PTY_SPLICE_BYTES = 4096   # a pty gives at most about that in one read; asking for more allocates pages for nothing
-    PTY_WRITE_BYTES = 1792    # of input in one turn: one of the tty's buffers, so that the program reads it meanwhile
+    PTY_SPLICE_BYTES = 4096   # a pty returns no more in one read; a larger splice allocates pages in vain
+    PTY_WRITE_BYTES = 1792    # input written in one turn: one tty buffer, which the program reads meanwhile
 
 
 cdef inline Session *session_new(Loop *loop) noexcept nogil:
-    """A session with a slot, all else zero; NULL if memory is short."""
+    """Returns a session with a slot and a number but no descriptors, or NULL if there is no memory."""
     cdef uint32_t slot = loop.first_free_slot
     cdef uint32_t wider
     cdef Session **table
@@ -42,7 +42,7 @@ cdef inline Session *session_new(Loop *loop) noexcept nogil:
     if session == NULL:
         return NULL
     loop.first_free_slot = slot + 1
-    loop.generations = loop.generations % 0xFFFFFF + 1   # never 0, which is that of events about no session
+    loop.generations = loop.generations % 0xFFFFFF + 1   # never 0: events that are about no session have 0
     loop.live += 1
     loop.sessions[slot] = session
     session.slot = slot
@@ -56,7 +56,8 @@ cdef inline Session *session_new(Loop *loop) noexcept nogil:
 
 
 cdef inline void session_release(Loop *loop, Session *session) noexcept nogil:
-    check(session.buried or session.input.session == NULL, "a session that is released has ended, or never begun")
+    """Frees a session that is completed or was not started."""
+    check(session.completed or session.input.session == NULL, "a released session is completed or was not started")
     check(session.terminal.fd < 0, "a released session has no terminal")
     check(session.input.queue == NULL and session.output.queue == NULL, "a released session is in no queue")
     check(not channel_holds(&session.input.channel) and not channel_holds(&session.output.channel),
@@ -73,8 +74,8 @@ cdef inline void session_release(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void session_open(Session *session, int peer_fd, bint framed, int terminal_fd) noexcept nogil:
-    """Connects the descriptors; peer_fd is -1 for a shared terminal, terminal_fd for a viewer of one and for a
-    peer that is only told something.
+    """Opens both channels. peer_fd is -1 for a shared terminal's program; terminal_fd is -1 for a viewer or a refused
+    client.
     """
     session.peer.fd = peer_fd
     session.peer.framed = framed
@@ -83,27 +84,27 @@ cdef inline void session_open(Session *session, int peer_fd, bint framed, int te
     session.output.session = session
     channel_open(&session.input.channel, peer_fd, terminal_fd)
     channel_open(&session.output.channel, terminal_fd, peer_fd)
-    session.input.channel.short_read_tells = True
-    session.input.channel.short_splice_tells = False
+    session.input.channel.short_read_means_dry = True
+    session.input.channel.short_splice_means_dry = False
     session.input.channel.splice_bytes = BUFFER_BYTES
     session.input.channel.flush_bytes = PTY_WRITE_BYTES
-    session.output.channel.short_read_tells = True
-    session.output.channel.short_splice_tells = True
+    session.output.channel.short_read_means_dry = True
+    session.output.channel.short_splice_means_dry = True
     session.output.channel.splice_bytes = PTY_SPLICE_BYTES
 
 
 cdef inline int session_start(Loop *loop, Session *session, int peer_fd, bint framed) noexcept nogil:
-    """Connects a session's descriptors and registers them with epoll. Returns 0, or epoll's errno: it is over then."""
+    """Opens a session's channels and registers its descriptors. Returns 0; or an errno, then it is finished."""
     loop.heartbeat.accepted += 1
     loop.heartbeat.sessions = loop.live
-    loop_put_off(loop)
+    loop_defer_reports(loop)
     session_open(session, peer_fd, framed, session.terminal.fd)
     if session.peer.is_guarded:
         session.input.channel.guard = &loop.errands
     if session.shared != NULL and peer_fd >= 0:
         shared_join(session.shared, session)
     elif session.shared != NULL:
-        shared_begin(loop, session.shared, session)
+        shared_set_program(loop, session.shared, session)
     deadlines_expect_limits(loop, session)
     if loop_watch_session(loop, session) < 0:
         return session_abandon(loop, session, errno)
@@ -112,7 +113,7 @@ cdef inline int session_start(Loop *loop, Session *session, int peer_fd, bint fr
 
 
 cdef inline int session_abandon(Loop *loop, Session *session, int error) noexcept nogil:
-    """epoll does not take the session's descriptors. No event would tell of the leader's end: it is looked for."""
+    """Kills a session whose descriptors epoll did not register. No event would report the leader's exit: reaps it."""
     terminal_signal_leader(&session.terminal, SIGKILL)
     refuse_say_full(session.peer.fd)
     session_finish(loop, session, ENDING_PEER_LEFT)

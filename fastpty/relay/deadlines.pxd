@@ -1,12 +1,15 @@
-"""The times of sessions: what happens when one has come."""
+"""The deadlines of sessions, and what happens when one has come.
+
+The loop knows only the earliest (`Loop.next_deadline_ns`). When it has come, all sessions are looked at, which is rare.
+"""
 
 from libc.stdint cimport int64_t, uint32_t
 
 from fastpty.relay.lifecycle cimport (
-    session_bury, session_close_peer, session_end_input, session_end_with_line, session_finish,
+    session_close_peer, session_complete, session_end_input, session_end_with_line, session_finish,
     session_leader_exited, session_leave_open,
 )
-from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_arm, loop_due, loop_expect, loop_wake
+from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_due, loop_note_deadline, loop_set_deadline, loop_wake
 from fastpty.relay.peer cimport peer_probe
 from fastpty.relay.state cimport (
     ENDING_EXIT, ENDING_IDLE, ENDING_LIFETIME, ENDING_PEER_LEFT, ENDING_SILENT, ENDING_STOPPED, ROLE_PRIVATE,
@@ -15,23 +18,23 @@ from fastpty.relay.state cimport (
 from fastpty.relay.terminal cimport terminal_forget_leader, terminal_kill
 
 cdef enum:
-    KILLED_MS = 1000                   # for a killed leader to be reaped, where the router stops
+    KILLED_MS = 1000          # a stop waits this long until a killed leader can be reaped
 
 
 cdef inline void deadlines_expect_limits(Loop *loop, const Session *session) noexcept nogil:
-    """Has the loop look at a private session again when the first of its times may be over."""
+    """Makes the loop wake up when a private session may reach one of its limits."""
     if session.role != ROLE_PRIVATE:
         return
     if loop.idle_ns > 0:
-        loop_expect(loop, session.active_ns + loop.idle_ns)
+        loop_note_deadline(loop, session.active_ns + loop.idle_ns)
     if loop.lifetime_ns > 0:
-        loop_expect(loop, session.started_ns + loop.lifetime_ns)
-    if loop.greeting_ns > 0 and session.peer.framed and session.input.channel.taken_bytes == 0:
-        loop_expect(loop, session.started_ns + loop.greeting_ns)
+        loop_note_deadline(loop, session.started_ns + loop.lifetime_ns)
+    if loop.greeting_ns > 0 and session.peer.framed and session.input.channel.read_bytes == 0:
+        loop_note_deadline(loop, session.started_ns + loop.greeting_ns)
 
 
 cdef inline void deadlines_meet_limits(Loop *loop, Session *session) noexcept nogil:
-    """Ends a private session one of whose times is over, and tells the client which."""
+    """Ends a private session that has reached one of its limits, and tells the client which."""
     if session.role != ROLE_PRIVATE:
         return
     if loop.idle_ns > 0 and session.active_ns + loop.idle_ns <= loop.now_ns:
@@ -39,7 +42,7 @@ cdef inline void deadlines_meet_limits(Loop *loop, Session *session) noexcept no
     elif loop.lifetime_ns > 0 and session.started_ns + loop.lifetime_ns <= loop.now_ns:
         session_end_with_line(loop, session, ENDING_LIFETIME, b"\r\nfastpty: the session's time is over\r\n")
     elif (
-        loop.greeting_ns > 0 and session.peer.framed and session.input.channel.taken_bytes == 0
+        loop.greeting_ns > 0 and session.peer.framed and session.input.channel.read_bytes == 0
         and session.started_ns + loop.greeting_ns <= loop.now_ns
     ):
         session_end_with_line(loop, session, ENDING_SILENT, b"\r\nfastpty: the client never said anything\r\n")
@@ -48,7 +51,7 @@ cdef inline void deadlines_meet_limits(Loop *loop, Session *session) noexcept no
 
 
 cdef inline void deadlines_meet(Loop *loop) noexcept nogil:
-    """Looks at every session, which is rare: only when the earliest deadline has come."""
+    """Meets the deadlines of all sessions that have come."""
     cdef uint32_t slot
     loop.next_deadline_ns = 0
     for slot in range(loop.slots):
@@ -57,12 +60,12 @@ cdef inline void deadlines_meet(Loop *loop) noexcept nogil:
 
 
 cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept nogil:
-    if loop_due(loop, &session.reap.at_ns):
+    if loop_due(loop, &session.retry_reap.at_ns):
         session_leader_exited(loop, session)
-    if not session.over:
+    if not session.finished:
         if loop_due(loop, &session.probe_at_ns):
             peer_probe(session)
-        if loop_due(loop, &session.end_input.at_ns):
+        if loop_due(loop, &session.retry_end_input.at_ns):
             session_end_input(loop, session)
         if loop_due(loop, &session.memory_at_ns):
             loop_wake(loop, &session.input)
@@ -71,20 +74,20 @@ cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept n
             session_finish(loop, session, ENDING_EXIT)
         else:
             deadlines_meet_limits(loop, session)
-    elif loop_due(loop, &session.bury.at_ns):
-        session_bury(loop, session)
+    elif loop_due(loop, &session.retry_complete.at_ns):
+        session_complete(loop, session)
     if loop_due(loop, &session.kill_at_ns):
         terminal_kill(&session.terminal)
         if loop.stopping:
             session_finish(loop, session, ENDING_STOPPED)
-            loop_arm(loop, &session.forget_at_ns, KILLED_MS * <int64_t>MILLISECOND_NS)
+            loop_set_deadline(loop, &session.forget_at_ns, KILLED_MS * <int64_t>MILLISECOND_NS)
             if loop.grace_ns == 0:
                 session_close_peer(loop, session)
-        session_bury(loop, session)
+        session_complete(loop, session)
     if loop_due(loop, &session.forget_at_ns):
-        # A tracer has it, or it hangs in the kernel. It is not for the router to wait for that.
+        # The leader is traced or stuck in the kernel. The router does not wait for it.
         terminal_forget_leader(&session.terminal)
-        session_bury(loop, session)
+        session_complete(loop, session)
         session_leave_open(loop, session)
     if loop_due(loop, &session.linger_until_ns):
         session_finish(loop, session, ENDING_PEER_LEFT)

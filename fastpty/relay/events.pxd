@@ -1,4 +1,4 @@
-"""What one event of epoll does to the session that it is about."""
+"""The events that epoll reports about sessions."""
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -7,13 +7,14 @@ from fastpty.relay.loop cimport (
     ABOUT_LEADER, ABOUT_TERMINAL, Loop, loop_find_session, loop_source_ready, loop_target_ready,
 )
 from fastpty.relay.peer cimport peer_expect_probe
-from fastpty.relay.shared cimport shared_next_input
+from fastpty.relay.shared cimport shared_wake_next_input
 from fastpty.relay.shared_step cimport viewer_left
 from fastpty.relay.state cimport ENDING_PEER_LEFT, ROLE_PRIVATE, ROLE_VIEWER, Session
 from fastpty.system.linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, epoll_event
 
 
 cdef inline void events_handle(Loop *loop, const epoll_event *events, int count) noexcept nogil:
+    """Handles those of the events that are about a session."""
     cdef Session *session
     cdef int index
     for index in range(count):
@@ -31,20 +32,20 @@ cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint
         if events & EPOLLOUT:
             loop_target_ready(loop, &session.input)
             if session.role != ROLE_PRIVATE:
-                shared_next_input(loop, session.shared)
+                shared_wake_next_input(loop, session.shared)
     elif events & (EPOLLHUP | EPOLLERR):
-        if session.role == ROLE_VIEWER and not session.over:
+        if session.role == ROLE_VIEWER and not session.finished:
             viewer_left(loop, session)
             return
-        if session.over:
-            # Not closed with bytes unread: TCP would throw away output that the client has not read yet.
+        if session.finished:
+            # Do not close with input unread: TCP would discard output that the client has not read yet.
             loop_source_ready(loop, &session.input, True)
             return
         session_finish(loop, session, ENDING_PEER_LEFT)
     else:
         if events & EPOLLPRI:
-            # A read ends at urgent data, however much is behind it: from now on only EAGAIN tells that all is read.
-            session.input.channel.short_read_tells = False
+            # A read stops at urgent data even if more follows: from now on only EAGAIN means that all is read.
+            session.input.channel.short_read_means_dry = False
         if events & EPOLLRDHUP:
             peer_expect_probe(loop, session)
         if events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI):

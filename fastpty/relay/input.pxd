@@ -1,4 +1,4 @@
-"""The input of a uwsgi client: the frames in its buffer, parsed in place."""
+"""The input of a uwsgi client: parses the frames in the channel's buffer."""
 
 from libc.stdint cimport uint32_t
 from libc.string cimport memmove
@@ -13,7 +13,7 @@ from fastpty.wire.uwsgi cimport (
 )
 
 cdef enum:
-    ACTS_MOST = 16            # signals and window sizes that one turn passes on to a process group
+    ACTIONS_MOST = 16         # signals and window sizes that one turn passes on to a process group
 
 
 cdef inline bint frame_is_window_change(const Frame *frame) noexcept nogil:
@@ -21,7 +21,7 @@ cdef inline bint frame_is_window_change(const Frame *frame) noexcept nogil:
 
 
 cdef inline void input_apply_frame(Session *session, const Frame *frame) noexcept nogil:
-    """Does what a frame without stdin bytes asks for, except for a new size, which the caller applies."""
+    """Applies a frame that carries no input. The caller applies a new window size with terminal_resize."""
     if frame.kind == FRAME_ROWS:
         session.terminal.size.ws_row = frame.value
     elif frame.kind == FRAME_COLUMNS:
@@ -33,18 +33,18 @@ cdef inline void input_apply_frame(Session *session, const Frame *frame) noexcep
 
 
 cdef inline void input_parse(Session *session) noexcept nogil:
-    """Parses the frames in the input's buffer in place: their stdin bytes end up joined at its start.
+    """Parses frames in the input's buffer, in place, and joins the input that they carry at the buffer's start.
 
-    Rows and columns that follow each other are applied at once, so that the program sees one change. A signal is sent
-    when it is met, after the stdin before it as far as the terminal takes that: it must reach a program that reads
-    nothing. What goes to a whole process group takes longer the more processes there are, and everybody else waits: so
-    after some of that the rest is for the next turn.
+    Rows and columns that follow each other are applied together, so the program sees one change. A signal is sent when
+    its frame is parsed: the input before it is written first, as far as the terminal has room, since the signal must
+    reach a program that does not read. A signal or window change for a large process group takes long and delays the
+    other sessions, so after ACTIONS_MOST of them the remaining frames wait for the next turn.
     """
     cdef Buffer *buffer = session.input.channel.buffer
     cdef bint resized = False
     cdef int acts = 0
     cdef Frame frame
-    while buffer.parsed < buffer.filled and acts < ACTS_MOST:
+    while buffer.parsed < buffer.filled and acts < ACTIONS_MOST:
         buffer.parsed += <uint32_t>frame_next(&session.peer.parser, buffer.data + buffer.parsed,
                                               buffer.filled - buffer.parsed, &frame)
         if resized and frame.kind != FRAME_PARTIAL and not frame_is_window_change(&frame):
@@ -52,7 +52,7 @@ cdef inline void input_parse(Session *session) noexcept nogil:
             resized = False
             acts += 1
         if frame.kind == FRAME_STDIN:
-            check(buffer.end + frame.size <= buffer.parsed, "gathered stdin stays behind what is parsed")
+            check(buffer.end + frame.size <= buffer.parsed, "joined input ends before the frames that are not parsed")
             memmove(buffer.data + buffer.end, frame.payload, frame.size)
             buffer.end += frame.size
             continue
@@ -66,7 +66,7 @@ cdef inline void input_parse(Session *session) noexcept nogil:
 
 
 cdef inline void input_begin_parse(Session *session) noexcept nogil:
-    """Takes what was read into the input's buffer for frames, and parses the first of them."""
+    """Begins to parse the frames that were just read into the input's buffer."""
     cdef Buffer *buffer = session.input.channel.buffer
     buffer.parsed = buffer.start
     buffer.filled = buffer.end

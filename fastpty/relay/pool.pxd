@@ -1,6 +1,6 @@
-"""Buffers and pipes, lent to channels while they hold something.
+"""The pool of buffers and pipes. A channel borrows one while it holds bytes, and gives it back when it is empty.
 
-A pipe that still holds bytes is never lent again.
+So an idle session needs no buffer. The pool keeps some that were given back, for the next borrower.
 """
 
 from libc.errno cimport ENOBUFS, ENOMEM, errno
@@ -11,17 +11,17 @@ from fastpty.system.check cimport check
 from fastpty.system.linux cimport O_CLOEXEC, O_NONBLOCK, close, pipe2
 
 cdef enum:
-    BUFFER_BYTES = 65536      # that a buffer takes, unless less is asked for:
+    BUFFER_BYTES = 65536      # the default and largest size of a buffer
     BUFFER_LEAST_BYTES = 4096
-    SPARE_MOST = 32           # lent things kept for the next borrower; more are given back to the system
+    SPARE_MOST = 32           # buffers, and pipes, kept for the next borrower; further ones are freed
 
 cdef struct Buffer:
     Buffer *next
-    uint32_t start            # data[start:end] is what it holds, to be written
+    uint32_t start            # data[start:end] waits to be written
     uint32_t end
-    uint32_t parsed           # data[parsed:filled], behind that, are frames that have yet to be parsed
+    uint32_t parsed           # data[parsed:filled], after that, holds frames that are not parsed yet
     uint32_t filled
-    uint8_t *data             # behind this struct, as many bytes as the pool says
+    uint8_t *data             # in the same allocation, after this struct: Pool.buffer_bytes
 
 cdef struct Pipe:
     Pipe *next
@@ -30,17 +30,18 @@ cdef struct Pipe:
     uint32_t bytes
 
 cdef struct Pool:
-    uint32_t buffer_bytes     # that a buffer takes, and so a channel holds at the most
+    uint32_t buffer_bytes     # the size of a buffer, and the most that a channel holds
     Buffer *buffers
     Pipe *pipes
-    uint32_t spare_buffers
+    uint32_t spare_buffers    # how many `buffers` there are
     uint32_t spare_pipes
     uint32_t lent_buffers
     uint32_t lent_pipes
-    bint splice_refused       # by this kernel: read and write from now on
+    bint splice_refused       # the kernel refused splice(2) for a terminal: use read(2) and write(2)
 
 
 cdef inline Buffer *buffer_lend(Pool *pool) noexcept nogil:
+    """Returns an empty buffer, or NULL if there is no memory."""
     cdef Buffer *buffer = pool.buffers
     if buffer != NULL:
         pool.buffers = buffer.next
@@ -69,6 +70,7 @@ cdef inline void buffer_return(Pool *pool, Buffer *buffer) noexcept nogil:
 
 
 cdef inline Pipe *pipe_lend(Pool *pool) noexcept nogil:
+    """Returns an empty pipe, or NULL if there is no memory or descriptor left."""
     cdef Pipe *lent = pool.pipes
     cdef int ends[2]
     if lent != NULL:
@@ -90,7 +92,7 @@ cdef inline Pipe *pipe_lend(Pool *pool) noexcept nogil:
 
 
 cdef inline void pipe_return(Pool *pool, Pipe *lent) noexcept nogil:
-    """Takes a pipe back. One that still holds bytes is closed: the next borrower would read a stranger's output."""
+    """Takes a pipe back. Closes it if it still holds bytes: the next borrower would read another session's output."""
     check(pool.lent_pipes > 0, "a pipe comes back once")
     pool.lent_pipes -= 1
     if lent.bytes > 0 or pool.spare_pipes >= SPARE_MOST:
@@ -121,5 +123,5 @@ cdef inline void pool_drop_spares(Pool *pool) noexcept nogil:
 
 
 cdef inline bint memory_is_short(ssize_t result) noexcept nogil:
-    """Whether a call failed since the kernel has no memory for it now."""
+    """True if a call that returned `result` failed because the kernel had no memory (ENOMEM, ENOBUFS)."""
     return result < 0 and (errno == ENOMEM or errno == ENOBUFS)

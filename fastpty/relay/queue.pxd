@@ -1,4 +1,4 @@
-"""The queues of channels that wait for their turn: first in, first out."""
+"""A queue of tasks: first in, first out. A task is in at most one queue and can be removed from its middle."""
 
 from fastpty.relay.state cimport Queue, Task
 from fastpty.system.check cimport check
@@ -18,6 +18,7 @@ cdef inline void queue_push(Queue *queue, Task *task) noexcept nogil:
 
 
 cdef inline void queue_remove(Task *task) noexcept nogil:
+    """Takes a task out of the queue that it is in, if any."""
     cdef Queue *queue = task.queue
     if queue == NULL:
         return
@@ -35,6 +36,7 @@ cdef inline void queue_remove(Task *task) noexcept nogil:
 
 
 cdef inline Task *queue_pop(Queue *queue) noexcept nogil:
+    """Removes and returns the first task, or returns NULL if the queue is empty."""
     cdef Task *task = queue.head
     if task != NULL:
         queue_remove(task)

@@ -1,4 +1,4 @@
-"""Clients that get no terminal: a line that says why, and the end of the connection."""
+"""Clients that get no terminal: sends them a line that says why, and closes the connection."""
 
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy, strlen
@@ -11,7 +11,7 @@ from fastpty.relay.state cimport Session
 from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, read, send, shutdown
 
 cdef enum:
-    REFUSED_MOST = 64   # clients that were refused and may stay for two seconds, to read why; more must go at once
+    REFUSED_MOST = 64   # refused clients that may stay for two seconds to read why; further ones must go at once
 
 cdef extern from *:
     """
@@ -25,15 +25,15 @@ cdef inline void refuse_say_full(int fd) noexcept nogil:
 
 
 cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcept nogil:
-    """Closes a connection whose client was told why."""
+    """Closes the connection of a refused client."""
     cdef uint8_t dropped[4096]
     shutdown(fd, SHUT_WR)
     if not is_guarded:
-        # What a client says first (its window size), so that it sees an end and not a broken connection.
+        # Read what it sent first (its window size): otherwise the close looks like a broken connection.
         read(fd, dropped, sizeof(dropped))
         close(fd)
     elif not errands_close(errands, fd):
-        # There is room: nobody is accepted who may pass descriptors while some are kept.
+        # There is room: no client that may pass descriptors is accepted while some are kept.
         errands.kept[errands.kept_count] = fd
         errands.kept_count += 1
 
@@ -44,9 +44,9 @@ cdef inline void refuse_connection(Errands *errands, int fd, bint is_guarded) no
 
 
 cdef inline void refuse_session(Loop *loop, Session *session, const char *text, size_t size) noexcept nogil:
-    """The text is all the output that there will be, and no input is taken.
+    """Makes a text the session's only output, and takes no input. Call it before session_start.
 
-    Whom the rules keep out may come as often as it likes: only so many may hold a descriptor for that.
+    A refused client may connect again and again, so only REFUSED_MOST of them may hold a descriptor to read the text.
     """
     cdef Buffer *buffer = buffer_lend(&loop.pool) if loop.refused < REFUSED_MOST else NULL
     session.input.channel.state = CHANNEL_SHUT

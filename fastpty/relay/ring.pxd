@@ -1,7 +1,7 @@
-"""A broadcast ring: the last bytes of an output, for any number of readers that each keep a position of their own.
+"""A ring buffer that holds the latest output of a shared terminal, for any number of readers.
 
-Positions count bytes from the very first and never wrap. The writer waits for nobody: what a reader has not read when
-its place is written again is lost to it, and to nobody else.
+Each reader keeps its own position. A position counts all bytes since the first one, so it never wraps. The writer never
+waits: a slow reader loses the bytes that are overwritten before it has read them.
 """
 
 from libc.stdint cimport uint64_t, uint8_t
@@ -14,11 +14,11 @@ cdef enum:
 cdef struct Ring:
     uint8_t *data
     uint64_t size             # a power of two
-    uint64_t end              # the position behind the last byte
+    uint64_t end              # the position after the newest byte
 
 
 cdef inline bint ring_open(Ring *ring, uint64_t least_bytes) noexcept nogil:
-    """Makes an empty ring for so many bytes or more; False if memory is short."""
+    """Allocates an empty ring of at least `least_bytes`. Returns False if there is no memory."""
     ring.size = 1
     while ring.size < least_bytes:
         ring.size *= 2
@@ -28,19 +28,19 @@ cdef inline bint ring_open(Ring *ring, uint64_t least_bytes) noexcept nogil:
 
 
 cdef inline uint64_t ring_oldest(const Ring *ring) noexcept nogil:
-    """The position of the oldest byte that is still there."""
+    """Returns the position of the oldest byte that the ring still holds."""
     return ring.end - ring.size if ring.end > ring.size else 0
 
 
 cdef inline uint8_t *ring_room(const Ring *ring, size_t *size) noexcept nogil:
-    """Where the next bytes are to be put, at most `size` of them; `ring.end` is then to be moved on by the caller."""
+    """Returns where to write the next bytes, at most `size[0]`. The caller then adds their number to `ring.end`."""
     cdef uint64_t offset = ring.end & (ring.size - 1)
     size[0] = ring.size - offset
     return ring.data + offset
 
 
 cdef inline const uint8_t *ring_piece(const Ring *ring, uint64_t position, size_t *size) noexcept nogil:
-    """The bytes from a position on, `size` of them: up to the end, or to the place where the ring wraps."""
+    """Returns the bytes at a position; `size[0]`: how many, up to the newest byte or to where the memory wraps."""
     cdef uint64_t offset = position & (ring.size - 1)
     size[0] = min(ring.end - position, ring.size - offset)
     return ring.data + offset

@@ -1,4 +1,4 @@
-"""The pty side of a session: the master descriptor and the process group behind it."""
+"""The terminal of a session: the pty master, the leader, and the foreground process group."""
 
 from libc.string cimport memset
 from posix.types cimport pid_t, uid_t
@@ -12,23 +12,23 @@ from fastpty.system.linux cimport (
 )
 
 cdef struct Terminal:
-    int fd                # the pty master; -1 when closed
-    int pidfd             # of the session leader; -1 when it is reaped
+    int fd                # the pty master; -1 = closed
+    int pidfd             # the session leader's; -1 = it is reaped
     pid_t leader
-    pid_t hung_up_group   # a foreground group that got SIGHUP and may need SIGKILL; 0 = none
+    pid_t hung_up_group   # the foreground group that got SIGHUP and may need SIGKILL; 0 = none
     winsize size
-    bint has_user         # the session is another user's than this process: `uid`
+    bint has_user         # the program runs as `uid`, another user than this process
     uid_t uid
-    Errands *errands      # for what could wait on a program of such a user
-    int exit_code         # as in siginfo_t: CLD_EXITED, CLD_KILLED, …; 0 while the leader lives
+    Errands *errands      # does the calls that a program of such a user could block
+    int exit_code         # si_code of waitid(2): CLD_EXITED, CLD_KILLED, …; 0 until the leader is reaped
     int exit_status
 
 
 cdef inline pid_t terminal_foreground(const Terminal *terminal) noexcept nogil:
-    """The foreground process group, or 0: none, or one that this pid namespace cannot see.
+    """Returns the foreground process group, or 0 if there is none that may be signalled.
 
-    1 counts as none too: kill(-1) would signal every process there is. So does a group whose processes have all ended,
-    when a process of another session has got its number by now.
+    0: this pid namespace does not see it. 1: kill(-1) would signal every process. Also if all its processes have ended
+    and a process of another session got its number.
     """
     cdef pid_t group = tcgetpgrp(terminal.fd)
     cdef pid_t session = getsid(group) if group > 1 else -1
@@ -38,6 +38,7 @@ cdef inline pid_t terminal_foreground(const Terminal *terminal) noexcept nogil:
 
 
 cdef inline void terminal_signal_group(const Terminal *terminal, pid_t group, int number) noexcept nogil:
+    """Signals a process group with the rights of the session's user."""
     if terminal.has_user:
         kill_as(terminal.uid, -group, number)
     else:
@@ -45,16 +46,16 @@ cdef inline void terminal_signal_group(const Terminal *terminal, pid_t group, in
 
 
 cdef inline void terminal_signal_leader(const Terminal *terminal, int number) noexcept nogil:
-    """With this process's own rights: a session must end, whoever its leader has become."""
+    """Signals the leader with the router's rights: a session must end even if its leader has changed its user."""
     if terminal.pidfd >= 0:
         syscall(SYS_pidfd_send_signal, terminal.pidfd, number, NULL, 0)
 
 
 cdef inline void terminal_signal(const Terminal *terminal, int number) noexcept nogil:
-    """Sends a signal that the client asked for to the foreground group; HUP, TERM and KILL to the leader as well."""
+    """Sends a client's signal to the foreground group. SIGHUP, SIGTERM and SIGKILL go to the leader, too."""
     cdef pid_t group = terminal_foreground(terminal)
     if number == SIGINT or number == SIGQUIT or number == SIGTSTP:
-        # The line discipline's own way reaches also what this process may not signal, as sudo in the foreground.
+        # As the keys do: this also reaches a program that this process may not signal, such as sudo.
         ioctl(terminal.fd, TIOCSIG, number)
     elif group > 0:
         terminal_signal_group(terminal, group, number)
@@ -62,12 +63,12 @@ cdef inline void terminal_signal(const Terminal *terminal, int number) noexcept 
         return
     if not terminal.has_user:
         terminal_signal_leader(terminal, number)
-    elif terminal.pidfd >= 0:    # not reaped, so the number is still its own
+    elif terminal.pidfd >= 0:    # it is not reaped, so the pid is still its own
         kill_as(terminal.uid, terminal.leader, number)
 
 
 cdef inline void terminal_hang_up(Terminal *terminal) noexcept nogil:
-    """SIGHUP and SIGCONT (a stopped job must run to see it) to the foreground group and the leader."""
+    """Sends SIGHUP, and SIGCONT for stopped processes, to the foreground group and the leader."""
     cdef pid_t group = terminal_foreground(terminal)
     if group > 0:
         terminal_signal_group(terminal, group, SIGHUP)
@@ -79,9 +80,9 @@ cdef inline void terminal_hang_up(Terminal *terminal) noexcept nogil:
 
 
 cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil:
-    """Whether the group that was hung up still exists and is still of this session.
+    """Returns whether the group that was hung up still exists.
 
-    Its number can be a stranger's by now only if a new process got it, and then that one's session tells.
+    If another process has got the group's number, it belongs to another session.
     """
     cdef pid_t session
     if terminal.hung_up_group == 0 or kill(-terminal.hung_up_group, 0) != 0:
@@ -91,7 +92,7 @@ cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil
 
 
 cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
-    """SIGKILL to what outlived terminal_hang_up."""
+    """Sends SIGKILL to the processes that terminal_hang_up has not ended."""
     if terminal_group_remains(terminal):
         terminal_signal_group(terminal, terminal.hung_up_group, SIGKILL)
     terminal.hung_up_group = 0
@@ -99,7 +100,7 @@ cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
 
 
 cdef inline bint terminal_reap(Terminal *terminal) noexcept nogil:
-    """Reaps the leader and notes how it ended; False if it still runs, or is dead but its tracer's for now."""
+    """Reaps the leader and records how it ended. Returns False if it runs or its tracer must wait for it first."""
     cdef siginfo_t info
     cdef int result
     if terminal.pidfd < 0:
@@ -108,7 +109,7 @@ cdef inline bint terminal_reap(Terminal *terminal) noexcept nogil:
     result = waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | WNOHANG)
     if result == 0 and not child_settled(&info):
         return False
-    # On an error somebody else has reaped it, and how it ended cannot be known.
+    # On an error the leader was reaped elsewhere, and how it ended is unknown.
     terminal.exit_code = info.si_code
     terminal.exit_status = info.si_status
     terminal_forget_leader(terminal)
@@ -122,10 +123,10 @@ cdef inline void terminal_forget_leader(Terminal *terminal) noexcept nogil:
 
 
 cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
-    """Closes the master, or has it closed. False: it is still open, and this is to be tried again.
+    """Closes the master, or has it closed. Returns False if that must be tried again.
 
-    The kernel waits, in a last close, for a program that is in a call about the terminal. Where no program has the
-    terminal open there is none. A program of another user could open it again at this moment, with that in mind.
+    The last close waits for a program that is in a system call on the terminal. There is none if no program has the
+    terminal open, unless it belongs to another user, who could open it again at this very moment.
     """
     cdef pollfd master
     if terminal.fd < 0:
@@ -143,12 +144,12 @@ cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
 cdef inline void terminal_send_errand(const Terminal *terminal, Errand *errand) noexcept nogil:
     errand.size = terminal.size
     errand.leader = terminal.leader
-    errand.number = 0   # it stays open here
+    errand.number = 0   # the master stays open here
     errands_send(terminal.errands, errand, &terminal.fd, 1)
 
 
 cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
-    """Sets the window size; the kernel sends SIGWINCH to the foreground group if it has changed."""
+    """Sets the window size. The kernel sends SIGWINCH to the foreground group if it has changed."""
     cdef Errand errand
     if terminal.has_user:
         errand.kind = ERRAND_RESIZE
@@ -158,20 +159,21 @@ cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
 
 
 cdef inline void terminal_end_input(const Terminal *terminal) noexcept nogil:
+    """Types the end of input, here or in a process that may block."""
     cdef Errand errand
     if terminal.has_user:
         errand.kind = ERRAND_END_INPUT
         terminal_send_errand(terminal, &errand)
     else:
-        terminal_type_end(terminal)
+        terminal_type_veof(terminal)
 
 
-cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
-    """Tells the program that its input has ended, as a person does with ^D.
+cdef inline void terminal_type_veof(const Terminal *terminal) noexcept nogil:
+    """Types the VEOF character, usually ^D, which means the end of input.
 
-    In canonical mode one VEOF character ends a line that was begun, the next is the end of file. A line editor such
-    as readline (not canonical, but with signal characters) takes the character itself; it gets one, and only while the
-    session leader is in the foreground. In raw mode no byte means end of file, and none is sent.
+    In canonical mode it types two: the first ends a line that was begun, the second is the end of file. A line editor
+    such as readline (not canonical, but ISIG is set) gets one, and only while the session leader is in the foreground.
+    In raw mode no byte means the end of input, so it types nothing.
     """
     cdef termios attributes
     cdef unsigned char characters[2]
@@ -188,7 +190,7 @@ cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
 
 
 cdef inline void terminal_do_errand(const Errand *errand, int fd) noexcept nogil:
-    """In a process that may wait: does what the errand says with its descriptor, and closes it."""
+    """Does an errand and closes its descriptor. It may block, so the relay's process does not call it."""
     cdef Terminal terminal
     memset(&terminal, 0, sizeof(terminal))
     terminal.fd = fd
@@ -197,5 +199,5 @@ cdef inline void terminal_do_errand(const Errand *errand, int fd) noexcept nogil
     if errand.kind == ERRAND_RESIZE:
         terminal_resize(&terminal)
     elif errand.kind == ERRAND_END_INPUT:
-        terminal_type_end(&terminal)
+        terminal_type_veof(&terminal)
     close(fd)

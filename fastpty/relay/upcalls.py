@@ -1,11 +1,11 @@
-"""What the relay asks of its owner."""
+"""What the relay asks of Python, and the values that cross between them."""
 
 from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple, Protocol
 
 JOIN: Final = "join"
-"""Handler.session_wanted's answer for a client that shall join the shared terminal."""
+"""The answer of Handler.session_wanted that lets the client join the shared terminal."""
 
 
 class Terminal(NamedTuple):
@@ -62,51 +62,49 @@ class SessionRow(NamedTuple):
 
 
 UNKNOWN_PEER = (0, 2**32 - 1, 2**32 - 1)
-"""What SO_PEERCRED tells of a peer that is not a process of this machine (unix(7), socket(7))."""
+"""Pid, uid and gid of a client that is not a process of this machine, such as one of TCP (unix(7), SO_PEERCRED)."""
 
 
 class Handler(Protocol):
-    """The upcalls of a relay. An exception in any of these is printed; the relay goes on."""
+    """The upcalls of a relay. If one raises an exception, the relay prints or logs it and goes on."""
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
     ) -> Terminal | Literal["join"] | bytes:
-        """A client has connected. Answers with a terminal of its own, with JOIN to let it join the shared one, or with
-        a text to tell the client before it is closed.
+        """A client has connected. Returns a terminal for it; JOIN; or a text, which refuses the client.
 
-        number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which stays the
-        relay's. peer: pid, uid and gid as SO_PEERCRED tells them; UNKNOWN_PEER where it cannot.
+        number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which the relay keeps.
+        peer: the client's pid, uid and gid (SO_PEERCRED), or UNKNOWN_PEER.
         """
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
-        """The shared terminal has no program: at first, and again when one has ended.
+        """The shared terminal needs a program: its first one, or the next after one has ended.
 
-        Answers with its terminal; with a text for the viewers, to be asked again later; or with None if there will be
-        no other program, so that the viewers are let go. number: the program's as a session.
+        Returns a terminal for it; a text for the viewers, after which the relay asks again later; or None to end the
+        shared terminal. number: the session number of the program.
         """
 
     def caught_up(self) -> bool:
-        """Called 20 ms after session_wanted, program_wanted or accept_failed, or just before session_ended if that is
-        sooner. Answers whether it is to be called once more, in 20 ms.
+        """Does work that could wait, such as writing to the log. Returns whether to call it again in 20 ms.
 
-        For what can wait until then, such as a line in the log: until the first output is at the client, program and
-        client start sooner when this process sleeps, since the CPU that it runs on is often the one that they are on.
+        Called 20 ms after session_wanted, program_wanted or accept_failed, but at the latest before session_ended. The
+        program and the client often run on this process's CPU, so they start sooner if it sleeps now and works later.
         """
 
     def session_ended(self, end: SessionEnd) -> None:
-        """Nothing is left of a session: its connection is closed, its leader reaped."""
+        """A session has ended: its connection is closed and its leader is reaped."""
 
     def signalled(self, number: int) -> None:
-        """One of the signals of Relay.watch_signals has come."""
+        """A signal of Relay.watch_signals has arrived."""
 
     def errands_wanted(self) -> int:
-        """There are errands (Relay.use_errands), and perhaps nobody takes them. Answers with the socket for them.
+        """There are errands (Relay.use_errands), but perhaps no process that takes them. Returns the socket for them.
 
-        -1: nobody can take them now; this is called again with the next errand.
+        It returns -1 if no process can be started. The relay asks again with the next errand.
         """
 
     def errands_told(self) -> None:
-        """Something can be read from the socket for errands."""
+        """The socket for errands can be read."""
 
     def accept_failed(self, error: int) -> None:
-        """A connection could not be accepted, with this errno; the client was told, or accepting pauses for 0.1 s."""
+        """A connection could not be accepted, for this errno. The client was refused, or accepting pauses for 0.1 s."""

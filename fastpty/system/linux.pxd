@@ -1,6 +1,6 @@
-"""The Linux interfaces that the C part uses, and nothing else.
+"""Declarations of the Linux interfaces that the C part uses.
 
-Declarations only. Each function sets errno as its manual page says, takes no GIL and touches no Python object.
+Each function sets errno as its manual page says. None takes the GIL or touches a Python object.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t

@@ -55,14 +55,14 @@ BYSTANDERS = (
     Mutant(
         "a flood of signals leaves their turns to the others",
         "fastpty/relay/input.pxd",
-        " and acts < ACTS_MOST:",
+        " and acts < ACTIONS_MOST:",
         ":",
         "relay/test_bystanders.py::test_a_flood_of_signals_leaves_their_turns_to_the_others",
     ),
     Mutant(
         "an HTTP request to a TCP port is no input",
         "fastpty/relay/step.pxd",
-        "    if is_input and taken_before == 0 and peer_reject_stray(loop, session):\n        return\n",
+        "    if is_input and read_before == 0 and peer_reject_stray(loop, session):\n        return\n",
         "",
         "relay/test_bystanders.py::test_a_web_page_s_request_to_a_tcp_port_runs_nothing",
     ),

@@ -101,15 +101,15 @@ LIMITS = (
     Mutant(
         "a uwsgi client that has said something is not ended for being silent",
         "fastpty/relay/deadlines.pxd",
-        "session.peer.framed and session.input.channel.taken_bytes == 0\n        and",
+        "session.peer.framed and session.input.channel.read_bytes == 0\n        and",
         "session.peer.framed\n        and",
         "access/test_limits.py::test_a_uwsgi_client_that_never_says_anything_is_ended_and_one_that_did_is_not",
     ),
     Mutant(
         "a raw client owes no greeting",
         "fastpty/relay/deadlines.pxd",
-        "loop.greeting_ns > 0 and session.peer.framed and session.input.channel.taken_bytes == 0\n        and",
-        "loop.greeting_ns > 0 and session.input.channel.taken_bytes == 0\n        and",
+        "loop.greeting_ns > 0 and session.peer.framed and session.input.channel.read_bytes == 0\n        and",
+        "loop.greeting_ns > 0 and session.input.channel.read_bytes == 0\n        and",
         "access/test_limits.py::test_a_raw_client_owes_no_greeting",
     ),
     Mutant(

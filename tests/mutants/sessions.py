@@ -50,8 +50,8 @@ ENDS = (
     Mutant(
         "what ignores SIGHUP has the grace time",
         "fastpty/relay/hang_up.pxd",
-        "terminal_hang_up(&session.terminal)\n        loop_arm(loop, &session.kill_at_ns, loop.grace_ns)",
-        "terminal_hang_up(&session.terminal)\n        loop_arm(loop, &session.kill_at_ns, 0)",
+        "terminal_hang_up(&session.terminal)\n        loop_set_deadline(loop, &session.kill_at_ns, loop.grace_ns)",
+        "terminal_hang_up(&session.terminal)\n        loop_set_deadline(loop, &session.kill_at_ns, 0)",
         "sessions/test_session_end.py::test_what_ignores_sighup_is_killed_after_the_grace_time",
     ),
     Mutant(
@@ -113,8 +113,8 @@ ENDS = (
     Mutant(
         "the last output is not lost on TCP when the client's last words and its end come together after it",
         "fastpty/relay/events.pxd",
-        "        if session.over:\n            # Not closed",
-        "        if False:\n            # Not closed",
+        "        if session.finished:\n            # Do not close",
+        "        if False:\n            # Do not close",
         "sessions/test_session_end.py::test_tcp_delivers_everything_to_a_client_that_says_something_and_closes_after_the_end",
     ),
     Mutant(
@@ -148,7 +148,7 @@ ENDS = (
     Mutant(
         "what is typed after a shared program has closed its terminal is the next one's",
         "fastpty/relay/shared_step.pxd",
-        "    if shared.program.output.channel.eager or shared.program.output.channel.state != CHANNEL_OPEN:\n"
+        "    if shared.program.output.channel.hung_up or shared.program.output.channel.state != CHANNEL_OPEN:\n"
         "        return\n",
         "",
         "relay/test_rare_faults.py::test_what_is_typed_when_a_shared_program_has_closed_its_terminal_is_the_next_one_s",
@@ -163,7 +163,7 @@ ENDS = (
     Mutant(
         "the end of the client's input lasts",
         "fastpty/relay/lifecycle.pxd",
-        "    loop_retry(loop, &session.end_input)\n",
+        "    loop_retry(loop, &session.retry_end_input)\n",
         "",
         "sessions/test_session_end.py::test_a_half_close_ends_program_after_program",
     ),
@@ -191,7 +191,7 @@ ENDS = (
     Mutant(
         "urgent data does not stop what comes after it",
         "fastpty/relay/events.pxd",
-        "            session.input.channel.short_read_tells = False",
+        "            session.input.channel.short_read_means_dry = False",
         "            pass",
         "sessions/test_session_end.py::test_urgent_data_does_not_stop_what_comes_after_it",
     ),
@@ -238,7 +238,7 @@ FLOW = (
     Mutant(
         "a channel that waits for room is told of it",
         "fastpty/relay/loop.pxd",
-        "    if armed:\n        events |= EPOLLOUT\n",
+        "    if wanted:\n        events |= EPOLLOUT\n",
         "",
         "relay/test_relay.py::test_full_duplex_floods_never_wedge",
     ),

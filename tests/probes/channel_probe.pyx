@@ -28,7 +28,7 @@ cdef class Probe:
         memset(&self.pool, 0, sizeof(self.pool))
         self.pool.buffer_bytes = BUFFER_BYTES
         channel_open(&self.channel, source, -1)
-        self.channel.short_read_tells = self.channel.short_splice_tells = True
+        self.channel.short_read_means_dry = self.channel.short_splice_means_dry = True
         self.channel.splice_bytes = 4096
         self.channel.readable = True
 
