@@ -8,8 +8,7 @@ from libc.stdint cimport uint64_t, uint8_t
 from libc.stdlib cimport malloc
 from libc.string cimport memchr
 
-cdef enum:
-    REPLAY_LINE_MOST = 4096   # how far a replay looks for the beginning of a line
+from fastpty.system.linux cimport memrchr
 
 cdef struct Ring:
     uint8_t *data
@@ -46,19 +45,35 @@ cdef inline const uint8_t *ring_piece(const Ring *ring, uint64_t position, size_
     return ring.data + offset
 
 
-cdef inline uint64_t ring_replay_start(const Ring *ring, uint64_t most_bytes) noexcept nogil:
-    """Where somebody begins to read who shall see at most `most_bytes` of what was before.
+cdef inline uint8_t ring_byte(const Ring *ring, uint64_t position) noexcept nogil:
+    return ring.data[position & (ring.size - 1)]
 
-    Where older bytes are left out, that is at the beginning of a line if one begins near: half a character or half an
-    escape sequence would show as rubbish.
-    """
-    cdef uint64_t start = ring.end - most_bytes if ring.end > most_bytes else 0
+
+cdef inline uint64_t ring_find(const Ring *ring, uint8_t byte, uint64_t start, uint64_t end) noexcept nogil:
+    """Returns the position of the first such byte in [start, end), or `end` if there is none."""
     cdef const uint8_t *piece
-    cdef const uint8_t *newline
+    cdef const uint8_t *found
     cdef size_t size
-    start = max(start, ring_oldest(ring))
-    if start == 0 or start == ring.end:
-        return start
-    piece = ring_piece(ring, start, &size)
-    newline = <const uint8_t *>memchr(piece, c'\n', min(size, <size_t>REPLAY_LINE_MOST))
-    return start if newline == NULL else start + <uint64_t>(newline - piece) + 1
+    while start < end:
+        piece = ring_piece(ring, start, &size)
+        size = min(size, <size_t>(end - start))
+        found = <const uint8_t *>memchr(piece, byte, size)
+        if found != NULL:
+            return start + <uint64_t>(found - piece)
+        start += size
+    return end
+
+
+cdef inline uint64_t ring_find_last(const Ring *ring, uint8_t byte, uint64_t start, uint64_t end) noexcept nogil:
+    """Returns the position of the last such byte in [start, end), or `end` if there is none."""
+    cdef uint64_t position = end
+    cdef const uint8_t *found
+    cdef size_t size
+    while position > start:
+        # The bytes before the position, back to where the memory wraps.
+        size = min(position - start, ((position - 1) & (ring.size - 1)) + 1)
+        found = <const uint8_t *>memrchr(ring.data + ((position - size) & (ring.size - 1)), byte, size)
+        if found != NULL:
+            return position - size + <uint64_t>(found - (ring.data + ((position - size) & (ring.size - 1))))
+        position -= size
+    return end

@@ -12,7 +12,8 @@ from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT,
 from fastpty.relay.hang_up cimport session_hang_up
 from fastpty.relay.loop cimport MILLISECOND_NS, RETRY_SLOWEST_MS, Loop, loop_retry, loop_wake
 from fastpty.relay.queue cimport queue_pop, queue_push, queue_remove
-from fastpty.relay.ring cimport ring_open, ring_replay_start, ring_room
+from fastpty.relay.replay cimport replay_start
+from fastpty.relay.ring cimport ring_open, ring_room
 from fastpty.relay.state cimport ROLE_PROGRAM, ROLE_VIEWER, Session, Shared, Task
 
 cdef enum:
@@ -46,7 +47,7 @@ cdef inline void shared_join(Shared *shared, Session *viewer) noexcept nogil:
         shared.viewers.previous_viewer = viewer
     shared.viewers = viewer
     viewer.input.channel.flush_bytes = FLUSH_ALL   # do not mix a paste with another viewer's input without need
-    viewer.position = ring_replay_start(&shared.output, shared.scrollback_bytes)
+    viewer.position = replay_start(&shared.output, shared.scrollback_bytes)
     viewer.output.channel.readable = viewer.position < shared.output.end
     if shared.ended:
         shared_dismiss(viewer)

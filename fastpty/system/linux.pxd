@@ -48,6 +48,7 @@ cdef extern from "<stdio.h>" nogil:
 
 cdef extern from "<string.h>" nogil:
     char *strerror(int error)
+    void *memrchr(const void *data, int byte, size_t size)
 
 cdef extern from "<sys/prctl.h>" nogil:
     enum:
