@@ -8,7 +8,7 @@ import os
 cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EINTR, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
@@ -282,7 +282,8 @@ cdef class Relay:
         """Makes a session of a connection: the handler gives it a terminal or refuses it."""
         cdef Session *session = session_new(&self.loop)
         if session == NULL:
-            refuse_connection(&self.loop.errands, fd, is_guarded)
+            refuse_connection(&self.loop.errands, fd, is_guarded, ENOMEM)
+            self.report_failure(ENOMEM)
             return
         session.peer.fd = fd
         session.peer.is_guarded = is_guarded

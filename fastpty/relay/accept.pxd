@@ -102,14 +102,14 @@ cdef inline int listener_accept_one(const Listener *listener) noexcept nogil:
     return accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
 
 
-cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int index) noexcept nogil:
+cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int index, int error) noexcept nogil:
     """Closes the spare descriptor to accept and refuse one client. If that fails too, accepting pauses."""
     cdef int fd
     if listeners.spare_fd >= 0:
         close(listeners.spare_fd)
     fd = listener_accept_one(&listeners.each[index])
     if fd >= 0:
-        refuse_connection(&loop.errands, fd, listeners.each[index].is_unix and may_pass_descriptors(fd))
+        refuse_connection(&loop.errands, fd, listeners.each[index].is_unix and may_pass_descriptors(fd), error)
     else:
         listener_pause(loop, listeners, index)
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
@@ -132,7 +132,7 @@ cdef inline int listener_accept(
     fd = listener_accept_one(listener)
     is_guarded[0] = fd >= 0 and listener.is_unix and may_pass_descriptors(fd)
     if is_guarded[0] and fd > listeners.guarded_fd_most:
-        refuse_connection(&loop.errands, fd, True)
+        refuse_connection(&loop.errands, fd, True, EMFILE)
         failure[0] = EMFILE
         return -1
     if fd >= 0:
@@ -146,7 +146,7 @@ cdef inline int listener_accept(
         return -1
     failure[0] = errno
     if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-        listener_turn_one_away(loop, listeners, index)
+        listener_turn_one_away(loop, listeners, index, failure[0])
     else:
         listener_pause(loop, listeners, index)
     return -1

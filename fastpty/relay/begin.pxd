@@ -10,7 +10,7 @@ from fastpty.relay.deadlines cimport deadlines_expect_limits
 from fastpty.relay.lifecycle cimport session_finish, session_leader_exited
 from fastpty.relay.loop cimport Loop, loop_defer_reports, loop_wake, loop_watch_session
 from fastpty.relay.pool cimport BUFFER_BYTES
-from fastpty.relay.refuse cimport refuse_say_full
+from fastpty.relay.refuse cimport refuse_say
 from fastpty.relay.shared cimport shared_join, shared_set_program
 from fastpty.relay.state cimport ENDING_PEER_LEFT, Session
 from fastpty.relay.terminal cimport terminal_signal_leader
@@ -115,7 +115,7 @@ cdef inline int session_start(Loop *loop, Session *session, int peer_fd, bint fr
 cdef inline int session_abandon(Loop *loop, Session *session, int error) noexcept nogil:
     """Kills a session whose descriptors epoll did not register. No event would report the leader's exit: reaps it."""
     terminal_signal_leader(&session.terminal, SIGKILL)
-    refuse_say_full(session.peer.fd)
+    refuse_say(session.peer.fd, error)
     session_finish(loop, session, ENDING_PEER_LEFT)
     session_leader_exited(loop, session)
     return error

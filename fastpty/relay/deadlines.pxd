@@ -11,9 +11,10 @@ from fastpty.relay.lifecycle cimport (
 )
 from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_due, loop_note_deadline, loop_set_deadline, loop_wake
 from fastpty.relay.peer cimport peer_probe
+from fastpty.relay.shared cimport shared_wake_next_input
 from fastpty.relay.state cimport (
     ENDING_EXIT, ENDING_IDLE, ENDING_LIFETIME, ENDING_PEER_LEFT, ENDING_SILENT, ENDING_STOPPED, ROLE_PRIVATE,
-    Session,
+    ROLE_PROGRAM, Session,
 )
 from fastpty.relay.terminal cimport terminal_forget_leader, terminal_kill
 
@@ -70,6 +71,8 @@ cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept n
         if loop_due(loop, &session.memory_at_ns):
             loop_wake(loop, &session.input)
             loop_wake(loop, &session.output)
+            if session.role == ROLE_PROGRAM:
+                shared_wake_next_input(loop, session.shared)
         if loop_due(loop, &session.exit_by_ns):
             session_finish(loop, session, ENDING_EXIT)
         else:

@@ -158,10 +158,15 @@ cdef inline void loop_watch_room(Loop *loop, Task *task, bint wanted) noexcept n
     cdef uint32_t events = loop_events(about)
     if task.room_watched == wanted:
         return
-    task.room_watched = wanted
     if wanted:
         events |= EPOLLOUT
-    loop_watch(loop, EPOLL_CTL_MOD, task.channel.target, events, loop_token(about, session.generation, session.slot))
+    if loop_watch(loop, EPOLL_CTL_MOD, task.channel.target, events,
+                  loop_token(about, session.generation, session.slot)) == 0:
+        task.room_watched = wanted
+    elif wanted:
+        # epoll will not report the room. The channel tries to write again soon, as after a lack of memory.
+        task.channel.writable = True
+        loop_set_deadline(loop, &session.memory_at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)
 
 
 cdef inline bint loop_runnable(const Task *task) noexcept nogil:

@@ -1,5 +1,6 @@
 """Clients that get no terminal: sends them a line that says why, and closes the connection."""
 
+from libc.errno cimport ENOBUFS, ENOMEM, ENOSPC
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy, strlen
 
@@ -13,15 +14,19 @@ from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, re
 cdef enum:
     REFUSED_MOST = 64   # refused clients that may stay for two seconds to read why; further ones must go at once
 
-cdef extern from *:
-    """
-    #define FASTPTY_EXHAUSTED "fastpty: the router has no descriptor left for another session; try again later\\r\\n"
-    """
-    const char *EXHAUSTED "FASTPTY_EXHAUSTED"
+
+cdef inline const char *refuse_reason(int error) noexcept nogil:
+    """Returns a line for a client that the router cannot take because of this errno."""
+    if error == ENOMEM or error == ENOBUFS:
+        return b"fastpty: the router has no memory left for another session; try again later\r\n"
+    if error == ENOSPC:   # fs.epoll.max_user_watches
+        return b"fastpty: the kernel watches no more sessions for the router; try again later\r\n"
+    return b"fastpty: the router has no descriptor left for another session; try again later\r\n"
 
 
-cdef inline void refuse_say_full(int fd) noexcept nogil:
-    send(fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
+cdef inline void refuse_say(int fd, int error) noexcept nogil:
+    cdef const char *reason = refuse_reason(error)
+    send(fd, reason, strlen(reason), MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
 cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcept nogil:
@@ -38,8 +43,9 @@ cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcep
         errands.kept_count += 1
 
 
-cdef inline void refuse_connection(Errands *errands, int fd, bint is_guarded) noexcept nogil:
-    refuse_say_full(fd)
+cdef inline void refuse_connection(Errands *errands, int fd, bint is_guarded, int error) noexcept nogil:
+    """Refuses a client for which there is no session, because of this errno."""
+    refuse_say(fd, error)
     refuse_close(errands, fd, is_guarded)
 
 

@@ -94,7 +94,7 @@ cdef struct Session:
     int64_t forget_at_ns    # a stop no longer waits for a killed leader that cannot be reaped
     int64_t linger_until_ns  # the connection is closed although the client has not closed it
     int64_t exit_by_ns      # a leader that has closed its terminal is hung up if it still runs
-    int64_t memory_at_ns    # a channel that found no memory tries again
+    int64_t memory_at_ns    # a channel that found no memory, or could not watch for room, tries again
     int64_t probe_at_ns     # see peer_expect_probe
     Retry retry_end_input
     Retry retry_complete
