@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from fastpty.relay.lifecycle cimport (
     session_close_peer, session_complete, session_end_input, session_end_with_line, session_finish,
-    session_leader_exited, session_leave_open,
+    session_leader_exited, session_leave_open, session_reopened,
 )
 from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_due, loop_note_deadline, loop_set_deadline, loop_wake
 from fastpty.relay.peer cimport peer_probe
@@ -73,7 +73,7 @@ cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept n
             loop_wake(loop, &session.output)
             if session.role == ROLE_PROGRAM:
                 shared_wake_next_input(loop, session.shared)
-        if loop_due(loop, &session.exit_by_ns):
+        if loop_due(loop, &session.exit_by_ns) and not session_reopened(loop, session):
             session_finish(loop, session, ENDING_EXIT)
         else:
             deadlines_meet_limits(loop, session)

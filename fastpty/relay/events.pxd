@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastpty.relay.lifecycle cimport session_finish, session_leader_exited
+from fastpty.relay.lifecycle cimport session_finish, session_leader_exited, session_reopened
 from fastpty.relay.loop cimport (
     ABOUT_LEADER, ABOUT_TERMINAL, Loop, loop_find_session, loop_source_ready, loop_target_ready,
 )
@@ -27,6 +27,8 @@ cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint
     if about >> 56 == ABOUT_LEADER:
         session_leader_exited(loop, session)
     elif about >> 56 == ABOUT_TERMINAL:
+        if session.exit_by_ns != 0:
+            session_reopened(loop, session)
         if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
             loop_source_ready(loop, &session.output, (events & EPOLLHUP) != 0)
         if events & EPOLLOUT:

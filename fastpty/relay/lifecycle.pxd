@@ -9,16 +9,20 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport strlen
 
-from fastpty.relay.channel cimport Channel, channel_drop, channel_read
+from fastpty.relay.channel cimport CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_read
 from fastpty.relay.errands cimport errands_close
 from fastpty.relay.hang_up cimport session_hang_up
 from fastpty.relay.loop cimport MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_retry, loop_set_deadline, loop_source_ready
 from fastpty.relay.pool cimport memory_is_short
 from fastpty.relay.queue cimport queue_push, queue_remove
-from fastpty.relay.shared cimport shared_remove
-from fastpty.relay.state cimport ENDING_EXIT, ENDING_MEMORY, ENDING_PEER_LEFT, ROLE_PRIVATE, Ending, Session, Task
-from fastpty.relay.terminal cimport terminal_close, terminal_end_input, terminal_group_remains, terminal_reap
-from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, send, shutdown
+from fastpty.relay.shared cimport shared_remove, shared_wake_inputs
+from fastpty.relay.state cimport (
+    ENDING_EXIT, ENDING_MEMORY, ENDING_PEER_LEFT, ROLE_PRIVATE, ROLE_PROGRAM, Ending, Session, Task,
+)
+from fastpty.relay.terminal cimport (
+    terminal_close, terminal_end_input, terminal_events, terminal_group_remains, terminal_reap,
+)
+from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, POLLIN, SHUT_WR, close, send, shutdown
 
 cdef enum:
     AFTER_EXIT_BYTES = 65536           # read after the leader's exit; the buffers of a pty hold less
@@ -154,12 +158,33 @@ cdef inline void session_output_ended(Loop *loop, Session *session) noexcept nog
     """Ends a session whose terminal no process has open any more.
 
     The kernel closes a leader's descriptors before it reports the exit, and some programs close the terminal before
-    they exit. So the leader gets EXIT_MS to exit by itself, with its own status, before it is hung up.
+    they exit. So the leader gets EXIT_MS to exit by itself, with its own status, before it is hung up. In this time it
+    can also open the terminal again, as login and agetty do (session_reopened).
     """
     if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal):
         loop_set_deadline(loop, &session.exit_by_ns, EXIT_MS * <int64_t>MILLISECOND_NS)
     else:
         session_finish(loop, session, ENDING_EXIT)
+
+
+cdef inline bint session_reopened(Loop *loop, Session *session) noexcept nogil:
+    """Goes on with a session whose terminal was closed and opened again. Returns False if it is still closed."""
+    cdef Channel *input = &session.input.channel
+    cdef Channel *output = &session.output.channel
+    cdef int events = terminal_events(&session.terminal)
+    if events != 0 and not events & POLLIN:
+        return False
+    session.exit_by_ns = 0
+    output.state = CHANNEL_OPEN
+    output.hung_up = False
+    loop_source_ready(loop, &session.output, False)
+    if session.role == ROLE_PROGRAM:
+        shared_wake_inputs(loop, session.shared)
+    elif input.state == CHANNEL_TARGET_FAILED:
+        input.state = CHANNEL_OPEN
+        input.writable = True
+        loop_source_ready(loop, &session.input, False)
+    return True
 
 
 cdef inline void session_leader_exited(Loop *loop, Session *session) noexcept nogil:
@@ -175,7 +200,7 @@ cdef inline void session_leader_exited(Loop *loop, Session *session) noexcept no
     if session.finished:
         session_complete(loop, session)
         return
-    if session.exit_by_ns != 0:
+    if session.exit_by_ns != 0 and not session_reopened(loop, session):
         session_finish(loop, session, ENDING_EXIT)
         return
     output.allowance = AFTER_EXIT_BYTES

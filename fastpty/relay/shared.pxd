@@ -55,11 +55,16 @@ cdef inline void shared_join(Shared *shared, Session *viewer) noexcept nogil:
 
 cdef inline void shared_set_program(Loop *loop, Shared *shared, Session *program) noexcept nogil:
     """Makes a session the program on the shared terminal. It gets the input that viewers sent meanwhile."""
-    cdef Session *viewer = shared.viewers
     program.role = ROLE_PROGRAM
     program.shared = shared
     program.input.channel.state = CHANNEL_SHUT   # the viewers' input channels write to the terminal
     shared.program = program
+    shared_wake_inputs(loop, shared)
+
+
+cdef inline void shared_wake_inputs(Loop *loop, Shared *shared) noexcept nogil:
+    """Wakes all inputs, since a program has opened the terminal."""
+    cdef Session *viewer = shared.viewers
     while viewer != NULL:
         viewer.input.channel.writable = True
         loop_wake(loop, &viewer.input)

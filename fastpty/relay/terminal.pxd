@@ -6,7 +6,7 @@ from posix.types cimport pid_t, uid_t
 from fastpty.relay.errands cimport ERRAND_END_INPUT, ERRAND_RESIZE, Errand, Errands, errands_close, errands_send
 from fastpty.relay.rights cimport kill_as
 from fastpty.system.linux cimport (
-    ICANON, ISIG, POLLHUP, P_PIDFD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, TIOCSIG,
+    ICANON, ISIG, POLLHUP, POLLIN, P_PIDFD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, TIOCSIG,
     TIOCSWINSZ, VEOF, WEXITED, WNOHANG, _POSIX_VDISABLE, SYS_pidfd_send_signal, child_settled, close, getsid, ioctl,
     kill, poll, pollfd, siginfo_t, syscall, tcgetattr, tcgetpgrp, tcgetsid, termios, waitid, winsize, write,
 )
@@ -122,18 +122,25 @@ cdef inline void terminal_forget_leader(Terminal *terminal) noexcept nogil:
         terminal.pidfd = -1
 
 
+cdef inline int terminal_events(const Terminal *terminal) noexcept nogil:
+    """Returns POLLIN if there is output to read, and POLLHUP if no process has the terminal open."""
+    cdef pollfd master
+    master.fd = terminal.fd
+    master.events = POLLIN
+    master.revents = 0
+    poll(&master, 1, 0)
+    return master.revents
+
+
 cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
     """Closes the master, or has it closed. Returns False if that must be tried again.
 
     The last close waits for a program that is in a system call on the terminal. There is none if no program has the
     terminal open, unless it belongs to another user, who could open it again at this very moment.
     """
-    cdef pollfd master
     if terminal.fd < 0:
         return True
-    master.fd = terminal.fd
-    master.events = 0
-    if not terminal.has_user and poll(&master, 1, 0) == 1 and master.revents & POLLHUP:
+    if not terminal.has_user and terminal_events(terminal) & POLLHUP:
         close(terminal.fd)
     elif not errands_close(terminal.errands, terminal.fd):
         return False

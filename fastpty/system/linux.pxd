@@ -222,6 +222,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef extern from "<poll.h>" nogil:
     enum:
         POLLHUP
+        POLLIN
     struct pollfd:
         int fd
         short events

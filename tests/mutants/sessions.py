@@ -15,9 +15,30 @@ ENDS = (
     Mutant(
         "a program that has closed its terminal and goes on does not keep the session",
         "fastpty/relay/deadlines.pxd",
-        "        if loop_due(loop, &session.exit_by_ns):\n",
+        "        if loop_due(loop, &session.exit_by_ns) and not session_reopened(loop, session):\n",
         "        if False:\n",
         "sessions/test_session_end.py::test_a_program_that_closes_its_terminal_ends_the_session",
+    ),
+    Mutant(
+        "a program that has opened its terminal again and is silent goes on",
+        "fastpty/relay/deadlines.pxd",
+        " and not session_reopened(loop, session):\n",
+        ":\n",
+        "sessions/test_session_end.py::test_a_program_that_closes_its_terminal_and_opens_it_again_goes_on",
+    ),
+    Mutant(
+        "the last output of a program that has opened its terminal again arrives",
+        "fastpty/relay/lifecycle.pxd",
+        "    if session.exit_by_ns != 0 and not session_reopened(loop, session):\n",
+        "    if session.exit_by_ns != 0:\n",
+        "sessions/test_session_end.py::test_the_last_words_on_a_terminal_that_was_opened_again_arrive",
+    ),
+    Mutant(
+        "viewers type to a program that has opened its terminal again",
+        "fastpty/relay/lifecycle.pxd",
+        "        shared_wake_inputs(loop, session.shared)\n",
+        "        pass\n",
+        "relay/test_shared_pty.py::test_a_program_that_closes_the_terminal_and_opens_it_again_goes_on",
     ),
     Mutant(
         "the foreground group gets SIGHUP",

@@ -144,6 +144,25 @@ def test_a_sequence_that_is_being_written_is_whole_for_a_late_comer(share: Calla
                 assert late.read_exactly(len(rest)) == rest
 
 
+def test_a_program_that_closes_the_terminal_and_opens_it_again_goes_on(
+    share: Callable[..., Shared], directory: Path
+) -> None:
+    command = (
+        f"trap '' HUP; tty=$(tty); printf before; exec <&- >&- 2>&-; : >{directory}/closed; "
+        f"until [ -e {directory}/typed ]; do sleep 0.01; done; exec <>$tty >&0 2>&1; exec cat"
+    )
+    shared = share("--pty-once", command=command)
+    with shared.join() as one, shared.join() as two:
+        for client in (one, two):
+            client.read_until(b"before")
+        eventually((directory / "closed").exists, "the program has closed the terminal")
+        one.send(b"one\n")
+        (directory / "typed").touch()
+        two.read_until(b"one\r\none\r\n")
+        two.send(b"two\n")
+        one.read_until(b"two\r\ntwo\r\n")
+
+
 def test_without_scroll_back_a_late_comer_sees_only_what_comes(share: Callable[..., Shared]) -> None:
     shared = share("--pty-scrollback", "0", command=RAW_CAT)
     with shared.join() as early:
