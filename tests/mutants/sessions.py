@@ -27,13 +27,6 @@ ENDS = (
         "sessions/test_session_end.py::test_a_program_that_closes_its_terminal_and_opens_it_again_goes_on",
     ),
     Mutant(
-        "the last output of a program that has opened its terminal again arrives",
-        "fastpty/relay/lifecycle.pxd",
-        "    if session.exit_by_ns != 0 and not session_reopened(loop, session):\n",
-        "    if session.exit_by_ns != 0:\n",
-        "sessions/test_session_end.py::test_the_last_words_on_a_terminal_that_was_opened_again_arrive",
-    ),
-    Mutant(
         "viewers type to a program that has opened its terminal again",
         "fastpty/relay/lifecycle.pxd",
         "        shared_wake_inputs(loop, session.shared)\n",

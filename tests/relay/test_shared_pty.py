@@ -132,8 +132,10 @@ def test_scroll_back_begins_with_a_whole_character_or_sequence(
 
 def test_a_sequence_that_is_being_written_is_whole_for_a_late_comer(share: Callable[..., Shared]) -> None:
     shared = share("--pty-scrollback", "0", command=RAW_CAT)
+    eventually(lambda: Path(f"/proc/{shared.program}/comm").read_text() == "cat\n", "the terminal is raw")
     with shared.join() as early:
-        early.read_until(b"READY")
+        early.send(b"start")
+        early.read_until(b"start")
         for begin, rest in (b"\x1b[3", b"1m"), (b"\x1b]0;ti", b"tle\a"), ("€".encode()[:2], "€".encode()[2:]):
             early.send(begin)
             early.read_exactly(len(begin))
