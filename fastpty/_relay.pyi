@@ -1,28 +1,31 @@
 from collections.abc import Iterable
 from typing import Any, final
 
-from fastpty.relay.upcalls import Handler
+from fastpty.relay.upcalls import Handler, SessionRow
 
 def do_errand(fd: int, message: bytes) -> None:
-    """Does what a relay has sent with this descriptor, and closes it: here may be waited for that.
+    """Does an errand that a relay has sent with this descriptor, and closes it. It may block for ever.
 
-    Raises ValueError if it was no relay that has sent the message.
+    Raises ValueError if the message is no errand.
     """
 
 @final
 class Relay:
     """Relays between sockets and terminals: one epoll loop in C for any number of sessions.
 
-    splice: stream raw mode through splice(2); where the kernel refuses, read and write take over. idle_seconds: ends
-    a session in which nothing was transferred for so long; 0 = never. grace_seconds: how long a hung-up program has
-    between SIGHUP and SIGKILL. lifetime_seconds: ends every session after so long; 0 = never. greeting_seconds: ends
-    a session whose client speaks the uwsgi protocol and has sent no byte for so long since it came; 0 = never. A
-    client whose time is over is told so in one line. busy_poll_seconds: how long the loop waits without sleep for the
-    answer to a key, and half of it for more of a stream; 0 = it sleeps at once. events: how many epoll events one
-    turn takes at the most, 1 to 1024. buffer_bytes: how much of each direction of a session is held at the most, 4096
-    to 65536. heartbeat: 24 writable bytes, perhaps shared with other processes, where three
-    native int64 tell: since when (CLOCK_MONOTONIC, in nanoseconds) the present turn of the loop goes on, 0 while it
-    waits; the live sessions; those accepted so far. Raises ValueError for bad events, buffer_bytes and heartbeat.
+    splice: use splice(2) for streams; read(2) and write(2) where the kernel refuses it.
+    idle_seconds: end a private session after this time without a transfer; 0 = never.
+    grace_seconds: the time between SIGHUP and SIGKILL.
+    lifetime_seconds: end every private session after this time; 0 = never.
+    greeting_seconds: end a session whose uwsgi client has sent no byte in this time; 0 = never.
+    busy_poll_seconds: poll for this time without sleeping after a key, and half of it during a stream; 0 = never.
+    events: the most epoll events that one turn takes, 1 to 1024.
+    buffer_bytes: the most bytes that each direction of a session holds, 4096 to 65536.
+    heartbeat: at least 24 writable bytes, perhaps shared with other processes. The relay keeps three native int64
+    there: when the present turn of the loop began (CLOCK_MONOTONIC in nanoseconds; 0 while it waits), the live
+    sessions, and the sessions accepted in all.
+
+    Raises ValueError if events, buffer_bytes or heartbeat are out of range.
     """
 
     def __init__(
@@ -40,54 +43,53 @@ class Relay:
         busy_poll_seconds: float = 0,
     ) -> None: ...
     def listen(self, fd: int, *, framed: bool) -> int:
-        """Accepts from a listening stream socket, which becomes non-blocking and stays the caller's to close.
+        """Accepts clients from a listening stream socket. It becomes non-blocking; the caller closes it.
 
-        framed: clients speak the uwsgi protocol. Returns the listener's index. Raises ValueError beyond 64 listeners.
+        framed: the clients speak the uwsgi protocol. Returns the listener's index. Raises ValueError after 64 sockets.
         """
 
     def share(self, *, scrollback_bytes: int) -> None:
-        """Has a terminal shared by all clients for which the handler answers JOIN, whose program the handler gives.
+        """Starts the shared terminal, which clients join for which Handler.session_wanted returns JOIN.
 
-        scrollback_bytes: how much of the output so far a client sees when it joins. Raises ValueError the second time.
+        scrollback_bytes: the most earlier output that a new client gets. Raises ValueError if called again.
         """
 
     def join(self, fd: int) -> int:
-        """Lets a connected stream socket, which becomes the relay's, join the shared terminal without asking.
+        """Lets a connected stream socket join the shared terminal without asking the handler. The relay takes it over.
 
         Returns the session's number. Raises ValueError if there is no shared terminal.
         """
 
     def watch_signals(self, signals: Iterable[int]) -> None:
-        """Blocks these signals for the process and passes them to Handler.signalled from now on. Once only."""
+        """Blocks these signals and passes them to Handler.signalled. To be called at most once."""
 
     def use_errands(self, queue: int, closed: Any) -> None:
-        """Sends what could wait for ever on a stranger into this socket, and does not do it.
+        """Sends errands into this socket (fastpty/relay/errands.pxd). To be called at most once.
 
-        closed: 8 writable bytes that are shared with those who do it. Both come from fastpty.errands. Once only.
+        closed: 8 writable bytes, shared with the processes that do the errands. Both come from fastpty.errands.
         """
 
     def leaves_open(self) -> bool:
-        """After run(): whether there are descriptors whose close could wait for ever, and which nobody has taken."""
+        """Returns, after run(), whether some descriptors are still open because their close could block for ever."""
 
     def run(self) -> None:
-        """Relays until stop() or drain() was called and the last session has ended. Raises OSError if epoll fails."""
+        """Runs until stop() or drain() was called and the last session has ended. Raises OSError if epoll fails."""
 
     def stop(self) -> None:
-        """Accepts no more and hangs up every session; what outlives the grace time is killed.
+        """Accepts no more clients, hangs up all sessions, and kills what still runs after the grace time.
 
-        Called again it kills at once.
+        The second call kills at once.
         """
 
     def drain(self) -> None:
-        """Accepts no more and goes on with the sessions that there are, until they end by themselves.
+        """Accepts no more clients, but relays until the last session has ended by itself.
 
-        A connection that waits at this moment is still taken. Afterwards the listening sockets may be closed.
+        It still accepts a connection that waits now. Afterwards the caller may close the listening sockets.
         """
 
-    def sessions(self) -> list[tuple[int, int, float, float, int, int, int]]:
-        """Of each session: number, leader's pid (0: none), seconds since its start, seconds since its last transfer,
-        bytes to the program, bytes to the client, uwsgi frames without a meaning."""
+    def sessions(self) -> list[SessionRow]:
+        """A row for each live session."""
 
     def counters(self) -> dict[str, int | bool]:
-        """sessions (live), accepted, bytes_in, bytes_out, ignored_frames, buffers_lent, pipes_lent, splice_refused,
-        transfers, wakeups."""
+        """Returns sessions (live ones), accepted, bytes_in, bytes_out, ignored_frames, buffers_lent, pipes_lent,
+        splice_refused, transfers and wakeups."""

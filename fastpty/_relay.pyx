@@ -1,8 +1,6 @@
-"""The relay as Python sees it: listeners, signals, and the upcalls of a session's life, its start and its end.
+"""The relay as Python sees it: the class Relay, and its upcalls to a Handler (fastpty/relay/upcalls.py).
 
-Between those everything is C without the GIL: _listeners (accepting), _loop (epoll, run queue, deadlines), _lifecycle
-(a session's life), _flow (serving channels), _shared and _shared_flow (a terminal with many viewers), _session,
-_terminal, _channel and _frame.
+Everything else is C in fastpty/relay/*.pxd. It takes no GIL and touches no Python object: only the upcalls do.
 """
 
 import os
@@ -10,168 +8,66 @@ import os
 cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EINTR, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from fastpty.relay.channel cimport (
-    BUFFER_BYTES,
-    BUFFER_LEAST_BYTES,
-    CHANNEL_DRAINING,
-    CHANNEL_SHUT,
-    Buffer,
-    buffer_lend,
-    pool_drop_spares,
+from fastpty.relay.accept cimport (
+    LISTENERS_MOST, Listeners, listener_accept, listeners_abandon, listeners_add, listeners_open, listeners_resume,
 )
-from fastpty.relay.errands cimport ERRAND_END_INPUT, ERRAND_RESIZE, Errand
-from fastpty.relay.step cimport loop_serve, loop_session, loop_session_event
-from fastpty.relay.lifecycle cimport (
-    loop_expect_limits,
-    loop_finish,
-    loop_hang_up,
-    loop_leader_exited,
-    loop_meet_deadlines,
-    loop_new_session,
-    loop_release_session,
-    loop_stop,
+from fastpty.relay.begin cimport session_new, session_release, session_start
+from fastpty.relay.busy_poll cimport clock_ns
+from fastpty.relay.deadlines cimport deadlines_meet
+from fastpty.relay.errands cimport Errand
+from fastpty.relay.events cimport events_handle
+from fastpty.relay.hang_up cimport sessions_stop
+from fastpty.relay.loop cimport (
+    ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, EVENTS_USUAL, Heartbeat, Loop, loop_check_returned,
+    loop_defer_reports, loop_due, loop_retry, loop_wait, loop_watch_errands, loop_watch_signals,
 )
+from fastpty.relay.peer cimport peer_credentials
+from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES, pool_drop_spares
+from fastpty.relay.refuse cimport refuse_connection, refuse_session
+from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_show
+from fastpty.relay.state cimport ROLE_PROGRAM, Session, Shared, ending_name
+from fastpty.relay.step cimport step_queues
+from fastpty.relay.terminal cimport terminal_do_errand
 from fastpty.system.linux cimport (
-    EPOLL_CLOEXEC,
-    EPOLL_CTL_ADD,
-    EPOLLET,
-    EPOLLIN,
-    MSG_DONTWAIT,
-    MSG_NOSIGNAL,
-    SFD_CLOEXEC,
-    SFD_NONBLOCK,
-    SIG_BLOCK,
-    SIGKILL,
-    SO_PEERCRED,
-    SOL_SOCKET,
-    close,
-    epoll_create1,
-    epoll_event,
-    getsockopt,
-    pthread_sigmask,
-    read,
-    send,
-    sigaddset,
-    sigemptyset,
-    signalfd,
-    signalfd_siginfo,
-    sigset_t,
-    socklen_t,
+    EPOLL_CLOEXEC, close, epoll_create1, epoll_event, read, sigaddset, sigemptyset, signalfd_siginfo, sigset_t,
     ucred,
 )
-from fastpty.relay.accept cimport (
-    LISTENERS_MOST,
-    Listeners,
-    listener_accept,
-    listeners_abandon,
-    listeners_add,
-    listeners_open,
-    listeners_resume,
-    part_at_once,
-    tell_exhausted,
-    turn_away,
-)
-from fastpty.relay.loop cimport (
-    ABOUT_ERRANDS,
-    ABOUT_LISTENER,
-    ABOUT_SIGNALS,
-    EVENTS_MOST,
-    EVENTS_USUAL,
-    MILLISECOND_NS,
-    PUT_OFF_MS,
-    Heartbeat,
-    RETRY_SLOWEST_MS,
-    Loop,
-    clock_ns,
-    loop_check_returned,
-    loop_due,
-    loop_retry,
-    loop_token,
-    loop_wait,
-    loop_wake,
-    loop_watch,
-    loop_watch_session,
-)
-from fastpty.relay.state cimport (
-    ENDING_EXIT,
-    ENDING_HTTP,
-    ENDING_IDLE,
-    ENDING_LIFETIME,
-    ENDING_MEMORY,
-    ENDING_PEER_LEFT,
-    ENDING_SILENT,
-    ENDING_STOPPED,
-    ENDING_TLS,
-    ROLE_PROGRAM,
-    Session,
-    Shared,
-    session_open,
-)
-from fastpty.relay.shared cimport shared_begin, shared_end, shared_free, shared_join, shared_new, shared_tell
-from fastpty.relay.terminal cimport Terminal, terminal_resize, terminal_signal_leader, terminal_type_end
 
-from fastpty.relay.upcalls import JOIN
 from fastpty.log import logger
-
-cdef enum:
-    REFUSED_MOST = 64   # clients that were refused and may stay for two seconds, to read why; more must go at once
+from fastpty.relay.upcalls import JOIN, SessionEnd, SessionRow
 
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
-
-ENDINGS = {
-    ENDING_EXIT: "exit",
-    ENDING_PEER_LEFT: "client left",
-    ENDING_IDLE: "idle",
-    ENDING_LIFETIME: "lifetime over",
-    ENDING_SILENT: "never said anything",
-    ENDING_HTTP: "an HTTP request",
-    ENDING_MEMORY: "out of memory",
-    ENDING_STOPPED: "stopped",
-    ENDING_TLS: "a TLS hello",
-}
 
 
 def do_errand(int fd, bytes message):
     cdef Errand errand
-    cdef Terminal terminal
     if len(message) != sizeof(errand):
         raise ValueError("no errand")
     memcpy(&errand, <const char *>message, sizeof(errand))
-    memset(&terminal, 0, sizeof(terminal))
-    terminal.fd = fd
-    terminal.size = errand.size
     with nogil:
-        if errand.kind == ERRAND_RESIZE:
-            terminal_resize(&terminal)
-        elif errand.kind == ERRAND_END_INPUT:
-            terminal_type_end(&terminal)
-        close(fd)
+        terminal_do_errand(&errand, fd)
 
 
 @cython.final
 cdef class Relay:
     cdef Loop loop
+    cdef Listeners listeners
+    cdef Shared *shared             # the terminal that clients can join, or NULL
     cdef object handler
     cdef int signals_fd
-    cdef Listeners listeners
-    cdef uint64_t numbers      # sessions begun, and programs that did not start
-    cdef int refused           # of those that there are, how many are only told why
-    cdef uint64_t ended_bytes[2]  # in and out, of sessions that have ended
-    cdef uint64_t ended_ignored_frames
     cdef bint draining
-    cdef Heartbeat unseen_heartbeat
-    cdef Py_buffer shown       # the heartbeat that others look at; .buf is NULL where nobody does
-    cdef Py_buffer errands_closed  # what fastpty.errands shares with its processes
-    cdef Shared *shared        # the terminal that clients can join, or NULL
+    cdef Heartbeat own_heartbeat    # used if the owner gives none
+    cdef Py_buffer heartbeat        # the owner's memory for it; .buf is NULL if there is none
+    cdef Py_buffer errands_closed   # memory shared with the processes of fastpty.errands
 
     def __cinit__(self):
         self.loop.now_ns = clock_ns()
-        self.loop.heartbeat = &self.unseen_heartbeat
+        self.loop.heartbeat = &self.own_heartbeat
         self.loop.errands.queue = -1
         self.loop.errands.closed = &self.loop.errands.sent
         self.signals_fd = self.listeners.spare_fd = -1
@@ -190,8 +86,8 @@ cdef class Relay:
         if heartbeat is not None:
             if len(heartbeat) < <Py_ssize_t>sizeof(Heartbeat):
                 raise ValueError(f"heartbeat: {sizeof(Heartbeat)} bytes at least")
-            PyObject_GetBuffer(heartbeat, &self.shown, PyBUF_WRITABLE)
-            self.loop.heartbeat = <Heartbeat *>self.shown.buf
+            PyObject_GetBuffer(heartbeat, &self.heartbeat, PyBUF_WRITABLE)
+            self.loop.heartbeat = <Heartbeat *>self.heartbeat.buf
         self.handler = handler
         self.loop.events_most = events
         self.loop.pool.buffer_bytes = buffer_bytes
@@ -209,8 +105,8 @@ cdef class Relay:
         for fd in (self.loop.epoll_fd, self.signals_fd, self.listeners.spare_fd):
             if fd >= 0:
                 close(fd)
-        if self.shown.buf != NULL:
-            PyBuffer_Release(&self.shown)
+        if self.heartbeat.buf != NULL:
+            PyBuffer_Release(&self.heartbeat)
         if self.errands_closed.buf != NULL:
             PyBuffer_Release(&self.errands_closed)
 
@@ -237,11 +133,11 @@ cdef class Relay:
         if self.shared == NULL:
             raise ValueError("there is no shared terminal")
         os.set_blocking(fd, False)
-        session = self.new_session()
+        session = session_new(&self.loop)
         if session == NULL:
             raise MemoryError()
         session.shared = self.shared
-        self.open_session(session, fd, False)
+        self.start(session, fd, False)
         return session.number
 
     def watch_signals(self, signals):
@@ -249,16 +145,14 @@ cdef class Relay:
         sigemptyset(&wanted)
         for number in signals:
             sigaddset(&wanted, number)
-        pthread_sigmask(SIG_BLOCK, &wanted, NULL)
-        self.signals_fd = signalfd(-1, &wanted, SFD_NONBLOCK | SFD_CLOEXEC)
+        self.signals_fd = loop_watch_signals(&self.loop, &wanted)
         if self.signals_fd < 0:
             raise OSError(errno, "signalfd")
-        loop_watch(&self.loop, EPOLL_CTL_ADD, self.signals_fd, EPOLLIN, loop_token(ABOUT_SIGNALS, 0, 0))
 
     def use_errands(self, int queue, closed):
         PyObject_GetBuffer(closed, &self.errands_closed, PyBUF_WRITABLE)
         self.loop.errands.closed = <int64_t *>self.errands_closed.buf
-        self.watch_errands(queue)
+        loop_watch_errands(&self.loop, queue)
 
     def leaves_open(self):
         return bool(self.loop.leaves_open)
@@ -280,7 +174,7 @@ cdef class Relay:
         self.loop.now_ns = clock_ns()
         if not self.loop.stopping and not self.draining:
             listeners_abandon(&self.loop, &self.listeners)
-        loop_stop(&self.loop)
+        sessions_stop(&self.loop)
         if self.shared != NULL and self.shared.program == NULL:
             shared_end(&self.loop, self.shared)
 
@@ -289,13 +183,13 @@ cdef class Relay:
         if self.draining or self.loop.stopping:
             return
         self.loop.now_ns = clock_ns()
-        # Whoever has woken this worker alone (EPOLLEXCLUSIVE) would otherwise wait until somebody else comes.
+        # EPOLLEXCLUSIVE may have woken this worker alone for a connection: no other worker would accept it.
         for index in range(self.listeners.count):
             self.accept_from(index)
         listeners_abandon(&self.loop, &self.listeners)
         self.draining = True
         if self.shared != NULL:
-            self.close_shared()
+            shared_close(&self.loop, self.shared)
 
     def sessions(self):
         cdef uint32_t slot
@@ -305,14 +199,10 @@ cdef class Relay:
         for slot in range(self.loop.slots):
             session = self.loop.sessions[slot]
             if session != NULL:
-                rows.append((
-                    session.number,
-                    session.terminal.leader if session.terminal.pidfd >= 0 else 0,
-                    (now_ns - session.started_ns) / 1e9,
-                    (now_ns - session.active_ns) / 1e9,
-                    session.input.channel.bytes,
-                    session.output.channel.bytes,
-                    session.peer.ignored_frames,
+                rows.append(SessionRow(
+                    session.number, session.terminal.leader if session.terminal.pidfd >= 0 else 0,
+                    (now_ns - session.started_ns) / 1e9, (now_ns - session.active_ns) / 1e9,
+                    session.input.channel.bytes, session.output.channel.bytes, session.peer.ignored_frames,
                 ))
         return rows
 
@@ -321,9 +211,9 @@ cdef class Relay:
         return {
             "sessions": self.loop.live,
             "accepted": self.loop.heartbeat.accepted,
-            "bytes_in": self.ended_bytes[0] + sum(row[4] for row in sessions),
-            "bytes_out": self.ended_bytes[1] + sum(row[5] for row in sessions),
-            "ignored_frames": self.ended_ignored_frames + sum(row[6] for row in sessions),
+            "bytes_in": self.loop.ended.bytes_in + sum(row.bytes_in for row in sessions),
+            "bytes_out": self.loop.ended.bytes_out + sum(row.bytes_out for row in sessions),
+            "ignored_frames": self.loop.ended.ignored_frames + sum(row.ignored_frames for row in sessions),
             "buffers_lent": self.loop.pool.lent_buffers,
             "pipes_lent": self.loop.pool.lent_pipes,
             "splice_refused": bool(self.loop.pool.splice_refused),
@@ -331,75 +221,51 @@ cdef class Relay:
             "wakeups": self.loop.wakeups,
         }
 
+    # -- one turn of the loop --
+
     cdef bint finished(self) noexcept nogil:
         return (self.loop.stopping or self.draining) and self.loop.live == 0
 
     cdef int turn(self) noexcept nogil:
-        """One turn of the loop: 0, or -errno."""
+        """Waits for events and handles them. Returns 0, or -errno if epoll_wait(2) failed."""
         cdef epoll_event events[EVENTS_MOST]
-        cdef int count = loop_wait(&self.loop, events)
-        cdef int index
-        cdef Session *session
+        cdef int index, count = loop_wait(&self.loop, events)
         if count < 0:
             return count
         self.loop.heartbeat.turn_since_ns = self.loop.now_ns
-        for index in range(count):
-            session = loop_session(&self.loop, events[index].data.u64)
-            if session != NULL:
-                loop_session_event(&self.loop, session, events[index].data.u64, events[index].events)
-        loop_serve(&self.loop)
-        if 0 < self.loop.put_off_until_ns <= self.loop.now_ns:
+        events_handle(&self.loop, events, count)
+        step_queues(&self.loop)
+        if 0 < self.loop.deferred_until_ns <= self.loop.now_ns:
             self.catch_up()
-        # After the sessions: whoever is connected goes before those who want to be.
+        # New connections come last: the sessions that exist go first.
         for index in range(count):
-            self.own_event(events[index].data.u64)
+            self.handle_own_event(events[index].data.u64)
         if 0 < self.loop.next_deadline_ns <= self.loop.now_ns:
-            loop_meet_deadlines(&self.loop)
+            deadlines_meet(&self.loop)
             listeners_resume(&self.loop, &self.listeners)
             if self.shared != NULL and loop_due(&self.loop, &self.shared.restart.at_ns):
                 self.start_program()
         if self.loop.done != NULL:
-            self.report_done()
+            self.report_ended()
         if self.loop.errands.wanted:
-            self.start_errands()
+            with gil:
+                self.ask_for_errands()
         self.loop.heartbeat.turn_since_ns = 0
         return 0
 
-    cdef void own_event(self, uint64_t about) noexcept nogil:
+    cdef void handle_own_event(self, uint64_t about) noexcept nogil:
+        cdef signalfd_siginfo info
         if about >> 56 == ABOUT_LISTENER:
             self.accept_from(<int><uint32_t>about)
         elif about >> 56 == ABOUT_SIGNALS:
-            self.read_signals()
+            while read(self.signals_fd, &info, sizeof(info)) == sizeof(info):
+                with gil:
+                    self.handler.signalled(info.ssi_signo)
         elif about >> 56 == ABOUT_ERRANDS:
             with gil:
                 self.handler.errands_told()
 
-    cdef void start_errands(self) noexcept nogil:
-        """Once a turn at the most, and if it fails, in the next one again."""
-        self.loop.errands.wanted = False
-        with gil:
-            self.ask_for_errands()
-
-    cdef void ask_for_errands(self) noexcept:
-        cdef int queue
-        try:
-            queue = self.handler.errands_wanted()
-        except Exception:
-            logger.exception("internal error")
-            return
-        self.loop.errands.attended = queue >= 0
-        if queue >= 0 and queue != self.loop.errands.queue:
-            self.watch_errands(queue)
-
-    cdef void watch_errands(self, int queue):
-        self.loop.errands.queue = queue
-        loop_watch(&self.loop, EPOLL_CTL_ADD, queue, EPOLLIN | EPOLLET, loop_token(ABOUT_ERRANDS, 0, 0))
-
-    cdef void read_signals(self) noexcept nogil:
-        cdef signalfd_siginfo info
-        while read(self.signals_fd, &info, sizeof(info)) == sizeof(info):
-            with gil:
-                self.handler.signalled(info.ssi_signo)
+    # -- the beginning of a session --
 
     cdef void accept_from(self, int index) noexcept nogil:
         cdef int failure, fd
@@ -412,69 +278,22 @@ cdef class Relay:
         if failure != 0:
             self.report_failure(failure)
 
-    cdef void report_failure(self, int error) noexcept nogil:
-        with gil:
-            self.handler.accept_failed(error)
-        if self.loop.put_off_until_ns == 0:
-            self.loop.put_off_until_ns = self.loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
-
-    # -- a session's life, and its upcalls --
-
-    cdef Session *new_session(self) noexcept nogil:
-        cdef Session *session = loop_new_session(&self.loop)
-        if session != NULL:
-            self.numbers += 1
-            session.number = self.numbers
-            session.terminal.fd = session.terminal.pidfd = -1
-            session.terminal.errands = &self.loop.errands
-            session.terminal.session = session.number
-        return session
-
     cdef void begin(self, int fd, int index, bint is_guarded) noexcept nogil:
-        """Makes a session of a connection, with the terminal that the handler gives, or with its refusal as output."""
-        cdef Session *session = self.new_session()
+        """Makes a session of a connection: the handler gives it a terminal or refuses it."""
+        cdef Session *session = session_new(&self.loop)
         if session == NULL:
-            turn_away(&self.loop.errands, fd, is_guarded)
+            refuse_connection(&self.loop.errands, fd, is_guarded, ENOMEM)
+            self.report_failure(ENOMEM)
             return
         session.peer.fd = fd
         session.peer.is_guarded = is_guarded
         session.peer.is_tcp = not self.listeners.each[index].is_unix
         with gil:
-            self.ask_handler(session, fd, index)
-        self.open_session(session, session.peer.fd, self.listeners.each[index].framed)
+            self.ask_for_session(session, fd, index)
+        self.start(session, session.peer.fd, self.listeners.each[index].framed)
 
-    cdef void open_session(self, Session *session, int fd, bint framed) noexcept nogil:
-        self.loop.heartbeat.accepted += 1
-        self.loop.heartbeat.sessions = self.loop.live
-        if self.loop.put_off_until_ns == 0:
-            self.loop.put_off_until_ns = self.loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
-        session_open(session, fd, framed, session.terminal.fd)
-        if session.peer.is_guarded:
-            session.input.channel.guard = &self.loop.errands
-        if session.shared != NULL and fd >= 0:
-            shared_join(session.shared, session)
-        elif session.shared != NULL:
-            shared_begin(&self.loop, session.shared, session)
-        loop_expect_limits(&self.loop, session)
-        if loop_watch_session(&self.loop, session) < 0:
-            self.abandon(session, errno)
-        else:
-            loop_wake(&self.loop, &session.output)
-
-    cdef void abandon(self, Session *session, int error) noexcept nogil:
-        """epoll does not take the session's descriptors. No event would tell of the leader's end: it is looked for."""
-        terminal_signal_leader(&session.terminal, SIGKILL)
-        tell_exhausted(session.peer.fd)
-        loop_finish(&self.loop, session, ENDING_PEER_LEFT)
-        loop_leader_exited(&self.loop, session)
-        self.report_failure(error)
-
-    cdef void ask_handler(self, Session *session, int fd, int index) noexcept:
-        cdef ucred peer
-        cdef socklen_t size = sizeof(peer)
-        peer.pid = 0
-        peer.uid = peer.gid = <unsigned int>-1
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size)
+    cdef void ask_for_session(self, Session *session, int fd, int index) noexcept:
+        cdef ucred peer = peer_credentials(fd)
         try:
             answer = self.handler.session_wanted(session.number, index, fd, (peer.pid, peer.uid, peer.gid))
             if answer == JOIN and self.shared == NULL:
@@ -483,48 +302,15 @@ cdef class Relay:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
         if isinstance(answer, bytes):
-            self.refuse(session, answer)
+            refuse_session(&self.loop, session, <const char *>answer, len(answer))
         elif answer == JOIN:
             session.shared = self.shared
         else:
             self.take_terminal(session, answer)
 
-    cdef void take_terminal(self, Session *session, answer) noexcept:
-        session.terminal.fd, session.terminal.leader, session.terminal.pidfd = answer[:3]
-        session.terminal.size.ws_row, session.terminal.size.ws_col = answer[3:5]
-        session.terminal.has_user = answer[5] is not None
-        if session.terminal.has_user:
-            session.terminal.uid = answer[5]
-
-    cdef void refuse(self, Session *session, bytes text) noexcept:
-        """The text is all the output that there will be, and no input is taken.
-
-        Whom the rules keep out may come as often as it likes: only so many may hold a descriptor for that.
-        """
-        cdef Buffer *buffer = buffer_lend(&self.loop.pool) if self.refused < REFUSED_MOST else NULL
-        session.input.channel.state = CHANNEL_SHUT
-        session.output.channel.state = CHANNEL_DRAINING
-        session.refused = True
-        self.refused += 1
-        if buffer != NULL:
-            buffer.end = <uint32_t>min(len(text), self.loop.pool.buffer_bytes)
-            memcpy(buffer.data, <const char *>text, buffer.end)
-            session.output.channel.buffer = buffer
-        else:
-            send(session.peer.fd, <const char *>text, len(text), MSG_DONTWAIT | MSG_NOSIGNAL)
-            part_at_once(&self.loop.errands, session.peer.fd, session.peer.is_guarded)
-            session.peer.fd = -1
-
-    cdef void catch_up(self) noexcept nogil:
-        if self.loop.put_off_until_ns != 0:
-            self.loop.put_off_until_ns = 0
-            with gil:
-                if self.handler.caught_up():
-                    self.loop.put_off_until_ns = self.loop.now_ns + PUT_OFF_MS * <int64_t>MILLISECOND_NS
-
     cdef void start_program(self) noexcept nogil:
-        """A program for the shared terminal, if the handler has another one."""
-        cdef Session *session = self.new_session()
+        """Starts a program on the shared terminal, unless the handler gives none."""
+        cdef Session *session = session_new(&self.loop)
         if session == NULL:
             loop_retry(&self.loop, &self.shared.restart)
             return
@@ -532,9 +318,9 @@ cdef class Relay:
             self.ask_for_program(session)
         if session.terminal.fd >= 0:
             session.shared = self.shared
-            self.open_session(session, -1, False)
+            self.start(session, -1, False)
         else:
-            loop_release_session(&self.loop, session)
+            session_release(&self.loop, session)
 
     cdef void ask_for_program(self, Session *session) noexcept:
         try:
@@ -545,55 +331,72 @@ cdef class Relay:
         if answer is None:
             shared_end(&self.loop, self.shared)
         elif isinstance(answer, bytes):
-            shared_tell(&self.loop, self.shared, <const char *>answer, len(answer))
+            shared_show(&self.loop, self.shared, <const char *>answer, len(answer))
             loop_retry(&self.loop, &self.shared.restart)
         else:
             self.take_terminal(session, answer)
 
-    cdef void close_shared(self) noexcept nogil:
-        """Its program is the last; and when nobody looks any more, nobody can come back to it."""
-        self.shared.closing = True
-        if self.shared.program == NULL:
-            shared_end(&self.loop, self.shared)
-        elif self.shared.viewers == NULL:
-            loop_hang_up(&self.loop, self.shared.program)
+    cdef void take_terminal(self, Session *session, answer) noexcept:
+        """Takes over a Terminal of fastpty/relay/upcalls.py."""
+        session.terminal.fd, session.terminal.pidfd = answer.master, answer.pidfd
+        session.terminal.leader = answer.leader
+        session.terminal.size.ws_row, session.terminal.size.ws_col = answer.rows, answer.columns
+        session.terminal.has_user = answer.uid is not None
+        session.terminal.uid = answer.uid or 0
 
-    cdef void after_program(self, const Session *session) noexcept nogil:
-        """The next one comes soon, but ever later if each ends early."""
-        if self.loop.stopping or self.shared.closing:
-            shared_end(&self.loop, self.shared)
-            return
-        if self.loop.now_ns - session.started_ns > RETRY_SLOWEST_MS * <int64_t>MILLISECOND_NS:
-            self.shared.restart.pause_ns = 0
-        loop_retry(&self.loop, &self.shared.restart)
+    cdef void start(self, Session *session, int peer_fd, bint framed) noexcept nogil:
+        cdef int failure = session_start(&self.loop, session, peer_fd, framed)
+        if failure != 0:
+            self.report_failure(failure)
 
-    cdef void report_done(self) noexcept nogil:
+    # -- upcalls that report --
+
+    cdef void report_failure(self, int error) noexcept nogil:
+        with gil:
+            self.handler.accept_failed(error)
+        loop_defer_reports(&self.loop)
+
+    cdef void catch_up(self) noexcept nogil:
+        if self.loop.deferred_until_ns != 0:
+            self.loop.deferred_until_ns = 0
+            with gil:
+                if self.handler.caught_up():
+                    loop_defer_reports(&self.loop)
+
+    cdef void report_ended(self) noexcept nogil:
         cdef Session *session
         self.catch_up()
         while self.loop.done != NULL:
             session = self.loop.done
             self.loop.done = session.next_done
             with gil:
-                self.report(session)
+                self.report_end(session)
             if session.role == ROLE_PROGRAM:
-                self.after_program(session)
-            self.refused -= session.refused
-            loop_release_session(&self.loop, session)
+                shared_program_ended(&self.loop, self.shared, session.started_ns)
+            session_release(&self.loop, session)
         self.loop.heartbeat.sessions = self.loop.live
 
-    cdef void report(self, Session *session) noexcept:
-        self.ended_bytes[0] += session.input.channel.bytes
-        self.ended_bytes[1] += session.output.channel.bytes
-        self.ended_ignored_frames += session.peer.ignored_frames
+    cdef void report_end(self, Session *session) noexcept:
         if session.terminal.closes_elsewhere:
             self.handler.terminal_closes_later(session.number)
-        self.handler.session_ended(
-            session.number,
-            ENDINGS[session.ending],
-            session.terminal.exit_code,
-            session.terminal.exit_status,
-            (session.input.channel.bytes, session.output.channel.bytes),
-            session.peer.ignored_frames,
-            session.lagged_bytes,
-            (self.loop.now_ns - session.started_ns) / 1e9,
-        )
+        self.handler.session_ended(SessionEnd(
+            session.number, ending_name(session.ending).decode(),
+            session.terminal.exit_code, session.terminal.exit_status,
+            session.input.channel.bytes, session.output.channel.bytes,
+            session.peer.ignored_frames, session.lagged_bytes, (self.loop.now_ns - session.started_ns) / 1e9,
+        ))
+
+    # -- errands: calls that could block are done by other processes --
+
+    cdef void ask_for_errands(self) noexcept:
+        """Asks for processes that do errands. If there are none, the next errand asks again."""
+        cdef int queue
+        self.loop.errands.wanted = False
+        try:
+            queue = self.handler.errands_wanted()
+        except Exception:
+            logger.exception("internal error")
+            return
+        self.loop.errands.attended = queue >= 0
+        if queue >= 0 and queue != self.loop.errands.queue:
+            loop_watch_errands(&self.loop, queue)

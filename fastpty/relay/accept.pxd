@@ -1,67 +1,40 @@
-"""The listening sockets of a relay: accepting one connection at a time, also when there is no descriptor left."""
+"""The listening sockets of a relay: accepts one connection at a time, and refuses it if no descriptor is left."""
 
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.limits cimport INT_MAX
-from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport strlen
+from libc.stdint cimport int64_t, uint32_t
 
-from fastpty.system.linux cimport (
-    EFD_CLOEXEC,
-    AF_UNIX,
-    EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL,
-    EPOLLEXCLUSIVE,
-    EPOLLIN,
-    MSG_DONTWAIT,
-    MSG_NOSIGNAL,
-    RLIMIT_NOFILE,
-    SHUT_WR,
-    SO_DOMAIN,
-    SO_SNDBUF,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-    SOL_SOCKET,
-    accept4,
-    close,
-    eventfd,
-    getrlimit,
-    getsockopt,
-    read,
-    rlimit,
-    send,
-    setsockopt,
-    shutdown,
-    socklen_t,
+from fastpty.relay.errands cimport PASSED_MOST, errands_close_kept, may_pass_descriptors
+from fastpty.relay.loop cimport (
+    ABOUT_LISTENER, MILLISECOND_NS, Loop, loop_due, loop_set_deadline, loop_token, loop_watch,
 )
-from fastpty.relay.errands cimport PASSED_MOST, Errands, errands_close, errands_close_kept, may_pass_descriptors
-from fastpty.relay.loop cimport ABOUT_LISTENER, MILLISECOND_NS, Loop, loop_arm, loop_due, loop_token, loop_watch
+from fastpty.relay.refuse cimport refuse_connection
+from fastpty.system.linux cimport (
+    AF_UNIX, EFD_CLOEXEC, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, RLIMIT_NOFILE, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, SOL_SOCKET, SO_DOMAIN, SO_SNDBUF, accept4, close, eventfd, getrlimit, getsockopt, rlimit,
+    setsockopt, socklen_t,
+)
 
 cdef enum:
-    FILES_OF_A_START = 16              # descriptors, and more than it needs
-    LISTENERS_MOST = 64                # the configuration's, too (values.py)
-    ACCEPT_PAUSE_MS = 100              # when not even the spare descriptor helps
-    # Of output that a client has not read yet; the kernel doubles it, for what it needs itself. As much flows through
-    # as with Linux's 208 KiB, and after ^C a slow client sees less of what was before (docs/performance.md).
+    FILES_OF_A_START = 16              # more descriptors than the start of a session needs
+    LISTENERS_MOST = 64                # the same limit as in fastpty/configuration/values.py
+    ACCEPT_PAUSE_MS = 100              # after a connection could be neither accepted nor refused
+    # SO_SNDBUF of a client, which the kernel doubles. It gives as much throughput as Linux's 208 KiB, and after ^C a
+    # slow client gets less of the earlier output (docs/performance.md).
     PEER_SEND_BYTES = 10240
-
-cdef extern from *:
-    """
-    #define FASTPTY_EXHAUSTED "fastpty: the router has no descriptor left for another session; try again later\\r\\n"
-    """
-    const char *EXHAUSTED "FASTPTY_EXHAUSTED"
 
 cdef struct Listener:
     int fd
     bint framed
     bint is_unix
-    int64_t resume_at_ns               # 0 = accepting
+    int64_t resume_at_ns               # accepting pauses until then; 0 = it does not
 
 cdef struct Listeners:
     Listener each[LISTENERS_MOST]
     int count
-    int guarded_fd_most                # of a client that may pass descriptors: there is room for as many as it can
-    # Given up for a moment to tell a client that there is no descriptor left. It is no file: in a foreign root that
-    # could be a FIFO.
+    int guarded_fd_most                # the highest descriptor for a client that may pass PASSED_MOST descriptors
+    # Closed for a moment to accept and refuse a client when no descriptor is left. It is an eventfd, not a file such as
+    # /dev/null: in a foreign root that could be a FIFO.
     int spare_fd
 
 
@@ -70,27 +43,27 @@ cdef inline void listeners_open(Listeners *listeners) noexcept nogil:
     listeners.count = 0
     listeners.guarded_fd_most = INT_MAX
     if getrlimit(RLIMIT_NOFILE, &files) == 0 and files.rlim_cur < INT_MAX:
-        # What finds no place in the table of descriptors is closed by the kernel, in this process.
+        # A passed descriptor for which there is no room is closed by the kernel in this process, which could block.
         listeners.guarded_fd_most = <int>files.rlim_cur - PASSED_MOST - FILES_OF_A_START
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
 
 
 cdef inline int listener_watch(Loop *loop, Listeners *listeners, int index) noexcept nogil:
-    """Level-triggered, so that what one turn leaves comes again; exclusive, so that one of several workers wakes."""
+    """Registers a listener: level-triggered, since a turn accepts one client; exclusive, to wake one worker only."""
     return loop_watch(loop, EPOLL_CTL_ADD, listeners.each[index].fd, EPOLLIN | EPOLLEXCLUSIVE,
                       loop_token(ABOUT_LISTENER, 0, <uint32_t>index))
 
 
 cdef inline int listener_watch_again(Loop *loop, Listeners *listeners, int index) noexcept nogil:
-    """0, or the errno for which epoll does not take the listener now: then it is asked again after a pause."""
+    """Registers a listener again. Returns 0; or an errno, then it is tried again after a pause."""
     if listener_watch(loop, listeners, index) == 0:
         return 0
-    loop_arm(loop, &listeners.each[index].resume_at_ns, ACCEPT_PAUSE_MS * <int64_t>MILLISECOND_NS)
+    loop_set_deadline(loop, &listeners.each[index].resume_at_ns, ACCEPT_PAUSE_MS * <int64_t>MILLISECOND_NS)
     return errno
 
 
 cdef inline int listeners_add(Loop *loop, Listeners *listeners, int fd, bint framed) noexcept nogil:
-    """The new listener's index, or -1 with errno set."""
+    """Returns the new listener's index, or -1 with errno set."""
     cdef Listener *listener = &listeners.each[listeners.count]
     cdef int domain = -1
     cdef socklen_t size = sizeof(domain)
@@ -107,7 +80,7 @@ cdef inline int listeners_add(Loop *loop, Listeners *listeners, int fd, bint fra
 
 cdef inline void listener_pause(Loop *loop, Listeners *listeners, int index) noexcept nogil:
     loop_watch(loop, EPOLL_CTL_DEL, listeners.each[index].fd, 0, 0)
-    loop_arm(loop, &listeners.each[index].resume_at_ns, ACCEPT_PAUSE_MS * <int64_t>MILLISECOND_NS)
+    loop_set_deadline(loop, &listeners.each[index].resume_at_ns, ACCEPT_PAUSE_MS * <int64_t>MILLISECOND_NS)
 
 
 cdef inline void listeners_resume(Loop *loop, Listeners *listeners) noexcept nogil:
@@ -118,47 +91,25 @@ cdef inline void listeners_resume(Loop *loop, Listeners *listeners) noexcept nog
 
 
 cdef inline void listeners_abandon(Loop *loop, Listeners *listeners) noexcept nogil:
+    """Accepts no more connections."""
     cdef int index
     for index in range(listeners.count):
         loop_watch(loop, EPOLL_CTL_DEL, listeners.each[index].fd, 0, 0)
         listeners.each[index].resume_at_ns = 0
 
 
-cdef inline void tell_exhausted(int fd) noexcept nogil:
-    send(fd, EXHAUSTED, strlen(EXHAUSTED), MSG_DONTWAIT | MSG_NOSIGNAL)
-
-
-cdef inline void part_at_once(Errands *errands, int fd, bint is_guarded) noexcept nogil:
-    """Closes a connection whose client was told why."""
-    cdef uint8_t dropped[4096]
-    shutdown(fd, SHUT_WR)
-    if not is_guarded:
-        # What a client says first (its window size), so that it sees an end and not a broken connection.
-        read(fd, dropped, sizeof(dropped))
-        close(fd)
-    elif not errands_close(errands, fd):
-        # There is room: nobody is accepted who may pass descriptors while some are kept.
-        errands.kept[errands.kept_count] = fd
-        errands.kept_count += 1
-
-
-cdef inline void turn_away(Errands *errands, int fd, bint is_guarded) noexcept nogil:
-    tell_exhausted(fd)
-    part_at_once(errands, fd, is_guarded)
-
-
 cdef inline int listener_accept_one(const Listener *listener) noexcept nogil:
     return accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
 
 
-cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int index) noexcept nogil:
-    """No descriptor is left: gives up the spare one to tell a client so. If that fails too, accepting pauses."""
+cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int index, int error) noexcept nogil:
+    """Closes the spare descriptor to accept and refuse one client. If that fails too, accepting pauses."""
     cdef int fd
     if listeners.spare_fd >= 0:
         close(listeners.spare_fd)
     fd = listener_accept_one(&listeners.each[index])
     if fd >= 0:
-        turn_away(&loop.errands, fd, listeners.each[index].is_unix and may_pass_descriptors(fd))
+        refuse_connection(&loop.errands, fd, listeners.each[index].is_unix and may_pass_descriptors(fd), error)
     else:
         listener_pause(loop, listeners, index)
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
@@ -167,9 +118,9 @@ cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int in
 cdef inline int listener_accept(
     Loop *loop, Listeners *listeners, int index, bint *is_guarded, int *failure
 ) noexcept nogil:
-    """A new connection, or -1; `failure` is the errno of what somebody should hear of, else 0: nobody is accepted now.
+    """Accepts a connection. Returns it, or -1. `failure`: an errno for the log, or 0.
 
-    One a turn: a start takes long, compared to what the sessions that there are wait for.
+    It is called once a turn: the start of a session takes long, and the other sessions wait.
     """
     cdef Listener *listener = &listeners.each[index]
     cdef int send_bytes = PEER_SEND_BYTES
@@ -181,11 +132,11 @@ cdef inline int listener_accept(
     fd = listener_accept_one(listener)
     is_guarded[0] = fd >= 0 and listener.is_unix and may_pass_descriptors(fd)
     if is_guarded[0] and fd > listeners.guarded_fd_most:
-        turn_away(&loop.errands, fd, True)
+        refuse_connection(&loop.errands, fd, True, EMFILE)
         failure[0] = EMFILE
         return -1
     if fd >= 0:
-        # To the end of the queue of waiting workers, which epoll would otherwise always wake in the same order.
+        # This puts the worker at the end of the socket's wait queue: otherwise epoll always wakes the same one.
         loop_watch(loop, EPOLL_CTL_DEL, listener.fd, 0, 0)
         failure[0] = listener_watch_again(loop, listeners, index)
         if listener.is_unix:
@@ -195,7 +146,7 @@ cdef inline int listener_accept(
         return -1
     failure[0] = errno
     if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-        listener_turn_one_away(loop, listeners, index)
+        listener_turn_one_away(loop, listeners, index, failure[0])
     else:
         listener_pause(loop, listeners, index)
     return -1

@@ -1,10 +1,9 @@
-"""Waiting for what comes next without going to sleep (`--busy-poll`).
+"""Busy polling (`--busy-poll`): waits for the next event for a short time without sleeping.
 
-The answer to a key, and the next piece of a stream, mostly come sooner than this process has gone to sleep and been
-woken again. So when one is expected the loop looks for events and lets others have the CPU (sched_yield(2)) by turns,
-for a short while. That is a bet. It is lost if nothing has come in time: the program is slow, or somebody else needs
-the CPU, and then whoever yields waits for his whole time slice. After a loss no bet is made for a while, twice as long
-after each further one, half as long after one that was won.
+The answer to a key, or the next piece of a stream, usually comes sooner than a process can go to sleep and wake up
+again. So when the loop expects one, it calls epoll_wait(2) and sched_yield(2) in turn. Each such wait is a bet. The
+loop loses it if no event comes in time: the program is slow, or another process needs the CPU and uses its whole time
+slice after a yield. After a lost bet the loop pauses betting. Each further loss doubles the pause, each win halves it.
 """
 
 from libc.stdint cimport int64_t
@@ -12,16 +11,16 @@ from libc.stdint cimport int64_t
 from fastpty.system.linux cimport CLOCK_MONOTONIC, clock_gettime, epoll_event, epoll_wait, sched_yield, timespec
 
 cdef enum:
-    BUSY_LATE_NS = 500000              # so long after a bet's end: somebody else has had the CPU
-    BUSY_PAUSE_NS = 1000000            # after a loss, at least
-    BUSY_PAUSE_LATE_NS = 10000000      # after a late one
-    BUSY_PAUSE_MOST_NS = 1000000000
+    BUSY_LATE_NS = 500000              # a bet that ends later than this was delayed by another process
+    BUSY_PAUSE_NS = 1000000            # the shortest pause after a loss
+    BUSY_PAUSE_LATE_NS = 10000000      # the shortest pause after a late loss
+    BUSY_PAUSE_MOST_NS = 1000000000    # the longest pause
 
 cdef struct BusyPoll:
-    int64_t limit_ns                   # the longest bet; 0 = none are made
-    int64_t expected_ns                # within this time something will come; 0 = nothing is expected
-    int64_t pause_ns                   # after the last loss; 0 = bets are won
-    int64_t resume_ns                  # no bet before this
+    int64_t limit_ns                   # how long a bet lasts at most; 0 = busy polling is off
+    int64_t expected_ns                # an event is expected within this time; 0 = none is expected
+    int64_t pause_ns                   # the present pause after a loss; 0 = the last bets were won
+    int64_t resume_ns                  # no bet before this time (CLOCK_MONOTONIC)
 
 
 cdef inline int64_t clock_ns() noexcept nogil:
@@ -30,41 +29,42 @@ cdef inline int64_t clock_ns() noexcept nogil:
     return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
-cdef inline bint busy_poll_pays(const BusyPoll *poll) noexcept nogil:
-    """Whether bets are made, and not mostly lost."""
-    return poll.limit_ns > 0 and poll.pause_ns < BUSY_PAUSE_MOST_NS / 2
+cdef inline bint busy_poll_pays(const BusyPoll *busy) noexcept nogil:
+    """True if busy polling is on and wins often enough."""
+    return busy.limit_ns > 0 and busy.pause_ns < BUSY_PAUSE_MOST_NS / 2
 
 
-cdef inline void busy_poll_expect_answer(BusyPoll *poll) noexcept nogil:
-    """A key was passed on to a program."""
-    poll.expected_ns = poll.limit_ns
+cdef inline void busy_poll_expect_answer(BusyPoll *busy) noexcept nogil:
+    """To be called after a key was written to a terminal: the program will probably echo it."""
+    busy.expected_ns = busy.limit_ns
 
 
-cdef inline void busy_poll_expect_more(BusyPoll *poll) noexcept nogil:
-    """A piece of a stream has come. What comes later than soon is no hurry: it only would cost CPU to wait for it."""
-    poll.expected_ns = poll.limit_ns / 2
+cdef inline void busy_poll_expect_more(BusyPoll *busy) noexcept nogil:
+    """To be called after a piece of a stream was read. Waits half as long: a later piece is not urgent."""
+    busy.expected_ns = busy.limit_ns / 2
 
 
-cdef inline void busy_poll_settle(BusyPoll *poll, int64_t now_ns, int64_t late_ns) noexcept nogil:
+cdef inline void busy_poll_settle(BusyPoll *busy, int64_t now_ns, int64_t late_ns) noexcept nogil:
+    """Sets the next pause. late_ns: how long after the bet's end it is now; negative = the bet was won."""
     if late_ns < 0:
-        poll.pause_ns = poll.pause_ns / 2 if poll.pause_ns > BUSY_PAUSE_NS else 0
+        busy.pause_ns = busy.pause_ns / 2 if busy.pause_ns > BUSY_PAUSE_NS else 0
         return
-    poll.pause_ns = max(2 * poll.pause_ns, <int64_t>(BUSY_PAUSE_LATE_NS if late_ns > BUSY_LATE_NS else BUSY_PAUSE_NS))
-    poll.pause_ns = min(poll.pause_ns, <int64_t>BUSY_PAUSE_MOST_NS)
-    poll.resume_ns = now_ns + poll.pause_ns
+    busy.pause_ns = max(2 * busy.pause_ns, <int64_t>(BUSY_PAUSE_LATE_NS if late_ns > BUSY_LATE_NS else BUSY_PAUSE_NS))
+    busy.pause_ns = min(busy.pause_ns, <int64_t>BUSY_PAUSE_MOST_NS)
+    busy.resume_ns = now_ns + busy.pause_ns
 
 
-cdef inline int busy_poll_wait(BusyPoll *poll, int epoll_fd, epoll_event *events, int most) noexcept nogil:
-    """What epoll_wait(2) returns: 0 if there is no bet, or it is lost."""
+cdef inline int busy_poll_wait(BusyPoll *busy, int epoll_fd, epoll_event *events, int most) noexcept nogil:
+    """Bets, and returns the result of epoll_wait(2). Returns 0 if it does not bet or loses."""
     cdef int64_t now_ns = clock_ns()
-    cdef int64_t until_ns = now_ns + poll.expected_ns
+    cdef int64_t until_ns = now_ns + busy.expected_ns
     cdef int count = 0
-    poll.expected_ns = 0
-    if now_ns < poll.resume_ns:
+    busy.expected_ns = 0
+    if now_ns < busy.resume_ns:
         return 0
     while count == 0 and now_ns < until_ns:
         sched_yield()
         count = epoll_wait(epoll_fd, events, most, 0)
         now_ns = clock_ns()
-    busy_poll_settle(poll, now_ns, now_ns - until_ns)
+    busy_poll_settle(busy, now_ns, now_ns - until_ns)
     return count

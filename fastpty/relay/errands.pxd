@@ -1,11 +1,10 @@
-"""Errands: system calls that a stranger could block for ever. Other processes make them (`fastpty.errands`).
+"""Errands: system calls that another user's process can block for ever. Other processes do them (fastpty/errands/).
 
-The last close of a pty master blocks while a program writes to the terminal, and a page of the program's own FUSE file
-system can make that write last for ever. Changing the window size and reading the terminal's settings block in the same
-way. The last close of a descriptor that a client has passed (SCM_RIGHTS) can block too, depending on what it is.
-
-An errand is one message in a socket, with the descriptors. `closed` is memory shared with the process that receives it:
-it closes its copies only after this process has closed its own, so the close here is never the last one.
+The last close of a pty master waits for a program that is in the middle of a write(2) to the terminal, and a page of
+the program's own FUSE file system can keep that write from ending. A change of the window size, and a look at the
+terminal's settings, wait in the same way. The last close of a descriptor that a client has passed (SCM_RIGHTS) waits
+for whatever that is. So the relay sends such descriptors through a socket. The receiving process closes its copy only
+after the relay has closed its own: so the relay's close is never the last. `Errands.closed` shows it how far that is.
 """
 
 from libc.errno cimport ECONNREFUSED, ECONNRESET, ENOBUFS, ENOTCONN, EPIPE, errno
@@ -15,7 +14,7 @@ from libc.string cimport memset
 from fastpty.system.linux cimport close, winsize
 
 cdef enum:
-    PASSED_MOST = 253         # descriptors in one message (SCM_MAX_FD)
+    PASSED_MOST = 253         # the most descriptors in one message (SCM_MAX_FD)
 
 cdef enum ErrandKind:
     ERRAND_CLOSE
@@ -30,17 +29,17 @@ cdef enum:
 cdef struct Errand:
     ErrandKind kind
     winsize size              # for ERRAND_RESIZE
-    int64_t number            # of an ERRAND_CLOSE, from 1
+    int64_t number            # counts the ERRAND_CLOSE ones, from 1
     uint32_t owner            # the uid whose programs can block this, or one of OWNER_…
     uint64_t session          # whose terminal ERRAND_CLOSE closes: reported when it is closed; 0 = not reported
 
 cdef struct Errands:
-    int queue                 # the socket that leads to the processes
+    int queue                 # the socket that leads to the processes; -1 = there are none
     int64_t sent              # the number of the last ERRAND_CLOSE
-    int64_t *closed           # shared memory: number of the last ERRAND_CLOSE whose descriptors are closed here
-    bint attended             # a process receives errands from `queue`
-    bint wanted               # the relay's owner must start that process
-    int kept[PASSED_MOST]     # descriptors that were received and could not be sent yet
+    int64_t *closed           # shared memory: the last ERRAND_CLOSE whose descriptors are closed here
+    bint attended             # a process takes errands from the queue
+    bint wanted               # the handler is to be asked for such a process
+    int kept[PASSED_MOST]     # descriptors that a client has passed and that could not be sent yet
     int kept_count
 
 cdef extern from *:
@@ -58,7 +57,7 @@ cdef extern from *:
         char space[CMSG_SPACE(FASTPTY_PASSED_MOST * sizeof(int))];
     };
 
-    /* Sends `data` with descriptors, and does not wait: 0, or -1 with errno set. */
+    /* Sends `data` and descriptors without blocking. Returns 0, or -1 with errno set. */
     static inline int fastpty_send_descriptors(int queue, const void *data, size_t size, const int *fds, int count)
     {
         union fastpty_control control;
@@ -73,7 +72,7 @@ cdef extern from *:
         return sendmsg(queue, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
     }
 
-    /* As read(2), but descriptors that come with the bytes are put into `fds`; there may be PASSED_MOST. */
+    /* As read(2). Puts descriptors that come with the bytes into `fds`, at most PASSED_MOST. */
     static inline ssize_t fastpty_receive(int fd, void *data, size_t size, int *fds, int *count)
     {
         union fastpty_control control;
@@ -92,7 +91,7 @@ cdef extern from *:
         return got;
     }
 
-    /* Whether a client could pass descriptors through this connection. */
+    /* Returns whether a client can pass descriptors through this connection. */
     static inline int fastpty_may_pass_descriptors(int fd)
     {
         int passes = 1;
@@ -107,10 +106,10 @@ cdef extern from *:
 
 
 cdef inline bint errands_send(Errands *errands, const Errand *errand, const int *fds, int count) noexcept nogil:
-    """False: nothing was sent; try again later."""
+    """Sends an errand with descriptors. Returns False if it must be tried again later."""
     if send_descriptors(errands.queue, errand, sizeof(errand[0]), fds, count) < 0:
         if errno in (EPIPE, ECONNREFUSED, ECONNRESET, ENOTCONN):
-            errands.attended = False   # the processes have ended
+            errands.attended = False   # no process is left
             errands.wanted = True
         return False
     errands.wanted = errands.wanted or not errands.attended
@@ -118,10 +117,7 @@ cdef inline bint errands_send(Errands *errands, const Errand *errand, const int 
 
 
 cdef inline bint errands_close_all(Errands *errands, Errand *errand, const int *fds, int count) noexcept nogil:
-    """Has descriptors closed by another process; closes them here if errands are not in use.
-
-    False: they are still open.
-    """
+    """Has other processes close these descriptors; or closes them here if there is no queue. False: try again later."""
     cdef int index
     errand.kind = ERRAND_CLOSE
     errand.number = errands.sent + 1
@@ -135,7 +131,7 @@ cdef inline bint errands_close_all(Errands *errands, Errand *errand, const int *
 
 
 cdef inline bint errands_close_passed(Errands *errands, const int *fds, int count) noexcept nogil:
-    """As errands_close_all, for descriptors that a client passed or could have passed something through."""
+    """As errands_close_all, for connections, and for descriptors that clients passed through them."""
     cdef Errand errand
     memset(&errand, 0, sizeof(errand))
     errand.owner = OWNER_CLIENTS
@@ -147,7 +143,7 @@ cdef inline bint errands_close(Errands *errands, int fd) noexcept nogil:
 
 
 cdef inline bint errands_close_kept(Errands *errands) noexcept nogil:
-    """True if no descriptor is kept any more, so that more can be received."""
+    """Closes the descriptors that are kept. Returns False if some remain: then no more may be received."""
     if errands.kept_count > 0 and not errands_close_passed(errands, errands.kept, errands.kept_count):
         return False
     errands.kept_count = 0
@@ -155,7 +151,7 @@ cdef inline bint errands_close_kept(Errands *errands) noexcept nogil:
 
 
 cdef inline ssize_t errands_read(Errands *errands, int fd, void *data, size_t size) noexcept nogil:
-    """As read(2), from a socket whose other end may pass descriptors: those are closed elsewhere."""
+    """As read(2), for a socket whose client may pass descriptors: has them closed."""
     cdef ssize_t got
     if not errands_close_kept(errands):
         (&errno)[0] = ENOBUFS

@@ -1,7 +1,7 @@
-"""Signals with the rights of a session's user, where that is not who this process is (`run-as peer`).
+"""Sends signals with the rights of a session's user if the router runs as root (`run-as peer`).
 
-This process is root then. A program that became root in the user's terminal, as sudo does, is not the user's to stop,
-nor is a stranger whose process group has a number that was the user's a moment ago.
+A user must not be able to stop a program that became root in the user's terminal, as sudo does. Nor may a signal reach
+another user's process group that got the number of a group which has just ended.
 """
 
 from libc.errno cimport errno
@@ -9,14 +9,7 @@ from libc.stdlib cimport abort
 from posix.types cimport pid_t, uid_t
 
 from fastpty.system.linux cimport (
-    PR_GET_PDEATHSIG,
-    PR_SET_PDEATHSIG,
-    SYS_prctl,
-    SYS_setresuid,
-    getpid,
-    getppid,
-    kill,
-    syscall,
+    PR_GET_PDEATHSIG, PR_SET_PDEATHSIG, SYS_prctl, SYS_setresuid, getpid, getppid, kill, syscall,
 )
 
 cdef enum:
@@ -24,15 +17,19 @@ cdef enum:
 
 
 cdef inline bint rights_take(uid_t uid) noexcept nogil:
-    """The saved id stays root's, for the way back. The real one is nobody's, or the user could signal this process.
+    """Gives the calling thread the user's effective uid. Returns False if the kernel refuses.
 
-    The last uid but one is the best nobody, but is there only outside of user namespaces.
+    The saved uid stays 0, for the way back. The real uid becomes an unused one: if it were the user's, the user could
+    signal this process. 2**32 - 2 is used by nobody, but a user namespace does not map it: there 65534 must do.
     """
     return syscall(SYS_setresuid, <uid_t>-2, uid, 0) == 0 or syscall(SYS_setresuid, OVERFLOW_UID, uid, 0) == 0
 
 
 cdef inline int kill_as(uid_t uid, pid_t pid, int number) noexcept nogil:
-    """kill(2) as this user would call it. Of this thread alone: glibc's setresuid(3) would change them all."""
+    """Calls kill(2) as the user `uid`. Returns what it returns, with errno set.
+
+    Changes the uid of the calling thread only. glibc's setresuid(3) would change all threads.
+    """
     cdef int death_signal = 0
     cdef pid_t parent = getppid()
     cdef int result
@@ -43,9 +40,9 @@ cdef inline int kill_as(uid_t uid, pid_t pid, int number) noexcept nogil:
     result = kill(pid, number)
     error = errno
     if syscall(SYS_setresuid, 0, 0, 0) < 0:
-        abort()   # a relay that cannot be itself again must not go on
+        abort()   # the relay must not go on with another user's rights
     if death_signal != 0:
-        # A change of ids takes it back.
+        # The kernel clears it when a process changes its ids (PR_SET_PDEATHSIG(2const)).
         syscall(SYS_prctl, PR_SET_PDEATHSIG, death_signal)
         if getppid() != parent:
             kill(getpid(), death_signal)

@@ -1,24 +1,23 @@
-"""A broadcast ring: the last bytes of an output, for any number of readers that each keep a position of their own.
+"""A ring buffer that holds the latest output of a shared terminal, for any number of readers.
 
-Positions count bytes from the very first and never wrap. The writer waits for nobody: what a reader has not read when
-its place is written again is lost to it, and to nobody else.
+Each reader keeps its own position. A position counts all bytes since the first one, so it never wraps. The writer never
+waits: a slow reader loses the bytes that are overwritten before it has read them.
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t, uint8_t
 from libc.stdlib cimport malloc
 from libc.string cimport memchr
 
-cdef enum:
-    REPLAY_LINE_MOST = 4096   # how far a replay looks for the beginning of a line
+from fastpty.system.linux cimport memrchr
 
-cdef struct Broadcast:
+cdef struct Ring:
     uint8_t *data
     uint64_t size             # a power of two
-    uint64_t end              # the position behind the last byte
+    uint64_t end              # the position after the newest byte
 
 
-cdef inline bint broadcast_open(Broadcast *ring, uint64_t least_bytes) noexcept nogil:
-    """Makes an empty ring for so many bytes or more; False if memory is short."""
+cdef inline bint ring_open(Ring *ring, uint64_t least_bytes) noexcept nogil:
+    """Allocates an empty ring of at least `least_bytes`. Returns False if there is no memory."""
     ring.size = 1
     while ring.size < least_bytes:
         ring.size *= 2
@@ -27,38 +26,54 @@ cdef inline bint broadcast_open(Broadcast *ring, uint64_t least_bytes) noexcept 
     return ring.data != NULL
 
 
-cdef inline uint64_t broadcast_oldest(const Broadcast *ring) noexcept nogil:
-    """The position of the oldest byte that is still there."""
+cdef inline uint64_t ring_oldest(const Ring *ring) noexcept nogil:
+    """Returns the position of the oldest byte that the ring still holds."""
     return ring.end - ring.size if ring.end > ring.size else 0
 
 
-cdef inline uint8_t *broadcast_room(const Broadcast *ring, size_t *size) noexcept nogil:
-    """Where the next bytes are to be put, at most `size` of them; `ring.end` is then to be moved on by the caller."""
+cdef inline uint8_t *ring_room(const Ring *ring, size_t *size) noexcept nogil:
+    """Returns where to write the next bytes, at most `size[0]`. The caller then adds their number to `ring.end`."""
     cdef uint64_t offset = ring.end & (ring.size - 1)
     size[0] = ring.size - offset
     return ring.data + offset
 
 
-cdef inline const uint8_t *broadcast_piece(const Broadcast *ring, uint64_t position, size_t *size) noexcept nogil:
-    """The bytes from a position on, `size` of them: up to the end, or to the place where the ring wraps."""
+cdef inline const uint8_t *ring_piece(const Ring *ring, uint64_t position, size_t *size) noexcept nogil:
+    """Returns the bytes at a position; `size[0]`: how many, up to the newest byte or to where the memory wraps."""
     cdef uint64_t offset = position & (ring.size - 1)
     size[0] = min(ring.end - position, ring.size - offset)
     return ring.data + offset
 
 
-cdef inline uint64_t broadcast_replay_start(const Broadcast *ring, uint64_t most_bytes) noexcept nogil:
-    """Where somebody begins to read who shall see at most `most_bytes` of what was before.
+cdef inline uint8_t ring_byte(const Ring *ring, uint64_t position) noexcept nogil:
+    return ring.data[position & (ring.size - 1)]
 
-    Where older bytes are left out, that is at the beginning of a line if one begins near: half a character or half an
-    escape sequence would show as rubbish.
-    """
-    cdef uint64_t start = ring.end - most_bytes if ring.end > most_bytes else 0
+
+cdef inline uint64_t ring_find(const Ring *ring, uint8_t byte, uint64_t start, uint64_t end) noexcept nogil:
+    """Returns the position of the first such byte in [start, end), or `end` if there is none."""
     cdef const uint8_t *piece
-    cdef const uint8_t *newline
+    cdef const uint8_t *found
     cdef size_t size
-    start = max(start, broadcast_oldest(ring))
-    if start == 0 or start == ring.end:
-        return start
-    piece = broadcast_piece(ring, start, &size)
-    newline = <const uint8_t *>memchr(piece, c'\n', min(size, <size_t>REPLAY_LINE_MOST))
-    return start if newline == NULL else start + <uint64_t>(newline - piece) + 1
+    while start < end:
+        piece = ring_piece(ring, start, &size)
+        size = min(size, <size_t>(end - start))
+        found = <const uint8_t *>memchr(piece, byte, size)
+        if found != NULL:
+            return start + <uint64_t>(found - piece)
+        start += size
+    return end
+
+
+cdef inline uint64_t ring_find_last(const Ring *ring, uint8_t byte, uint64_t start, uint64_t end) noexcept nogil:
+    """Returns the position of the last such byte in [start, end), or `end` if there is none."""
+    cdef uint64_t position = end
+    cdef const uint8_t *found
+    cdef size_t size
+    while position > start:
+        # The bytes before the position, back to where the memory wraps.
+        size = min(position - start, ((position - 1) & (ring.size - 1)) + 1)
+        found = <const uint8_t *>memrchr(ring.data + ((position - size) & (ring.size - 1)), byte, size)
+        if found != NULL:
+            return position - size + <uint64_t>(found - (ring.data + ((position - size) & (ring.size - 1))))
+        position -= size
+    return end

@@ -1,38 +1,32 @@
-"""A shared terminal: who is there. Programs come and go on it, viewers join and leave; each does so by itself.
+"""A shared terminal: programs start and end on it, viewers join and leave, independently of each other.
 
-The program's output is read into a broadcast ring as fast as it comes, and every viewer reads from there at its own
-pace. The other way round the viewers' inputs share what room the terminal has, first come, first served.
+The program's output goes into a ring buffer, and each viewer reads it from there at its own speed. The viewers' inputs
+take turns in writing to the terminal. fastpty/relay/shared_step.pxd moves the bytes.
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from fastpty.relay.ring cimport broadcast_open, broadcast_replay_start, broadcast_room
 from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, FLUSH_ALL, channel_drop
-from fastpty.relay.loop cimport Loop, loop_wake
-from fastpty.relay.state cimport (
-    ROLE_PROGRAM,
-    ROLE_VIEWER,
-    Session,
-    Shared,
-    Task,
-    queue_pop,
-    queue_push,
-    queue_remove,
-)
+from fastpty.relay.hang_up cimport session_hang_up
+from fastpty.relay.loop cimport MILLISECOND_NS, RETRY_SLOWEST_MS, Loop, loop_retry, loop_wake
+from fastpty.relay.queue cimport queue_pop, queue_push, queue_remove
+from fastpty.relay.replay cimport replay_start
+from fastpty.relay.ring cimport ring_open, ring_room
+from fastpty.relay.state cimport ROLE_PROGRAM, ROLE_VIEWER, Session, Shared, Task
 
 cdef enum:
-    RING_BYTES_LEAST = 1048576   # how far a viewer may fall behind before it loses something, or more for scroll-back
+    RING_BYTES_LEAST = 1048576   # how far a viewer may fall behind before it loses output
 
 
 cdef inline Shared *shared_new(uint64_t scrollback_bytes) noexcept nogil:
-    """A shared terminal without a program and viewers; NULL if memory is short."""
+    """Returns a shared terminal without a program or viewers, or NULL if there is no memory."""
     cdef Shared *shared = <Shared *>calloc(1, sizeof(Shared))
     if shared == NULL:
         return NULL
     shared.scrollback_bytes = scrollback_bytes
-    if not broadcast_open(&shared.output, max(scrollback_bytes, <uint64_t>RING_BYTES_LEAST)):
+    if not ring_open(&shared.output, max(scrollback_bytes, <uint64_t>RING_BYTES_LEAST)):
         free(shared)
         return NULL
     return shared
@@ -45,27 +39,32 @@ cdef inline void shared_free(Shared *shared) noexcept nogil:
 
 
 cdef inline void shared_join(Shared *shared, Session *viewer) noexcept nogil:
-    """Adds a viewer, whose peer is open; it begins to read with the scroll-back."""
+    """Adds a viewer. It reads the scroll-back first."""
     viewer.role = ROLE_VIEWER
     viewer.shared = shared
     viewer.next_viewer = shared.viewers
     if shared.viewers != NULL:
         shared.viewers.previous_viewer = viewer
     shared.viewers = viewer
-    viewer.input.channel.flush_bytes = FLUSH_ALL   # what one of them pastes is not mixed without need
-    viewer.position = broadcast_replay_start(&shared.output, shared.scrollback_bytes)
+    viewer.input.channel.flush_bytes = FLUSH_ALL   # do not mix a paste with another viewer's input without need
+    viewer.position = replay_start(&shared.output, shared.scrollback_bytes)
     viewer.output.channel.readable = viewer.position < shared.output.end
     if shared.ended:
-        shared_part_in_order(viewer)
+        shared_dismiss(viewer)
 
 
-cdef inline void shared_begin(Loop *loop, Shared *shared, Session *program) noexcept nogil:
-    """Makes a session, whose terminal is open, the program on the shared terminal. What was typed meanwhile is its."""
-    cdef Session *viewer = shared.viewers
+cdef inline void shared_set_program(Loop *loop, Shared *shared, Session *program) noexcept nogil:
+    """Makes a session the program on the shared terminal. It gets the input that viewers sent meanwhile."""
     program.role = ROLE_PROGRAM
     program.shared = shared
-    program.input.channel.state = CHANNEL_SHUT   # it has none of its own: the viewers' inputs lead to the terminal
+    program.input.channel.state = CHANNEL_SHUT   # the viewers' input channels write to the terminal
     shared.program = program
+    shared_wake_inputs(loop, shared)
+
+
+cdef inline void shared_wake_inputs(Loop *loop, Shared *shared) noexcept nogil:
+    """Wakes all inputs, since a program has opened the terminal."""
+    cdef Session *viewer = shared.viewers
     while viewer != NULL:
         viewer.input.channel.writable = True
         loop_wake(loop, &viewer.input)
@@ -73,7 +72,7 @@ cdef inline void shared_begin(Loop *loop, Shared *shared, Session *program) noex
 
 
 cdef inline void shared_announce(Loop *loop, Shared *shared) noexcept nogil:
-    """Lets the viewers read what is new. One that does not take it now will, when its peer has room again."""
+    """Wakes the viewers for new output, except those whose connections have no room: these are woken for room."""
     cdef Session *viewer = shared.viewers
     if shared.announced == shared.output.end:
         return
@@ -85,12 +84,12 @@ cdef inline void shared_announce(Loop *loop, Shared *shared) noexcept nogil:
         viewer = viewer.next_viewer
 
 
-cdef inline void shared_tell(Loop *loop, Shared *shared, const char *text, size_t size) noexcept nogil:
-    """Shows the viewers a text that no program wrote."""
+cdef inline void shared_show(Loop *loop, Shared *shared, const char *text, size_t size) noexcept nogil:
+    """Shows the viewers a text of the router's."""
     cdef uint8_t *place
     cdef size_t room
     while size > 0:
-        place = broadcast_room(&shared.output, &room)
+        place = ring_room(&shared.output, &room)
         room = min(room, size)
         memcpy(place, text, room)
         shared.output.end += room
@@ -99,38 +98,38 @@ cdef inline void shared_tell(Loop *loop, Shared *shared, const char *text, size_
     shared_announce(loop, shared)
 
 
-cdef inline void shared_next_input(Loop *loop, Shared *shared) noexcept nogil:
-    """There may be room in the terminal: it is the turn of whose input has waited longest."""
+cdef inline void shared_wake_next_input(Loop *loop, Shared *shared) noexcept nogil:
+    """Wakes the input that has waited longest, since the terminal may have room."""
     cdef Task *task = queue_pop(&shared.waiting)
     if task != NULL:
         task.channel.writable = True
         loop_wake(loop, task)
 
 
-cdef inline void shared_part_in_order(Session *viewer) noexcept nogil:
-    """Nothing more will come: the viewer leaves when it has read what there is, and its input ends."""
+cdef inline void shared_dismiss(Session *viewer) noexcept nogil:
+    """Ends a viewer's session after it has read all output. It can type no more."""
     if viewer.output.channel.state == CHANNEL_OPEN:
         viewer.output.channel.state = CHANNEL_DRAINING
     viewer.input.channel.state = CHANNEL_SHUT
 
 
 cdef inline void shared_end(Loop *loop, Shared *shared) noexcept nogil:
-    """There will be no other program. Who joins after this still sees the last screen."""
+    """Ends the shared terminal after its last program. A client that joins later still gets the scroll-back."""
     cdef Session *viewer = shared.viewers
     shared.ended = True
     shared.restart.at_ns = 0
     while viewer != NULL:
         queue_remove(&viewer.input)
         if viewer.output.channel.state == CHANNEL_SHUT:
-            queue_push(&loop.fresh, &viewer.input)   # it has left, and nobody will take what it typed before
-        shared_part_in_order(viewer)
+            queue_push(&loop.fresh, &viewer.input)   # it has left, and no program will read its input: let it end
+        shared_dismiss(viewer)
         if viewer.output.channel.writable:
             loop_wake(loop, &viewer.output)
         viewer = viewer.next_viewer
 
 
-cdef inline void shared_part(Loop *loop, Session *session) noexcept nogil:
-    """A session that is over is no longer a part of it: a viewer leaves; or the program, and what waited for it."""
+cdef inline void shared_remove(Loop *loop, Session *session) noexcept nogil:
+    """Removes a viewer, or the program together with the input that waited for it."""
     cdef Shared *shared = session.shared
     cdef Session *viewer = shared.viewers
     if session.role == ROLE_PROGRAM:
@@ -146,4 +145,25 @@ cdef inline void shared_part(Loop *loop, Session *session) noexcept nogil:
         session.previous_viewer.next_viewer = session.next_viewer
     else:
         shared.viewers = session.next_viewer
-    shared_next_input(loop, shared)   # it may have been its turn
+    shared_wake_next_input(loop, shared)   # it may have been this viewer's turn
+    if shared.closing and shared.viewers == NULL and shared.program != NULL:
+        session_hang_up(loop, shared.program)
+
+
+cdef inline void shared_close(Loop *loop, Shared *shared) noexcept nogil:
+    """Starts no further program, and hangs up the present one when no viewer is left: none can join any more."""
+    shared.closing = True
+    if shared.program == NULL:
+        shared_end(loop, shared)
+    elif shared.viewers == NULL:
+        session_hang_up(loop, shared.program)
+
+
+cdef inline void shared_program_ended(Loop *loop, Shared *shared, int64_t started_ns) noexcept nogil:
+    """Has the next program started soon, or ever later if programs end early."""
+    if loop.stopping or shared.closing:
+        shared_end(loop, shared)
+        return
+    if loop.now_ns - started_ns > RETRY_SLOWEST_MS * <int64_t>MILLISECOND_NS:
+        shared.restart.pause_ns = 0
+    loop_retry(loop, &shared.restart)

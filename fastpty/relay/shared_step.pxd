@@ -1,53 +1,30 @@
-"""Serving a shared terminal: one step of the program's output, of a viewer's input, and of a viewer's output.
+"""The steps of a shared terminal's channels: the program's output, a viewer's input, and a viewer's output.
 
-The program never waits for a viewer. A viewer that its peer keeps waiting falls behind, and goes on with the oldest
-byte that the ring still has when there is room again.
+The program never waits for a viewer. A viewer whose connection has no room falls behind. When it has room again, it
+goes on with the oldest byte that the ring still holds.
 """
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
-from fastpty.relay.ring cimport broadcast_oldest, broadcast_piece, broadcast_room
 from fastpty.relay.channel cimport (
-    CHANNEL_DRAINING,
-    CHANNEL_OPEN,
-    CHANNEL_SHUT,
-    CHANNEL_SOURCE_FAILED,
-    CHANNEL_TARGET_FAILED,
-    Channel,
-    channel_drop,
-    channel_fill,
-    channel_flush,
-    channel_holds,
-    channel_room,
-    channel_took,
-    channel_wrote,
+    CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, CHANNEL_SOURCE_FAILED, CHANNEL_TARGET_FAILED, Channel,
+    channel_drop, channel_fill, channel_flush, channel_holds, channel_limit, channel_note_read, channel_note_write,
 )
-from fastpty.relay.lifecycle cimport LINGER_MS, loop_end_stray, loop_finish, loop_output_ended, loop_starves
-from fastpty.system.linux cimport read, write
+from fastpty.relay.lifecycle cimport LINGER_MS, session_finish, session_output_ended, session_waits_for_memory
 from fastpty.relay.loop cimport (
-    MILLISECOND_NS,
-    Loop,
-    loop_arm,
-    loop_runnable,
-    loop_source_ready,
-    loop_watch_room,
+    MILLISECOND_NS, Loop, loop_runnable, loop_set_deadline, loop_source_ready, loop_watch_room,
 )
-from fastpty.relay.state cimport (
-    ENDING_EXIT,
-    ENDING_PEER_LEFT,
-    ROLE_PROGRAM,
-    Session,
-    Shared,
-    Task,
-    queue_push,
-    queue_remove,
-)
-from fastpty.relay.shared cimport shared_announce, shared_next_input
+from fastpty.relay.peer cimport peer_reject_stray
+from fastpty.relay.queue cimport queue_push, queue_remove
+from fastpty.relay.ring cimport ring_oldest, ring_piece, ring_room
+from fastpty.relay.shared cimport shared_announce, shared_wake_next_input
+from fastpty.relay.state cimport ENDING_EXIT, ENDING_PEER_LEFT, ROLE_PROGRAM, Session, Shared, Task
+from fastpty.system.linux cimport read, write
 
 cdef enum:
-    ANNOUNCE_BYTES = 32768    # of a stream are gathered before the viewers are served: they are woken less often
-    QUIET_READS_MOST = 4      # of a quiet program in one turn
-    WRITE_MOST_BYTES = 65536  # to a viewer in one turn: the others wait for that
+    ANNOUNCE_BYTES = 32768    # a stream gathers this much before the viewers are woken
+    QUIET_READS_MOST = 4      # reads from a quiet program in one turn
+    WRITE_MOST_BYTES = 65536  # written to a viewer in one turn, while the others wait
 
 
 cdef inline void shared_step(Loop *loop, Task *task, bint streams) noexcept nogil:
@@ -60,15 +37,15 @@ cdef inline void shared_step(Loop *loop, Task *task, bint streams) noexcept nogi
 
 
 cdef inline void program_step(Loop *loop, Task *task, bint streams) noexcept nogil:
-    """Reads into the ring. The viewers are told at once, or of a stream when much is gathered or it has paused."""
+    """Reads output into the ring. Wakes the viewers at once; for a stream, when it has gathered much or pauses."""
     cdef Channel *channel = &task.channel
     cdef Session *session = task.session
     cdef Shared *shared = session.shared
-    cdef uint64_t taken_before = channel.taken_bytes
+    cdef uint64_t read_before = channel.read_bytes
     if channel.state == CHANNEL_OPEN and channel.readable:
         program_read(channel, shared, 1 if streams else QUIET_READS_MOST)
-        task.last_transfer_bytes = channel.taken_bytes - taken_before
-        channel.gathering = (streams and channel.state == CHANNEL_OPEN and not channel.starved
+        task.last_transfer_bytes = channel.read_bytes - read_before
+        channel.gathering = (streams and channel.state == CHANNEL_OPEN and not channel.no_memory
                              and shared.output.end - shared.announced < ANNOUNCE_BYTES)
     else:
         channel.gathering = False
@@ -76,40 +53,41 @@ cdef inline void program_step(Loop *loop, Task *task, bint streams) noexcept nog
         shared_announce(loop, shared)
     if channel.state != CHANNEL_OPEN:
         channel.state = CHANNEL_SHUT
-        loop_output_ended(loop, session)
-    elif not loop_starves(loop, task) and (channel.gathering or loop_runnable(task)):
+        session_output_ended(loop, session)
+    elif not session_waits_for_memory(loop, task) and (channel.gathering or loop_runnable(task)):
         queue_push(&loop.bulk, task)
 
 
 cdef inline void program_read(Channel *channel, Shared *shared, int reads) noexcept nogil:
+    """Reads into the ring, `reads` times or until the terminal is empty."""
     cdef bint more = True
     cdef uint8_t *place
     cdef size_t room
     cdef ssize_t got
     while more and reads > 0:
-        place = broadcast_room(&shared.output, &room)
-        room = channel_room(channel, room)
+        place = ring_room(&shared.output, &room)
+        room = channel_limit(channel, room)
         got = read(channel.source, place, room) if room > 0 else 0
         if got > 0:
             shared.output.end += <uint64_t>got
             channel.bytes += <uint64_t>got
-        more = channel_took(channel, got, room, channel.short_read_tells)
+        more = channel_note_read(channel, got, room, channel.short_read_means_dry)
         reads -= 1
 
 
 cdef inline void viewer_output_step(Loop *loop, Task *task) noexcept nogil:
-    """One write of what the viewer has not seen yet."""
+    """Writes a piece of the output that the viewer has not seen yet."""
     cdef Channel *channel = &task.channel
     cdef Session *session = task.session
     cdef Shared *shared = session.shared
-    cdef uint64_t oldest = broadcast_oldest(&shared.output)
+    cdef uint64_t oldest = ring_oldest(&shared.output)
     cdef const uint8_t *piece
     cdef size_t size
     cdef ssize_t sent
     if session.position < oldest:
         session.lagged_bytes += oldest - session.position
         session.position = oldest
-    piece = broadcast_piece(&shared.output, session.position, &size)
+    piece = ring_piece(&shared.output, session.position, &size)
     size = min(size, <size_t>WRITE_MOST_BYTES)
     task.last_transfer_bytes = 0
     if size > 0:
@@ -117,37 +95,37 @@ cdef inline void viewer_output_step(Loop *loop, Task *task) noexcept nogil:
         if sent > 0:
             session.position += <uint64_t>sent
             task.last_transfer_bytes = <uint64_t>sent
-        channel_wrote(channel, sent, size)
+        channel_note_write(channel, sent, size)
     channel.readable = session.position < shared.output.end
     if channel.state == CHANNEL_TARGET_FAILED:
         viewer_left(loop, session)
     elif channel.state == CHANNEL_DRAINING and not channel.readable:
-        loop_finish(loop, session, ENDING_EXIT)
+        session_finish(loop, session, ENDING_EXIT)
     elif channel.readable and not channel.writable:
         loop_watch_room(loop, task, True)
-    elif not loop_starves(loop, task) and channel.readable:
+    elif not session_waits_for_memory(loop, task) and channel.readable:
         queue_push(&loop.bulk, task)
 
 
 cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
-    """Reads what the viewer types, and writes it to the terminal when it is its turn. With no program, it waits.
+    """Reads a viewer's input and writes it to the terminal, or waits for its turn.
 
-    So does what comes when the terminal is hung up already, but its program not yet over: it is for the next one.
+    If there is no program, or if it has closed the terminal, the input waits for the next program.
     """
     cdef Channel *channel = &task.channel
     cdef Shared *shared = task.session.shared
-    cdef uint64_t before = channel.taken_bytes
+    cdef uint64_t before = channel.read_bytes
     if shared.program == NULL:
         if shared.ended and task.session.output.channel.state == CHANNEL_SHUT:
-            loop_finish(loop, task.session, ENDING_PEER_LEFT)
+            session_finish(loop, task.session, ENDING_PEER_LEFT)
         return
-    if shared.program.output.channel.eager or shared.program.output.channel.state != CHANNEL_OPEN:
+    if shared.program.output.channel.hung_up or shared.program.output.channel.state != CHANNEL_OPEN:
         return
     channel.target = shared.program.terminal.fd
     if not channel_holds(channel) and channel.state == CHANNEL_OPEN and channel.readable:
         channel_fill(channel, &loop.pool, loop.pool.buffer_bytes, QUIET_READS_MOST, False)
-        task.last_transfer_bytes = channel.taken_bytes - before
-        if before == 0 and loop_end_stray(loop, task.session):
+        task.last_transfer_bytes = channel.read_bytes - before
+        if before == 0 and peer_reject_stray(loop, task.session):
             return
         if channel_holds(channel) and shared.waiting.head != NULL:
             queue_push(&shared.waiting, task)
@@ -156,7 +134,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
     channel_flush(channel, &loop.pool)
     shared.program.input.channel.bytes += channel.bytes - before
     if channel.state == CHANNEL_TARGET_FAILED:
-        # The terminal is hung up; its output will find its end. What was read for it goes with it.
+        # The terminal is hung up, and its output channel will finish the session. This input is lost with it.
         channel_drop(channel, &loop.pool)
         channel.state = CHANNEL_OPEN
         channel.readable = channel.writable = True
@@ -164,33 +142,34 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
 
 
 cdef inline void viewer_input_settle(Loop *loop, Task *task) noexcept nogil:
+    """After a step: puts the input into the queue that it belongs to, or ends the session."""
     cdef Channel *channel = &task.channel
     cdef Session *session = task.session
     if channel_holds(channel) and not channel.writable:
-        # Behind all others that wait: they get what room comes next.
+        # To the end of the queue: the others that wait get the next room.
         queue_push(&session.shared.waiting, task)
         loop_watch_room(loop, &session.shared.program.input, True)
         return
-    shared_next_input(loop, session.shared)
+    shared_wake_next_input(loop, session.shared)
     if channel.state == CHANNEL_DRAINING and not channel_holds(channel):
-        channel.state = CHANNEL_SHUT   # it stops typing, and goes on looking
+        channel.state = CHANNEL_SHUT   # its input has ended, and it still gets output
     if channel.state == CHANNEL_SOURCE_FAILED or (
         channel.state == CHANNEL_SHUT and session.output.channel.state == CHANNEL_SHUT
     ):
-        loop_finish(loop, session, ENDING_PEER_LEFT)
-    elif not loop_starves(loop, task) and loop_runnable(task):
+        session_finish(loop, session, ENDING_PEER_LEFT)
+    elif not session_waits_for_memory(loop, task) and loop_runnable(task):
         queue_push(&loop.bulk, task)
 
 
 cdef inline void viewer_left(Loop *loop, Session *session) noexcept nogil:
-    """Nobody reads there any more, but what was typed before still goes to the terminal, if that takes it soon."""
+    """The viewer has hung up. Its earlier input still goes to the terminal, if that has room within LINGER_MS."""
     cdef Channel *output = &session.output.channel
     if output.state == CHANNEL_SHUT:
         return
     output.state = CHANNEL_SHUT
     queue_remove(&session.output)
     if session.input.channel.state == CHANNEL_SHUT:
-        loop_finish(loop, session, ENDING_PEER_LEFT)
+        session_finish(loop, session, ENDING_PEER_LEFT)
         return
-    loop_arm(loop, &session.linger_until_ns, LINGER_MS * <int64_t>MILLISECOND_NS)
+    loop_set_deadline(loop, &session.linger_until_ns, LINGER_MS * <int64_t>MILLISECOND_NS)
     loop_source_ready(loop, &session.input, True)

@@ -1,77 +1,39 @@
-"""The pty side of a session: the master descriptor and the process group behind it."""
+"""The terminal of a session: the pty master, the leader, and the foreground process group."""
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 from posix.types cimport pid_t, uid_t
 
 from fastpty.relay.errands cimport (
-    ERRAND_END_INPUT,
-    ERRAND_RESIZE,
-    OWNER_ROUTER,
-    Errand,
-    Errands,
-    errands_close_all,
-    errands_send,
-)
-from fastpty.system.linux cimport (
-    ECHO,
-    ICANON,
-    ISIG,
-    P_PIDFD,
-    POLLHUP,
-    SIGCONT,
-    SIGHUP,
-    SIGINT,
-    SIGKILL,
-    SIGQUIT,
-    SIGTERM,
-    SIGTSTP,
-    TIOCSIG,
-    TIOCSWINSZ,
-    VEOF,
-    WEXITED,
-    WNOHANG,
-    _POSIX_VDISABLE,
-    SYS_pidfd_send_signal,
-    child_settled,
-    close,
-    getsid,
-    ioctl,
-    kill,
-    poll,
-    pollfd,
-    siginfo_t,
-    syscall,
-    tcgetattr,
-    tcgetpgrp,
-    tcgetsid,
-    termios,
-    waitid,
-    winsize,
-    write,
+    ERRAND_END_INPUT, ERRAND_RESIZE, OWNER_ROUTER, Errand, Errands, errands_close_all, errands_send,
 )
 from fastpty.relay.rights cimport kill_as
+from fastpty.system.linux cimport (
+    ECHO, ICANON, ISIG, POLLHUP, POLLIN, P_PIDFD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, TIOCSIG,
+    TIOCSWINSZ, VEOF, WEXITED, WNOHANG, _POSIX_VDISABLE, SYS_pidfd_send_signal, child_settled, close, getsid, ioctl,
+    kill, poll, pollfd, siginfo_t, syscall, tcgetattr, tcgetpgrp, tcgetsid, termios, waitid, winsize, write,
+)
 
 cdef struct Terminal:
-    int fd                # the pty master; -1 when closed
-    int pidfd             # of the session leader; -1 when it is reaped
+    int fd                # the pty master; -1 = closed
+    int pidfd             # the session leader's; -1 = it is reaped
     pid_t leader
-    pid_t hung_up_group   # a foreground group that got SIGHUP and may need SIGKILL; 0 = none
+    pid_t hung_up_group   # the foreground group that got SIGHUP and may need SIGKILL; 0 = none
     winsize size
-    bint has_user         # the session is another user's than this process: `uid`
+    bint has_user         # the program runs as `uid`, another user than this process
     uid_t uid
-    Errands *errands      # for system calls that a program of such a user could block
-    uint64_t session      # its session's number
+    Errands *errands      # does the calls that a program of such a user could block
+    uint64_t session      # the session's number
     bint closes_elsewhere  # an errand closes the master, perhaps much later, and this is reported
-    int exit_code         # as in siginfo_t: CLD_EXITED, CLD_KILLED, …; 0 while the leader lives
+    int exit_code         # si_code of waitid(2): CLD_EXITED, CLD_KILLED, …; 0 until the leader is reaped
     int exit_status
 
 
 cdef inline pid_t terminal_foreground(const Terminal *terminal) noexcept nogil:
-    """The foreground process group, or 0: none, or one that this pid namespace cannot see.
+    """Returns the foreground process group, or 0 if there is none that may be signalled.
 
-    1 counts as none too: kill(-1) would signal every process there is. So does a group whose processes have all ended,
-    when a process of another session has got its number by now.
+    0: this pid namespace does not see it. 1: kill(-1) would signal every process. Also if all its processes have ended
+    and a process of another session got its number.
     """
     cdef pid_t group = tcgetpgrp(terminal.fd)
     cdef pid_t session = getsid(group) if group > 1 else -1
@@ -81,6 +43,7 @@ cdef inline pid_t terminal_foreground(const Terminal *terminal) noexcept nogil:
 
 
 cdef inline void terminal_signal_group(const Terminal *terminal, pid_t group, int number) noexcept nogil:
+    """Signals a process group with the rights of the session's user."""
     if terminal.has_user:
         kill_as(terminal.uid, -group, number)
     else:
@@ -88,16 +51,16 @@ cdef inline void terminal_signal_group(const Terminal *terminal, pid_t group, in
 
 
 cdef inline void terminal_signal_leader(const Terminal *terminal, int number) noexcept nogil:
-    """With this process's own rights: a session must end, whoever its leader has become."""
+    """Signals the leader with the router's rights: a session must end even if its leader has changed its user."""
     if terminal.pidfd >= 0:
         syscall(SYS_pidfd_send_signal, terminal.pidfd, number, NULL, 0)
 
 
 cdef inline void terminal_signal(const Terminal *terminal, int number) noexcept nogil:
-    """Sends a signal that the client asked for to the foreground group; HUP, TERM and KILL to the leader as well."""
+    """Sends a client's signal to the foreground group. SIGHUP, SIGTERM and SIGKILL go to the leader, too."""
     cdef pid_t group = terminal_foreground(terminal)
     if number == SIGINT or number == SIGQUIT or number == SIGTSTP:
-        # The line discipline's own way reaches also what this process may not signal, as sudo in the foreground.
+        # As the keys do: this also reaches a program that this process may not signal, such as sudo.
         ioctl(terminal.fd, TIOCSIG, number)
     elif group > 0:
         terminal_signal_group(terminal, group, number)
@@ -105,12 +68,12 @@ cdef inline void terminal_signal(const Terminal *terminal, int number) noexcept 
         return
     if not terminal.has_user:
         terminal_signal_leader(terminal, number)
-    elif terminal.pidfd >= 0:    # not reaped, so the number is still its own
+    elif terminal.pidfd >= 0:    # it is not reaped, so the pid is still its own
         kill_as(terminal.uid, terminal.leader, number)
 
 
 cdef inline void terminal_hang_up(Terminal *terminal) noexcept nogil:
-    """SIGHUP and SIGCONT (a stopped job must run to see it) to the foreground group and the leader."""
+    """Sends SIGHUP, and SIGCONT for stopped processes, to the foreground group and the leader."""
     cdef pid_t group = terminal_foreground(terminal)
     if group > 0:
         terminal_signal_group(terminal, group, SIGHUP)
@@ -122,9 +85,9 @@ cdef inline void terminal_hang_up(Terminal *terminal) noexcept nogil:
 
 
 cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil:
-    """Whether the group that was hung up still exists and is still of this session.
+    """Returns whether the group that was hung up still exists.
 
-    Its number can be a stranger's by now only if a new process got it, and then that one's session tells.
+    If another process has got the group's number, it belongs to another session.
     """
     cdef pid_t session
     if terminal.hung_up_group == 0 or kill(-terminal.hung_up_group, 0) != 0:
@@ -134,7 +97,7 @@ cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil
 
 
 cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
-    """SIGKILL to what outlived terminal_hang_up."""
+    """Sends SIGKILL to the processes that terminal_hang_up has not ended."""
     if terminal_group_remains(terminal):
         terminal_signal_group(terminal, terminal.hung_up_group, SIGKILL)
     terminal.hung_up_group = 0
@@ -142,7 +105,7 @@ cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
 
 
 cdef inline bint terminal_reap(Terminal *terminal) noexcept nogil:
-    """Reaps the leader and notes how it ended; False if it still runs, or is dead but its tracer's for now."""
+    """Reaps the leader and records how it ended. Returns False if it runs or its tracer must wait for it first."""
     cdef siginfo_t info
     cdef int result
     if terminal.pidfd < 0:
@@ -151,7 +114,7 @@ cdef inline bint terminal_reap(Terminal *terminal) noexcept nogil:
     result = waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | WNOHANG)
     if result == 0 and not child_settled(&info):
         return False
-    # On an error somebody else has reaped it, and how it ended cannot be known.
+    # On an error the leader was reaped elsewhere, and how it ended is unknown.
     terminal.exit_code = info.si_code
     terminal.exit_status = info.si_status
     terminal_forget_leader(terminal)
@@ -164,6 +127,16 @@ cdef inline void terminal_forget_leader(Terminal *terminal) noexcept nogil:
         terminal.pidfd = -1
 
 
+cdef inline int terminal_events(const Terminal *terminal) noexcept nogil:
+    """Returns POLLIN if there is output to read, and POLLHUP if no process has the terminal open."""
+    cdef pollfd master
+    master.fd = terminal.fd
+    master.events = POLLIN
+    master.revents = 0
+    poll(&master, 1, 0)
+    return master.revents
+
+
 cdef inline void terminal_begin_errand(const Terminal *terminal, Errand *errand) noexcept nogil:
     memset(errand, 0, sizeof(errand[0]))
     errand.owner = terminal.uid if terminal.has_user else OWNER_ROUTER
@@ -171,18 +144,15 @@ cdef inline void terminal_begin_errand(const Terminal *terminal, Errand *errand)
 
 
 cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
-    """Closes the master, or has it closed. False: it is still open, and this is to be tried again.
+    """Closes the master, or has it closed. Returns False if that must be tried again.
 
-    The kernel waits, in a last close, for a program that is in a call about the terminal. Where no program has the
-    terminal open there is none. A program of another user could open it again at this moment, with that in mind.
+    The last close waits for a program that is in a system call on the terminal. There is none if no program has the
+    terminal open, unless it belongs to another user, who could open it again at this very moment.
     """
-    cdef pollfd master
     cdef Errand errand
     if terminal.fd < 0:
         return True
-    master.fd = terminal.fd
-    master.events = 0
-    if not terminal.has_user and poll(&master, 1, 0) == 1 and master.revents & POLLHUP:
+    if not terminal.has_user and terminal_events(terminal) & POLLHUP:
         close(terminal.fd)
     else:
         terminal_begin_errand(terminal, &errand)
@@ -201,7 +171,7 @@ cdef inline void terminal_send_errand(const Terminal *terminal, Errand *errand) 
 
 
 cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
-    """Sets the window size; the kernel sends SIGWINCH to the foreground group if it has changed."""
+    """Sets the window size. The kernel sends SIGWINCH to the foreground group if it has changed."""
     cdef Errand errand
     if terminal.has_user:
         terminal_begin_errand(terminal, &errand)
@@ -212,22 +182,23 @@ cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
 
 
 cdef inline void terminal_end_input(const Terminal *terminal) noexcept nogil:
+    """Types the end of input, here or in a process that may block."""
     cdef Errand errand
     if terminal.has_user:
         terminal_begin_errand(terminal, &errand)
         errand.kind = ERRAND_END_INPUT
         terminal_send_errand(terminal, &errand)
     else:
-        terminal_type_end(terminal)
+        terminal_type_veof(terminal)
 
 
-cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
-    """Types the VEOF character, as a person does with ^D, for whatever program reads the terminal now.
+cdef inline void terminal_type_veof(const Terminal *terminal) noexcept nogil:
+    """Types the VEOF character, usually ^D, for whatever program reads the terminal now.
 
-    In canonical mode one VEOF ends a line that was begun, and the next is the end of file. The line editors of bash,
-    zsh, fish and python turn canonical mode and echo off and keep signal characters: they take one VEOF as the end. The
-    foreground does not matter, since a shell that another program has started has a process group of its own. In raw
-    mode no character means end of file, and none is typed.
+    In canonical mode it types two: the first ends a line that was begun, the second is the end of file. The line
+    editors of bash, zsh, fish and python turn canonical mode and echo off and keep signal characters: they take one
+    VEOF as the end. The foreground does not matter, since a shell that another program has started has a process group
+    of its own. In raw mode no character means the end of input, so it types nothing.
     """
     cdef termios attributes
     cdef unsigned char characters[2]
@@ -241,3 +212,16 @@ cdef inline void terminal_type_end(const Terminal *terminal) noexcept nogil:
     characters[0] = characters[1] = attributes.c_cc[VEOF]
     if count > 0:
         write(terminal.fd, characters, count)
+
+
+cdef inline void terminal_do_errand(const Errand *errand, int fd) noexcept nogil:
+    """Does an errand and closes its descriptor. It may block, so the relay's process does not call it."""
+    cdef Terminal terminal
+    memset(&terminal, 0, sizeof(terminal))
+    terminal.fd = fd
+    terminal.size = errand.size
+    if errand.kind == ERRAND_RESIZE:
+        terminal_resize(&terminal)
+    elif errand.kind == ERRAND_END_INPUT:
+        terminal_type_veof(&terminal)
+    close(fd)

@@ -1,84 +1,112 @@
-"""What the relay asks of its owner."""
+"""What the relay asks of Python, and the values that cross between them."""
 
 from __future__ import annotations
 
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 JOIN: Final = "join"
-"""Handler.session_wanted's answer for a client that shall join the shared terminal."""
+"""The answer of Handler.session_wanted that lets the client join the shared terminal."""
 
-Terminal = tuple[int, int, int, int, int, int | None]
-"""A program's terminal: its master, pid and pidfd as _spawn.spawn returns them, which become the relay's; its rows
-and columns; and the uid of its user where that is not who this process is: signals of the client's are that user's.
-"""
+
+class Terminal(NamedTuple):
+    """A program on a terminal of its own. The relay takes over both descriptors."""
+
+    master: int
+    leader: int
+    """The pid of the program, which leads the terminal's session."""
+    pidfd: int
+    """The leader's."""
+    rows: int
+    columns: int
+    uid: int | None
+    """The program's user if it is not this process's: the relay sends the client's signals as this user."""
+
+
+class SessionEnd(NamedTuple):
+    """How a session ended."""
+
+    number: int
+    ending: str
+    """"exit", "client left", "idle", "lifetime over", "never said anything", "an HTTP request", "a TLS hello",
+    "out of memory" or "stopped"."""
+    exit_code: int
+    """os.CLD_EXITED, os.CLD_KILLED, … (waitid(2)); 0 if the session had no program: refused, or a viewer."""
+    exit_status: int
+    """The program's exit status or signal (waitid(2))."""
+    bytes_in: int
+    """From the client to the program."""
+    bytes_out: int
+    ignored_frames: int
+    """uwsgi frames of an unknown kind."""
+    lagged_bytes: int
+    """Output of the shared terminal that this viewer lost because it read too slowly."""
+    seconds: float
+    """Since the client connected."""
+
+
+class SessionRow(NamedTuple):
+    """A live session, as the statistics show it."""
+
+    number: int
+    leader: int
+    """The program's pid; 0 if there is none."""
+    seconds: float
+    """Since the client connected."""
+    idle_seconds: float
+    """Since the last transfer in either direction."""
+    bytes_in: int
+    """From the client to the program."""
+    bytes_out: int
+    ignored_frames: int
+    """uwsgi frames of an unknown kind."""
 
 
 class Handler(Protocol):
-    """The upcalls of a relay. An exception in any of these is printed; the relay goes on."""
+    """The upcalls of a relay. If one raises an exception, the relay prints or logs it and goes on."""
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
     ) -> Terminal | Literal["join"] | bytes:
-        """A client has connected. Answers with a terminal of its own, with JOIN to let it join the shared one, or with
-        a text to tell the client before it is closed.
+        """A client has connected. Returns a terminal for it; JOIN; or a text, which refuses the client.
 
-        number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which stays the
-        relay's. peer: pid, uid and gid as SO_PEERCRED tells them; credentials.UNKNOWN_PEER where it cannot.
+        number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which the relay keeps.
+        peer: the client's pid, uid and gid (SO_PEERCRED), or credentials.UNKNOWN_PEER.
         """
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
-        """The shared terminal has no program: at first, and again when one has ended.
+        """The shared terminal needs a program: its first one, or the next after one has ended.
 
-        Answers with its terminal; with a text for the viewers, to be asked again later; or with None if there will be
-        no other program, so that the viewers are let go. number: the program's as a session.
+        Returns a terminal for it; a text for the viewers, after which the relay asks again later; or None to end the
+        shared terminal. number: the session number of the program.
         """
 
     def caught_up(self) -> bool:
-        """Called 20 ms after session_wanted, program_wanted or accept_failed, or just before session_ended if that is
-        sooner. Answers whether it is to be called once more, in 20 ms.
+        """Does work that could wait, such as writing to the log. Returns whether to call it again in 20 ms.
 
-        For what can wait until then, such as a line in the log: until the first output is at the client, program and
-        client start sooner when this process sleeps, since the CPU that it runs on is often the one that they are on.
+        Called 20 ms after session_wanted, program_wanted or accept_failed, but at the latest before session_ended. The
+        program and the client often run on this process's CPU, so they start sooner if it sleeps now and works later.
         """
 
-    def session_ended(
-        self,
-        number: int,
-        ending: str,
-        exit_code: int,
-        exit_status: int,
-        transferred: tuple[int, int],
-        ignored_frames: int,
-        lagged_bytes: int,
-        seconds: float,
-    ) -> None:
-        """Nothing is left of a session: its connection is closed, its leader reaped.
-
-        ending: "exit", "client left", "idle", "lifetime over", "never said anything", "an HTTP request", "a TLS hello",
-        "out of memory" or "stopped".
-        exit_code and exit_status: as waitid(2) tells them (os.CLD_EXITED, os.CLD_KILLED, …), 0 and 0 for a session
-        without a program, refused or joined. transferred: bytes to the program, bytes to the client. ignored_frames:
-        uwsgi frames without a meaning. lagged_bytes: what this viewer of the shared terminal was too slow for.
-        seconds: since the connection.
-        """
+    def session_ended(self, end: SessionEnd) -> None:
+        """A session has ended: its connection is closed and its leader is reaped."""
 
     def terminal_closes_later(self, number: int) -> None:
         """Called before session_ended if an errand closes the terminal of a session of another user.
 
-        The processes that take errands report the session's number when the terminal is closed, or did so already.
+        The processes that do errands report the session's number when the terminal is closed, or did so already.
         """
 
     def signalled(self, number: int) -> None:
-        """One of the signals of Relay.watch_signals has come."""
+        """A signal of Relay.watch_signals has arrived."""
 
     def errands_wanted(self) -> int:
-        """There are errands (Relay.use_errands), and perhaps nobody takes them. Answers with the socket for them.
+        """There are errands (Relay.use_errands), but perhaps no process that takes them. Returns the socket for them.
 
-        -1: nobody can take them now; this is called again with the next errand.
+        It returns -1 if no process can be started. The relay asks again with the next errand.
         """
 
     def errands_told(self) -> None:
-        """Something can be read from the socket for errands."""
+        """The socket for errands can be read."""
 
     def accept_failed(self, error: int) -> None:
-        """A connection could not be accepted, with this errno; the client was told, or accepting pauses for 0.1 s."""
+        """A connection could not be accepted, for this errno. The client was refused, or accepting pauses for 0.1 s."""

@@ -21,7 +21,7 @@ from fastpty.errors import RefusedError
 from fastpty.listening.places import PTY, Place
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
-from fastpty.relay.upcalls import JOIN, Terminal
+from fastpty.relay.upcalls import JOIN, SessionEnd, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.program import Program, Programs
 from fastpty.system import at_start
@@ -88,7 +88,7 @@ class Sessions:
             return os.fsencode(f"fastpty: {why}\r\n")
         self._unlogged_starts.append((time.time(), (number, client.text, place.name, pid, program.text)))
         uid = program.account[0] if program.account else None
-        return master, pid, pidfd, self._config.rows, self._config.cols, uid
+        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, uid)
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command; with `pty-once` only the first time."""
@@ -103,7 +103,7 @@ class Sessions:
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         logger.info("session %d: start: the shared terminal: process %d: %s", number, pid, program.text)
-        return master, pid, pidfd, self._config.rows, self._config.cols, None
+        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, None)
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
@@ -116,34 +116,25 @@ class Sessions:
         """Logs the refusals that are only counted so far."""
         self._refusals.sum_up(at_once=True)
 
-    def session_ended(
-        self,
-        number: int,
-        ending: str,
-        exit_code: int,
-        exit_status: int,
-        transferred: tuple[int, int],
-        ignored_frames: int,
-        lagged_bytes: int,
-        seconds: float,
-    ) -> None:
+    def session_ended(self, end: SessionEnd) -> None:
         """Logs how a session ended, unless its refusal was only counted, and frees its place."""
-        if number not in self._open_terminals:
-            self._limits.leave(self._seats.pop(number, []))
+        if end.number not in self._open_terminals:
+            self._limits.leave(self._seats.pop(end.number, []))
         if self._cgroups is not None:
-            self._cgroups.end(number)
-        if number in self._unlogged:
-            self._unlogged.remove(number)
+            self._cgroups.end(end.number)
+        if end.number in self._unlogged:
+            self._unlogged.remove(end.number)
             return
-        ignored = f", {ignored_frames} unknown frames" if ignored_frames else ""
-        lagged = f", {lagged_bytes} bytes lagged" if lagged_bytes else ""
+        ignored = f", {end.ignored_frames} unknown frames" if end.ignored_frames else ""
+        lagged = f", {end.lagged_bytes} bytes lagged" if end.lagged_bytes else ""
         logger.info(
             "session %d: end: %s, %s after %.3f s, %d bytes in, %d bytes out%s%s",
-            number,
-            ending,
-            _describe_exit(exit_code, exit_status),
-            seconds,
-            *transferred,
+            end.number,
+            end.ending,
+            _describe_exit(end.exit_code, end.exit_status),
+            end.seconds,
+            end.bytes_in,
+            end.bytes_out,
             ignored,
             lagged,
         )

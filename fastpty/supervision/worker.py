@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -198,7 +197,7 @@ def _log_output(relay: Relay) -> OutputLog:
 
 
 def _report(relay: Relay) -> dict[str, Any]:
-    rows: Sequence[tuple[float, ...]] = relay.sessions()
+    rows = relay.sessions()
     rounded = [[round(value, 3) for value in row] for row in rows]
     return {**relay.counters(), "sessions": [dict(zip(_SESSION_KEYS, row, strict=True)) for row in rounded]}
 

@@ -1,6 +1,6 @@
-"""Assertions of the C part. In a debug or sanitize build a failed one aborts; in a release build they do nothing.
+"""Assertions of the C part. A debug or sanitize build checks them and aborts; a release build leaves them out.
 
-setup.py defines FASTPTY_CHECKED for these builds. The tests look for the words "internal error".
+setup.py defines FASTPTY_CHECKED for the checked builds. The tests look for the words "internal error".
 """
 
 cdef extern from *:
@@ -18,5 +18,5 @@ cdef extern from *:
     #define fastpty_check(condition, promise) ((void)0)
     #endif
     """
-    # The release build does not evaluate the condition, so it must have no side effect.
+    # A release build does not evaluate the condition, so it must not have side effects.
     void check "fastpty_check"(bint condition, const char *promise) noexcept nogil

@@ -1,6 +1,6 @@
 """Declarations of the Linux interfaces that the C part uses.
 
-Each function sets errno as its manual page says, and needs neither the GIL nor a Python object.
+Each function sets errno as its manual page says. None takes the GIL or touches a Python object.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
@@ -48,6 +48,7 @@ cdef extern from "<stdio.h>" nogil:
 
 cdef extern from "<string.h>" nogil:
     char *strerror(int error)
+    void *memrchr(const void *data, int byte, size_t size)
 
 cdef extern from "<sys/prctl.h>" nogil:
     enum:
@@ -222,6 +223,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef extern from "<poll.h>" nogil:
     enum:
         POLLHUP
+        POLLIN
     struct pollfd:
         int fd
         short events

@@ -7,22 +7,19 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT, Buffer, buffer_lend, pool_drop_spares
-from fastpty.relay.step cimport loop_serve, loop_session, loop_session_event
-from fastpty.relay.lifecycle cimport loop_meet_deadlines, loop_new_session, loop_release_session, loop_stop
-from fastpty.system.linux cimport epoll_event
+from fastpty.relay.begin cimport session_new, session_open, session_release
+from fastpty.relay.busy_poll cimport clock_ns
+from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT
+from fastpty.relay.deadlines cimport deadlines_meet
+from fastpty.relay.events cimport events_handle
+from fastpty.relay.hang_up cimport sessions_stop
 from fastpty.relay.loop cimport (
-    EVENTS_MOST,
-    EVENTS_USUAL,
-    Loop,
-    clock_ns,
-    loop_check_returned,
-    loop_timeout_ms,
-    loop_wait,
-    loop_wake,
-    loop_watch_session,
+    EVENTS_MOST, EVENTS_USUAL, Loop, loop_check_returned, loop_timeout_ms, loop_wait, loop_wake, loop_watch_session,
 )
-from fastpty.relay.state cimport ENDING_EXIT, Session, session_open
+from fastpty.relay.pool cimport Buffer, buffer_lend, pool_drop_spares
+from fastpty.relay.state cimport ENDING_EXIT, Session
+from fastpty.relay.step cimport step_queues
+from fastpty.system.linux cimport epoll_event
 
 cdef extern from "kernel.h" nogil:
     void kernel_ended(int world, bint exited, uint64_t bytes_in, uint64_t bytes_out)
@@ -46,7 +43,7 @@ cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t g
 
 cdef public bint door_session(int world, int peer, int terminal, int leader, int pidfd, bint framed) noexcept nogil:
     """Begins a session with these descriptors. False: memory is short, and they still belong to the caller."""
-    cdef Session *session = loop_new_session(&loop)
+    cdef Session *session = session_new(&loop)
     if session == NULL:
         return False
     session.number = <uint64_t>world
@@ -61,7 +58,7 @@ cdef public bint door_session(int world, int peer, int terminal, int leader, int
 
 cdef public bint door_refusal(int world, int peer, const uint8_t *text, uint32_t size) noexcept nogil:
     """Begins a session without a terminal, whose only output is `text`. False as in door_session."""
-    cdef Session *session = loop_new_session(&loop)
+    cdef Session *session = session_new(&loop)
     cdef Buffer *buffer
     if session == NULL:
         return False
@@ -88,27 +85,23 @@ cdef public int door_timeout_ms() noexcept nogil:
 cdef public void door_turn() noexcept nogil:
     cdef epoll_event events[EVENTS_MOST]
     cdef Session *session
-    cdef int index
     cdef int count = loop_wait(&loop, events)
-    for index in range(count):
-        session = loop_session(&loop, events[index].data.u64)
-        if session != NULL:
-            loop_session_event(&loop, session, events[index].data.u64, events[index].events)
-    loop_serve(&loop)
+    events_handle(&loop, events, count)
+    step_queues(&loop)
     if 0 < loop.next_deadline_ns <= loop.now_ns:
-        loop_meet_deadlines(&loop)
+        deadlines_meet(&loop)
     while loop.done != NULL:
         session = loop.done
         loop.done = session.next_done
         kernel_ended(<int>session.number, session.ending == ENDING_EXIT, session.input.channel.bytes,
                      session.output.channel.bytes)
-        loop_release_session(&loop, session)
+        session_release(&loop, session)
 
 
 cdef public void door_stop() noexcept nogil:
     """What SIGTERM does: the first call begins a stop, the second cuts it short."""
     loop.now_ns = clock_ns()
-    loop_stop(&loop)
+    sessions_stop(&loop)
 
 
 cdef public uint32_t door_live() noexcept nogil:

@@ -22,8 +22,8 @@ LIMITS = (
     Mutant(
         "a session that has ended gives its place back",
         "fastpty/sessions/handler.py",
-        "            self._limits.leave(self._seats.pop(number, []))\n        if",
-        "            self._seats.pop(number, [])\n        if",
+        "            self._limits.leave(self._seats.pop(end.number, []))\n        if",
+        "            self._seats.pop(end.number, [])\n        if",
         "access/test_limits.py::test_max_sessions_holds_over_all_workers_and_a_freed_place_is_reused",
     ),
     Mutant(
@@ -72,7 +72,7 @@ LIMITS = (
     ),
     Mutant(
         "a session's lifetime is over also if it is used",
-        "fastpty/relay/lifecycle.pxd",
+        "fastpty/relay/deadlines.pxd",
         "elif loop.lifetime_ns > 0 and session.started_ns +",
         "elif loop.lifetime_ns > 0 and session.active_ns +",
         "access/test_limits.py::test_a_session_ends_when_its_lifetime_is_over_even_if_it_is_used",
@@ -100,16 +100,16 @@ LIMITS = (
     ),
     Mutant(
         "a uwsgi client that has said something is not ended for being silent",
-        "fastpty/relay/lifecycle.pxd",
-        "session.peer.framed and session.input.channel.taken_bytes == 0\n        and",
+        "fastpty/relay/deadlines.pxd",
+        "session.peer.framed and session.input.channel.read_bytes == 0\n        and",
         "session.peer.framed\n        and",
         "access/test_limits.py::test_a_uwsgi_client_that_sends_nothing_is_disconnected_and_another_is_not",
     ),
     Mutant(
         "a raw client owes no greeting",
-        "fastpty/relay/lifecycle.pxd",
-        "loop.greeting_ns > 0 and session.peer.framed and session.input.channel.taken_bytes == 0\n        and",
-        "loop.greeting_ns > 0 and session.input.channel.taken_bytes == 0\n        and",
+        "fastpty/relay/deadlines.pxd",
+        "loop.greeting_ns > 0 and session.peer.framed and session.input.channel.read_bytes == 0\n        and",
+        "loop.greeting_ns > 0 and session.input.channel.read_bytes == 0\n        and",
         "access/test_limits.py::test_greeting_timeout_does_not_apply_to_raw_clients",
     ),
     Mutant(
@@ -177,8 +177,8 @@ CGROUPS = (
     Mutant(
         "what a session has started ends with it",
         "fastpty/sessions/handler.py",
-        "            self._cgroups.end(number)\n        if number",
-        "            pass\n        if number",
+        "            self._cgroups.end(end.number)\n        if end.number",
+        "            pass\n        if end.number",
         "sessions/test_session_cgroup.py::test_a_daemon_ends_with_its_session",
     ),
     Mutant(

@@ -7,22 +7,22 @@ from tests.mutants.mutant import Mutant
 REFUSALS = (
     Mutant(
         "only so many who were refused may stay to read why",
-        "fastpty/_relay.pyx",
-        "if self.refused < REFUSED_MOST else NULL",
+        "fastpty/relay/refuse.pxd",
+        "if loop.refused < REFUSED_MOST else NULL",
         "if True else NULL",
         "access/test_refusals.py::test_a_client_refused_again_and_again_takes_no_descriptor_from_others",
     ),
     Mutant(
         "who has to go at once and has said something sees an end, not a broken connection",
-        "fastpty/relay/accept.pxd",
+        "fastpty/relay/refuse.pxd",
         "    read(fd, dropped, sizeof(dropped))\n",
         "",
         "access/test_refusals.py::test_a_client_refused_again_and_again_takes_no_descriptor_from_others",
     ),
     Mutant(
         "who has gone makes room for others who were refused",
-        "fastpty/_relay.pyx",
-        "            self.refused -= session.refused\n",
+        "fastpty/relay/begin.pxd",
+        "    loop.refused -= session.refused\n",
         "",
         "access/test_refusals.py::test_after_a_flood_a_refused_client_reads_why_even_if_it_had_sent_something",
     ),

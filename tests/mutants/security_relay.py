@@ -47,9 +47,9 @@ RELAY = (
     ),
     Mutant(
         "on an older kernel a descriptor that is read is closed elsewhere",
-        "fastpty/_relay.pyx",
-        "            session.input.channel.guard = &self.loop.errands\n",
-        "            pass\n",
+        "fastpty/relay/begin.pxd",
+        "        session.input.channel.guard = &loop.errands\n",
+        "        pass\n",
         f"{PASSED}[an older kernel-read]",
     ),
     Mutant(
@@ -68,21 +68,21 @@ RELAY = (
     ),
     Mutant(
         "a TLS hello to a plain port is answered",
-        "fastpty/relay/lifecycle.pxd",
+        "fastpty/relay/peer.pxd",
         "    if tls_hello_begins(data, held):\n",
         "    if False:\n",
         "relay/test_strays.py::test_a_tls_client_on_a_plain_port_gets_a_line_and_a_close",
     ),
     Mutant(
         "a TCP client that sends no more is asked whether it is there",
-        "fastpty/relay/lifecycle.pxd",
-        "            loop_probe(session)\n",
+        "fastpty/relay/deadlines.pxd",
+        "            peer_probe(session)\n",
         "            pass\n",
         "relay/test_strays.py::test_a_tcp_client_that_closes_ends_a_session_whose_program_is_idle",
     ),
     Mutant(
         "a TCP client that has closed its half does not see that it is asked",
-        "fastpty/relay/lifecycle.pxd",
+        "fastpty/relay/peer.pxd",
         "MSG_OOB | MSG_DONTWAIT",
         "MSG_DONTWAIT",
         "relay/test_strays.py::test_a_half_closed_tcp_client_still_receives_all_output",

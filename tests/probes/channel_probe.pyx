@@ -2,19 +2,8 @@
 
 from libc.string cimport memset
 
-from fastpty.relay.channel cimport (
-    BUFFER_BYTES,
-    Buffer,
-    Channel,
-    Pool,
-    buffer_lend,
-    buffer_return,
-    channel_drop,
-    channel_fill,
-    channel_held_bytes,
-    channel_open,
-    pool_drop_spares,
-)
+from fastpty.relay.channel cimport Channel, channel_drop, channel_fill, channel_held_bytes, channel_open
+from fastpty.relay.pool cimport BUFFER_BYTES, Buffer, Pool, buffer_lend, buffer_return, pool_drop_spares
 
 cdef extern from *:
     """
@@ -39,7 +28,7 @@ cdef class Probe:
         memset(&self.pool, 0, sizeof(self.pool))
         self.pool.buffer_bytes = BUFFER_BYTES
         channel_open(&self.channel, source, -1)
-        self.channel.short_read_tells = self.channel.short_splice_tells = True
+        self.channel.short_read_means_dry = self.channel.short_splice_means_dry = True
         self.channel.splice_bytes = 4096
         self.channel.readable = True
 

@@ -12,6 +12,7 @@ WORKER = r"""
 import os, signal, socket, sys
 from fastpty._relay import Relay
 from fastpty._spawn import spawn
+from fastpty.relay.upcalls import Terminal
 
 FRAMES = int(sys.argv[1])
 listener = socket.socket(socket.AF_UNIX)
@@ -22,7 +23,8 @@ counts = []
 class Handler:
     def session_wanted(self, number, listener, fd, peer):
         command = b"stty raw -echo; printf READY; head -c %d | wc -c; printf DONE" % FRAMES
-        return *spawn([b"/bin/sh", b"-c", command], [b"PATH=/usr/bin:/bin"], None, 24, 80, (1024, 1024)), 24, 80
+        program = spawn([b"/bin/sh", b"-c", command], [b"PATH=/usr/bin:/bin"], None, 24, 80, (1024, 1024))
+        return Terminal(*program, 24, 80, None)
     def caught_up(self):
         pass
     def terminal_closes_later(self, number):

@@ -26,6 +26,7 @@ SHIM = r"""
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -77,7 +78,18 @@ int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
         return fail(ENOSPC);
     if (operation == EPOLL_CTL_ADD && strstr(what, "pidfd") && happens("no-leader"))
         return fail(ENOSPC);
+    if (operation == EPOLL_CTL_MOD && event->events & EPOLLOUT && happens_to("watch", fd))
+        return fail(ENOMEM);
     return syscall(SYS_epoll_ctl, epoll, operation, fd, event);
+}
+
+/* Every other call: the router then refuses the client. */
+int accept4(int listener, struct sockaddr *address, socklen_t *size, int flags)
+{
+    static int calls;
+    if (happens("accept") && calls++ % 2 == 0)
+        return fail(ENOMEM);
+    return syscall(SYS_accept4, listener, address, size, flags);
 }
 
 /* A killed process that is stuck in the kernel, or is traced, cannot be reaped. */
@@ -211,6 +223,54 @@ def test_a_session_without_memory_in_the_kernel_ends_after_a_while_and_says_why(
     faults.end(fault)
 
 
+@pytest.mark.parametrize("option", ["--forkpty-router", "--pty-socket"])
+@pytest.mark.parametrize("fault", ["watch-peer", "watch-terminal"])
+def test_a_channel_whose_target_epoll_does_not_watch_goes_on_when_there_is_room(
+    start_router: Callable[..., Router], directory: Path, faults: Faults, option: str, fault: str
+) -> None:
+    start_router(option, f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=faults.environment)
+    data = random.Random(fault).randbytes(600_000)
+    with Client(f"{directory}/s") as client:
+        client.read_until(b"READY")
+        client.socket.setblocking(False)
+        faults.begin(fault)
+        sent = 0
+
+        def refused() -> bool:
+            """Sends as much as the router takes. The echo fills both directions up."""
+            nonlocal sent
+            with suppress(BlockingIOError):
+                sent += client.socket.send(data[sent : sent + 65_536])
+            return faults.met(fault) >= 2
+
+        eventually(refused, "epoll has refused to watch, and was asked again")
+        faults.end(fault)
+        echoed = bytearray()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(echoed) < len(data):
+            assert time.monotonic() < deadline, f"{len(echoed)} bytes came back of {sent}"
+            select.select([client.socket], [], [], 0.01)
+            with suppress(BlockingIOError):
+                sent += client.socket.send(data[sent:])
+            with suppress(BlockingIOError):
+                echoed += client.socket.recv(65_536)
+    assert echoed == data
+
+
+def test_a_client_for_whom_there_is_no_memory_is_told_so(
+    start_router: Callable[..., Router], directory: Path, faults: Faults
+) -> None:
+    router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=faults.environment)
+    faults.begin("accept")
+    with Client(f"{directory}/s") as client:
+        refusal = b"fastpty: the router has no memory left for another session; try again later\r\n"
+        assert client.read_to_end() == refusal
+    faults.end("accept")
+    router.wait_for_log("a client was not accepted: Cannot allocate memory")
+    with Client(f"{directory}/s") as client:
+        client.read_until(b"READY")
+
+
 def test_adding_a_listener_to_epoll_is_retried(
     start_router: Callable[..., Router], directory: Path, faults: Faults
 ) -> None:
@@ -236,7 +296,7 @@ def test_a_killed_leader_that_does_not_end_delays_nobody(
         faults.begin("no-leader")
         faults.begin("undead")
         with Client(f"{directory}/s") as client:
-            assert b"no descriptor left" in client.read_to_end()
+            assert b"the kernel watches no more sessions" in client.read_to_end()
         eventually(lambda: faults.met("undead"), "the router has tried to reap the leader")
         echoes(steady)
         faults.end("undead")

@@ -48,6 +48,74 @@ def test_the_scroll_back_is_bounded_and_begins_at_the_start_of_a_line(share: Cal
     assert len(shown) > 1000 - 6
 
 
+@pytest.mark.parametrize(
+    ("pieces", "step"),
+    [
+        ([*"é€😀x"], 1),
+        (["\x1b[38;5;196m", "x", "\x1b(B", "\x1b7", "ü"], 1),
+        (["\x1b]0;title\a", "x", "\x1b]8;;file:///\x1b\\", "y"], 1),
+        (["\x1bPq" + "~" * 3000 + "\x1b\\", "x"], 500),
+    ],
+    ids=["characters", "sequences", "strings", "an image"],
+)
+def test_scroll_back_begins_with_a_whole_character_or_sequence(
+    share: Callable[..., Shared], pieces: list[str], step: int
+) -> None:
+    """Clients join after each `step` bytes of output, so that the limit falls on each place in the pieces."""
+    output = b"READY"
+    begins = [0]
+    while len(output) < 9000:
+        for piece in pieces:
+            begins.append(len(output))
+            output += piece.encode()
+    shared = share("--pty-scrollback", "1000", command=RAW_CAT)
+    with shared.join() as early:
+        early.read_until(b"READY")
+        sent = len(b"READY")
+        for end in range(4000, 4000 + max(40, 10 * step), step):
+            early.send(output[sent:end])
+            assert early.read_exactly(end - sent) == output[sent:end]
+            sent = end
+            start = min((at for at in begins if end - 1000 <= at < end), default=max(at for at in begins if at < end))
+            with shared.join() as late:
+                assert late.read_exactly(end - start) == output[start:end]
+
+
+def test_a_sequence_that_is_being_written_is_whole_for_a_late_comer(share: Callable[..., Shared]) -> None:
+    shared = share("--pty-scrollback", "0", command=RAW_CAT)
+    eventually(lambda: Path(f"/proc/{shared.program}/comm").read_text() == "cat\n", "the terminal is raw")
+    with shared.join() as early:
+        early.send(b"start")
+        early.read_until(b"start")
+        for begin, rest in (b"\x1b[3", b"1m"), (b"\x1b]0;ti", b"tle\a"), ("€".encode()[:2], "€".encode()[2:]):
+            early.send(begin)
+            early.read_exactly(len(begin))
+            with shared.join() as late:
+                late.read_exactly(len(begin))
+                early.send(rest)
+                early.read_exactly(len(rest))
+                assert late.read_exactly(len(rest)) == rest
+
+
+def test_a_program_that_closes_the_terminal_and_opens_it_again_goes_on(
+    share: Callable[..., Shared], directory: Path
+) -> None:
+    command = (
+        f"trap '' HUP; tty=$(tty); printf before; exec <&- >&- 2>&-; : >{directory}/closed; "
+        f"until [ -e {directory}/typed ]; do sleep 0.01; done; exec <>$tty >&0 2>&1; exec cat"
+    )
+    shared = share("--pty-once", command=command)
+    with shared.join() as one, shared.join() as two:
+        for client in (one, two):
+            client.read_until(b"before")
+        eventually((directory / "closed").exists, "the program has closed the terminal")
+        one.send(b"one\n")
+        (directory / "typed").touch()
+        two.read_until(b"one\r\none\r\n")
+        two.send(b"two\n")
+        one.read_until(b"two\r\ntwo\r\n")
+
+
 def test_without_scroll_back_a_client_sees_only_later_output(share: Callable[..., Shared]) -> None:
     shared = share("--pty-scrollback", "0", command=RAW_CAT)
     with shared.join() as early:

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.support.harness import (
     frame,
     process_gone,
 )
-from tests.support.peers import need
+from tests.support.peers import need, need_root
 
 NUMBERS = b"".join(b"%d\r\n" % number for number in range(1, 20_001))
 
@@ -253,6 +254,39 @@ def test_a_program_that_closes_its_terminal_ends_the_session(serve: Callable[...
     with service.connect() as client:
         assert client.read_to_end() == b"last\r\n"
     service.router.wait_for_log("session 1: end: exit, killed by SIGKILL")
+
+
+VHANGUP = f"{sys.executable} -c 'import ctypes; assert ctypes.CDLL(None).vhangup() == 0'"
+
+
+@pytest.mark.parametrize("way", [":", VHANGUP], ids=["closed", "hung up"])
+@pytest.mark.parametrize(("closed", "silent"), [(0, 0), (0.1, 0), (0.05, 0.5)])
+def test_a_program_that_closes_its_terminal_and_opens_it_again_goes_on(
+    serve: Callable[..., Service], way: str, closed: float, silent: float
+) -> None:
+    """login(1) and agetty(8) ignore SIGHUP, hang their terminal up and open it again, to be its only users."""
+    if way == VHANGUP:
+        need_root()
+    service = serve(
+        command=f"trap '' HUP; tty=$(tty); printf before; {way}; exec <&- >&- 2>&-; sleep {closed}; "
+        f"exec <>$tty >&0 2>&1; sleep {silent}; printf after; exec cat"
+    )
+    with service.connect() as client:
+        client.read_until(b"before", b"after")
+        say(client, service.framed, b"hello\n")
+        client.read_until(b"hello\r\nhello\r\n")
+        say(client, service.framed, b"\x04")
+        assert client.read_to_end().endswith(b"hello\r\nhello\r\n")
+    service.router.wait_for_log("session 1: end: exit, exit status 0")
+
+
+def test_the_last_words_on_a_terminal_that_was_opened_again_arrive(serve: Callable[..., Service]) -> None:
+    """The router may learn of the words and of the program's end at once."""
+    service = serve(command="tty=$(tty); printf first; exec <&- >&- 2>&-; sleep 0.05; printf last >$tty; exit 3")
+    for number in range(1, 21):
+        with service.connect() as client:
+            assert client.read_to_end() == b"firstlast"
+        service.router.wait_for_log(f"session {number}: end: exit, exit status 3")
 
 
 def test_the_exit_status_of_a_program_that_had_closed_its_terminal_is_logged(serve: Callable[..., Service]) -> None:

@@ -1,0 +1,122 @@
+"""The beginning of a session: session_new gives it a slot, session_start its descriptors. session_release frees it."""
+
+from libc.errno cimport errno
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
+
+from fastpty.relay.channel cimport channel_holds, channel_open
+from fastpty.relay.deadlines cimport deadlines_expect_limits
+from fastpty.relay.lifecycle cimport session_finish, session_leader_exited
+from fastpty.relay.loop cimport Loop, loop_defer_reports, loop_wake, loop_watch_session
+from fastpty.relay.pool cimport BUFFER_BYTES
+from fastpty.relay.refuse cimport refuse_say
+from fastpty.relay.shared cimport shared_join, shared_set_program
+from fastpty.relay.state cimport ENDING_PEER_LEFT, Session
+from fastpty.relay.terminal cimport terminal_signal_leader
+from fastpty.system.check cimport check
+from fastpty.system.linux cimport SIGKILL
+
+cdef enum:
+    PTY_SPLICE_BYTES = 4096   # a pty returns no more in one read; a larger splice allocates pages in vain
+    PTY_WRITE_BYTES = 1792    # input written in one turn: one tty buffer, which the program reads meanwhile
+
+
+cdef inline Session *session_new(Loop *loop) noexcept nogil:
+    """Returns a session with a slot and a number but no descriptors, or NULL if there is no memory."""
+    cdef uint32_t slot = loop.first_free_slot
+    cdef uint32_t wider
+    cdef Session **table
+    cdef Session *session
+    while slot < loop.slots and loop.sessions[slot] != NULL:
+        slot += 1
+    if slot == loop.slots:
+        wider = 2 * loop.slots + 16
+        table = <Session **>realloc(loop.sessions, wider * sizeof(Session *))
+        if table == NULL:
+            return NULL
+        memset(&table[loop.slots], 0, (wider - loop.slots) * sizeof(Session *))
+        loop.sessions = table
+        loop.slots = wider
+    session = <Session *>calloc(1, sizeof(Session))
+    if session == NULL:
+        return NULL
+    loop.first_free_slot = slot + 1
+    loop.generations = loop.generations % 0xFFFFFF + 1   # never 0: events that are about no session have 0
+    loop.live += 1
+    loop.sessions[slot] = session
+    session.slot = slot
+    session.generation = loop.generations
+    loop.numbers += 1
+    session.number = loop.numbers
+    session.terminal.fd = session.terminal.pidfd = -1
+    session.terminal.errands = &loop.errands
+    session.terminal.session = session.number
+    session.started_ns = session.active_ns = loop.now_ns
+    return session
+
+
+cdef inline void session_release(Loop *loop, Session *session) noexcept nogil:
+    """Frees a session that is completed or was not started."""
+    check(session.completed or session.input.session == NULL, "a released session is completed or was not started")
+    check(session.terminal.fd < 0, "a released session has no terminal")
+    check(session.input.queue == NULL and session.output.queue == NULL, "a released session is in no queue")
+    check(not channel_holds(&session.input.channel) and not channel_holds(&session.output.channel),
+          "a released session holds nothing")
+    loop.sessions[session.slot] = NULL
+    if session.slot < loop.first_free_slot:
+        loop.first_free_slot = session.slot
+    loop.live -= 1
+    loop.refused -= session.refused
+    loop.ended.bytes_in += session.input.channel.bytes
+    loop.ended.bytes_out += session.output.channel.bytes
+    loop.ended.ignored_frames += session.peer.ignored_frames
+    free(session)
+
+
+cdef inline void session_open(Session *session, int peer_fd, bint framed, int terminal_fd) noexcept nogil:
+    """Opens both channels. peer_fd is -1 for a shared terminal's program; terminal_fd is -1 for a viewer or a refused
+    client.
+    """
+    session.peer.fd = peer_fd
+    session.peer.framed = framed
+    session.terminal.fd = terminal_fd
+    session.input.session = session
+    session.output.session = session
+    channel_open(&session.input.channel, peer_fd, terminal_fd)
+    channel_open(&session.output.channel, terminal_fd, peer_fd)
+    session.input.channel.short_read_means_dry = True
+    session.input.channel.short_splice_means_dry = False
+    session.input.channel.splice_bytes = BUFFER_BYTES
+    session.input.channel.flush_bytes = PTY_WRITE_BYTES
+    session.output.channel.short_read_means_dry = True
+    session.output.channel.short_splice_means_dry = True
+    session.output.channel.splice_bytes = PTY_SPLICE_BYTES
+
+
+cdef inline int session_start(Loop *loop, Session *session, int peer_fd, bint framed) noexcept nogil:
+    """Opens a session's channels and registers its descriptors. Returns 0; or an errno, then it is finished."""
+    loop.heartbeat.accepted += 1
+    loop.heartbeat.sessions = loop.live
+    loop_defer_reports(loop)
+    session_open(session, peer_fd, framed, session.terminal.fd)
+    if session.peer.is_guarded:
+        session.input.channel.guard = &loop.errands
+    if session.shared != NULL and peer_fd >= 0:
+        shared_join(session.shared, session)
+    elif session.shared != NULL:
+        shared_set_program(loop, session.shared, session)
+    deadlines_expect_limits(loop, session)
+    if loop_watch_session(loop, session) < 0:
+        return session_abandon(loop, session, errno)
+    loop_wake(loop, &session.output)
+    return 0
+
+
+cdef inline int session_abandon(Loop *loop, Session *session, int error) noexcept nogil:
+    """Kills a session whose descriptors epoll did not register. No event would report the leader's exit: reaps it."""
+    terminal_signal_leader(&session.terminal, SIGKILL)
+    refuse_say(session.peer.fd, error)
+    session_finish(loop, session, ENDING_PEER_LEFT)
+    session_leader_exited(loop, session)
+    return error

@@ -1,0 +1,97 @@
+"""The deadlines of sessions, and what happens when one has come.
+
+The loop knows only the earliest (`Loop.next_deadline_ns`). When it has come, all sessions are looked at, which is rare.
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+
+from fastpty.relay.lifecycle cimport (
+    session_close_peer, session_complete, session_end_input, session_end_with_line, session_finish,
+    session_leader_exited, session_leave_open, session_reopened,
+)
+from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_due, loop_note_deadline, loop_set_deadline, loop_wake
+from fastpty.relay.peer cimport peer_probe
+from fastpty.relay.shared cimport shared_wake_next_input
+from fastpty.relay.state cimport (
+    ENDING_EXIT, ENDING_IDLE, ENDING_LIFETIME, ENDING_PEER_LEFT, ENDING_SILENT, ENDING_STOPPED, ROLE_PRIVATE,
+    ROLE_PROGRAM, Session,
+)
+from fastpty.relay.terminal cimport terminal_forget_leader, terminal_kill
+
+cdef enum:
+    KILLED_MS = 1000          # a stop waits this long until a killed leader can be reaped
+
+
+cdef inline void deadlines_expect_limits(Loop *loop, const Session *session) noexcept nogil:
+    """Makes the loop wake up when a private session may reach one of its limits."""
+    if session.role != ROLE_PRIVATE:
+        return
+    if loop.idle_ns > 0:
+        loop_note_deadline(loop, session.active_ns + loop.idle_ns)
+    if loop.lifetime_ns > 0:
+        loop_note_deadline(loop, session.started_ns + loop.lifetime_ns)
+    if loop.greeting_ns > 0 and session.peer.framed and session.input.channel.read_bytes == 0:
+        loop_note_deadline(loop, session.started_ns + loop.greeting_ns)
+
+
+cdef inline void deadlines_meet_limits(Loop *loop, Session *session) noexcept nogil:
+    """Ends a private session that has reached one of its limits, and tells the client which."""
+    if session.role != ROLE_PRIVATE:
+        return
+    if loop.idle_ns > 0 and session.active_ns + loop.idle_ns <= loop.now_ns:
+        session_end_with_line(loop, session, ENDING_IDLE, b"\r\nfastpty: the session was idle for too long\r\n")
+    elif loop.lifetime_ns > 0 and session.started_ns + loop.lifetime_ns <= loop.now_ns:
+        session_end_with_line(loop, session, ENDING_LIFETIME, b"\r\nfastpty: the session's time is over\r\n")
+    elif (
+        loop.greeting_ns > 0 and session.peer.framed and session.input.channel.read_bytes == 0
+        and session.started_ns + loop.greeting_ns <= loop.now_ns
+    ):
+        session_end_with_line(loop, session, ENDING_SILENT, b"\r\nfastpty: the client never said anything\r\n")
+    else:
+        deadlines_expect_limits(loop, session)
+
+
+cdef inline void deadlines_meet(Loop *loop) noexcept nogil:
+    """Meets the deadlines of all sessions that have come."""
+    cdef uint32_t slot
+    loop.next_deadline_ns = 0
+    for slot in range(loop.slots):
+        if loop.sessions[slot] != NULL:
+            deadlines_meet_session(loop, loop.sessions[slot])
+
+
+cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept nogil:
+    if loop_due(loop, &session.retry_reap.at_ns):
+        session_leader_exited(loop, session)
+    if not session.finished:
+        if loop_due(loop, &session.probe_at_ns):
+            peer_probe(session)
+        if loop_due(loop, &session.retry_end_input.at_ns):
+            session_end_input(loop, session)
+        if loop_due(loop, &session.memory_at_ns):
+            loop_wake(loop, &session.input)
+            loop_wake(loop, &session.output)
+            if session.role == ROLE_PROGRAM:
+                shared_wake_next_input(loop, session.shared)
+        if loop_due(loop, &session.exit_by_ns) and not session_reopened(loop, session):
+            session_finish(loop, session, ENDING_EXIT)
+        else:
+            deadlines_meet_limits(loop, session)
+    elif loop_due(loop, &session.retry_complete.at_ns):
+        session_complete(loop, session)
+    if loop_due(loop, &session.kill_at_ns):
+        terminal_kill(&session.terminal)
+        if loop.stopping:
+            session_finish(loop, session, ENDING_STOPPED)
+            loop_set_deadline(loop, &session.forget_at_ns, KILLED_MS * <int64_t>MILLISECOND_NS)
+            if loop.grace_ns == 0:
+                session_close_peer(loop, session)
+        session_complete(loop, session)
+    if loop_due(loop, &session.forget_at_ns):
+        # The leader is traced or stuck in the kernel. The router does not wait for it.
+        terminal_forget_leader(&session.terminal)
+        session_complete(loop, session)
+        session_leave_open(loop, session)
+    if loop_due(loop, &session.linger_until_ns):
+        session_finish(loop, session, ENDING_PEER_LEFT)
+        session_close_peer(loop, session)
