@@ -66,6 +66,12 @@ class Relay:
         closed: 8 writable bytes that are shared with those who do it. Both come from fastpty.errands. Once only.
         """
 
+    def number_sessions(self, counter: Any) -> None:
+        """Numbers sessions with a counter in these 8 writable bytes. Relays that share it never use a number twice.
+
+        To be called once. Raises ValueError for fewer bytes.
+        """
+
     def leaves_open(self) -> bool:
         """After run(): whether there are descriptors whose close could wait for ever, and which nobody has taken."""
 
@@ -84,9 +90,10 @@ class Relay:
         A connection that waits at this moment is still taken. Afterwards the listening sockets may be closed.
         """
 
-    def sessions(self) -> list[tuple[int, int, float, float, int, int, int]]:
+    def sessions(self) -> list[tuple[int, int, float, float, int, int, int, int, int]]:
         """Of each session: number, leader's pid (0: none), seconds since its start, seconds since its last transfer,
-        bytes to the program, bytes to the client, uwsgi frames without a meaning."""
+        bytes to the program, bytes to the client, uwsgi frames without a meaning, rows and columns of its terminal
+        as the client has set them."""
 
     def counters(self) -> dict[str, int | bool]:
         """sessions (live), accepted, bytes_in, bytes_out, ignored_frames, buffers_lent, pipes_lent, splice_refused,

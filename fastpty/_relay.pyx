@@ -118,6 +118,11 @@ from fastpty.relay.terminal cimport Terminal, terminal_resize, terminal_signal_l
 from fastpty.relay.upcalls import JOIN
 from fastpty.log import logger
 
+cdef extern from * nogil:
+    uint64_t atomic_add_fetch "__atomic_add_fetch"(uint64_t *, uint64_t, int)
+    enum:
+        ATOMIC_RELAXED "__ATOMIC_RELAXED"
+
 cdef enum:
     REFUSED_MOST = 64   # clients that were refused and may stay for two seconds, to read why; more must go at once
 
@@ -160,7 +165,9 @@ cdef class Relay:
     cdef object handler
     cdef int signals_fd
     cdef Listeners listeners
-    cdef uint64_t numbers      # sessions begun, and programs that did not start
+    cdef uint64_t own_number
+    cdef uint64_t *last_number  # of sessions begun, and of programs that did not start; may be shared with other relays
+    cdef Py_buffer numbers
     cdef int refused           # of those that there are, how many are only told why
     cdef uint64_t ended_bytes[2]  # in and out, of sessions that have ended
     cdef uint64_t ended_ignored_frames
@@ -173,6 +180,7 @@ cdef class Relay:
     def __cinit__(self):
         self.loop.now_ns = clock_ns()
         self.loop.heartbeat = &self.unseen_heartbeat
+        self.last_number = &self.own_number
         self.loop.errands.queue = -1
         self.loop.errands.closed = &self.loop.errands.sent
         self.signals_fd = self.listeners.spare_fd = -1
@@ -214,6 +222,8 @@ cdef class Relay:
             PyBuffer_Release(&self.shown)
         if self.errands_closed.buf != NULL:
             PyBuffer_Release(&self.errands_closed)
+        if self.numbers.buf != NULL:
+            PyBuffer_Release(&self.numbers)
 
     def listen(self, int fd, *, bint framed):
         cdef int index
@@ -260,6 +270,12 @@ cdef class Relay:
         PyObject_GetBuffer(closed, &self.errands_closed, PyBUF_WRITABLE)
         self.loop.errands.closed = <int64_t *>self.errands_closed.buf
         self.watch_errands(queue)
+
+    def number_sessions(self, counter):
+        if len(counter) < <Py_ssize_t>sizeof(uint64_t):
+            raise ValueError(f"counter: {sizeof(uint64_t)} bytes at least")
+        PyObject_GetBuffer(counter, &self.numbers, PyBUF_WRITABLE)
+        self.last_number = <uint64_t *>self.numbers.buf
 
     def leaves_open(self):
         return bool(self.loop.leaves_open)
@@ -314,6 +330,8 @@ cdef class Relay:
                     session.input.channel.bytes,
                     session.output.channel.bytes,
                     session.peer.ignored_frames,
+                    session.terminal.size.ws_row,
+                    session.terminal.size.ws_col,
                 ))
         return rows
 
@@ -424,8 +442,7 @@ cdef class Relay:
     cdef Session *new_session(self) noexcept nogil:
         cdef Session *session = loop_new_session(&self.loop)
         if session != NULL:
-            self.numbers += 1
-            session.number = self.numbers
+            session.number = atomic_add_fetch(self.last_number, 1, ATOMIC_RELAXED)
             session.terminal.fd = session.terminal.pidfd = -1
             session.terminal.errands = &self.loop.errands
         return session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -43,8 +42,8 @@ Examples:
   {PROGRAM} --unshare uts --exec-as-root 'hostname iaminajail' @jail
   {PROGRAM} --strict jail.ini
 
-Without the dashes, every option but check, stop, reload, help and version is
-also a key of the [uwsgi] section of FILE.ini.
+Without the dashes, every option but check, stop, reload, no-wait, help and
+version is also a key of the [uwsgi] section of FILE.ini.
 Attach with: fastpty connect SOCKET
 """
 
@@ -68,7 +67,7 @@ def read(
     try:
         flags = parse(argv)
         is_check = any(flag.name == "check" for flag in flags)
-        _tell_another(flags)
+        _control_another(flags)
         budget = Budget()
         loaded = loader.load(flags, is_reload=is_reload, budget=budget)
         with budget.deadline():
@@ -166,19 +165,26 @@ def _positional(argument: str) -> Setting:
     return Setting(files.ending(argument) or "forkpty-router", argument)
 
 
-def _tell_another(flags: Sequence[Setting]) -> None:
-    """For --stop and --reload: signals the router of that pid file, and ends this process. Raises FastptyError.
+def _control_another(flags: Sequence[Setting]) -> None:
+    """For --stop and --reload: controls the router of that pid file and ends this process. Raises FastptyError.
 
-    Whatever stands beside one of them would be ignored, or contradict it, as --check does, which changes nothing.
+    Other flags beside them would be ignored or contradict them, such as --check, so they are refused.
     """
-    signals = {"stop": signal.SIGTERM, "reload": signal.SIGHUP}
-    told = next((flag for flag in flags if flag.name in signals), None)
-    if told is None:
+    flag = next((flag for flag in flags if flag.name in ("stop", "reload")), None)
+    wait = not any(other.name == "no-wait" for other in flags)
+    if flag is None:
+        if not wait:
+            raise UsageError("--no-wait goes with --stop or --reload only")
         return
-    others = [flag.value if flag.name in _OF_ARGUMENTS else f"--{flag.name}" for flag in flags if flag is not told]
-    if others:
-        raise UsageError(f"--{told.name} does nothing else: leave out {shown(', '.join(map(str, others)))}")
-    pidfile.send(told.value or "", signals[told.name])
+    unused = [other for other in flags if other is not flag and other.name != "no-wait"]
+    if unused:
+        names = [other.value if other.name in _OF_ARGUMENTS else f"--{other.name}" for other in unused]
+        raise UsageError(f"--{flag.name} does nothing else: leave out {shown(', '.join(map(str, names)))}")
+    path = flag.value or ""
+    if flag.name == "stop":
+        pidfile.stop(path, wait=wait)
+    elif message := pidfile.reload(path, wait=wait):
+        print(message)
     raise SystemExit(0)
 
 

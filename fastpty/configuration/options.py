@@ -38,6 +38,7 @@ from fastpty.configuration.values import (
     window_edge,
 )
 from fastpty.hooks import actions, waits
+from fastpty.log import log_format, log_level
 from fastpty.system.names import (
     capabilities,
     comma_list,
@@ -234,10 +235,14 @@ OPTIONS: tuple[Option, ...] = (
            "accepted so that uWSGI's files run as they stand: no program gets a socket", bare="true",
            aliases=("close-on-exec2",)),
     Option("stop", None, text, PROCESSES,
-           "stop the router that wrote this pid file (SIGTERM), and exit", metavar="PIDFILE", in_files=False),
+           "stop the router that wrote this pid file (SIGTERM), and exit when it has ended", metavar="PIDFILE",
+           in_files=False),
     Option("reload", None, text, PROCESSES,
-           "make the router that wrote this pid file read its configuration anew (SIGHUP), and exit",
-           metavar="PIDFILE", in_files=False),
+           "make the router that wrote this pid file read its configuration again (as SIGHUP does), and exit with 1 "
+           "if it refuses the new one", metavar="PIDFILE", in_files=False),
+    Option("no-wait", None, boolean, PROCESSES,
+           "with --stop and --reload: exit without waiting for the outcome (fastpty's own)", bare="true",
+           in_files=False),
     Option("forkptyrouter-stats", "stats_addresses", one(address), STATISTICS,
            "tell statistics in JSON to who connects here and no rule keeps out", metavar="ADDR", repeatable=True,
            aliases=tuple(f"{router}-{word}" for word in ("stats", "stats-server", "ss")
@@ -258,6 +263,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("log-syslog", "loggers", one(syslog), LOG,
            "send the log to syslog and not to standard error", metavar="IDENT[,FACILITY]", bare="fastpty-router",
            repeatable=True),
+    Option("log-level", "log_level", log_level, LOG,
+           "log only events of this level and above: info, warning or error (fastpty's own)",
+           metavar="LEVEL", default="info"),
+    Option("log-format", "log_format", log_format, LOG,
+           "write each event as a line of text or as a JSON object", metavar="text|json", default="text"),
     Option("pidfile", "pidfiles", one(directory), LOG,
            "write the supervisor's process id here, before privileges are dropped", metavar="FILE",
            aliases=("safe-pidfile",), repeatable=True),

@@ -1,7 +1,7 @@
-"""Removing socket files at the end, after the router has given up the right to do that or has left their directory.
+"""Removes files at the end that the router itself cannot remove any more: it has dropped its rights or left their root.
 
-A process of its own keeps that right, since a descriptor of the directory would lead out of the jail. All that it does
-is to remove the files that were bound before it was made.
+A separate process keeps the rights, since a descriptor of the directory would lead out of the jail. All that it does is
+to remove the files that it was started for.
 """
 
 from __future__ import annotations
@@ -11,59 +11,82 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from fastpty.errors import FastptyError
-from fastpty.listening.bind import Listener
 
 _ANSWER_SECONDS = 2.0
+_ANSWER_BYTES_MOST = 4096
 _DONE = b"done"
 
 
-class Remover:
-    """Removes the files of these listeners on demand, and ends with the process that made it.
+class Removable(Protocol):
+    """An object that owns a file."""
 
-    To be made before any right is given up; raises FastptyError where it cannot be.
+    @property
+    def file(self) -> tuple[str, int] | None:
+        """Path and a descriptor of the file; None if there is no file."""
+
+
+class Remover:
+    """A process that removes the files of `owners` on request. It ends with the process that made it.
+
+    To be made before any right is dropped. Raises FastptyError if the process cannot be started.
     """
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._numbers = {listener: number for number, listener in enumerate(listeners)}
+    def __init__(self, owners: Sequence[Removable]) -> None:
+        self._numbers = {owner: number for number, owner in enumerate(owners)}
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        files = [listener.file for listener in listeners]
-        # Opened here: later, when the process has started, the paths may lead elsewhere.
+        files = [owner.file for owner in owners]
+        # The directories are opened here: when the process has started, the paths may lead elsewhere.
         with theirs, _directories(files) as directories:
             try:
                 maker = os.pidfd_open(os.getpid())
                 pid = os.fork()
             except OSError as error:
-                raise FastptyError(f"cannot start the process that removes socket files: {error.strerror}") from error
+                raise FastptyError(f"cannot start the process that removes files: {error.strerror}") from error
             if pid == 0:
                 _be_the_remover(theirs, maker, directories, files)
             os.waitpid(pid, 0)
             os.close(maker)
 
-    def can_remove(self, listener: Listener) -> bool:
-        """Whether it was made for this one, too."""
-        return listener in self._numbers
+    def can_remove(self, owner: Removable) -> bool:
+        """True if it was made for this owner's file."""
+        return owner in self._numbers
 
-    def remove(self, listener: Listener) -> None:
-        """Raises OSError where the file stays behind; one that is not the listener's own is left alone."""
+    def remove(self, owner: Removable) -> None:
+        """Removes the file, unless another file has its name now. Raises OSError if it was not removed."""
+        number = b"%d" % self._numbers.pop(owner)
         self._socket.settimeout(_ANSWER_SECONDS)
-        self._socket.send(b"%d" % self._numbers.pop(listener))
-        answer = self._socket.recv(4096)
-        if answer != _DONE:
-            raise OSError(0, answer.decode() or "the process that was to remove it has ended")
+        self._socket.send(number)
+        outcome = self._receive(number)
+        if outcome != _DONE:
+            raise OSError(0, outcome.decode() or "the process that removes it has ended")
+
+    def _receive(self, number: bytes) -> bytes:
+        """The outcome for this file; empty if the process has ended. Late answers for other files are dropped."""
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            answer = self._socket.recv(_ANSWER_BYTES_MOST)
+            answered, _, outcome = answer.partition(b" ")
+            if not answer or answered == number:
+                return outcome
 
 
 def _be_the_remover(
     orders: socket.socket, maker: int, directories: Sequence[int | None], files: Sequence[tuple[str, int] | None]
 ) -> None:
-    """Never returns. A child of a child, so that it is no child of the router's, whose children are its workers."""
+    """Never returns. Forks again, so that the supervisor does not have the remover among its children."""
     try:
         if os.fork() == 0:
             os.setsid()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # it ends when the router has, also where all are sent a signal
+                signal.signal(
+                    number, signal.SIG_IGN
+                )  # it ends after the router, even if a service manager signals both
             _close_all_but({orders.fileno(), maker, *(file[1] for file in files if file), *filter(None, directories)})
             os.chdir("/")
             _serve(orders, maker, directories, files)
@@ -80,15 +103,16 @@ def _serve(
     while (orders.fileno(), select.POLLIN) in poll.poll():
         number = int(orders.recv(16))
         file, directory = files[number], directories[number]
-        orders.send(b"its directory is gone" if file is None or directory is None else _remove(directory, *file))
+        outcome = b"its directory is gone" if file is None or directory is None else _remove(directory, *file)
+        orders.send(b"%d %b" % (number, outcome))
 
 
 def _remove(directory: int, path: str, pin: int) -> bytes:
     name = os.path.basename(path)
     try:
-        # The pin keeps the inode's number from being given to another file.
+        # While the pin is open, no other file can get the inode's number.
         if not os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(pin)):
-            return _DONE  # another program's
+            return _DONE  # another program has replaced it
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         pass
@@ -99,7 +123,7 @@ def _remove(directory: int, path: str, pin: int) -> bytes:
 
 @contextlib.contextmanager
 def _directories(files: Sequence[tuple[str, int] | None]) -> Iterator[list[int | None]]:
-    """Descriptors of the directories that hold these files; None where there is none."""
+    """Descriptors of the directories of these files; None for a directory that cannot be opened."""
     opened = [None if file is None else _directory(file[0]) for file in files]
     try:
         yield opened
@@ -109,7 +133,7 @@ def _directories(files: Sequence[tuple[str, int] | None]) -> Iterator[list[int |
 
 
 def _directory(path: str) -> int | None:
-    """As a descriptor, so that whoever may replace one of the directories above has no other file removed."""
+    """Opens the directory, so that replacing a directory above cannot have another file removed."""
     try:
         return os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from fastpty import log
 from fastpty._spawn import spawn
@@ -15,40 +15,39 @@ from fastpty.access.limits import Limits
 from fastpty.access.peer import Peer, local_peer, peer_behind_tls, tcp_peer
 from fastpty.access.refusals import Refusals, clients
 from fastpty.access.rules import Rules
+from fastpty.access.user_names import UserNames
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
+from fastpty.listening.places import PTY, Place
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
 from fastpty.relay.upcalls import JOIN, UNKNOWN_PEER, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.program import Program, Programs
+from fastpty.sessions.record import Record, tty_name
 from fastpty.system import at_start
 
 
 class Sessions:
     """Answers the relay's upcalls (`fastpty.handler.Handler`) as the configuration says.
 
-    names: for each listener, in the order of Relay.listen, its address and protocol for the log. on_signal: called
-    with each signal that the relay watches. rules: who may connect. limits: what is counted over all workers. cgroups:
-    of the sessions, where they have such. behind_tls: the listeners that only the TLS proxy can reach. shared: those
-    whose clients share a terminal.
+    places: the listening sockets, in the order of Relay.listen. on_signal: called with each signal that the relay
+    watches. rules: who may connect. limits: the limits that hold over all workers. cgroups: None if sessions have no
+    cgroup of their own.
     """
 
     def __init__(
         self,
         config: Config,
-        names: Sequence[str],
+        places: Sequence[Place],
         on_signal: Callable[[int], None],
         rules: Rules,
         limits: Limits,
         cgroups: SessionCgroups | None,
-        behind_tls: frozenset[int] = frozenset(),
-        shared: frozenset[int] = frozenset(),
     ) -> None:
         self._config = config
-        self._names = names
-        self._shared = shared
+        self._places = places
         self._shared_started = False
         self._on_signal = on_signal
         self._rules = rules
@@ -57,10 +56,11 @@ class Sessions:
         self._limits = limits
         self._cgroups = cgroups
         self._joins = config.entered.cgroups if config.entered else ()
-        self._behind_tls = behind_tls
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
-        self._put_off: list[tuple[float, tuple[object, ...]]] = []
+        self._put_off: list[tuple[float, int, Record]] = []
+        self._records: dict[int, Record] = {}
+        self._user_names = UserNames()
         self._refusals = Refusals()
         self.errands = Errands()
         self._untold: set[int] = set()  # sessions whose refusal, and so whose end, has no line
@@ -72,22 +72,25 @@ class Sessions:
 
         What goes wrong, or is not allowed, is told the client and logged.
         """
-        where = self._names[listener]
+        place = self._places[listener]
         client = Peer("a client")
         try:
-            client = self._meet(fd, peer, listener in self._behind_tls)
-            if listener in self._shared:
+            client = self._meet(fd, peer, place.is_behind_tls)
+            if place.protocol == PTY:
                 self._admit(number, client)
-                logger.info("session %d: join: %s on %s", number, client.text, where)
+                record = self._records[number] = Record(client, place, shared="viewer")
+                self._log(number, "join", record)
                 return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
             why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"
-            line = f"session {number}: refused {client.text} on {where}: {why}"
-            if not self._refusals.tell(line, clients(client.uid, where, why)):
+            line = f"session {number}: refused {client.text} on {place.name}: {why}"
+            if not self._refusals.tell(line, clients(client.uid, place.name, why)):
                 self._untold.add(number)
+            self._records[number] = Record(client, place)
             return os.fsencode(f"fastpty: {why}\r\n")
-        self._put_off.append((time.time(), (number, client.text, where, pid, program.text)))
+        record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
+        self._put_off.append((time.time(), number, record))
         uid = program.account[0] if program.account else None
         return master, pid, pidfd, self._config.rows, self._config.cols, uid
 
@@ -103,13 +106,14 @@ class Sessions:
             line = f"session {number}: refused the shared terminal: {error.strerror}"
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
-        logger.info("session %d: start: the shared terminal: process %d: %s", number, pid, program.text)
+        record = self._records[number] = Record(None, None, pid, tty_name(master), program.text, "program")
+        self._log(number, "start", record)
         return master, pid, pidfd, self._config.rows, self._config.cols, None
 
     def caught_up(self) -> bool:
         """Logs which sessions have started, and how many were refused."""
-        for when, about in self._put_off:
-            log.info_of(when, "session %d: start: %s on %s: process %d: %s", *about)
+        for when, number, record in self._put_off:
+            self._log(number, "start", record, when=when)
         self._put_off.clear()
         return self._refusals.sum_up()
 
@@ -132,21 +136,28 @@ class Sessions:
         self._limits.leave(self._seats.pop(number, []))
         if self._cgroups is not None:
             self._cgroups.end(number)
+        record = self._records.pop(number, None)
         if number in self._untold:
             self._untold.remove(number)
             return
         ignored = f", {ignored_frames} unknown frames" if ignored_frames else ""
         lagged = f", {lagged_bytes} bytes lagged" if lagged_bytes else ""
-        logger.info(
-            "session %d: end: %s, %s after %.3f s, %d bytes in, %d bytes out%s%s",
-            number,
-            ending,
-            _describe_exit(exit_code, exit_status),
-            seconds,
-            *transferred,
-            ignored,
-            lagged,
-        )
+        how = f"{ending}, {_describe_exit(exit_code, exit_status)} after {seconds:.3f} s"
+        moved = f"{transferred[0]} bytes in, {transferred[1]} bytes out"
+        self._log(number, "end", record, f"{how}, {moved}{ignored}{lagged}")
+
+    def describe(self, number: int) -> dict[str, Any]:
+        """What the statistics say about a session besides its counters."""
+        record = self._records.get(number)
+        return record.fields(self._user_names) if record else {}
+
+    def _log(
+        self, number: int, event: str, record: Record | None, details: str = "", when: float | None = None
+    ) -> None:
+        about = record.text(self._user_names) if record else ""
+        fields = {"session": number, "event": event, **(record.fields(self._user_names) if record else {})}
+        text = "; ".join(filter(None, (details, about)))
+        log.info_of(when or time.time(), f"session {number}: {event}: {text}", fields)
 
     def _meet(self, fd: int, credentials: tuple[int, int, int], behind_tls: bool) -> Peer:
         """Who the client is; raises OSError if it has left."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.jail.test_namespaces import NOBODY
-from tests.supervision.test_life import reload
 from tests.support.client_harness import ROOT
+from tests.support.configured import reload
 from tests.support.harness import Router
 from tests.support.peers import need_root
 

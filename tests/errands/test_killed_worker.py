@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.errands.test_errands import Stuck, echoes, stuck_files
-from tests.supervision.test_life import STUCK_ACCEPT
+from tests.supervision.test_cheap_and_stuck import STUCK_ACCEPT
 from tests.support.harness import Client, Router, children, eventually, process_gone, state
 from tests.support.peers import need_root, preload
 

@@ -149,7 +149,7 @@ def test_where_no_other_user_can_be_had_the_router_says_so_and_serves(
             Path(f"/proc/self/{name}").write_text(text)
 
     router, port = tls_router("--forkptyrouter-command", "echo IN", preexec=become_root_of_a_namespace)
-    router.wait_for_log("the TLS proxy runs as root: no user id that nobody else has can be had here")
+    router.wait_for_log("the TLS proxy runs as root: there is no unused user id that it could run as")
     assert attached(authority, port).stdout == b"IN\r\n"
     assert "CapEff:\t0000000000000000\n" in status(proxy_of(router))
 

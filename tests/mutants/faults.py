@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+_NUMBER = "            session.number = atomic_add_fetch(self.last_number, 1, ATOMIC_RELAXED)\n"
+
 FAULTS = (
     Mutant(
         "who comes when descriptors are exhausted is told",
@@ -169,15 +171,15 @@ FAULTS = (
     Mutant(
         "a shared program that did not start keeps no worker awake",
         "fastpty/_relay.pyx",
-        "            self.numbers += 1\n",
-        "            self.numbers += 1\n            self.loop.heartbeat.sessions = self.loop.live\n",
+        _NUMBER,
+        _NUMBER + "            self.loop.heartbeat.sessions = self.loop.live\n",
         "relay/test_rare_faults.py::test_a_shared_program_that_does_not_run_keeps_no_worker_awake",
     ),
     Mutant(
         "a shared program that did not start is not counted as a session",
         "fastpty/_relay.pyx",
-        "            self.numbers += 1\n",
-        "            self.numbers += 1\n            self.loop.heartbeat.accepted += 1\n",
+        _NUMBER,
+        _NUMBER + "            self.loop.heartbeat.accepted += 1\n",
         "relay/test_rare_faults.py::test_a_shared_program_that_does_not_run_keeps_no_worker_awake",
     ),
     Mutant(
@@ -220,6 +222,6 @@ FAULTS = (
         "fastpty/_relay.pyx",
         "            if result == -EINTR:\n",
         "            if result == -EINTR and self.draining:\n",
-        "supervision/test_life.py::test_a_router_that_was_stopped_and_continued_goes_on",
+        "supervision/test_cheap_and_stuck.py::test_a_router_that_was_stopped_and_continued_goes_on",
     ),
 )

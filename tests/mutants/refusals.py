@@ -43,7 +43,7 @@ REFUSALS = (
     Mutant(
         "how many more were refused is told at the end",
         "fastpty/supervision/worker.py",
-        "        sessions.close()\n",
+        "            self._sessions.close()\n",
         "",
         "access/test_refusals.py::test_the_log_tells_of_a_flood_of_refusals_in_few_lines_and_how_many_there_were[True]",
     ),

@@ -189,7 +189,7 @@ MISTAKES = (
     Mutant(
         "--check with --stop stops nothing",
         "fastpty/configuration/command_line.py",
-        "    if others:\n",
+        "    if unused:\n",
         "    if False:\n",
         "configuration/test_config_refused.py::test_what_stands_beside_stop_is_refused_and_nothing_is_stopped",
     ),

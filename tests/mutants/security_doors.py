@@ -137,7 +137,7 @@ FILES = (
     Mutant(
         "no file of another program is removed in the router's name",
         "fastpty/listening/removal.py",
-        "            return _DONE  # another program's\n",
+        "            return _DONE  # another program has replaced it\n",
         "            pass\n",
         "listening/test_socket_files.py::test_a_file_of_somebody_else_s_is_not_removed_in_the_router_s_name",
     ),
@@ -213,7 +213,7 @@ STATISTICS = (
     Mutant(
         "a client too many of the statistics is told so",
         "fastpty/supervision/statistics.py",
-        "            self._parting.add(client)\n",
+        "            self._rejected.add(client)\n",
         "            self._drop(client)\n            return\n",
         "supervision/test_stats_attacks.py::test_who_is_refused_over_tcp_can_go_on_with_its_request_and_read_the_answer",
     ),
@@ -241,7 +241,7 @@ STATISTICS = (
     Mutant(
         "a web page has no name for this machine by which it gets the statistics",
         "fastpty/supervision/statistics.py",
-        "            if not _is_loopback(client.connection) or client.means_this_machine(own_name):\n",
+        "            if not _is_loopback(client.connection) or client.asks_for_this_host(listening_host):\n",
         "            if True:\n",
         "supervision/test_stats_attacks.py::test_a_web_page_cannot_have_the_statistics_by_another_name_for_this_machine",
     ),

@@ -36,7 +36,7 @@ PIDFILES = (
     Mutant(
         "a pid file can name no process of others than its owner",
         "fastpty/service/pidfile.py",
-        "                _check_owner(path, descriptor, pid)\n",
+        "            _check_owner(path, descriptor, pid)\n",
         "",
         "service/test_pidfile_locks.py::test_a_pid_file_can_name_no_process_of_others_than_its_owner",
     ),

@@ -74,15 +74,16 @@ RELOADS = (
     Mutant(
         "a router without workers tries a new configuration with one",
         "fastpty/supervision/reload.py",
-        "        is_asleep = self._supervisor.is_asleep\n",
-        "        is_asleep = self._supervisor.is_asleep\n        if is_asleep:\n            self._trial = None\n"
-        "            return self._supervisor.change_to(config, listeners, ())\n",
+        "        has_no_workers = self._supervisor.has_no_workers\n",
+        "        has_no_workers = self._supervisor.has_no_workers\n        if has_no_workers:\n"
+        "            self._trial = None\n"
+        "            return self._supervisor.change_to(config, listeners, (), ())\n",
         _RELOADS + "test_a_router_without_workers_tries_the_new_configuration_with_one",
     ),
     Mutant(
         "a second stop ends a worker that hangs before it is ready",
         "fastpty/supervision/supervisor.py",
-        "signal.SIGKILL if self._stopping and not each.is_ready else passed_on",
+        "signal.SIGKILL if self._is_stopping and not each.is_ready else passed_on",
         "passed_on",
         _RELOADS + "test_a_second_stop_ends_a_router_whose_new_worker_hangs",
     ),
@@ -213,11 +214,11 @@ ROOTS = (
         _ROOTS + "test_what_a_log_in_the_jail_could_be_instead_is_refused",
     ),
     Mutant(
-        "a pid file of the host is not removed behind a link of the jail",
+        "a pid file in the jail is not written behind a link",
         "fastpty/system/foreign_root.py",
         "    directory = _walk(path) if _is_entered else os.open(path, _DIRECTORY)\n",
         "    directory = os.open(path, _DIRECTORY)\n",
-        _ROOTS + "test_a_pid_file_of_the_host_is_not_removed_behind_a_link_of_the_jail",
+        _ROOTS + "test_a_file_in_the_jail_is_not_looked_for_behind_a_link",
     ),
 )
 

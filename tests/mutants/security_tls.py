@@ -194,7 +194,7 @@ _PROCESS = (
     Mutant(
         "the supervisor replaces the TLS process when it dies, and says so",
         "fastpty/supervision/supervisor.py",
-        "                each.bury(found.si_pid, os.waitstatus_to_exitcode(status))\n",
+        "                each.reaped(found.si_pid, code)\n",
         "                pass\n",
         f"{PROCESS}a_tls_process_that_dies_is_replaced_also_in_a_jail",
     ),

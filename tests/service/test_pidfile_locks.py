@@ -93,7 +93,7 @@ def test_who_may_only_read_a_pid_file_cannot_keep_a_router_from_starting(
     assert file.read_text() == f"{router.process.pid}\n"
 
 
-UNNAMED = " is locked by a process that cannot be named (in another pid namespace?)\n"
+UNNAMED = " is locked by a process without a number here (in another pid namespace?)\n"
 
 
 def test_a_lock_that_is_no_process_s_names_nobody(file: Path, hold: Hold) -> None:
@@ -114,7 +114,7 @@ def test_a_pid_file_can_name_no_process_of_others_than_its_owner(file: Path, hol
     need_root()
     os.chown(file, NOBODY, NOBODY)
     stranger = hold(file, fcntl.F_SETLK, fcntl.F_WRLCK)
-    assert told_to_stop(file) == f": process {stranger} is not of the file's owner (uid {NOBODY})\n"
+    assert told_to_stop(file) == f": process {stranger} does not belong to the file's owner (uid {NOBODY})\n"
 
 
 def test_a_link_cannot_pass_for_a_pid_file(start_router: Callable[..., Router], directory: Path, file: Path) -> None:

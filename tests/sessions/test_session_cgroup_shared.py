@@ -12,7 +12,7 @@ import pytest
 
 from fastpty.sessions import cgroup_base
 from tests.sessions.test_session_cgroup import above, begin, cgroups  # noqa: F401 - above is a fixture
-from tests.supervision.test_life import echoes, greeted
+from tests.support.configured import echoes, greeted
 from tests.support.harness import Client, Router, eventually
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.jail.test_namespaces import said
 from tests.jail.test_roots import binds, small_root
-from tests.supervision.test_life import configured, greeted, reload
 from tests.support.accounts import talk_as
+from tests.support.configured import configured, greeted, reload
 from tests.support.harness import Client, Router
 from tests.support.peers import need_root
 from tests.support.tls_harness import Authority

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.test_life import configured, echoes, greeted, reload
+from tests.support.configured import configured, echoes, greeted, reload
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, eventually, process_gone
 from tests.support.peers import preload
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import select
 import signal
@@ -289,7 +290,14 @@ def test_each_session_leaves_a_start_and_an_end_in_the_log(
     with Client(f"{directory}/s") as client:
         client.send(b"abc\n\x04")
         assert client.read_to_end() == b"abc\r\nabc\r\n"
-    router.wait_for_log(r"session 1: end: exit, exit status 4 after \d+\.\d{3} s, 5 bytes in, 10 bytes out$")
+    about = (
+        rf"pid {os.getpid()} uid {os.geteuid()} gid {os.getegid()} \({pwd.getpwuid(os.geteuid()).pw_name}\) "
+        rf"on {directory}/s \(raw\): pts/\d+: process \d+: cat; exit 4$"
+    )
+    router.wait_for_log(f"session 1: start: {about}")
+    router.wait_for_log(
+        rf"session 1: end: exit, exit status 4 after \d+\.\d{{3}} s, 5 bytes in, 10 bytes out; {about}"
+    )
     for line in router.lines:
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z fastpty-router\[\d+\] ", line)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.test_life import ECHO, configured, echoes, greeted, reload
+from tests.support.configured import ECHO, configured, echoes, greeted, reload
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually
 from tests.support.peers import preload
 
