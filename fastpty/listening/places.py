@@ -143,8 +143,8 @@ def _listen(where: address.Address, config: Config, patience: float) -> list[bin
         owner = (-1 if config.uid is None else config.uid, -1 if config.gid is None else config.gid)
     if isinstance(where, address.UnixAddress):
         trusted = {os.geteuid()} if owner is None else {os.geteuid(), owner[0]}
-        for doubt in socket_directory.doubts(where.path, trusted):
-            logger.warning("%s", doubt)
+        for warning in socket_directory.warnings(where.path, trusted):
+            logger.warning("%s", warning)
     deadline = time.monotonic() + patience
     while True:
         try:

@@ -69,7 +69,7 @@ def test_output_that_follows_the_end_of_input_still_comes(
 
 
 @pytest.mark.parametrize("has", ["none", "a stranger's", "no TLS"])
-def test_a_client_without_a_certificate_or_with_a_stranger_s_gets_no_session(
+def test_a_client_without_a_trusted_certificate_gets_no_session(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority, tmp_path: Path, has: str
 ) -> None:
     router, port = tls_router()
@@ -92,7 +92,7 @@ def test_a_client_without_a_certificate_or_with_a_stranger_s_gets_no_session(
     assert "session 1" not in router.log
 
 
-def test_the_client_does_not_speak_to_a_router_that_it_cannot_believe(
+def test_the_client_refuses_a_router_without_a_valid_certificate(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority, tmp_path: Path
 ) -> None:
     _, port = tls_router()
@@ -165,7 +165,7 @@ def test_the_proxy_ends_when_the_router_is_killed(
     eventually(lambda: process_gone(proxy), "the proxy has ended, too")
 
 
-def test_the_key_may_be_root_s_alone_and_the_proxy_runs_as_whom_the_router_becomes(
+def test_only_root_needs_to_read_the_key_and_the_proxy_runs_as_the_router_s_user(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     need_root()
@@ -203,7 +203,9 @@ def test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_
         assert attached(authority, port).stdout == b"IN\r\n"
 
 
-def test_no_older_tls_than_1_3_is_spoken(tls_router: Callable[..., tuple[Router, int]], authority: Authority) -> None:
+def test_a_client_that_offers_only_tls_1_2_is_refused(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
     router, port = tls_router("--forkptyrouter-command", "echo IN")
     context = ssl.create_default_context(cafile=str(authority.certificate))
     context.load_cert_chain(*authority.give("alice"))
@@ -234,7 +236,7 @@ def test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system(
         ),
     ],
 )
-def test_tls_that_cannot_be_is_refused_at_the_start(arguments: list[str], words: str) -> None:
+def test_unusable_tls_options_are_refused_at_the_start(arguments: list[str], words: str) -> None:
     ended = run(*arguments)
     assert words in ended.stderr
     assert (ended.stderr.count("\n"), ended.returncode) == (1, 2)

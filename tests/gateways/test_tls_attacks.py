@@ -71,7 +71,7 @@ MUCH = 2 << 20  # several times of what the buffers on the way hold
 LONG_HELLO = b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in b"\x01\x01\x00\x00\x03\x03" + bytes(65534))
 
 
-def test_a_handshake_that_trickles_ends_in_time_and_who_waits_is_served(
+def test_a_slow_handshake_times_out_and_the_next_client_is_served(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     options = ("--max-startups", "1", "--forkptyrouter-command", "echo IN")
@@ -91,7 +91,7 @@ def test_a_handshake_that_trickles_ends_in_time_and_who_waits_is_served(
     router.wait_for_log(r"TLS client 127.0.0.1 port \d+: no session: timed out")
 
 
-def test_who_was_refused_and_goes_on_sending_is_cut_off(
+def test_a_refused_client_that_goes_on_sending_is_cut_off(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     _, port = tls_router("--allow-tls-name", "bob")
@@ -108,7 +108,7 @@ def test_who_was_refused_and_goes_on_sending_is_cut_off(
         eventually(cut_off, "the connection is cut off")
 
 
-def test_who_asks_for_new_keys_without_reading_the_answers_waits_and_loses_nothing(
+def test_a_client_that_requests_keys_without_reading_waits_and_loses_nothing(
     start_narrow: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     _, port = start_narrow("--session-buffer", "4K", "--forkptyrouter-command", "exec cat")
@@ -128,7 +128,7 @@ def threads(router: Router) -> int:
 ENDLESS = ("--session-lifetime", "1", "--forkptyrouter-command", "exec yes")
 
 
-def test_who_never_reads_does_not_stay_when_the_session_has_ended(
+def test_a_client_that_never_reads_is_dropped_after_its_session(
     start_narrow: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     router, port = start_narrow(*ENDLESS, program=hasty("_LEFTOVER_SECONDS", 1))
@@ -137,10 +137,10 @@ def test_who_never_reads_does_not_stay_when_the_session_has_ended(
             unread.enter_context(connected(authority, port))
         router.wait_for_log("session .: end: lifetime over", 3)
         eventually(lambda: threads(router) == 2, "the connections have ended")
-        router.wait_for_log("TLS client .*: what was left to be read when the session had ended was not", 3)
+        router.wait_for_log("TLS client .*: the session has ended, and the peer did not read the rest in", 3)
 
 
-def test_who_reads_slowly_gets_what_was_left_when_the_session_had_ended(
+def test_a_slow_client_gets_the_rest_after_its_session(
     start_narrow: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     router, port = start_narrow(*ENDLESS, program=hasty("_LEFTOVER_SECONDS", 2))

@@ -59,7 +59,7 @@ def arguments(files: dict[str, Path]) -> list[str]:
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_file_of_tls_that_is_not_safe_from_others_or_no_file_is_refused(
+def test_a_tls_file_that_others_may_write_or_that_is_no_file_is_refused(
     files: dict[str, Path], option: str, fault: str
 ) -> None:
     spoil, words = FAULTS[fault]
@@ -71,7 +71,7 @@ def test_a_file_of_tls_that_is_not_safe_from_others_or_no_file_is_refused(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_client_refuses_a_key_that_is_not_safe_from_others_or_no_file(
+def test_the_client_refuses_a_key_that_others_may_read_or_that_is_no_file(
     tls_router: Callable[..., tuple[Router, int]], files: dict[str, Path], fault: str
 ) -> None:
     _, port = tls_router()
@@ -83,7 +83,7 @@ def test_the_client_refuses_a_key_that_is_not_safe_from_others_or_no_file(
     assert (ended.stdout, ended.stderr.count("\n"), ended.returncode) == ("", 1, 2)
 
 
-def test_a_key_that_everybody_may_read_is_refused(files: dict[str, Path]) -> None:
+def test_a_key_that_every_user_may_read_is_refused(files: dict[str, Path]) -> None:
     files["tls-key"].chmod(0o604)
     ended = run(*arguments(files), "127.0.0.1:0")
     assert f"tls-key: {files['tls-key']} cannot be used: every user may read the key: chmod o-r" in ended.stderr

@@ -29,7 +29,7 @@ def ids_of(pid: int, kind: str) -> set[int]:
 
 
 @pytest.mark.parametrize("options", [(), ("--run-as", "peer", "--tls-user", "alice=daemon")], ids=["root", "peer"])
-def test_the_tls_process_of_root_has_a_user_that_nobody_else_has_and_no_rights(
+def test_the_tls_process_of_root_runs_as_an_unused_user_without_rights(
     tls_router: Start, authority: Authority, options: tuple[str, ...]
 ) -> None:
     need_root()
@@ -56,7 +56,7 @@ def test_the_tls_processes_of_two_routers_cannot_signal_each_other(tls_router: S
     assert ids_of(first, "Uid").isdisjoint(ids_of(second, "Uid"))
 
 
-def test_what_runs_as_nobody_cannot_signal_the_tls_process(tls_router: Start) -> None:
+def test_a_process_of_user_nobody_cannot_signal_the_tls_process(tls_router: Start) -> None:
     need_root()
     proxy = proxy_of(tls_router("--run-as", "peer", "--tls-user", "alice=daemon")[0])
     become = "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)"
@@ -124,7 +124,7 @@ def test_a_tls_process_that_dies_is_replaced_also_in_a_jail(
     assert router.end() == 0
 
 
-def test_a_tls_process_that_stands_still_does_not_hold_up_the_router_s_end(tls_router: Start) -> None:
+def test_a_stopped_tls_process_does_not_delay_the_end_of_the_router(tls_router: Start) -> None:
     setup = (
         "import sys; from fastpty import router; from fastpty.gateways import tls_gateway; "
         "tls_gateway._END_SECONDS = 0.2; sys.exit(router.main())"
@@ -137,9 +137,7 @@ def test_a_tls_process_that_stands_still_does_not_hold_up_the_router_s_end(tls_r
     assert f"the TLS proxy {proxy} does not end: killed" in router.log
 
 
-def test_where_no_other_user_can_be_had_the_router_says_so_and_serves(
-    tls_router: Start, authority: Authority
-) -> None:
+def test_without_an_unused_user_the_router_warns_and_serves(tls_router: Start, authority: Authority) -> None:
     """Root of a user namespace that has no other ids, as in a container without a range of them."""
     uid, gid = os.geteuid(), os.getegid()
 

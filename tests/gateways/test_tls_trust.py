@@ -34,9 +34,7 @@ def session_with(context: ssl.SSLContext, port: int, session: ssl.SSLSession | N
         return connection.session
 
 
-def test_an_expired_certificate_gets_no_session_also_not_by_resuming_one_of_before(
-    tls_router: Start, authority: Authority
-) -> None:
+def test_an_expired_certificate_gets_no_session_by_tls_resumption(tls_router: Start, authority: Authority) -> None:
     _, port = tls_router("--forkptyrouter-command", "printf R; cat")
     for seconds in (3, 10, 60):  # a slow machine needs longer for the first session
         context = client_context(authority, authority.give("alice", seconds=seconds))
@@ -52,7 +50,7 @@ def test_an_expired_certificate_gets_no_session_also_not_by_resuming_one_of_befo
             session_with(context, port, session)
 
 
-def test_a_name_that_a_restart_no_longer_allows_gets_no_session_by_resuming_one_of_before(
+def test_a_name_that_is_no_longer_allowed_gets_no_session_by_tls_resumption(
     tls_router: Start, authority: Authority
 ) -> None:
     files = authority.give("alice")
@@ -144,7 +142,7 @@ NOT_TEXT = "DER:30038101ff"
         ("DNS:x,RID:1.2.3", "1.2.3"),
     ],
 )
-def test_what_python_says_of_a_name_that_it_cannot_show_is_no_name(
+def test_python_s_description_of_an_unprintable_name_is_not_a_name(
     tls_router: Start, authority: Authority, names: str, allowed: str
 ) -> None:
     _, port = tls_router("--allow-tls-name", allowed, "--forkptyrouter-command", "echo IN")

@@ -450,7 +450,7 @@ def test_a_descriptor_that_is_not_there_is_refused() -> None:
     ("text", "why"),
     [
         ("/nowhere/s", "no such socket"),
-        ("@fastpty-nobody-listens", "nobody is listening"),
+        ("@fastpty-nobody-listens", "no program is listening"),
         ("no-such-host.invalid:1", "cannot be resolved"),
     ],
 )
@@ -463,7 +463,7 @@ def test_a_connection_that_cannot_be_made_is_explained(text: str, why: str) -> N
 def test_a_refused_tcp_connection_is_explained() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(FastptyError, match="nobody is listening"):
+    with pytest.raises(FastptyError, match="no program is listening"):
         address.connect(TcpAddress("localhost", port))
 
 

@@ -187,7 +187,7 @@ FAULTS = (
         "fastpty/log.py",
         "            del self._reserve[:]\n",
         "            self._lost += 1\n            return\n",
-        "service/test_background.py::test_a_line_is_logged_also_where_memory_is_short",
+        "service/test_background.py::test_a_line_is_logged_even_if_memory_is_short",
     ),
     Mutant(
         "no session ends for a clock that jumps, and idle ones end as they should",

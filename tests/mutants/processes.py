@@ -178,7 +178,7 @@ STOP = (
         "fastpty/supervision/supervisor.py",
         "passed_on = worker.KILL_SIGNAL if self._is_stopping else worker.STOP_SIGNAL",
         "passed_on = worker.STOP_SIGNAL",
-        "supervision/test_router.py::test_two_stop_signals_are_two_also_for_a_worker_that_takes_both_at_once",
+        "supervision/test_router.py::test_two_stop_signals_count_twice_even_if_the_worker_reads_both_at_once",
     ),
     Mutant(
         "--stop signals nobody but the router that wrote the pid file",
@@ -199,7 +199,7 @@ STOP = (
         "fastpty/service/pidfile.py",
         "if os.path.samestat(there, os.fstat(self._fd)):",
         "if True:",
-        "service/test_background.py::test_vacuum_leaves_a_pid_file_alone_that_is_another_s",
+        "service/test_background.py::test_vacuum_does_not_remove_another_router_s_pid_file",
     ),
 )
 
@@ -223,28 +223,28 @@ LOG = (
         "fastpty/log.py",
         "return bool(poll.poll(0)) and os.write(",
         "return os.write(",
-        "supervision/test_router.py::test_a_log_whose_reader_stands_still_does_not_stop_the_sessions",
+        "supervision/test_router.py::test_a_log_reader_that_has_stopped_does_not_stop_the_sessions",
     ),
     Mutant(
         "a line that is longer than a pipe takes at once does not stop the sessions",
         "fastpty/log.py",
         '"backslashreplace")[: _LINE_BYTES_MOST - 2]',
         '"backslashreplace")',
-        "supervision/test_router.py::test_a_long_line_for_a_log_that_nobody_reads_does_not_stop_the_sessions",
+        "supervision/test_router.py::test_a_long_line_in_an_unread_log_does_not_stop_the_sessions",
     ),
     Mutant(
         "lines that were lost are counted",
         "fastpty/log.py",
         "        if not self._try(record):\n            self._lost += 1",
         "        self._try(record)",
-        "supervision/test_router.py::test_a_log_whose_reader_stands_still_does_not_stop_the_sessions",
+        "supervision/test_router.py::test_a_log_reader_that_has_stopped_does_not_stop_the_sessions",
     ),
     Mutant(
         "a system log that stands still stops nobody",
         "fastpty/log.py",
         "socket.SOCK_DGRAM | socket.SOCK_NONBLOCK",
         "socket.SOCK_DGRAM",
-        "service/test_background.py::test_syslog_gets_a_line_an_event_and_its_restart_or_standstill_stops_nobody",
+        "service/test_background.py::test_syslog_gets_one_line_per_event_and_may_stop_or_restart",
     ),
     Mutant(
         "a log file that was moved away is opened anew",

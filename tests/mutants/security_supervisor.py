@@ -27,7 +27,7 @@ RELOADS = (
         "fastpty/net/address.py",
         "    @cached_property\n",
         "    @property\n",
-        _RELOADS + "test_names_that_a_reload_brings_are_looked_up_elsewhere_than_in_the_supervisor",
+        _RELOADS + "test_the_supervisor_does_not_look_up_host_names_of_a_reload",
     ),
     Mutant(
         "reading a configuration has a deadline",
@@ -122,7 +122,7 @@ STARTS = (
         "fastpty/jail/steps.py",
         "        with signals.interruptible():\n            goes_on_in_a_child",
         "        if True:\n            goes_on_in_a_child",
-        _STARTS + "test_a_stop_ends_what_the_start_waits_for",
+        _STARTS + "test_a_stop_ends_a_start_that_waits",
     ),
     Mutant(
         "a stop ends all of the hook that the start waits for",
@@ -141,7 +141,7 @@ STARTS = (
     Mutant(
         "the starter of a router in the background hears that it was stopped",
         "fastpty/service/background.py",
-        '        self._tell(1, f"stopped by {signal_name(number)} before it was ready")\n',
+        '        self._report(1, f"stopped by {signal_name(number)} before it was ready")\n',
         "",
         _STARTS + "test_the_starter_of_a_router_in_the_background_hears_that_it_was_stopped",
     ),

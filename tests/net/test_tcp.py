@@ -51,7 +51,7 @@ def _a_kernel_that_can() -> None:
     need_tcp_option(tcp.TCP_RTO_MAX_MS, "Linux 6.15")
 
 
-def test_a_client_that_vanishes_while_its_program_prints_is_noticed(start_router: Callable[..., Router]) -> None:
+def test_a_client_that_disappears_during_output_is_detected(start_router: Callable[..., Router]) -> None:
     router = start_router("127.0.0.1:0", "--forkptyrouter-command", "echo READY; exec cat")
     port = int(router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1])
     with Client(("127.0.0.1", port)) as client:
@@ -61,7 +61,7 @@ def test_a_client_that_vanishes_while_its_program_prints_is_noticed(start_router
             assert notices_who_vanishes(ours)
 
 
-def test_a_tls_client_that_vanishes_is_noticed(
+def test_a_tls_client_that_disappears_is_detected(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     need_root()  # nobody else may look at what the TLS process holds
@@ -76,7 +76,7 @@ def test_a_tls_client_that_vanishes_is_noticed(
             assert notices_who_vanishes(ours)
 
 
-def test_a_router_that_vanishes_is_noticed_by_its_client() -> None:
+def test_the_client_detects_a_router_that_disappears() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         address.connect(address.parse(f"127.0.0.1:{server.getsockname()[1]}")) as client,

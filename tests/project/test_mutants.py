@@ -9,7 +9,7 @@ from tests.mutants.security import SECURITY
 MUTANTS = (*RELIABILITY, *SECURITY)
 
 
-def test_what_a_mutant_takes_out_is_there_once() -> None:
+def test_the_text_that_a_mutant_replaces_occurs_once() -> None:
     found = {mutant.what: (ROOT / mutant.path).read_text().count(mutant.old) for mutant in MUTANTS}
     assert {what: count for what, count in found.items() if count != 1} == {}
 

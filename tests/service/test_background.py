@@ -52,7 +52,7 @@ def test_vacuum_removes_pid_files_and_sockets(start_router: Callable[..., Router
     assert list(directory.iterdir()) == []
 
 
-def test_vacuum_leaves_a_pid_file_alone_that_is_another_s(
+def test_vacuum_does_not_remove_another_router_s_pid_file(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     file = directory / "pid"
@@ -205,7 +205,7 @@ class SyslogDaemon:
         (["--logger", "syslog:pty,local3"], rb"<158>\w{3} [ \d]\d \d\d:\d\d:\d\d pty\[\d+\]: "),
     ],
 )
-def test_syslog_gets_a_line_an_event_and_its_restart_or_standstill_stops_nobody(
+def test_syslog_gets_one_line_per_event_and_may_stop_or_restart(
     directory: Path, arguments: list[str], head: bytes
 ) -> None:
     path = f"{directory}/log"
@@ -246,7 +246,7 @@ log.logger.info(text)
 """
 
 
-def test_a_line_is_logged_also_where_memory_is_short() -> None:
+def test_a_line_is_logged_even_if_memory_is_short() -> None:
     """From a reserve: what becomes of a router then is what somebody will want to know."""
     ended = subprocess.run([sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, text=True)
     assert (ended.returncode, "a line that needs memory" in ended.stderr) == (0, True)
@@ -279,7 +279,9 @@ def test_a_log_whose_reader_is_gone_does_not_stop_the_router(directory: Path) ->
         (["--pidfile", "/no/such/directory/pid"], "cannot write pidfile /no/such/directory/pid"),
     ],
 )
-def test_what_cannot_be_is_one_line(directory: Path, arguments: list[str], words: str) -> None:
+def test_an_unusable_log_or_pid_file_is_reported_in_one_line(
+    directory: Path, arguments: list[str], words: str
+) -> None:
     ended = run(f"{directory}/s", *arguments)
     assert ended.returncode in (1, 2)
     assert words in ended.stderr

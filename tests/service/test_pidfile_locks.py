@@ -77,14 +77,14 @@ def told_to_stop(file: Path, *command: str) -> str:
 
 
 @pytest.mark.parametrize("command", [fcntl.F_SETLK, fcntl.F_OFD_SETLK])
-def test_who_may_only_read_a_pid_file_cannot_have_anybody_signalled(file: Path, hold: Hold, command: int) -> None:
+def test_a_reader_of_a_pid_file_cannot_have_a_process_signalled(file: Path, hold: Hold, command: int) -> None:
     need_root()
     hold(file, command, fcntl.F_RDLCK, NOBODY)
     assert told_to_stop(file) == ": no router that wrote it runs\n"
 
 
 @pytest.mark.parametrize("command", [fcntl.F_SETLK, fcntl.F_OFD_SETLK])
-def test_who_may_only_read_a_pid_file_cannot_keep_a_router_from_starting(
+def test_a_reader_of_a_pid_file_cannot_keep_a_router_from_starting(
     start_router: Callable[..., Router], directory: Path, file: Path, hold: Hold, command: int
 ) -> None:
     need_root()
@@ -96,20 +96,20 @@ def test_who_may_only_read_a_pid_file_cannot_keep_a_router_from_starting(
 UNNAMED = " is locked by a process without a number here (in another pid namespace?)\n"
 
 
-def test_a_lock_that_is_no_process_s_names_nobody(file: Path, hold: Hold) -> None:
+def test_a_lock_without_a_process_is_refused(file: Path, hold: Hold) -> None:
     """To kill(2) the -1 that the kernel gives for its owner is everybody."""
     hold(file, fcntl.F_OFD_SETLK, fcntl.F_WRLCK)
     assert told_to_stop(file) == UNNAMED
 
 
-def test_a_lock_of_another_pid_namespace_names_nobody(file: Path, hold: Hold) -> None:
+def test_a_lock_of_another_pid_namespace_is_refused(file: Path, hold: Hold) -> None:
     """To kill(2) the 0 that the kernel gives for its owner is all of the group."""
     need_root()
     hold(file, fcntl.F_SETLK, fcntl.F_WRLCK)
     assert told_to_stop(file, need("unshare"), "--pid", "--fork", "--mount-proc") == UNNAMED
 
 
-def test_a_pid_file_can_name_no_process_of_others_than_its_owner(file: Path, hold: Hold) -> None:
+def test_a_pid_file_cannot_name_another_user_s_process(file: Path, hold: Hold) -> None:
     """As when who may write to it leaves a lock behind whose process has ended, and another one gets its number."""
     need_root()
     os.chown(file, NOBODY, NOBODY)

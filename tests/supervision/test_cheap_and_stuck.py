@@ -158,7 +158,7 @@ def test_events_bounds_what_one_turn_takes_and_nothing_is_lost(
         ("--idle=x", "seconds"),
     ],
 )
-def test_what_cannot_be_is_told(directory: Path, flag: str, words: str) -> None:
+def test_an_invalid_value_is_refused_with_its_place(directory: Path, flag: str, words: str) -> None:
     ini = directory / "r.ini"
     name, _, value = flag.removeprefix("--").partition("=")
     ini.write_text(f"[uwsgi]\nforkpty-router = {directory}/s\n{name} = {value}\n")

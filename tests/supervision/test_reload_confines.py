@@ -63,9 +63,7 @@ def test_hooks_that_are_the_same_are_no_change(start_router: Callable[..., Route
     assert "has changed" not in router.log
 
 
-def test_a_router_of_its_peers_does_not_become_one_of_root_s_with_a_reload(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_a_reload_cannot_drop_run_as(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
     path, shared = f"{directory}/s", f"{directory}/shared"
     router = start_router(configured(directory / "r.ini", path, "run-as = peer", "chmod-socket = 666"))
@@ -105,7 +103,7 @@ def test_no_address_is_added_in_plain_beside_tls(
             router.wait_for_log(f"not reloaded.*: {address}: an address for TLS can be added by a restart only")
 
 
-def test_what_a_start_refuses_a_reload_refuses(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_reload_refuses_what_a_start_refuses(start_router: Callable[..., Router], directory: Path) -> None:
     path = f"{directory}/s"
     router = start_router(configured(directory / "r.ini", path))
     for line, words in (
@@ -134,7 +132,7 @@ def test_a_socket_file_that_stays_is_as_its_configuration_says(
     assert (os.stat(another).st_mode & 0o777, os.path.exists(path)) == (0o600, False)
 
 
-def test_what_is_of_the_start_and_harmless_stays_and_is_told(
+def test_options_that_only_a_start_can_change_stay_and_a_warning_says_so(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     path = f"{directory}/s"
@@ -149,7 +147,7 @@ def test_what_is_of_the_start_and_harmless_stays_and_is_told(
     greeted(path, "new").socket.close()
 
 
-def test_a_reload_reads_nothing_in_a_root_that_may_be_somebody_else_s(
+def test_a_reload_reads_nothing_in_another_root(
     start_router: Callable[..., Router], directory: Path, tmp_path: Path
 ) -> None:
     need_root()

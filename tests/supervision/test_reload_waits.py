@@ -124,7 +124,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 """
 
 
-def test_names_that_a_reload_brings_are_looked_up_elsewhere_than_in_the_supervisor(
+def test_the_supervisor_does_not_look_up_host_names_of_a_reload(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """A name server may take its time."""

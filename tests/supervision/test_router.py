@@ -47,7 +47,9 @@ def test_chmod_socket_sets_the_mode(
     assert stat.S_IMODE(os.stat(f"{directory}/s").st_mode) == mode
 
 
-def test_a_socket_belongs_to_whom_the_router_becomes(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_socket_file_belongs_to_the_user_that_the_router_becomes(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     need_root()
     start_router(f"{directory}/s", "--uid", "nobody", "--gid", "nogroup")
     found = os.stat(f"{directory}/s")
@@ -124,7 +126,7 @@ def test_a_live_socket_is_not_stolen(start_router: Callable[..., Router], direct
         client.read_until(PROMPT)
 
 
-def test_a_socket_that_was_replaced_by_another_s_is_left_alone(
+def test_a_socket_file_that_another_program_has_replaced_is_not_removed(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     first = start_router(f"{directory}/s")
@@ -154,7 +156,7 @@ def test_a_signal_ends_the_router_and_all_that_it_started(
     assert len(router.wait_for_log(r"session \d: end: exit, killed by SIGHUP", 3)) == 3
 
 
-def test_a_program_s_last_words_at_the_stop_reach_its_client(serve: Callable[..., Service]) -> None:
+def test_the_last_output_of_a_program_at_a_stop_reaches_its_client(serve: Callable[..., Service]) -> None:
     service = serve(command="trap 'echo good''bye; exit 5' HUP; echo READY; while :; do sleep 0.05; done")
     with service.connect() as client:
         client.read_until(b"READY\r\n")
@@ -197,7 +199,7 @@ def router_whose_log_is_a_pipe(directory: Path, command: str) -> Iterator[tuple[
             process.kill()
 
 
-def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: Path) -> None:
+def test_a_log_reader_that_has_stopped_does_not_stop_the_sessions(directory: Path) -> None:
     with router_whose_log_is_a_pipe(directory, "/bin/true") as (log, process):
         for _ in range(600):  # two lines each, more than a pipe holds
             with Client(f"{directory}/s") as client:
@@ -215,7 +217,7 @@ def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: P
     assert lost + len(re.findall(rb"\] session \d+: ", shown)) == 2 * 601
 
 
-def test_a_long_line_for_a_log_that_nobody_reads_does_not_stop_the_sessions(directory: Path) -> None:
+def test_a_long_line_in_an_unread_log_does_not_stop_the_sessions(directory: Path) -> None:
     """A pipe that takes a byte need not take a line of more than PIPE_BUF."""
     with router_whose_log_is_a_pipe(directory, "true " + "x" * 100_000) as (_, process):
         for _ in range(2):
@@ -225,7 +227,9 @@ def test_a_long_line_for_a_log_that_nobody_reads_does_not_stop_the_sessions(dire
         assert process.wait(30) == 0
 
 
-def test_a_second_signal_ends_what_ignores_the_first(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_second_signal_kills_programs_that_ignore_the_first(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     router = start_router(
         f"{directory}/s",
         "--stop-timeout",
@@ -242,7 +246,7 @@ def test_a_second_signal_ends_what_ignores_the_first(start_router: Callable[...,
     router.wait_for_log("session 1: end: .*killed by SIGKILL")
 
 
-def test_two_stop_signals_are_two_also_for_a_worker_that_takes_both_at_once(
+def test_two_stop_signals_count_twice_even_if_the_worker_reads_both_at_once(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """Of the same signal the kernel would keep one."""
@@ -348,7 +352,7 @@ def test_a_full_log_does_not_stop_the_router(directory: Path) -> None:
         (["--forkptyrouter-rows", "70000", "/tmp/x"], 2, "'70000'"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_a_status(arguments: list[str], status: int, words: str) -> None:
+def test_a_mistake_is_reported_in_one_line_with_a_status(arguments: list[str], status: int, words: str) -> None:
     ended = run(*arguments)
     assert words in ended.stderr
     assert ended.stderr.startswith("fastpty-router: ")
@@ -365,7 +369,7 @@ def test_an_open_tcp_address_needs_to_be_insisted_on(start_router: Callable[...,
         client.read_to_end()
 
 
-def test_help_fits_80_columns_and_version_is_told() -> None:
+def test_help_fits_80_columns_and_version_is_printed() -> None:
     shown = run("--help")
     assert shown.returncode == 0
     assert max(len(line) for line in shown.stdout.splitlines()) <= 80

@@ -180,7 +180,7 @@ def test_a_stop_ends_a_hook_in_a_pid_namespace(start: Callable[..., Start], dire
         ("--hook-as-user", "write:{0}/fifo text"),
     ],
 )
-def test_a_stop_ends_what_the_start_waits_for(
+def test_a_stop_ends_a_start_that_waits(
     start: Callable[..., Start], directory: Path, options: tuple[str, str]
 ) -> None:
     os.mkfifo(directory / "fifo")

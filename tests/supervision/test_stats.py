@@ -54,7 +54,7 @@ def test_the_keys_of_real_uwsgi_are_there_with_values_of_the_same_kind(
     assert (ours["pid"], ours["uid"], ours["cwd"]) == (router.process.pid, os.getuid(), os.getcwd())
 
 
-def test_every_session_of_every_worker_is_told(start_router: Callable[..., Router], directory: Path) -> None:
+def test_statistics_list_every_session_of_every_worker(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(
         f"{directory}/s", "--forkptyrouter-workers", "3", "--forkptyrouter-ss", f"{directory}/stats",
         "--forkptyrouter-command", RAW_CAT, sockets=2,
@@ -94,7 +94,7 @@ def test_stats_http_puts_headers_before_the_same(start_router: Callable[..., Rou
     assert json.loads(body)["active_sessions"] == 0
 
 
-def test_clients_of_the_stats_that_do_not_read_stop_nobody(
+def test_statistics_clients_that_do_not_read_delay_nobody(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """Over connections that hold less than an answer."""
@@ -125,7 +125,9 @@ def test_clients_of_the_stats_that_do_not_read_stop_nobody(
     assert router.end() == 0
 
 
-def test_a_worker_that_does_not_answer_is_told_as_such(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_worker_that_does_not_answer_is_listed_as_such(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     router = start_router(
         f"{directory}/s", "--forkptyrouter-workers", "2", "--forkptyrouter-stats", f"{directory}/stats", sockets=2
     )

@@ -74,7 +74,9 @@ def test_clients_of_the_statistics_leave_descriptors_for_workers(
 
 
 @pytest.mark.parametrize("http", [False, True])
-def test_who_is_one_too_many_is_told_so(start_router: Callable[..., Router], directory: Path, http: bool) -> None:
+def test_a_statistics_client_over_the_limit_gets_one_line(
+    start_router: Callable[..., Router], directory: Path, http: bool
+) -> None:
     path = f"{directory}/stats"
     arguments = ["--stats-http"] if http else []
     router = start_router(f"{directory}/s", "--forkptyrouter-stats", path, "--listen", "300", *arguments, sockets=2)
@@ -90,7 +92,7 @@ def test_who_is_one_too_many_is_told_so(start_router: Callable[..., Router], dir
             assert b'"answered": ' in client.read_to_end()
 
 
-def test_who_is_refused_over_tcp_can_go_on_with_its_request_and_read_the_answer(
+def test_a_refused_tcp_client_can_finish_its_request_and_read_the_answer(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """A connection that is closed at once would be broken under the answer."""
@@ -142,7 +144,7 @@ def test_a_web_page_cannot_have_the_statistics_by_another_name_for_this_machine(
         router.wait_for_log("statistics: refused a client on 127.0.0.1:.*: the request is for another host")
 
 
-def test_no_web_page_of_elsewhere_may_read_the_statistics(
+def test_no_web_page_of_another_site_can_read_the_statistics(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     _, port = http_router(start_router, directory)
@@ -180,7 +182,7 @@ def test_statistics_are_valid_json_whatever_bytes_a_path_has(
     json.dumps(found, ensure_ascii=False).encode("utf-8")  # no lone surrogates
 
 
-def test_who_asks_again_and_again_has_workers_asked_in_rounds_with_pauses(
+def test_frequent_requests_do_not_make_workers_report_without_a_pause(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     path = f"{directory}/stats"
