@@ -1,4 +1,4 @@
-"""TLS on TCP, with certificates on both sides, made by openssl."""
+"""TLS over TCP, with certificates on both sides."""
 
 from __future__ import annotations
 
@@ -130,14 +130,14 @@ def test_allow_tls_name_decides_by_the_certificate_s_names(
 def test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority, directory: Path
 ) -> None:
-    """Who can cut a connection must not be able to make a program go on as if its input were complete."""
+    """An attacker who cuts a connection must not make a program take its input for complete."""
     complete = directory / "complete"
     router, port = tls_router("--forkptyrouter-command", f"stty -echo; printf R; cat; : > {complete}; exit 7")
     with connected(authority, port) as connection:
         assert connection.recv(1) == b"R"
         connection.sendall(b"half\n")
         assert connection.recv(6) == b"half\r\n"
-        socket.socket.shutdown(connection, socket.SHUT_WR)  # TCP's end alone, without TLS's
+        socket.socket.shutdown(connection, socket.SHUT_WR)  # ends TCP without close_notify
         ended = router.wait_for_log("session 1: end: (.*) after")[0][1]
     assert ended == "client left, killed by SIGHUP"
     assert not complete.exists()
@@ -190,7 +190,7 @@ def test_workers_share_the_proxy_and_the_limits_hold(
 def test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_inherited_socket(
     start_router: Callable[..., Router], authority: Authority
 ) -> None:
-    """As an address of TCP of the router's own is not even listened on with such rules."""
+    """With such rules, the router does not listen on a TCP address of its own."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         inherited = (f"fd://{server.fileno()}", "--allow-user", "root", *authority.options("server"))
@@ -219,7 +219,7 @@ def test_a_client_that_offers_only_tls_1_2_is_refused(
 def test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system(
     tls_router: Callable[..., tuple[Router, int]], directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who found it would be taken for a client whose certificate is good."""
+    """A process that could connect to it would pass for a client with a valid certificate."""
     monkeypatch.setenv("TMPDIR", str(directory))
     tls_router()
     assert list(directory.iterdir()) == []

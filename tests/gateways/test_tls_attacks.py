@@ -1,4 +1,4 @@
-"""TLS clients that would keep what they have been given for longer than is their due."""
+"""TLS clients that try to hold resources for too long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.tls_harness import Authority, client_context, connected, prox
 
 
 def hasty(name: str, seconds: float) -> list[str]:
-    """A router that has one of its times with TLS cut short, so that a test need not wait for it."""
+    """A router with one of its TLS timeouts shortened for the test."""
     return [
         "-c",
         f"import sys; from fastpty import router; from fastpty.net import tls; tls.{name} = {seconds}; "
@@ -39,7 +39,7 @@ def narrow(end: socket.socket) -> None:
 
 @contextmanager
 def narrowly_connected(authority: Authority, port: int) -> Iterator[ssl.SSLSocket]:
-    """A connection with small buffers from its beginning: one that shrinks stalls until it is almost empty."""
+    """A connection with small buffers from the start: a buffer that is shrunk later stalls until it is almost empty."""
     context = client_context(authority, authority.give("alice"))
     with socket.socket() as plain:
         narrow(plain)
@@ -52,7 +52,7 @@ def narrowly_connected(authority: Authority, port: int) -> Iterator[ssl.SSLSocke
 def start_narrow(
     start_router: Callable[..., Router], authority: Authority
 ) -> Iterator[Callable[..., tuple[Router, int]]]:
-    """Starts a router with TLS for whose connections the kernel holds little; it and its port."""
+    """Starts a router with TLS and small socket buffers; returns it and its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         narrow(server)
         address = f"fd://{server.fileno()}"
@@ -121,7 +121,7 @@ def test_a_client_that_requests_keys_without_reading_waits_and_loses_nothing(
 
 
 def threads(router: Router) -> int:
-    """Of the proxy: two, and one for each connection."""
+    """The threads of the proxy: two, and one for each connection."""
     return int(status(proxy_of(router)).partition("Threads:")[2].split()[0])
 
 

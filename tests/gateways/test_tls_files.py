@@ -1,4 +1,4 @@
-"""The files of TLS: whoever can write to them decides who gets a shell, so others must not."""
+"""The files for TLS must not be writable by other users, who could then choose who gets a shell."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.fixture
 def files(directory: Path) -> dict[str, Path]:
-    """A certificate, its key and the authority's, that the test may spoil."""
+    """Copies of a certificate, its key and the authority's certificate that the test may damage."""
     authority = Authority(directory, "ca")
     certificate, key = authority.give("localhost")
     return dict(zip(OPTIONS, (Path(certificate), Path(key), authority.certificate), strict=True))
@@ -93,7 +93,7 @@ def test_a_key_that_every_user_may_read_is_refused(files: dict[str, Path]) -> No
 def test_files_behind_links_and_a_key_that_its_group_may_read_are_used(
     start_router: Callable[..., Router], authority: Authority, directory: Path
 ) -> None:
-    """As Debian keeps keys (mode 0640, group ssl-cert), and other programs the newest certificate."""
+    """Debian's keys have mode 0640 and group ssl-cert; certbot links to the newest certificate."""
     own = directory / "own"
     own.mkdir()
     certificate, key = authority.give("localhost")

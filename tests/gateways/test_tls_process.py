@@ -1,4 +1,4 @@
-"""The process that ends TLS: who it runs as, what it holds, who watches it."""
+"""The TLS proxy: its user, its descriptors, and its replacement when it dies."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_process_of_user_nobody_cannot_signal_the_tls_process(tls_router: Star
 
 
 def test_no_session_can_read_the_tls_process_s_memory(tls_router: Start, authority: Authority) -> None:
-    """Where both run as the same user, the key in it must be out of a session's reach."""
+    """Even as the same user, a session must not be able to read the key."""
     options = ("--uid", "nobody", "--gid", "nogroup") if os.geteuid() == 0 else ()
     router, port = tls_router(*options, "--forkptyrouter-command", "stty -echo; read word; cat /proc/$word/environ")
     proxy = proxy_of(router)
@@ -138,7 +138,7 @@ def test_a_stopped_tls_process_does_not_delay_the_end_of_the_router(tls_router: 
 
 
 def test_without_an_unused_user_the_router_warns_and_serves(tls_router: Start, authority: Authority) -> None:
-    """Root of a user namespace that has no other ids, as in a container without a range of them."""
+    """Root of a user namespace without other ids, as in some containers."""
     uid, gid = os.geteuid(), os.getegid()
 
     def become_root_of_a_namespace() -> None:

@@ -1,4 +1,4 @@
-"""What a certificate, or the end of a connection, is believed for."""
+"""Which certificates and which ends of a connection are trusted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSAL = b"fastpty: refused: the names of your certificate may not connect here
 
 
 def session_with(context: ssl.SSLContext, port: int, session: ssl.SSLSession | None = None) -> ssl.SSLSession | None:
-    """Gets a session of the router, and gives what TLS would resume it with; raises OSError where there is none."""
+    """Gets a session, and returns the TLS session for a resumption; raises OSError if that fails."""
     with (
         socket.create_connection(("127.0.0.1", port)) as plain,
         context.wrap_socket(plain, server_hostname="localhost", session=session) as connection,
@@ -73,7 +73,7 @@ def test_output_that_was_cut_is_no_end_of_the_session_for_the_client(authority: 
     def cut(listener: socket.socket) -> None:
         with listener.accept()[0] as plain, context.wrap_socket(plain, server_side=True) as connection:
             connection.sendall(b"half")
-            socket.socket.shutdown(connection, socket.SHUT_WR)  # TCP's end alone, without TLS's
+            socket.socket.shutdown(connection, socket.SHUT_WR)  # ends TCP without close_notify
             with suppress(BrokenPipeError):  # OpenSSL may answer, and this side can send no more
                 connection.recv(1)
 
@@ -89,7 +89,7 @@ def test_output_that_was_cut_is_no_end_of_the_session_for_the_client(authority: 
 def test_a_configuration_of_openssl_and_the_environment_change_nothing(
     tls_router: Start, authority: Authority, directory: Path
 ) -> None:
-    """Neither which TLS is spoken, nor that nobody else gets the keys of the sessions."""
+    """They change neither the version of TLS nor the secrecy of the session keys."""
     settings = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMaxProtocol = TLSv1.2\n"
     (directory / "openssl.cnf").write_text(settings)
     keys = directory / "keys"

@@ -1,4 +1,4 @@
-"""Certificates that stand for users of the machine: `tls-user`."""
+"""Certificates that are mapped to users of the machine: `tls-user`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TCP connections that carry a terminal: who vanishes is noticed, at both ends."""
+"""TCP connections detect a peer that disappears, at both ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SYS_PIDFD_GETFD = 438
 
 
 def copies(pid: int, peer: tuple[str, int]) -> list[socket.socket]:
-    """Copies of those sockets of a process whose other end is `peer`."""
+    """Copies of the sockets of a process that are connected to `peer`."""
     libc = ctypes.CDLL(None, use_errno=True)
     found = []
     pidfd = os.pidfd_open(pid)
@@ -36,7 +36,7 @@ def copies(pid: int, peer: tuple[str, int]) -> list[socket.socket]:
 
 
 def notices_who_vanishes(connection: socket.socket) -> bool:
-    """Whether a minute or so of silence ends it, also while something that it has sent is not acknowledged.
+    """True if silence of about a minute ends it, even while sent data is unacknowledged.
 
     But not with TCP_USER_TIMEOUT: that would end one, too, whose other side is there and does not read.
     """

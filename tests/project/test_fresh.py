@@ -1,4 +1,4 @@
-"""The list of skips in CONTRIBUTING.md, which a run on a fresh system is held to."""
+"""Runs on fresh systems may skip only the tests in the list of CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.client_harness import ROOT
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """What pytest says when one test was skipped for a reason that nothing lists, and one for a listed one."""
+    """pytest's output for two skipped tests, one for an unlisted and one for a listed reason."""
     (tmp_path / "test_x.py").write_text(
         "import pytest\ndef test_one():\n    pytest.skip('needs luck: try again')\n"
         "@pytest.mark.skip('needs root: run the tests as root')\ndef test_other():\n    pass\n"

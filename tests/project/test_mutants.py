@@ -1,4 +1,4 @@
-"""The mutants fit the program as it is: one that fits nowhere would take nothing out, and show nothing."""
+"""Every mutant matches the present code: one that does not would change nothing."""
 
 from __future__ import annotations
 

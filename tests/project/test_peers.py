@@ -1,4 +1,4 @@
-"""What the tests and the build say is missing, and how to get it."""
+"""Skips and build errors say what is missing and how to install it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's examples with `uid`, as they are written there but for the directory and the user of the jail."""
+"""The README's examples with `uid`, with another directory and another user of the jail."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROUTER = ("-P", "-m", "fastpty.router")  # root's home may hold a checkout named
 
 
 def say_who(path: str, prompt: bytes) -> str:
-    """What a shell that a person attaches to prints until it has answered one line."""
+    """The output of a shell that a person attaches to, until it has answered one line."""
     with Client(path) as client:
         client.read_until(prompt)
         client.send(b"echo I am $(id -un), $USER, at home in $HOME; exit\n")

@@ -1,4 +1,4 @@
-"""The threat model names its tests; a name that is nobody's promises nothing."""
+"""Every test that the threat model names exists, and a mutant shows that it can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that the user's document describes, as it stands there: the four ini files, and the Python script."""
+"""The four ini files and the Python script of the user's document work unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ini_files() -> list[str]:
 
 @pytest.fixture
 def kratos() -> Iterator[pwd.struct_passwd]:
-    """The account that the document's files name."""
+    """The account that the files of the document name."""
     need_root()
     try:
         yield pwd.getpwnam("kratos")

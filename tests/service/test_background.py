@@ -1,4 +1,4 @@
-"""Pid files, the background, and where the log goes."""
+"""Pid files, daemons, and the destinations of the log."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_stop_does_not_signal_a_stranger_that_a_stale_pid_file_names(directory: 
 
 @pytest.fixture
 def in_background(directory: Path) -> Iterator[Callable[..., int]]:
-    """Starts a router in the background; its process id. It is stopped at the end."""
+    """Starts a daemon and returns its process id. It is stopped at the end."""
     pids = []
 
     def start(*arguments: str) -> int:
@@ -185,7 +185,7 @@ SYSLOG_SHIM = "import fastpty.log; fastpty.log.SYSLOG_SOCKET = {!r}; from fastpt
 
 
 class SyslogDaemon:
-    """What listens on the system log's socket."""
+    """A stand-in for the syslog daemon."""
 
     def __init__(self, path: str):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -247,7 +247,7 @@ log.logger.info(text)
 
 
 def test_a_line_is_logged_even_if_memory_is_short() -> None:
-    """From a reserve: what becomes of a router then is what somebody will want to know."""
+    """The handler has a reserve for that."""
     ended = subprocess.run([sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, text=True)
     assert (ended.returncode, "a line that needs memory" in ended.stderr) == (0, True)
 

@@ -1,4 +1,4 @@
-"""`--stop` and `--reload` wait for their outcome and tell it."""
+"""`--stop` and `--reload` wait for the outcome and report it."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_another_user_cannot_have_a_router_reload(start_router: Callable[..., Ro
 def test_a_program_that_takes_the_name_of_a_control_socket_gets_no_request(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """The name of an abstract socket is free for everybody. Its process is not the one that has locked the pid file."""
+    """Any user can bind an abstract name, but that process has not locked the pid file."""
     router = start(start_router, directory)
     taken = directory / "taken"
     taken.write_text("1\n")

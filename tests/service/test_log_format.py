@@ -1,4 +1,4 @@
-"""What a line of the log looks like: text, JSON and the journal's form; and which events have one."""
+"""The lines of the log: text, JSON and the journal's form, and the levels."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.support.peers import need_root
 
 
 def listens(path: str) -> bool:
-    """Whether a socket listens at this path (/proc/net/unix, flag SO_ACCEPTCON)."""
+    """True if a socket listens at this path (/proc/net/unix, flag SO_ACCEPTCON)."""
     sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
     return any(fields[-1] == path and fields[3] == "00010000" for fields in sockets)
 
 
 def log_of(directory: Path, arguments: Sequence[str], words: str, journal: bool = False) -> list[str]:
-    """The log of a router with one session, on a standard error that is a file, once it has these words."""
+    """Runs a router with one session until its log, in a file, has these words; returns the lines."""
     path = directory / "log"
     with open(path, "wb") as log:
         status = os.fstat(log.fileno())

@@ -55,7 +55,7 @@ def test_a_tcp_port_is_free_for_a_new_router_when_its_supervisor_is_killed(
 
 @contextmanager
 def in_group_of(leader: int) -> Iterator[int]:
-    """Keeps a child in this process group. The kernel would continue a stopped group that no other one is parent of."""
+    """Keeps a child of this process in the group: the kernel would continue a stopped group that is orphaned."""
     with subprocess.Popen(["sleep", "1000"], process_group=leader) as member:
         try:
             yield leader
@@ -82,7 +82,7 @@ sys.exit(router.main())
 def test_a_new_router_waits_for_the_workers_of_a_killed_one_to_let_go(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """They need the CPU for that, as a stopped one shows."""
+    """A stopped worker cannot close its sockets."""
     path = f"{directory}/s"
     router = start_router(path, "--forkptyrouter-command", ECHO.format("old"))
     with greeted(path, "old") as old, in_group_of(router.pid) as worker:

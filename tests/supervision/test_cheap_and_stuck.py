@@ -52,7 +52,7 @@ def test_an_idle_router_ends_its_workers_and_starts_them_again(
 
 
 def select_nothing(seconds: float) -> None:
-    """Gives something time that must not happen."""
+    """Waits, to show that something does not happen meanwhile."""
     signal.sigtimedwait([], seconds)
 
 
@@ -81,7 +81,7 @@ def test_a_worker_stuck_in_one_turn_is_killed_and_replaced(
     )
     with greeted(f"{directory}/s", "hi") as client:
         select_nothing(1.5)
-        echoes(client)  # waiting is not being stuck
+        echoes(client)  # a worker that waits is not stuck
         worker = router.pid
         stuck.touch()
         with Client(f"{directory}/s") as another:
@@ -97,7 +97,7 @@ def test_a_worker_stuck_in_one_turn_is_killed_and_replaced(
 def test_a_router_that_was_stopped_and_continued_goes_on(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Nobody takes its workers for stuck or idle because time has passed."""
+    """Its workers count as neither stuck nor idle."""
     router = start_router(
         f"{directory}/s", "--forkptyrouter-harakiri=1", "--forkptyrouter-command", ECHO.format("hi")
     )
@@ -127,7 +127,7 @@ def test_a_router_without_work_wakes_nobody(start_router: Callable[..., Router],
 
 
 def switches(pid: int) -> list[str]:
-    """How often a process has gone to sleep."""
+    """The voluntary context switches of a process."""
     return [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("voluntary")]
 
 

@@ -1,4 +1,4 @@
-"""A reload is for new sessions: the old ones go on, no connection is lost, and a wrong configuration is refused."""
+"""A reload affects new sessions only, loses no connection, and refuses a wrong configuration."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_draining_worker_is_stopped_as_the_others_are(start_router: Callable[.
 def test_no_connection_is_refused_in_10_000_during_20_reloads(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Each is accepted, too: a program that exits at once ends it."""
+    """Every connection is also accepted: its program exits at once and ends it."""
     path = f"{directory}/s"
     router = start_router(
         path, "--forkptyrouter-command", "/bin/true", "--listen", "1000", "--forkptyrouter-workers=2"
@@ -131,7 +131,7 @@ def test_a_removed_socket_file_costs_no_session_and_comes_back_with_a_reload(
 
 
 def test_a_terminal_that_closes_stops_a_router_in_its_foreground(directory: Path) -> None:
-    """The kernel's SIGHUP is not somebody's: whoever closes the window does not mean a reload."""
+    """The kernel's SIGHUP for a closed terminal does not reload."""
     pid, master = os.forkpty()
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-m", "fastpty.router", f"{directory}/s"])

@@ -1,4 +1,4 @@
-"""A reload never runs a mixture: what confines the sessions, or decides who gets one, is of the start."""
+"""A reload cannot change the options that confine sessions or decide who gets one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOBODY = 65534
 
 
 def refused(router: Router) -> str:
-    """Why a reload is refused."""
+    """Reloads, and returns why that was refused."""
     router.process.send_signal(signal.SIGHUP)
     return router.wait_for_log("not reloaded, the old configuration goes on: (.*)")[0][1]
 
@@ -89,7 +89,7 @@ def test_a_reload_does_not_listen_in_plain_where_tls_was_asked_for(
 def test_no_address_is_added_in_plain_beside_tls(
     start_router: Callable[..., Router], directory: Path, authority: Authority
 ) -> None:
-    """An inherited socket may be one of TCP."""
+    """An inherited socket may be a TCP socket."""
     options = authority.options("server")
     lines = [f"{name.removeprefix('--')} = {value}" for name, value in zip(options[::2], options[1::2], strict=True)]
     lines.append("forkpty-router = 127.0.0.1:0")
@@ -119,7 +119,7 @@ def test_a_reload_refuses_what_a_start_refuses(start_router: Callable[..., Route
 def test_a_socket_file_that_stays_is_as_its_configuration_says(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Where its mode would stay, rules that the new one makes up for must stay, too."""
+    """If the old mode of the file stayed, the rules of the new configuration would not match it."""
     path, another = f"{directory}/s", f"{directory}/t"
     router = start_router(configured(directory / "r.ini", path, "chmod-socket = 666", "allow-user = root"))
     configured(directory / "r.ini", path, "chmod-socket = 600", word="new")

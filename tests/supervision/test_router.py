@@ -1,4 +1,4 @@
-"""The router as a command: its sockets, its start, its stop, its log, its words when something is wrong."""
+"""The router as a command: its sockets, start, stop, log and error messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.peers import need_root
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """A router that is expected not to start."""
+    """Runs a router that is expected to exit."""
     return subprocess.run(
         [sys.executable, "-m", "fastpty.router", *arguments],
         capture_output=True,
@@ -88,7 +88,7 @@ def test_an_abstract_name_is_had_in_both_spellings(start_router: Callable[..., R
 def test_an_inherited_descriptor_is_listened_on(directory: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{directory}/s")
-        os.chmod(f"{directory}/s", 0o600)  # the umask may let a group write to it, which a router refuses
+        os.chmod(f"{directory}/s", 0o600)  # a umask of 002 would make it writable by a group, which a router refuses
         listener.listen()
         os.set_inheritable(listener.fileno(), True)
         process = subprocess.Popen(
@@ -103,7 +103,7 @@ def test_an_inherited_descriptor_is_listened_on(directory: Path) -> None:
         finally:
             process.terminate()
             assert process.wait(30) == 0
-    assert Path(f"{directory}/s").exists()  # not ours to remove
+    assert Path(f"{directory}/s").exists()  # it belongs to another program
 
 
 def test_a_stale_socket_file_is_replaced(start_router: Callable[..., Router], directory: Path) -> None:
@@ -166,7 +166,7 @@ def test_the_last_output_of_a_program_at_a_stop_reaches_its_client(serve: Callab
 
 
 def test_a_stop_does_not_wait_for_clients_that_do_not_read(serve: Callable[..., Service], directory: Path) -> None:
-    """One whose program has ended, one whose program writes on, one that was refused."""
+    """Three sessions: the program has ended, the program still writes, the client was refused."""
     command = (
         f"[ -e {directory}/first ] && exec cat /dev/zero; touch {directory}/first; head -c 900000 /dev/zero; echo END"
     )
@@ -186,7 +186,7 @@ def test_a_stop_does_not_wait_for_clients_that_do_not_read(serve: Callable[..., 
 
 @contextmanager
 def router_whose_log_is_a_pipe(directory: Path, command: str) -> Iterator[tuple[BinaryIO, subprocess.Popen[bytes]]]:
-    """The reading end, and the router, which is ready. Who wants more of the log to be read does it."""
+    """The reading end of the log, and the router, which is ready. Nothing more of the log is read."""
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "fastpty.router", f"{directory}/s", "--forkptyrouter-command", command]
     with open(reader, "rb") as log, subprocess.Popen(argv, stderr=writer) as process:
@@ -218,7 +218,7 @@ def test_a_log_reader_that_has_stopped_does_not_stop_the_sessions(directory: Pat
 
 
 def test_a_long_line_in_an_unread_log_does_not_stop_the_sessions(directory: Path) -> None:
-    """A pipe that takes a byte need not take a line of more than PIPE_BUF."""
+    """A writable pipe may still block a line longer than PIPE_BUF."""
     with router_whose_log_is_a_pipe(directory, "true " + "x" * 100_000) as (_, process):
         for _ in range(2):
             with Client(f"{directory}/s") as client:
@@ -249,7 +249,7 @@ def test_a_second_signal_kills_programs_that_ignore_the_first(
 def test_two_stop_signals_count_twice_even_if_the_worker_reads_both_at_once(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Of the same signal the kernel would keep one."""
+    """The kernel merges two pending signals with the same number."""
     command = "trap '' HUP; echo READY; while :; do sleep 1; done"
     router = start_router(f"{directory}/s", "--stop-timeout", "600", "--forkptyrouter-command", command)
     with Client(f"{directory}/s") as client:
@@ -377,7 +377,7 @@ def test_help_fits_80_columns_and_version_is_printed() -> None:
 
 
 def test_as_process_1_it_reaps_orphans(directory: Path) -> None:
-    """In a container the router may be all that is there to reap what daemons leave behind."""
+    """In a container no other process may reap orphans."""
     need_root()
     process = subprocess.Popen(
         ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "fastpty.router", f"{directory}/s"],
@@ -389,7 +389,7 @@ def test_as_process_1_it_reaps_orphans(directory: Path) -> None:
         while "listening on" not in process.stderr.readline():
             pass
         with Client(f"{directory}/s") as client:
-            # A zombie still has its number.
+            # A zombie keeps its process id.
             client.send(
                 b"orphan=$( (sh -c 'echo $$; exec >&-; exit 3' &) ); while kill -0 $orphan; do :; done; echo go''ne\n"
             )

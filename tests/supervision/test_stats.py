@@ -1,4 +1,4 @@
-"""The statistics server: uWSGI's keys, ours beside them, and that it stops nobody."""
+"""The statistics server: uWSGI's keys, fastpty's own, and clients that do not read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.peers import need
 
 def ask(path: str, words: bytes = b"") -> bytes:
     with Client(path) as client:
-        if words:  # who asks nothing may have its answer, and its end, before it could say so
+        if words:  # without a request, the answer may come before anything could be sent
             client.send(words)
         return client.read_to_end()
 
@@ -97,7 +97,7 @@ def test_stats_http_puts_headers_before_the_same(start_router: Callable[..., Rou
 def test_statistics_clients_that_do_not_read_delay_nobody(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Over connections that hold less than an answer."""
+    """Their connections buffer less than one answer."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         listener.bind(("127.0.0.1", 0))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, state
 
-# On SIGHUP it takes its time and then leaves a file.
+# After SIGHUP it needs half a second, and then creates a file.
 SLOW_END = "trap 'sleep 0.5; echo ended > {}; exit' HUP; echo READY; while :; do sleep 0.1; done"
 
 

@@ -1,4 +1,4 @@
-"""Routers whose configuration is a file, and clients whose programs say which configuration they have got."""
+"""Configuration files whose sessions print a word, so that a client can tell which one is in force."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ECHO = "stty -echo; echo {}; exec cat"
 
 
 def configured(path: Path, socket_path: str, *lines: str, word: str = "old") -> str:
-    """Writes a configuration whose sessions begin with a word and then echo."""
+    """Writes a configuration whose sessions print a word and then echo."""
     command = f"forkptyrouter-command = {ECHO.format(word)}"
     fresh = path.with_suffix(".new")
     fresh.write_text("\n".join(["[uwsgi]", f"forkpty-router = {socket_path}", command, *lines, ""]))
