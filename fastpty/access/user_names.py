@@ -6,30 +6,34 @@ service knows appears with its uid.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
+import time
 
 from fastpty.system import foreign_root
 
 _PATH = "/etc/passwd"
 _BYTES_MOST = 1 << 20
+_CHECK_SECONDS = 1.0
 _ENTRY = re.compile(rb"^([^:\n]+):[^:\n]*:([0-9]{1,10}):", re.M)
 
 
 class UserNames:
-    """The names in /etc/passwd. The file is read again only when it has changed."""
+    """The names in /etc/passwd. Once a second at most, it checks whether the file has changed."""
 
     def __init__(self) -> None:
+        self._check_at = 0.0
         self._version: tuple[int, ...] = ()
         self._names: dict[int, str] = {}
 
     def find(self, uid: int) -> str | None:
         """The first name with this uid, or None."""
-        try:
-            self._refresh()
-        except (OSError, MemoryError):
-            return None
+        if time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + _CHECK_SECONDS
+            with contextlib.suppress(OSError, MemoryError):
+                self._refresh()
         return self._names.get(uid)
 
     def _refresh(self) -> None:

@@ -269,6 +269,6 @@ FLOW = (
         "fastpty/relay/channel.pxd",
         "    got = read(channel.pipe.read_fd, buffer.data, pool.buffer_bytes)",
         "    got = 0\n    channel.pipe.bytes = 0",
-        "test_splice_refused.py",
+        "relay/test_splice_refused.py",
     ),
 )
