@@ -164,6 +164,7 @@ def _supervise(prepared: _Prepared, pidfiles: Sequence[PidFile], config: Config)
         on_ready=prepared.starter.ready,
         worker_ended=cgroups.end_of_worker if cgroups else lambda pid: None,
         gateways=prepared.proxy.gateways,
+        close_in_gateway=common.session_numbers.close,
         control_sockets=[file.control for file in pidfiles],
     )
     Supervisor(config, prepared.listeners, tasks).run()

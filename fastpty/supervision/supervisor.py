@@ -48,7 +48,8 @@ class Tasks:
 
     work: what each worker does (worker.run). read_configuration: returns the configuration for a reload, given the
     present one, or raises FastptyError. on_ready: called once, when clients are served. worker_ended: called with the
-    pid of each worker after it was reaped. gateways: more children, which end after the last worker.
+    pid of each worker after it was reaped. gateways: more children, which end after the last worker. close_in_gateway:
+    closes what only workers use, in each gateway.
     """
 
     work: Callable[[Config, Listeners, Link, bool], None]
@@ -56,6 +57,7 @@ class Tasks:
     on_ready: Callable[[], None] = lambda: None
     worker_ended: Callable[[int], None] = lambda pid: None
     gateways: Sequence[Gateway] = ()
+    close_in_gateway: Callable[[], None] = lambda: None
     control_sockets: Sequence[ControlSocket] = ()
 
 
@@ -175,7 +177,7 @@ class Supervisor:
 
     def _tend_gateways(self) -> None:
         for each in self._tasks.gateways:
-            each.tend(self._close_supervisor_descriptors, wanted=self._wants_gateways)
+            each.tend(self._close_in_gateway, wanted=self._wants_gateways)
 
     def _start_missing_workers(self) -> None:
         if self._is_stopping or self._has_no_workers or time.monotonic() < self._restart_not_before:
@@ -226,6 +228,10 @@ class Supervisor:
     def _stop_reading_news(self, sender: Worker) -> None:
         if sender.link.news in self._selector.get_map():
             self._selector.unregister(sender.link.news)
+
+    def _close_in_gateway(self) -> None:
+        self._close_supervisor_descriptors()
+        self._tasks.close_in_gateway()
 
     def _close_in_worker(self) -> None:
         self._close_supervisor_descriptors()

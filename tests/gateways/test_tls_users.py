@@ -43,7 +43,9 @@ def test_a_certificate_s_user_gets_a_session_of_its_own_account(
     assert int(uid) == login.uid
     assert {int(group) for group in groups.split()} == {login.gid, login.more}
     assert homes == [os.fsencode(login.home)] * 2
-    router.wait_for_log(rf"start: TLS client 127\.0\.0\.1 port \d+ alice uid {login.uid} on .*: .* as {NAME}$")
+    router.wait_for_log(
+        rf"start: TLS client 127\.0\.0\.1 port \d+ alice uid {login.uid} \({NAME}\) on .*: .* as {NAME}$"
+    )
 
 
 def test_a_certificate_without_a_user_gets_no_account(tls_router: Start, authority: Authority, login: Login) -> None:

@@ -87,6 +87,13 @@ OPERATION = (
         "supervision/test_stats.py::test_no_session_number_is_used_twice_over_all_workers_and_reloads",
     ),
     Mutant(
+        "the TLS process shares no memory with the workers",
+        "fastpty/router.py",
+        "        close_in_gateway=common.session_numbers.close,\n",
+        "",
+        "gateways/test_tls_process.py::test_the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
+    ),
+    Mutant(
         "a pid file of root's is removed after a change of user",
         "fastpty/router.py",
         "        if config.vacuum and gives_up_removing(config):\n",
