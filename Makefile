@@ -4,7 +4,7 @@
 # make sanitize   all tests, the C part with sanitizers and assertions      make memcheck   some tests under valgrind
 # make fuzz       FUZZ_SECONDS=25          make soak       SOAK_SECONDS=3600
 # make test-fresh   make run and make test on fresh Debian systems           make test-python-next   the same on sid
-# make mutants    take each protection out and see its test fail; MUTANTS='word…' for some of them
+# make mutants    remove each protection and check that its test fails; MUTANTS='word…' selects some of them
 
 PYTHON ?= python3
 SOCKET ?= /tmp/fpty.socket
@@ -15,7 +15,7 @@ SOURCES := setup.py pyproject.toml $(shell find fastpty -name '*.py' -o -name '*
 
 .PHONY: run test test-fresh test-python-next lint bench sanitize memcheck fuzz soak storm mutants clean
 
-# Tests mostly wait for processes, so two at a time take half as long, even on one core.
+# Tests mostly wait for processes, so running two at a time halves the time, even on one core.
 SIDE_BY_SIDE := -n 2 --dist worksteal
 
 run: $(VENV)/run.stamp
@@ -25,7 +25,7 @@ run: $(VENV)/run.stamp
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(TESTS)
 
-# Releases of Debian, where root runs the commands, or with :user an ordinary user. Needs root and debootstrap.
+# Debian releases. The commands run as root, or with :user as an ordinary user. Needs root and debootstrap.
 FRESH ?= bookworm trixie trixie:user
 
 test-fresh:
@@ -44,10 +44,10 @@ lint: $(VENV)/lint.stamp
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m bench
 
-# A copy, since the C part is built in place. Python's own allocator would hide what is freed, and what the interpreter
-# leaves at its end is no leak of ours. Left out: what measures memory or instructions, which sanitizers take more of, and
-# what begins with closed descriptors or another interpreter, for a script starts the sanitized one; and what starts the
-# router dozens of times under strace(1), which takes too long.
+# Works in a copy, because the C part is built in place. PYTHONMALLOC: Python's own allocator would hide errors. Leaks are
+# not reported, because the interpreter frees little at its exit. Left out are tests that measure memory or instructions,
+# tests that start with closed descriptors or another interpreter, because a script starts the sanitized one, and one test
+# that starts the router dozens of times under strace(1), which takes too long.
 SANITIZED_BUT := not bounded_memory and not memory_is_short and not few_instructions and not closed_standard_descriptor \
 	and not hostile_image and not any_moment_of_the_start
 SANITIZED := SANITIZED_PYTHON=$(CURDIR)/$(BIN)/python PYTHONPATH=tests/sanitize
@@ -62,15 +62,15 @@ sanitize: $(VENV)/test.stamp
 		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 		tests/sanitize/asan -m pytest -q $(SIDE_BY_SIDE) -p no:cacheprovider -k '$(SANITIZED_BUT)' $(TESTS)
 
-# One session of each kind through its life. valgrind makes a plain fork of clone(CLONE_VM | CLONE_VFORK), so that an
-# execve that failed cannot be told, and keeps descriptors to itself: the tests of these two are not among them.
+# One session of each kind. valgrind replaces clone(CLONE_VM | CLONE_VFORK) by fork, so a failed execve is not reported,
+# and it reserves descriptors: tests that depend on these are left out.
 MEMCHECKED := (every_byte and 4097) or within_a_line or (hangs_up_shell and raw) or (full_duplex and uwsgi) \
 	or (closes_its_terminal and raw)
 memcheck: $(VENV)/test.stamp
 	$(SANITIZED) FASTPTY_TEST_PATIENCE=110 SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/valgrind $(BIN)/python -m pytest -q -k '($(MEMCHECKED)) and not without' \
 		tests/relay/test_relay.py tests/sessions/test_session_end.py tests/sessions/test_session_start.py
 
-# CI gives these two less time.
+# CI sets shorter times.
 FUZZ_SECONDS ?= 3600
 SOAK_SECONDS ?= 3600
 STORM_SECONDS ?= 3600

@@ -69,6 +69,12 @@ class Relay:
         closed: 8 writable bytes, shared with the processes that do the errands. Both come from fastpty.errands.
         """
 
+    def number_sessions(self, counter: Any) -> None:
+        """Numbers sessions with a counter in these 8 writable bytes. Relays that share it never use a number twice.
+
+        To be called once. Raises ValueError for fewer bytes.
+        """
+
     def leaves_open(self) -> bool:
         """Returns, after run(), whether some descriptors are still open because their close could block for ever."""
 

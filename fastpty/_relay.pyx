@@ -62,12 +62,12 @@ cdef class Relay:
     cdef int signals_fd
     cdef bint draining
     cdef Heartbeat own_heartbeat    # used if the owner gives none
-    cdef Py_buffer heartbeat        # the owner's memory for it; .buf is NULL if there is none
-    cdef Py_buffer errands_closed   # memory shared with the processes of fastpty.errands
+    cdef Py_buffer memory[3]        # borrowed: heartbeat, errands, session numbers; .buf is NULL for none
 
     def __cinit__(self):
         self.loop.now_ns = clock_ns()
         self.loop.heartbeat = &self.own_heartbeat
+        self.loop.last_number = &self.loop.own_number
         self.loop.errands.queue = -1
         self.loop.errands.closed = &self.loop.errands.sent
         self.signals_fd = self.listeners.spare_fd = -1
@@ -84,10 +84,7 @@ cdef class Relay:
         if not BUFFER_LEAST_BYTES <= buffer_bytes <= BUFFER_BYTES:
             raise ValueError(f"buffer_bytes: from {BUFFER_LEAST_BYTES} to {BUFFER_BYTES}")
         if heartbeat is not None:
-            if len(heartbeat) < <Py_ssize_t>sizeof(Heartbeat):
-                raise ValueError(f"heartbeat: {sizeof(Heartbeat)} bytes at least")
-            PyObject_GetBuffer(heartbeat, &self.heartbeat, PyBUF_WRITABLE)
-            self.loop.heartbeat = <Heartbeat *>self.heartbeat.buf
+            self.loop.heartbeat = <Heartbeat *>self.borrow(0, heartbeat, sizeof(Heartbeat))
         self.handler = handler
         self.loop.events_most = events
         self.loop.pool.buffer_bytes = buffer_bytes
@@ -105,10 +102,15 @@ cdef class Relay:
         for fd in (self.loop.epoll_fd, self.signals_fd, self.listeners.spare_fd):
             if fd >= 0:
                 close(fd)
-        if self.heartbeat.buf != NULL:
-            PyBuffer_Release(&self.heartbeat)
-        if self.errands_closed.buf != NULL:
-            PyBuffer_Release(&self.errands_closed)
+        for index in range(3):
+            if self.memory[index].buf != NULL:
+                PyBuffer_Release(&self.memory[index])
+
+    cdef void *borrow(self, int index, owner, size_t least) except NULL:
+        if len(owner) < <Py_ssize_t>least:
+            raise ValueError(f"{least} bytes of memory at least")
+        PyObject_GetBuffer(owner, &self.memory[index], PyBUF_WRITABLE)
+        return self.memory[index].buf
 
     def listen(self, int fd, *, bint framed):
         cdef int index
@@ -150,9 +152,11 @@ cdef class Relay:
             raise OSError(errno, "signalfd")
 
     def use_errands(self, int queue, closed):
-        PyObject_GetBuffer(closed, &self.errands_closed, PyBUF_WRITABLE)
-        self.loop.errands.closed = <int64_t *>self.errands_closed.buf
+        self.loop.errands.closed = <int64_t *>self.borrow(1, closed, sizeof(int64_t))
         loop_watch_errands(&self.loop, queue)
+
+    def number_sessions(self, counter):
+        self.loop.last_number = <uint64_t *>self.borrow(2, counter, sizeof(uint64_t))
 
     def leaves_open(self):
         return bool(self.loop.leaves_open)
@@ -203,6 +207,7 @@ cdef class Relay:
                     session.number, session.terminal.leader if session.terminal.pidfd >= 0 else 0,
                     (now_ns - session.started_ns) / 1e9, (now_ns - session.active_ns) / 1e9,
                     session.input.channel.bytes, session.output.channel.bytes, session.peer.ignored_frames,
+                    session.terminal.size.ws_row, session.terminal.size.ws_col,
                 ))
         return rows
 

@@ -1,10 +1,10 @@
-"""The errors that end a command with one line for the person who ran it."""
+"""Errors that end a command with one line on standard error."""
 
 from __future__ import annotations
 
 
 class FastptyError(Exception):
-    """Something failed at run time. Its text is one line: what, where, and what to do about it."""
+    """A failure at run time. The text is one line: what happened, where, and what to do."""
 
     exit_status: int = 1
 
@@ -13,15 +13,15 @@ class FastptyError(Exception):
 
 
 class UsageError(FastptyError):
-    """The command line or a configuration file asks for something that cannot be: the person can mend it."""
+    """A mistake in the command line or in a configuration file."""
 
     exit_status: int = 2
 
 
 class RefusedError(FastptyError):
-    """A client does not get a session. The text is for the client and for the log."""
+    """A client is refused. The text is sent to the client and logged."""
 
 
 def printable(text: str) -> str:
-    """One line that is safe on a terminal: a file name or a value may hold line ends, escapes and any bytes."""
+    """Escapes control characters, such as those in file names, so that the text is one line and safe on a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

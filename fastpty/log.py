@@ -1,8 +1,12 @@
-"""The router's log: one line per event, on standard error, in files or to syslog; never waited for."""
+"""The router's log: one line per event, to standard error, files or syslog.
+
+Nothing ever waits for the log. A line that cannot be written at once is dropped and counted.
+"""
 
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import re
@@ -11,15 +15,16 @@ import signal
 import socket
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastpty.errors import FastptyError
 from fastpty.system import foreign_root
 
 logger = logging.getLogger("fastpty.router")
 
-# pipe(7): what a pipe that poll(2) calls writable takes without blocking.
+# pipe(7): a pipe that poll(2) reports as writable takes this much without blocking.
 _LINE_BYTES_MOST = 4096
 
 SYSLOG_SOCKET = "/dev/log"
@@ -35,30 +40,31 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def signal_name(number: int) -> str:
-    """A signal as signal(7) calls it; a real-time signal has only its number."""
+    """The signal's name as in signal(7), or "signal N" for a real-time signal."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 
 
-def info_of(when: float, text: str, *about: object) -> None:
-    """Logs what happened at a moment that is past, in seconds since the epoch."""
-    record = logger.makeRecord(logger.name, logging.INFO, "", 0, text, about, None)
+def info_of(when: float, text: str, fields: Mapping[str, Any]) -> None:
+    """Logs an event that happened at `when`, in seconds since the epoch. fields: for log-format = json."""
+    record = logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None, extra={"fields": fields})
     record.created, record.msecs = when, when % 1 * 1000
-    logger.handle(record)
+    if logger.isEnabledFor(logging.INFO):
+        logger.handle(record)
 
 
 @dataclass(frozen=True)
 class LogFile:
-    """A file to log to, absolute."""
+    """A file to log to; its path is absolute."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class Syslog:
-    """The system's log: under which name, and in which facility (syslog(3))."""
+    """The system log, with the name and the facility to use there (syslog(3))."""
 
     name: str = "fastpty-router"
     facility: int = FACILITIES["daemon"]
@@ -66,35 +72,89 @@ class Syslog:
 
 Destination = LogFile | Syslog
 
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
+_FORMATS = ("text", "json")
+
+
+def log_level(name: str) -> int:
+    """The level with this name; raises ValueError for an unknown name."""
+    if name not in _LEVELS:
+        raise ValueError(f"must be {', '.join(_LEVELS)}, not {name!r}")
+    return _LEVELS[name]
+
+
+def log_format(name: str) -> str:
+    """The format with this name; raises ValueError for an unknown name.
+
+    uWSGI's log-format describes the lines of HTTP requests, of which there are none here, so it changes nothing.
+    """
+    if "%(" in name:
+        return "text"
+    if name not in _FORMATS:
+        raise ValueError(f"must be {' or '.join(_FORMATS)}, not {name!r}")
+    return name
+
+
+def _severity(level: int) -> int:
+    """The level as a priority of syslog(3)."""
+    return 3 if level >= logging.ERROR else 4 if level >= logging.WARNING else 6
+
 
 class _OneLine(logging.Formatter):
-    """Time in UTC, process, text; what a terminal or a log reader could mistake for more than text is escaped."""
+    """Formats a record as one line of text. Characters that could change a terminal or forge a line are escaped.
+
+    head: what precedes the text, with {time} in UTC, {process} and {severity}.
+    """
 
     def __init__(self, head: str) -> None:
         super().__init__()
         self._head = head
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        head = self._head.format(time=_utc(record), process=record.process, severity=_severity(record.levelno))
+        return head + _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", self.message(record))
+
+    def message(self, record: logging.LogRecord) -> str:
+        """The text, followed by the traceback if the record has one."""
         text = record.getMessage()
-        if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
-        text = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-        return self._head.format(time=f"{moment}.{int(record.msecs):03d}Z", process=record.process) + text
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+class _Json(_OneLine):
+    """Formats a record as one JSON object, after the head that the journal or syslog wants."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        head = self._head.format(time=_utc(record), process=record.process, severity=_severity(record.levelno))
+        entry = {
+            "time": _utc(record),
+            "level": record.levelname.lower(),
+            "pid": record.process,
+            "message": self.message(record),
+        }
+        line = head + json.dumps({**getattr(record, "fields", {}), **entry})
+        while len(line) > _LINE_BYTES_MOST - 2:  # half a JSON object would be no JSON
+            entry["message"] = str(entry["message"])[: len(str(entry["message"])) // 2]
+            line = head + json.dumps(entry)
+        return line
+
+
+def _utc(record: logging.LogRecord) -> str:
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{moment}.{int(record.msecs):03d}Z"
 
 
 class _NeverWaits(logging.Handler):
-    """Gives lines to whoever takes them at once, and drops and counts the others.
+    """Writes a line if that is possible at once, and otherwise drops and counts it.
 
-    A full disk or a log reader that stands still must not stop the sessions.
+    A full disk or a log reader that has stopped must not stop the sessions.
     """
 
-    def __init__(self, head: str) -> None:
+    def __init__(self, head: str, json_head: str = "") -> None:
         super().__init__()
-        self.setFormatter(_OneLine(head))
+        self.setFormatter(_Json(json_head) if _settings.format == "json" else _OneLine(head))
         self._lost = 0
         self._is_of_this_root = foreign_root.is_entered()
-        # Address space that is given up for a moment where memory is short: a session's end is still told.
+        # Released for a moment when memory is short, so that the end of a session is still logged.
         self._reserve = bytearray(_RESERVE_BYTES)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -129,25 +189,28 @@ class _NeverWaits(logging.Handler):
         raise NotImplementedError
 
     def reopen(self) -> None:
-        """Begins anew, for a file that was moved away meanwhile; raises OSError."""
+        """Opens the file again, in case it was renamed (logrotate(8)); raises OSError."""
 
     def descriptor(self) -> int | None:
-        """The one that it writes to, if there is one."""
+        """The descriptor that it writes to, or None."""
         return None
 
     def _check_root(self) -> None:
-        """Raises OSError where the handler's path means another file by now, which may be somebody else's."""
+        """Raises OSError if the process has entered another root since: the path could name somebody else's file."""
         if foreign_root.is_entered() and not self._is_of_this_root:
             raise OSError(errno.EXDEV, "it lies outside this root: rotate it with copytruncate")
 
 
 class _ToDescriptor(_NeverWaits):
-    """The descriptor is shared with other processes, so it is asked with poll(2) and not made non-blocking."""
+    """Writes to a descriptor. Other processes share it, so poll(2) is used instead of making it non-blocking."""
 
     def __init__(self, fd: int) -> None:
-        super().__init__("{time} fastpty-router[{process}] ")
+        if _is_journal(fd):  # which records the time itself, and takes the priority from the first characters
+            super().__init__("<{severity}>[{process}] ", "<{severity}>")
+        else:
+            super().__init__("{time} fastpty-router[{process}] ")
         self._fd = fd
-        # A terminal may be in raw mode, by a client that has it too.
+        # pty-input may have put the terminal into raw mode.
         self._line_end = b"\r\n" if os.isatty(fd) else b"\n"
 
     def descriptor(self) -> int:
@@ -162,7 +225,7 @@ class _ToDescriptor(_NeverWaits):
 
 class _ToFile(_ToDescriptor):
     def __init__(self, path: str, fd: int | None = None) -> None:
-        """Opens the file anew as `fd`, or as any descriptor; raises OSError."""
+        """Opens the file, as descriptor `fd` if given; raises OSError."""
         self._path = path
         opened = _open(path)
         if fd is not None:
@@ -180,10 +243,11 @@ class _ToFile(_ToDescriptor):
 
 
 class _ToSyslog(_NeverWaits):
-    """The local syslog daemon's datagram socket, as syslog(3) would, which could wait."""
+    """Sends datagrams to the syslog daemon's socket. syslog(3) does the same, but could block."""
 
     def __init__(self, where: Syslog) -> None:
-        super().__init__(where.name.replace("{", "{{").replace("}", "}}") + "[{process}]: ")
+        head = where.name.replace("{", "{{").replace("}", "}}") + "[{process}]: "
+        super().__init__(head, head)
         self._facility = where.facility
         self._socket: socket.socket | None = None
         self._connect()
@@ -203,24 +267,29 @@ class _ToSyslog(_NeverWaits):
         return sock
 
     def _write(self, line: bytes, level: int) -> bool:
-        severity = 3 if level >= logging.ERROR else 4 if level >= logging.WARNING else 6
         moment = time.strftime("%b %e %H:%M:%S")
-        packet = f"<{self._facility | severity}>{moment} ".encode() + line
+        packet = f"<{self._facility | _severity(level)}>{moment} ".encode() + line
         sock = self._socket or self._connect()
         try:
             sock.send(packet)
         except (ConnectionError, OSError) as error:
             if isinstance(error, BlockingIOError):
                 return False
-            # The daemon was restarted: its old socket is gone, perhaps there is a new one.
+            # The daemon may have been restarted and have a new socket.
             sock.close()
             self._socket = None
             self._connect().send(packet)
         return True
 
 
+def _is_journal(fd: int) -> bool:
+    """True if systemd has connected this descriptor to the journal (systemd.exec(5), JOURNAL_STREAM)."""
+    status = os.fstat(fd)
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 def _open(path: str) -> int:
-    """A file to append to, 0640 as uWSGI's when it is new. A FIFO without a reader fails instead of waiting."""
+    """Opens a file for appending. A new file has mode 0640, as in uWSGI. A FIFO without a reader is an error."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     fd = foreign_root.open_file(path, flags, 0o640)
     if stat.S_ISREG(os.fstat(fd).st_mode):
@@ -228,15 +297,29 @@ def _open(path: str) -> int:
     return fd
 
 
+@dataclass
+class _Settings:
+    format: str = "text"
+    level: int = logging.INFO
+
+
+_settings = _Settings()
+
+
 def _add(handler: _NeverWaits) -> None:
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(_settings.level)
     logger.propagate = False
     logging.raiseExceptions = False
 
 
-def start(destinations: Sequence[Destination]) -> None:
-    """Sends the log there, or where there are none to standard error. Raises FastptyError for one that cannot be."""
+def start(destinations: Sequence[Destination], level: int = logging.INFO, line_format: str = "text") -> None:
+    """Starts logging to these destinations, or to standard error if there are none.
+
+    level, line_format: as log_level() and log_format() return them. Raises FastptyError if a destination cannot be
+    opened.
+    """
+    _settings.level, _settings.format = level, line_format
     if not destinations:
         _add(_ToDescriptor(2))
     for where in destinations:
@@ -248,7 +331,7 @@ def start(destinations: Sequence[Destination]) -> None:
 
 
 def redirect(path: str | None) -> None:
-    """Makes a file standard output and standard error, of this process and of what it starts. Raises FastptyError."""
+    """Sends standard output and standard error of this process and its children to a file. Raises FastptyError."""
     if path is None:
         return
     try:
@@ -263,17 +346,17 @@ def redirect(path: str | None) -> None:
 
 
 def descriptors() -> set[int]:
-    """Those that the log is written to."""
+    """The descriptors that the log is written to."""
     handlers = [handler for handler in logger.handlers if isinstance(handler, _NeverWaits)]
     return {fd for handler in handlers if (fd := handler.descriptor()) is not None}
 
 
 def reopen(*, complains: bool = True) -> None:
-    """Opens the log's files anew, after they were moved away (logrotate(8)). What cannot be opened stays as it is."""
+    """Opens the log files again after they were renamed (logrotate(8)). If that fails, the old file stays in use."""
     for handler in logger.handlers:
         if isinstance(handler, _NeverWaits):
             try:
                 handler.reopen()
             except OSError as error:
                 if complains:
-                    logger.warning("the log is not opened anew: %s", error.strerror)
+                    logger.warning("cannot reopen the log: %s", error.strerror)

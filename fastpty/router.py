@@ -7,30 +7,32 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from fastpty import __version__, cli, end_quietly_on_interrupt, log
 from fastpty.access import accounts
-from fastpty.access.limits import Limits
 from fastpty.configuration import reread
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError, printable
 from fastpty.gateways.tls_gateway import Proxy
 from fastpty.jail import reexecute, steps
-from fastpty.listening.places import Listeners
+from fastpty.listening.places import Listeners, gives_up_removing
+from fastpty.listening.removal import Remover
 from fastpty.service import background, process_name
 from fastpty.service.pidfile import PidFile
 from fastpty.sessions import program
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.supervision import worker
-from fastpty.supervision.supervisor import Supervisor
+from fastpty.supervision.link import Link
+from fastpty.supervision.supervisor import Supervisor, Tasks
 from fastpty.system import at_start, signals
 from fastpty.system.standard_descriptors import open_standard_descriptors
 from fastpty.viewers.own_terminal import OwnTerminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the router until a signal stops it. The exit status: 0, 1 for a failure, 2 for bad usage."""
+    """Runs the router until a signal stops it. Returns the exit status: 0, 1 for a failure, 2 for bad usage."""
     end_quietly_on_interrupt()
     open_standard_descriptors(os.O_RDWR)
     argv = sys.argv[1:] if argv is None else argv
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def be_client_in_jail(config: Config) -> int:
-    """The exit status, also where a stop signal ends it on its way into the jail."""
+    """Enters the jail as `fastpty connect` would connect there, and returns the exit status."""
     try:
         steps.prepare(config)
         return steps.inside(config, be_client)
@@ -65,7 +67,7 @@ def be_client_in_jail(config: Config) -> int:
 
 
 def be_client(config: Config) -> None:
-    """Does what `fastpty` does, as `uwsgi --pty-connect` is uWSGI's client, and ends the process with its status."""
+    """Connects as `fastpty` does, for --pty-connect and --pty-uconnect, and exits with its status."""
     option, place = (
         ("--pty-connect", config.pty_connect) if config.pty_connect else ("--pty-uconnect", config.pty_uconnect)
     )
@@ -73,10 +75,23 @@ def be_client(config: Config) -> None:
     raise SystemExit(cli.main([option, place.text]))
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """What was made before the jail is entered, with rights and files that may be out of reach inside."""
+
+    listeners: Listeners
+    proxy: Proxy
+    terminal: OwnTerminal | None
+    cgroups: SessionCgroups | None
+    pidfiles: Sequence[PidFile]
+    read_configuration: Callable[[Config], Config]
+    starter: background.Starter
+
+
 def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int:
-    """The order of things; the exit status. Raises FastptyError for what goes wrong before clients are served."""
-    again = partial(read_again, reread.reader(argv))
-    log.start(config.loggers)
+    """Binds, enters the jail and serves; returns the exit status. Raises FastptyError if the start fails."""
+    read_configuration = partial(_read_again, reread.reader(argv))
+    log.start(config.loggers, config.log_level, config.log_format)
     log.redirect(config.daemonize or config.logto)
     steps.prepare(config)
     if (title := config.title(is_master=True)) is not None:
@@ -84,77 +99,84 @@ def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int
     with ExitStack() as stack:
         listeners = Listeners(config)
         stack.callback(listeners.close)
-        keep_pidfiles(config.pidfiles, config.vacuum, stack)
-        # Before the jail: the key may be root's alone to read, and the socket's file outside.
+        pidfiles = _keep_pidfiles(config.pidfiles, config.vacuum, stack)
+        if config.vacuum and gives_up_removing(config):
+            _remove_from_outside(pidfiles)
+        # The key may be readable by root only, so it is read before the jail.
         proxy = Proxy(config, listeners)
         terminal = OwnTerminal(config.pty_addresses) if config.pty_input and config.pty_addresses else None
         cgroups = SessionCgroups(config) if config.session_cgroup else None
         if cgroups is not None:
             stack.callback(cgroups.close)
-        return steps.inside(config, partial(serve, listeners, proxy, terminal, cgroups, again, starter))
+        prepared = _Prepared(listeners, proxy, terminal, cgroups, pidfiles, read_configuration, starter)
+        return steps.inside(config, partial(_serve, prepared))
 
 
-def read_again(read: Callable[[Config], Config], present: Config) -> Config:
-    """For a reload: the new configuration, whose commands can be executed. Raises FastptyError."""
+def _read_again(read: Callable[[Config], Config], present: Config) -> Config:
+    """For a reload: returns the new configuration if its commands can be executed. Raises FastptyError."""
     config = read(present)
     program.check(config)
     return config
 
 
-def keep_pidfiles(paths: Sequence[str], vacuum: bool, stack: ExitStack) -> None:
-    """Writes this process's id into each; with vacuum they are removed at the end."""
+def _keep_pidfiles(paths: Sequence[str], vacuum: bool, stack: ExitStack) -> list[PidFile]:
+    """Writes this process's id to each file. With vacuum they are removed at the end."""
+    files = []
     for path in dict.fromkeys(paths):
-        file = PidFile(path)
-        stack.callback(_end_pidfile, file, vacuum)
+        files.append(PidFile(path))
+        stack.callback(_end_pidfile, files[-1], vacuum)
+    return files
 
 
-def serve(
-    listeners: Listeners,
-    proxy: Proxy,
-    terminal: OwnTerminal | None,
-    cgroups: SessionCgroups | None,
-    again: Callable[[Config], Config],
-    starter: background.Starter,
-    config: Config,
-) -> None:
-    """In the jail: relays until a signal stops it. The first hangs the sessions up, a second kills what is left."""
-    # Ignored, as a parent may have left it, it would make the kernel reap what the supervisor waits for.
+def _remove_from_outside(pidfiles: Sequence[PidFile]) -> None:
+    """Has a process that keeps its rights remove these files, because the router will not be able to."""
+    if pidfiles:
+        remover = Remover(pidfiles)
+        for file in pidfiles:
+            file.remove_from_outside = remover.remove
+
+
+def _serve(prepared: _Prepared, config: Config) -> None:
+    """In the jail: serves until a signal stops the router."""
+    # If a parent has set SIGCHLD to be ignored, the kernel would reap the children that the supervisor waits for.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     program.check(config)
-    if cgroups is not None:
-        cgroups.inside()
+    if prepared.cgroups is not None:
+        prepared.cgroups.inside()
     with ExitStack() as stack:
         log.redirect(config.daemonize2 or config.logto2)
-        keep_pidfiles(config.pidfiles2, config.vacuum, stack)
-        if terminal is not None:
-            terminal.start()
-            stack.callback(terminal.end)
-        supervise(listeners, proxy, cgroups, again, starter, config)
+        pidfiles = [*prepared.pidfiles, *_keep_pidfiles(config.pidfiles2, config.vacuum, stack)]
+        if prepared.terminal is not None:
+            prepared.terminal.start()
+            stack.callback(prepared.terminal.end)
+        _supervise(prepared, pidfiles, config)
 
 
-def supervise(
-    listeners: Listeners,
-    proxy: Proxy,
-    cgroups: SessionCgroups | None,
-    again: Callable[[Config], Config],
-    starter: background.Starter,
-    config: Config,
-) -> None:
-    """Runs the supervisor of the workers to its end."""
+def _supervise(prepared: _Prepared, pidfiles: Sequence[PidFile], config: Config) -> None:
+    """Runs the supervisor until all workers have ended."""
     log.logger.info(
         "fastpty-router %s, uid %d gid %d, for: %s", __version__, os.getuid(), os.getgid(), config.command
     )
-    for name in dict.fromkeys(place.name for place in listeners):
+    for name in dict.fromkeys(place.name for place in prepared.listeners):
         log.logger.info("listening on %s", name)
     at_start.raise_file_limit()
-    limits = Limits()
+    cgroups = prepared.cgroups
+    common = worker.Common(cgroups=cgroups)
 
-    def work(config: Config, listeners: Listeners, link: worker.Link, shares: bool) -> None:
-        starter.let_go()
-        worker.run(config, listeners, link, shares, limits=limits, cgroups=cgroups)
+    def work(config: Config, listeners: Listeners, link: Link, has_shared_terminal: bool) -> None:
+        prepared.starter.let_go()
+        worker.run(config, listeners, link, has_shared_terminal, common=common)
 
-    worker_ended = cgroups.end_of_worker if cgroups else None
-    Supervisor(config, listeners, again, work, starter.ready, worker_ended, proxy.gateways).run()
+    tasks = Tasks(
+        work,
+        prepared.read_configuration,
+        on_ready=prepared.starter.ready,
+        worker_ended=cgroups.end_of_worker if cgroups else lambda pid: None,
+        gateways=prepared.proxy.gateways,
+        close_in_gateway=common.session_numbers.close,
+        control_sockets=[file.control for file in pidfiles],
+    )
+    Supervisor(config, prepared.listeners, tasks).run()
     log.logger.info("stopped")
 
 
@@ -162,7 +184,7 @@ def _end_pidfile(file: PidFile, vacuum: bool) -> None:
     try:
         file.close(remove=vacuum)
     except OSError as error:
-        log.logger.warning("pidfile %s stays behind: %s", file.path, error.strerror)
+        log.logger.warning("pidfile %s was not removed: %s", file.path, error.strerror)
 
 
 if __name__ == "__main__":

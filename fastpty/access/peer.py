@@ -35,6 +35,7 @@ class Peer:
     uid: int | None = None
     groups: frozenset[int] = frozenset()
     is_admitted: bool = False
+    pid: int | None = None
 
     @property
     def is_known(self) -> bool:
@@ -58,7 +59,8 @@ def local_peer(fd: int, credentials: tuple[int, int, int], with_groups: bool) ->
     """
     pid, uid, gid = credentials
     groups = frozenset([gid, *_peer_groups(fd)]) if with_groups else frozenset([gid])
-    return Peer(f"pid {pid} uid {uid} gid {gid}", uid, groups)
+    where = "" if pid else " (in another pid namespace)"  # the kernel gives 0 for a process that has no number here
+    return Peer(f"pid {pid}{where} uid {uid} gid {gid}", uid, groups, pid=pid)
 
 
 def tcp_peer(connection: socket.socket) -> Peer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -48,7 +47,7 @@ def read(
     try:
         flags = parse(argv)
         is_check = any(flag.name == "check" for flag in flags)
-        _signal_router(flags)
+        _control_another(flags)
         budget = Budget()
         loaded = loader.load(flags, is_reload=is_reload, budget=budget)
         with budget.deadline():
@@ -167,19 +166,26 @@ def _positional(argument: str) -> Setting:
     return Setting(format_ or _SOCKET, argument)
 
 
-def _signal_router(flags: Sequence[Setting]) -> None:
-    """For --stop and --reload: signals the router of that pid file, and ends this process. Raises FastptyError.
+def _control_another(flags: Sequence[Setting]) -> None:
+    """For --stop and --reload: controls the router of that pid file and ends this process. Raises FastptyError.
 
-    No other option may stand beside them: it would be ignored, or, like --check, contradict them.
+    Other options beside them would be ignored or, like --check, contradict them, so they are refused.
     """
-    signals = {"stop": signal.SIGTERM, "reload": signal.SIGHUP}
-    command = next((flag for flag in flags if flag.name in signals), None)
+    command = next((flag for flag in flags if flag.name in ("stop", "reload")), None)
+    wait = not any(flag.name == "no-wait" for flag in flags)
     if command is None:
+        if not wait:
+            raise UsageError("--no-wait goes with --stop or --reload only")
         return
-    others = [flag.value if flag.name in _OF_ARGUMENTS else f"--{flag.name}" for flag in flags if flag is not command]
-    if others:
-        raise UsageError(f"--{command.name} takes no other options: remove {shown(', '.join(map(str, others)))}")
-    pidfile.send(command.value or "", signals[command.name])
+    unused = [flag for flag in flags if flag is not command and flag.name != "no-wait"]
+    if unused:
+        names = [flag.value if flag.name in _OF_ARGUMENTS else f"--{flag.name}" for flag in unused]
+        raise UsageError(f"--{command.name} takes no other options: remove {shown(', '.join(map(str, names)))}")
+    path = command.value or ""
+    if command.name == "stop":
+        pidfile.stop(path, wait=wait)
+    elif message := pidfile.reload(path, wait=wait):
+        print(message)
     raise SystemExit(0)
 
 

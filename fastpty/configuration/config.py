@@ -113,6 +113,8 @@ class Config:
     logto: str | None
     logto2: str | None
     loggers: tuple[Destination, ...]
+    log_level: int
+    log_format: str
     pidfiles: tuple[str, ...]
     pidfiles2: tuple[str, ...]
     vacuum: bool

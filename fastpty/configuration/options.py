@@ -37,6 +37,7 @@ from fastpty.configuration.values import (
     window_edge,
 )
 from fastpty.hooks import actions, waits
+from fastpty.log import log_format, log_level
 from fastpty.system.names import (
     capabilities,
     comma_list,
@@ -204,11 +205,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("close-on-exec", "close_on_exec", boolean, PROCESSES,
            _NO_EFFECT + "sessions never inherit a socket.", bare="true", aliases=("close-on-exec2",)),
     Option("stop", None, text, PROCESSES,
-           "Stop the router that wrote PIDFILE, and exit. Sends it SIGTERM.", metavar="PIDFILE", in_files=False,
-           usual=True),
+           "Stop the router that wrote PIDFILE, and exit when it has ended. Sends it SIGTERM.", metavar="PIDFILE",
+           in_files=False, usual=True),
     Option("reload", None, text, PROCESSES,
-           "Reload the router that wrote PIDFILE, and exit. Sends it SIGHUP, so that it reads its configuration again.",
-           metavar="PIDFILE", in_files=False, usual=True),
+           "Make the router that wrote PIDFILE read its configuration again, as SIGHUP does, and exit: with 1 if it "
+           "refuses the new one.", metavar="PIDFILE", in_files=False, usual=True),
+    Option("no-wait", None, boolean, PROCESSES,
+           "With --stop and --reload, exit without waiting for the outcome.", bare="true", in_files=False, own=True),
     Option("stats", "stats_addresses", one(address), STATISTICS,
            "Serve statistics as JSON on ADDR. Clients must pass the access rules.", metavar="ADDR",
            repeatable=True, own=True, usual=True,
@@ -231,6 +234,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("log-syslog", "loggers", one(syslog), LOG,
            "Send the log to syslog instead of standard error.", metavar="IDENT[,FACILITY]", bare="fastpty-router",
            repeatable=True),
+    Option("log-level", "log_level", log_level, LOG,
+           "Log only events of LEVEL and above: info, warning or error.",
+           metavar="LEVEL", default="info", own=True),
+    Option("log-format", "log_format", log_format, LOG,
+           "Write each event as a line of text or as a JSON object.", metavar="text|json", default="text"),
     Option("pidfile", "pidfiles", one(directory), LOG,
            "Write the router's process ID to FILE. The file is written before privileges are dropped.", metavar="FILE",
            aliases=("safe-pidfile",), repeatable=True, usual=True),

@@ -1,4 +1,4 @@
-"""A process that stands between clients and the workers, such as the TLS proxy, as its supervisor sees it."""
+"""The supervisor's view of a gateway: a process between clients and workers, such as the TLS proxy."""
 
 from __future__ import annotations
 
@@ -12,43 +12,42 @@ from fastpty.errors import FastptyError
 from fastpty.log import logger, signal_name
 from fastpty.system import child
 
-# A process that ends within this time after its start would probably end again: its successor waits as long.
-_HASTY_SECONDS = 1.0
+# A gateway that ends sooner after its start would probably end again: its successor waits this long.
+_RESTART_PAUSE_SECONDS = 1.0
 
 
 class Gateway:
-    """A child of the supervisor that does `work` until SIGTERM comes, and is replaced when it ends before.
+    """A child of the supervisor that does `work` until SIGTERM. If it dies, that is logged and it is replaced.
 
-    name: for the log. end_seconds: it is killed where it takes longer to end. let_go: closes, in a worker, what this
-    process alone needs.
+    The supervisor learns of the end by SIGCHLD and reaps gateways like workers. name: for the log. end_seconds: how
+    long it may take to end before it is killed. close: closes, in a worker, the descriptors that only gateways need.
     """
 
-    def __init__(
-        self, name: str, work: Callable[[], None], *, end_seconds: float, let_go: Callable[[], None]
-    ) -> None:
+    def __init__(self, name: str, work: Callable[[], None], *, end_seconds: float, close: Callable[[], None]) -> None:
         self._name = name
         self._work = work
         self._end_seconds = end_seconds
-        self._let_go = let_go
+        self._close = close
         self._pid = 0
         self._pidfd = -1
         self._started = 0.0
         self._has_started = False
-        self._not_before = 0.0
-        self._kill_at: float | None = None  # it is to end
+        self._restart_not_before = 0.0
+        self._kill_at: float | None = None  # set once it was told to end
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a process that has not been reaped."""
+        """True while there is a process that was not reaped."""
         return self._pid != 0
 
     def tend(self, in_child: Callable[[], None], *, wanted: bool) -> None:
-        """Starts the process or ends it, where that is to be done now. Never waits.
+        """Starts or ends the process if it is time to. Never waits.
 
-        in_child: closes there what is the supervisor's. Raises FastptyError where the first one cannot start.
+        in_child: closes the supervisor's descriptors in the new process. Raises FastptyError if the first process
+        cannot start.
         """
         now = time.monotonic()
-        if wanted and not self.is_running and now >= self._not_before:
+        if wanted and not self.is_running and now >= self._restart_not_before:
             self._start(in_child)
         elif not wanted and self.is_running and self._kill_at is None:
             self._kill_at = now + self._end_seconds
@@ -58,21 +57,21 @@ class Gateway:
             logger.error("%s %d does not end: killed", self._name, self._pid)
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
-    def patience(self, *, wanted: bool) -> float | None:
-        """How long `tend` need not be called; None: until something happens."""
+    def timeout(self, *, wanted: bool) -> float | None:
+        """The seconds until tend() has something to do; None: not before the next event."""
         now = time.monotonic()
         if self.is_running:
             return None if self._kill_at is None else max(0.0, self._kill_at - now)
-        return max(0.0, self._not_before - now) if wanted else None
+        return max(0.0, self._restart_not_before - now) if wanted else None
 
-    def let_go(self) -> None:
-        """In a worker: closes what the supervisor has for this process."""
+    def close_in_worker(self) -> None:
+        """In a worker: closes the descriptors of the supervisor and of the gateway."""
         if self.is_running:
             os.close(self._pidfd)
-        self._let_go()
+        self._close()
 
-    def bury(self, pid: int, status: int) -> None:
-        """To be called with each child that was reaped: forgets the process, and logs its end if it is this one."""
+    def reaped(self, pid: int, status: int) -> None:
+        """Takes note that a child was reaped. If it is this gateway and it was not told to end, its end is logged."""
         if pid != self._pid:
             return
         os.close(self._pidfd)
@@ -81,8 +80,8 @@ class Gateway:
             return
         how = f"exit status {status}" if status >= 0 else f"killed by {signal_name(-status)}"
         logger.error("%s %d has ended (%s); another one starts", self._name, pid, how)
-        if time.monotonic() - self._started < _HASTY_SECONDS:
-            self._not_before = time.monotonic() + _HASTY_SECONDS
+        if time.monotonic() - self._started < _RESTART_PAUSE_SECONDS:
+            self._restart_not_before = time.monotonic() + _RESTART_PAUSE_SECONDS
 
     def _start(self, in_child: Callable[[], None]) -> None:
         def work() -> None:
@@ -99,7 +98,7 @@ class Gateway:
         except OSError as error:
             if not self._has_started:
                 raise FastptyError(f"cannot start {self._name}: {error.strerror}") from error
-            self._not_before = time.monotonic() + _HASTY_SECONDS
+            self._restart_not_before = time.monotonic() + _RESTART_PAUSE_SECONDS
             logger.error("cannot start %s: %s; trying again", self._name, error.strerror)
             return
         self._pid = pid

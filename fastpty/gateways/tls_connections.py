@@ -1,4 +1,4 @@
-"""The connections of the TLS proxy: shaking hands, asking for a name, moving bytes."""
+"""The connections of the TLS proxy: the handshake, the names in the certificate, and the bytes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from fastpty.log import logger
 from fastpty.net import tcp
 from fastpty.net.tls import Pump, certificate_names
 
-# So many times what the relay holds of a direction, as each of its turns costs more.
+# Times the buffer of the relay: each turn of the proxy costs more than one of the relay.
 _BUFFERS = 4
 _NAMES_SHOWN = 10
 
 
 class Connections:
-    """A thread for each connection.
+    """Serves each connection in a thread.
 
-    allowed: allow-tls-name. users: tls-user, a uid for a name of a certificate. handshakes_most: at a time, so that
-    connections that never say anything take no more threads than this; who comes then waits in the listen queue.
+    allowed: allow-tls-name. users: tls-user, the uid for a name in a certificate. handshakes_most: the largest number
+    of handshakes at a time, which limits the threads of silent clients; more clients wait in the listen queue.
     buffer_bytes: session-buffer.
     """
 
@@ -50,13 +50,13 @@ class Connections:
         self._lock = threading.Lock()
         self._summing_up: threading.Timer | None = None
 
-    def serve(self, last_words_seconds: float) -> None:
-        """Until SIGTERM, which is blocked; what is under way then may come to its end, for a while."""
+    def serve(self, flush_seconds: float) -> None:
+        """Serves until SIGTERM, which must be blocked. Connections then have `flush_seconds` to end."""
         for front in self._fronts:
             front.outside.socket.setblocking(True)
             threading.Thread(target=self._accept, args=(front,), daemon=True).start()
         signal.sigwait({signal.SIGTERM})
-        deadline = time.monotonic() + last_words_seconds
+        deadline = time.monotonic() + flush_seconds
         for thread in threading.enumerate():
             if thread.name == "connection":
                 thread.join(max(0, deadline - time.monotonic()))
@@ -71,7 +71,7 @@ class Connections:
                 threading.Thread(target=self._serve, args=arguments, name="connection", daemon=True).start()
             except (OSError, RuntimeError) as error:
                 self._handshakes.release()
-                self._tell(f"a TLS client was not accepted: {error}", "TLS clients, before they were accepted")
+                self._log(f"a TLS client was not accepted: {error}", "TLS clients, before they were accepted")
                 time.sleep(0.1)
 
     def _serve(self, network: socket.socket, text: str, front: Front) -> None:
@@ -79,28 +79,28 @@ class Connections:
             with network:
                 pump = self._greet(network, text)
                 if pump is not None:
-                    self._let_in(pump, text, front)
+                    self._serve_admitted(pump, text, front)
         except OSError as error:
-            self._tell(f"TLS client {text}: {error}", "TLS clients: the connection broke")
+            self._log(f"TLS client {text}: {error}", "TLS clients: the connection broke")
         except Exception:
             logger.exception("TLS client %s: internal error", text)
 
-    def _let_in(self, pump: Pump, text: str, front: Front) -> None:
-        """Asks for a name, and moves the bytes of a client that may connect. Raises OSError where that breaks."""
+    def _serve_admitted(self, pump: Pump, text: str, front: Front) -> None:
+        """Checks the certificate's names and moves the bytes of an allowed client. Raises OSError if that breaks."""
         names: list[str] = []
         try:
             names = _names_of(pump)
             uid = self._admit(names)
         except RefusedError as error:
-            self._tell(f"TLS client {text} ({_in_words(names)}): refused: {error}", f"TLS clients: {error}")
+            self._log(f"TLS client {text} ({_in_words(names)}): refused: {error}", f"TLS clients: {error}")
             pump.say(b"fastpty: refused: the names of your certificate may not connect here\r\n")
             return
         who = f"{text} {names[0] if names else 'nameless'}"
-        # At random: another user of the machine could take a name that it can guess, and keep the client out.
+        # The name is random: another user of the machine could bind a name that it can guess.
         self._connect(pump, name_behind_tls(secrets.token_hex(16), uid, who), front)
 
-    def _tell(self, line: str, kind: str) -> None:
-        """Logs a line that a stranger can cause, or counts it and says how many there were when a second is over."""
+    def _log(self, line: str, kind: str) -> None:
+        """Logs a line that any client can cause. If they are too many, logs their number each second."""
         with self._lock:
             if not self._refusals.tell(line, kind) and self._summing_up is None:
                 self._sum_up_later()
@@ -117,7 +117,7 @@ class Connections:
                 self._sum_up_later()
 
     def _admit(self, names: Sequence[str]) -> int | None:
-        """Which user a certificate with these names is, if one; raises RefusedError where it may not connect."""
+        """The uid of a certificate with these names, or None. Raises RefusedError if it may not connect."""
         if self._allowed and not self._allowed.intersection(names):
             raise RefusedError("no name of it is allowed")
         uids = {self._users[name] for name in names if name in self._users}
@@ -131,14 +131,14 @@ class Connections:
             pump = Pump(network, self._context, server_side=True, high_water_bytes=self._high_water_bytes)
             pump.shake_hands()
         except OSError as error:
-            self._tell(f"TLS client {text}: no session: {error}", "TLS clients: no handshake")
+            self._log(f"TLS client {text}: no session: {error}", "TLS clients: no handshake")
             return None
         finally:
             self._handshakes.release()
         return pump
 
     def _connect(self, pump: Pump, name: bytes, front: Front) -> None:
-        """To the relay. The name of our end tells it who comes."""
+        """Connects to the relay and moves bytes. The socket's own name tells the relay who the client is."""
         with socket.socket(socket.AF_UNIX) as plain:
             plain.bind(name)
             plain.connect(f"/proc/self/fd/{front.entrance}")

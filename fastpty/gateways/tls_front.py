@@ -1,4 +1,4 @@
-"""A TCP listener that speaks TLS, and the private way from there to the relay."""
+"""A TCP listener for TLS, and the private socket that leads from the TLS proxy to the relay."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from fastpty.listening.bind import Listener
 
 @dataclass(frozen=True)
 class Front:
-    """A TCP listener that speaks TLS, and the way to the relay behind it."""
+    """A TCP listener for TLS, and the private socket behind it."""
 
     outside: Listener
     inside: Listener
-    entrance: int  # O_PATH descriptor of the inner socket's file, which has no name any more
+    entrance: int  # O_PATH descriptor of the private socket's file, which is unlinked
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """Those that the TLS proxy needs."""
+        """The descriptors that the TLS proxy needs."""
         return self.outside.socket.fileno(), self.entrance
 
     def let_go(self) -> None:
-        """Closes this process's copies of what is the TLS proxy's."""
+        """Closes this process's copies of those descriptors."""
         self.outside.let_go()
         os.close(self.entrance)
 
 
 def front_for(outside: Listener, backlog: int) -> Front:
-    """The relay's private socket for a TCP listener: its file is gone, so only who holds `entrance` gets there.
+    """Makes the private socket for a TCP listener. Its file is unlinked: only a holder of `entrance` can connect.
 
     Raises OSError.
     """
@@ -42,7 +42,7 @@ def front_for(outside: Listener, backlog: int) -> Front:
         path = f"/proc/self/fd/{directory}/s"
         inside = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         inside.bind(path)
-        os.chmod(path, 0o666)  # noqa: S103 - nobody finds it, and it stays usable when the router gives up root
+        os.chmod(path, 0o666)  # noqa: S103 - it has no name, and must stay usable after a change of user
         inside.listen(backlog)
         entrance = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.unlink(path)
@@ -53,7 +53,7 @@ def front_for(outside: Listener, backlog: int) -> Front:
 def _private_directory() -> Iterator[int]:
     """A descriptor of a new directory in which nobody else can make a file.
 
-    It is not used by its name: where TMPDIR is a directory of somebody else's, that one could put another in its place.
+    The directory is used through the descriptor, because the owner of TMPDIR could replace it.
     """
     path = tempfile.mkdtemp(prefix="fastpty-tls-")
     try:
@@ -61,7 +61,7 @@ def _private_directory() -> Iterator[int]:
         try:
             found = os.fstat(directory)
             if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != stat.S_IRWXU:
-                raise OSError(errno.EPERM, f"somebody else has replaced {path}: choose another TMPDIR")
+                raise OSError(errno.EPERM, f"another user has replaced {path}: choose another TMPDIR")
             yield directory
         finally:
             os.close(directory)

@@ -1,8 +1,8 @@
-"""The process that ends TLS for the router: the network on one side, the relay's own private socket on the other.
+"""The TLS proxy: a process that terminates TLS and forwards plain bytes to the relay over a private Unix socket.
 
-So the relay goes on moving plain bytes with splice, and OpenSSL, which strangers talk to first, has no pty and starts
-no program. Kernel TLS would need no proxy, but Python's ssl offers no way to it before 3.12 and the kernel's module is
-seldom there in a container.
+So the relay still moves plain bytes with splice(2), and OpenSSL, which strangers talk to first, runs in a process that
+has no pty and starts no program. Kernel TLS would need no proxy, but Python's ssl module does not support it, and few
+containers have the kernel module.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from fastpty.system.names import CAPABILITIES
 from fastpty.system.unused_id import unused_id
 
 _NAME = "the TLS proxy"
-_LAST_WORDS_SECONDS = 5.0  # for connections whose session has ended to give the rest to their clients
-_END_SECONDS = _LAST_WORDS_SECONDS + 2.0
+_FLUSH_SECONDS = 5.0  # for connections whose session has ended to send the rest to their clients
+_END_SECONDS = _FLUSH_SECONDS + 2.0
 
-# To become another user, and so that the supervisor can signal what runs as that one.
+# For the change of user. CAP_KILL: the supervisor must be able to signal a process of another user.
 _NEEDED_TO_CHANGE = [CAPABILITIES[name] for name in ("setuid", "setgid", "kill")]
 
 
 class Proxy:
-    """What ends TLS for those of the listeners that are reached over TCP, and takes their place in `listeners`.
+    """The TLS proxy for the TCP listeners, which it replaces in `listeners` by its private sockets.
 
-    Made as root, since only root may be able to read the key. Raises UsageError for unusable files, FastptyError
-    where the private sockets cannot be had.
+    Made before privileges are dropped, since only root may be able to read the key. Raises UsageError for unusable
+    files and FastptyError if a private socket cannot be made.
     """
 
     def __init__(self, wanted: Config, listeners: Listeners) -> None:
@@ -61,27 +61,27 @@ class Proxy:
 
     @property
     def gateways(self) -> Sequence[Gateway]:
-        """The process, for the supervisor; none where no TLS is wanted."""
+        """The process for the supervisor to run; empty without TLS."""
         if self._serve is None:
             return ()
-        work = partial(self._be_the_proxy, self._serve)
-        return [Gateway(_NAME, work, end_seconds=_END_SECONDS, let_go=self._let_go)]
+        work = partial(self._run_proxy, self._serve)
+        return [Gateway(_NAME, work, end_seconds=_END_SECONDS, close=self._close_in_worker)]
 
-    def _let_go(self) -> None:
+    def _close_in_worker(self) -> None:
         for front in self._fronts:
             front.let_go()
 
-    def _be_the_proxy(self, serve: Callable[[Sequence[Front]], None]) -> None:
+    def _run_proxy(self, serve: Callable[[Sequence[Front]], None]) -> None:
         parent = os.getppid()
         _keep_descriptors(self._fronts)
         _give_up_rights(self._id)
-        # The change of user has undone the first one.
+        # The change of user has cleared the death signal.
         if child.end_with(parent, signal.SIGTERM):
             serve(self._fronts)
 
 
 def _server(wanted: Config) -> Callable[[Sequence[Front]], None] | None:
-    """What the child does, with its certificate and key read already; None where no TLS is wanted."""
+    """Reads the certificate and key, and returns what the child does; None without TLS."""
     identity = wanted.tls_identity
     if identity is None:
         return None
@@ -93,14 +93,14 @@ def _server(wanted: Config) -> Callable[[Sequence[Front]], None] | None:
 
     def serve(fronts: Sequence[Front]) -> None:
         connections = Connections(fronts, context, allowed, users, wanted.max_startups, wanted.buffer_bytes)
-        connections.serve(_LAST_WORDS_SECONDS)
+        connections.serve(_FLUSH_SECONDS)
 
     return serve
 
 
 def _keep_descriptors(fronts: Sequence[Front]) -> None:
-    """Closes all but those of the fronts and of the log: strangers talk to this process first."""
-    nothing = os.memfd_create("nothing")  # /dev/null could be anything in a root of somebody else's
+    """Closes all descriptors but those of the fronts and of the log, since strangers talk to this process first."""
+    nothing = os.memfd_create("nothing")  # in another root, /dev/null could be any file
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     own = [fd for front in fronts for fd in front.descriptors]
@@ -108,28 +108,28 @@ def _keep_descriptors(fronts: Sequence[Front]) -> None:
 
 
 def _give_up_rights(number: int | None) -> None:
-    """Leaves no capabilities, and where that can be `number` as user and group, which no other process has.
+    """Drops all capabilities and, if possible, becomes user and group `number`, which no other process has.
 
-    Raises FastptyError where the change of user fails halfway.
+    Raises FastptyError if the change of user fails halfway.
     """
     if os.geteuid() == 0:
         if number is not None and _can_become(number):
             privileges.drop(number, number, [])
         else:
-            logger.warning("%s runs as root: no user id that nobody else has can be had here", _NAME)
+            logger.warning("%s runs as root: there is no unused user id that it could run as", _NAME)
     linux.capset(0, 0, 0)
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nothing reads its key, also where others run as the same user
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # no process of the same user can read its key
 
 
 def _can_become(number: int) -> bool:
-    """Whether this process has the rights for it, and the id means anything in its user namespace."""
+    """True if this process may become that user, and the id is mapped in its user namespace."""
     effective, _, _ = linux.capget()
     if not all(effective >> needed & 1 for needed in _NEEDED_TO_CHANGE):
         return False
     try:
         os.setresgid(-1, -1, number)
         os.setresuid(-1, -1, number)
-    except OSError:  # EINVAL: it is not mapped
+    except OSError:  # EINVAL: the id is not mapped
         return False
     return True

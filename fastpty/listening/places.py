@@ -67,7 +67,7 @@ class Listeners:
                 found = known or [Place(listener, protocol) for listener in _listen(where, config, patience)]
                 self._places[where] = [replace(place, protocol=protocol) for place in found]
                 self._look_at_inherited(self._places[where], config)
-            if previous is None and _gives_up_removing(config):
+            if previous is None and gives_up_removing(config):
                 files = [place.listener for place in self if place.listener.file]
                 self._remover = Remover(files) if files else None
         except BaseException:
@@ -131,8 +131,8 @@ class Listeners:
             place.listener.let_go()
 
 
-def _gives_up_removing(config: Config) -> bool:
-    """True if the router will be unable to remove its socket files: it changes its user, its root or its mounts."""
+def gives_up_removing(config: Config) -> bool:
+    """True if the router cannot remove its files at the end: it changes its user, its root or its mounts."""
     becomes_another = os.geteuid() == 0 and config.uid not in (None, 0)
     return config.hides_files or becomes_another or subordinate.wanted(config) is not None
 
@@ -143,8 +143,8 @@ def _listen(where: address.Address, config: Config, patience: float) -> list[bin
         owner = (-1 if config.uid is None else config.uid, -1 if config.gid is None else config.gid)
     if isinstance(where, address.UnixAddress):
         trusted = {os.geteuid()} if owner is None else {os.geteuid(), owner[0]}
-        for doubt in socket_directory.doubts(where.path, trusted):
-            logger.warning("%s", doubt)
+        for warning in socket_directory.warnings(where.path, trusted):
+            logger.warning("%s", warning)
     deadline = time.monotonic() + patience
     while True:
         try:

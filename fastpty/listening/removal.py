@@ -1,7 +1,7 @@
-"""Removes socket files at the router's end, after it has given up the right to do that or has entered another root.
+"""Removes files at the router's end that it cannot remove itself after it has given up rights or changed its root.
 
-A separate process keeps that right: a descriptor of the directory in the router would lead out of the jail. All it can
-do is remove the files that were bound before it was started.
+A separate process keeps the right: a descriptor of the directory in the router would lead out of the jail. All it can
+do is remove the files that it was started for.
 """
 
 from __future__ import annotations
@@ -11,47 +11,68 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Protocol
 
 from fastpty.errors import FastptyError
-from fastpty.listening.bind import Listener
 from fastpty.system import child
 
 _ANSWER_SECONDS = 2.0
+_ANSWER_BYTES_MOST = 4096
 _DONE = b"done"
 
 
+class Removable(Protocol):
+    """An object that owns a file."""
+
+    @property
+    def file(self) -> tuple[str, int] | None:
+        """Path and a descriptor of the file; None if there is no file."""
+
+
 class Remover:
-    """The process that removes the files of these listeners on request. It ends with the process that created it.
+    """The process that removes the files of `owners` on request. It ends with the process that created it.
 
     Create it before any right is given up. Raises FastptyError if the process cannot be started.
     """
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._numbers = {listener: number for number, listener in enumerate(listeners)}
+    def __init__(self, owners: Sequence[Removable]) -> None:
+        self._numbers = {owner: number for number, owner in enumerate(owners)}
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        files = [listener.file for listener in listeners]
+        files = [owner.file for owner in owners]
         # Opened now, since the paths may lead elsewhere later.
         with theirs, _directories(files) as directories:
             try:
                 maker = os.pidfd_open(os.getpid())
                 child.start_orphan("socket files", partial(_be_the_remover, theirs, maker, directories, files))
             except OSError as error:
-                raise FastptyError(f"cannot start the process that removes socket files: {error.strerror}") from error
+                raise FastptyError(f"cannot start the process that removes files: {error.strerror}") from error
             os.close(maker)
 
-    def can_remove(self, listener: Listener) -> bool:
-        """True if the process has this listener's file."""
-        return listener in self._numbers
+    def can_remove(self, owner: Removable) -> bool:
+        """True if the process has this owner's file."""
+        return owner in self._numbers
 
-    def remove(self, listener: Listener) -> None:
-        """Removes the listener's file, unless another file has replaced it; raises OSError if that fails."""
+    def remove(self, owner: Removable) -> None:
+        """Removes the file, unless another file has replaced it; raises OSError if that fails."""
+        number = b"%d" % self._numbers.pop(owner)
         self._socket.settimeout(_ANSWER_SECONDS)
-        self._socket.send(b"%d" % self._numbers.pop(listener))
-        answer = self._socket.recv(4096)
-        if answer != _DONE:
-            raise OSError(0, answer.decode() or "the process that was to remove it has ended")
+        self._socket.send(number)
+        outcome = self._receive(number)
+        if outcome != _DONE:
+            raise OSError(0, outcome.decode() or "the process that removes it has ended")
+
+    def _receive(self, number: bytes) -> bytes:
+        """The outcome for this file; empty if the process has ended. Late answers for other files are dropped."""
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            answer = self._socket.recv(_ANSWER_BYTES_MOST)
+            answered, _, outcome = answer.partition(b" ")
+            if not answer or answered == number:
+                return outcome
 
 
 def _be_the_remover(
@@ -78,13 +99,14 @@ def _serve(
     while (orders.fileno(), select.POLLIN) in poll.poll():
         number = int(orders.recv(16))
         file, directory = files[number], directories[number]
-        orders.send(b"its directory is gone" if file is None or directory is None else _remove(directory, *file))
+        outcome = b"its directory is gone" if file is None or directory is None else _remove(directory, *file)
+        orders.send(b"%d %b" % (number, outcome))
 
 
 def _remove(directory: int, path: str, pin: int) -> bytes:
     name = os.path.basename(path)
     try:
-        # The pin keeps the inode's number from being given to another file.
+        # While the pin is open, no other file can get the inode's number.
         if not os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(pin)):
             return _DONE  # another program's file
         os.unlink(name, dir_fd=directory)

@@ -1,4 +1,4 @@
-"""Addresses: reading them, and connecting to them.
+"""Parses addresses and connects to them.
 
 The forms are uWSGI's (a path, `@abstract`, `host:port`, `:port`, `fd://N`) and `[::1]:port`.
 """
@@ -17,8 +17,8 @@ from typing import Any
 from fastpty.errors import FastptyError, UsageError
 from fastpty.net import tcp
 
-# unix(7): sun_path is 108 bytes. A path needs a closing NUL in it; an abstract name a leading one and, in
-# uWSGI's spelling, a closing one as well.
+# unix(7): sun_path has 108 bytes. A path ends with a NUL byte. An abstract name begins with one and, as uWSGI writes
+# it, also ends with one.
 _PATH_LIMIT = 107
 _ABSTRACT_LIMIT = 106
 
@@ -26,7 +26,7 @@ _ABSTRACT_LIMIT = 106
 class _Local:
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it. Of an inherited socket its opener has decided that."""
+        """True if only this machine can reach it. For an inherited socket, its opener has decided that."""
         return True
 
 
@@ -38,7 +38,7 @@ class UnixAddress(_Local):
 
     @property
     def text(self) -> str:
-        """The address as it is written."""
+        """The address as the user writes it."""
         return self.path
 
 
@@ -50,40 +50,41 @@ class AbstractAddress(_Local):
 
     @property
     def text(self) -> str:
-        """The address as it is written."""
+        """The address as the user writes it."""
         return f"@{self.name}"
 
     @property
     def spellings(self) -> tuple[bytes, bytes]:
-        """The two names it has for the kernel: everybody's, and uWSGI's, which counts C's closing NUL in."""
+        """Its two names in the kernel: the usual one, and uWSGI's, which includes C's closing NUL."""
         name = b"\0" + os.fsencode(self.name)
         return name, name + b"\0"
 
 
 @dataclass(frozen=True)
 class TcpAddress:
-    """A TCP port. No host means all interfaces to a listener and this machine to a client."""
+    """A TCP port. Without a host, a listener uses all interfaces and a client this machine."""
 
     host: str
     port: int
 
     @property
     def text(self) -> str:
-        """The address as it is written."""
+        """The address as the user writes it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it: all that the host resolves to is loopback."""
+        """True if only this machine can reach it: the host resolves to loopback addresses only."""
         try:
             return bool(self.host) and all(_is_loopback(str(target[0])) for _, target in self.resolve())
         except OSError:
             return False
 
     def resolve(self) -> list[tuple[int, Target]]:
-        """The families and socket addresses it stands for, to listen or connect; raises socket.gaierror.
+        """The address families and socket addresses of the host; raises socket.gaierror.
 
-        Looked up once: what is listened on is what was checked, and the object carries it when it is pickled.
+        The host is looked up once, so that the router listens on the addresses that it has checked. A pickled object
+        keeps them.
         """
         return self._targets
 
@@ -91,20 +92,20 @@ class TcpAddress:
     def _targets(self) -> list[tuple[int, Target]]:
         try:
             found = socket.getaddrinfo(self.host or None, self.port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:  # a label of the name is empty or too long for IDNA
+        except UnicodeError as error:  # part of the name is empty or too long (IDNA)
             raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
         return [(info[0], info[4]) for info in found]
 
 
 @dataclass(frozen=True)
 class FdAddress(_Local):
-    """A listening socket that was inherited under this descriptor number."""
+    """An inherited listening socket with this descriptor number."""
 
     number: int
 
     @property
     def text(self) -> str:
-        """The address as it is written."""
+        """The address as the user writes it."""
         return f"fd://{self.number}"
 
 
@@ -116,21 +117,21 @@ class SharedAddress(_Local):
 
     @property
     def text(self) -> str:
-        """The address as it is written."""
+        """The address as the user writes it."""
         return f"={self.index}"
 
 
 Address = UnixAddress | AbstractAddress | TcpAddress | FdAddress | SharedAddress
 
 Target = tuple[Any, ...] | str | bytes
-"""What socket.bind() and socket.connect() take."""
+"""The argument of socket.bind() and socket.connect()."""
 
 
 def parse(text: str) -> Address:
-    """The address that `text` means; raises UsageError where it means none.
+    """Parses an address; raises UsageError if it is not valid.
 
-    Whatever holds a slash is a path, so `./a:1` is how to write a file name with a colon in it. A TCP port
-    of 0 is allowed: a listener then gets a free one.
+    Text with a slash is a path, so a file name with a colon is written `./a:1`. TCP port 0 is allowed: a listener then
+    gets a free port.
     """
     if not text:
         raise UsageError("the address is empty: give a path, @name, HOST:PORT or fd://N")
@@ -147,7 +148,7 @@ def parse(text: str) -> Address:
     size = len(os.fsencode(text))
     if size > _PATH_LIMIT:
         raise UsageError(
-            f"{text}: a socket's path can have {_PATH_LIMIT} bytes and this has {size}: use a shorter one"
+            f"{text}: this path has {size} bytes, and a socket's path can have {_PATH_LIMIT}: use a shorter one"
         )
     return UnixAddress(text)
 
@@ -188,9 +189,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def connect(address: Address, timeout: float | None = None) -> socket.socket:
-    """A blocking, close-on-exec connection to `address`; raises FastptyError with a line that says why not.
+    """Connects to `address` with a blocking, close-on-exec socket; raises FastptyError with one line.
 
-    `timeout` is in seconds, for each of the places that the address stands for.
+    timeout: seconds for each socket address that a host name resolves to.
     """
     failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     try:
@@ -221,12 +222,12 @@ def _targets(address: Address) -> list[tuple[int, Target]]:
         case TcpAddress():
             return address.resolve()
         case FdAddress() | SharedAddress():
-            raise UsageError(f"{address.text}: a descriptor can be listened on, but not connected to")
+            raise UsageError(f"{address.text}: this address is for listening only")
 
 
 _WHY_NOT_CONNECT = {
     errno.ENOENT: "no such socket: is the router running?",
-    errno.ECONNREFUSED: "nobody is listening there: is the router running?",
+    errno.ECONNREFUSED: "no program is listening there: is the router running?",
     errno.EACCES: "permission denied: its mode or owner keeps this user out",
     errno.EAGAIN: "the router is busy: try again",
 }
@@ -237,7 +238,7 @@ def _cannot_connect(address: Address, error: OSError) -> FastptyError:
 
 
 def why(error: OSError, known: dict[int, str]) -> str:
-    """Words for an error about an address: those of `known` for its errno, else the system's."""
+    """The text for an error with an address: from `known` for its errno, or the system's."""
     if isinstance(error, socket.gaierror):
         return f"its host cannot be resolved ({error.strerror})"
     if isinstance(error, TimeoutError):

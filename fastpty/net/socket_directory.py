@@ -1,6 +1,6 @@
-"""Whether the directory of a socket file can be trusted: whoever may write to it may put another socket in its place.
+"""Checks the directory of a socket file: a user who may write to it can replace the socket.
 
-As sshd's StrictModes has it for a user's keys, the directories above count too.
+Like sshd's StrictModes for a user's keys, this includes the directories above.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from fastpty.net.address import Address, UnixAddress
 from fastpty.system.credentials import peer_credentials
 
 
-def doubts(path: str, trusted: Collection[int]) -> Iterator[str]:
-    """Warnings about the directories on the way to `path`; `trusted` are the uids that may own them, besides root.
+def warnings(path: str, trusted: Collection[int]) -> Iterator[str]:
+    """Warnings about the directories above `path`. trusted: uids that may own them, besides root.
 
-    Raises FastptyError for one in which everybody may replace files: writable by others and not sticky, as /tmp is.
-    A directory that is not there is left to the attempt to listen.
+    Raises FastptyError for a directory in which every user may replace files: one that is writable by others and not
+    sticky (/tmp is sticky). A missing directory is reported by the attempt to listen.
     """
     directory = Path(os.path.realpath(os.path.dirname(path) or "."))
     for place in (directory, *directory.parents):
@@ -28,11 +28,11 @@ def doubts(path: str, trusted: Collection[int]) -> Iterator[str]:
             found = place.stat()
         except OSError:
             return
-        # In a sticky one only a file's owner and the directory's may replace the file.
+        # In a sticky directory, only the owners of the file and of the directory may replace the file.
         writers = 0 if found.st_mode & stat.S_ISVTX else found.st_mode
         if writers & stat.S_IWOTH:
             raise FastptyError(
-                f"cannot listen on {path}: everybody may write to {place} and put another socket there: "
+                f"cannot listen on {path}: every user may write to {place} and put another socket there: "
                 f"chmod o-w {place}, or choose another directory"
             )
         if writers & stat.S_IWGRP and found.st_gid not in (0, os.getegid()):

@@ -1,14 +1,15 @@
-"""What a TCP connection needs to carry a terminal, at either end."""
+"""The options of a TCP connection that carries a terminal, at both ends."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 
-# tcp(7). Keystrokes are not held back to be joined. Who vanished without a word is noticed after one minute or one and
-# a half: by 30 s of silence and three questions 10 s apart. Those are not asked while something sent is unacknowledged:
-# then what is sent anew tells, tcp_retries2 (15) times and at most this long apart; the usual two minutes would make
-# that a quarter of an hour. TCP_USER_TIMEOUT would be simpler, and ends those, too, who are there and do not read.
+# tcp(7). TCP_NODELAY: keystrokes are sent at once. Keep-alive detects a peer that disappears within 60 to 90 s: after
+# 30 s of silence it sends three probes, 10 s apart. No probes are sent while sent data is unacknowledged: then the
+# connection ends after tcp_retries2 (15) retransmissions. TCP_RTO_MAX_MS keeps these at most 5 s apart; with the
+# kernel's usual 2 minutes, that would take a quarter of an hour. TCP_USER_TIMEOUT would also end connections to clients
+# that are there but do not read.
 _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -22,7 +23,7 @@ RESEND_MOST_MS = 5000
 
 
 def prepare(connection: socket.socket) -> None:
-    """Makes a TCP connection fit for terminal work; raises OSError if it is broken."""
+    """Sets the options; raises OSError if the connection is broken."""
     for level, option, value in _OPTIONS:
         connection.setsockopt(level, option, value)
     with contextlib.suppress(OSError):  # an older kernel

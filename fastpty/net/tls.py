@@ -1,7 +1,7 @@
-"""TLS for TCP: what both ends need, and the pump that stands between a TLS connection and a plain socket.
+"""TLS over TCP, for both ends: the context, and a pump between a TLS connection and a plain socket.
 
-Only TLS 1.3, and only with certificates on both sides. A half-close is TLS's close_notify, which ends one direction
-alone (RFC 8446, 6.1). Where a connection ends without one it was cut, and that is never taken for an end of input.
+Only TLS 1.3, with certificates on both sides. A half-close is TLS's close_notify, which ends one direction alone
+(RFC 8446, 6.1). A connection that ends without it was cut, which is never taken for the end of input.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _CHUNK_BYTES = 65536
 _HIGH_WATER_BYTES = 262144
 _HANDSHAKE_SECONDS = 10.0
 _LINGER_SECONDS = 2.0
-# Of what is left when nobody is at the plain end any more so much must be taken in so many seconds: a modem could, and
-# so can who reads it page by page.
+# After the plain end is gone, the peer must receive at least _LEFTOVER_BYTES every _LEFTOVER_SECONDS. A modem can, and
+# so can a person who reads page by page.
 _LEFTOVER_SECONDS = 60.0
 _LEFTOVER_BYTES = 8192
 
 
 def context_of(identity: Identity, *, server: bool) -> ssl.SSLContext:
-    """For connections whose other end must show a certificate, too. Raises UsageError for a file that is no use."""
+    """A context that requires a certificate of the peer. Raises UsageError for a file that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     _set_up(context, server=server)
     try:
@@ -45,7 +45,7 @@ def context_of(identity: Identity, *, server: bool) -> ssl.SSLContext:
     chain, key = read_pem("tls-cert", identity.certificate), read_pem("tls-key", identity.key, is_secret=True)
     try:
         with _as_file(chain) as chain_path, _as_file(key) as key_path:
-            # Never ask for a passphrase: there may be nobody to ask.
+            # Never ask for a passphrase: there may be no terminal.
             context.load_cert_chain(chain_path, key_path, password=lambda: b"")
     except (OSError, ssl.SSLError) as error:
         files = f"{identity.certificate} with {identity.key}"
@@ -54,37 +54,37 @@ def context_of(identity: Identity, *, server: bool) -> ssl.SSLContext:
 
 
 def _set_up(context: ssl.SSLContext, *, server: bool) -> None:
-    """Sets everything that matters, since defaults differ between versions of Python, OpenSSL and openssl.cnf."""
+    """Sets all security options: the defaults depend on Python, OpenSSL and openssl.cnf."""
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.maximum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
-    # An authority that an organization already has may lack extensions that strict checks want.
+    # Certificates of existing authorities may lack extensions that strict checks (VERIFY_X509_STRICT) require.
     context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST
     context.post_handshake_auth = False
-    context.set_ciphers("DEFAULT:@SECLEVEL=2")  # for TLS 1.3 this rules out weak certificates only
-    # Set by default in Python 3.11.2: TCP's end alone would pass for the end of the input.
+    context.set_ciphers("DEFAULT:@SECLEVEL=2")  # with TLS 1.3, this only rejects weak certificates
+    # Python sets this by default: the end of the TCP connection would pass for the end of input.
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if server:
-        # A client that resumes a session shows no certificate, so nobody would see that it has expired.
+        # A client that resumes a session shows no certificate, so an expired one would go unnoticed.
         context.num_tickets = 0
 
 
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A path at which OpenSSL finds exactly this, whatever has become of the file that it was read from."""
+    """A path for OpenSSL to this content, even if the file that it was read from has changed since."""
     with open(os.memfd_create("fastpty-pem", os.MFD_CLOEXEC), "wb") as file:
         file.write(content)
         file.flush()
         yield f"/proc/self/fd/{file.fileno()}"
 
 
-# The kinds of alternative names that are a text. Python describes others in words of its own, or as nested tuples.
+# The kinds of alternative names that Python gives as plain text. Others are descriptions or nested tuples.
 _NAME_KINDS = frozenset({"DNS", "email", "URI", "IP Address"})
 _NO_ADDRESS = "<invalid>"
 
 
 def certificate_names(certificate: dict[str, Any] | None) -> list[str]:
-    """The names of a verified certificate: its subject's common names, then those alternative names that are a text."""
+    """The names of a verified certificate: the subject's common names, then the alternative names that are text."""
     found: list[str] = []
     for part in (certificate or {}).get("subject", ()):
         found += [value for kind, value in part if kind == "commonName"]
@@ -95,9 +95,9 @@ def certificate_names(certificate: dict[str, Any] | None) -> list[str]:
 
 
 class Pump:
-    """Moves bytes between a TLS connection and a plain socket, with bounded buffers, each direction by itself.
+    """Moves bytes between a TLS connection and a plain socket. The directions are independent.
 
-    It closes neither. `network` is a connected TCP socket. A direction that holds `high_water_bytes` reads no more.
+    network: a connected TCP socket, which stays open. high_water_bytes: a direction that holds this much stops reading.
     """
 
     def __init__(
@@ -117,20 +117,20 @@ class Pump:
         )
         self._to_network = bytearray()
         self._to_plain = bytearray()
-        self._network_open = True  # the other end has not said goodbye
+        self._network_open = True  # no close_notify has come from the peer
         self._plain_open = True
-        self._said_goodbye = False
+        self._sent_close_notify = False
         self._sent = 0
-        self._taken = 0  # when that was last looked at
-        self._look_at: float | None = None  # nobody is at the plain end any more
+        self._received_by_peer = 0  # of the sent bytes, at the last check
+        self._check_at: float | None = None  # set once the plain end is gone
 
     @property
     def certificate(self) -> dict[str, Any] | None:
-        """The other end's, once hands were shaken. Raises ValueError where Python cannot decode it."""
+        """The peer's certificate, after the handshake. Raises ValueError if Python cannot decode it."""
         return self._tls.getpeercert()
 
     def shake_hands(self) -> None:
-        """Raises OSError (ssl.SSLError is one) if that fails or takes longer than ten seconds."""
+        """Performs the handshake. Raises OSError (such as ssl.SSLError) if it fails or takes over ten seconds."""
         deadline = time.monotonic() + _HANDSHAKE_SECONDS
         done = False
         while not done:
@@ -139,7 +139,7 @@ class Pump:
                 done = True
             except ssl.SSLWantReadError:
                 pass
-            finally:  # an alert says what is wrong
+            finally:  # if it fails, this sends the alert
                 self._network.settimeout(_left(deadline))
                 self._network.sendall(self._encrypted.read())
             if not done:
@@ -150,17 +150,17 @@ class Pump:
                 self._received.write(data)
 
     def say(self, text: bytes) -> None:
-        """The text, and goodbye."""
+        """Sends the text and close_notify, and waits for the peer to read them."""
         self._network.settimeout(_HANDSHAKE_SECONDS)
         self._tls.write(text)
-        self._say_goodbye()
+        self._send_close_notify()
         self._network.sendall(self._to_network)
         self.part()
 
     def run(self, plain: socket.socket) -> None:
-        """Returns when all is said in both directions, or nobody is at the plain end and what came from there is sent.
+        """Returns when both directions have ended, or the plain end is gone and its bytes are sent.
 
-        Raises OSError if TLS breaks, TimeoutError where the other side does not take that in good time.
+        Raises OSError if TLS fails, and TimeoutError if the peer receives the last bytes too slowly.
         """
         self._network.setblocking(False)
         plain.setblocking(False)
@@ -179,7 +179,7 @@ class Pump:
             self._pass_on(plain)
 
     def part(self) -> None:
-        """Lets the other side read what it was sent: closing at once would make TCP throw that away (RFC 1122)."""
+        """Waits for the peer to read what was sent: closing at once could make TCP discard it (RFC 1122)."""
         deadline = time.monotonic() + _LINGER_SECONDS
         with contextlib.suppress(OSError):
             self._network.shutdown(socket.SHUT_WR)
@@ -190,48 +190,48 @@ class Pump:
 
     def _finished(self) -> bool:
         under_way = self._network_open or self._plain_open or self._to_plain or self._to_network
-        return self._said_goodbye and not under_way
+        return self._sent_close_notify and not under_way
 
     def _wait(self, plain: socket.socket) -> dict[int, int]:
-        """Polls for what can be used, and for the plain end's hang-up, which then would be reported again and again."""
+        """Polls. The plain end's hang-up is polled for only once, because it would be reported again and again."""
         poll = select.poll()
         wanted = (select.POLLIN if self._has_room() else 0) | (select.POLLOUT if self._to_network else 0)
         if wanted:
             poll.register(self._network, wanted)
         wanted = (select.POLLIN if self._may_read() else 0) | (select.POLLOUT if self._to_plain else 0)
-        if wanted or self._look_at is None:
+        if wanted or self._check_at is None:
             poll.register(plain, wanted)
         return dict(poll.poll(self._patience_ms()))
 
     def _hang_up(self) -> None:
-        """Nobody is at the plain end: what the network says is for nobody, and the rest is to be taken in time."""
+        """The plain end is gone: drops the network's bytes, and sets the peer a deadline for the rest."""
         self._network_open = False
         self._to_plain.clear()
-        if self._look_at is None:
-            self._look()
+        if self._check_at is None:
+            self._check_progress()
 
-    def _look(self) -> None:
-        """At how much the other side has received: the kernel's own buffer can hold more than a slow link carries."""
+    def _check_progress(self) -> None:
+        """Notes how much the peer has received: the kernel's buffer can hold more than a slow link carries."""
         unacknowledged = fcntl.ioctl(self._network, termios.TIOCOUTQ, bytes(4))
-        self._taken = self._sent - int.from_bytes(unacknowledged, sys.byteorder)
-        self._look_at = time.monotonic() + _LEFTOVER_SECONDS
+        self._received_by_peer = self._sent - int.from_bytes(unacknowledged, sys.byteorder)
+        self._check_at = time.monotonic() + _LEFTOVER_SECONDS
 
     def _patience_ms(self) -> float | None:
-        """How long to wait for events. Raises TimeoutError where too little was taken since the last look."""
-        if self._look_at is None:
+        """How long to wait for events. Raises TimeoutError if the peer has received too little since the last check."""
+        if self._check_at is None:
             return None
-        if time.monotonic() >= self._look_at:
-            before = self._taken
-            self._look()
-            if self._taken - before < _LEFTOVER_BYTES:
-                raise TimeoutError("what was left to be read when the session had ended was not read in time")
-        return max(0.0, self._look_at - time.monotonic()) * 1000
+        if time.monotonic() >= self._check_at:
+            before = self._received_by_peer
+            self._check_progress()
+            if self._received_by_peer - before < _LEFTOVER_BYTES:
+                raise TimeoutError("the session has ended, and the peer did not read the rest in time")
+        return max(0.0, self._check_at - time.monotonic()) * 1000
 
     def _pass_on(self, plain: socket.socket) -> None:
-        """What needs no waiting: ends are told when all before them was, and TLS's bytes are sent."""
+        """Sends what can be sent without waiting: TLS's bytes, and an end once everything before it was sent."""
         all_read = not (self._network_open and self._received.pending)
-        if not self._plain_open and not self._said_goodbye and all_read:
-            self._say_goodbye()
+        if not self._plain_open and not self._sent_close_notify and all_read:
+            self._send_close_notify()
         if self._to_network:
             with contextlib.suppress(BlockingIOError):
                 sent = self._network.send(self._to_network[:_CHUNK_BYTES])
@@ -242,8 +242,10 @@ class Pump:
                 plain.shutdown(socket.SHUT_WR)
 
     def _has_room(self) -> bool:
-        """For more from the network. A direction does not wait for the other; but what is to be sent beyond what the
-        plain side may add is TLS's own answers, and who asks for those (KeyUpdate) must read them, too.
+        """True if more may be read from the network.
+
+        The directions do not wait for each other, with one exception: a peer that makes TLS answer (KeyUpdate) must
+        read these answers. So there is a limit to the bytes that wait beyond those of the plain side.
         """
         without_answers = self._high_water_bytes + 2 * _CHUNK_BYTES
         has_room = len(self._to_plain) < self._high_water_bytes and len(self._to_network) < without_answers
@@ -276,7 +278,7 @@ class Pump:
                 raise ConnectionError("it was cut off: the other side did not say goodbye") from None
             self._to_plain += data
             self._network_open = bool(data)
-        self._to_network += self._encrypted.read()  # an answer of TLS's own, such as a new key
+        self._to_network += self._encrypted.read()  # an answer of TLS itself, such as a new key
 
     def _may_read(self) -> bool:
         return self._plain_open and len(self._to_network) < self._high_water_bytes
@@ -300,14 +302,14 @@ class Pump:
             del self._to_plain[: plain.send(self._to_plain[:_CHUNK_BYTES])]
         except BlockingIOError:
             return
-        except OSError:  # it takes no more, but may have something to say
+        except OSError:  # it reads no more, but may still send
             self._to_plain.clear()
             self._network_open = False
         self._decrypt()
 
-    def _say_goodbye(self) -> None:
-        self._said_goodbye = True
-        with contextlib.suppress(ssl.SSLError):  # it would like to wait for the other side's
+    def _send_close_notify(self) -> None:
+        self._sent_close_notify = True
+        with contextlib.suppress(ssl.SSLError):  # it would wait for the peer's close_notify
             self._tls.unwrap()
         self._to_network += self._encrypted.read()
 

@@ -1,4 +1,4 @@
-"""The files that TLS needs, read without the ssl module, which takes a while to load."""
+"""Reads the files for TLS, without the ssl module, which is slow to load."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BYTES_MOST = 1 << 20
 
 @dataclass(frozen=True)
 class Identity:
-    """PEM files: the certificate with its chain, its key, and the authorities whose certificates are believed."""
+    """Paths of PEM files: the certificate with its chain, its key, and the trusted authorities."""
 
     certificate: str
     key: str
@@ -21,10 +21,10 @@ class Identity:
 
 
 def read_pem(option: str, path: str, *, is_secret: bool = False) -> bytes:
-    """What the file holds that `option` names. Never waits, also where the file is a FIFO.
+    """Reads the file that `option` names. Never waits, even for a FIFO.
 
-    Whoever can write to it decides who gets a shell, as with an included configuration file. Raises UsageError for a
-    file that is not safe from others or cannot be read. is_secret: others must not be able to read it either.
+    A user who can write to the file decides who gets a shell. So this raises UsageError if other users may write to
+    it, or if it cannot be read. is_secret: other users must not be able to read it, either.
     """
     try:
         with open(path, "rb", opener=_open_without_waiting) as file:
@@ -52,7 +52,7 @@ def _problem(status: os.stat_result, is_secret: bool) -> str | None:
         return f"it belongs to uid {status.st_uid}, neither root nor the user who starts this: chown it to root"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return "users other than its owner may write to it: chmod go-w"
-    # Debian keeps keys that a group of daemons may read (root:ssl-cert, mode 0640).
+    # On Debian, a group of daemons may read keys (root:ssl-cert, mode 0640).
     if is_secret and status.st_mode & stat.S_IROTH:
         return "every user may read the key: chmod o-r, and replace the key if others have had the chance to read it"
     return None

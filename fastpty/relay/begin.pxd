@@ -1,7 +1,7 @@
 """The beginning of a session: session_new gives it a slot, session_start its descriptors. session_release frees it."""
 
 from libc.errno cimport errno
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
@@ -16,6 +16,11 @@ from fastpty.relay.state cimport ENDING_PEER_LEFT, Session
 from fastpty.relay.terminal cimport terminal_signal_leader
 from fastpty.system.check cimport check
 from fastpty.system.linux cimport SIGKILL
+
+cdef extern from * nogil:
+    uint64_t atomic_add_fetch "__atomic_add_fetch"(uint64_t *, uint64_t, int)
+    enum:
+        ATOMIC_RELAXED "__ATOMIC_RELAXED"
 
 cdef enum:
     PTY_SPLICE_BYTES = 4096   # a pty returns no more in one read; a larger splice allocates pages in vain
@@ -47,8 +52,7 @@ cdef inline Session *session_new(Loop *loop) noexcept nogil:
     loop.sessions[slot] = session
     session.slot = slot
     session.generation = loop.generations
-    loop.numbers += 1
-    session.number = loop.numbers
+    session.number = atomic_add_fetch(loop.last_number, 1, ATOMIC_RELAXED)
     session.terminal.fd = session.terminal.pidfd = -1
     session.terminal.errands = &loop.errands
     session.terminal.session = session.number

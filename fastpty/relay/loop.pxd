@@ -61,7 +61,8 @@ cdef struct Loop:
     uint32_t generations               # the generation of the newest session
     uint32_t live                      # how many sessions there are
     uint32_t refused                   # how many of these were refused
-    uint64_t numbers                   # the number of the newest session
+    uint64_t *last_number              # the number of the newest session; may be shared with other processes
+    uint64_t own_number                # what it points to unless it is shared
     Session *done                      # sessions that have ended and are not reported yet
     Queue fresh                        # channels that were quiet
     Queue bulk                         # streams

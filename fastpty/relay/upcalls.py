@@ -59,6 +59,9 @@ class SessionRow(NamedTuple):
     bytes_out: int
     ignored_frames: int
     """uwsgi frames of an unknown kind."""
+    rows: int
+    """Of the window, as the client has set it."""
+    cols: int
 
 
 class Handler(Protocol):

@@ -1,4 +1,4 @@
-"""Going into the background, without losing what goes wrong at the start."""
+"""Starts the router in the background, and reports a failed start to the process that started it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import sys
 from fastpty.errors import FastptyError
 from fastpty.log import logger, signal_name
 
-_MESSAGE_BYTES_MOST = select.PIPE_BUF  # which a pipe takes and gives as one
+_MESSAGE_BYTES_MOST = select.PIPE_BUF  # a pipe transfers this much in one piece
 
 
 class Starter:
-    """Tells the process that started the router when that is ready, or why it is not.
+    """Reports to the process that started the router: that it is ready, or why it is not.
 
-    For a router in the background a process waits for that, to end with the router's exit status and last words.
-    uWSGI's ends at once with 0, whatever happens then.
+    With `daemonize`, that process waits for the report and exits with the router's status and error. uWSGI's exits
+    with 0 at once.
     """
 
     def __init__(self, fd: int | None = None) -> None:
@@ -24,34 +24,34 @@ class Starter:
         self._error = os.fstat(2)
 
     def ready(self) -> None:
-        """Clients are served from now on."""
-        self._tell(0, "")
+        """Reports that clients are served."""
+        self._report(0, "")
 
     def failed(self, error: FastptyError) -> None:
-        """Says so, and also on this process's standard error if that is a log by now."""
+        """Reports the error, also on standard error if that is a log file by now."""
         if self._fd is None or not os.path.samestat(self._error, os.fstat(2)):
             print(f"fastpty-router: {error}", file=sys.stderr)
-        self._tell(error.exit_status, str(error))
+        self._report(error.exit_status, str(error))
 
     def stopped(self, number: int) -> None:
-        """A stop signal has ended the start."""
+        """Reports that a stop signal has ended the start."""
         logger.info("%s: stopped before it was ready", signal_name(number))
-        self._tell(1, f"stopped by {signal_name(number)} before it was ready")
+        self._report(1, f"stopped by {signal_name(number)} before it was ready")
 
     def let_go(self) -> None:
-        """In a child: has nothing to say."""
+        """In a child: closes the pipe, so that only the router reports."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
-    def _tell(self, status: int, text: str) -> None:
+    def _report(self, status: int, text: str) -> None:
         if self._fd is not None:
             os.write(self._fd, (bytes([status]) + os.fsencode(text))[:_MESSAGE_BYTES_MOST])
             self.let_go()
 
 
 def go_to_background() -> Starter:
-    """Returns in a new session without a terminal; the process that was called ends when Starter.tell is called."""
+    """Returns in a new session without a terminal. The calling process exits when the Starter reports."""
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
@@ -68,11 +68,11 @@ def go_to_background() -> Starter:
 
 
 def _wait(reader: int) -> None:
-    # One message, and not up to the end: children of the router can have the other end, too.
-    said = os.read(reader, _MESSAGE_BYTES_MOST)
-    if not said:
-        said = b"\1the router has ended without a word"
-    if said[0]:
-        print(f"fastpty-router: {os.fsdecode(said[1:])}", file=sys.stderr)
+    # Reads one message and not to the end of file: children of the router may hold the other end open.
+    report = os.read(reader, _MESSAGE_BYTES_MOST)
+    if not report:
+        report = b"\1the router has ended without a report"
+    if report[0]:
+        print(f"fastpty-router: {os.fsdecode(report[1:])}", file=sys.stderr)
     sys.stderr.flush()
-    os._exit(said[0])
+    os._exit(report[0])

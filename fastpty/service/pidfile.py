@@ -1,8 +1,8 @@
-"""Pid files: written whole, private to their writer, and good for telling whether the router they name still runs.
+"""Pid files, and the signals and requests that `--stop` and `--reload` send to the router that wrote one.
 
-A running router holds a record lock (fcntl(2)) on its pid file, a write lock, which takes the right to write: so nobody
-else can pretend. Everybody who may read the file can hold a read lock, so these are not asked for. The lock ends with
-the process, however that ends; no child inherits it; and F_GETLK says whose it is.
+A running router holds a write lock (fcntl(2), record locks) on its pid file. Taking one needs the right to write to the
+file, so no other user can pretend to be the router; read locks are ignored, since every reader can take one. The kernel
+releases the lock when the process ends, no child inherits it, and F_GETLK tells which process holds it.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ import contextlib
 import fcntl
 import os
 import re
+import select
 import signal
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastpty.errors import FastptyError
+from fastpty.service import control
 from fastpty.system import foreign_root
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
 
 class PidFile:
-    """The pid file of this process, until close() or the process's end. Mode 0644.
+    """The pid file of this process, with mode 0644, and its control socket.
 
-    Raises FastptyError if the file names another router that runs, or cannot be written.
+    Raises FastptyError if the file names another running router, or cannot be written.
+    remove_from_outside: removes the file at the end, if this process cannot.
     """
 
     def __init__(self, path: str) -> None:
@@ -38,16 +42,23 @@ class PidFile:
                 self._write(directory)
         except OSError as error:
             raise FastptyError(f"cannot write pidfile {path}: {error.strerror}") from error
+        self.control = control.ControlSocket(self._fd)
+        self.remove_from_outside: Callable[[PidFile], None] | None = None
+
+    @property
+    def file(self) -> tuple[str, int]:
+        """Its path and a descriptor."""
+        return self.path, self._fd
 
     def _write(self, directory: int) -> None:
-        """Puts it in place by its name in one go: nobody reads half a number, and a symbolic link is not followed."""
+        """Renames a complete file into place: nobody reads half a number, and a symbolic link is not followed."""
         name = os.path.basename(self.path)
         fresh = f"{name}.{os.getpid()}"
         self._fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
         try:
             os.write(self._fd, b"%d\n" % os.getpid())
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.fchmod(self._fd, 0o644)  # only now, for a reader's lock would keep ours out
+            os.fchmod(self._fd, 0o644)  # only now: a reader's lock would keep ours out
             os.rename(fresh, name, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError:
             with contextlib.suppress(OSError):
@@ -56,9 +67,12 @@ class PidFile:
             raise
 
     def close(self, *, remove: bool) -> None:
-        """Gives up the lock; removes the file before that, if wanted and if it still is this one. Raises OSError."""
+        """Releases the lock. If `remove`, removes the file first, unless another one has its name. Raises OSError."""
+        self.control.close()
         try:
-            if remove:
+            if remove and self.remove_from_outside is not None:
+                self.remove_from_outside(self)
+            elif remove:
                 self._remove()
         finally:
             os.close(self._fd)
@@ -72,43 +86,93 @@ class PidFile:
 
 
 def holder(path: str) -> int | None:
-    """The process id of the running router that wrote this pid file; None if there is none.
+    """The process id of the running router that wrote this pid file; None if no such router runs.
 
-    Raises FastptyError if the file is there but cannot be read, or if there is one that has no process id here.
+    Raises FastptyError if the file exists but cannot be read, or if the router has no process id in this namespace.
     """
     with _opened(path) as descriptor:
         return None if descriptor is None else _writer(path, descriptor)
 
 
-def send(path: str, number: int) -> None:
-    """Sends a signal to the router that wrote this pid file.
+def stop(path: str, *, wait: bool) -> None:
+    """Sends SIGTERM to the router that wrote this pid file. wait: returns only after the router has ended.
 
-    Raises FastptyError if none runs or it is not allowed, and where whoever may write to the file, or to its directory,
-    could choose a process of somebody else's.
+    Raises FastptyError if no such router runs, if the signal is not permitted or ignored, or if a user who may write
+    to the file or its directory could have chosen a process of another user.
     """
+    with _router(path) as router:
+        router.send(signal.SIGTERM)
+        if wait:
+            select.select([router.pidfd], [], [])
+
+
+def reload(path: str, *, wait: bool) -> str:
+    """Makes the router that wrote this pid file read its configuration again. wait: until that has succeeded.
+
+    Returns what to tell the user. Raises FastptyError as stop() does, and with `wait` if the reload is refused.
+    """
+    with _router(path) as router:
+        if wait:
+            try:
+                error = control.request(router.descriptor, router.pid, control.RELOAD)
+            except OSError:  # there is no control socket, or it does not serve this user
+                pass
+            else:
+                if error is not None:
+                    raise FastptyError(error)
+                return "reloaded"
+        router.send(signal.SIGHUP)
+        return "asked for a reload: the router's log tells the outcome" if wait else ""
+
+
+@dataclass(frozen=True)
+class _Router:
+    """A running router: its pid file, a descriptor of that file, its process id and a pidfd."""
+
+    path: str
+    descriptor: int
+    pid: int
+    pidfd: int
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal. Raises FastptyError if the router ignores it, has ended or belongs to another user."""
+        found = re.search(r"^SigIgn:\s*([0-9a-f]+)$", _status(self.path, self.pid), re.MULTILINE)
+        if found and int(found[1], 16) >> (number - 1) & 1:
+            raise FastptyError(
+                f"pidfile {self.path}: router {self.pid} ignores {number.name}, as it was started (nohup?)"
+            )
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            raise FastptyError(f"pidfile {self.path}: router {self.pid} has ended") from None
+        except PermissionError:
+            raise FastptyError(f"pidfile {self.path}: router {self.pid} belongs to another user") from None
+
+
+@contextlib.contextmanager
+def _router(path: str) -> Iterator[_Router]:
+    """The running router that wrote this pid file; raises FastptyError if there is none that can be trusted."""
     with _opened(path, os.O_NOFOLLOW) as descriptor:
         pid = None if descriptor is None else _writer(path, descriptor)
         if descriptor is None or pid is None:
             raise FastptyError(f"pidfile {path}: no router that wrote it runs")
         try:
-            process = os.pidfd_open(pid)
-            try:
-                _check_owner(path, descriptor, pid)
-                # Asked again, it is known that this process is not one which has got the number since.
-                if _writer(path, descriptor) != pid:
-                    raise ProcessLookupError
-                signal.pidfd_send_signal(process, number)
-            finally:
-                os.close(process)
+            pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
             raise FastptyError(f"pidfile {path}: router {pid} has ended") from None
-        except PermissionError:
-            raise FastptyError(f"pidfile {path}: router {pid} belongs to somebody else") from None
+        try:
+            _check_owner(path, descriptor, pid)
+            # If it still holds the lock, the pidfd is not of a process that has got the number since.
+            if _writer(path, descriptor) != pid:
+                raise FastptyError(f"pidfile {path}: router {pid} has ended")
+            yield _Router(path, descriptor, pid, pidfd)
+        finally:
+            os.close(pidfd)
 
 
 @contextlib.contextmanager
 def _opened(path: str, flags: int = 0) -> Iterator[int | None]:
-    """The file, to be asked; None if it is not there."""
+    """A descriptor of the file; None if there is no such file."""
     try:
         descriptor = foreign_root.open_file(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     except FileNotFoundError:
@@ -123,34 +187,39 @@ def _opened(path: str, flags: int = 0) -> Iterator[int | None]:
 
 
 def _writer(path: str, descriptor: int) -> int | None:
-    """The process that holds a write lock, which only conflicts with what a reader would ask for."""
+    """The process that holds a write lock: the only kind that conflicts with the read lock asked for here."""
     try:
         asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
         kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
     except OSError as error:
-        raise FastptyError(f"pidfile {path} cannot be asked for its router: {error.strerror}") from error
+        raise FastptyError(
+            f"pidfile {path}: cannot find out which process holds its lock: {error.strerror}"
+        ) from error
     if kind == fcntl.F_UNLCK:
         return None
-    # To kill(2) these would be every process that there is, or all of a group.
+    # kill(2) takes -1 for every process and 0 for the process group.
     if pid <= 0:
-        raise FastptyError(f"pidfile {path} is locked by a process that cannot be named (in another pid namespace?)")
+        raise FastptyError(f"pidfile {path} is locked by a process without a number here (in another pid namespace?)")
     return int(pid)
 
 
 def _check_owner(path: str, descriptor: int, pid: int) -> None:
-    """Raises FastptyError for a process of others than the file's owner; root's own file is believed.
+    """Raises FastptyError if the process does not belong to the file's owner. A file of root's is trusted.
 
-    A lock can outlive the process that took it, in one that shares its descriptors, and then names whoever gets the
-    number next. A router that root started may have become anybody.
+    A lock can outlive the process that took it, in a process that shares its descriptor table. Then its number may
+    belong to any process. A router that root started may have become any user, so no owner is expected for it.
     """
     owner = os.fstat(descriptor).st_uid
     if owner == 0:
         return
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError as error:
-        raise FastptyError(f"pidfile {path}: cannot tell whose process {pid} is: {error.strerror}") from error
-    # Not the owner of /proc/PID, which is root where the process has changed its user.
-    found = re.search(r"^Uid:(.*)$", status, re.MULTILINE)
+    # Not the owner of /proc/PID, which is root if the process has changed its user.
+    found = re.search(r"^Uid:(.*)$", _status(path, pid), re.MULTILINE)
     if found is None or {int(uid) for uid in found[1].split()} != {owner}:
-        raise FastptyError(f"pidfile {path}: process {pid} is not of the file's owner (uid {owner})")
+        raise FastptyError(f"pidfile {path}: process {pid} does not belong to the file's owner (uid {owner})")
+
+
+def _status(path: str, pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError as error:
+        raise FastptyError(f"pidfile {path}: cannot read the status of process {pid}: {error.strerror}") from error

@@ -13,9 +13,9 @@ _NAME_BYTES_MOST = 15  # prctl(2), PR_SET_NAME
 
 
 def set_title(title: str) -> None:
-    """Names this process: in place of its arguments, as far as there is room; the first 15 bytes as its short name.
+    """Sets the short name of this process, at most 15 bytes, and replaces its arguments as far as there is room.
 
-    To be called before the jail is entered for the first time, since it needs /proc.
+    The first call must be before the jail is entered, because it needs /proc.
     """
     name = os.fsencode(title)
     linux.prctl(linux.PR_SET_NAME, name[:_NAME_BYTES_MOST])
@@ -23,7 +23,7 @@ def set_title(title: str) -> None:
 
 
 def hide_arguments() -> None:
-    """Shows nothing of this process's arguments any more, where `find_arguments` has been called before."""
+    """Hides this process's arguments, if find_arguments() was called before."""
     _replace_arguments(b"fastpty-router")
 
 
@@ -35,7 +35,7 @@ def _replace_arguments(title: bytes) -> None:
 
 @functools.cache
 def find_arguments() -> tuple[int, int]:
-    """Where the kernel reads this process's arguments from (proc(5), /proc/PID/stat fields 48 and 49), and the size."""
+    """Address and size of this process's arguments in memory (proc(5), /proc/PID/stat, fields 48 and 49)."""
     try:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         start, end = int(fields[45]), int(fields[46])

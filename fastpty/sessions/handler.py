@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from fastpty import log
 from fastpty._spawn import spawn
@@ -15,6 +15,7 @@ from fastpty.access.limits import Limits
 from fastpty.access.peer import Peer, local_peer, peer_behind_tls, tcp_peer
 from fastpty.access.refusals import Refusals, clients
 from fastpty.access.rules import Rules
+from fastpty.access.user_names import UserNames
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
@@ -24,6 +25,7 @@ from fastpty.net import tcp
 from fastpty.relay.upcalls import JOIN, SessionEnd, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.program import Program, Programs
+from fastpty.sessions.record import Record, tty_name
 from fastpty.system import at_start
 from fastpty.system.credentials import UNKNOWN_PEER
 
@@ -59,7 +61,9 @@ class Sessions:
         self._seats: dict[int, list[int]] = {}
         self._open_terminals: set[int] = set()  # sessions that have ended, and whose terminals errands will close
         self._closed_early: set[int] = set()  # sessions that have not ended, and whose terminals errands have closed
-        self._unlogged_starts: list[tuple[float, tuple[object, ...]]] = []
+        self._unlogged_starts: list[tuple[float, int, Record]] = []
+        self._records: dict[int, Record] = {}
+        self._user_names = UserNames()
         self._refusals = Refusals()
         self.errands = Errands()
         self._unlogged: set[int] = set()  # sessions whose refusal was only counted: their end is not logged
@@ -77,7 +81,8 @@ class Sessions:
             client = self._identify(fd, peer, place.is_behind_tls)
             if place.protocol == PTY:
                 self._admit(number, client)
-                logger.info("session %d: join: %s on %s", number, client.text, place.name)
+                record = self._records[number] = Record(client, place, shared="viewer")
+                self._log(number, "join", record)
                 return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
@@ -85,8 +90,10 @@ class Sessions:
             line = f"session {number}: refused {client.text} on {place.name}: {why}"
             if not self._refusals.tell(line, clients(client.uid, place.name, why)):
                 self._unlogged.add(number)
+            self._records[number] = Record(client, place)
             return os.fsencode(f"fastpty: {why}\r\n")
-        self._unlogged_starts.append((time.time(), (number, client.text, place.name, pid, program.text)))
+        record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
+        self._unlogged_starts.append((time.time(), number, record))
         uid = program.account[0] if program.account else None
         return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, uid)
 
@@ -102,13 +109,14 @@ class Sessions:
             line = f"session {number}: refused the shared terminal: {error.strerror}"
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
-        logger.info("session %d: start: the shared terminal: process %d: %s", number, pid, program.text)
+        record = self._records[number] = Record(None, None, pid, tty_name(master), program.text, "program")
+        self._log(number, "start", record)
         return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, None)
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
-        for when, about in self._unlogged_starts:
-            log.info_of(when, "session %d: start: %s on %s: process %d: %s", *about)
+        for when, number, record in self._unlogged_starts:
+            self._log(number, "start", record, when=when)
         self._unlogged_starts.clear()
         return self._refusals.sum_up()
 
@@ -122,22 +130,28 @@ class Sessions:
             self._limits.leave(self._seats.pop(end.number, []))
         if self._cgroups is not None:
             self._cgroups.end(end.number)
+        record = self._records.pop(end.number, None)
         if end.number in self._unlogged:
             self._unlogged.remove(end.number)
             return
         ignored = f", {end.ignored_frames} unknown frames" if end.ignored_frames else ""
         lagged = f", {end.lagged_bytes} bytes lagged" if end.lagged_bytes else ""
-        logger.info(
-            "session %d: end: %s, %s after %.3f s, %d bytes in, %d bytes out%s%s",
-            end.number,
-            end.ending,
-            _describe_exit(end.exit_code, end.exit_status),
-            end.seconds,
-            end.bytes_in,
-            end.bytes_out,
-            ignored,
-            lagged,
-        )
+        how = f"{end.ending}, {_describe_exit(end.exit_code, end.exit_status)} after {end.seconds:.3f} s"
+        moved = f"{end.bytes_in} bytes in, {end.bytes_out} bytes out"
+        self._log(end.number, "end", record, f"{how}, {moved}{ignored}{lagged}")
+
+    def describe(self, number: int) -> dict[str, Any]:
+        """Returns what the statistics say about a session besides its counters."""
+        record = self._records.get(number)
+        return record.fields(self._user_names) if record else {}
+
+    def _log(
+        self, number: int, event: str, record: Record | None, details: str = "", when: float | None = None
+    ) -> None:
+        about = record.text(self._user_names) if record else ""
+        fields = {"session": number, "event": event, **(record.fields(self._user_names) if record else {})}
+        text = "; ".join(filter(None, (details, about)))
+        log.info_of(when or time.time(), f"session {number}: {event}: {text}", fields)
 
     def _identify(self, fd: int, credentials: tuple[int, int, int], behind_tls: bool) -> Peer:
         """Identifies the client; raises OSError if it has left."""

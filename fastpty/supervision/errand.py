@@ -1,4 +1,4 @@
-"""Work that may wait for others, done in a child: the caller goes on meanwhile, and later gets the result."""
+"""Runs work that may block in a child process, so that the caller can go on and fetch the result later."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _READ_BYTES = 1 << 18
 
 
 class Errand:
-    """Runs `work` in a child until it returns, or until `seconds` are over.
+    """Runs `work` in a child. until: the time, `seconds` from now, at which the caller must call end().
 
-    What it returns is pickled, by this program's own code and through a pipe that no program started by `work` has.
-    The child is its caller's to reap. Raises OSError where there can be none.
+    The child sends the pickled result through a pipe that no program started by `work` inherits. The caller reaps the
+    child. Raises OSError if no child can be started.
     """
 
     def __init__(self, work: Callable[[], Any], seconds: float) -> None:
@@ -37,15 +37,15 @@ class Errand:
         finally:
             os.close(writer)
         os.set_blocking(self._reader, False)
-        with contextlib.suppress(OSError):  # the child does the same; whoever comes first
+        with contextlib.suppress(OSError):  # the child does the same, in case it runs first
             os.setpgid(self._pid, self._pid)
 
     def fileno(self) -> int:
-        """The descriptor, readable while there is something for has_returned()."""
+        """The descriptor that is readable when has_returned() should be called."""
         return self._reader
 
     def has_returned(self) -> bool:
-        """Whether `work` is done. Never waits; to be asked when the descriptor is readable."""
+        """Reads without waiting; True if `work` is done."""
         with contextlib.suppress(BlockingIOError):
             data = os.read(self._reader, _READ_BYTES)
             self._data += data
@@ -53,22 +53,22 @@ class Errand:
         return False
 
     def result(self) -> Any:
-        """What `work` has returned. Raises FastptyError: the one that `work` raised, or for what is no answer."""
+        """What `work` returned. Raises the FastptyError that `work` raised, or one if there is no valid answer."""
         if not self._data or len(self._data) > _ANSWER_BYTES_MOST:
-            raise FastptyError("the process that was to read it has failed")
-        failure, answer = pickle.loads(self._data)  # noqa: S301 - see above
+            raise FastptyError("the process that reads it has failed")
+        failure, answer = pickle.loads(self._data)  # noqa: S301 - written by this program
         if failure is not None:
             raise FastptyError(failure)
         return answer
 
     def end(self) -> None:
-        """Kills the child, if it still runs, and what it has started in its process group."""
+        """Kills the child and every process in its process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
         self.let_go()
 
     def let_go(self) -> None:
-        """Closes this process's side."""
+        """Closes this process's end of the pipe."""
         os.close(self._reader)
 
 
@@ -78,7 +78,7 @@ def _run(work: Callable[[], Any], writer: int) -> None:
 
 
 def _outcome(work: Callable[[], Any]) -> tuple[str | None, Any]:
-    """What went wrong, and what `work` returns."""
+    """The text of the FastptyError that `work` raised, or None, and what it returned."""
     try:
         return None, work()
     except FastptyError as error:

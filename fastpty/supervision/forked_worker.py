@@ -1,4 +1,4 @@
-"""A worker as its supervisor knows it, and how it is forked."""
+"""The supervisor's view of a worker process, and the fork of a new one."""
 
 from __future__ import annotations
 
@@ -10,73 +10,78 @@ from dataclasses import dataclass, field
 
 from fastpty.log import logger
 from fastpty.supervision import worker
-from fastpty.supervision.heartbeat import Stuckness
+from fastpty.supervision.heartbeat import StuckDetector
+from fastpty.supervision.link import Link
 from fastpty.system import child
 
-# A worker needs some milliseconds. One that takes this long will not become ready.
+# A worker needs a few milliseconds to become ready. One that takes this long will not.
 READY_SECONDS = 30.0
 
-# What is killed is gone within milliseconds, unless the kernel waits for something at its end.
+# A killed process is gone within milliseconds, unless the kernel waits for a device at its end.
 GONE_SECONDS = 1.0
 
 
 @dataclass(eq=False)
 class Worker:
-    """One that has been forked. `is_ready`: it has said that it serves. `on_trial`: a reload depends on that."""
+    """A worker process. is_ready: it has announced that it serves. on_trial: a reload waits for that."""
 
     pid: int
-    link: worker.Link
+    link: Link
     on_trial: bool = False
-    shares: bool = False  # has the shared terminal, which can be in one process only
+    has_shared_terminal: bool = False  # which can be in one process only
     started: float = field(default_factory=time.monotonic)
     is_ready: bool = False
     draining: bool = False
-    given_up_at: float | None = None
-    stuckness: Stuckness = field(default_factory=Stuckness)
+    killed_at: float | None = None
+    stuck: StuckDetector = field(default_factory=StuckDetector)
 
     def send(self, number: int) -> None:
-        """Sends a signal; the pid is ours until we have reaped it."""
+        """Sends a signal. The pid cannot be another process's before this one is reaped."""
         os.kill(self.pid, number)
 
     def drain(self) -> None:
-        """Makes it accept no more, and end with its last session."""
+        """Tells it to accept no more and to end with its last session."""
         self.draining = True
         self.send(worker.DRAIN_SIGNAL)
 
-    def give_up(self, why: str) -> None:
-        """Kills it; it is replaced when it has been reaped, or does not end even so."""
-        if self.given_up_at is None:
-            self.given_up_at = time.monotonic()
+    def kill(self, why: str) -> None:
+        """Kills it and logs why. The supervisor replaces it once it is reaped, or after GONE_SECONDS."""
+        if not self.is_killed:
+            self.killed_at = time.monotonic()
             logger.error("worker %d %s: killed", self.pid, why)
         self.send(signal.SIGKILL)
 
     @property
-    def given_up(self) -> bool:
-        """Whether it was killed."""
-        return self.given_up_at is not None
+    def is_killed(self) -> bool:
+        """Whether kill() was called."""
+        return self.killed_at is not None
 
-    def gone_within(self, now: float) -> float | None:
-        """The seconds that are left for it to be gone, where it was killed."""
-        return None if self.given_up_at is None else max(0.0, self.given_up_at + GONE_SECONDS - now)
+    def seconds_to_be_gone(self, now: float) -> float | None:
+        """The seconds left until a killed worker counts as gone; None if it was not killed."""
+        return None if self.killed_at is None else max(0.0, self.killed_at + GONE_SECONDS - now)
 
     def check_ready(self, now: float) -> None:
         """Kills it if it should have been ready by now."""
-        if self.ready_within(now) == 0 and not self.given_up:
-            self.give_up(f"is not ready after {READY_SECONDS:g} s")
+        if self.seconds_to_be_ready(now) == 0 and not self.is_killed:
+            self.kill(f"is not ready after {READY_SECONDS:g} s")
 
-    def ready_within(self, now: float) -> float | None:
-        """The seconds that are left for it to become ready; None: it is."""
+    def seconds_to_be_ready(self, now: float) -> float | None:
+        """The seconds left for it to become ready; None if it is."""
         return None if self.is_ready else max(0.0, self.started + READY_SECONDS - now)
 
 
 def fork(
-    work: Callable[[worker.Link], None], let_go: Callable[[], None], *, on_trial: bool = False, shares: bool = False
+    work: Callable[[Link], None],
+    let_go: Callable[[], None],
+    *,
+    on_trial: bool = False,
+    has_shared_terminal: bool = False,
 ) -> Worker:
-    """A new worker, which does `work`. Raises OSError. let_go: closes what only the supervisor needs."""
-    link = worker.Link()
+    """Forks a worker that does `work`. Raises OSError. let_go: closes the supervisor's descriptors in the worker."""
+    link = Link()
 
     def be_a_worker() -> None:
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it logs to a terminal whose foreground group it has left
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it may log to a terminal, as a background process group
         link.keep_side(worker=True)
         let_go()
         work(link)
@@ -88,4 +93,4 @@ def fork(
         link.close()
         raise
     link.keep_side(worker=False)
-    return Worker(pid, link, on_trial, shares)
+    return Worker(pid, link, on_trial, has_shared_terminal)

@@ -1,8 +1,8 @@
-"""A reload, step by step: the supervisor goes on with its work between them, and nothing it waits for can hold it up.
+"""A reload in steps, between which the supervisor goes on with its other work.
 
-    read (in a child, with a deadline) → listen on what is new → start workers → one is ready → the old ones drain
+    read (in a child, with a deadline) → listen on new addresses → start workers → one is ready → drain the old ones
 
-Until that last step the old configuration is in force, and what fails before leaves it so.
+The old configuration stays in force until the last step. If a step before fails, it stays in force for good.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
 from fastpty.listening.places import Listeners
 from fastpty.log import logger
+from fastpty.supervision.control import Answer
 from fastpty.supervision.errand import Errand
 from fastpty.supervision.forked_worker import Worker
 
-# Commands and account databases that a configuration asks may be slow, but not as slow as this.
+# Reading may include slow commands and account databases, but nothing slower than this.
 READ_SECONDS = 60.0
 
 
 @dataclass
 class _Trial:
-    """A new configuration, and the workers of which one has to become ready."""
+    """A new configuration and the workers that run it. It comes into force when one of them is ready."""
 
     config: Config
     listeners: Listeners
@@ -43,18 +44,25 @@ class Supervisor(Protocol):
     listeners: Listeners
 
     @property
-    def is_asleep(self) -> bool:
-        """Whether there is no worker until somebody connects."""
+    def has_no_workers(self) -> bool:
+        """True while no worker is wanted until somebody connects."""
 
-    def start(self, config: Config, listeners: Listeners, *, shares: bool, on_trial: bool = False) -> Worker:
-        """A new worker; raises OSError."""
+    def start(
+        self, config: Config, listeners: Listeners, *, has_shared_terminal: bool, on_trial: bool = False
+    ) -> Worker:
+        """Starts a worker; raises OSError."""
 
-    def change_to(self, config: Config, listeners: Listeners, workers: Collection[Worker]) -> None:
-        """Puts the configuration in force that these workers run with."""
+    def change_to(
+        self, config: Config, listeners: Listeners, workers: Collection[Worker], answers: Collection[Answer]
+    ) -> None:
+        """Puts the configuration of these workers into force, and answers when the old one is no longer used."""
 
 
 class Reload:
-    """The reloads of a supervisor, one at a time. `read` gives the new configuration, or raises FastptyError."""
+    """The reloads of a supervisor, one at a time.
+
+    read: returns the new configuration, given the present one; raises FastptyError.
+    """
 
     def __init__(
         self, supervisor: Supervisor, selector: selectors.BaseSelector, read: Callable[[Config], Config]
@@ -64,32 +72,37 @@ class Reload:
         self._read = read
         self._reading: Errand | None = None
         self._trial: _Trial | None = None
+        self._answers: list[Answer] = []  # for the reload that is under way
+        self._next_answers: list[Answer] = []
         self._wanted_again = False
 
-    def begin(self) -> None:
-        """Reads the configuration. Where a reload is under way already, that is done once more when it is over."""
+    def begin(self, answer: Answer | None = None) -> None:
+        """Starts a reload, or remembers to start another one after the present one. answer: is given the outcome."""
         log.reopen()
+        if answer is not None:
+            self._next_answers.append(answer)
         if self._reading is not None or self._trial is not None:
             self._wanted_again = True
             return
+        self._answers, self._next_answers = self._next_answers, []
         present = self._supervisor.config
         try:
             self._reading = Errand(partial(reread.read_to_be_sent, self._read, present), READ_SECONDS)
         except OSError as error:
             self._refuse(f"no process can start: {error.strerror}")
             return
-        self._selector.register(self._reading, selectors.EVENT_READ, self._hear)
+        self._selector.register(self._reading, selectors.EVENT_READ, self._read_news)
 
     def cancel(self) -> None:
-        """At a stop: what is not in force yet will not be. The workers on trial are stopped as the others are."""
+        """Ends a reload that is under way, for a stop. Its workers are stopped like all others."""
         self._wanted_again = False
-        if self._reading is not None:
-            self._selector.unregister(self._reading)
-            self._reading.end()
-            self._reading = None
+        self._end_reading()
         if self._trial is not None:
             self._trial.listeners.close(keep=self._supervisor.listeners)
             self._trial = None
+        for answer in (*self._answers, *self._next_answers):
+            answer("not reloaded: the router stops")
+        self._answers, self._next_answers = [], []
 
     def let_go(self) -> None:
         """In a forked worker: closes this process's copies."""
@@ -97,32 +110,37 @@ class Reload:
             self._reading.let_go()
 
     def is_ready(self, worker: Worker) -> None:
-        """A worker serves: if it is on trial, its configuration has passed."""
+        """Takes note that a worker serves. If it is on trial, its configuration comes into force."""
         if self._trial is not None and worker in self._trial.workers:
             passed, self._trial = self._trial, None
-            self._supervisor.change_to(passed.config, passed.listeners, passed.workers)
-            self._go_on()
+            answers, self._answers = self._answers, []
+            self._supervisor.change_to(passed.config, passed.listeners, passed.workers, answers)
+            self._begin_next()
 
     def has_ended(self, worker: Worker, how: str) -> None:
-        """A worker has ended: if it was the last one on trial, its configuration has failed."""
+        """Takes note that a worker has ended. If it was the last one on trial, the reload is refused."""
         if self._trial is not None and worker in self._trial.workers:
             self._trial.workers.discard(worker)
             if not self._trial.workers:
                 self._fail(f"no worker can start with the new one ({how})")
 
-    def look_at_the_clock(self) -> None:
-        """Ends a reading that takes too long. Workers have a deadline of their own."""
+    def check_deadline(self) -> None:
+        """Refuses a configuration that takes too long to read. Workers have a deadline of their own."""
         if self._reading is not None and time.monotonic() >= self._reading.until:
+            self._end_reading()
+            self._refuse(f"it was not read within {READ_SECONDS:g} s: is a file, a command or a name service slow?")
+
+    def timeout(self) -> float | None:
+        """The seconds until check_deadline() has something to do; None: no deadline."""
+        return None if self._reading is None else max(0.0, self._reading.until - time.monotonic())
+
+    def _end_reading(self) -> None:
+        if self._reading is not None:
             self._selector.unregister(self._reading)
             self._reading.end()
             self._reading = None
-            self._refuse(f"it was not read within {READ_SECONDS:g} s: is a file, a command or a name service slow?")
 
-    def patience(self) -> float | None:
-        """Until when look_at_the_clock has nothing to do, in seconds from now; None: for ever."""
-        return None if self._reading is None else max(0.0, self._reading.until - time.monotonic())
-
-    def _hear(self) -> None:
+    def _read_news(self) -> None:
         reading = self._reading
         if reading is None or not reading.has_returned():
             return
@@ -139,13 +157,15 @@ class Reload:
             self._try(config, listeners)
 
     def _try(self, config: Config, listeners: Listeners) -> None:
-        """Starts the new workers. A router that is asleep has none: there one shows that the configuration works."""
+        """Starts the new workers: only one, to try the configuration, while no worker is wanted."""
         self._trial = _Trial(config, listeners)
-        is_asleep = self._supervisor.is_asleep
+        has_no_workers = self._supervisor.has_no_workers
         try:
-            for index in range(1 if is_asleep else config.processes):
-                shares = index == 0 and not is_asleep
-                self._trial.workers.add(self._supervisor.start(config, listeners, on_trial=True, shares=shares))
+            for index in range(1 if has_no_workers else config.processes):
+                started = self._supervisor.start(
+                    config, listeners, on_trial=True, has_shared_terminal=index == 0 and not has_no_workers
+                )
+                self._trial.workers.add(started)
         except OSError as error:
             self._fail(f"no process can start: {error.strerror}")
 
@@ -158,10 +178,55 @@ class Reload:
         self._refuse(why)
 
     def _refuse(self, why: str) -> None:
-        logger.error("not reloaded, the old configuration goes on: %s", why)
-        self._go_on()
+        error = f"not reloaded, the old configuration goes on: {why}"
+        logger.error("%s", error)
+        answers, self._answers = self._answers, []
+        for answer in answers:
+            answer(error)
+        self._begin_next()
 
-    def _go_on(self) -> None:
+    def _begin_next(self) -> None:
         if self._wanted_again:
             self._wanted_again = False
             self.begin()
+
+
+@dataclass
+class _Finished:
+    """A reload whose configuration is in force. draining: old workers that may still accept a connection."""
+
+    config: Config
+    draining: set[Worker]
+    answers: Collection[Answer]
+
+
+class FinishedReloads:
+    """Logs and answers each reload once no new connection can get an older configuration."""
+
+    def __init__(self) -> None:
+        self._reloads: list[_Finished] = []
+
+    def add(self, config: Config, draining: Collection[Worker], answers: Collection[Answer]) -> None:
+        """Adds a reload whose configuration is in force. draining: the workers of the configuration before."""
+        self._reloads.append(_Finished(config, set(draining), answers))
+        self._log()
+
+    def stopped_accepting(self, worker: Worker) -> None:
+        """Takes note that a worker has drained or ended."""
+        for each in self._reloads:
+            each.draining.discard(worker)
+        self._log()
+
+    def abandon(self, error: str) -> None:
+        """Answers the waiting requests with an error. Their reloads are still logged."""
+        for each in self._reloads:
+            for answer in each.answers:
+                answer(error)
+            each.answers = ()
+
+    def _log(self) -> None:
+        while self._reloads and not self._reloads[0].draining:
+            finished = self._reloads.pop(0)
+            logger.info("reloaded, for: %s", finished.config.command)
+            for answer in finished.answers:
+                answer(None)

@@ -1,7 +1,7 @@
-"""The statistics server: who connects, and may, is told in JSON what the router does, and then closed.
+"""The statistics server: sends a JSON document to each client that the access rules allow, and closes the connection.
 
-The keys are those of uWSGI 2.0.21's forkptyrouter stats; `workers` and what is in it are ours. Nobody waits for
-anybody: workers are asked with a signal and have a second to answer, clients ten to read.
+The keys are those of uWSGI 2.0.21's forkptyrouter stats; `workers` and its contents are fastpty's own. The server waits
+neither for workers, which have one second to answer a signal, nor for clients, which have ten seconds to read.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ _ANSWER_SECONDS = 1.0
 _ROUND_PAUSE_SECONDS = 0.1  # a report takes a worker longer the more sessions it has
 _CLIENT_SECONDS = 10.0
 _CLIENTS_MOST = 64
-_PARTING_SECONDS = 2.0
-_PARTING_MOST = 32
+_REJECTED_SECONDS = 2.0
+_REJECTED_MOST = 32
 _EXHAUSTED_SECONDS = 0.1
-_RESERVED_FILES = 16  # besides three for each worker, and as many for its successor
+_RESERVED_FILES = 16  # besides three for each worker and three for its successor
 _FULL = "too many ask for statistics at a time: try again later"
 
 
 class Supervised(Protocol):
-    """What statistics tell of: a supervisor."""
+    """What the statistics need of the supervisor."""
 
     config: Config
     listeners: Listeners
     workers: dict[int, Worker]
 
     @property
-    def is_asleep(self) -> bool:
-        """Whether there is no worker until somebody connects."""
+    def has_no_workers(self) -> bool:
+        """True while no worker is wanted until somebody connects."""
 
 
 class StatsServer:
-    """Serves statistics within a supervisor's loop. Of what clients do a turn takes one step for each.
+    """Serves statistics within the supervisor's loop. Each turn of the loop does one step for each client.
 
-    Workers are asked in rounds, so that each client's answer is younger than its question. One that does not answer
-    in time is told without its counters.
+    Workers report in rounds, so that no client gets a report older than its request. A worker that does not report in
+    time is listed without counters.
     """
 
     def __init__(self, supervisor: Supervised, selector: selectors.BaseSelector) -> None:
@@ -67,9 +67,9 @@ class StatsServer:
         self._places: Sequence[Place] = ()
         self._resume_at: float | None = None
         self._clients: set[Client] = set()
-        self._parting: set[Client] = set()
-        self._next: list[Client] = []
-        self._asking: list[Client] = []
+        self._rejected: set[Client] = set()
+        self._queued: list[Client] = []
+        self._in_round: list[Client] = []
         self._unanswered: set[Worker] = set()
         self._reports: dict[Worker, dict[str, Any]] = {}
         self._round_until = 0.0
@@ -77,7 +77,7 @@ class StatsServer:
         self._errands = Errands()
 
     def listen(self, places: Sequence[Place]) -> None:
-        """Serves these sockets from now on, and no others, by the supervisor's configuration as it is now."""
+        """Serves only these sockets from now on, under the supervisor's present configuration."""
         self._rules = self._supervisor.listeners.rules
         self._watch(False)
         self._places = places
@@ -94,21 +94,21 @@ class StatsServer:
         self._resume_at = None if wanted else self._resume_at
 
     def close(self) -> None:
-        """In a forked worker: closes this process's copies."""
+        """In a child process: closes its copies."""
         self._errands.let_go()
         for place in self._places:
             place.listener.let_go()
-        for client in (*self._clients, *self._parting):
+        for client in (*self._clients, *self._rejected):
             client.connection.close()
 
-    # -- the door --
+    # -- accepting --
 
     def _accept(self, place: Place) -> None:
         try:
             connection, _ = place.listener.socket.accept()
         except BlockingIOError:
             return
-        except OSError as error:  # no descriptor is left, and the listener stays readable
+        except OSError as error:  # no descriptor is left; the listener stays readable
             why = error.strerror or str(error)
             self._refusals.tell(f"statistics: a client on {place.name} was not accepted: {why}", f"clients: {why}")
             self._watch(False)
@@ -120,12 +120,12 @@ class StatsServer:
         client = Client(connection, _CLIENT_SECONDS)
         self._clients.add(client)
         if self._supervisor.config.stats_http and connection.family != socket.AF_UNIX:
-            self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(client, place))
+            self._selector.register(connection, selectors.EVENT_READ, lambda: self._read_request(client, place))
         else:
-            self._wait(client)
+            self._enqueue(client)
 
     def _admits(self, connection: socket.socket, place: Place) -> bool:
-        """Whether a client may be told. One that may not has a line instead, and keeps no place of the others'."""
+        """True if the client may have statistics. Otherwise it gets one line and is not counted as a client."""
         peer = Peer("a client")
         try:
             peer = plain_peer(connection, self._rules.need_groups)
@@ -139,56 +139,56 @@ class StatsServer:
             status, why = "403 Forbidden", error.strerror or str(error)
         line = f"statistics: refused {peer.text} on {place.name}: {why}"
         self._refusals.tell(line, clients(peer.uid, place.name, why))
-        self._part(Client(connection, _PARTING_SECONDS), status, why)
+        self._reject(Client(connection, _REJECTED_SECONDS), status, why)
         return False
 
     def _is_reserved(self, connection: socket.socket) -> bool:
-        """Whether its descriptor is one of the last, which are for workers: the kernel gives the lowest first."""
+        """True if its descriptor is among the last free ones, which are kept for workers."""
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         reserved = _RESERVED_FILES + 6 * self._supervisor.config.processes
         return connection.fileno() >= most - min(reserved, most // 2)
 
-    def _part(self, client: Client, status: str, why: str) -> None:
-        """Tells a client why it gets nothing. It may stay for a while to read that, if not too many do."""
+    def _reject(self, client: Client, status: str, why: str) -> None:
+        """Tells a client why it gets no statistics. It may stay to read that, if not too many do."""
         text = f"fastpty: {why}\r\n"
-        client.tell(in_http(status, text) if self._supervisor.config.stats_http else text.encode())
-        if client.go_on() and len(self._parting) < _PARTING_MOST and not self._is_reserved(client.connection):
-            self._parting.add(client)
+        client.queue(in_http(status, text) if self._supervisor.config.stats_http else text.encode())
+        if client.step() and len(self._rejected) < _REJECTED_MOST and not self._is_reserved(client.connection):
+            self._rejected.add(client)
             self._selector.register(client.connection, client.events(), lambda: self._serve(client))
         else:
-            client.go_on()  # reads once, as bytes that are left unread may break the connection under the answer
+            client.step()  # reads once: closing with unread bytes may break the connection before the answer is read
             self._close(client.connection)
 
-    def _hear(self, client: Client, place: Place) -> None:
-        """Over HTTP on TCP, where a web browser may be the client, its request comes first."""
-        asked = client.has_asked()
-        if asked is None:
+    def _read_request(self, client: Client, place: Place) -> None:
+        """Reads the request of an HTTP client on TCP, which may be a web browser."""
+        is_complete = client.read_request()
+        if is_complete is None:
             self._drop(client)
-        elif asked:
+        elif is_complete:
             self._selector.unregister(client.connection)
             address = place.listener.address
-            own_name = address.host if isinstance(address, TcpAddress) else ""
-            if not _is_loopback(client.connection) or client.means_this_machine(own_name):
-                self._wait(client)
+            listening_host = address.host if isinstance(address, TcpAddress) else ""
+            if not _is_loopback(client.connection) or client.asks_for_this_host(listening_host):
+                self._enqueue(client)
                 return
             self._clients.discard(client)
             why = "refused: the request is for another host than localhost, as a web page's may be"
             self._refusals.tell(
                 f"statistics: refused a client on {place.name}: {why}", clients(None, place.name, why)
             )
-            self._part(client, "403 Forbidden", why)
+            self._reject(client, "403 Forbidden", why)
 
-    def _wait(self, client: Client) -> None:
-        self._next.append(client)
-        self._ask()
+    def _enqueue(self, client: Client) -> None:
+        self._queued.append(client)
+        self._begin_round()
 
     # -- rounds --
 
-    def _ask(self) -> None:
-        """Begins a round if somebody waits for one and none goes on."""
-        if self._asking or not self._next or time.monotonic() < self._not_before:
+    def _begin_round(self) -> None:
+        """Asks all workers for a report, if clients wait for one and no other round goes on."""
+        if self._in_round or not self._queued or time.monotonic() < self._not_before:
             return
-        self._asking, self._next = self._next, []
+        self._in_round, self._queued = self._queued, []
         self._round_until = time.monotonic() + _ANSWER_SECONDS
         self._reports = {}
         self._unanswered = set(self._supervisor.workers.values())
@@ -197,31 +197,31 @@ class StatsServer:
         self._finish_round_if_complete()
 
     def answered(self, worker: Worker) -> None:
-        """A worker says that it has reported."""
+        """Takes the report of a worker that has announced one."""
         if worker in self._unanswered:
             with contextlib.suppress(ValueError):
                 self._reports[worker] = worker.link.report()
             self.lost(worker)
 
     def lost(self, worker: Worker) -> None:
-        """Of this worker no more is awaited."""
+        """Takes note that this worker will not report."""
         self._unanswered.discard(worker)
         self._finish_round_if_complete()
 
     def _finish_round_if_complete(self) -> None:
-        if not self._asking or self._unanswered:
+        if not self._in_round or self._unanswered:
             return
         answer = self._answer()
-        told, self._asking = self._asking, []
-        for client in told:
+        clients_in_round, self._in_round = self._in_round, []
+        for client in clients_in_round:
             if client in self._clients:
-                client.tell(answer)
+                client.queue(answer)
                 self._selector.register(client.connection, client.events(), lambda client=client: self._serve(client))
                 self._serve(client)
         self._not_before = time.monotonic() + _ROUND_PAUSE_SECONDS
 
     def _serve(self, client: Client) -> None:
-        if client.go_on():
+        if client.step():
             key = self._selector.get_key(client.connection)
             self._selector.modify(client.connection, client.events(), key.data)
         else:
@@ -229,7 +229,7 @@ class StatsServer:
 
     def _drop(self, client: Client) -> None:
         self._clients.discard(client)
-        self._parting.discard(client)
+        self._rejected.discard(client)
         if client.connection in self._selector.get_map():
             self._selector.unregister(client.connection)
         self._close(client.connection)
@@ -240,24 +240,24 @@ class StatsServer:
         else:
             connection.close()
 
-    def look_at_the_clock(self) -> None:
-        """Ends what has lasted too long."""
+    def check_deadlines(self) -> None:
+        """Ends rounds and connections whose time is over."""
         now = time.monotonic()
-        if self._asking and now >= self._round_until:
+        if self._in_round and now >= self._round_until:
             self._unanswered.clear()
             self._finish_round_if_complete()
-        self._ask()
-        for client in [client for client in (*self._clients, *self._parting) if now >= client.until]:
+        self._begin_round()
+        for client in [client for client in (*self._clients, *self._rejected) if now >= client.until]:
             self._drop(client)
         if self._resume_at is not None and now >= self._resume_at:
             self._watch(True)
         self._refusals.sum_up()
 
-    def patience(self) -> float | None:
-        """Until when look_at_the_clock has nothing to do, in seconds from now; None: for ever."""
-        ends = [client.until for client in (*self._clients, *self._parting)]
-        ends += [self._round_until] if self._asking else []
-        ends += [self._not_before] if self._next and not self._asking else []
+    def timeout(self) -> float | None:
+        """The seconds until check_deadlines() has something to do; None: no deadline."""
+        ends = [client.until for client in (*self._clients, *self._rejected)]
+        ends += [self._round_until] if self._in_round else []
+        ends += [self._not_before] if self._queued and not self._in_round else []
         ends += [self._resume_at] if self._resume_at is not None else []
         waits = [max(0.0, end - time.monotonic()) for end in ends]
         untold = self._refusals.patience()
@@ -276,7 +276,7 @@ class StatsServer:
             "cwd": _shown(_directory()),
             "active_sessions": sum(worker["active_sessions"] for worker in workers),
             "forkptyrouter": [_shown(place.listener.address.text) for place in supervisor.listeners.for_sessions],
-            "cheap": int(supervisor.is_asleep),
+            "cheap": int(supervisor.has_no_workers),
             "uptime_seconds": round(time.monotonic() - self._started, 3),
             "workers": workers,
         }
@@ -304,12 +304,12 @@ def _directory() -> str:
 
 
 def _shown(text: str) -> str:
-    """As valid Unicode: a path may have bytes that are not, which are shown as \\xff."""
+    """Makes a path valid Unicode: bytes that are not UTF-8 become \\xff."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _is_loopback(connection: socket.socket) -> bool:
-    """Whether the client has come to an address that only this machine has."""
+    """True if the client has connected to a loopback address."""
     try:
         host, port = connection.getsockname()[:2]
     except OSError:

@@ -1,4 +1,4 @@
-"""A client of the statistics server: what it asks over HTTP, and what it is told. Nothing here waits for it."""
+"""A client of the statistics server: reads its HTTP request and writes the answer, without waiting."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _HOST = re.compile(r"(?:\[(?P<v6>[^][]*)\]|(?P<name>[^:]*))(?::[0-9]*)?")
 
 
 def in_http(status: str, text: str, kind: str = "text/plain") -> bytes:
-    """The text with HTTP headers before it. None of them lets a web page of elsewhere read it (CORS)."""
+    """Puts HTTP headers before the text. No header lets a web page of another site read it (CORS)."""
     return (_HEAD.format(status=status, kind=kind) + text).encode()
 
 
 class Client:
-    """A connection to the server, which ends after `seconds`.
+    """A connection to the server. `until`: its deadline, `seconds` from now.
 
-    It is read for its request, where one is awaited, and after its answer until it closes, as closing first, with bytes
-    unread, would break the connection under the answer. In all no more is read than 64 KiB.
+    The server reads the request, if there is one, and after the answer reads on until the client closes: closing with
+    unread bytes could break the connection before the client has read the answer. It reads at most 64 KiB in all.
     """
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
@@ -39,8 +39,8 @@ class Client:
         self._unread_bytes = _READ_MOST_BYTES
         self._is_guarded = may_pass_descriptors(connection)
 
-    def has_asked(self) -> bool | None:
-        """Reads on; whether the request is complete. None where the client has left or goes on without an end."""
+    def read_request(self) -> bool | None:
+        """Reads once. True if the request is complete; None if the client has left or the request is too long."""
         try:
             data = self.connection.recv(_READ_BYTES)
         except BlockingIOError:
@@ -53,24 +53,24 @@ class Client:
             return True
         return None if len(self._request) > _HEAD_MOST_BYTES else False
 
-    def means_this_machine(self, own_name: str) -> bool:
-        """Whether its request is for this machine by a name that no other machine can have, or for `own_name`.
+    def asks_for_this_host(self, listening_host: str) -> bool:
+        """True if the Host header is an IP address, localhost or `listening_host`.
 
-        A web page can have its own host's name stand for 127.0.0.1 (DNS rebinding), and then read what it gets from
-        there. A browser says which name it has used.
+        A web page's own host name can be made to resolve to 127.0.0.1 (DNS rebinding), so that the page can read the
+        answer. The browser then sends that name.
         """
         for line in self._request.decode("latin-1").split("\n")[1:]:
             name, _, value = line.partition(":")
-            if name.strip().lower() == "host" and not _is_local(value.strip().lower(), own_name.lower()):
+            if name.strip().lower() == "host" and not _is_local(value.strip().lower(), listening_host.lower()):
                 return False
         return True
 
-    def tell(self, answer: bytes) -> None:
-        """What go_on will write."""
+    def queue(self, answer: bytes) -> None:
+        """Sets what step() will write."""
         self._left = answer
 
-    def go_on(self) -> bool:
-        """Writes and reads what can be, once; whether the client stays. What it says after its request is dropped."""
+    def step(self) -> bool:
+        """Writes or reads once; False if the connection is to be closed. Bytes after the request are dropped."""
         try:
             if self._left:
                 self._left = self._left[self.connection.send(self._left) :]
@@ -78,7 +78,7 @@ class Client:
                     self.connection.shutdown(socket.SHUT_WR)
                 return bool(self._left) or not self._is_guarded
             if self._is_guarded:
-                return False  # what it has sent is not read here, and so is not closed here
+                return False  # closing descriptors that it may have sent could block
             data = self.connection.recv(_READ_BYTES)
         except BlockingIOError:
             return True
@@ -88,16 +88,16 @@ class Client:
         return bool(data) and self._unread_bytes > 0
 
     def events(self) -> int:
-        """What go_on waits for."""
+        """The events that step() waits for."""
         return selectors.EVENT_WRITE if self._left else selectors.EVENT_READ
 
 
-def _is_local(host: str, own_name: str) -> bool:
+def _is_local(host: str, listening_host: str) -> bool:
     found = _HOST.fullmatch(host)
     if found is None:
         return False
     name = (found["v6"] or found["name"] or "").rstrip(".")
-    if name in ("localhost", own_name) or name.endswith(".localhost"):
+    if name in ("localhost", listening_host) or name.endswith(".localhost"):
         return bool(name)
     try:
         ipaddress.ip_address(name)

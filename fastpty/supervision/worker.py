@@ -1,15 +1,13 @@
-"""A worker: one relay in a process of its own, what its signals mean, and what its supervisor sees of it."""
+"""A worker process: one relay, the sockets it accepts from, and what its signals do."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import mmap
-import os
 import signal
 import socket
-import struct
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastpty import log
@@ -19,11 +17,12 @@ from fastpty.access.limits import Limits
 from fastpty.configuration.config import Config
 from fastpty.errands import processes
 from fastpty.errands.heir import Heir
-from fastpty.listening.places import PTY, UWSGI, Listeners
-from fastpty.log import logger
+from fastpty.listening.places import PTY, UWSGI, Listeners, Place
+from fastpty.log import logger, signal_name
 from fastpty.service import process_name
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.handler import Sessions
+from fastpty.supervision.link import DRAINED, READY, Link
 from fastpty.system.signals import STOPPING
 from fastpty.viewers.own_terminal import OutputLog
 
@@ -31,109 +30,157 @@ DRAIN_SIGNAL = signal.SIGHUP
 LOG_SIGNAL = signal.SIGUSR1
 REPORT_SIGNAL = signal.SIGUSR2
 
-READY = b"+"
-REPORTED = b"!"
-DRAINED = b"."
+# What the supervisor sends to stop a worker. No service manager sends these, so a worker can tell a stop that the
+# supervisor passes on from a second stop signal.
+STOP_SIGNAL = signal.SIGRTMIN
+KILL_SIGNAL = signal.SIGRTMIN + 1
 
-_SESSION_KEYS = ("session", "pid", "seconds", "idle_seconds", "bytes_in", "bytes_out", "ignored_frames")
+_SESSION_KEYS = (
+    "session", "pid", "seconds", "idle_seconds", "bytes_in", "bytes_out", "ignored_frames", "rows", "cols",
+)  # fmt: skip
 
 
-class Link:
-    """What a worker and its supervisor share, made before the fork.
+@dataclass(frozen=True)
+class Common:
+    """What all workers share. The supervisor makes it before it forks the first one.
 
-    The heartbeat is memory that the relay writes without a system call. A report is written into a file in memory,
-    however large it is, and one byte in a pipe tells of it: so neither side ever waits for the other.
+    session_numbers: shared memory that counts the sessions of all workers. cgroups: None unless session-cgroup is set.
     """
 
-    def __init__(self) -> None:
-        self.heartbeat = mmap.mmap(-1, mmap.PAGESIZE)
-        self._report = os.memfd_create("fastpty-report")
-        self.news, self._news_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def pulse(self) -> tuple[int, int, int]:
-        """Since when the worker's present turn goes on (CLOCK_MONOTONIC, ns; 0: it waits), sessions, accepted."""
-        turn, sessions, accepted = struct.unpack_from("=3q", self.heartbeat)
-        return turn, sessions, accepted
-
-    def publish(self, report: dict[str, Any]) -> None:
-        """The worker's side: shows a report and says so. Without memory for it the supervisor gets no answer."""
-        data = json.dumps(report).encode()
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._report, 0)
-            os.pwrite(self._report, data, 0)
-            os.write(self._news_writer, REPORTED)
-
-    def is_ready(self) -> None:
-        """The worker's side: says that it serves from now on. Nobody may be there to hear it."""
-        with contextlib.suppress(OSError):
-            os.write(self._news_writer, READY)
-
-    def has_drained(self) -> None:
-        """The worker's side: says that it accepts no more. Nobody may be there to hear it."""
-        with contextlib.suppress(OSError):
-            os.write(self._news_writer, DRAINED)
-
-    def hear(self) -> bytes:
-        """The supervisor's side, when `news` is readable: READY, REPORTED, DRAINED; empty if the worker has ended."""
-        return os.read(self.news, 4096)
-
-    def report(self) -> dict[str, Any]:
-        """The supervisor's side: the last report; raises ValueError if the worker is just writing another one."""
-        report: dict[str, Any] = json.loads(os.pread(self._report, os.fstat(self._report).st_size, 0))
-        return report
-
-    def keep_side(self, *, worker: bool) -> None:
-        """After the fork: closes what is the other's."""
-        os.close(self.news if worker else self._news_writer)
-
-    def close(self) -> None:
-        """The supervisor's side is done with it."""
-        os.close(self.news)
-        os.close(self._report)
-        self.heartbeat.close()
+    limits: Limits = field(default_factory=Limits)
+    cgroups: SessionCgroups | None = None
+    session_numbers: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, mmap.PAGESIZE))
 
 
-def run(
-    config: Config,
-    listeners: Listeners,
-    link: Link,
-    shares: bool,
-    *,
-    limits: Limits,
-    cgroups: SessionCgroups | None,
-) -> None:
-    """Serves the connections that it accepts, until it is stopped, or drained and without a session.
+class StopRequests:
+    """Decides what a stop signal does: the first one stops the relay, the second one kills every session.
 
-    SIGTERM, SIGINT and SIGQUIT hang the sessions up, and at the second time kill them; SIGHUP, which the kernel sends
-    too when the supervisor dies, makes it accept no more and go on; SIGUSR1 logs the counters; SIGUSR2 shows them to
-    the supervisor. limits: what all workers count together. shares: whether the shared terminal is this one's.
-    cgroups: of the sessions, where they have such.
+    A service manager may signal the worker and the supervisor at the same moment, and the supervisor then passes the
+    stop on. Both are the same request, in either order.
     """
 
-    def on_signal(number: int) -> None:
-        if number in STOPPING:
-            logger.info("%s: stopping", signal.Signals(number).name)
-            relay.stop()
-        elif number == DRAIN_SIGNAL:
-            relay.drain()
-            # Closed here as well, the addresses are free for a new router as soon as the supervisor is gone.
-            listeners.let_go()
-            log.reopen(complains=False)  # the supervisor has
-            link.has_drained()
-            logger.info("draining: %d sessions go on", relay.counters()["sessions"])
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._is_stopping = False
+        self._was_signalled = False
+
+    def handle(self, number: int) -> None:
+        """Takes STOP_SIGNAL or KILL_SIGNAL from the supervisor, or a stop signal from any other process."""
+        is_second = number == KILL_SIGNAL or (number in STOPPING and self._was_signalled)
+        self._was_signalled = self._was_signalled or number in STOPPING
+        if not self._is_stopping:
+            self._is_stopping = True
+            logger.info("stopping" if number >= STOP_SIGNAL else f"{signal_name(number)}: stopping")
+            self._relay.stop()
+        if is_second:
+            self._relay.stop()
+
+
+class _Worker:
+    """The relay of this process with its sessions and sockets."""
+
+    def __init__(
+        self, config: Config, listeners: Listeners, link: Link, common: Common, places: Sequence[Place]
+    ) -> None:
+        self._config = config
+        self._listeners = listeners
+        self._link = link
+        self._common = common
+        self._places = places
+        self._sessions = Sessions(config, places, self._handle_signal, listeners.rules, common.limits, common.cgroups)
+        self._relay = _build_relay(config, self._sessions, link, common)
+        self._stop_requests = StopRequests(self._relay)
+
+    def serve(self) -> None:
+        """Accepts connections and relays until the worker is stopped, or drained and without a session."""
+        self._listen()
+        watched = (*STOPPING, STOP_SIGNAL, KILL_SIGNAL, DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL)
+        for number in watched:
+            signal.signal(number, signal.SIG_DFL)  # an ignored signal is never delivered, not even to a signalfd
+        self._relay.watch_signals(watched)
+        with ExitStack() as viewers:
+            if any(place.protocol == PTY for place in self._places):
+                self._relay.share(scrollback_bytes=self._config.pty_scrollback_bytes)
+                if self._config.pty_log:
+                    viewers.callback(self._log_shared_terminal().end)
+            self._link.announce(READY)
+            logger.info("ready")
+            self._relay.run()
+            self._sessions.close()
+
+    @property
+    def leaves_open(self) -> bool:
+        """After serve(): True if closing one of the remaining descriptors could block."""
+        return self._relay.leaves_open()
+
+    def _listen(self) -> None:
+        for place in self._places:
+            if place.listener.socket.family == socket.AF_UNIX:
+                # listen() again, so that SO_PEERCRED names this process to clients (unix(7)): their sessions end
+                # with it.
+                place.listener.socket.listen(self._config.backlog)
+            self._relay.listen(place.listener.socket.fileno(), framed=place.protocol == UWSGI)
+
+    def _handle_signal(self, number: int) -> None:
+        if number == DRAIN_SIGNAL:
+            self._drain()
         elif number == LOG_SIGNAL:
-            logger.info("statistics: %s", _in_words(relay.counters()))
+            counters = self._relay.counters()
+            logger.info("statistics: %s", ", ".join(f"{name} {int(value)}" for name, value in counters.items()))
+        elif number == REPORT_SIGNAL:
+            self._link.publish(self._report())
         else:
-            link.publish(_report(relay))
+            self._stop_requests.handle(number)
 
+    def _drain(self) -> None:
+        self._relay.drain()
+        # Closed here as well: the addresses are then free for a new router as soon as the supervisor is gone.
+        self._listeners.let_go()
+        log.reopen(complains=False)  # the supervisor has reported a failure already
+        self._link.announce(DRAINED)
+        logger.info("draining: %d sessions go on", self._relay.counters()["sessions"])
+
+    def _log_shared_terminal(self) -> OutputLog:
+        ours, theirs = socket.socketpair()
+        logger.info("session %d: join: the log", self._relay.join(theirs.detach()))
+        output_log = OutputLog(ours)
+        output_log.start()
+        return output_log
+
+    def _report(self) -> dict[str, Any]:
+        sessions = []
+        for row in self._relay.sessions():
+            numbers = dict(zip(_SESSION_KEYS, (round(value, 3) for value in row), strict=True))
+            sessions.append({**numbers, **self._sessions.describe(row[0])})
+        return {**self._relay.counters(), "sessions": sessions}
+
+
+def run(config: Config, listeners: Listeners, link: Link, has_shared_terminal: bool, *, common: Common) -> None:
+    """Serves connections until the worker is stopped, or drained and without a session.
+
+    SIGTERM, SIGINT and SIGQUIT hang up the sessions, and a second one kills them. SIGHUP drains: the worker accepts no
+    more and goes on until its last session ends; the kernel sends it when the supervisor dies. SIGUSR1 logs the
+    counters; SIGUSR2 reports them to the supervisor.
+    """
     if (title := config.title(is_master=False)) is not None:
         process_name.set_title(title)
-    if cgroups is not None:
-        cgroups.leave_the_end()
+    if common.cgroups is not None:
+        common.cgroups.leave_the_end()
     reserve()
-    heir = _heir(config)
-    places = [place for place in listeners.for_sessions if shares or place.protocol != PTY]
-    sessions = Sessions(config, places, on_signal, listeners.rules, limits, cgroups)
+    heir = _start_heir(config)
+    places = [place for place in listeners.for_sessions if has_shared_terminal or place.protocol != PTY]
+    worker = _Worker(config, listeners, link, common, places)
+    worker.serve()
+    if not worker.leaves_open:
+        if heir is not None:
+            heir.dismiss()
+    elif heir is None:
+        processes.close_after_exit()
+    if common.cgroups is not None:
+        common.cgroups.end_worker()
+
+
+def _build_relay(config: Config, sessions: Sessions, link: Link, common: Common) -> Relay:
     relay = Relay(
         sessions,
         splice=config.splice,
@@ -146,38 +193,16 @@ def run(
         buffer_bytes=config.buffer_bytes,
         heartbeat=link.heartbeat,
     )
+    relay.number_sessions(common.session_numbers)
     relay.use_errands(sessions.errands.fileno(), sessions.errands.closed)
-    for place in places:
-        if place.listener.socket.family == socket.AF_UNIX:
-            # Again, so that SO_PEERCRED tells clients of this process (unix(7)): their sessions end with it.
-            place.listener.socket.listen(config.backlog)
-        relay.listen(place.listener.socket.fileno(), framed=place.protocol == UWSGI)
-    watched = (*STOPPING, DRAIN_SIGNAL, LOG_SIGNAL, REPORT_SIGNAL)
-    for number in watched:
-        signal.signal(number, signal.SIG_DFL)  # an ignored one would not come
-    relay.watch_signals(watched)
-    with ExitStack() as viewers:
-        if any(place.protocol == PTY for place in places):
-            relay.share(scrollback_bytes=config.pty_scrollback_bytes)
-            if config.pty_log:
-                viewers.callback(_log_output(relay).end)
-        link.is_ready()
-        logger.info("ready")
-        relay.run()
-        sessions.close()
-        if not relay.leaves_open():
-            if heir is not None:
-                heir.dismiss()
-        elif heir is None:
-            processes.close_after_exit()
-        if cgroups is not None:
-            cgroups.end_worker()
+    return relay
 
 
-def _heir(config: Config) -> Heir | None:
-    """One where programs are others' than the router's: those of its own user could stop it anyway.
+def _start_heir(config: Config) -> Heir | None:
+    """An Heir if programs run as other users than the router: programs of its own user could stop it anyway.
 
-    It costs some 3 % of a worker's time: each system call counts a user of its descriptor, where two have the table.
+    It costs about 3 % of a worker's time: each system call counts a user of its descriptor if two processes share the
+    descriptor table.
     """
     if config.run_as is None and config.entered is None:
         return None
@@ -186,21 +211,3 @@ def _heir(config: Config) -> Heir | None:
     except OSError as error:
         logger.warning("a worker that is killed may take long to end: %s", error.strerror or error)
         return None
-
-
-def _log_output(relay: Relay) -> OutputLog:
-    ours, theirs = socket.socketpair()
-    logger.info("session %d: join: the log", relay.join(theirs.detach()))
-    output_log = OutputLog(ours)
-    output_log.start()
-    return output_log
-
-
-def _report(relay: Relay) -> dict[str, Any]:
-    rows = relay.sessions()
-    rounded = [[round(value, 3) for value in row] for row in rows]
-    return {**relay.counters(), "sessions": [dict(zip(_SESSION_KEYS, row, strict=True)) for row in rounded]}
-
-
-def _in_words(counters: dict[str, int | bool]) -> str:
-    return ", ".join(f"{name} {int(value)}" for name, value in counters.items())

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import socket
 import struct
+from typing import NamedTuple
 
-_UCRED = "iII"
+_UCRED = struct.Struct("iII")  # struct ucred, unix(7)
 
-UNKNOWN_PEER = (0, 2**32 - 1, 2**32 - 1)
+
+class Credentials(NamedTuple):
+    """Process, user and group. pid is 0 for a process that has no number in this pid namespace."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+UNKNOWN_PEER = Credentials(0, 2**32 - 1, 2**32 - 1)
 """What the kernel gives for a peer that is no process of this machine, as on TCP."""
 
 
-def peer_credentials(connection: socket.socket) -> tuple[int, int, int]:
-    """The peer's pid, uid and gid when it connected or listened; for a socket pair, of the process that made it.
+def peer_credentials(connection: socket.socket) -> Credentials:
+    """Returns the peer's credentials when it connected or listened; for a socket pair, those of its creator.
 
-    They are numbers of this process's namespaces: the pid is 0, and the uid usually 65534, where there is none.
+    They are numbers of this process's namespaces: the uid of a user who has none here is usually 65534. Raises OSError.
     """
-    pid, uid, gid = struct.unpack(
-        _UCRED, connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(_UCRED))
-    )
-    return pid, uid, gid
+    return Credentials(*_UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))

@@ -10,14 +10,14 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import FrameType
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # <sys/signalfd.h>
 _SFD_NONBLOCK = os.O_NONBLOCK
 _SFD_CLOEXEC = os.O_CLOEXEC
-_INFO_BYTES = 128  # struct signalfd_siginfo, which begins with ssi_signo, ssi_errno and ssi_code
+_INFO_BYTES = 128  # struct signalfd_siginfo, which begins with ssi_signo, ssi_errno, ssi_code, ssi_pid
 _SIGSET_BYTES = 128  # glibc's sigset_t: signal N is bit N - 1
 
 # <asm-generic/siginfo.h>: sent by the kernel. SIGHUP with this code means that the terminal has closed.
@@ -100,6 +100,14 @@ def reset() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
+class ReceivedSignal(NamedTuple):
+    """A signal with its si_code and si_pid (sigaction(2)). sender is 0 for a process outside this pid namespace."""
+
+    number: int
+    code: int
+    sender: int
+
+
 class SignalQueue:
     """Blocks `signals` and makes them readable from a descriptor. Raises OSError."""
 
@@ -115,15 +123,15 @@ class SignalQueue:
         """Returns the descriptor, which is readable while a signal is pending."""
         return self._fd
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Yields the number and si_code (sigaction(2)) of each pending signal."""
+    def __iter__(self) -> Iterator[ReceivedSignal]:
+        """Yields the pending signals."""
         while True:
             try:
                 info = os.read(self._fd, _INFO_BYTES)
             except BlockingIOError:
                 return
-            number, _, code = struct.unpack_from("=Iii", info)
-            yield number, code
+            number, _, code, sender = struct.unpack_from("=IiiI", info)
+            yield ReceivedSignal(number, code, sender)
 
     def close(self) -> None:
         """Closes the descriptor; the signals stay blocked."""

@@ -1,6 +1,6 @@
-"""The viewers of the shared terminal that are the router's own: its log, and the terminal that it was started on.
+"""The router's own viewers of the shared terminal: its log, and the terminal that it was started on.
 
-To the relay they are viewers as all others.
+The relay treats them like all other viewers.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from fastpty.log import logger
 from fastpty.net.address import Address, FdAddress, connect
 from fastpty.system import child
 
-# As long as a line of the log may be; the rest of a longer one goes into the next.
+# A longer line of output becomes several lines of the log.
 _LINE_BYTES_MOST = 2048
 
 _END_SECONDS = 2.0
 
 
 class OutputLog:
-    """Logs all that comes from `connection`, line by line, in a thread of its own, until the other end is closed."""
+    """Logs the bytes from `connection` line by line, in a thread, until the other end is closed."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """To be called when this process forks no more and has blocked the signals that it reads from a descriptor."""
+        """To be called after the last fork of this process, with the signals blocked that it reads from a signalfd."""
         self._thread.start()
 
     def end(self) -> None:
-        """Returns when the last line is logged: after the relay has closed its end."""
+        """Waits until the last line is logged. The relay must have closed its end."""
         self._thread.join(_END_SECONDS)
 
     def _run(self) -> None:
@@ -56,10 +56,10 @@ class OutputLog:
 
 
 class OwnTerminal:
-    """A process that attaches this one's stdin and stdout to the shared terminal, as `fastpty connect` would.
+    """A process that attaches stdin and stdout of this one to the shared terminal, like `fastpty connect`.
 
-    It is a client like all others: it has connected to the first of `addresses` that can be connected to, when their
-    listeners are there and before this process is in a jail. Raises FastptyError where that cannot be.
+    It connects to the first of `addresses` that can be connected to: after the router has bound them, and before it
+    enters the jail. Raises FastptyError if that fails.
     """
 
     def __init__(self, addresses: Sequence[Address]) -> None:
@@ -69,15 +69,15 @@ class OwnTerminal:
         self._connection = connect(place)
 
     def start(self) -> None:
-        """Forks: into the same process group, so that the child may use the terminal."""
+        """Forks a child in the same process group, so that the child may use the terminal."""
         pid = child.fork("pty-input", partial(_attach, self._connection))
         self._pidfd = os.pidfd_open(pid)
         self._connection.close()
 
     def end(self) -> None:
-        """Returns when the process has ended and the terminal has its modes back: once the shared terminal has.
+        """Waits until the process has restored the terminal's modes and ended, after the shared terminal has ended.
 
-        One whose output nobody takes is told to end.
+        If its output is blocked, it gets SIGTERM.
         """
         if not select.select([self._pidfd], [], [], _END_SECONDS)[0]:
             signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)

@@ -53,7 +53,7 @@ def test_a_session_has_its_peers_ids_groups_home_and_login_shell(
     for name in ("CapPrm", "CapEff", "CapAmb"):
         assert f"{name}:\t0000000000000000" in lines
     assert NAME in next(line for line in lines if line.endswith(tuple("0123456789")) and "/dev/pts/" in line)
-    router.wait_for_log(rf"start: pid \d+ uid {login.uid} gid \d+ on .*: process \d+: /bin/sh as {NAME}$")
+    router.wait_for_log(rf"start: pid \d+ uid {login.uid} gid \d+ \({NAME}\) on .*: process \d+: /bin/sh as {NAME}$")
 
 
 def test_a_configured_command_runs_instead_of_the_login_shell(

@@ -1,4 +1,4 @@
-"""TLS on TCP, with certificates on both sides, made by openssl."""
+"""TLS over TCP, with certificates on both sides."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_output_that_follows_the_end_of_input_still_comes(
 
 
 @pytest.mark.parametrize("has", ["none", "a stranger's", "no TLS"])
-def test_a_client_without_a_certificate_or_with_a_stranger_s_gets_no_session(
+def test_a_client_without_a_trusted_certificate_gets_no_session(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority, tmp_path: Path, has: str
 ) -> None:
     router, port = tls_router()
@@ -91,7 +91,7 @@ def test_a_client_without_a_certificate_or_with_a_stranger_s_gets_no_session(
     assert "session 1" not in router.log
 
 
-def test_the_client_does_not_speak_to_a_router_that_it_cannot_believe(
+def test_the_client_refuses_a_router_without_a_valid_certificate(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority, tmp_path: Path
 ) -> None:
     _, port = tls_router()
@@ -129,14 +129,14 @@ def test_allow_tls_name_decides_by_the_certificate_s_names(
 def test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority, directory: Path
 ) -> None:
-    """Who can cut a connection must not be able to make a program go on as if its input were complete."""
+    """An attacker who cuts a connection must not make a program take its input for complete."""
     complete = directory / "complete"
     router, port = tls_router("--forkptyrouter-command", f"stty -echo; printf R; cat; : > {complete}; exit 7")
     with connected(authority, port) as connection:
         assert connection.recv(1) == b"R"
         connection.sendall(b"half\n")
         assert connection.recv(6) == b"half\r\n"
-        socket.socket.shutdown(connection, socket.SHUT_WR)  # TCP's end alone, without TLS's
+        socket.socket.shutdown(connection, socket.SHUT_WR)  # ends TCP without close_notify
         ended = router.wait_for_log("session 1: end: (.*) after")[0][1]
     assert ended == "client left, killed by SIGHUP"
     assert not complete.exists()
@@ -164,7 +164,7 @@ def test_the_proxy_ends_when_the_router_is_killed(
     eventually(lambda: process_gone(proxy), "the proxy has ended, too")
 
 
-def test_the_key_may_be_root_s_alone_and_the_proxy_runs_as_whom_the_router_becomes(
+def test_only_root_needs_to_read_the_key_and_the_proxy_runs_as_the_router_s_user(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     need_root()
@@ -189,7 +189,7 @@ def test_workers_share_the_proxy_and_the_limits_hold(
 def test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_inherited_socket(
     start_router: Callable[..., Router], authority: Authority
 ) -> None:
-    """As an address of TCP of the router's own is not even listened on with such rules."""
+    """With such rules, the router does not listen on a TCP address of its own."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         inherited = (f"fd://{server.fileno()}", "--allow-user", "root", *authority.options("server"))
@@ -202,7 +202,9 @@ def test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_
         assert attached(authority, port).stdout == b"IN\r\n"
 
 
-def test_no_older_tls_than_1_3_is_spoken(tls_router: Callable[..., tuple[Router, int]], authority: Authority) -> None:
+def test_a_client_that_offers_only_tls_1_2_is_refused(
+    tls_router: Callable[..., tuple[Router, int]], authority: Authority
+) -> None:
     router, port = tls_router("--forkptyrouter-command", "echo IN")
     context = ssl.create_default_context(cafile=str(authority.certificate))
     context.load_cert_chain(*authority.give("alice"))
@@ -216,7 +218,7 @@ def test_no_older_tls_than_1_3_is_spoken(tls_router: Callable[..., tuple[Router,
 def test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system(
     tls_router: Callable[..., tuple[Router, int]], directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who found it would be taken for a client whose certificate is good."""
+    """A process that could connect to it would pass for a client with a valid certificate."""
     monkeypatch.setenv("TMPDIR", str(directory))
     tls_router()
     assert list(directory.iterdir()) == []
@@ -233,7 +235,7 @@ def test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system(
         ),
     ],
 )
-def test_tls_that_cannot_be_is_refused_at_the_start(arguments: list[str], words: str) -> None:
+def test_unusable_tls_options_are_refused_at_the_start(arguments: list[str], words: str) -> None:
     ended = run(*arguments)
     assert words in ended.stderr
     assert (ended.stderr.count("\n"), ended.returncode) == (1, 2)

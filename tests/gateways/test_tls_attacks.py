@@ -1,4 +1,4 @@
-"""TLS clients that would keep what they have been given for longer than is their due."""
+"""TLS clients that try to hold resources for too long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.tls_harness import Authority, client_context, connected, prox
 
 
 def hasty(name: str, seconds: float) -> list[str]:
-    """A router that has one of its times with TLS cut short, so that a test need not wait for it."""
+    """A router with one of its TLS timeouts shortened for the test."""
     return [
         "-c",
         f"import sys; from fastpty import router; from fastpty.net import tls; tls.{name} = {seconds}; "
@@ -39,7 +39,7 @@ def narrow(end: socket.socket) -> None:
 
 @contextmanager
 def narrowly_connected(authority: Authority, port: int) -> Iterator[ssl.SSLSocket]:
-    """A connection with small buffers from its beginning: one that shrinks stalls until it is almost empty."""
+    """A connection with small buffers from the start: a buffer that is shrunk later stalls until it is almost empty."""
     context = client_context(authority, authority.give("alice"))
     with socket.socket() as plain:
         narrow(plain)
@@ -52,7 +52,7 @@ def narrowly_connected(authority: Authority, port: int) -> Iterator[ssl.SSLSocke
 def start_narrow(
     start_router: Callable[..., Router], authority: Authority
 ) -> Iterator[Callable[..., tuple[Router, int]]]:
-    """Starts a router with TLS for whose connections the kernel holds little; it and its port."""
+    """Starts a router with TLS and small socket buffers; returns it and its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         narrow(server)
         address = f"fd://{server.fileno()}"
@@ -71,7 +71,7 @@ MUCH = 2 << 20  # several times of what the buffers on the way hold
 LONG_HELLO = b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in b"\x01\x01\x00\x00\x03\x03" + bytes(65534))
 
 
-def test_a_handshake_that_trickles_ends_in_time_and_who_waits_is_served(
+def test_a_slow_handshake_times_out_and_the_next_client_is_served(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     options = ("--max-startups", "1", "--forkptyrouter-command", "echo IN")
@@ -91,7 +91,7 @@ def test_a_handshake_that_trickles_ends_in_time_and_who_waits_is_served(
     router.wait_for_log(r"TLS client 127.0.0.1 port \d+: no session: timed out")
 
 
-def test_who_was_refused_and_goes_on_sending_is_cut_off(
+def test_a_refused_client_that_goes_on_sending_is_cut_off(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     _, port = tls_router("--allow-tls-name", "bob")
@@ -108,7 +108,7 @@ def test_who_was_refused_and_goes_on_sending_is_cut_off(
         eventually(cut_off, "the connection is cut off")
 
 
-def test_who_asks_for_new_keys_without_reading_the_answers_waits_and_loses_nothing(
+def test_a_client_that_requests_keys_without_reading_waits_and_loses_nothing(
     start_narrow: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     _, port = start_narrow("--session-buffer", "4K", "--forkptyrouter-command", "exec cat")
@@ -121,14 +121,14 @@ def test_who_asks_for_new_keys_without_reading_the_answers_waits_and_loses_nothi
 
 
 def threads(router: Router) -> int:
-    """Of the proxy: two, and one for each connection."""
+    """The threads of the proxy: two, and one for each connection."""
     return int(status(proxy_of(router)).partition("Threads:")[2].split()[0])
 
 
 ENDLESS = ("--session-lifetime", "1", "--forkptyrouter-command", "exec yes")
 
 
-def test_who_never_reads_does_not_stay_when_the_session_has_ended(
+def test_a_client_that_never_reads_is_dropped_after_its_session(
     start_narrow: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     router, port = start_narrow(*ENDLESS, program=hasty("_LEFTOVER_SECONDS", 1))
@@ -137,10 +137,10 @@ def test_who_never_reads_does_not_stay_when_the_session_has_ended(
             unread.enter_context(connected(authority, port))
         router.wait_for_log("session .: end: lifetime over", 3)
         eventually(lambda: threads(router) == 2, "the connections have ended")
-        router.wait_for_log("TLS client .*: what was left to be read when the session had ended was not", 3)
+        router.wait_for_log("TLS client .*: the session has ended, and the peer did not read the rest in", 3)
 
 
-def test_who_reads_slowly_gets_what_was_left_when_the_session_had_ended(
+def test_a_slow_client_gets_the_rest_after_its_session(
     start_narrow: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     router, port = start_narrow(*ENDLESS, program=hasty("_LEFTOVER_SECONDS", 2))

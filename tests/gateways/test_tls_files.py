@@ -1,4 +1,4 @@
-"""The files of TLS: whoever can write to them decides who gets a shell, so others must not."""
+"""The files for TLS must not be writable by other users, who could then choose who gets a shell."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.fixture
 def files(directory: Path) -> dict[str, Path]:
-    """A certificate, its key and the authority's, that the test may spoil."""
+    """Copies of a certificate, its key and the authority's certificate that the test may damage."""
     authority = Authority(directory, "ca")
     certificate, key = authority.give("localhost")
     return dict(zip(OPTIONS, (Path(certificate), Path(key), authority.certificate), strict=True))
@@ -58,7 +58,7 @@ def arguments(files: dict[str, Path]) -> list[str]:
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_file_of_tls_that_is_not_safe_from_others_or_no_file_is_refused(
+def test_a_tls_file_that_others_may_write_or_that_is_no_file_is_refused(
     files: dict[str, Path], option: str, fault: str
 ) -> None:
     spoil, words = FAULTS[fault]
@@ -70,7 +70,7 @@ def test_a_file_of_tls_that_is_not_safe_from_others_or_no_file_is_refused(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_client_refuses_a_key_that_is_not_safe_from_others_or_no_file(
+def test_the_client_refuses_a_key_that_others_may_read_or_that_is_no_file(
     tls_router: Callable[..., tuple[Router, int]], files: dict[str, Path], fault: str
 ) -> None:
     _, port = tls_router()
@@ -82,7 +82,7 @@ def test_the_client_refuses_a_key_that_is_not_safe_from_others_or_no_file(
     assert (ended.stdout, ended.stderr.count("\n"), ended.returncode) == ("", 1, 2)
 
 
-def test_a_key_that_everybody_may_read_is_refused(files: dict[str, Path]) -> None:
+def test_a_key_that_every_user_may_read_is_refused(files: dict[str, Path]) -> None:
     files["tls-key"].chmod(0o604)
     ended = run(*arguments(files), "127.0.0.1:0")
     assert f"tls-key: {files['tls-key']} cannot be used: every user may read the key: chmod o-r" in ended.stderr
@@ -92,7 +92,7 @@ def test_a_key_that_everybody_may_read_is_refused(files: dict[str, Path]) -> Non
 def test_files_behind_links_and_a_key_that_its_group_may_read_are_used(
     start_router: Callable[..., Router], authority: Authority, directory: Path
 ) -> None:
-    """As Debian keeps keys (mode 0640, group ssl-cert), and other programs the newest certificate."""
+    """Debian's keys have mode 0640 and group ssl-cert; certbot links to the newest certificate."""
     own = directory / "own"
     own.mkdir()
     certificate, key = authority.give("localhost")

@@ -1,4 +1,4 @@
-"""The process that ends TLS: who it runs as, what it holds, who watches it."""
+"""The TLS proxy: its user, its descriptors, and its replacement when it dies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ids_of(pid: int, kind: str) -> set[int]:
 
 
 @pytest.mark.parametrize("options", [(), ("--run-as", "peer", "--tls-user", "alice=daemon")], ids=["root", "peer"])
-def test_the_tls_process_of_root_has_a_user_that_nobody_else_has_and_no_rights(
+def test_the_tls_process_of_root_runs_as_an_unused_user_without_rights(
     tls_router: Start, authority: Authority, options: tuple[str, ...]
 ) -> None:
     need_root()
@@ -56,7 +56,7 @@ def test_the_tls_processes_of_two_routers_cannot_signal_each_other(tls_router: S
     assert ids_of(first, "Uid").isdisjoint(ids_of(second, "Uid"))
 
 
-def test_what_runs_as_nobody_cannot_signal_the_tls_process(tls_router: Start) -> None:
+def test_a_process_of_user_nobody_cannot_signal_the_tls_process(tls_router: Start) -> None:
     need_root()
     proxy = proxy_of(tls_router("--run-as", "peer", "--tls-user", "alice=daemon")[0])
     become = "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)"
@@ -67,7 +67,7 @@ def test_what_runs_as_nobody_cannot_signal_the_tls_process(tls_router: Start) ->
 
 
 def test_no_session_can_read_the_tls_process_s_memory(tls_router: Start, authority: Authority) -> None:
-    """Where both run as the same user, the key in it must be out of a session's reach."""
+    """Even as the same user, a session must not be able to read the key."""
     options = ("--uid", "nobody", "--gid", "nogroup") if os.geteuid() == 0 else ()
     router, port = tls_router(*options, "--forkptyrouter-command", "stty -echo; read word; cat /proc/$word/environ")
     proxy = proxy_of(router)
@@ -124,7 +124,7 @@ def test_a_tls_process_that_dies_is_replaced_also_in_a_jail(
     assert router.end() == 0
 
 
-def test_a_tls_process_that_stands_still_does_not_hold_up_the_router_s_end(tls_router: Start) -> None:
+def test_a_stopped_tls_process_does_not_delay_the_end_of_the_router(tls_router: Start) -> None:
     setup = (
         "import sys; from fastpty import router; from fastpty.gateways import tls_gateway; "
         "tls_gateway._END_SECONDS = 0.2; sys.exit(router.main())"
@@ -137,10 +137,8 @@ def test_a_tls_process_that_stands_still_does_not_hold_up_the_router_s_end(tls_r
     assert f"the TLS proxy {proxy} does not end: killed" in router.log
 
 
-def test_where_no_other_user_can_be_had_the_router_says_so_and_serves(
-    tls_router: Start, authority: Authority
-) -> None:
-    """Root of a user namespace that has no other ids, as in a container without a range of them."""
+def test_without_an_unused_user_the_router_warns_and_serves(tls_router: Start, authority: Authority) -> None:
+    """Root of a user namespace without other ids, as in some containers."""
     uid, gid = os.geteuid(), os.getegid()
 
     def become_root_of_a_namespace() -> None:
@@ -149,7 +147,7 @@ def test_where_no_other_user_can_be_had_the_router_says_so_and_serves(
             Path(f"/proc/self/{name}").write_text(text)
 
     router, port = tls_router("--forkptyrouter-command", "echo IN", preexec=become_root_of_a_namespace)
-    router.wait_for_log("the TLS proxy runs as root: no user id that nobody else has can be had here")
+    router.wait_for_log("the TLS proxy runs as root: there is no unused user id that it could run as")
     assert attached(authority, port).stdout == b"IN\r\n"
     assert "CapEff:\t0000000000000000\n" in status(proxy_of(router))
 

@@ -1,4 +1,4 @@
-"""What a certificate, or the end of a connection, is believed for."""
+"""Which certificates and which ends of a connection are trusted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSAL = b"fastpty: refused: the names of your certificate may not connect here
 
 
 def session_with(context: ssl.SSLContext, port: int, session: ssl.SSLSession | None = None) -> ssl.SSLSession | None:
-    """Gets a session of the router, and gives what TLS would resume it with; raises OSError where there is none."""
+    """Gets a session, and returns the TLS session for a resumption; raises OSError if that fails."""
     with (
         socket.create_connection(("127.0.0.1", port)) as plain,
         context.wrap_socket(plain, server_hostname="localhost", session=session) as connection,
@@ -34,9 +34,7 @@ def session_with(context: ssl.SSLContext, port: int, session: ssl.SSLSession | N
         return connection.session
 
 
-def test_an_expired_certificate_gets_no_session_also_not_by_resuming_one_of_before(
-    tls_router: Start, authority: Authority
-) -> None:
+def test_an_expired_certificate_gets_no_session_by_tls_resumption(tls_router: Start, authority: Authority) -> None:
     _, port = tls_router("--forkptyrouter-command", "printf R; cat")
     for seconds in (3, 10, 60):  # a slow machine needs longer for the first session
         context = client_context(authority, authority.give("alice", seconds=seconds))
@@ -52,7 +50,7 @@ def test_an_expired_certificate_gets_no_session_also_not_by_resuming_one_of_befo
             session_with(context, port, session)
 
 
-def test_a_name_that_a_restart_no_longer_allows_gets_no_session_by_resuming_one_of_before(
+def test_a_name_that_is_no_longer_allowed_gets_no_session_by_tls_resumption(
     tls_router: Start, authority: Authority
 ) -> None:
     files = authority.give("alice")
@@ -75,7 +73,7 @@ def test_output_that_was_cut_is_no_end_of_the_session_for_the_client(authority: 
     def cut(listener: socket.socket) -> None:
         with listener.accept()[0] as plain, context.wrap_socket(plain, server_side=True) as connection:
             connection.sendall(b"half")
-            socket.socket.shutdown(connection, socket.SHUT_WR)  # TCP's end alone, without TLS's
+            socket.socket.shutdown(connection, socket.SHUT_WR)  # ends TCP without close_notify
             with suppress(BrokenPipeError):  # OpenSSL may answer, and this side can send no more
                 connection.recv(1)
 
@@ -91,7 +89,7 @@ def test_output_that_was_cut_is_no_end_of_the_session_for_the_client(authority: 
 def test_a_configuration_of_openssl_and_the_environment_change_nothing(
     tls_router: Start, authority: Authority, directory: Path
 ) -> None:
-    """Neither which TLS is spoken, nor that nobody else gets the keys of the sessions."""
+    """They change neither the version of TLS nor the secrecy of the session keys."""
     settings = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMaxProtocol = TLSv1.2\n"
     (directory / "openssl.cnf").write_text(settings)
     keys = directory / "keys"
@@ -144,7 +142,7 @@ NOT_TEXT = "DER:30038101ff"
         ("DNS:x,RID:1.2.3", "1.2.3"),
     ],
 )
-def test_what_python_says_of_a_name_that_it_cannot_show_is_no_name(
+def test_python_s_description_of_an_unprintable_name_is_not_a_name(
     tls_router: Start, authority: Authority, names: str, allowed: str
 ) -> None:
     _, port = tls_router("--allow-tls-name", allowed, "--forkptyrouter-command", "echo IN")

@@ -1,4 +1,4 @@
-"""Certificates that stand for users of the machine: `tls-user`."""
+"""Certificates that are mapped to users of the machine: `tls-user`."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_a_certificate_s_user_gets_a_session_of_its_own_account(
     assert int(uid) == login.uid
     assert {int(group) for group in groups.split()} == {login.gid, login.more}
     assert homes == [os.fsencode(login.home)] * 2
-    router.wait_for_log(rf"start: TLS client 127\.0\.0\.1 port \d+ alice uid {login.uid} on .*: .* as {NAME}$")
+    router.wait_for_log(
+        rf"start: TLS client 127\.0\.0\.1 port \d+ alice uid {login.uid} \({NAME}\) on .*: .* as {NAME}$"
+    )
 
 
-def test_whose_certificate_is_no_user_s_gets_no_session_of_anybody_s_account(
-    tls_router: Start, authority: Authority, login: Login
-) -> None:
+def test_a_certificate_without_a_user_gets_no_account(tls_router: Start, authority: Authority, login: Login) -> None:
     router, port = tls_router("--run-as", "peer", "--tls-user", f"alice={NAME}", "--allow-tls-name", "localhost")
     assert attached(authority, port, name="bob").stdout == NO_USER
     router.wait_for_log(r"refused TLS client 127\.0\.0\.1 port \d+ bob on ")
@@ -82,14 +82,12 @@ def test_the_rules_about_users_hold_for_those_of_certificates(
     assert attached(authority, port).stdout == (b"IN\r\n" if comes_in else refusal)
 
 
-def test_where_users_are_asked_for_a_certificate_without_one_is_refused(
-    tls_router: Start, authority: Authority
-) -> None:
+def test_with_user_rules_a_certificate_without_a_user_is_refused(tls_router: Start, authority: Authority) -> None:
     _, port = tls_router("--tls-user", "alice=daemon", "--allow-user", "daemon")
     assert attached(authority, port, name="bob").stdout == NO_USER
 
 
-def test_a_user_s_certificates_share_its_places(tls_router: Start, authority: Authority) -> None:
+def test_certificates_of_one_user_share_its_session_limit(tls_router: Start, authority: Authority) -> None:
     users = ("--tls-user", "alice=daemon", "--tls-user", "bob=daemon", "--tls-user", "carol=nobody")
     _, port = tls_router(*users, "--max-sessions-per-uid", "1", "--forkptyrouter-command", "printf R; cat")
     with connected(authority, port, "alice") as first:
@@ -100,14 +98,14 @@ def test_a_user_s_certificates_share_its_places(tls_router: Start, authority: Au
             assert other.recv(1) == b"R"
 
 
-def test_a_certificate_of_two_users_is_nobody_s(tls_router: Start, authority: Authority) -> None:
+def test_a_certificate_of_two_users_is_refused(tls_router: Start, authority: Authority) -> None:
     router, port = tls_router("--tls-user", "alice=daemon", "--tls-user", "ops@example.org=nobody")
     ended = attached(authority, port, extra=",email:ops@example.org")
     assert ended.stdout == b"fastpty: refused: the names of your certificate may not connect here\r\n"
     router.wait_for_log("refused: its names are more than one user's")
 
 
-def test_who_takes_the_proxy_over_is_only_whom_tls_user_names(directory: Path) -> None:
+def test_a_compromised_proxy_can_claim_only_users_of_tls_user(directory: Path) -> None:
     with socket.socket(socket.AF_UNIX) as relay, socket.socket(socket.AF_UNIX) as proxy:
         relay.bind(f"{directory}/relay")
         relay.listen()
@@ -131,7 +129,7 @@ def test_who_takes_the_proxy_over_is_only_whom_tls_user_names(directory: Path) -
         ),
     ],
 )
-def test_users_of_certificates_that_cannot_be_are_refused_at_the_start(arguments: list[str], words: str) -> None:
+def test_invalid_tls_user_values_are_refused_at_the_start(arguments: list[str], words: str) -> None:
     ended = run(*arguments, "127.0.0.1:0")
     assert words in ended.stderr
     assert (ended.stderr.count("\n"), ended.returncode) == (1, 2)

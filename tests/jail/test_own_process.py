@@ -67,7 +67,7 @@ def test_the_socket_behind_tls_is_not_made_in_a_directory_of_another_user(
 
     monkeypatch.setattr(tempfile, "mkdtemp", replaced)
     [outside] = listen(TcpAddress("127.0.0.1", 0))
-    with pytest.raises(OSError, match="somebody else has replaced"):
+    with pytest.raises(OSError, match="another user has replaced"):
         tls_front.front_for(outside, 1)
     outside.close()
     assert sorted(os.listdir(directory)) == ["victim"]

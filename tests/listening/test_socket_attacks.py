@@ -37,7 +37,7 @@ def test_a_directory_in_which_everybody_may_replace_files_is_refused(directory: 
     open_to_all.chmod(0o777)
     path = open_to_all / "deep" / "s" if below else open_to_all / "s"
     ended = run(str(path))
-    assert f"everybody may write to {open_to_all}" in ended.stderr
+    assert f"every user may write to {open_to_all}" in ended.stderr
     assert f"chmod o-w {open_to_all}" in ended.stderr
     assert (ended.stderr.count("\n"), ended.returncode) == (1, 1)
     assert not path.exists()

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from fastpty.listening import bind as listening
 from fastpty.listening import removal
 from fastpty.net.address import UnixAddress
-from tests.support.harness import Client, Router, eventually, process_gone, run
+from tests.support.harness import Client, Router, eventually, process_gone, run, state
 from tests.support.peers import need_root
 
 MALLORY = 54_009
@@ -125,6 +126,40 @@ def test_a_replaced_parent_directory_leads_to_no_removal_of_another_file(directo
     listener.close(remover.remove)
     assert path.exists()
     assert not (directory / "two" / "s").exists()
+
+
+def own_processes() -> set[int]:
+    """The processes with the command line of this one: its forks, too."""
+    own = Path("/proc/self/cmdline").read_bytes()
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "cmdline").read_bytes() == own:
+                found.add(int(entry.name))
+    return found
+
+
+def test_a_late_answer_about_one_file_is_not_taken_for_the_next_one_s(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "_ANSWER_SECONDS", 0.2)
+    listeners = []
+    for name in ("one", "two"):
+        (directory / name).mkdir()
+        listeners += listening.listen(UnixAddress(str(directory / name / "s")))
+    (directory / "two").rename(directory / "gone")
+    before = own_processes()
+    remover = removal.Remover(listeners)
+    (process,) = own_processes() - before
+    os.kill(process, signal.SIGSTOP)
+    eventually(lambda: state(process) == "T", "the process is stopped")
+    with pytest.raises(TimeoutError):
+        remover.remove(listeners[0])
+    os.kill(process, signal.SIGCONT)
+    monkeypatch.setattr(removal, "_ANSWER_SECONDS", 30.0)
+    with pytest.raises(OSError, match="its directory is gone"):
+        remover.remove(listeners[1])
+    assert not (directory / "one" / "s").exists()
 
 
 def test_a_socket_file_that_a_reload_drops_is_removed(start_router: Callable[..., Router], directory: Path) -> None:

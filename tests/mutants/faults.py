@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+_NUMBER = "    session.number = atomic_add_fetch(loop.last_number, 1, ATOMIC_RELAXED)\n"
+
+
 FAULTS = (
     Mutant(
         "who comes when descriptors are exhausted is told",
@@ -169,15 +172,15 @@ FAULTS = (
     Mutant(
         "a shared program that did not start keeps no worker awake",
         "fastpty/relay/begin.pxd",
-        "    loop.numbers += 1\n",
-        "    loop.numbers += 1\n    loop.heartbeat.sessions = loop.live\n",
+        _NUMBER,
+        _NUMBER + "    loop.heartbeat.sessions = loop.live\n",
         "relay/test_rare_faults.py::test_a_shared_program_that_has_ended_does_not_keep_its_worker",
     ),
     Mutant(
         "a shared program that did not start is not counted as a session",
         "fastpty/relay/begin.pxd",
-        "    loop.numbers += 1\n",
-        "    loop.numbers += 1\n    loop.heartbeat.accepted += 1\n",
+        _NUMBER,
+        _NUMBER + "    loop.heartbeat.accepted += 1\n",
         "relay/test_rare_faults.py::test_a_shared_program_that_has_ended_does_not_keep_its_worker",
     ),
     Mutant(
@@ -185,7 +188,7 @@ FAULTS = (
         "fastpty/log.py",
         "            del self._reserve[:]\n",
         "            self._lost += 1\n            return\n",
-        "service/test_background.py::test_a_line_is_logged_also_where_memory_is_short",
+        "service/test_background.py::test_a_line_is_logged_even_if_memory_is_short",
     ),
     Mutant(
         "no session ends for a clock that jumps, and idle ones end as they should",
@@ -228,6 +231,6 @@ FAULTS = (
         "fastpty/_relay.pyx",
         "            if result == -EINTR:\n",
         "            if result == -EINTR and self.draining:\n",
-        "supervision/test_life.py::test_a_router_that_was_stopped_and_continued_goes_on",
+        "supervision/test_cheap_and_stuck.py::test_a_router_that_was_stopped_and_continued_goes_on",
     ),
 )

@@ -129,7 +129,7 @@ LIMITS = (
     Mutant(
         "listen holds",
         "fastpty/supervision/worker.py",
-        "socket.listen(config.backlog)",
+        "socket.listen(self._config.backlog)",
         "socket.listen(100)",
         "access/test_limits.py::test_listen_limits_how_many_connections_wait_to_be_accepted",
     ),
@@ -160,7 +160,7 @@ BOUNDS = (
     Mutant(
         "the supervisor waits no longer than epoll can",
         "fastpty/supervision/supervisor.py",
-        "min(wait, _PATIENCE_MOST_SECONDS)",
+        "min(wait, _TIMEOUT_MOST_SECONDS)",
         "wait",
         "access/test_limits.py::test_the_longest_timeouts_work",
     ),
@@ -177,8 +177,8 @@ CGROUPS = (
     Mutant(
         "what a session has started ends with it",
         "fastpty/sessions/handler.py",
-        "            self._cgroups.end(end.number)\n        if end.number",
-        "            pass\n        if end.number",
+        "            self._cgroups.end(end.number)\n        record",
+        "            pass\n        record",
         "sessions/test_session_cgroup.py::test_a_daemon_ends_with_its_session",
     ),
     Mutant(
@@ -191,8 +191,8 @@ CGROUPS = (
     Mutant(
         "what the sessions of a killed worker have started ends",
         "fastpty/router.py",
-        "worker_ended = cgroups.end_of_worker if cgroups else None",
-        "worker_ended = None",
+        "worker_ended=cgroups.end_of_worker if cgroups else lambda pid: None",
+        "worker_ended=lambda pid: None",
         "sessions/test_session_cgroup.py::test_processes_of_a_killed_worker_s_sessions_are_killed",
     ),
     Mutant(

@@ -43,7 +43,7 @@ REFUSALS = (
     Mutant(
         "how many more were refused is told at the end",
         "fastpty/supervision/worker.py",
-        "        sessions.close()\n",
+        "            self._sessions.close()\n",
         "",
         "access/test_refusals.py::test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number[True]",
     ),
@@ -62,20 +62,20 @@ VANISHED = (
         "fastpty/net/tcp.py",
         "        connection.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, RESEND_MOST_MS)\n",
         "        pass\n",
-        "net/test_tcp.py::test_a_client_that_vanishes_while_its_program_prints_is_noticed",
+        "net/test_tcp.py::test_a_client_that_disappears_during_output_is_detected",
     ),
     Mutant(
         "a TLS client that vanishes is noticed",
         "fastpty/gateways/tls_connections.py",
         "            tcp.prepare(network)\n",
         "",
-        "net/test_tcp.py::test_a_tls_client_that_vanishes_is_noticed",
+        "net/test_tcp.py::test_a_tls_client_that_disappears_is_detected",
     ),
     Mutant(
         "a client notices that its router has vanished",
         "fastpty/net/address.py",
         "tcp.prepare(sock)",
         "sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)",
-        "net/test_tcp.py::test_a_router_that_vanishes_is_noticed_by_its_client",
+        "net/test_tcp.py::test_the_client_detects_a_router_that_disappears",
     ),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.faults import FAULTS
 from tests.mutants.limits import BOUNDS, CGROUPS, LIMITS
+from tests.mutants.operation import OPERATION
 from tests.mutants.processes import LOG, RELOAD, STOP, WORKERS
 from tests.mutants.sessions import ENDS, FLOW
 
-RELIABILITY = (*FAULTS, *ENDS, *FLOW, *LIMITS, *BOUNDS, *CGROUPS, *WORKERS, *RELOAD, *STOP, *LOG)
+RELIABILITY = (*FAULTS, *ENDS, *FLOW, *LIMITS, *BOUNDS, *CGROUPS, *WORKERS, *RELOAD, *STOP, *LOG, *OPERATION)

@@ -122,7 +122,7 @@ RULES = (
     Mutant(
         "the log tells who was refused",
         "fastpty/access/peer.py",
-        'Peer(f"pid {pid} uid {uid} gid {gid}", ',
+        'Peer(f"pid {pid}{where} uid {uid} gid {gid}", ',
         'Peer(f"pid {pid}", ',
         "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
     ),

@@ -189,7 +189,7 @@ MISTAKES = (
     Mutant(
         "--check with --stop stops nothing",
         "fastpty/configuration/command_line.py",
-        "    if others:\n",
+        "    if unused:\n",
         "    if False:\n",
         "configuration/test_config_refused.py::test_an_option_beside_stop_is_refused_and_nothing_is_stopped",
     ),
@@ -277,8 +277,8 @@ READING = (
     Mutant(
         "a command that cannot be executed stops the start",
         "fastpty/router.py",
-        "    program.check(config)\n    if cgroups is not None:\n",
-        "    if cgroups is not None:\n",
+        "    program.check(config)\n    if prepared.cgroups is not None:\n",
+        "    if prepared.cgroups is not None:\n",
         "sessions/test_command_lookup.py::test_a_command_that_cannot_be_executed_stops_the_start_and_the_check",
     ),
     Mutant(

@@ -213,16 +213,16 @@ STATISTICS = (
     Mutant(
         "a client too many of the statistics is told so",
         "fastpty/supervision/statistics.py",
-        "            self._parting.add(client)\n",
+        "            self._rejected.add(client)\n",
         "            self._drop(client)\n            return\n",
-        "supervision/test_stats_attacks.py::test_who_is_refused_over_tcp_can_go_on_with_its_request_and_read_the_answer",
+        "supervision/test_stats_attacks.py::test_a_refused_tcp_client_can_finish_its_request_and_read_the_answer",
     ),
     Mutant(
         "there is a most of clients of the statistics",
         "fastpty/supervision/statistics.py",
         "            if len(self._clients) < _CLIENTS_MOST and ",
         "            if ",
-        "supervision/test_stats_attacks.py::test_who_is_one_too_many_is_told_so",
+        "supervision/test_stats_attacks.py::test_a_statistics_client_over_the_limit_gets_one_line",
     ),
     Mutant(
         "what comes after a request is not read without an end",
@@ -241,7 +241,7 @@ STATISTICS = (
     Mutant(
         "a web page has no name for this machine by which it gets the statistics",
         "fastpty/supervision/statistics.py",
-        "            if not _is_loopback(client.connection) or client.means_this_machine(own_name):\n",
+        "            if not _is_loopback(client.connection) or client.asks_for_this_host(listening_host):\n",
         "            if True:\n",
         "supervision/test_stats_attacks.py::test_a_web_page_cannot_have_the_statistics_by_another_name_for_this_machine",
     ),
@@ -257,7 +257,7 @@ STATISTICS = (
         "fastpty/supervision/statistics_clients.py",
         "Connection: close\\r\\n",
         "Connection: close\\r\\nAccess-Control-Allow-Origin: *\\r\\n",
-        "supervision/test_stats_attacks.py::test_no_web_page_of_elsewhere_may_read_the_statistics",
+        "supervision/test_stats_attacks.py::test_no_web_page_of_another_site_can_read_the_statistics",
     ),
     Mutant(
         "statistics are valid JSON whatever bytes a path has",
@@ -271,7 +271,7 @@ STATISTICS = (
         "fastpty/supervision/statistics.py",
         "        self._not_before = time.monotonic() + _ROUND_PAUSE_SECONDS\n",
         "        self._ask()\n",
-        "supervision/test_stats_attacks.py::test_who_asks_again_and_again_has_workers_asked_in_rounds_with_pauses",
+        "supervision/test_stats_attacks.py::test_frequent_requests_do_not_make_workers_report_without_a_pause",
     ),
     Mutant(
         "statistics are told again when there are descriptors again",

@@ -19,7 +19,7 @@ RELOAD = (
         "fastpty/configuration/reread.py",
         _REFUSED,
         "        wanted = replace(wanted, uid=present.uid)\n",
-        "supervision/test_reload_confines.py::test_a_router_of_its_peers_does_not_become_one_of_root_s_with_a_reload",
+        "supervision/test_reload_confines.py::test_a_reload_cannot_drop_run_as",
     ),
     Mutant(
         "a reload does not listen in plain where TLS was asked for",
@@ -40,7 +40,7 @@ RELOAD = (
         "fastpty/configuration/reread.py",
         ", *check(effective)]",
         "]",
-        "supervision/test_reload_confines.py::test_what_a_start_refuses_a_reload_refuses",
+        "supervision/test_reload_confines.py::test_a_reload_refuses_what_a_start_refuses",
     ),
     Mutant(
         "a socket file that stays is as its configuration says",
@@ -61,6 +61,6 @@ RELOAD = (
         "fastpty/configuration/reread.py",
         "        if present.changes_root:",
         "        if False:",
-        "supervision/test_reload_confines.py::test_a_reload_reads_nothing_in_a_root_that_may_be_somebody_else_s",
+        "supervision/test_reload_confines.py::test_a_reload_reads_nothing_in_another_root",
     ),
 )

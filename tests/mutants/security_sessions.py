@@ -141,7 +141,7 @@ PROGRAMS = (
     Mutant(
         "no worker keeps rights of root's over the cgroups",
         "fastpty/supervision/worker.py",
-        "        cgroups.leave_the_end()\n",
+        "        common.cgroups.leave_the_end()\n",
         "        pass\n",
         "sessions/test_session_cgroup.py::test_no_worker_keeps_a_file_of_the_cgroups_that_was_opened_as_root",
     ),
@@ -281,8 +281,8 @@ TEXTS = (
     Mutant(
         "no escape sequence reaches the log raw",
         "fastpty/log.py",
-        '        text = _UNPRINTABLE.sub(lambda match: f"\\\\x{ord(match[0]):02x}", text)\n',
-        "",
+        '_UNPRINTABLE.sub(lambda match: f"\\\\x{ord(match[0]):02x}", self.message(record))',
+        "self.message(record)",
         "listening/test_socket_attacks.py::test_no_escape_sequence_reaches_the_log_raw",
     ),
     Mutant(

@@ -24,7 +24,7 @@ FILES = (
         "fastpty/listening/places.py",
         "        owner = (-1 if config.uid is None",
         "        owner = None and (-1 if config.uid is None",
-        "supervision/test_router.py::test_a_socket_belongs_to_whom_the_router_becomes",
+        "supervision/test_router.py::test_a_socket_file_belongs_to_the_user_that_the_router_becomes",
     ),
     Mutant(
         "no link that waits at the path is followed",
@@ -140,7 +140,7 @@ NETWORK = (
         "fastpty/configuration/checks.py",
         "        if not (address.is_loopback or config.insecure_tcp or speaks_tls):\n",
         "        if False:\n",
-        "supervision/test_router.py::test_what_is_wrong_is_one_line_and_a_status",
+        "supervision/test_router.py::test_a_mistake_is_reported_in_one_line_with_a_status",
     ),
     Mutant(
         "TLS for sessions does not open the statistics to the network",
@@ -154,7 +154,7 @@ NETWORK = (
         "fastpty/net/address.py",
         "bool(self.host) and all(",
         "all(",
-        "supervision/test_router.py::test_what_is_wrong_is_one_line_and_a_status",
+        "supervision/test_router.py::test_a_mistake_is_reported_in_one_line_with_a_status",
     ),
     Mutant(
         "a name with one address of the network is not loopback",
@@ -168,14 +168,14 @@ NETWORK = (
         "fastpty/configuration/checks.py",
         "    if any(files) and not all(files):\n",
         "    if False:\n",
-        "gateways/test_tls.py::test_tls_that_cannot_be_is_refused_at_the_start",
+        "gateways/test_tls.py::test_unusable_tls_options_are_refused_at_the_start",
     ),
     Mutant(
         "names to be allowed do not become plain TCP",
         "fastpty/configuration/checks.py",
         "        if names and not any(files):\n",
         "        if False:\n",
-        "gateways/test_tls.py::test_tls_that_cannot_be_is_refused_at_the_start",
+        "gateways/test_tls.py::test_unusable_tls_options_are_refused_at_the_start",
     ),
 )
 
@@ -192,21 +192,21 @@ TLS = (
         "fastpty/net/tls.py",
         "    context.verify_mode = ssl.CERT_REQUIRED\n",
         "    context.verify_mode = ssl.CERT_OPTIONAL\n",
-        "gateways/test_tls.py::test_a_client_without_a_certificate_or_with_a_stranger_s_gets_no_session[none]",
+        "gateways/test_tls.py::test_a_client_without_a_trusted_certificate_gets_no_session[none]",
     ),
     Mutant(
         "no session with a certificate of another authority's",
         "fastpty/net/tls.py",
         "    context.verify_mode = ssl.CERT_REQUIRED\n",
         "    context.verify_mode = ssl.CERT_NONE if server else ssl.CERT_REQUIRED\n",
-        "gateways/test_tls.py::test_a_client_without_a_certificate_or_with_a_stranger_s_gets_no_session[a stranger's]",
+        "gateways/test_tls.py::test_a_client_without_a_trusted_certificate_gets_no_session[a stranger's]",
     ),
     Mutant(
         "no older TLS than 1.3",
         "fastpty/net/tls.py",
         "    context.minimum_version = ssl.TLSVersion.TLSv1_3\n",
         "",
-        "gateways/test_tls.py::test_no_older_tls_than_1_3_is_spoken",
+        "gateways/test_tls.py::test_a_client_that_offers_only_tls_1_2_is_refused",
     ),
     Mutant(
         "only the names that are allowed",
@@ -221,14 +221,14 @@ TLS = (
         "    context.verify_mode = ssl.CERT_REQUIRED\n",
         "    context.check_hostname = False\n"
         "    context.verify_mode = ssl.CERT_REQUIRED if server else ssl.CERT_NONE\n",
-        "gateways/test_tls.py::test_the_client_does_not_speak_to_a_router_that_it_cannot_believe",
+        "gateways/test_tls.py::test_the_client_refuses_a_router_without_a_valid_certificate",
     ),
     Mutant(
         "the client believes only a certificate of the router's name",
         "fastpty/net/tls.py",
         "    context.verify_mode = ssl.CERT_REQUIRED\n",
         "    context.verify_mode = ssl.CERT_REQUIRED\n    context.check_hostname = False\n",
-        "gateways/test_tls.py::test_the_client_does_not_speak_to_a_router_that_it_cannot_believe",
+        "gateways/test_tls.py::test_the_client_refuses_a_router_without_a_valid_certificate",
     ),
     Mutant(
         "a connection that is cut is no end of the input",
@@ -242,7 +242,7 @@ TLS = (
         "fastpty/gateways/tls_gateway.py",
         "Connections(fronts, context, allowed",
         "Connections(fronts, context_of(identity, server=True), allowed",
-        "gateways/test_tls.py::test_the_key_may_be_root_s_alone_and_the_proxy_runs_as_whom_the_router_becomes",
+        "gateways/test_tls.py::test_only_root_needs_to_read_the_key_and_the_proxy_runs_as_the_router_s_user",
     ),
     Mutant(
         "only the proxy has the way to the relay behind it",

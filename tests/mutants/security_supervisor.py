@@ -27,7 +27,7 @@ RELOADS = (
         "fastpty/net/address.py",
         "    @cached_property\n",
         "    @property\n",
-        _RELOADS + "test_names_that_a_reload_brings_are_looked_up_elsewhere_than_in_the_supervisor",
+        _RELOADS + "test_the_supervisor_does_not_look_up_host_names_of_a_reload",
     ),
     Mutant(
         "reading a configuration has a deadline",
@@ -74,15 +74,16 @@ RELOADS = (
     Mutant(
         "a router without workers tries a new configuration with one",
         "fastpty/supervision/reload.py",
-        "        is_asleep = self._supervisor.is_asleep\n",
-        "        is_asleep = self._supervisor.is_asleep\n        if is_asleep:\n            self._trial = None\n"
-        "            return self._supervisor.change_to(config, listeners, ())\n",
+        "        has_no_workers = self._supervisor.has_no_workers\n",
+        "        has_no_workers = self._supervisor.has_no_workers\n        if has_no_workers:\n"
+        "            self._trial = None\n"
+        "            return self._supervisor.change_to(config, listeners, (), ())\n",
         _RELOADS + "test_a_router_without_workers_tries_the_new_configuration_with_one",
     ),
     Mutant(
         "a second stop ends a worker that hangs before it is ready",
         "fastpty/supervision/supervisor.py",
-        "signal.SIGKILL if self._stopping and not each.is_ready else passed_on",
+        "signal.SIGKILL if self._is_stopping and not each.is_ready else passed_on",
         "passed_on",
         _RELOADS + "test_a_second_stop_ends_a_router_whose_new_worker_hangs",
     ),
@@ -121,7 +122,7 @@ STARTS = (
         "fastpty/jail/steps.py",
         "        with signals.interruptible():\n            goes_on_in_a_child",
         "        if True:\n            goes_on_in_a_child",
-        _STARTS + "test_a_stop_ends_what_the_start_waits_for",
+        _STARTS + "test_a_stop_ends_a_start_that_waits",
     ),
     Mutant(
         "a stop ends all of the hook that the start waits for",
@@ -140,7 +141,7 @@ STARTS = (
     Mutant(
         "the starter of a router in the background hears that it was stopped",
         "fastpty/service/background.py",
-        '        self._tell(1, f"stopped by {signal_name(number)} before it was ready")\n',
+        '        self._report(1, f"stopped by {signal_name(number)} before it was ready")\n',
         "",
         _STARTS + "test_the_starter_of_a_router_in_the_background_hears_that_it_was_stopped",
     ),
@@ -213,11 +214,11 @@ ROOTS = (
         _ROOTS + "test_a_log_in_the_jail_must_be_a_file_of_the_router",
     ),
     Mutant(
-        "a pid file of the host is not removed behind a link of the jail",
+        "a pid file in the jail is not written behind a link",
         "fastpty/system/foreign_root.py",
         "    directory = _walk(path) if _is_entered else os.open(path, _DIRECTORY)\n",
         "    directory = os.open(path, _DIRECTORY)\n",
-        _ROOTS + "test_a_pid_file_is_not_removed_through_a_link_of_the_jail",
+        _ROOTS + "test_a_file_in_the_jail_is_not_opened_through_a_link",
     ),
 )
 

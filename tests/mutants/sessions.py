@@ -87,7 +87,7 @@ ENDS = (
         "fastpty/relay/hang_up.pxd",
         "cdef bint at_once = loop.stopping",
         "cdef bint at_once = False",
-        "supervision/test_router.py::test_a_second_signal_ends_what_ignores_the_first",
+        "supervision/test_router.py::test_a_second_signal_kills_programs_that_ignore_the_first",
     ),
     Mutant(
         "a session that is over does not wait for its client without end",

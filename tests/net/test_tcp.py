@@ -1,4 +1,4 @@
-"""TCP connections that carry a terminal: who vanishes is noticed, at both ends."""
+"""TCP connections detect a peer that disappears, at both ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SYS_PIDFD_GETFD = 438
 
 
 def copies(pid: int, peer: tuple[str, int]) -> list[socket.socket]:
-    """Copies of those sockets of a process whose other end is `peer`."""
+    """Copies of the sockets of a process that are connected to `peer`."""
     libc = ctypes.CDLL(None, use_errno=True)
     found = []
     pidfd = os.pidfd_open(pid)
@@ -36,7 +36,7 @@ def copies(pid: int, peer: tuple[str, int]) -> list[socket.socket]:
 
 
 def notices_who_vanishes(connection: socket.socket) -> bool:
-    """Whether a minute or so of silence ends it, also while something that it has sent is not acknowledged.
+    """True if silence of about a minute ends it, even while sent data is unacknowledged.
 
     But not with TCP_USER_TIMEOUT: that would end one, too, whose other side is there and does not read.
     """
@@ -51,7 +51,7 @@ def _a_kernel_that_can() -> None:
     need_tcp_option(tcp.TCP_RTO_MAX_MS, "Linux 6.15")
 
 
-def test_a_client_that_vanishes_while_its_program_prints_is_noticed(start_router: Callable[..., Router]) -> None:
+def test_a_client_that_disappears_during_output_is_detected(start_router: Callable[..., Router]) -> None:
     router = start_router("127.0.0.1:0", "--forkptyrouter-command", "echo READY; exec cat")
     port = int(router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1])
     with Client(("127.0.0.1", port)) as client:
@@ -61,7 +61,7 @@ def test_a_client_that_vanishes_while_its_program_prints_is_noticed(start_router
             assert notices_who_vanishes(ours)
 
 
-def test_a_tls_client_that_vanishes_is_noticed(
+def test_a_tls_client_that_disappears_is_detected(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     need_root()  # nobody else may look at what the TLS process holds
@@ -76,7 +76,7 @@ def test_a_tls_client_that_vanishes_is_noticed(
             assert notices_who_vanishes(ours)
 
 
-def test_a_router_that_vanishes_is_noticed_by_its_client() -> None:
+def test_the_client_detects_a_router_that_disappears() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         address.connect(address.parse(f"127.0.0.1:{server.getsockname()[1]}")) as client,

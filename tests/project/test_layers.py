@@ -1,4 +1,4 @@
-"""Imports between the rooms of fastpty/ run one way, and no files import each other in a circle."""
+"""Imports between the packages of fastpty/ run in one direction, without circles."""
 
 from __future__ import annotations
 

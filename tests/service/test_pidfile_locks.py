@@ -1,4 +1,4 @@
-"""Pid files that somebody else has locked: nobody can have `--stop` and `--reload` signal a process of his choice."""
+"""Pid files locked by another process cannot make `--stop` and `--reload` signal a chosen process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Hold = Callable[..., int]
 
 @pytest.fixture
 def hold() -> Iterator[Hold]:
-    """Has a process hold a lock on a file until the test ends: its id."""
+    """Starts a process that locks a file until the test ends, and returns its id."""
     holders: list[subprocess.Popen[str]] = []
 
     def start(path: Path, command: int, kind: int, uid: int = 0) -> int:
@@ -53,7 +53,7 @@ def hold() -> Iterator[Hold]:
 
 @pytest.fixture
 def file(directory: Path) -> Path:
-    """What a router that was killed has left."""
+    """A pid file that a killed router has left."""
     file = directory / "pid"
     file.write_text("1\n")
     file.chmod(0o644)
@@ -61,7 +61,7 @@ def file(directory: Path) -> Path:
 
 
 def told_to_stop(file: Path, *command: str) -> str:
-    """What `--stop` says; no signal that it would send is sent, and there must be none."""
+    """The error of `--stop`. Its signals are blocked, and the test fails if it tries to send one."""
     calls = "kill,tkill,tgkill,pidfd_send_signal"
     trace = file.with_name("trace")
     ended = subprocess.run(
@@ -77,14 +77,14 @@ def told_to_stop(file: Path, *command: str) -> str:
 
 
 @pytest.mark.parametrize("command", [fcntl.F_SETLK, fcntl.F_OFD_SETLK])
-def test_who_may_only_read_a_pid_file_cannot_have_anybody_signalled(file: Path, hold: Hold, command: int) -> None:
+def test_a_reader_of_a_pid_file_cannot_have_a_process_signalled(file: Path, hold: Hold, command: int) -> None:
     need_root()
     hold(file, command, fcntl.F_RDLCK, NOBODY)
     assert told_to_stop(file) == ": no router that wrote it runs\n"
 
 
 @pytest.mark.parametrize("command", [fcntl.F_SETLK, fcntl.F_OFD_SETLK])
-def test_who_may_only_read_a_pid_file_cannot_keep_a_router_from_starting(
+def test_a_reader_of_a_pid_file_cannot_keep_a_router_from_starting(
     start_router: Callable[..., Router], directory: Path, file: Path, hold: Hold, command: int
 ) -> None:
     need_root()
@@ -93,32 +93,32 @@ def test_who_may_only_read_a_pid_file_cannot_keep_a_router_from_starting(
     assert file.read_text() == f"{router.process.pid}\n"
 
 
-UNNAMED = " is locked by a process that cannot be named (in another pid namespace?)\n"
+UNNAMED = " is locked by a process without a number here (in another pid namespace?)\n"
 
 
-def test_a_lock_that_is_no_process_s_names_nobody(file: Path, hold: Hold) -> None:
-    """To kill(2) the -1 that the kernel gives for its owner is everybody."""
+def test_a_lock_without_a_process_is_refused(file: Path, hold: Hold) -> None:
+    """The kernel gives -1 for its owner, which means every process to kill(2)."""
     hold(file, fcntl.F_OFD_SETLK, fcntl.F_WRLCK)
     assert told_to_stop(file) == UNNAMED
 
 
-def test_a_lock_of_another_pid_namespace_names_nobody(file: Path, hold: Hold) -> None:
-    """To kill(2) the 0 that the kernel gives for its owner is all of the group."""
+def test_a_lock_of_another_pid_namespace_is_refused(file: Path, hold: Hold) -> None:
+    """The kernel gives 0 for its owner, which means the process group to kill(2)."""
     need_root()
     hold(file, fcntl.F_SETLK, fcntl.F_WRLCK)
     assert told_to_stop(file, need("unshare"), "--pid", "--fork", "--mount-proc") == UNNAMED
 
 
-def test_a_pid_file_can_name_no_process_of_others_than_its_owner(file: Path, hold: Hold) -> None:
-    """As when who may write to it leaves a lock behind whose process has ended, and another one gets its number."""
+def test_a_pid_file_cannot_name_another_user_s_process(file: Path, hold: Hold) -> None:
+    """A lock can outlive its process, and then names the next process with that number."""
     need_root()
     os.chown(file, NOBODY, NOBODY)
     stranger = hold(file, fcntl.F_SETLK, fcntl.F_WRLCK)
-    assert told_to_stop(file) == f": process {stranger} is not of the file's owner (uid {NOBODY})\n"
+    assert told_to_stop(file) == f": process {stranger} does not belong to the file's owner (uid {NOBODY})\n"
 
 
 def test_a_link_cannot_pass_for_a_pid_file(start_router: Callable[..., Router], directory: Path, file: Path) -> None:
-    """Who may write to its directory, as the sessions to that of `pidfile2`, could have another router stopped."""
+    """Sessions may be able to write to the directory of `pidfile2`, and could have another router stopped."""
     start_router(f"{directory}/s", "--pidfile", f"{directory}/another")
     file.unlink()
     file.symlink_to(directory / "another")
@@ -128,7 +128,7 @@ def test_a_link_cannot_pass_for_a_pid_file(start_router: Callable[..., Router], 
 def test_a_router_that_has_changed_its_user_is_found_by_both_of_its_pid_files(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Root's is root's, though the process is not; the other one belongs to whom the router has become."""
+    """One file belongs to root and the other to the new user."""
     need_root()
     (directory / "run").mkdir()
     os.chown(directory / "run", NOBODY, NOBODY)

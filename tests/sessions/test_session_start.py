@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import resource
 import subprocess
 import sys
@@ -290,7 +291,8 @@ def test_the_log_names_the_client_that_connected(start_router: Callable[..., Rou
         client.read_until(PROMPT)
         router.wait_for_log(
             rf"^\S+Z fastpty-router\[{router.pid}\] session 1: start: pid {os.getpid()} uid {os.getuid()} "
-            rf"gid {os.getgid()} on {directory}/s \(raw\): process \d+: /bin/sh$"
+            rf"gid {os.getgid()} \({pwd.getpwuid(os.getuid()).pw_name}\) on {directory}/s \(raw\): "
+            r"pts/\d+: process \d+: /bin/sh$"
         )
 
 

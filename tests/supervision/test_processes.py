@@ -31,12 +31,12 @@ def sessions(router: Router) -> dict[int, list[int]]:
 
 
 def test_sessions_are_spread_over_the_workers(router: Router, directory: Path) -> None:
-    """Though they come one after the other, when every worker waits and epoll's own order would take the first one."""
+    """Even sequential connections, for which epoll would always wake the same worker."""
     clients = []
     for _ in range(12):
         clients.append(Client(f"{directory}/s"))
         echo(clients[-1])
-    # Not exactly four each: one that is still busy with the last start is passed over.
+    # Not exactly four each: a worker may still be busy with the last start.
     assert min(len(programs) for programs in sessions(router).values()) >= 2
     for client in clients:
         client.socket.close()
@@ -84,7 +84,7 @@ def test_a_stop_ends_all_workers_and_their_sessions(router: Router, directory: P
 def test_workers_carry_their_sessions_on_when_their_supervisor_is_killed(
     start_router: Callable[..., Router], router: Router, directory: Path
 ) -> None:
-    """And they accept no more, so that a new router can start at once on the same address."""
+    """They stop accepting, so that a new router can start at once on the same address."""
     with Client(f"{directory}/s") as client:
         echo(client)
         workers = router.workers

@@ -1,4 +1,4 @@
-"""A reload never runs a mixture: what confines the sessions, or decides who gets one, is of the start."""
+"""A reload cannot change the options that confine sessions or decide who gets one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOBODY = 65534
 
 
 def refused(router: Router) -> str:
-    """Why a reload is refused."""
+    """Reloads, and returns why that was refused."""
     router.process.send_signal(signal.SIGHUP)
     return router.wait_for_log("not reloaded, the old configuration goes on: (.*)")[0][1]
 
@@ -62,9 +62,7 @@ def test_hooks_that_are_the_same_are_no_change(start_router: Callable[..., Route
     assert "has changed" not in router.log
 
 
-def test_a_router_of_its_peers_does_not_become_one_of_root_s_with_a_reload(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_a_reload_cannot_drop_run_as(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
     path, shared = f"{directory}/s", f"{directory}/shared"
     router = start_router(configured(directory / "r.ini", path, "run-as = peer", "chmod-socket = 666"))
@@ -90,7 +88,7 @@ def test_a_reload_does_not_listen_in_plain_where_tls_was_asked_for(
 def test_no_address_is_added_in_plain_beside_tls(
     start_router: Callable[..., Router], directory: Path, authority: Authority
 ) -> None:
-    """An inherited socket may be one of TCP."""
+    """An inherited socket may be a TCP socket."""
     options = authority.options("server")
     lines = [f"{name.removeprefix('--')} = {value}" for name, value in zip(options[::2], options[1::2], strict=True)]
     lines.append("forkpty-router = 127.0.0.1:0")
@@ -104,7 +102,7 @@ def test_no_address_is_added_in_plain_beside_tls(
             router.wait_for_log(f"not reloaded.*: {address}: an address for TLS can be added by a restart only")
 
 
-def test_what_a_start_refuses_a_reload_refuses(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_reload_refuses_what_a_start_refuses(start_router: Callable[..., Router], directory: Path) -> None:
     path = f"{directory}/s"
     router = start_router(configured(directory / "r.ini", path))
     for line, words in (
@@ -120,7 +118,7 @@ def test_what_a_start_refuses_a_reload_refuses(start_router: Callable[..., Route
 def test_a_socket_file_that_stays_is_as_its_configuration_says(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Where its mode would stay, rules that the new one makes up for must stay, too."""
+    """If the old mode of the file stayed, the rules of the new configuration would not match it."""
     path, another = f"{directory}/s", f"{directory}/t"
     router = start_router(configured(directory / "r.ini", path, "chmod-socket = 666", "allow-user = root"))
     configured(directory / "r.ini", path, "chmod-socket = 600", word="new")
@@ -133,7 +131,7 @@ def test_a_socket_file_that_stays_is_as_its_configuration_says(
     assert (os.stat(another).st_mode & 0o777, os.path.exists(path)) == (0o600, False)
 
 
-def test_what_is_of_the_start_and_harmless_stays_and_is_told(
+def test_options_that_only_a_start_can_change_stay_and_a_warning_says_so(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     path = f"{directory}/s"
@@ -148,7 +146,7 @@ def test_what_is_of_the_start_and_harmless_stays_and_is_told(
     greeted(path, "new").socket.close()
 
 
-def test_a_reload_reads_nothing_in_a_root_that_may_be_somebody_else_s(
+def test_a_reload_reads_nothing_in_another_root(
     start_router: Callable[..., Router], directory: Path, tmp_path: Path
 ) -> None:
     need_root()

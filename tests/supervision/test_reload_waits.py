@@ -1,4 +1,4 @@
-"""A reload holds nobody up and takes nothing away: not while it reads, and not where its new workers cannot start."""
+"""A reload delays nobody while it reads, and changes nothing if its new workers cannot start."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMPATIENT = (
 
 
 class SlowReading:
-    """A router whose configuration asks a command for a value, and that command, which can be made to take for ever."""
+    """A router whose configuration runs a command, which can be made to hang."""
 
     def __init__(self, start_router: Callable[..., Router], directory: Path, *lines: str, **keywords: object) -> None:
         self.path = f"{directory}/s"
@@ -47,7 +47,7 @@ class SlowReading:
         configured(self.ini, self.path, *self._lines, word=word)
 
     def reload(self) -> list[int]:
-        """Asks for a reload; the processes of the command, when they are there."""
+        """Sends SIGHUP, and returns the processes of the command once they run."""
         self.router.process.send_signal(signal.SIGHUP)
         eventually(lambda: self._running.exists() and self._running.read_text().endswith("\n"), "the command runs")
         shell = int(self._running.read_text())
@@ -92,7 +92,7 @@ def test_a_configuration_that_cannot_be_read_in_time_is_refused(
 def test_a_reload_that_is_asked_for_during_another_follows_it(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """The first may have read what has changed since."""
+    """The first one may have read files that have changed since."""
     slow = SlowReading(start_router, directory)
     slow.be_slow()
     _, sleeping = slow.reload()
@@ -124,10 +124,10 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 """
 
 
-def test_names_that_a_reload_brings_are_looked_up_elsewhere_than_in_the_supervisor(
+def test_the_supervisor_does_not_look_up_host_names_of_a_reload(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """A name server may take its time."""
+    """A name server may be slow."""
     path, asked = f"{directory}/s", directory / "asked"
     shim = preload(directory, TELLS_WHO_ASKS, f'ASKED="{asked}"')
     router = start_router(configured(directory / "r.ini", path), env=shim)
@@ -139,7 +139,7 @@ def test_names_that_a_reload_brings_are_looked_up_elsewhere_than_in_the_supervis
 
 
 # A worker, which has a process group of its own, ends or hangs when it makes its epoll instance.
-WORKER_WITHOUT_LUCK = r"""
+FAILING_WORKER = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -167,7 +167,7 @@ class Trial:
         self.path, self.new_path = f"{directory}/s", f"{directory}/t"
         self.ends, self.hangs, self._hanging = directory / "ends", directory / "hangs", directory / "hanging"
         self.ini = directory / "r.ini"
-        self.environment = preload(directory, WORKER_WITHOUT_LUCK, f'DIRECTORY="{directory}"')
+        self.environment = preload(directory, FAILING_WORKER, f'DIRECTORY="{directory}"')
         self._start = start_router
 
     def start(self, *lines: str, **keywords: object) -> Router:
@@ -231,7 +231,7 @@ def test_the_old_workers_accept_until_a_new_one_is_ready(trial: Trial) -> None:
 
 
 def test_a_router_without_workers_tries_the_new_configuration_with_one(trial: Trial) -> None:
-    """A connection would find out otherwise, when the old configuration is gone."""
+    """Otherwise only a connection would show that the new configuration does not work."""
     router = trial.start("forkptyrouter-cheap = true")
     trial.change()
     trial.ends.touch()

@@ -1,8 +1,9 @@
-"""The router as a command: its sockets, its start, its stop, its log, its words when something is wrong."""
+"""The router as a command: its sockets, start, stop, log and error messages."""
 
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import select
 import signal
@@ -45,7 +46,9 @@ def test_chmod_socket_sets_the_mode(
     assert stat.S_IMODE(os.stat(f"{directory}/s").st_mode) == mode
 
 
-def test_a_socket_belongs_to_whom_the_router_becomes(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_socket_file_belongs_to_the_user_that_the_router_becomes(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     need_root()
     start_router(f"{directory}/s", "--uid", "nobody", "--gid", "nogroup")
     found = os.stat(f"{directory}/s")
@@ -84,7 +87,7 @@ def test_an_abstract_name_is_had_in_both_spellings(start_router: Callable[..., R
 def test_an_inherited_descriptor_is_listened_on(directory: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{directory}/s")
-        os.chmod(f"{directory}/s", 0o600)  # the umask may let a group write to it, which a router refuses
+        os.chmod(f"{directory}/s", 0o600)  # a umask of 002 would make it writable by a group, which a router refuses
         listener.listen()
         os.set_inheritable(listener.fileno(), True)
         process = subprocess.Popen(
@@ -99,7 +102,7 @@ def test_an_inherited_descriptor_is_listened_on(directory: Path) -> None:
         finally:
             process.terminate()
             assert process.wait(30) == 0
-    assert Path(f"{directory}/s").exists()  # not ours to remove
+    assert Path(f"{directory}/s").exists()  # it belongs to another program
 
 
 def test_a_stale_socket_file_is_replaced(start_router: Callable[..., Router], directory: Path) -> None:
@@ -122,7 +125,7 @@ def test_a_live_socket_is_not_stolen(start_router: Callable[..., Router], direct
         client.read_until(PROMPT)
 
 
-def test_a_socket_that_was_replaced_by_another_s_is_left_alone(
+def test_a_socket_file_that_another_program_has_replaced_is_not_removed(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     first = start_router(f"{directory}/s")
@@ -152,7 +155,7 @@ def test_a_signal_ends_the_router_and_all_that_it_started(
     assert len(router.wait_for_log(r"session \d: end: exit, killed by SIGHUP", 3)) == 3
 
 
-def test_a_program_s_last_words_at_the_stop_reach_its_client(serve: Callable[..., Service]) -> None:
+def test_the_last_output_of_a_program_at_a_stop_reaches_its_client(serve: Callable[..., Service]) -> None:
     service = serve(command="trap 'echo good''bye; exit 5' HUP; echo READY; while :; do sleep 0.05; done")
     with service.connect() as client:
         client.read_until(b"READY\r\n")
@@ -162,7 +165,7 @@ def test_a_program_s_last_words_at_the_stop_reach_its_client(serve: Callable[...
 
 
 def test_a_stop_does_not_wait_for_clients_that_do_not_read(serve: Callable[..., Service], directory: Path) -> None:
-    """One whose program has ended, one whose program writes on, one that was refused."""
+    """Three sessions: the program has ended, the program still writes, the client was refused."""
     command = (
         f"[ -e {directory}/first ] && exec cat /dev/zero; touch {directory}/first; head -c 900000 /dev/zero; echo END"
     )
@@ -182,7 +185,7 @@ def test_a_stop_does_not_wait_for_clients_that_do_not_read(serve: Callable[..., 
 
 @contextmanager
 def router_whose_log_is_a_pipe(directory: Path, command: str) -> Iterator[tuple[BinaryIO, subprocess.Popen[bytes]]]:
-    """The reading end, and the router, which is ready. Who wants more of the log to be read does it."""
+    """The reading end of the log, and the router, which is ready. Nothing more of the log is read."""
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "fastpty.router", f"{directory}/s", "--forkptyrouter-command", command]
     with open(reader, "rb") as log, subprocess.Popen(argv, stderr=writer) as process:
@@ -195,7 +198,7 @@ def router_whose_log_is_a_pipe(directory: Path, command: str) -> Iterator[tuple[
             process.kill()
 
 
-def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: Path) -> None:
+def test_a_log_reader_that_has_stopped_does_not_stop_the_sessions(directory: Path) -> None:
     with router_whose_log_is_a_pipe(directory, "/bin/true") as (log, process):
         for _ in range(600):  # two lines each, more than a pipe holds
             with Client(f"{directory}/s") as client:
@@ -213,8 +216,8 @@ def test_a_log_whose_reader_stands_still_does_not_stop_the_sessions(directory: P
     assert lost + len(re.findall(rb"\] session \d+: ", shown)) == 2 * 601
 
 
-def test_a_long_line_for_a_log_that_nobody_reads_does_not_stop_the_sessions(directory: Path) -> None:
-    """A pipe that takes a byte need not take a line of more than PIPE_BUF."""
+def test_a_long_line_in_an_unread_log_does_not_stop_the_sessions(directory: Path) -> None:
+    """A writable pipe may still block a line longer than PIPE_BUF."""
     with router_whose_log_is_a_pipe(directory, "true " + "x" * 100_000) as (_, process):
         for _ in range(2):
             with Client(f"{directory}/s") as client:
@@ -223,7 +226,9 @@ def test_a_long_line_for_a_log_that_nobody_reads_does_not_stop_the_sessions(dire
         assert process.wait(30) == 0
 
 
-def test_a_second_signal_ends_what_ignores_the_first(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_second_signal_kills_programs_that_ignore_the_first(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     router = start_router(
         f"{directory}/s",
         "--stop-timeout",
@@ -240,10 +245,10 @@ def test_a_second_signal_ends_what_ignores_the_first(start_router: Callable[...,
     router.wait_for_log("session 1: end: .*killed by SIGKILL")
 
 
-def test_two_stop_signals_are_two_also_for_a_worker_that_takes_both_at_once(
+def test_two_stop_signals_count_twice_even_if_the_worker_reads_both_at_once(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Of the same signal the kernel would keep one."""
+    """The kernel merges two pending signals with the same number."""
     command = "trap '' HUP; echo READY; while :; do sleep 1; done"
     router = start_router(f"{directory}/s", "--stop-timeout", "600", "--forkptyrouter-command", command)
     with Client(f"{directory}/s") as client:
@@ -288,7 +293,14 @@ def test_each_session_leaves_a_start_and_an_end_in_the_log(
     with Client(f"{directory}/s") as client:
         client.send(b"abc\n\x04")
         assert client.read_to_end() == b"abc\r\nabc\r\n"
-    router.wait_for_log(r"session 1: end: exit, exit status 4 after \d+\.\d{3} s, 5 bytes in, 10 bytes out$")
+    about = (
+        rf"pid {os.getpid()} uid {os.geteuid()} gid {os.getegid()} \({pwd.getpwuid(os.geteuid()).pw_name}\) "
+        rf"on {directory}/s \(raw\): pts/\d+: process \d+: cat; exit 4$"
+    )
+    router.wait_for_log(f"session 1: start: {about}")
+    router.wait_for_log(
+        rf"session 1: end: exit, exit status 4 after \d+\.\d{{3}} s, 5 bytes in, 10 bytes out; {about}"
+    )
     for line in router.lines:
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z fastpty-router\[\d+\] ", line)
 
@@ -340,7 +352,7 @@ def test_a_full_log_does_not_stop_the_router(directory: Path) -> None:
         (["--forkptyrouter-rows", "70000", "/tmp/x"], 2, "'70000'"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_a_status(arguments: list[str], status: int, words: str) -> None:
+def test_a_mistake_is_reported_in_one_line_with_a_status(arguments: list[str], status: int, words: str) -> None:
     ended = run(*arguments)
     assert words in ended.stderr
     assert ended.stderr.startswith("fastpty-router: ")
@@ -357,7 +369,7 @@ def test_an_open_tcp_address_needs_to_be_insisted_on(start_router: Callable[...,
         client.read_to_end()
 
 
-def test_help_fits_80_columns_and_version_is_told() -> None:
+def test_help_fits_80_columns_and_version_is_printed() -> None:
     shown = run("--help")
     assert shown.returncode == 0
     assert max(len(line) for line in shown.stdout.splitlines()) <= 80
@@ -365,7 +377,7 @@ def test_help_fits_80_columns_and_version_is_told() -> None:
 
 
 def test_as_process_1_it_reaps_orphans(directory: Path) -> None:
-    """In a container the router may be all that is there to reap what daemons leave behind."""
+    """In a container no other process may reap orphans."""
     need_root()
     process = subprocess.Popen(
         ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "fastpty.router", f"{directory}/s"],
@@ -377,7 +389,7 @@ def test_as_process_1_it_reaps_orphans(directory: Path) -> None:
         while "listening on" not in process.stderr.readline():
             pass
         with Client(f"{directory}/s") as client:
-            # A zombie still has its number.
+            # A zombie keeps its process id.
             client.send(
                 b"orphan=$( (sh -c 'echo $$; exec >&-; exit 3' &) ); while kill -0 $orphan; do :; done; echo go''ne\n"
             )

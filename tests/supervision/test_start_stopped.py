@@ -1,4 +1,4 @@
-"""A signal during the start: a stop leaves nothing behind, a reload waits. Sent at chosen system calls."""
+"""Signals during the start, sent at chosen system calls: a stop leaves nothing behind, a reload waits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.harness import PATIENCE_SECONDS, Router, children, eventually
 from tests.support.peers import need, need_root
 from tests.support.tls_harness import Authority
 
-# What changes something that others can see, or starts something.
+# System calls that change something outside the process.
 TELLING = {"bind", "listen", "chmod", "fchmod", "fchmodat", "rename", "renameat", "renameat2", "unlink", "unlinkat"}
 TELLING |= {"mkdirat", "clone", "clone3", "vfork", "unshare", "signalfd4"}
 OF_THE_REST = 25  # one in 25 of the other calls
@@ -25,7 +25,7 @@ TRACED = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class Start:
-    """A router whose start does all that leaves traces, in a directory of its own."""
+    """A router whose start leaves all kinds of traces, in a directory of its own."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
@@ -34,7 +34,7 @@ class Start:
         self.routers: list[Router] = []
 
     def run(self, *tracing: str, options: tuple[str, ...] = ()) -> Router:
-        """Starts it, under strace where there are options for that."""
+        """Starts it, under strace if there are options for strace."""
         argv = [need("strace"), "-D", *tracing, sys.executable, "-m", "fastpty.router"] if tracing else []
         program = ("-c", TRACED, *argv) if tracing else ("-m", "fastpty.router")
         self.routers.append(Router(*self.options, *options, program=program, preexec=os.setsid))
@@ -81,7 +81,7 @@ def start(directory: Path, authority: Authority) -> Iterator[Callable[..., Start
 
 
 def moments(start: Start, directory: Path) -> list[tuple[str, int]]:
-    """System calls from where signals are held back to the supervisor's first look, and which of their kind."""
+    """The system calls from signals.hold() to the supervisor's first poll: name, and count of that name."""
     trace = directory / "trace"
     router = start.run("-o", str(trace)).wait_until_listening()
     assert router.end() == 0, router.log
@@ -180,7 +180,7 @@ def test_a_stop_ends_a_hook_in_a_pid_namespace(start: Callable[..., Start], dire
         ("--hook-as-user", "write:{0}/fifo text"),
     ],
 )
-def test_a_stop_ends_what_the_start_waits_for(
+def test_a_stop_ends_a_start_that_waits(
     start: Callable[..., Start], directory: Path, options: tuple[str, str]
 ) -> None:
     os.mkfifo(directory / "fifo")
@@ -232,7 +232,7 @@ COMMAND = "import sys; from fastpty.entry import {}; sys.exit({}())"
 
 @pytest.mark.parametrize(("command", "argument"), [("router", "--version"), ("client", "--version")])
 def test_an_interrupt_while_modules_are_loaded_is_no_traceback(directory: Path, command: str, argument: str) -> None:
-    """Before that it is Python's own to deal with."""
+    """Before that, Python handles it."""
     argv = [sys.executable, "-c", COMMAND.format(command, command), argument]
     trace = directory / "trace"
     subprocess.run([need("strace"), "-o", trace, "-e", "trace=openat", *argv], check=True, capture_output=True)

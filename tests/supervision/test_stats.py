@@ -1,9 +1,10 @@
-"""The statistics server: uWSGI's keys, ours beside them, and that it stops nobody."""
+"""The statistics server: uWSGI's keys, fastpty's own, and clients that do not read."""
 
 from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import signal
 import socket
@@ -41,7 +42,7 @@ def test_the_keys_of_real_uwsgi_are_there_with_values_of_the_same_kind(
     assert (ours["pid"], ours["uid"], ours["cwd"]) == (router.process.pid, os.getuid(), os.getcwd())
 
 
-def test_every_session_of_every_worker_is_told(start_router: Callable[..., Router], directory: Path) -> None:
+def test_statistics_list_every_session_of_every_worker(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(
         f"{directory}/s", "--forkptyrouter-workers", "3", "--forkptyrouter-ss", f"{directory}/stats",
         "--forkptyrouter-command", RAW_CAT, sockets=2,
@@ -81,10 +82,10 @@ def test_stats_http_puts_headers_before_the_same(start_router: Callable[..., Rou
     assert json.loads(body)["active_sessions"] == 0
 
 
-def test_clients_of_the_stats_that_do_not_read_stop_nobody(
+def test_statistics_clients_that_do_not_read_delay_nobody(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Over connections that hold less than an answer."""
+    """Their connections buffer less than one answer."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         listener.bind(("127.0.0.1", 0))
@@ -112,7 +113,9 @@ def test_clients_of_the_stats_that_do_not_read_stop_nobody(
     assert router.end() == 0
 
 
-def test_a_worker_that_does_not_answer_is_told_as_such(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_worker_that_does_not_answer_is_listed_as_such(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     router = start_router(
         f"{directory}/s", "--forkptyrouter-workers", "2", "--forkptyrouter-stats", f"{directory}/stats", sockets=2
     )
@@ -149,3 +152,46 @@ def test_statistics_go_on_over_a_reload(start_router: Callable[..., Router], dir
         router.wait_for_log("reloaded")
         stats = told(f"{directory}/stats")
     assert [(worker["draining"], worker["active_sessions"]) for worker in stats["workers"]] == [(True, 1), (False, 0)]
+
+
+def test_statistics_say_who_is_in_a_session_and_what_it_runs(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    start_router(
+        "--forkpty-urouter", f"{directory}/u", "--forkptyrouter-stats", f"{directory}/stats", "--pty-socket",
+        f"{directory}/p", "--forkptyrouter-command", RAW_CAT, sockets=3,
+    )  # fmt: skip
+    with Client(f"{directory}/u") as client, Client(f"{directory}/p") as viewer:
+        client.frame(100, 50)
+        client.frame(101, 132)
+        client.read_until(b"READY")
+        viewer.read_until(b"READY")
+        (worker,) = told(f"{directory}/stats")["workers"]
+    sessions = {(session["protocol"], session["shared"]): session for session in worker["sessions"]}
+    assert set(sessions) == {("uwsgi", None), ("pty", "viewer"), (None, "program")}
+    private, program = sessions["uwsgi", None], sessions[None, "program"]
+    assert (private["uid"], private["user"]) == (os.geteuid(), pwd.getpwuid(os.geteuid()).pw_name)
+    assert (private["client_pid"], private["listener"]) == (os.getpid(), f"{directory}/u")
+    assert (private["rows"], private["cols"], private["command"]) == (50, 132, RAW_CAT)
+    for session in (private, program):
+        assert os.readlink(f"/proc/{session['pid']}/fd/0") == f"/dev/{session['tty']}"
+    assert (program["uid"], program["client_pid"], program["command"]) == (None, None, RAW_CAT)
+
+
+def test_no_session_number_is_used_twice_over_all_workers_and_reloads(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    router = start_router(f"{directory}/s", "--forkptyrouter-workers", "3", "--forkptyrouter-command", RAW_CAT)
+    router.wait_for_log("ready$", 3)
+    clients = []
+    for reloads in (1, 2):
+        for _ in range(6):
+            clients.append(Client(f"{directory}/s"))
+            clients[-1].read_until(b"READY")
+        router.process.send_signal(signal.SIGHUP)
+        router.wait_for_log(r"\] reloaded", reloads)
+    for client in clients:
+        client.socket.close()
+    starts = router.wait_for_log(r"\[(\d+)\] session (\d+): start", 12)
+    assert sorted(int(line[2]) for line in starts) == list(range(1, 13))
+    assert len({line[1] for line in starts}) > 1

@@ -1,4 +1,4 @@
-"""What a client of the statistics, or a web page, can try at their address."""
+"""Attacks of clients and of web pages on the statistics server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUSY = "fastpty: too many ask for statistics at a time: try again later\r\n"
 
 
 def patient() -> list[str]:
-    """A router that gives clients of its statistics minutes, so that it is not the clock that ends them."""
+    """A router that gives statistics clients minutes, so that none is dropped for its time."""
     times = "stats._CLIENT_SECONDS = stats._PARTING_SECONDS = 1000"
     return [
         "-c",
@@ -46,7 +46,7 @@ def asked(port: int, request: bytes) -> bytes:
 
 
 def come_while_it_sleeps(router: Router, path: str, stack: ExitStack, count: int) -> list[Client]:
-    """So many clients that the supervisor finds at once."""
+    """Many clients that the supervisor accepts at once."""
     os.kill(router.process.pid, signal.SIGSTOP)
     clients = [stack.enter_context(Client(path)) for _ in range(count)]
     os.kill(router.process.pid, signal.SIGCONT)
@@ -63,7 +63,7 @@ def test_clients_of_the_statistics_leave_descriptors_for_workers(
     )  # fmt: skip
     with ExitStack() as stack:
         worker = router.pid
-        os.kill(worker, signal.SIGSTOP)  # it does not answer, so that all stay
+        os.kill(worker, signal.SIGSTOP)  # it does not answer, so all clients wait
         clients = [stack.enter_context(Client(path)) for _ in range(80)]
         assert clients[-1].read_to_end().decode() == BUSY
         assert len(descriptors(router.process.pid)) <= FILES - 16
@@ -74,7 +74,9 @@ def test_clients_of_the_statistics_leave_descriptors_for_workers(
 
 
 @pytest.mark.parametrize("http", [False, True])
-def test_who_is_one_too_many_is_told_so(start_router: Callable[..., Router], directory: Path, http: bool) -> None:
+def test_a_statistics_client_over_the_limit_gets_one_line(
+    start_router: Callable[..., Router], directory: Path, http: bool
+) -> None:
     path = f"{directory}/stats"
     arguments = ["--stats-http"] if http else []
     router = start_router(f"{directory}/s", "--forkptyrouter-stats", path, "--listen", "300", *arguments, sockets=2)
@@ -90,17 +92,17 @@ def test_who_is_one_too_many_is_told_so(start_router: Callable[..., Router], dir
             assert b'"answered": ' in client.read_to_end()
 
 
-def test_who_is_refused_over_tcp_can_go_on_with_its_request_and_read_the_answer(
+def test_a_refused_tcp_client_can_finish_its_request_and_read_the_answer(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """A connection that is closed at once would be broken under the answer."""
+    """Closing the connection at once would break it before the answer is read."""
     _, port = http_router(start_router, directory, program=patient())
     with Client(("127.0.0.1", port)) as client:
         client.send(b"POST / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
         assert client.read_to_end().startswith(b"HTTP/1.0 403 ")
         for _ in range(3):
             client.send(b"x" * 2000)
-            asked(port, b"GET / HTTP/1.0\n\n")  # whatever the router does with the first is done then
+            asked(port, b"GET / HTTP/1.0\n\n")  # by then the router has handled the first request
 
 
 @pytest.mark.parametrize("http", [False, True])
@@ -118,7 +120,7 @@ def test_a_request_without_an_end_is_not_read_without_an_end(
 
 
 def send_much(client: Client) -> None:
-    """More than the kernel holds on the way."""
+    """More than the kernel buffers."""
     for _ in range(256):
         client.send(b"x" * 65_536)
 
@@ -142,7 +144,7 @@ def test_a_web_page_cannot_have_the_statistics_by_another_name_for_this_machine(
         router.wait_for_log("statistics: refused a client on 127.0.0.1:.*: the request is for another host")
 
 
-def test_no_web_page_of_elsewhere_may_read_the_statistics(
+def test_no_web_page_of_another_site_can_read_the_statistics(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     _, port = http_router(start_router, directory)
@@ -152,7 +154,7 @@ def test_no_web_page_of_elsewhere_may_read_the_statistics(
 
 
 def test_over_tcp_no_answer_comes_before_the_request(start_router: Callable[..., Router], directory: Path) -> None:
-    """A browser says in its request which name it has used."""
+    """A browser sends the host name that it has used."""
     _, port = http_router(start_router, directory)
     with Client(("127.0.0.1", port)) as client:
         client.send(b"GET / HTTP/1.1\r\n")
@@ -180,7 +182,7 @@ def test_statistics_are_valid_json_whatever_bytes_a_path_has(
     json.dumps(found, ensure_ascii=False).encode("utf-8")  # no lone surrogates
 
 
-def test_who_asks_again_and_again_has_workers_asked_in_rounds_with_pauses(
+def test_frequent_requests_do_not_make_workers_report_without_a_pause(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     path = f"{directory}/stats"
@@ -195,7 +197,7 @@ def test_who_asks_again_and_again_has_workers_asked_in_rounds_with_pauses(
 def test_a_supervisor_without_a_descriptor_left_does_not_wait(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """Where something else than its clients takes them: here the limit is lowered under it."""
+    """The test lowers the limit of descriptors, as if something else had taken them."""
     path = f"{directory}/stats"
     router = start_router(f"{directory}/s", "--forkptyrouter-stats", path, sockets=2)
     hard = resource.prlimit(router.process.pid, resource.RLIMIT_NOFILE)[1]

@@ -1,4 +1,4 @@
-"""Workers that end of their own, or cannot begin: the supervisor replaces them when it can."""
+"""Workers that die or cannot start: the supervisor replaces them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.reloads import ECHO, configured, echoes, greeted, reload
 def test_a_worker_that_ends_at_once_is_started_again_after_a_pause(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    """It would end again; the machine has better things to do."""
+    """A worker that fails at once would otherwise be started in a busy loop."""
     router = start_router(f"{directory}/s", "--forkptyrouter-command", ECHO.format("hi"))
     began = time.monotonic()
     for count in range(1, 4):
@@ -46,43 +46,43 @@ pid_t fork(void)
 
 @pytest.fixture
 def refused(directory: Path) -> Path:
-    """While this file is there no worker can be forked by `lonely_router`."""
+    """While this file exists, `router_without_fork` cannot fork a worker."""
     return directory / "refused"
 
 
 @pytest.fixture
-def lonely_router(start_router: Callable[..., Router], directory: Path, refused: Path) -> Router:
+def router_without_fork(start_router: Callable[..., Router], directory: Path, refused: Path) -> Router:
     shim = preload(directory, REFUSED_FORK, f'REFUSED="{refused}"')
     return start_router(configured(directory / "r.ini", f"{directory}/s"), env=shim)
 
 
 def test_a_reload_for_which_no_worker_can_start_is_refused(
-    lonely_router: Router, directory: Path, refused: Path
+    router_without_fork: Router, directory: Path, refused: Path
 ) -> None:
-    worker = lonely_router.pid
+    worker = router_without_fork.pid
     with greeted(f"{directory}/s", "old") as old:
         configured(directory / "r.ini", f"{directory}/s", word="new")
         refused.touch()
-        lonely_router.process.send_signal(signal.SIGHUP)
-        lonely_router.wait_for_log(
+        router_without_fork.process.send_signal(signal.SIGHUP)
+        router_without_fork.wait_for_log(
             "not reloaded, the old configuration goes on: no process can start: Resource temporarily unavailable"
         )
-        assert lonely_router.workers == [worker]
+        assert router_without_fork.workers == [worker]
         with greeted(f"{directory}/s", "old"):
             echoes(old)
         refused.unlink()
-        reload(lonely_router)
+        reload(router_without_fork)
         with greeted(f"{directory}/s", "new"):
             echoes(old)
 
 
 def test_a_supervisor_that_cannot_start_a_worker_tries_again(
-    lonely_router: Router, directory: Path, refused: Path
+    router_without_fork: Router, directory: Path, refused: Path
 ) -> None:
-    """Who has connected meanwhile is served then."""
+    """A client that has connected meanwhile is served then."""
     refused.touch()
-    os.kill(lonely_router.pid, signal.SIGKILL)
-    lonely_router.wait_for_log("cannot start a worker: Resource temporarily unavailable; trying again")
+    os.kill(router_without_fork.pid, signal.SIGKILL)
+    router_without_fork.wait_for_log("cannot start a worker: Resource temporarily unavailable; trying again")
     with Client(f"{directory}/s") as client:
         refused.unlink()
         client.read_until(b"old\r\n")
@@ -97,6 +97,6 @@ def test_a_worker_that_dies_on_the_way_to_its_socket_leaves_a_router_that_accept
         router.wait_for_log("has ended .killed by SIGKILL.; another one starts", count)
         waiting = socket.socket(socket.AF_UNIX)
         waiting.settimeout(PATIENCE_SECONDS)
-        waiting.connect(f"{directory}/s")  # though there is no worker at this moment
+        waiting.connect(f"{directory}/s")  # there is no worker at this moment
         assert waiting.recv(100)
         waiting.close()

@@ -1,0 +1,51 @@
+"""User names for the log and the statistics, from /etc/passwd alone.
+
+The C library could ask a name service over the network, which the relay must not wait for. A user that only such a
+service knows appears with its uid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import time
+
+from fastpty.system import foreign_root
+
+_PATH = "/etc/passwd"
+_BYTES_MOST = 1 << 20
+_CHECK_SECONDS = 1.0
+_ENTRY = re.compile(rb"^([^:\n]+):[^:\n]*:([0-9]{1,10}):", re.M)
+
+
+class UserNames:
+    """The names in /etc/passwd. Once a second at most, it checks whether the file has changed."""
+
+    def __init__(self) -> None:
+        self._check_at = 0.0
+        self._version: tuple[int, ...] = ()
+        self._names: dict[int, str] = {}
+
+    def find(self, uid: int) -> str | None:
+        """The first name with this uid, or None."""
+        if time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + _CHECK_SECONDS
+            with contextlib.suppress(OSError, MemoryError):
+                self._refresh()
+        return self._names.get(uid)
+
+    def _refresh(self) -> None:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        file = foreign_root.open_no_link(_PATH, flags)
+        try:
+            status = os.fstat(file)
+            version = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            if version == self._version:
+                return
+            data = os.read(file, min(status.st_size, _BYTES_MOST)) if stat.S_ISREG(status.st_mode) else b""
+        finally:
+            os.close(file)
+        self._names = {int(uid): os.fsdecode(name) for name, uid in reversed(_ENTRY.findall(data))}
+        self._version = version

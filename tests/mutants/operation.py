@@ -1,0 +1,132 @@
+"""What an operator can rely on: stops, reloads, session numbers and the log."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CONTROL = "service/test_control.py::"
+_STOPS = "supervision/test_stop_signals.py::"
+_FORMATS = "service/test_log_format.py::"
+
+OPERATION = (
+    Mutant(
+        "a signal to the worker and one to the supervisor are one stop",
+        "fastpty/supervision/worker.py",
+        "is_second = number == KILL_SIGNAL or (number in STOPPING and self._was_signalled)",
+        "is_second = self._is_stopping",
+        _STOPS + "test_a_signal_to_all_processes_is_one_stop",
+    ),
+    Mutant(
+        "signals of two processes at the same time are one stop",
+        "fastpty/supervision/supervisor.py",
+        "        if self._is_part_of_the_same_stop(received):\n",
+        "        if False:\n",
+        _STOPS + "test_signals_of_two_processes_at_the_same_time_are_one_stop",
+    ),
+    Mutant(
+        "a second signal to a worker kills its sessions",
+        "fastpty/supervision/worker.py",
+        "        self._was_signalled = self._was_signalled or number in STOPPING\n",
+        "",
+        _STOPS + "test_a_second_signal_to_a_worker_kills_its_sessions",
+    ),
+    Mutant(
+        "--stop waits for the router's end",
+        "fastpty/service/pidfile.py",
+        "            select.select([router.pidfd], [], [])\n",
+        "            pass\n",
+        _CONTROL + "test_stop_returns_when_the_router_is_gone",
+    ),
+    Mutant(
+        "--reload waits until no connection gets the old configuration",
+        "fastpty/service/pidfile.py",
+        "        if wait:\n            try:\n",
+        "        if False:\n            try:\n",
+        _CONTROL + "test_reload_returns_when_new_sessions_get_the_new_configuration",
+    ),
+    Mutant(
+        "--reload fails where the router refuses",
+        "fastpty/supervision/reload.py",
+        "            answer(error)\n        self._begin_next()\n",
+        "            answer(None)\n        self._begin_next()\n",
+        _CONTROL + "test_reload_says_why_the_router_refuses_and_exits_with_1",
+    ),
+    Mutant(
+        "a reload during another one gets its own outcome",
+        "fastpty/supervision/reload.py",
+        "            self._next_answers.append(answer)\n",
+        "            self._answers.append(answer)\n",
+        _CONTROL + "test_a_reload_during_another_one_gets_the_outcome_of_its_own",
+    ),
+    Mutant(
+        "another user cannot have a router reload",
+        "fastpty/service/control.py",
+        "if peer_credentials(client).uid in {0, os.geteuid(), self._owner}:",
+        "if True:",
+        _CONTROL + "test_another_user_cannot_have_a_router_reload",
+    ),
+    Mutant(
+        "a request goes to no program that has taken the control socket's name",
+        "fastpty/service/control.py",
+        "        if peer_credentials(connection).pid != router:\n",
+        "        if False:\n",
+        _CONTROL + "test_a_program_that_takes_the_name_of_a_control_socket_gets_no_request",
+    ),
+    Mutant(
+        "a signal that the router ignores is an error",
+        "fastpty/service/pidfile.py",
+        "        if found and int(found[1], 16) >> (number - 1) & 1:\n",
+        "        if False:\n",
+        _CONTROL + "test_a_signal_that_the_router_ignores_is_an_error",
+    ),
+    Mutant(
+        "no session number is used twice",
+        "fastpty/supervision/worker.py",
+        "    relay.number_sessions(common.session_numbers)\n",
+        "",
+        "supervision/test_stats.py::test_no_session_number_is_used_twice_over_all_workers_and_reloads",
+    ),
+    Mutant(
+        "the TLS process shares no memory with the workers",
+        "fastpty/router.py",
+        "        close_in_gateway=common.session_numbers.close,\n",
+        "",
+        "gateways/test_tls_process.py::test_the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
+    ),
+    Mutant(
+        "a pid file of root's is removed after a change of user",
+        "fastpty/router.py",
+        "        if config.vacuum and gives_up_removing(config):\n",
+        "        if False:\n",
+        "service/test_background.py::test_vacuum_removes_root_s_pid_file_after_a_change_of_user",
+    ),
+    Mutant(
+        "a pid file is removed outside, where its path still means the file",
+        "fastpty/router.py",
+        "        if config.vacuum and gives_up_removing(config):\n",
+        "        if False:\n",
+        "jail/test_foreign_root.py::"
+        "test_vacuum_removes_a_pid_file_of_the_host_and_not_what_its_path_means_in_the_jail",
+    ),
+    Mutant(
+        "a late answer about one file is not taken for the next one's",
+        "fastpty/listening/removal.py",
+        "            if not answer or answered == number:\n",
+        "            if True:\n",
+        "listening/test_socket_files.py::test_a_late_answer_about_one_file_is_not_taken_for_the_next_one_s",
+    ),
+    Mutant(
+        "a long line of JSON stays JSON",
+        "fastpty/log.py",
+        "        while len(line) > _LINE_BYTES_MOST - 2:",
+        "        while False:",
+        _FORMATS + "test_a_line_of_json_that_is_too_long_is_shortened_and_stays_json",
+    ),
+    Mutant(
+        "only standard error that is the journal gets the journal's form",
+        "fastpty/log.py",
+        '    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"\n',
+        '    return "JOURNAL_STREAM" in os.environ\n',
+        _FORMATS + "test_a_journal_that_is_not_standard_error_changes_nothing",
+    ),
+)
