@@ -21,6 +21,7 @@ from fastpty.configuration.uwsgi_keys import WITHOUT_MEANING, instead, is_confin
 from fastpty.errors import FastptyError, UsageError, printable
 from fastpty.service import pidfile
 from fastpty.system.names import shown
+from fastpty.system.standard_descriptors import write_output
 
 PROGRAM = "fastpty-router"
 _OF_ARGUMENTS = frozenset({"forkpty-router", *files.FORMATS})
@@ -84,8 +85,7 @@ def read(
     if is_check:
         for warning in warnings:
             print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
-        for line in check.report(loaded.settings):
-            print(printable(line))
+        write_output("".join(f"{printable(line)}\n" for line in check.report(loaded.settings)))
         raise SystemExit(0)
     return config, warnings, loaded.settings
 
@@ -129,13 +129,13 @@ class _Record(argparse.Action):
 
 class _ShowHelp(argparse.Action):
     def __call__(self, *_: Any) -> None:
-        print(help_text(), end="")
+        write_output(help_text())
         raise SystemExit(0)
 
 
 class _ShowVersion(argparse.Action):
     def __call__(self, *_: Any) -> None:
-        print(f"{PROGRAM} {__version__}")
+        write_output(f"{PROGRAM} {__version__}\n")
         raise SystemExit(0)
 
 

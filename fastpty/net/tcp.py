@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import socket
 
@@ -21,7 +22,7 @@ TCP_RTO_MAX_MS = 44  # linux/tcp.h, Linux 6.15; not in Python's socket module
 RESEND_MOST_MS = 5000
 
 
-def prepare(connection: socket.socket) -> None:
+def prepare(connection: _socket.socket) -> None:
     """Makes a TCP connection fit for terminal work; raises OSError if it is broken."""
     for level, option, value in _OPTIONS:
         connection.setsockopt(level, option, value)

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 
 from fastpty.client.attach import attach
+from fastpty.client.link import Link
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.net.address import Address, FdAddress, connect
@@ -92,7 +93,7 @@ def _attach_and_exit(connection: socket.socket) -> None:
         os.closerange(3, connection.fileno())
         os.closerange(connection.fileno() + 1, 2**31 - 1)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        attach(connection, framed=False)
+        attach(Link(connection, framed=False))
         status = 0
     except FastptyError as error:
         print(f"fastpty-router: {error}; the shared terminal goes on", file=sys.stderr)

@@ -173,8 +173,9 @@ def test_a_killed_client_leaves_nothing_behind(router: Router, directory: Path) 
 def test_why_the_command_cannot_run_is_shown(start_router: Callable[..., Router], directory: Path) -> None:
     start_router(f"{directory}/s", "--forkptyrouter-command", "/no/such")
     with piped_client("connect", f"{directory}/s") as client:
-        shown, _ = client.communicate(timeout=60)
-    assert shown == b"fastpty: cannot execute /no/such: No such file or directory\r\n"
+        shown, complaint = client.communicate(timeout=60)
+    assert (client.returncode, shown) == (255, b"")
+    assert complaint == b"fastpty: cannot execute /no/such: No such file or directory\n"
 
 
 def test_the_commands_are_installed() -> None:

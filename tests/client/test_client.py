@@ -308,7 +308,7 @@ def test_a_tilde_and_a_dot_disconnect(router: ScriptedRouter) -> None:
         peer.sendall(b"ready")
         client.read_until(b"ready")
         client.type(b"~?")
-        client.read_until(b"~.  disconnect")
+        client.read_until(b"~.   disconnect")
         client.type(b"ls\r~.")
         assert receive_all(peer) == b"ls\r"
         assert client.wait() == 255

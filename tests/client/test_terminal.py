@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fastpty.client.terminal import RawTerminal, reopened, window_size
+from fastpty.client.streams import reopened
+from fastpty.client.terminal import RawTerminal, window_size
 from fastpty.errors import FastptyError
 from tests.support.client_harness import (
     CLIENT,
@@ -84,9 +85,7 @@ def test_the_terminal_is_restored_when_the_session_ends(router: ScriptedRouter) 
 
 
 def test_the_terminal_is_restored_when_the_client_crashes(router: ScriptedRouter) -> None:
-    crash = (
-        "from fastpty import cli; from fastpty.client import attach; attach._Attachment._receive = None; cli.main()"
-    )
+    crash = "from fastpty import cli; from fastpty.client import link; link.Link.receive = None; cli.main()"
     with (
         terminal_client("connect", router.address, command=[sys.executable, "-c", crash]) as client,
         router.accept() as peer,
@@ -115,7 +114,7 @@ def test_keys_that_were_typed_ahead_are_sent(router: ScriptedRouter) -> None:
         received = b""
         while not received.endswith(b"late"):
             received += peer.recv(100)
-        assert received == b"early\nlate"
+        assert received == b"early\rlate"
 
 
 def test_a_signal_that_was_ignored_stays_ignored(router: ScriptedRouter) -> None:

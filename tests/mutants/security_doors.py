@@ -367,7 +367,7 @@ CLIENT = (
     ),
     Mutant(
         "standard descriptors that are no use are told before a session begins",
-        "fastpty/cli.py",
+        "fastpty/client/connect.py",
         "    check_streams()\n",
         "",
         "client/test_client_refuses.py::test_standard_descriptors_that_are_no_use_are_told_before_a_session_begins",
@@ -388,7 +388,7 @@ CLIENT = (
     ),
     Mutant(
         "output that a file does not take is told",
-        "fastpty/client/attach.py",
+        "fastpty/client/streams.py",
         "    return frozenset({errno.EIO}) if os.isatty(fd) else frozenset()\n",
         "    return frozenset({errno.EIO})\n",
         "client/test_client_refuses.py::test_output_that_a_file_does_not_take_is_told",
@@ -402,14 +402,14 @@ CLIENT = (
     ),
     Mutant(
         "who has taken a router's place is warned of",
-        "fastpty/net/socket_directory.py",
+        "fastpty/client/peer.py",
         "    if uid in trusted:\n",
         "    if True:\n",
         "client/test_client_refuses.py::test_who_has_taken_a_router_s_place_is_warned_of",
     ),
     Mutant(
         "an abstract name is everybody's to take",
-        "fastpty/net/socket_directory.py",
+        "fastpty/client/peer.py",
         "    if isinstance(address, UnixAddress):\n        directory = os.path.dirname(os.path.realpath",
         "    if not isinstance(address, UnixAddress):\n        return None\n    if True:\n"
         "        directory = os.path.dirname(os.path.realpath",
@@ -417,8 +417,8 @@ CLIENT = (
     ),
     Mutant(
         "nobody is warned of what only root can have put there",
-        "fastpty/net/socket_directory.py",
-        "        if not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):\n",
+        "fastpty/client/peer.py",
+        "        if not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):\n",
         "        if False:\n",
         "client/test_client_refuses.py::test_whom_the_directory_s_owner_has_let_in_is_not_warned_of",
     ),
