@@ -20,7 +20,7 @@ TURNS = 10 * ROUNDS
 def install(directory: Path) -> Path:
     """Makes a virtual environment with this checkout's Python files and commands; returns its folder of commands.
 
-    That of the checkout would not do: an editable installation loads a finder, and with it half of the standard library.
+    The environment of the checkout would not do: an editable installation loads a finder and much of the library.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True)
     commands = directory / "bin"
