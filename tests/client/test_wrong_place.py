@@ -15,7 +15,6 @@ from tests import ROOT
 from tests.support.client_harness import CLIENT, receive_all, scripted_router, terminal_client
 from tests.support.harness import Router
 from tests.support.peers import need_root
-from tests.support.tls_harness import Authority
 
 
 def complaint(*arguments: str, data: bytes = b"") -> tuple[int, str]:
@@ -95,7 +94,7 @@ def test_a_stopped_router_is_reported_within_the_timeout(
     start_router: Callable[..., Router], directory: Path, abstract: bool
 ) -> None:
     address = f"@{directory}/s" if abstract else f"{directory}/s"
-    router = start_router(address, "--forkptyrouter-command", "cat")
+    router = start_router(address, "--forkptyrouter-command", "/bin/cat")
     stopped = [router.process.pid, *router.workers]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
@@ -132,12 +131,7 @@ def test_a_program_that_says_nothing_is_not_taken_for_a_stopped_router(
 # The wrong protocol
 
 
-@pytest.fixture
-def authority(directory: Path) -> Authority:
-    return Authority(directory)
-
-
-def test_a_uwsgi_client_on_a_raw_socket_is_told_and_leaves(
+def test_a_uwsgi_client_on_a_raw_socket_says_so_and_leaves(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     router = start_router(f"{directory}/s")
@@ -147,7 +141,7 @@ def test_a_uwsgi_client_on_a_raw_socket_is_told_and_leaves(
     router.wait_for_log("session 1: end: ")
 
 
-def test_a_plain_client_on_a_tls_port_is_told(tmp_path: Path) -> None:
+def test_a_plain_client_on_a_tls_port_says_so(tmp_path: Path) -> None:
     alert = b"\x15\x03\x03\x00\x02\x02\x46"
 
     def refuse(peer: socket.socket) -> None:
