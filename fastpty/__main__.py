@@ -28,12 +28,12 @@ def router() -> int:
 
 def _show_router_version() -> int:
     from fastpty.errors import FastptyError
-    from fastpty.system.standard_descriptors import write_output
+    from fastpty.system.standard_descriptors import write_error, write_output
 
     try:
         write_output(f"fastpty-router {__version__}\n")
     except FastptyError as error:
-        print(f"fastpty-router: {error}", file=sys.stderr)
+        write_error(f"fastpty-router: {error}")
         return error.exit_status
     return 0
 

@@ -8,7 +8,7 @@ import sys
 from fastpty import __version__
 from fastpty.client import arguments as command_line
 from fastpty.errors import FastptyError, UsageError
-from fastpty.system.standard_descriptors import open_standard_descriptors, write_output
+from fastpty.system.standard_descriptors import open_standard_descriptors, write_error, write_output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,9 +84,5 @@ def _show_help(command: str) -> int:
 
 
 def complain(text: str) -> None:
-    """Writes a line to standard error, or nothing if that is closed: print() would then choose standard output."""
-    if sys.stderr is not None:
-        try:
-            print(f"fastpty: {text}", file=sys.stderr, flush=True)
-        except OSError:  # nobody reads it, or there is no room
-            os._exit(BROKEN)
+    """Writes a line of this command to standard error."""
+    write_error(f"fastpty: {text}")

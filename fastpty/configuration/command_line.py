@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -21,7 +20,7 @@ from fastpty.configuration.uwsgi_keys import WITHOUT_MEANING, instead, is_confin
 from fastpty.errors import FastptyError, UsageError, printable
 from fastpty.service import pidfile
 from fastpty.system.names import shown
-from fastpty.system.standard_descriptors import write_output
+from fastpty.system.standard_descriptors import write_error, write_output
 
 PROGRAM = "fastpty-router"
 _OF_ARGUMENTS = frozenset({"forkpty-router", *files.FORMATS})
@@ -77,14 +76,14 @@ def read(
             if is_check:
                 preflight(config)
     except FastptyError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        write_error(f"{PROGRAM}: {error}")
         raise SystemExit(UsageError.exit_status if is_check else error.exit_status) from None
     for line in [*loaded.printed, *(check.as_ini(loaded.listing) if loaded.listing is not None else ())]:
-        print(printable(line), file=sys.stderr)
+        write_error(printable(line))
     warnings = [printable(warning) for warning in loaded.warnings + warnings]
     if is_check:
         for warning in warnings:
-            print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
+            write_error(f"{PROGRAM}: warning: {warning}")
         write_output("".join(f"{printable(line)}\n" for line in check.report(loaded.settings)))
         raise SystemExit(0)
     return config, warnings, loaded.settings

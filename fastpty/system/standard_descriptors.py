@@ -32,9 +32,25 @@ def write_output(text: str) -> None:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
-        # Python writes at its exit what is left in the buffer, and must not fail then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard(1)
         if isinstance(error, BrokenPipeError):
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.raise_signal(_signal.SIGPIPE)
         raise FastptyError(f"cannot write the output: {error.strerror}") from error
+
+
+def write_error(line: str) -> None:
+    """Writes a line to standard error if that is open. A failure is ignored: there is nowhere to report it."""
+    if sys.stderr is None:
+        return
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(2)
+
+
+def _discard(fd: int) -> None:
+    """Redirects `fd` to /dev/null. Python writes at its exit what is left in the buffer, and must not fail then."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, fd)
+    os.close(null)

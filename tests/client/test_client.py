@@ -22,6 +22,7 @@ from tests.support.client_harness import (
     scripted_router,
     terminal_client,
 )
+from tests.support.peers import need
 
 MIB = 1024 * 1024
 
@@ -256,6 +257,20 @@ def test_the_window_size_is_sent_at_once_and_upon_every_change(router: ScriptedR
             client.resize(rows, columns)
             wanted = struct.pack("<BHBBHB", 0, rows, 100, 0, columns, 101)
             assert receive_until(peer, wanted) == wanted
+
+
+def test_the_window_size_is_the_first_thing_that_is_sent_after_connecting(
+    router: ScriptedRouter, tmp_path: Path
+) -> None:
+    """So that the program starts in a window of this size; nothing slow may come in between."""
+    command = [need("strace"), "-qq", "-o", f"{tmp_path}/trace", *CLIENT]
+    with terminal_client("uconnect", router.address, command=command, rows=43, columns=132) as client:
+        with router.accept() as peer:
+            assert receive_until(peer, b"\x84\x00e") == b"\x00+\x00d\x00\x84\x00e"
+        client.wait()
+    calls = (tmp_path / "trace").read_text()
+    between = calls[calls.index("connect(") : calls.index("sendto(")].splitlines()
+    assert len(between) < 10, between
 
 
 def test_the_window_size_comes_from_stdout_where_the_input_is_piped(router: ScriptedRouter) -> None:

@@ -104,17 +104,36 @@ def test_a_client_that_cannot_connect_does_not_touch_the_terminal(tmp_path: Path
         assert b"\r\n" in client.shown
 
 
-def test_keys_that_were_typed_ahead_are_sent(router: ScriptedRouter) -> None:
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        (b"early\n", b"early\r"),
+        (b"one\ntwo\nthr", b"one\rtwo\rthr"),
+        (b"\x04", b"\x04"),
+        (b"ls\nexit\n\x04", b"ls\rexit\r\x04"),
+        (b"half\x04rest", b"half\x04rest"),
+        (b"ab\x7fc\n", b"ac\r"),
+    ],
+)
+def test_keys_that_were_typed_ahead_are_sent_as_typed(router: ScriptedRouter, typed: bytes, sent: bytes) -> None:
+    """Typed before the terminal is raw: its own editing has made lines of them, and ends of input."""
     with (
-        terminal_client("connect", router.address, typed_ahead=b"early\n") as client,
+        terminal_client("connect", router.address, typed_ahead=typed) as client,
         router.accept() as peer,
     ):
         attached(client, peer)
-        client.type(b"late")
+        client.type(b"late\r")
         received = b""
-        while not received.endswith(b"late"):
+        while not received.endswith(b"late\r"):
             received += peer.recv(100)
-        assert received == b"early\rlate"
+        assert received == sent + b"late\r"
+
+
+def test_escapes_that_were_typed_ahead_are_obeyed(router: ScriptedRouter) -> None:
+    with terminal_client("connect", router.address, typed_ahead=b"ls\n~.\n") as client, router.accept() as peer:
+        assert client.wait() == 255
+        assert client.modes_are_as_before
+        assert peer.recv(100) == b"ls\r"
 
 
 def test_a_signal_that_was_ignored_stays_ignored(router: ScriptedRouter) -> None:
