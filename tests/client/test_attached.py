@@ -185,9 +185,7 @@ def test_the_commands_are_installed() -> None:
 
 
 @pytest.mark.parametrize("mode", ["connect", "uconnect"])
-def test_a_router_that_is_killed_is_told_from_a_session_that_ended(
-    router: Router, directory: Path, mode: str
-) -> None:
+def test_a_killed_router_is_not_taken_for_a_session_that_ended(router: Router, directory: Path, mode: str) -> None:
     socket = f"{directory}/{'uwsgi' if mode == 'uconnect' else 'raw'}"
     with piped_client(mode, socket) as client:
         assert client.stdout is not None

@@ -185,7 +185,7 @@ def test_all_output_is_delivered_before_the_end(router: ScriptedRouter) -> None:
     assert (client.returncode, output == data, complaint) == (0, True, b"")
 
 
-def test_a_session_that_ends_before_it_has_read_its_input_has_ended_well(router: ScriptedRouter) -> None:
+def test_a_session_that_ends_before_it_has_read_its_input_is_a_success(router: ScriptedRouter) -> None:
     def end_early(peer: socket.socket) -> None:
         peer.recv(10)
         peer.sendall(b"x" * 100000)
@@ -194,7 +194,7 @@ def test_a_session_that_ends_before_it_has_read_its_input_has_ended_well(router:
         assert run("connect", router.address, data=bytes(10 * MIB)) == (0, b"x" * 100000, b"")
 
 
-def test_a_reset_connection_is_told_after_its_output(tcp_router: ScriptedRouter) -> None:
+def test_a_reset_connection_is_reported_after_its_output(tcp_router: ScriptedRouter) -> None:
     with piped_client("connect", tcp_router.address) as client, tcp_router.accept() as peer:
         assert client.stdout is not None
         peer.sendall(b"some output")
@@ -206,7 +206,7 @@ def test_a_reset_connection_is_told_after_its_output(tcp_router: ScriptedRouter)
     assert complaint == b"fastpty: the connection broke: Connection reset by peer\n"
 
 
-def test_no_connection_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_socket_is_reported_in_one_line(tmp_path: Path) -> None:
     status, output, complaint = run("connect", f"{tmp_path}/none")
     assert (status, output) == (255, b"")
     assert complaint == b"fastpty: cannot connect to %a/none: no such socket: is the router running?\n".replace(
@@ -214,7 +214,7 @@ def test_no_connection_is_told_in_one_line(tmp_path: Path) -> None:
     )
 
 
-def test_nobody_reading_the_output_is_a_quiet_end(router: ScriptedRouter) -> None:
+def test_a_closed_output_ends_the_client_quietly(router: ScriptedRouter) -> None:
     with piped_client("connect", router.address) as client, router.accept() as peer:
         assert client.stdout is not None
         assert client.stderr is not None
@@ -224,7 +224,7 @@ def test_nobody_reading_the_output_is_a_quiet_end(router: ScriptedRouter) -> Non
         assert (client.wait(60), client.stderr.read()) == (0, b"")
 
 
-def test_output_that_cannot_be_written_is_told(router: ScriptedRouter) -> None:
+def test_output_that_cannot_be_written_is_reported(router: ScriptedRouter) -> None:
     with (
         open("/dev/full", "wb") as full,
         router.playing(lambda peer: peer.sendall(b"output")),
@@ -378,7 +378,7 @@ def test_what_is_typed_after_the_end_is_for_the_local_shell(router: ScriptedRout
         (("--pty-connect", "x", "--pty-uconnect", "x"), "two addresses"),
     ],
 )
-def test_bad_usage_is_told_in_one_line(arguments: tuple[str, ...], problem: str) -> None:
+def test_bad_usage_is_reported_in_one_line(arguments: tuple[str, ...], problem: str) -> None:
     status, output, complaint = run(*arguments)
     assert (status, output) == (2, b"")
     assert complaint.startswith(b"fastpty: ")
@@ -393,6 +393,6 @@ def test_the_help_fits_eighty_columns(arguments: tuple[str, ...]) -> None:
     assert "ADDR" in done.stdout
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_shown() -> None:
     status, output, _ = run("--version")
     assert (status, output[:8]) == (0, b"fastpty ")

@@ -78,7 +78,7 @@ def test_escapes_mean_the_same_however_the_input_is_split(data: bytes, cuts: lis
         (b"\n~/bin\n", b"\n~/bin\n"),
     ],
 )
-def test_what_is_no_command_is_sent(typed: bytes, sent: bytes) -> None:
+def test_other_pairs_are_sent_as_typed(typed: bytes, sent: bytes) -> None:
     assert passed(b"~", [typed]) == (sent, [])
 
 
@@ -94,7 +94,7 @@ def test_a_tilde_and_a_dot_on_a_new_line_disconnect(typed: bytes) -> None:
     assert b"more" not in output
 
 
-def test_another_character_can_take_the_tildes_place() -> None:
+def test_the_escape_character_can_be_changed() -> None:
     assert passed(b"%", [b"~.\r%."]) == (b"~.\r", [DISCONNECT])
     assert b"%." in EscapeFilter(b"%").help_text()
 

@@ -205,7 +205,7 @@ def test_a_window_that_changed_during_a_stop_is_announced(router: ScriptedRouter
         assert peer.recv(100) == struct.pack("<BHBBHB", 0, 30, 100, 0, 90, 101)
 
 
-def test_a_client_in_the_background_keeps_off_the_terminal(router: ScriptedRouter) -> None:
+def test_a_client_in_the_background_does_not_change_the_terminal(router: ScriptedRouter) -> None:
     """Stopped and then continued by `bg`, it must not make the shell's terminal raw, now or at its end."""
     script = '"$@"; bg >/dev/null; read line; echo "got $line"; wait $!; wait; echo over'
     shell = ["bash", "-mc", script, "bash", *CLIENT]
@@ -248,7 +248,7 @@ def test_an_error_inside_restores_the_terminal(terminal: int) -> None:
     assert termios.tcgetattr(terminal) == before
 
 
-def test_what_is_no_terminal_is_left_alone() -> None:
+def test_a_pipe_is_not_changed() -> None:
     read_end, write_end = os.pipe()
     with RawTerminal(read_end) as raw:
         raw.ensure_raw()
