@@ -15,6 +15,7 @@ from tests import ROOT
 from tests.support.client_harness import CLIENT, receive_all, scripted_router, terminal_client
 from tests.support.harness import Router
 from tests.support.peers import need_root
+from tests.support.tls_harness import Authority
 
 
 def complaint(*arguments: str, data: bytes = b"") -> tuple[int, str]:
@@ -152,6 +153,20 @@ def test_a_plain_client_on_a_tls_port_says_so(tmp_path: Path) -> None:
         address = router.address
         ended = complaint("connect", address, data=b"ls\n")
     assert ended == (255, f"{address} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
+
+
+def test_a_tls_client_on_a_plain_port_says_so(tmp_path: Path, authority: Authority) -> None:
+    def prompt(peer: socket.socket) -> None:
+        peer.sendall(b"root@jail:/# ")
+        receive_all(peer)
+
+    with scripted_router(tmp_path, tcp=True) as router, router.playing(prompt):
+        port = router.address.rpartition(":")[2]
+        ended = complaint("connect", *authority.options("alice"), f"localhost:{port}")
+    assert ended == (
+        255,
+        f"localhost:{port} does not speak TLS: connect without --tls-cert, --tls-key and --tls-ca",
+    )
 
 
 def test_bytes_like_a_tls_alert_from_a_local_program_are_output(tmp_path: Path) -> None:
