@@ -80,7 +80,7 @@ def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
             link = Link(sock, wanted.framed, printable(wanted.address.text))
             # At once, so that the program does not start in a window of another size.
             link.announce(size)
-            link.send()
+            _send_at_once(link)
             _warn(wanted, sock, complain)
             _attach(wanted, link, stdin_fd, complain)
         else:
@@ -88,6 +88,13 @@ def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
     finally:
         sock.close()
     return 0
+
+
+def _send_at_once(link: Link) -> None:
+    try:
+        link.send()
+    except OSError:  # for lack of memory: the loop will send it
+        return
 
 
 def _warn(wanted: Wanted, sock: _socket.socket, complain: Callable[[str], None]) -> None:

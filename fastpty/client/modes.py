@@ -81,7 +81,7 @@ class ModeTracker:
             self._reset()
 
     def undo(self) -> bytes:
-        """The sequences that turn off what is on; none if nothing is."""
+        """Returns the sequences that turn off all modes that are on, and forgets those."""
         undone = [b"\x1b[?%dl" % number for number in sorted(self._on & _OFF_AT_FIRST)]
         if self._pushed:
             undone.append(b"\x1b[<%du" % self._pushed)

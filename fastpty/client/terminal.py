@@ -137,12 +137,10 @@ def _read_lines(fd: int, modes: list[Any]) -> bytes:
 
 def _read_rest(fd: int, modes: list[Any]) -> bytes:
     """Reads what was typed before raw mode was set and is not a whole line; returns the keys."""
-    waiting = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
-    if not waiting or not _is_readable(fd):
-        return b""
     try:
-        keys = os.read(fd, waiting)
-    except OSError:
+        waiting = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+        keys = os.read(fd, waiting) if waiting and _is_readable(fd) else b""
+    except OSError:  # the terminal has gone: the client will see that when it reads
         return b""
     if modes[3] & termios.ICANON:
         keys = keys.replace(_DISABLED, modes[6][termios.VEOF])  # typed just before raw mode was set

@@ -1,4 +1,4 @@
-"""`fastpty connect` to a fastpty-router as a person uses it, in tmux: the screen shows what a local program would."""
+"""`fastpty connect` to a fastpty-router in tmux: the screen must look like that of a local shell."""
 
 from __future__ import annotations
 

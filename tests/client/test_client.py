@@ -40,7 +40,7 @@ def tcp_router(tmp_path: Path) -> Iterator[ScriptedRouter]:
 
 
 def echo(peer: socket.socket) -> None:
-    """Reads nothing more until what it has read is sent back: a client that does the same hangs with it."""
+    """Sends back what it has read before it reads more. A client that works the same way would deadlock with it."""
     while data := peer.recv(65536):
         peer.sendall(data)
 
@@ -129,7 +129,7 @@ def test_input_goes_on_while_the_terminal_is_stopped(router: ScriptedRouter) -> 
 
 
 def fill(peer: socket.socket) -> None:
-    """Sends until nothing more goes through the client, whose output nobody reads."""
+    """Sends until the client takes no more, because nobody reads its output."""
     peer.settimeout(0.5)
     with pytest.raises(TimeoutError):
         peer.sendall(bytes(64 * MIB))

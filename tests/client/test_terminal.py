@@ -116,7 +116,7 @@ def test_a_client_that_cannot_connect_does_not_touch_the_terminal(tmp_path: Path
     ],
 )
 def test_keys_that_were_typed_ahead_are_sent_as_typed(router: ScriptedRouter, typed: bytes, sent: bytes) -> None:
-    """Typed before the terminal is raw: its own editing has made lines of them, and ends of input."""
+    """The local terminal was in canonical mode when they were typed, so it has already made lines of them."""
     with (
         terminal_client("connect", router.address, typed_ahead=typed) as client,
         router.accept() as peer,

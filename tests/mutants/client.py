@@ -207,7 +207,7 @@ _ENDS = (
     Mutant(
         "the window size is sent before anything slow",
         "fastpty/client/connect.py",
-        "            link.announce(size)\n            link.send()\n",
+        "            link.announce(size)\n            _send_at_once(link)\n",
         "",
         "client/test_client.py::test_the_window_size_is_the_first_thing_that_is_sent_after_connecting",
     ),
