@@ -11,8 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import report
-
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "result.json"
 
@@ -29,6 +27,8 @@ def main() -> int:
     argv += arguments or [str(HERE)]
     status = subprocess.run(argv, cwd=HERE.parent, env=environment, check=False).returncode
     if RESULT.exists():
+        from bench import report  # it needs what was built just now
+
         report.main(RESULT, publish=not quick)
     return status
 

@@ -70,13 +70,14 @@ def compare(
 
     benchmark.pedantic(lambda: take(subject), setup=others_turn, rounds=rounds, warmup_rounds=1)
     benchmark.extra_info["figures"] = [
-        _summary(figure, {name: [values[figure.name] for values in taken[name][-rounds:]] for name in chosen})
+        summary(figure, {name: [values[figure.name] for values in taken[name][-rounds:]] for name in chosen})
         for figure in figures
     ]
     benchmark.extra_info["missing"] = field.missing
 
 
-def _summary(figure: Figure, series: Mapping[str, list[float]]) -> dict[str, Any]:
+def summary(figure: Figure, series: Mapping[str, list[float]]) -> dict[str, Any]:
+    """One row of the report; `series` holds the values of each contestant, round by round."""
     return {
         "title": figure.title,
         "unit": figure.unit,

@@ -1,5 +1,6 @@
 """Builds the load generator and the program on the pty, in place. Not part of the wheel."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -15,4 +16,10 @@ extensions = cythonize(
 )
 program = here / "ptyload"
 subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-static", "-o", program, program.with_suffix(".c")], check=True)
-setup(name="fastpty-bench", ext_modules=extensions, script_args=["-q", "build_ext", "--inplace"])
+os.chdir(here)  # setuptools would read pyproject.toml, which belongs to fastpty itself
+setup(
+    name="fastpty-bench",
+    packages=[],
+    ext_modules=extensions,
+    script_args=["-q", "build_ext", "--build-lib", str(here.parent), "--build-temp", str(here.parent / "build")],
+)

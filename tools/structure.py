@@ -18,7 +18,6 @@ SUFFIXES = (".py", ".pyi", ".pyx", ".pxd")
 # From the top to the bottom: a room imports only from rooms further down in this list.
 ORDER = (
     "__main__",
-    "entry",
     "router",
     "cli",
     "supervision",

@@ -1,74 +1,77 @@
-"""Escape sequences as in ssh(1): a `~` that begins a line speaks to the client itself.
+"""Escape sequences as in ssh(1): a `~` at the beginning of a line is for the client itself.
 
-A pure machine: bytes in, bytes out. It holds back one byte at most, an escape character that begins a line,
-until it knows what follows.
+A pure state machine: bytes in, bytes out. It holds back at most one byte, an escape character at the beginning of a
+line, until the next byte arrives.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
 _LINE_ENDS = b"\r\n"
 
+DISCONNECT, HELP, SHOW_CONNECTION, SUSPEND = b".", b"?", b"#", b"\x1a"
+_COMMANDS = (DISCONNECT, HELP, SHOW_CONNECTION, SUSPEND)
 
-@dataclass(frozen=True)
+
 class Fed:
-    """What came of some input: the bytes to send on, and what the person asked of the client itself."""
+    """What some input came to: the bytes to send, and the keys of the commands in it, in their order."""
 
-    output: bytes
-    disconnect: bool = False
-    help: bool = False
+    def __init__(self, output: bytes, commands: tuple[bytes, ...] = ()) -> None:
+        self.output = output
+        self.commands = commands
 
 
 class EscapeFilter:
-    """Finds escape sequences in what is typed, however it is split into reads.
+    """Finds escape sequences in typed input, however it is split into reads.
 
-    At the beginning of a line, with `~` for the escape character: `~.` disconnects, `~?` asks for help,
-    `~~` is one `~`, and any other pair is passed on as typed. `character` is one byte, or None for no
-    escapes at all; ValueError otherwise.
+    With `~` as the escape character: `~.` disconnects, `~?` shows a help, `~#` shows the connection, `~^Z` suspends the
+    client, `~~` sends one `~`. Any other pair is sent as typed. `character` is one byte, or None for no escapes at all.
+    Raises ValueError if it is a line end or longer.
     """
 
     def __init__(self, character: bytes | None) -> None:
         if character is not None and (len(character) != 1 or character in _LINE_ENDS):
             raise ValueError(f"{character!r} cannot be an escape character")
         self.character = character
-        self._at_line_start = re.compile(b"(?<=[\r\n])" + re.escape(character or b""))
         self._line_start = True
         self._held = b""
 
     def feed(self, data: bytes) -> Fed:
-        """Takes the next input. What follows a `~.` in it is dropped: the connection is at its end."""
+        """Takes the next input. Bytes after a `~.` are dropped."""
         if self.character is None:
             return Fed(data)
         output = bytearray()
-        wants_help = False
+        commands: list[bytes] = []
         at = 0
         while at < len(data):
             if self._held:
                 following = data[at : at + 1]
                 at += 1
                 self._held = b""
-                if following == b".":
-                    return Fed(bytes(output), disconnect=True, help=wants_help)
-                if following == b"?":
-                    wants_help = True
-                    continue  # still at the beginning of the line, so that `~?~.` works
+                if following in _COMMANDS:
+                    commands.append(following)
+                    if following == DISCONNECT:
+                        break
+                    continue  # the next key is still at the beginning of the line, so that `~?~.` works
                 output += self.character if following == self.character else self.character + following
                 self._line_start = following in _LINE_ENDS
             elif self._line_start and data[at : at + 1] == self.character:
                 self._held = self.character
                 at += 1
             else:
-                found = self._at_line_start.search(data, at + 1)
-                end = found.start() if found else len(data)
+                end = self._next_line_start(data, at)
                 output += data[at:end]
                 self._line_start = data[end - 1 : end] in _LINE_ENDS
                 at = end
-        return Fed(bytes(output), help=wants_help)
+        return Fed(bytes(output), tuple(commands))
+
+    def _next_line_start(self, data: bytes, at: int) -> int:
+        """The index after `at` of an escape character that follows a line end, or the end of `data`."""
+        assert self.character is not None
+        found = [data.find(bytes((end,)) + self.character, at) for end in _LINE_ENDS]
+        return min((index + 1 for index in found if index >= 0), default=len(data))
 
     def flush(self) -> bytes:
-        """What is still held back; to be sent on when the input ends."""
+        """Returns the byte that is held back, if any; to be sent when the input ends."""
         held, self._held = self._held, b""
         return held
 
@@ -78,9 +81,11 @@ class EscapeFilter:
         lines = (
             "",
             "At the beginning of a line:",
-            f"  {shown}.  disconnect",
-            f"  {shown}?  this help",
-            f"  {shown}{shown}  one {shown}",
+            f"  {shown}.   disconnect",
+            f"  {shown}?   show this help",
+            f"  {shown}#   show the connection",
+            f"  {shown}^Z  suspend the client",
+            f"  {shown}{shown}   send one {shown}",
             "",
         )
         return "\r\n".join(lines).encode("latin-1")

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
+import _signal  # type: ignore[import-not-found]  # built in; `signal` is slow to load
 import errno
 import fcntl
 import os
-import signal
-import stat
+import select
 import struct
 import termios
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any
 
-FATAL = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-"""Signals from outside that end the client. None of them comes from the keyboard: raw mode switches that
-off.
-"""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
-_PTMX = os.makedev(5, 2)
+FATAL = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
+"""Signals that end the client. They come from other processes, not from the keyboard: raw mode turns that off."""
 
-_Handler = Callable[[int, FrameType | None], Any] | int | None
+_TYPED_AHEAD_MOST_BYTES = 65536
+_DISABLED = b"\0"  # a control character that is switched off: _POSIX_VDISABLE
 
 
 def window_size(fd: int) -> tuple[int, int] | None:
-    """Rows and columns of the terminal `fd`, or None where it is no terminal or does not know its size."""
+    """Rows and columns of the terminal `fd`; None if it is not a terminal or does not know its size."""
     try:
         rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
     except OSError:
@@ -33,28 +31,22 @@ def window_size(fd: int) -> tuple[int, int] | None:
     return (rows, columns) if rows and columns else None
 
 
-def reopened(fd: int, flags: int) -> int | None:
-    """A non-blocking descriptor of our own for the terminal or pipe that `fd` is, or None.
-
-    `flags` is os.O_RDONLY or os.O_WRONLY. O_NONBLOCK on `fd` itself would be set for the shell, too, that
-    shares it with us; without it only small writes are sure not to block, at a third of the throughput to a
-    pipe. Files are left alone: a second opening has another offset. Sockets cannot be opened again, and
-    neither can another user's terminal.
-    """
-    with contextlib.suppress(OSError):
-        found = os.fstat(fd)
-        # Opening /dev/ptmx would make a new pty.
-        if stat.S_ISFIFO(found.st_mode) or (os.isatty(fd) and found.st_rdev != _PTMX):
-            return os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    return None
+def is_in_foreground(fd: int) -> bool:
+    """True if this process may use the terminal `fd`, or `fd` is not its controlling terminal: no job control then."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return True
 
 
 class RawTerminal:
-    """Raw mode on the terminal `fd` for as long as a `with` block lasts; does nothing where it is none.
+    """Raw mode on the terminal `fd` within a `with` block; does nothing if `fd` is not a terminal.
 
-    Changes take effect with TCSANOW. TCSAFLUSH would throw away what was typed ahead, for the remote shell
-    at the start and for the local one at the end. TCSADRAIN would wait for output, on a stopped terminal
-    for good, and there is no need: what was written has gone through the old modes at the time of the write.
+    Changes take effect with TCSANOW. TCSAFLUSH would drop what was typed ahead, for the remote shell at the start and
+    for the local one at the end. TCSADRAIN would wait for output, without end on a stopped terminal. There is no need
+    to wait: output goes through the modes that are set when it is written.
+
+    `typed_ahead` is what was typed before raw mode began, as raw mode would have delivered it.
     """
 
     def __init__(self, fd: int) -> None:
@@ -62,41 +54,42 @@ class RawTerminal:
         self._is_terminal = os.isatty(fd)
         self._saved: list[Any] = []
         self._is_raw = False
+        self.typed_ahead = b""
 
     def __enter__(self) -> RawTerminal:
         if self._is_terminal:
             self._saved = termios.tcgetattr(self._fd)
-            # In the background this stops the client until it is brought to the foreground, as it should.
+            # In the background these stop the client until it is brought to the foreground, as they should.
+            lines = _read_lines(self._fd, self._saved)
             self._set(_raw(self._saved))
             self._is_raw = True
+            self.typed_ahead = lines + _read_rest(self._fd, self._saved)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.restore()
 
     def restore(self) -> None:
-        """Sets the modes that it found, unless the terminal is another's now, who has set his own."""
-        if self._is_raw and self._in_foreground():
-            with contextlib.suppress(termios.error):  # the terminal has gone
-                self._set(self._saved)
+        """Restores the original modes, unless another process group has the terminal now: it has set its own."""
+        if self._is_raw and is_in_foreground(self._fd):
+            self._try_to_set(self._saved)
         self._is_raw = False
 
     def forget(self) -> None:
-        """To be called after this process was stopped: others may have changed the modes since."""
+        """Notes that the modes may have changed: this process was stopped, and others had the terminal."""
         self._is_raw = False
 
     def ensure_raw(self) -> None:
-        """Sets raw mode again after restore() or forget(), as soon as this process is in the foreground."""
-        if self._is_terminal and not self._is_raw and self._in_foreground():
-            with contextlib.suppress(termios.error):  # the terminal has gone
-                self._set(_raw(self._saved))
-                self._is_raw = True
+        """Sets raw mode again after restore() or forget(), once this process is in the foreground."""
+        if self._is_terminal and not self._is_raw and is_in_foreground(self._fd):
+            self._is_raw = self._try_to_set(_raw(self._saved))
 
-    def _in_foreground(self) -> bool:
+    def _try_to_set(self, modes: list[Any]) -> bool:
         try:
-            return os.tcgetpgrp(self._fd) == os.getpgrp()
-        except OSError:
-            return True  # not our controlling terminal, so there is no job control on it
+            self._set(modes)
+        except termios.error:  # the terminal has gone
+            return False
+        return True
 
     def _set(self, modes: list[Any]) -> None:
         while True:
@@ -108,7 +101,7 @@ class RawTerminal:
 
 
 def _raw(modes: list[Any]) -> list[Any]:
-    """The modes with all of the kernel's editing, echo, signals and translation off; IUTF8 stays as it is."""
+    """Returns `modes` without the kernel's editing, echo, signals and translation; IUTF8 stays as it is."""
     iflag, oflag, cflag, lflag, ispeed, ospeed, cc = modes
     iflag &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.IXON)
     iflag &= ~(termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXOFF | termios.IXANY)
@@ -120,33 +113,75 @@ def _raw(modes: list[Any]) -> list[Any]:
     return [iflag, oflag, cflag, lflag, ispeed, ospeed, cc]
 
 
-class HeldSignals:
-    """Turns signals into bytes on a descriptor, so that a poll loop acts on them and no handler does.
+def _read_lines(fd: int, modes: list[Any]) -> bytes:
+    """Reads the lines that were typed on a terminal in canonical mode; returns the keys that made them.
 
-    Within the `with` block SIGWINCH, SIGTSTP, SIGCONT and the FATAL ones do nothing but make fileno()
-    readable. At the end of the block all is as before, and a fatal signal that came in is delivered after
-    all: the process dies of it, so that its parent sees that. Put the RawTerminal inside. Signals that were
-    ignored stay so (nohup). For the main thread only.
+    This must be done before raw mode is set: it turns an end-of-file key that is in the queue into a NUL. In canonical
+    mode a read returns one line, and the end-of-file key ends a line without being part of it.
+    """
+    iflag, _, _, lflag, _, _, cc = modes
+    if not lflag & termios.ICANON:
+        return b""
+    line_ends = {b"\n", cc[termios.VEOL], cc[termios.VEOL2]} - {_DISABLED}
+    keys = b""
+    while len(keys) < _TYPED_AHEAD_MOST_BYTES and _is_readable(fd):
+        try:
+            line = os.read(fd, _TYPED_AHEAD_MOST_BYTES)
+        except OSError:  # the terminal has gone, or is another's: the client will see that when it reads
+            break
+        keys += _as_typed(line, iflag)
+        if line[-1:] not in line_ends:
+            keys += cc[termios.VEOF]
+    return keys
+
+
+def _read_rest(fd: int, modes: list[Any]) -> bytes:
+    """Reads what was typed before raw mode was set and is not a whole line; returns the keys."""
+    try:
+        waiting = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+        keys = os.read(fd, waiting) if waiting and _is_readable(fd) else b""
+    except OSError:  # the terminal has gone: the client will see that when it reads
+        return b""
+    if modes[3] & termios.ICANON:
+        keys = keys.replace(_DISABLED, modes[6][termios.VEOF])  # typed just before raw mode was set
+    return _as_typed(keys, modes[0])
+
+
+def _as_typed(line: bytes, iflag: int) -> bytes:
+    return line.replace(b"\n", b"\r") if iflag & termios.ICRNL else line
+
+
+def _is_readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class HeldSignals:
+    """Turns signals into bytes on a descriptor, so that a poll loop acts on them instead of a handler.
+
+    Within the `with` block SIGWINCH, SIGTSTP, SIGCONT and the FATAL ones only make fileno() readable. At the end of the
+    block the previous handlers are restored. A fatal signal that arrived is then raised again: the process dies of it,
+    so that its parent sees the cause. Put the RawTerminal inside. Signals that were ignored stay ignored (nohup). For
+    the main thread only.
     """
 
     def __init__(self) -> None:
-        self._previous: dict[int, _Handler] = {}
+        self._previous: dict[int, Any] = {}
         self._fatal: int | None = None
 
     def __enter__(self) -> HeldSignals:
         self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._previous_wakeup = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
-        for signum in (signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT, *FATAL):
-            if signal.getsignal(signum) not in (signal.SIG_IGN, None):
-                self._previous[signum] = signal.signal(signum, _only_wake)
+        self._previous_wakeup = _signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        for signum in (_signal.SIGWINCH, _signal.SIGTSTP, _signal.SIGCONT, *FATAL):
+            if _signal.getsignal(signum) not in (_signal.SIG_IGN, None):
+                self._previous[signum] = _signal.signal(signum, _only_wake)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
-        signal.set_wakeup_fd(self._previous_wakeup)
+            _signal.signal(signum, handler)
+        _signal.set_wakeup_fd(self._previous_wakeup)
         self.take()
         os.close(self._read_end)
         os.close(self._write_end)
@@ -154,30 +189,40 @@ class HeldSignals:
             die_of(self._fatal)
 
     def fileno(self) -> int:
-        """Readable when a signal has come in."""
+        """The descriptor that is readable when a signal has arrived."""
         return self._read_end
 
     def take(self) -> frozenset[int]:
-        """The signals that came in since the last call."""
+        """Returns the signals that arrived since the last call."""
         taken: set[int] = set()
-        with contextlib.suppress(BlockingIOError):
-            while some := os.read(self._read_end, 512):
-                taken.update(some)
+        while some := self._read():
+            taken.update(some)
         self._fatal = self._fatal or next((signum for signum in FATAL if signum in taken), None)
         return frozenset(taken)
 
+    def _read(self) -> bytes:
+        try:
+            return os.read(self._read_end, 512)
+        except BlockingIOError:
+            return b""
+
     def stop(self) -> None:
-        """Stops this process, as the SIGTSTP that came in would have; returns when it is continued."""
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, _only_wake)
+        """Stops this process, as SIGTSTP does by default; returns when it is continued."""
+        _signal.signal(_signal.SIGTSTP, _signal.SIG_DFL)
+        _signal.raise_signal(_signal.SIGTSTP)
+        _signal.signal(_signal.SIGTSTP, _only_wake)
 
 
 def die_of(signum: int) -> None:
     """Ends this process by the default action of `signum`."""
-    signal.signal(signum, signal.SIG_DFL)
-    signal.raise_signal(signum)
+    _signal.signal(signum, _signal.SIG_DFL)
+    _signal.raise_signal(signum)
+
+
+def signal_name(signum: int) -> str:
+    """The signal in words, such as `Hangup`."""
+    return str(_signal.strsignal(signum))
 
 
 def _only_wake(signum: int, frame: FrameType | None) -> None:
-    """The bytes go to the wake-up descriptor before a handler runs, so nothing is left to do here."""
+    """Does nothing: Python writes the signal's number to the wake-up descriptor before it calls a handler."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -22,6 +21,7 @@ from fastpty.configuration.uwsgi_keys import WITHOUT_MEANING, instead, is_confin
 from fastpty.errors import FastptyError, UsageError, printable
 from fastpty.service import pidfile
 from fastpty.system.names import shown
+from fastpty.system.standard_descriptors import write_error, write_output
 
 _SOCKET = "listen-raw"
 _OF_ARGUMENTS = frozenset({_SOCKET, *files.FORMATS})
@@ -55,16 +55,15 @@ def read(
             if is_check:
                 warnings += _preflight(preflight, config, loaded.settings)
     except FastptyError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        write_error(f"{PROGRAM}: {error}")
         raise SystemExit(UsageError.exit_status if is_check else error.exit_status) from None
     for line in [*loaded.printed, *(as_ini(loaded.listing) if loaded.listing is not None else ())]:
-        print(printable(line), file=sys.stderr)
+        write_error(printable(line))
     warnings = [printable(warning) for warning in loaded.warnings + warnings]
     if is_check:
         for warning in warnings:
-            print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
-        for line in report(loaded.settings):
-            print(printable(line))
+            write_error(f"{PROGRAM}: warning: {warning}")
+        write_output("".join(f"{printable(line)}\n" for line in report(loaded.settings)))
         raise SystemExit(0)
     return config, warnings, loaded.settings
 
@@ -116,19 +115,19 @@ class _Record(argparse.Action):
 
 class _ShowHelp(argparse.Action):
     def __call__(self, *_: Any) -> None:
-        print(help_texts.short(), end="")
+        write_output(help_texts.short())
         raise SystemExit(0)
 
 
 class _ShowHelpAll(argparse.Action):
     def __call__(self, *_: Any) -> None:
-        print(help_texts.full(), end="")
+        write_output(help_texts.full())
         raise SystemExit(0)
 
 
 class _ShowVersion(argparse.Action):
     def __call__(self, *_: Any) -> None:
-        print(f"{PROGRAM} {__version__}")
+        write_output(f"{PROGRAM} {__version__}\n")
         raise SystemExit(0)
 
 

@@ -5,17 +5,16 @@ The forms are uWSGI's (a path, `@abstract`, `host:port`, `:port`, `fd://N`) and 
 
 from __future__ import annotations
 
+import _socket  # the client connects with it: `socket` takes as long to load as all that it needs otherwise
 import errno
-import ipaddress
 import os
-import re
-import socket
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 from fastpty.errors import FastptyError, UsageError
-from fastpty.net import tcp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any, Final, TypeAlias
 
 # unix(7): sun_path has 108 bytes. A path ends with a NUL byte. An abstract name begins with one and, as uWSGI writes
 # it, also ends with one.
@@ -23,18 +22,38 @@ _PATH_LIMIT = 107
 _ABSTRACT_LIMIT = 106
 
 
-class _Local:
+class _Address:
+    """An immutable value, equal to another of its class with the same parts. (Loading `dataclasses` takes 15 ms.)"""
+
+    _PARTS: tuple[str, ...]
+
+    def _parts(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self._PARTS)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Address) and type(self) is type(other) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._parts()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self._parts()}"
+
+
+class _Local(_Address):
     @property
     def is_loopback(self) -> bool:
         """True if only this machine can reach it. For an inherited socket, its opener has decided that."""
         return True
 
 
-@dataclass(frozen=True)
 class UnixAddress(_Local):
     """A socket file."""
 
-    path: str
+    _PARTS = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path: Final = path
 
     @property
     def text(self) -> str:
@@ -42,11 +61,13 @@ class UnixAddress(_Local):
         return self.path
 
 
-@dataclass(frozen=True)
 class AbstractAddress(_Local):
     """A name in Linux's abstract socket namespace, without the leading NUL."""
 
-    name: str
+    _PARTS = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name: Final = name
 
     @property
     def text(self) -> str:
@@ -60,12 +81,15 @@ class AbstractAddress(_Local):
         return name, name + b"\0"
 
 
-@dataclass(frozen=True)
-class TcpAddress:
-    """A TCP port. Without a host, a listener uses all interfaces and a client this machine."""
+class TcpAddress(_Address):
+    """A TCP port. No host means all interfaces to a listener and this machine to a client."""
 
-    host: str
-    port: int
+    _PARTS = ("host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host: Final = host
+        self.port: Final = port
+        self._found: list[tuple[int, Target]] | None = None
 
     @property
     def text(self) -> str:
@@ -86,10 +110,13 @@ class TcpAddress:
         The host is looked up once, so that the router listens on the addresses that it has checked. A pickled object
         keeps them.
         """
-        return self._targets
+        if self._found is None:
+            self._found = self._look_up()
+        return self._found
 
-    @cached_property
-    def _targets(self) -> list[tuple[int, Target]]:
+    def _look_up(self) -> list[tuple[int, Target]]:
+        import socket
+
         try:
             found = socket.getaddrinfo(self.host or None, self.port, type=socket.SOCK_STREAM)
         except UnicodeError as error:  # part of the name is empty or too long (IDNA)
@@ -97,11 +124,13 @@ class TcpAddress:
         return [(info[0], info[4]) for info in found]
 
 
-@dataclass(frozen=True)
 class FdAddress(_Local):
     """An inherited listening socket with this descriptor number."""
 
-    number: int
+    _PARTS = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number: Final = number
 
     @property
     def text(self) -> str:
@@ -109,11 +138,13 @@ class FdAddress(_Local):
         return f"fd://{self.number}"
 
 
-@dataclass(frozen=True)
 class SharedAddress(_Local):
     """uWSGI's `=N`: the address of the N-th shared-socket, from 0."""
 
-    index: int
+    _PARTS = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index: Final = index
 
     @property
     def text(self) -> str:
@@ -123,8 +154,8 @@ class SharedAddress(_Local):
 
 Address = UnixAddress | AbstractAddress | TcpAddress | FdAddress | SharedAddress
 
-Target = tuple[Any, ...] | str | bytes
-"""The argument of socket.bind() and socket.connect()."""
+Target: TypeAlias = "tuple[Any, ...] | str | bytes"
+"""What socket.bind() and socket.connect() take."""
 
 
 def parse(text: str) -> Address:
@@ -162,18 +193,24 @@ def _parse_abstract(text: str) -> AbstractAddress:
 
 
 def _parse_tcp(text: str) -> TcpAddress:
-    bracketed = re.fullmatch(r"\[([^][]+)\]:(.*)", text)
-    host, port = bracketed.groups() if bracketed else text.rsplit(":", 1)
-    if bracketed:
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError:
-            raise UsageError(f"{text}: {host!r} is not an IPv6 address") from None
+    host, port = text.rsplit(":", 1)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        _check_ipv6(text, host)
     elif ":" in host:
         raise UsageError(f"{text}: an IPv6 address needs brackets: [{host}]:{port}")
-    elif not re.fullmatch(r"[^][\s]*", host):
+    elif any(character in "[]" or character.isspace() for character in host):
         raise UsageError(f"{text}: {host!r} is not a host")
     return TcpAddress(host, _number(text, port, "the port", 65535))
+
+
+def _check_ipv6(text: str, host: str) -> None:
+    import ipaddress
+
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        raise UsageError(f"{text}: {host!r} is not an IPv6 address") from None
 
 
 def _number(text: str, digits: str, what: str, limit: int) -> int:
@@ -183,6 +220,8 @@ def _number(text: str, digits: str, what: str, limit: int) -> int:
 
 
 def _is_loopback(host: str) -> bool:
+    import ipaddress
+
     address = ipaddress.ip_address(host)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
@@ -193,32 +232,64 @@ def connect(address: Address, timeout: float | None = None) -> socket.socket:
 
     timeout: seconds for each socket address that a host name resolves to.
     """
+    import socket
+
+    return socket.socket(fileno=dial(address, timeout).detach())
+
+
+def dial(address: Address, timeout: float | None = None) -> _socket.socket:
+    """Does what connect() does, without loading the `socket` module for a local address."""
     failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     try:
-        targets = _targets(address)
-    except socket.gaierror as error:
-        raise _cannot_connect(address, error) from error
-    for family, target in targets:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
+        for family, target in _targets(address):
+            try:
+                return _dial(family, target, timeout)
+            except OSError as error:
+                failure = error
+    except _socket.gaierror as error:
+        failure = error
+    raise FastptyError(f"cannot connect to {address.text}: {_why_not_connected(address, failure)}") from failure
+
+
+def _dial(family: int, target: Target, timeout: float | None) -> _socket.socket:
+    sock = _socket.socket(family, _socket.SOCK_STREAM)
+    try:
+        if family == _socket.AF_UNIX:
+            _dial_local(sock, target, timeout)
+        else:
+            from fastpty.net import tcp
+
             sock.settimeout(timeout)
             sock.connect(target)
             sock.settimeout(None)
-            if family != socket.AF_UNIX:
-                tcp.prepare(sock)
-            return sock
-        except OSError as error:
-            sock.close()
-            failure = error
-    raise _cannot_connect(address, failure) from failure
+            tcp.prepare(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _dial_local(sock: _socket.socket, target: Target, timeout: float | None) -> None:
+    """Waits in connect(2) for room in the listener's queue. A non-blocking connect(2) would fail at once (EAGAIN)."""
+    _set_send_timeout(sock, timeout or 0.0)
+    sock.connect(target)
+    _set_send_timeout(sock, 0.0)
+
+
+def _set_send_timeout(sock: _socket.socket, seconds: float) -> None:
+    import struct
+
+    sock.setsockopt(
+        _socket.SOL_SOCKET, _socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+    )
 
 
 def _targets(address: Address) -> list[tuple[int, Target]]:
     match address:
         case UnixAddress():
-            return [(socket.AF_UNIX, address.path)]
+            return [(_socket.AF_UNIX, address.path)]
         case AbstractAddress():
-            return [(socket.AF_UNIX, name) for name in address.spellings]
+            return [(_socket.AF_UNIX, name) for name in address.spellings]
         case TcpAddress():
             return address.resolve()
         case FdAddress() | SharedAddress():
@@ -229,17 +300,50 @@ _WHY_NOT_CONNECT = {
     errno.ENOENT: "no such socket: is the router running?",
     errno.ECONNREFUSED: "no program is listening there: is the router running?",
     errno.EACCES: "permission denied: its mode or owner keeps this user out",
-    errno.EAGAIN: "the router is busy: try again",
+    errno.EAGAIN: "the router does not accept connections: is it stopped or overloaded?",
+    errno.EPROTOTYPE: "it is a socket of another type than the router's",
 }
 
 
-def _cannot_connect(address: Address, error: OSError) -> FastptyError:
-    return FastptyError(f"cannot connect to {address.text}: {why(error, _WHY_NOT_CONNECT)}")
+def _why_not_connected(address: Address, error: OSError) -> str:
+    found = _what_is_there(address.path, error) if isinstance(address, UnixAddress) else None
+    return found or why(error, _WHY_NOT_CONNECT)
+
+
+def _what_is_there(path: str, error: OSError) -> str | None:
+    """What is wrong with the file at `path`, or None if nothing is to be seen."""
+    import stat
+
+    if error.errno == errno.ENOENT and "/" not in path:
+        return f"there is no socket of this name here (a TCP address is HOST:PORT, as {path}:4000)"
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    if stat.S_ISREG(found.st_mode):
+        return "it is a regular file, not a socket"
+    if stat.S_ISDIR(found.st_mode):
+        return "it is a directory, not a socket"
+    if not stat.S_ISSOCK(found.st_mode):
+        return "it is not a socket"
+    if error.errno == errno.EACCES:
+        mode = stat.S_IMODE(found.st_mode)
+        return f"permission denied: the socket belongs to {_user(found.st_uid)} and has mode {mode:04o}"
+    return None
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
 
 
 def why(error: OSError, known: dict[int, str]) -> str:
-    """The text for an error with an address: from `known` for its errno, or the system's."""
-    if isinstance(error, socket.gaierror):
+    """Words for an error about an address: those of `known` for its errno, else the system's."""
+    if isinstance(error, _socket.gaierror):
         return f"its host cannot be resolved ({error.strerror})"
     if isinstance(error, TimeoutError):
         return "no answer: is this the right address?"

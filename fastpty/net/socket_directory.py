@@ -6,14 +6,11 @@ Like sshd's StrictModes for a user's keys, this includes the directories above.
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from fastpty.errors import FastptyError, printable
-from fastpty.net.address import Address, UnixAddress
-from fastpty.system.credentials import peer_credentials
+from fastpty.errors import FastptyError
 
 
 def warnings(path: str, trusted: Collection[int]) -> Iterator[str]:
@@ -39,29 +36,3 @@ def warnings(path: str, trusted: Collection[int]) -> Iterator[str]:
             yield f"{path}: group {found.st_gid} may write to {place} and put another socket there"
         if found.st_uid not in (0, *trusted):
             yield f"{path}: {place} belongs to uid {found.st_uid}, who may put another socket there"
-
-
-def stranger(connection: socket.socket, address: Address) -> str | None:
-    """For a client: a warning where it has connected to a program of a user that it need not mean.
-
-    That is neither root's nor its own, nor the directory's owner's, in a directory where others can leave a socket too.
-    After a router has ended they can take its place and get what is typed. An abstract name is everybody's to take.
-    """
-    if connection.family != socket.AF_UNIX:
-        return None
-    _, uid, _ = peer_credentials(connection)
-    trusted = {0, os.geteuid()}
-    others = "nor you"
-    if isinstance(address, UnixAddress):
-        directory = os.path.dirname(os.path.realpath(address.path))
-        try:
-            found = os.stat(directory)
-        except OSError:
-            return None
-        if not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return None
-        trusted.add(found.st_uid)
-        others = f"nor you, nor the owner of {printable(directory)}"
-    if uid in trusted:
-        return None
-    return f"at {printable(address.text)} uid {uid} is listening, neither root, {others}: it gets what is typed here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import socket
 
@@ -22,8 +23,8 @@ TCP_RTO_MAX_MS = 44  # linux/tcp.h, Linux 6.15; not in Python's socket module
 RESEND_MOST_MS = 5000
 
 
-def prepare(connection: socket.socket) -> None:
-    """Sets the options; raises OSError if the connection is broken."""
+def prepare(connection: _socket.socket) -> None:
+    """Makes a TCP connection fit for terminal work; raises OSError if it is broken."""
     for level, option, value in _OPTIONS:
         connection.setsockopt(level, option, value)
     with contextlib.suppress(OSError):  # an older kernel

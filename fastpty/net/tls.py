@@ -6,21 +6,20 @@ Only TLS 1.3, with certificates on both sides. A half-close is TLS's close_notif
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import fcntl
 import os
 import select
-import signal
 import socket
 import ssl
 import sys
 import termios
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from fastpty.errors import FastptyError, UsageError
+from fastpty.errors import UsageError
 from fastpty.net.tls_files import Identity, read_pem
 
 _CHUNK_BYTES = 65536
@@ -41,7 +40,7 @@ def context_of(identity: Identity, *, server: bool) -> ssl.SSLContext:
         with _as_file(read_pem("tls-ca", identity.authorities)) as path:
             context.load_verify_locations(path)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"tls-ca: {identity.authorities} cannot be used: {_reason(error)}") from error
+        raise UsageError(f"tls-ca: {identity.authorities} cannot be used: {reason(error)}") from error
     chain, key = read_pem("tls-cert", identity.certificate), read_pem("tls-key", identity.key, is_secret=True)
     try:
         with _as_file(chain) as chain_path, _as_file(key) as key_path:
@@ -49,7 +48,7 @@ def context_of(identity: Identity, *, server: bool) -> ssl.SSLContext:
             context.load_cert_chain(chain_path, key_path, password=lambda: b"")
     except (OSError, ssl.SSLError) as error:
         files = f"{identity.certificate} with {identity.key}"
-        raise UsageError(f"tls-cert and tls-key: {files} cannot be used: {_reason(error)}") from error
+        raise UsageError(f"tls-cert and tls-key: {files} cannot be used: {reason(error)}") from error
     return context
 
 
@@ -102,7 +101,7 @@ class Pump:
 
     def __init__(
         self,
-        network: socket.socket,
+        network: _socket.socket,
         context: ssl.SSLContext,
         *,
         server_side: bool,
@@ -314,46 +313,6 @@ class Pump:
         self._to_network += self._encrypted.read()
 
 
-@contextlib.contextmanager
-def tunnel(network: socket.socket, identity: Identity, server_name: str) -> Iterator[socket.socket]:
-    """A plain socket to what is behind a TLS connection, moved by a thread; closed at the end.
-
-    Raises FastptyError where the other side is not `server_name` or does not want us, and, at the end, where the
-    connection broke.
-    """
-    context = context_of(identity, server=False)
-    try:
-        pump = Pump(network, context, server_side=False, server_name=server_name)
-    except ValueError as error:  # empty, longer than DNS allows, or not text
-        raise UsageError(f"tls-name: {server_name!r} cannot be the name in a certificate") from error
-    try:
-        pump.shake_hands()
-    except OSError as error:
-        raise FastptyError(f"TLS with {server_name} failed: {_reason(error)}") from error
-    ours, theirs = socket.socketpair()
-    failures: list[str] = []
-
-    def move() -> None:
-        with theirs:
-            try:
-                pump.run(theirs)
-            except OSError as error:
-                failures.append(_reason(error))
-
-    # Signals are for the main thread, which holds them.
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    thread = threading.Thread(target=move, daemon=True)
-    thread.start()
-    signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-    with ours:
-        yield ours
-    thread.join(_HANDSHAKE_SECONDS + _LINGER_SECONDS)
-    if thread.is_alive():
-        failures.append("the router did not take the rest in time")
-    if failures:
-        raise FastptyError(f"the connection broke: {failures[0]}")
-
-
 def _is_end_of_tcp(error: ssl.SSLError) -> bool:
     """Whether the connection ended without TLS's own end; Python 3.11.2 has no class of its own for that."""
     return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
@@ -367,7 +326,8 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Words for an error of TLS or of its connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not good: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:

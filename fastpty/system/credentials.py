@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import socket
+import _socket  # `socket` and `typing` are slow to load, and a client starts with this
 import struct
-from typing import NamedTuple
 
 _UCRED = struct.Struct("iII")  # struct ucred, unix(7)
 
 
-class Credentials(NamedTuple):
+class Credentials(tuple[int, int, int]):
     """Process, user and group. pid is 0 for a process that has no number in this pid namespace."""
 
-    pid: int
-    uid: int
-    gid: int
+    @property
+    def pid(self) -> int:
+        return self[0]
+
+    @property
+    def uid(self) -> int:
+        return self[1]
 
 
-UNKNOWN_PEER = Credentials(0, 2**32 - 1, 2**32 - 1)
+UNKNOWN_PEER = Credentials((0, 2**32 - 1, 2**32 - 1))
 """What the kernel gives for a peer that is no process of this machine, as on TCP."""
 
 
-def peer_credentials(connection: socket.socket) -> Credentials:
+def peer_credentials(connection: _socket.socket) -> Credentials:
     """Returns the peer's credentials when it connected or listened; for a socket pair, those of its creator.
 
     They are numbers of this process's namespaces: the uid of a user who has none here is usually 65534. Raises OSError.
     """
-    return Credentials(*_UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
+    return Credentials(_UCRED.unpack(connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED.size)))

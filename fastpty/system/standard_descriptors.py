@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # built in; `signal` is slow to load
 import os
+import sys
+
+from fastpty.errors import FastptyError
 
 
 def open_standard_descriptors(flags: int) -> None:
@@ -13,3 +17,40 @@ def open_standard_descriptors(flags: int) -> None:
     while (fd := os.open(os.devnull, flags)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)
+
+
+def write_output(text: str) -> None:
+    """Writes `text` to standard output. What the locale's encoding lacks is written as a backslash escape.
+
+    Ends the process by SIGPIPE, without a message, if nobody reads the output. Raises FastptyError if it cannot be
+    written for another reason.
+    """
+    if sys.stdout is None:  # it was closed when Python started
+        raise FastptyError("cannot write the output: standard output is closed")
+    try:
+        encoding = sys.stdout.encoding
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        _discard(1)
+        if isinstance(error, BrokenPipeError):
+            _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+            _signal.raise_signal(_signal.SIGPIPE)
+        raise FastptyError(f"cannot write the output: {error.strerror}") from error
+
+
+def write_error(line: str) -> None:
+    """Writes a line to standard error if that is open. A failure is ignored: there is nowhere to report it."""
+    if sys.stderr is None:
+        return
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(2)
+
+
+def _discard(fd: int) -> None:
+    """Redirects `fd` to /dev/null. Python writes at its exit what is left in the buffer, and must not fail then."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, fd)
+    os.close(null)

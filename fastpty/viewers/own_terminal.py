@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from fastpty.client.attach import attach
+from fastpty.client.link import Link
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.net.address import Address, FdAddress, connect
@@ -90,7 +91,7 @@ def _attach(connection: socket.socket) -> int:
     child.keep_only([0, 1, 2, connection.fileno()])
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        attach(connection, framed=False)
+        attach(Link(connection, framed=False))
     except FastptyError as error:
         print(f"fastpty-router: {error}; the shared terminal goes on", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""`fastpty connect` to a fastpty-router as a person uses it, in tmux: the screen shows what a local program would."""
+"""`fastpty connect` to a fastpty-router in tmux: the screen must look like that of a local shell."""
 
 from __future__ import annotations
 
@@ -175,8 +175,9 @@ def test_why_the_command_cannot_run_is_shown(start_router: Callable[..., Router]
     program = broken_program(directory)
     start_router(f"{directory}/s", "--forkptyrouter-command", program)
     with piped_client("connect", f"{directory}/s") as client:
-        shown, _ = client.communicate(timeout=60)
-    assert shown == f"fastpty: cannot execute {program}: No such file or directory\r\n".encode()
+        shown, complaint = client.communicate(timeout=60)
+    assert (client.returncode, shown) == (255, b"")
+    assert complaint == f"fastpty: cannot execute {program}: No such file or directory\n".encode()
 
 
 def test_the_commands_are_installed() -> None:
@@ -186,9 +187,7 @@ def test_the_commands_are_installed() -> None:
 
 
 @pytest.mark.parametrize("mode", ["connect", "uconnect"])
-def test_a_router_that_is_killed_is_told_from_a_session_that_ended(
-    router: Router, directory: Path, mode: str
-) -> None:
+def test_a_killed_router_is_not_taken_for_a_session_that_ended(router: Router, directory: Path, mode: str) -> None:
     socket = f"{directory}/{'uwsgi' if mode == 'uconnect' else 'raw'}"
     with piped_client(mode, socket) as client:
         assert client.stdout is not None

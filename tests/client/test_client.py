@@ -22,6 +22,7 @@ from tests.support.client_harness import (
     scripted_router,
     terminal_client,
 )
+from tests.support.peers import need
 
 MIB = 1024 * 1024
 
@@ -39,7 +40,7 @@ def tcp_router(tmp_path: Path) -> Iterator[ScriptedRouter]:
 
 
 def echo(peer: socket.socket) -> None:
-    """Reads nothing more until what it has read is sent back: a client that does the same hangs with it."""
+    """Sends back what it has read before it reads more. A client that works the same way would deadlock with it."""
     while data := peer.recv(65536):
         peer.sendall(data)
 
@@ -128,7 +129,7 @@ def test_input_goes_on_while_the_terminal_is_stopped(router: ScriptedRouter) -> 
 
 
 def fill(peer: socket.socket) -> None:
-    """Sends until nothing more goes through the client, whose output nobody reads."""
+    """Sends until the client takes no more, because nobody reads its output."""
     peer.settimeout(0.5)
     with pytest.raises(TimeoutError):
         peer.sendall(bytes(64 * MIB))
@@ -184,7 +185,7 @@ def test_all_output_is_delivered_before_the_end(router: ScriptedRouter) -> None:
     assert (client.returncode, output == data, complaint) == (0, True, b"")
 
 
-def test_a_session_that_ends_before_it_has_read_its_input_has_ended_well(router: ScriptedRouter) -> None:
+def test_a_session_that_ends_before_it_has_read_its_input_is_a_success(router: ScriptedRouter) -> None:
     def end_early(peer: socket.socket) -> None:
         peer.recv(10)
         peer.sendall(b"x" * 100000)
@@ -193,7 +194,7 @@ def test_a_session_that_ends_before_it_has_read_its_input_has_ended_well(router:
         assert run("connect", router.address, data=bytes(10 * MIB)) == (0, b"x" * 100000, b"")
 
 
-def test_a_reset_connection_is_told_after_its_output(tcp_router: ScriptedRouter) -> None:
+def test_a_reset_connection_is_reported_after_its_output(tcp_router: ScriptedRouter) -> None:
     with piped_client("connect", tcp_router.address) as client, tcp_router.accept() as peer:
         assert client.stdout is not None
         peer.sendall(b"some output")
@@ -205,7 +206,7 @@ def test_a_reset_connection_is_told_after_its_output(tcp_router: ScriptedRouter)
     assert complaint == b"fastpty: the connection broke: Connection reset by peer\n"
 
 
-def test_no_connection_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_socket_is_reported_in_one_line(tmp_path: Path) -> None:
     status, output, complaint = run("connect", f"{tmp_path}/none")
     assert (status, output) == (255, b"")
     assert complaint == b"fastpty: cannot connect to %a/none: no such socket: is the router running?\n".replace(
@@ -213,7 +214,7 @@ def test_no_connection_is_told_in_one_line(tmp_path: Path) -> None:
     )
 
 
-def test_nobody_reading_the_output_is_a_quiet_end(router: ScriptedRouter) -> None:
+def test_a_closed_output_ends_the_client_quietly(router: ScriptedRouter) -> None:
     with piped_client("connect", router.address) as client, router.accept() as peer:
         assert client.stdout is not None
         assert client.stderr is not None
@@ -223,7 +224,7 @@ def test_nobody_reading_the_output_is_a_quiet_end(router: ScriptedRouter) -> Non
         assert (client.wait(60), client.stderr.read()) == (0, b"")
 
 
-def test_output_that_cannot_be_written_is_told(router: ScriptedRouter) -> None:
+def test_output_that_cannot_be_written_is_reported(router: ScriptedRouter) -> None:
     with (
         open("/dev/full", "wb") as full,
         router.playing(lambda peer: peer.sendall(b"output")),
@@ -256,6 +257,20 @@ def test_the_window_size_is_sent_at_once_and_upon_every_change(router: ScriptedR
             client.resize(rows, columns)
             wanted = struct.pack("<BHBBHB", 0, rows, 100, 0, columns, 101)
             assert receive_until(peer, wanted) == wanted
+
+
+def test_the_window_size_is_the_first_thing_that_is_sent_after_connecting(
+    router: ScriptedRouter, tmp_path: Path
+) -> None:
+    """So that the program starts in a window of this size; nothing slow may come in between."""
+    command = [need("strace"), "-qq", "-o", f"{tmp_path}/trace", *CLIENT]
+    with terminal_client("uconnect", router.address, command=command, rows=43, columns=132) as client:
+        with router.accept() as peer:
+            assert receive_until(peer, b"\x84\x00e") == b"\x00+\x00d\x00\x84\x00e"
+        client.wait()
+    calls = (tmp_path / "trace").read_text()
+    between = calls[calls.index("connect(") : calls.index("sendto(")].splitlines()
+    assert len(between) < 10, between
 
 
 def test_the_window_size_comes_from_stdout_where_the_input_is_piped(router: ScriptedRouter) -> None:
@@ -308,7 +323,7 @@ def test_a_tilde_and_a_dot_disconnect(router: ScriptedRouter) -> None:
         peer.sendall(b"ready")
         client.read_until(b"ready")
         client.type(b"~?")
-        client.read_until(b"~.  disconnect")
+        client.read_until(b"~.   disconnect")
         client.type(b"ls\r~.")
         assert receive_all(peer) == b"ls\r"
         assert client.wait() == 255
@@ -363,7 +378,7 @@ def test_what_is_typed_after_the_end_is_for_the_local_shell(router: ScriptedRout
         (("--pty-connect", "x", "--pty-uconnect", "x"), "two addresses"),
     ],
 )
-def test_bad_usage_is_told_in_one_line(arguments: tuple[str, ...], problem: str) -> None:
+def test_bad_usage_is_reported_in_one_line(arguments: tuple[str, ...], problem: str) -> None:
     status, output, complaint = run(*arguments)
     assert (status, output) == (2, b"")
     assert complaint.startswith(b"fastpty: ")
@@ -378,6 +393,6 @@ def test_the_help_fits_eighty_columns(arguments: tuple[str, ...]) -> None:
     assert "ADDR" in done.stdout
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_shown() -> None:
     status, output, _ = run("--version")
     assert (status, output[:8]) == (0, b"fastpty ")

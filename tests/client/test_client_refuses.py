@@ -1,10 +1,12 @@
-"""What the client says before it types into the wrong hands, and of standard descriptors that are no use."""
+"""Warnings about a stranger who listens at the address, and messages about unusable standard descriptors."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +24,7 @@ MALLORY = 54_009
 def connect(
     address: str, *, stdin: object = subprocess.DEVNULL, stdout: object = subprocess.PIPE, shell: str = ""
 ) -> tuple[int, str, str]:
-    """Status, output and complaints of a client; `shell`: redirections."""
+    """Returns status, output and messages of a client; `shell` holds redirections."""
     command = [*CLIENT, "connect", address]
     if shell:
         command = ["sh", "-c", f'exec "$@" {shell}', "sh", *command]
@@ -40,7 +42,7 @@ def connect(
         ("1</dev/null", "cannot write the output: standard output is not open for writing"),
     ],
 )
-def test_standard_descriptors_that_are_no_use_are_told_before_a_session_begins(
+def test_unusable_standard_descriptors_are_reported_before_a_session_begins(
     start_router: Callable[..., Router], directory: Path, redirection: str, why: str
 ) -> None:
     router = start_router(f"{directory}/s", "--forkptyrouter-command", "echo IN")
@@ -49,15 +51,15 @@ def test_standard_descriptors_that_are_no_use_are_told_before_a_session_begins(
     assert "session 1" not in router.log
 
 
-def test_a_directory_as_standard_input_is_told_in_one_line() -> None:
-    """With which Python itself would not start."""
+def test_a_directory_as_standard_input_is_reported_in_one_line() -> None:
+    """Python itself does not start with one."""
     ended = subprocess.run(f"{ROOT}/bin/fastpty connect /none </tmp", shell=True, capture_output=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (255, b"")
     assert ended.stderr == b"fastpty: cannot read the input: standard input is a directory\n"
 
 
 def test_the_command_finds_its_interpreter_by_any_name(directory: Path) -> None:
-    """Of an installed one: by its path, by PATH, and by a link."""
+    """It is called by its path, through PATH, and through a link."""
     command = Path(sysconfig.get_path("scripts")) / "fastpty"
     (directory / "link").symlink_to(command)
     environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
@@ -67,7 +69,27 @@ def test_the_command_finds_its_interpreter_by_any_name(directory: Path) -> None:
         assert ended.stdout.startswith(b"fastpty ")
 
 
-def test_a_pipe_s_wrong_end_is_told(start_router: Callable[..., Router], directory: Path) -> None:
+@pytest.mark.parametrize(
+    "begin",
+    ["#!{python}\n", "#!/usr/bin/env {python}\n", "#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''\n"],
+)
+def test_the_command_uses_the_interpreter_of_the_router(directory: Path, begin: str) -> None:
+    """It is in the first lines of fastpty-router, which pip writes differently for a path with spaces."""
+    commands = directory / "commands of mine"
+    commands.mkdir()
+    shutil.copy(ROOT / "bin" / "fastpty", commands)
+    python = sys.executable
+    if "exec" in begin:
+        python = f"{commands}/python"
+        os.symlink(sys.executable, python)
+    (commands / "fastpty-router").write_text(begin.format(python=python))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([commands / "fastpty", "--version"], env=environment, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.startswith(b"fastpty ")
+
+
+def test_the_wrong_end_of_a_pipe_is_reported(start_router: Callable[..., Router], directory: Path) -> None:
     start_router(f"{directory}/s", "--forkptyrouter-command", "echo IN")
     reading, writing = os.pipe()
     try:
@@ -78,7 +100,9 @@ def test_a_pipe_s_wrong_end_is_told(start_router: Callable[..., Router], directo
         os.close(writing)
 
 
-def test_input_that_cannot_be_read_is_no_end_of_input(start_router: Callable[..., Router], directory: Path) -> None:
+def test_unreadable_input_is_not_taken_for_an_end_of_input(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     start_router(f"{directory}/s", "--forkptyrouter-command", "cat")
     with open("/proc/self/mem", "rb") as bad, socket.socket() as unconnected:
         assert connect(f"{directory}/s", stdin=bad)[::2] == (
@@ -88,8 +112,8 @@ def test_input_that_cannot_be_read_is_no_end_of_input(start_router: Callable[...
         assert (status, complaint.startswith("fastpty: cannot read the input: ")) == (255, True)
 
 
-def test_output_that_a_file_does_not_take_is_told(start_router: Callable[..., Router], directory: Path) -> None:
-    """A terminal that has gone says EIO as well, and is a quiet end."""
+def test_a_file_that_cannot_be_written_is_reported(start_router: Callable[..., Router], directory: Path) -> None:
+    """EIO means a disk error here. From a terminal it means that the terminal has gone, which is a quiet end."""
     start_router(f"{directory}/s", "--forkptyrouter-command", "echo IN")
     with open("/proc/self/mem", "r+b", buffering=0) as bad:
         assert connect(f"{directory}/s", stdout=bad)[::2] == (
@@ -97,7 +121,7 @@ def test_output_that_a_file_does_not_take_is_told(start_router: Callable[..., Ro
         )  # fmt: skip
 
 
-def test_no_complaint_gets_into_the_output(directory: Path) -> None:
+def test_no_message_is_written_to_standard_output(directory: Path) -> None:
     assert connect(f"{directory}/none", shell="2>&-") == (255, "", "")
 
 
@@ -112,7 +136,7 @@ def shared(directory: Path) -> Path:
 
 
 def listening_as(uid: int, name: str) -> socket.socket:
-    """As a program of this user's, to the kernel."""
+    """A listening socket that the kernel reports as this user's."""
     server = socket.socket(socket.AF_UNIX)
     os.seteuid(uid)
     try:
@@ -132,7 +156,7 @@ def warned(name: str, uid: int, address: str) -> str:
     return complaint
 
 
-def test_who_has_taken_a_router_s_place_is_warned_of(shared: Path) -> None:
+def test_a_stranger_in_the_place_of_a_router_causes_a_warning(shared: Path) -> None:
     path = f"{shared}/s"
     assert warned(path, MALLORY, path) == (
         f"fastpty: warning: at {path} uid {MALLORY} is listening, neither root, nor you, nor the owner of {shared}: "
@@ -144,7 +168,7 @@ def test_who_has_taken_a_router_s_place_is_warned_of(shared: Path) -> None:
     assert f"uid {MALLORY}" in warned(path, MALLORY, str(link))
 
 
-def test_who_has_taken_an_abstract_name_is_warned_of(directory: Path) -> None:
+def test_a_stranger_with_the_abstract_name_of_a_router_causes_a_warning(directory: Path) -> None:
     need_root()
     name = f"fastpty-taken-{directory.name}"
     assert f"at @{name} uid {MALLORY} is listening" in warned(f"\0{name}", MALLORY, f"@{name}")
@@ -152,8 +176,10 @@ def test_who_has_taken_an_abstract_name_is_warned_of(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "owner"), [(0o1777, MALLORY), (0o755, 0)])
-def test_whom_the_directory_s_owner_has_let_in_is_not_warned_of(shared: Path, mode: int, owner: int) -> None:
-    """Where only root can leave a socket, root has: as for a router that has become another user."""
+def test_a_socket_that_the_owner_of_its_directory_allows_causes_no_warning(
+    shared: Path, mode: int, owner: int
+) -> None:
+    """Only root can put a socket there, so root has: a router that then became another user."""
     path = f"{shared}/s"
     with listening_as(MALLORY, path) as server:
         shared.chmod(mode)

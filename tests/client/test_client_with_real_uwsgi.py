@@ -92,7 +92,7 @@ def test_a_large_paste_goes_through_the_raw_router(router: RealRouter) -> None:
 
 
 def test_the_largest_frame_goes_through_the_uwsgi_router(router: RealRouter) -> None:
-    """One at a time, since it cannot take two together, and from a pipe, which does not divide them."""
+    """One frame at a time: uWSGI hangs on two. From a pipe, because a terminal would divide the frame."""
     with piped_client("uconnect", router.framed) as client:
         for size in (4092, 4091, 4092):
             assert client.stdin is not None

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpty.client.escape import EscapeFilter
+from fastpty.client.escape import DISCONNECT, HELP, SHOW_CONNECTION, SUSPEND, EscapeFilter
 
-TYPED = st.lists(st.sampled_from([b"~", b".", b"?", b"a", b"\r", b"\n", b"~~", b"text"])).map(b"".join)
+TYPED = st.lists(st.sampled_from([b"~", b".", b"?", b"#", b"\x1a", b"a", b"\r", b"\n", b"~~", b"text"])).map(b"".join)
 ANY_BYTES = st.binary() | TYPED
 
 
@@ -17,27 +17,28 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
-def passed(character: bytes | None, pieces: list[bytes]) -> tuple[bytes, bool, bool]:
-    """All output, whether it disconnected and whether help was asked for."""
+def passed(character: bytes | None, pieces: list[bytes]) -> tuple[bytes, list[bytes]]:
+    """All output, and the keys of all commands."""
     filtered = EscapeFilter(character)
-    output, asked = b"", False
+    output, commands = b"", []
     for piece in pieces:
         fed = filtered.feed(piece)
         output += fed.output
-        asked = asked or fed.help
-        if fed.disconnect:
-            return output, True, asked
-    return output + filtered.flush(), False, asked
+        commands += fed.commands
+        if DISCONNECT in fed.commands:
+            return output, commands
+    return output + filtered.flush(), commands
 
 
-def model(data: bytes) -> tuple[bytes, bool, bool]:
-    output, start, asked, at = b"", True, False, 0
+def model(data: bytes) -> tuple[bytes, list[bytes]]:
+    output, start, commands, at = b"", True, list[bytes](), 0
     while at < len(data):
         pair = data[at : at + 2]
-        if start and pair == b"~.":
-            return output, True, asked
-        if start and pair == b"~?":
-            asked, at = True, at + 2
+        if start and pair in (b"~.", b"~?", b"~#", b"~\x1a"):
+            commands.append(pair[1:])
+            if pair == b"~.":
+                return output, commands
+            at += 2
             continue
         if start and pair[:1] == b"~":
             taken = 2
@@ -47,18 +48,18 @@ def model(data: bytes) -> tuple[bytes, bool, bool]:
             taken, sent = 1, pair[:1]
             start = sent in (b"\r", b"\n")
         output, at = output + sent, at + taken
-    return output, False, asked
+    return output, commands
 
 
 @given(ANY_BYTES, st.lists(st.integers(0, 1000)))
 def test_without_an_escape_character_everything_passes_as_it_is(data: bytes, cuts: list[int]) -> None:
-    assert passed(None, split(data, cuts)) == (data, False, False)
+    assert passed(None, split(data, cuts)) == (data, [])
 
 
 @given(ANY_BYTES, st.lists(st.integers(0, 1000)))
 def test_tildes_inside_a_line_pass_as_they_are(data: bytes, cuts: list[int]) -> None:
     data = b"x" + data.replace(b"\r~", b"\rx~").replace(b"\n~", b"\nx~")
-    assert passed(b"~", split(data, cuts)) == (data, False, False)
+    assert passed(b"~", split(data, cuts)) == (data, [])
 
 
 @given(TYPED, st.lists(st.integers(0, 1000)))
@@ -77,20 +78,24 @@ def test_escapes_mean_the_same_however_the_input_is_split(data: bytes, cuts: lis
         (b"\n~/bin\n", b"\n~/bin\n"),
     ],
 )
-def test_what_is_no_command_is_sent(typed: bytes, sent: bytes) -> None:
-    assert passed(b"~", [typed]) == (sent, False, False)
+def test_other_pairs_are_sent_as_typed(typed: bytes, sent: bytes) -> None:
+    assert passed(b"~", [typed]) == (sent, [])
+
+
+def test_commands_come_in_their_order_and_what_follows_is_sent() -> None:
+    assert passed(b"~", [b"~#~\x1a", b"~?ls\r"]) == (b"ls\r", [SHOW_CONNECTION, SUSPEND, HELP])
 
 
 @pytest.mark.parametrize("typed", [b"~.", b"x\r~.", b"x\n~.", b"~?~.", b"ls\r~.more"])
 def test_a_tilde_and_a_dot_on_a_new_line_disconnect(typed: bytes) -> None:
-    output, disconnected, _ = passed(b"~", [typed])
-    assert disconnected
+    output, commands = passed(b"~", [typed])
+    assert commands[-1] == DISCONNECT
     assert b"~" not in output
     assert b"more" not in output
 
 
-def test_another_character_can_take_the_tildes_place() -> None:
-    assert passed(b"%", [b"~.\r%."]) == (b"~.\r", True, False)
+def test_the_escape_character_can_be_changed() -> None:
+    assert passed(b"%", [b"~.\r%."]) == (b"~.\r", [DISCONNECT])
     assert b"%." in EscapeFilter(b"%").help_text()
 
 

@@ -1,4 +1,4 @@
-"""Other people's clients on our router: uWSGI's own, in both of its modes, and socat on a real terminal."""
+"""Clients of other projects at fastpty-router: uWSGI's client in both modes, and socat on a terminal."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_uwsgi_s_client_s_window_is_followed(router: Router, directory: Path) ->
 
 @both_modes
 def test_a_paste_of_64_kib_through_uwsgi_s_client_arrives_whole(router: Router, directory: Path, mode: str) -> None:
-    """It cuts the paste into packets that arrive joined, on which its own router wedges."""
+    """uWSGI's client sends many packets that arrive together. Its own router hangs on those."""
     text = b"".join(b"%06d %s\n" % (number, b"x" * 56) for number in range(1024))
     assert len(text) == 65_536
     with uwsgi_client(directory, mode) as client:

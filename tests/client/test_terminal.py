@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fastpty.client.terminal import RawTerminal, reopened, window_size
+from fastpty.client.streams import reopened
+from fastpty.client.terminal import RawTerminal, window_size
 from fastpty.errors import FastptyError
 from tests.support.client_harness import (
     CLIENT,
@@ -84,9 +85,7 @@ def test_the_terminal_is_restored_when_the_session_ends(router: ScriptedRouter) 
 
 
 def test_the_terminal_is_restored_when_the_client_crashes(router: ScriptedRouter) -> None:
-    crash = (
-        "from fastpty import cli; from fastpty.client import attach; attach._Attachment._receive = None; cli.main()"
-    )
+    crash = "from fastpty import cli; from fastpty.client import link; link.Link.receive = None; cli.main()"
     with (
         terminal_client("connect", router.address, command=[sys.executable, "-c", crash]) as client,
         router.accept() as peer,
@@ -105,17 +104,36 @@ def test_a_client_that_cannot_connect_does_not_touch_the_terminal(tmp_path: Path
         assert b"\r\n" in client.shown
 
 
-def test_keys_that_were_typed_ahead_are_sent(router: ScriptedRouter) -> None:
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        (b"early\n", b"early\r"),
+        (b"one\ntwo\nthr", b"one\rtwo\rthr"),
+        (b"\x04", b"\x04"),
+        (b"ls\nexit\n\x04", b"ls\rexit\r\x04"),
+        (b"half\x04rest", b"half\x04rest"),
+        (b"ab\x7fc\n", b"ac\r"),
+    ],
+)
+def test_keys_that_were_typed_ahead_are_sent_as_typed(router: ScriptedRouter, typed: bytes, sent: bytes) -> None:
+    """The local terminal was in canonical mode when they were typed, so it has already made lines of them."""
     with (
-        terminal_client("connect", router.address, typed_ahead=b"early\n") as client,
+        terminal_client("connect", router.address, typed_ahead=typed) as client,
         router.accept() as peer,
     ):
         attached(client, peer)
-        client.type(b"late")
+        client.type(b"late\r")
         received = b""
-        while not received.endswith(b"late"):
+        while not received.endswith(b"late\r"):
             received += peer.recv(100)
-        assert received == b"early\nlate"
+        assert received == sent + b"late\r"
+
+
+def test_escapes_that_were_typed_ahead_are_obeyed(router: ScriptedRouter) -> None:
+    with terminal_client("connect", router.address, typed_ahead=b"ls\n~.\n") as client, router.accept() as peer:
+        assert client.wait() == 255
+        assert client.modes_are_as_before
+        assert peer.recv(100) == b"ls\r"
 
 
 def test_a_signal_that_was_ignored_stays_ignored(router: ScriptedRouter) -> None:
@@ -187,7 +205,7 @@ def test_a_window_that_changed_during_a_stop_is_announced(router: ScriptedRouter
         assert peer.recv(100) == struct.pack("<BHBBHB", 0, 30, 100, 0, 90, 101)
 
 
-def test_a_client_in_the_background_keeps_off_the_terminal(router: ScriptedRouter) -> None:
+def test_a_client_in_the_background_does_not_change_the_terminal(router: ScriptedRouter) -> None:
     """Stopped and then continued by `bg`, it must not make the shell's terminal raw, now or at its end."""
     script = '"$@"; bg >/dev/null; read line; echo "got $line"; wait $!; wait; echo over'
     shell = ["bash", "-mc", script, "bash", *CLIENT]
@@ -230,7 +248,7 @@ def test_an_error_inside_restores_the_terminal(terminal: int) -> None:
     assert termios.tcgetattr(terminal) == before
 
 
-def test_what_is_no_terminal_is_left_alone() -> None:
+def test_a_pipe_is_not_changed() -> None:
     read_end, write_end = os.pipe()
     with RawTerminal(read_end) as raw:
         raw.ensure_raw()

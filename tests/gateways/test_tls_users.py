@@ -19,7 +19,7 @@ from tests.support.tls_harness import Authority, attached, connected, read_to_en
 Start = Callable[..., tuple[Router, int]]
 
 NAME = f"fastpty-tls-{os.getpid()}"  # not another pytest's that runs at the same time
-NO_USER = b"fastpty: refused: the rules of this router are about users, and your connection has none\r\n"
+NO_USER = b"fastpty: refused: the rules of this router are about users, and your connection has none\n"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_certificate_s_user_gets_a_session_of_its_own_account(
 
 def test_a_certificate_without_a_user_gets_no_account(tls_router: Start, authority: Authority, login: Login) -> None:
     router, port = tls_router("--run-as", "peer", "--tls-user", f"alice={NAME}", "--allow-tls-name", "localhost")
-    assert attached(authority, port, name="bob").stdout == NO_USER
+    assert attached(authority, port, name="bob").stderr == NO_USER
     router.wait_for_log(r"refused TLS client 127\.0\.0\.1 port \d+ bob on ")
 
 
@@ -57,7 +57,7 @@ def test_a_certificate_of_root_s_needs_root_to_be_allowed_by_name(tls_router: St
     need_root()
     names = ("--run-as", "peer", "--tls-user", "alice=root", "--allow-tls-name", "alice")
     _, port = tls_router(*names, "--forkptyrouter-command", "echo IN")
-    assert b"root may not connect here" in attached(authority, port).stdout
+    assert b"root may not connect here" in attached(authority, port).stderr
     _, port = tls_router(*names, "--allow-user", "root", "--forkptyrouter-command", "echo IN")
     assert attached(authority, port).stdout == b"IN\r\n"
 
@@ -78,13 +78,14 @@ def test_the_rules_about_users_hold_for_those_of_certificates(
     tls_router: Start, authority: Authority, login: Login, rules: list[str], comes_in: bool
 ) -> None:
     _, port = tls_router("--tls-user", f"alice={NAME}", *rules, "--forkptyrouter-command", "echo IN")
-    refusal = f"fastpty: refused: uid {login.uid} may not connect here\r\n".encode()
-    assert attached(authority, port).stdout == (b"IN\r\n" if comes_in else refusal)
+    refusal = f"fastpty: refused: uid {login.uid} may not connect here\n".encode()
+    ended = attached(authority, port)
+    assert (ended.stdout, ended.stderr) == ((b"IN\r\n", b"") if comes_in else (b"", refusal))
 
 
 def test_with_user_rules_a_certificate_without_a_user_is_refused(tls_router: Start, authority: Authority) -> None:
     _, port = tls_router("--tls-user", "alice=daemon", "--allow-user", "daemon")
-    assert attached(authority, port, name="bob").stdout == NO_USER
+    assert attached(authority, port, name="bob").stderr == NO_USER
 
 
 def test_certificates_of_one_user_share_its_session_limit(tls_router: Start, authority: Authority) -> None:
@@ -101,7 +102,7 @@ def test_certificates_of_one_user_share_its_session_limit(tls_router: Start, aut
 def test_a_certificate_of_two_users_is_refused(tls_router: Start, authority: Authority) -> None:
     router, port = tls_router("--tls-user", "alice=daemon", "--tls-user", "ops@example.org=nobody")
     ended = attached(authority, port, extra=",email:ops@example.org")
-    assert ended.stdout == b"fastpty: refused: the names of your certificate may not connect here\r\n"
+    assert ended.stderr == b"fastpty: refused: the names of your certificate may not connect here\n"
     router.wait_for_log("refused: its names are more than one user's")
 
 

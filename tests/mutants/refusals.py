@@ -75,7 +75,7 @@ VANISHED = (
         "a client notices that its router has vanished",
         "fastpty/net/address.py",
         "tcp.prepare(sock)",
-        "sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)",
+        "sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)",
         "net/test_tcp.py::test_the_client_detects_a_router_that_disappears",
     ),
 )

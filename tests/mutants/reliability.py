@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from tests.mutants.client import CLIENT
 from tests.mutants.faults import FAULTS
 from tests.mutants.limits import BOUNDS, CGROUPS, LIMITS
 from tests.mutants.operation import OPERATION
 from tests.mutants.processes import LOG, RELOAD, STOP, WORKERS
 from tests.mutants.sessions import ENDS, FLOW
 
-RELIABILITY = (*FAULTS, *ENDS, *FLOW, *LIMITS, *BOUNDS, *CGROUPS, *WORKERS, *RELOAD, *STOP, *LOG, *OPERATION)
+RELIABILITY = (
+    *FAULTS,
+    *ENDS,
+    *FLOW,
+    *LIMITS,
+    *BOUNDS,
+    *CGROUPS,
+    *WORKERS,
+    *RELOAD,
+    *STOP,
+    *LOG,
+    *OPERATION,
+    *CLIENT,
+)

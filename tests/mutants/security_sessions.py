@@ -309,8 +309,8 @@ TEXTS = (
     Mutant(
         "--check shows no escape sequence",
         "fastpty/configuration/command_line.py",
-        "            print(printable(line))\n",
-        "            print(line)\n",
+        'f"{printable(line)}\\n" for',
+        'f"{line}\\n" for',
         "configuration/test_check.py::test_the_output_of_check_and_show_config_is_safe_on_a_terminal",
     ),
 )

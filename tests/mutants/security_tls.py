@@ -82,7 +82,7 @@ _TRUST = (
     ),
     Mutant(
         "a name that no certificate can have is one line of the client",
-        "fastpty/net/tls.py",
+        "fastpty/client/tunnel.py",
         "    except ValueError as error:  # empty",
         "    except KeyError as error:  # empty",
         f"{TRUST}a_name_that_no_certificate_can_have_is_one_line_of_the_client",

@@ -1,0 +1,149 @@
+"""The client's end of a connection: what waits to be sent, and which directions are open.
+
+A call that fails for lack of memory has changed nothing. Its OSError is raised for the caller to try again later. Any
+other error ends a direction: input that could not be sent is dropped, and then nothing more is sent.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+
+from fastpty.errors import FastptyError
+from fastpty.wire import uwsgi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+CHUNK_BYTES = 65536
+HIGH_WATER_BYTES = 262144
+
+SHORT_OF_MEMORY = frozenset({errno.ENOMEM, errno.ENOBUFS})
+"""Errors of system calls that succeed when they are tried again later."""
+
+_TAKES_NO_MORE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
+
+# How far into the output a sign of the wrong protocol is looked for.
+_BEGINNING_BYTES = 1024
+_TLS_ALERT = b"\x15\x03"
+
+
+class Link:
+    """A connection to a router, over the uwsgi protocol if `framed`. `name` is the address for messages.
+
+    The caller closes `sock`. `broken` is why the connection broke, or None.
+    """
+
+    def __init__(self, sock: socket.socket | _socket.socket, framed: bool, name: str = "") -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.framed = framed
+        self.name = name
+        self.takes_input = True
+        self.output_open = True
+        self.broken: str | None = None
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._unsent = bytearray()
+        self._wants_shutdown = False
+        self._announced: tuple[int, int] | None = None
+        self._beginning: bytearray | None = bytearray()
+
+    @property
+    def has_room(self) -> bool:
+        """True if more input should be read for queue()."""
+        return self.takes_input and len(self._unsent) < HIGH_WATER_BYTES
+
+    @property
+    def wants_to_send(self) -> bool:
+        """True if send() has something to do."""
+        return bool(self._unsent) or self._wants_shutdown
+
+    def queue(self, data: bytes) -> None:
+        """Queues input for send(). Does nothing if the router takes no more."""
+        if self.takes_input:
+            self._unsent += uwsgi.stdin_frames(data) if self.framed else data
+
+    def announce(self, size: tuple[int, int] | None) -> None:
+        """Queues the window's rows and columns, if the protocol has a frame for them and they have changed."""
+        if self.framed and self._can_send and size and size != self._announced:
+            self._unsent += uwsgi.window_frames(*size)
+            self._announced = size
+
+    @property
+    def _can_send(self) -> bool:
+        return self.takes_input or self._wants_shutdown
+
+    def end_input(self) -> None:
+        """Closes the sending direction, once all that is queued is sent."""
+        self._wants_shutdown = self._wants_shutdown or self.takes_input
+        self.takes_input = False
+
+    def send(self) -> None:
+        """Sends what the connection takes without waiting."""
+        try:
+            if self._unsent:
+                count = self.sock.send(self._unsent[:CHUNK_BYTES])
+                self.bytes_sent += count
+                del self._unsent[:count]
+            if self._wants_shutdown and not self._unsent:
+                self.sock.shutdown(_socket.SHUT_WR)
+                self._wants_shutdown = False
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in SHORT_OF_MEMORY:
+                raise
+            self._lose_input(error)
+
+    def _lose_input(self, error: OSError) -> None:
+        """Sends nothing more: after a gap the rest of the input would mean something else.
+
+        The output is still read. It may show that the session had ended. Over TCP a reset is a broken connection, and
+        the kernel reports it only once, here or to receive().
+        """
+        self._unsent.clear()
+        self.takes_input = self._wants_shutdown = False
+        was_reset = error.errno == errno.ECONNRESET and not self._is_local
+        if was_reset or error.errno not in _TAKES_NO_MORE:
+            self.broken = self.broken or error.strerror
+
+    @property
+    def _is_local(self) -> bool:
+        return self.sock.family == _socket.AF_UNIX
+
+    def receive(self) -> bytes:
+        """Returns the next output; none if there is none yet, or if it has ended (see `output_open`)."""
+        data = b""
+        try:
+            data = self.sock.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            if error.errno in SHORT_OF_MEMORY:
+                raise
+            # A local socket is reset after the last output if the session ended before its input was all read.
+            if not (self._is_local and error.errno == errno.ECONNRESET):
+                self.broken = self.broken or error.strerror
+        self.output_open = bool(data)
+        self.bytes_received += len(data)
+        if self._beginning is not None:
+            self._check_protocol(data)
+        return data
+
+    def _check_protocol(self, data: bytes) -> None:
+        """Raises FastptyError if the first output shows that the router speaks another protocol."""
+        assert self._beginning is not None
+        self._beginning += data
+        if self._beginning.startswith(_TLS_ALERT) and not self._is_local:
+            raise FastptyError(f"{self.name} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
+        if self._announced and _echo(uwsgi.window_frames(*self._announced)) in self._beginning:
+            raise FastptyError(f"{self.name} speaks the raw protocol: connect without --uwsgi")
+        if len(self._beginning) > _BEGINNING_BYTES:
+            self._beginning = None
+
+
+def _echo(data: bytes) -> bytes:
+    """What a terminal echoes for `data`: ^X for a control character."""
+    return b"".join(bytes((byte,)) if byte >= 0x20 else b"^" + bytes((byte + 0x40,)) for byte in data)

@@ -1,0 +1,132 @@
+"""What waits to be written to standard output, and what it has done to the terminal there."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from fastpty.client.modes import ModeTracker
+from fastpty.client.terminal import is_in_foreground
+from fastpty.errors import FastptyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastpty.client.streams import Streams
+
+# A router that ends a session, or begins none, says why in a line of this form and closes the connection.
+_NOTICE = b"fastpty: "
+_NOTICE_MOST_BYTES = 1024
+
+# How long such a line is held back: if the connection is not closed by then, a program has written it.
+_HOLD_SECONDS = 0.2
+
+
+class Output:
+    """A buffer before standard output. `is_over`: nobody reads standard output any more."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._buffer = bytearray()
+        self._held_bytes = 0
+        self._held_until = 0.0
+        self._is_terminal = os.isatty(streams.stdout)
+        self._modes = ModeTracker()
+        self._last = b"\n"
+        self.is_over = False
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def add(self, data: bytes) -> None:
+        """Queues output of the session. The beginning of a line that may be the router's notice is held back."""
+        self._buffer += data
+        held = _notice_bytes(self._buffer, self._last)
+        if held and not self._held_bytes:
+            self._held_until = time.monotonic() + _HOLD_SECONDS
+        self._held_bytes = held
+
+    def add_own(self, text: bytes) -> None:
+        """Queues a text of the client itself."""
+        self._held_bytes = 0
+        self._buffer += text
+
+    def take_notice(self) -> str | None:
+        """Takes the router's notice out of the queue, at the end of the session's output; None if there is none."""
+        if not self._held_bytes:
+            return None
+        notice = self._buffer[-self._held_bytes :]
+        del self._buffer[-self._held_bytes :]
+        self._held_bytes = 0
+        return notice.removeprefix(_NOTICE).decode(errors="replace").strip()
+
+    @property
+    def wants_to_write(self) -> bool:
+        """True if write() has something to do."""
+        return len(self._buffer) > self._held_bytes
+
+    def held_for(self) -> float | None:
+        """Seconds until a line that is held back is to be written; None if none is. Releases it after that."""
+        if not self._held_bytes:
+            return None
+        left = self._held_until - time.monotonic()
+        if left <= 0:
+            self._held_bytes = 0
+        return max(0.0, left)
+
+    def write(self) -> None:
+        """Writes what standard output takes without waiting. Raises FastptyError if it cannot be written."""
+        ready = len(self._buffer) - self._held_bytes
+        try:
+            count = os.write(self._streams.stdout, self._buffer[: min(ready, self._streams.write_bytes)])
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        if self._is_terminal:
+            self._modes.feed(self._buffer[:count])
+        self._last = bytes(self._buffer[:count][-1:]) or self._last
+        del self._buffer[:count]
+
+    def _fail(self, error: OSError) -> None:
+        from fastpty.client.link import SHORT_OF_MEMORY
+
+        if error.errno in SHORT_OF_MEMORY:
+            raise error
+        if error.errno not in self._streams.stdout_ends:
+            raise FastptyError(f"cannot write the output: {error.strerror}") from error
+        self._buffer.clear()
+        self._held_bytes = 0
+        self.is_over = True
+
+    def restore_terminal(self, *, new_line: bool) -> None:
+        """Turns off the modes that the program has left on; with `new_line` also ends an unfinished line.
+
+        Never waits: what a stopped terminal does not take is lost.
+        """
+        if not self._is_terminal or self.is_over or not is_in_foreground(self._streams.stdout):
+            return
+        text = self._modes.undo()
+        if new_line and self._last != b"\n":
+            text += b"\r\n"
+        if text and _is_writable(self._streams.stdout):
+            try:
+                os.write(self._streams.stdout, text)
+            except OSError:  # the terminal has gone
+                self.is_over = True
+
+
+def _notice_bytes(buffer: bytearray, last: bytes) -> int:
+    """The length of the last line of `buffer` if that may be a notice. `last` is the byte before the buffer."""
+    start = buffer.rfind(b"\n", 0, max(0, len(buffer) - 1)) + 1
+    length = len(buffer) - start
+    begins_a_line = start > 0 or last == b"\n"
+    return length if begins_a_line and length <= _NOTICE_MOST_BYTES and buffer.startswith(_NOTICE, start) else 0
+
+
+def _is_writable(fd: int) -> bool:
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))

@@ -1,0 +1,64 @@
+"""TLS for the client: a plain socket to what is behind a TLS connection."""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+
+from fastpty.errors import FastptyError, UsageError
+from fastpty.net.tls import Pump, context_of, reason
+from fastpty.net.tls_files import Identity
+
+_END_SECONDS = 12.0
+
+# OpenSSL's words for an answer that is not TLS.
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
+
+
+@contextlib.contextmanager
+def tunnel(network: _socket.socket, identity: Identity, server_name: str, name: str) -> Iterator[socket.socket]:
+    """A plain socket whose bytes a thread moves through TLS over `network`; closed at the end.
+
+    `server_name` is the name in the router's certificate, `name` the address for messages. Raises FastptyError if the
+    router is not `server_name` or refuses this client, and, at the end, if the connection broke.
+    """
+    context = context_of(identity, server=False)
+    try:
+        pump = Pump(network, context, server_side=False, server_name=server_name)
+    except ValueError as error:  # empty, longer than DNS allows, or not text
+        raise UsageError(f"tls-name: {server_name!r} cannot be the name in a certificate") from error
+    try:
+        pump.shake_hands()
+    except OSError as error:
+        if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+            raise FastptyError(
+                f"{name} does not speak TLS: connect without --tls-cert, --tls-key and --tls-ca"
+            ) from error
+        raise FastptyError(f"TLS with {server_name} failed: {reason(error)}") from error
+    ours, theirs = socket.socketpair()
+    failures: list[str] = []
+
+    def move() -> None:
+        with theirs:
+            try:
+                pump.run(theirs)
+            except OSError as error:
+                failures.append(reason(error))
+
+    # Signals are for the main thread, which holds them.
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    thread = threading.Thread(target=move, daemon=True)
+    thread.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+    with ours:
+        yield ours
+    thread.join(_END_SECONDS)
+    if thread.is_alive():
+        failures.append("the router did not take the rest in time")
+    if failures:
+        raise FastptyError(f"the connection broke: {failures[0]}")

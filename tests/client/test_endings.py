@@ -1,0 +1,256 @@
+"""How a session ends for the person at the terminal: the message, the exit status, and the terminal's state."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastpty.client.modes import ModeTracker
+from tests import ROOT
+from tests.support.client_harness import CLIENT, ScriptedRouter, receive_all, scripted_router, terminal_client
+from tests.support.harness import Router, eventually
+from tests.support.programs import broken_program
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Iterator[ScriptedRouter]:
+    with scripted_router(tmp_path) as scripted:
+        yield scripted
+
+
+def connect(address: str, *options: str) -> tuple[int, bytes, str]:
+    """Status, output and complaints of a client whose input stays open."""
+    command = [*CLIENT, "connect", *options, address]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as client:
+        assert client.stdout is not None
+        assert client.stderr is not None
+        output, complaint = client.stdout.read(), client.stderr.read()
+        return client.wait(60), output, complaint.decode()
+
+
+# The router ends the session
+
+
+@pytest.mark.parametrize(
+    ("options", "output", "notice"),
+    [
+        (["--deny-user", str(os.getuid())], b"", "refused"),
+        (
+            ["--forkptyrouter-timeout", "1", "--forkptyrouter-command", "/bin/cat"],
+            b"\r\n",
+            "the session was idle for too long",
+        ),
+        (["--session-lifetime", "1", "--forkptyrouter-command", "/bin/cat"], b"\r\n", "the session's time is over"),
+    ],
+)
+def test_a_session_that_the_router_ends_is_no_success(
+    start_router: Callable[..., Router], directory: Path, options: list[str], output: bytes, notice: str
+) -> None:
+    start_router(f"{directory}/s", *options)
+    status, shown, complaint = connect(f"{directory}/s")
+    assert (status, shown) == (255, output)
+    assert complaint.startswith(f"fastpty: {notice}")
+    assert complaint.count("\n") == 1
+
+
+def test_a_program_that_cannot_be_executed_is_no_success(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    program = broken_program(directory)
+    start_router(f"{directory}/s", "--forkptyrouter-command", program)
+    complaint = f"fastpty: cannot execute {program}: No such file or directory\n"
+    assert connect(f"{directory}/s") == (255, b"", complaint)
+
+
+def test_a_notice_that_comes_in_two_pieces_is_one(router: ScriptedRouter) -> None:
+    def part(peer: socket.socket) -> None:
+        peer.sendall(b"output\r\nfastpty: the sess")
+        time.sleep(0.02)  # any pause will do; without one the test only proves less
+        peer.sendall(b"ion's time is over\r\n")
+
+    with router.playing(part):
+        assert connect(router.address) == (255, b"output\r\n", "fastpty: the session's time is over\n")
+
+
+def test_a_program_s_line_that_looks_like_a_notice_is_output(router: ScriptedRouter) -> None:
+    with router.playing(lambda peer: peer.sendall(b"fastpty: hello\r\nbye\r\n")):
+        assert connect(router.address) == (0, b"fastpty: hello\r\nbye\r\n", "")
+
+
+def test_a_line_that_looks_like_a_notice_shows_while_the_session_goes_on(router: ScriptedRouter) -> None:
+    with terminal_client("connect", router.address) as client, router.accept() as peer:
+        peer.sendall(b"fastpty: hello\r\n")
+        client.read_until(b"fastpty: hello\r\n")
+        peer.close()
+        assert client.wait() == 0
+
+
+# The person ends it
+
+
+def test_disconnected_begins_on_a_line_of_its_own(router: ScriptedRouter) -> None:
+    with terminal_client("connect", router.address) as client, router.accept() as peer:
+        peer.sendall(b"prompt# ")
+        client.read_until(b"prompt# ")
+        client.type(b"~.")
+        assert client.wait() == 255
+        assert client.shown == b"\r\nfastpty: disconnected\r\n"
+
+
+def test_no_empty_line_comes_before_disconnected(router: ScriptedRouter) -> None:
+    with terminal_client("connect", router.address) as client, router.accept() as peer:
+        peer.sendall(b"a line\r\n")
+        client.read_until(b"a line\r\n")
+        client.type(b"~.")
+        assert client.wait() == 255
+        assert client.shown == b"fastpty: disconnected\r\n"
+
+
+def test_a_quiet_client_disconnects_without_a_message(router: ScriptedRouter) -> None:
+    with terminal_client("connect", "-q", router.address) as client, router.accept() as peer:
+        peer.sendall(b"ready\r\n")
+        client.read_until(b"ready\r\n")
+        client.type(b"~.")
+        assert (client.wait(), client.shown) == (255, b"")
+
+
+def test_a_client_that_is_suspended_by_its_escape_goes_on(router: ScriptedRouter) -> None:
+    shell = ["bash", "-mc", '"$@"; echo "status $?"; read line; fg >/dev/null; echo "status $?"', "bash", *CLIENT]
+    with terminal_client("connect", router.address, command=shell) as client, router.accept() as peer:
+        peer.sendall(b"ready")
+        client.read_until(b"ready")
+        client.type(b"x\r~\x1a")
+        client.read_until(b"status 148\r\n")
+        assert client.modes_are_as_before
+        client.type(b"go on\n")
+        client.read_until(b"go on\r\n")
+        eventually(lambda: client.is_raw, "raw mode after fg")
+        client.type(b"y")
+        received = b""
+        while not received.endswith(b"y"):
+            received += peer.recv(100)
+        assert received == b"x\ry"
+        peer.close()
+        client.read_until(b"status 0\r\n")
+
+
+def test_the_connection_is_shown_when_asked(router: ScriptedRouter) -> None:
+    with terminal_client("connect", router.address) as client, router.accept() as peer:
+        peer.sendall(b"12345")
+        client.read_until(b"12345")
+        client.type(b"~#")
+        client.read_until(f"{router.address}, raw protocol, for ".encode())
+        client.read_until(b"0 bytes sent, 5 bytes received\r\n")
+
+
+def test_a_verbose_client_names_the_router_and_counts(router: ScriptedRouter) -> None:
+    def part(peer: socket.socket) -> None:
+        assert receive_all(peer) == b""
+        peer.sendall(b"bye")
+
+    with router.playing(part):
+        status, output, complaint = connect(router.address, "-v", "-n")
+    assert (status, output) == (0, b"bye")
+    first, last = complaint.splitlines()
+    assert first.startswith(f"fastpty: connected to {router.address} (listening: process ")
+    assert last.startswith("fastpty: 0 bytes sent, 3 bytes received in ")
+
+
+def test_a_client_without_input_reads_none(router: ScriptedRouter, tmp_path: Path) -> None:
+    """For a loop over the lines of a file: `while read line; do fastpty connect -n ADDR; done`."""
+    (tmp_path / "lines").write_text("first\nsecond\n")
+    script = f'{{ "$@"; cat; }} < {tmp_path}/lines'
+    with router.playing(lambda peer: peer.sendall(receive_all(peer) + b"end\n")):
+        ended = subprocess.run(
+            ["sh", "-c", script, "sh", *CLIENT, "connect", "-n", router.address],
+            cwd=ROOT,
+            capture_output=True,
+            timeout=60,
+        )
+    assert ended.stdout == b"end\nfirst\nsecond\n"
+
+
+# What the program left on
+
+
+FULL_SCREEN = b"\x1b[?1049h\x1b[?1000;1006h\x1b[?2004h\x1b[?25l\x1b[>1u\x1b="
+
+
+@pytest.mark.parametrize("end", ["escape", "signal", "broken"])
+def test_an_abrupt_end_turns_off_what_the_program_turned_on(tmp_path: Path, end: str) -> None:
+    with (
+        scripted_router(tmp_path, tcp=True) as router,
+        terminal_client("connect", router.address) as client,
+        router.accept() as peer,
+    ):
+        peer.sendall(FULL_SCREEN + b"\r\n")
+        client.read_until(b"\x1b=\r\n")
+        if end == "escape":
+            client.type(b"~.")
+        elif end == "signal":
+            client.signal(signal.SIGTERM)
+        else:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            peer.close()
+        client.wait()
+        assert client.shown.startswith(b"\x1b[?1000l\x1b[?1006l\x1b[?2004l\x1b[<1u\x1b>\x1b[?1049l\x1b[?25h")
+
+
+def test_a_program_that_turned_its_modes_off_leaves_nothing_to_undo(router: ScriptedRouter) -> None:
+    off = b"\x1b>\x1b[<u\x1b[?25h\x1b[?2004l\x1b[?1000l\x1b[?1006l\x1b[?1049l\r\n"
+    with terminal_client("connect", router.address) as client, router.accept() as peer:
+        peer.sendall(FULL_SCREEN + off)
+        client.read_until(off)
+        peer.close()
+        assert (client.wait(), client.shown) == (0, b"")
+
+
+def test_no_escape_sequence_is_added_where_the_output_is_no_terminal(router: ScriptedRouter) -> None:
+    with router.playing(lambda peer: peer.sendall(FULL_SCREEN)):
+        assert connect(router.address) == (0, FULL_SCREEN, "")
+
+
+SEQUENCES = [
+    b"\x1b[?1000h", b"\x1b[?1000l", b"\x1b[?25l", b"\x1b[?25h", b"\x1b[?1;2004h", b"\x1b[>5u", b"\x1b[<2u",
+    b"\x1b[=1;2u", b"\x1b[>4;2m", b"\x1b[>4m", b"\x1b=", b"\x1b>", b"\x1bc", b"\x1b[31m", b"\x1b]0;title\x07",
+    b"\x1b", b"[?", b"text\r\n",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(SEQUENCES)).map(b"".join), st.lists(st.integers(0, 400)))
+def test_modes_are_the_same_however_the_output_is_split(output: bytes, cuts: list[int]) -> None:
+    whole, split = ModeTracker(), ModeTracker()
+    whole.feed(output)
+    edges = [0, *sorted(cut % (len(output) + 1) for cut in cuts), len(output)]
+    for start, end in itertools.pairwise(edges):
+        split.feed(output[start:end])
+    assert split.undo() == whole.undo()
+
+
+@pytest.mark.parametrize(
+    ("output", "undone"),
+    [
+        (b"\x1b[?1002;1006h", b"\x1b[?1002l\x1b[?1006l"),
+        (b"\x1b[>1u\x1b[>3u\x1b[<u", b"\x1b[<1u"),
+        (b"\x1b[>4;2m", b"\x1b[>4m"),
+        (b"\x1b[?1049h\x1b[?25l\x1bc", b""),
+        (b"\x1b[?7l\x1b[?12h", b""),
+        (b"\x1b[?" + b"9" * 5000 + b"h", b""),
+    ],
+)
+def test_only_modes_that_are_on_are_turned_off(output: bytes, undone: bytes) -> None:
+    tracker = ModeTracker()
+    tracker.feed(output)
+    assert tracker.undo() == undone

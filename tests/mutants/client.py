@@ -1,0 +1,240 @@
+"""Protections of the client, each taken out."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_REFUSES = (
+    Mutant(
+        "a directory as standard input is reported in one line",
+        "bin/fastpty",
+        "    exit 255\n",
+        "    :\n",
+        "client/test_client_refuses.py::test_a_directory_as_standard_input_is_reported_in_one_line",
+    ),
+    Mutant(
+        "unusable standard descriptors are reported before a session begins",
+        "fastpty/client/connect.py",
+        "    check_streams()\n",
+        "",
+        "client/test_client_refuses.py::test_unusable_standard_descriptors_are_reported_before_a_session_begins",
+    ),
+    Mutant(
+        "output to a closed standard output fails",
+        "fastpty/cli.py",
+        "open_standard_descriptors(os.O_RDONLY)",
+        "open_standard_descriptors(os.O_RDWR)",
+        "client/test_client_refuses.py::test_unusable_standard_descriptors_are_reported_before_a_session_begins",
+    ),
+    Mutant(
+        "unreadable input is not taken for an end of input",
+        "fastpty/client/attach.py",
+        "            if error.errno not in self._streams.stdin_ends:\n",
+        "            if False:\n",
+        "client/test_client_refuses.py::test_unreadable_input_is_not_taken_for_an_end_of_input",
+    ),
+    Mutant(
+        "a file that cannot be written is reported",
+        "fastpty/client/streams.py",
+        "    return frozenset({errno.EIO}) if os.isatty(fd) else frozenset()\n",
+        "    return frozenset({errno.EIO})\n",
+        "client/test_client_refuses.py::test_a_file_that_cannot_be_written_is_reported",
+    ),
+    Mutant(
+        "no message is written to standard output",
+        "fastpty/system/standard_descriptors.py",
+        "    if sys.stderr is None:\n",
+        "    if False:\n",
+        "client/test_client_refuses.py::test_no_message_is_written_to_standard_output",
+    ),
+    Mutant(
+        "a stranger in the place of a router causes a warning",
+        "fastpty/client/peer.py",
+        "    if uid in trusted:\n",
+        "    if True:\n",
+        "client/test_client_refuses.py::test_a_stranger_in_the_place_of_a_router_causes_a_warning",
+    ),
+    Mutant(
+        "a stranger with an abstract name causes a warning",
+        "fastpty/client/peer.py",
+        "    if isinstance(address, UnixAddress):\n        directory = os.path.dirname(os.path.realpath",
+        "    if not isinstance(address, UnixAddress):\n        return None\n    if True:\n"
+        "        directory = os.path.dirname(os.path.realpath",
+        "client/test_client_refuses.py::test_a_stranger_with_the_abstract_name_of_a_router_causes_a_warning",
+    ),
+    Mutant(
+        "a socket that only root can have made causes no warning",
+        "fastpty/client/peer.py",
+        "        if not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):\n",
+        "        if False:\n",
+        "client/test_client_refuses.py::test_a_socket_that_the_owner_of_its_directory_allows_causes_no_warning",
+    ),
+)
+
+_FAILING = "client/test_failing_calls.py::"
+_LACK = _FAILING + "test_a_call_that_fails_for_lack_of_memory_is_tried_again"
+
+_FAILING_CALLS = (
+    Mutant(
+        "input that could not be sent for lack of memory is sent later",
+        "fastpty/client/link.py",
+        "            if error.errno in SHORT_OF_MEMORY:\n                raise\n            self._lose_input(error)",
+        "            self._lose_input(error)",
+        _LACK,
+    ),
+    Mutant(
+        "output that could not be received for lack of memory is received later",
+        "fastpty/client/link.py",
+        "            if error.errno in SHORT_OF_MEMORY:\n                raise\n            # A local",
+        "            # A local",
+        _LACK,
+    ),
+    Mutant(
+        "input that could not be read for lack of memory is read later",
+        "fastpty/client/attach.py",
+        "            if error.errno in SHORT_OF_MEMORY:\n                raise\n            if error.errno not in",
+        "            if error.errno not in",
+        _LACK,
+    ),
+    Mutant(
+        "output that could not be written for lack of memory is written later",
+        "fastpty/client/output.py",
+        "        if error.errno in SHORT_OF_MEMORY:\n            raise error\n",
+        "",
+        _LACK,
+    ),
+    Mutant(
+        "nothing is sent after a gap in the input",
+        "fastpty/client/link.py",
+        "        self._unsent.clear()\n        self.takes_input = self._wants_shutdown = False\n",
+        "        del self._unsent[:CHUNK_BYTES]\n",
+        _FAILING + "test_a_router_that_takes_no_more_gets_no_more",
+    ),
+    Mutant(
+        "a reset that send() sees is a broken connection",
+        "fastpty/client/link.py",
+        "        if was_reset or error.errno not in _TAKES_NO_MORE:\n",
+        "        if error.errno not in _TAKES_NO_MORE:\n",
+        _FAILING + "test_a_connection_that_breaks_is_reported_whichever_call_sees_it",
+    ),
+)
+
+_PLACES = "client/test_wrong_place.py::"
+
+_WRONG_PLACES = (
+    Mutant(
+        "a stopped router is reported",
+        "fastpty/client/attach.py",
+        "        if is_not_accepted(self._link.sock):\n",
+        "        if False:\n",
+        _PLACES + "test_a_stopped_router_is_reported_within_the_timeout",
+    ),
+    Mutant(
+        "a silent program is not taken for a stopped router",
+        "fastpty/client/attach.py",
+        "        if is_not_accepted(self._link.sock):\n",
+        "        if True:\n",
+        _PLACES + "test_a_program_that_says_nothing_is_not_taken_for_a_stopped_router",
+    ),
+    Mutant(
+        "a uwsgi client leaves a raw socket",
+        "fastpty/client/link.py",
+        "        if self._announced and _echo(",
+        "        if not self._announced and _echo(",
+        _PLACES + "test_a_uwsgi_client_on_a_raw_socket_says_so_and_leaves",
+    ),
+    Mutant(
+        "a TLS alert is not shown as output",
+        "fastpty/client/link.py",
+        "        if self._beginning.startswith(_TLS_ALERT) and not self._is_local:\n",
+        "        if False:\n",
+        _PLACES + "test_a_plain_client_on_a_tls_port_says_so",
+    ),
+)
+
+_ENDINGS = "client/test_endings.py::"
+
+_ENDS = (
+    Mutant(
+        "a session that the router ends is no success",
+        "fastpty/client/attach.py",
+        "        if notice is not None:\n            raise FastptyError(notice)\n",
+        "",
+        _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
+    ),
+    Mutant(
+        "a line that looks like a notice is held back for a moment only",
+        "fastpty/client/output.py",
+        "        if left <= 0:\n            self._held_bytes = 0\n",
+        "",
+        _ENDINGS + "test_a_line_that_looks_like_a_notice_shows_while_the_session_goes_on",
+    ),
+    Mutant(
+        "an abrupt end turns off the program's terminal modes",
+        "fastpty/client/output.py",
+        "        text = self._modes.undo()\n",
+        '        text = b""\n',
+        _ENDINGS + "test_an_abrupt_end_turns_off_what_the_program_turned_on",
+    ),
+    Mutant(
+        "no escape sequence is added to output that is not a terminal",
+        "fastpty/client/output.py",
+        "        self._is_terminal = os.isatty(streams.stdout)\n",
+        "        self._is_terminal = True\n",
+        _ENDINGS + "test_no_escape_sequence_is_added_where_the_output_is_no_terminal",
+    ),
+    Mutant(
+        "a message begins on a line of its own",
+        "fastpty/client/output.py",
+        '            text += b"\\r\\n"\n',
+        '            text += b""\n',
+        _ENDINGS + "test_disconnected_begins_on_a_line_of_its_own",
+    ),
+    Mutant(
+        "an end-of-file key that was typed ahead is sent",
+        "fastpty/client/terminal.py",
+        "            keys += cc[termios.VEOF]\n",
+        "            pass\n",
+        "client/test_terminal.py::test_keys_that_were_typed_ahead_are_sent_as_typed",
+    ),
+    Mutant(
+        "an Enter key that was typed ahead is sent as such",
+        "fastpty/client/terminal.py",
+        'line.replace(b"\\n", b"\\r") if iflag & termios.ICRNL else line',
+        "line",
+        "client/test_terminal.py::test_keys_that_were_typed_ahead_are_sent_as_typed",
+    ),
+    Mutant(
+        "the window size is sent before anything slow",
+        "fastpty/client/connect.py",
+        "            link.announce(size)\n            _send_at_once(link)\n",
+        "",
+        "client/test_client.py::test_the_window_size_is_the_first_thing_that_is_sent_after_connecting",
+    ),
+)
+
+_OUTPUTS = (
+    Mutant(
+        "output that nobody reads ends a command quietly",
+        "fastpty/system/standard_descriptors.py",
+        "            _signal.raise_signal(_signal.SIGPIPE)\n",
+        "            pass\n",
+        "client/test_broken_output.py::test_output_that_nobody_reads_ends_quietly",
+    ),
+    Mutant(
+        "a letter that the locale lacks is no traceback",
+        "fastpty/system/standard_descriptors.py",
+        'text.encode(encoding, "backslashreplace").decode(encoding)',
+        "text",
+        "client/test_broken_output.py::test_no_locale_makes_a_traceback",
+    ),
+    Mutant(
+        "the client loads no slow module",
+        "fastpty/client/connect.py",
+        "import os\nimport time\n",
+        "import os\nimport socket\nimport time\n",
+        "client/test_start.py::test_the_client_loads_no_more_than_it_needs",
+    ),
+)
+
+CLIENT = (*_REFUSES, *_FAILING_CALLS, *_WRONG_PLACES, *_ENDS, *_OUTPUTS)
