@@ -213,20 +213,15 @@ cdef class Relay:
 
     def counters(self):
         sessions = self.sessions()
-        return {
-            "sessions": self.loop.live,
-            "accepted": self.loop.heartbeat.accepted,
-            "bytes_in": self.loop.ended.bytes_in + sum(row.bytes_in for row in sessions),
-            "bytes_out": self.loop.ended.bytes_out + sum(row.bytes_out for row in sessions),
-            "ignored_frames": self.loop.ended.ignored_frames + sum(row.ignored_frames for row in sessions),
-            "buffers_lent": self.loop.pool.lent_buffers,
-            "pipes_lent": self.loop.pool.lent_pipes,
-            "splice_refused": bool(self.loop.pool.splice_refused),
-            "transfers": self.loop.transfers,
-            "wakeups": self.loop.wakeups,
-        }
-
-    # -- one turn of the loop --
+        return dict(
+            sessions=self.loop.live, accepted=self.loop.heartbeat.accepted,
+            bytes_in=self.loop.ended.bytes_in + sum(row.bytes_in for row in sessions),
+            bytes_out=self.loop.ended.bytes_out + sum(row.bytes_out for row in sessions),
+            ignored_frames=self.loop.ended.ignored_frames + sum(row.ignored_frames for row in sessions),
+            buffers_lent=self.loop.pool.lent_buffers, pipes_lent=self.loop.pool.lent_pipes,
+            splice_refused=bool(self.loop.pool.splice_refused),
+            transfers=self.loop.transfers, wakeups=self.loop.wakeups,
+        )
 
     cdef bint finished(self) noexcept nogil:
         return (self.loop.stopping or self.draining) and self.loop.live == 0
@@ -269,8 +264,6 @@ cdef class Relay:
         elif about >> 56 == ABOUT_ERRANDS:
             with gil:
                 self.handler.errands_told()
-
-    # -- the beginning of a session --
 
     cdef void accept_from(self, int index) noexcept nogil:
         cdef int failure, fd

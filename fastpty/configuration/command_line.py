@@ -154,10 +154,15 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return before, list(argv[end + 1 :])
 
 
+def _is_plain_file(path: str) -> bool:
+    """True for a regular file, and not for a symbolic link, which the start refuses with a reason of its own."""
+    return os.path.isfile(path) and not os.path.islink(path)
+
+
 def _positional(argument: str) -> Setting:
     """FILE or SOCKET. A SOCKET that must be a file is an error, since the file would be left unread."""
     format_ = files.ending(argument)
-    if format_ is None and (argument.endswith(_ENDINGS_OF_FILES) or os.path.isfile(argument)):
+    if format_ is None and (argument.endswith(_ENDINGS_OF_FILES) or _is_plain_file(argument)):
         raise UsageError(
             f"{argument} is a file, not a socket: write --ini {argument} to read options from it "
             "(or --json, --yaml, --toml, --xml)"

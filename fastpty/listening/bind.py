@@ -103,8 +103,9 @@ class Listener:
             self.let_go()
 
     def let_go(self) -> None:
-        """Closes this process's copy of the socket. The file stays."""
-        close_elsewhere(self.socket)
+        """Closes this process's copy of the socket, if it is still open. The file stays."""
+        if self.socket.fileno() >= 0:
+            close_elsewhere(self.socket)
         if self._pin is not None:
             os.close(self._pin)
             self._pin = None

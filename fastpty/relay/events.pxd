@@ -27,7 +27,7 @@ cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint
     if about >> 56 == ABOUT_LEADER:
         session_leader_exited(loop, session)
     elif about >> 56 == ABOUT_TERMINAL:
-        if session.exit_by_ns != 0:
+        if session.exit_by_ns != 0 and not session.finished:
             session_reopened(loop, session)
         if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
             loop_source_ready(loop, &session.output, (events & EPOLLHUP) != 0)

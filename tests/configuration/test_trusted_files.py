@@ -153,7 +153,7 @@ def test_a_file_that_others_may_replace_cannot_be_included(read: Read, mode: int
         read("include = inner/y.ini")
         return
     with pytest.raises(
-        UsageError, match=r"inner/y\.ini: this file is not read: its directory .*/inner is not safe: others"
+        UsageError, match=r"inner/y\.ini: this file is not read: its directory .*/inner is not safe: users other"
     ):
         read("include = inner/y.ini")
 

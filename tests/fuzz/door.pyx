@@ -35,6 +35,7 @@ cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t g
     loop.pool.buffer_bytes = buffer_bytes
     loop.splice = splice
     loop.errands.closed = &loop.errands.sent
+    loop.last_number = &loop.own_number
     loop.idle_ns = idle_ns
     loop.grace_ns = grace_ns
     loop.busy_poll.limit_ns = busy_poll_ns

@@ -31,8 +31,8 @@ INSTALLS = [example for example in ALL if example.section == "Install"]
 # What to type after such a line, and what shows then.
 TYPED = {
     "fastpty connect --uwsgi /tmp/first.socket": ("stty size", "31 97"),
-    "fastpty connect /tmp/raw.socket": ("stty size", "24 80"),
-    "socat -,raw,echo=0 UNIX-CONNECT:/tmp/raw.socket": ("stty size", "24 80"),
+    "fastpty connect /tmp/plain.socket": ("stty size", "24 80"),
+    "socat -,raw,echo=0 UNIX-CONNECT:/tmp/plain.socket": ("stty size", "24 80"),
     "fastpty connect --uwsgi /run/jail.socket": (
         "read name < /proc/sys/kernel/hostname; set -- /proc/[1-9]*; echo $name $#",
         "iaminajail 3",

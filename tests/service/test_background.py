@@ -256,8 +256,8 @@ def test_a_log_whose_reader_is_gone_does_not_stop_the_router(directory: Path) ->
     ("arguments", "words"),
     [
         (["--logto", "127.0.0.1:514"], "UDP"),
-        (["--logger", "redislog:x"], "there is only file:PATH and syslog"),
-        (["--logger", "syslog:x,nowhere"], "'nowhere' is not a facility"),
+        (["--logger", "redislog:x"], "is neither file:PATH nor syslog"),
+        (["--logger", "syslog:x,nowhere"], "'nowhere' is not a syslog facility"),
         (["--logger", "file:/no/such/directory/log"], "cannot log to /no/such/directory/log"),
         (["--pidfile", "/no/such/directory/pid"], "cannot write pidfile /no/such/directory/pid"),
     ],

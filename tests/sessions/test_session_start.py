@@ -356,4 +356,4 @@ def test_a_session_that_epoll_refuses_gets_a_line_and_leaves_nothing(
         assert b"the kernel watches no more sessions" in client.read_to_end()
     router.wait_for_log("a client was not accepted: No space left")
     router.wait_for_log("session 1: end: client left, killed by SIGKILL")
-    assert children(router.pid) == []
+    eventually(lambda: children(router.pid) == [], "no child is left")

@@ -36,6 +36,15 @@ def test_a_reload_is_for_new_sessions_and_the_old_ones_go_on(
     assert "has ended" not in router.log
 
 
+def test_a_reload_with_statistics_logs_no_error(start_router: Callable[..., Router], directory: Path) -> None:
+    """A worker has closed the socket of the statistics before a drain closes all sockets."""
+    configuration = configured(directory / "r.ini", f"{directory}/s", f"forkptyrouter-stats = {directory}/stats")
+    router = start_router(configuration, sockets=2)
+    reload(router)
+    router.wait_for_log("draining: 0 sessions")
+    assert "cannot" not in router.log
+
+
 def test_a_draining_worker_is_stopped_as_the_others_are(start_router: Callable[..., Router], directory: Path) -> None:
     path = f"{directory}/s"
     router = start_router(configured(directory / "r.ini", path))
