@@ -78,6 +78,13 @@ def keep(intake: socket.socket, closed: mmap.mmap) -> None:
     _Keeper(intake, closed).run()
 
 
+def _raised_descriptor_limit() -> int:
+    """Raises the soft limit of descriptors to the hard one, which the router's own limit does not concern."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
 class _Keeper:
     def __init__(self, intake: socket.socket, closed: mmap.mmap) -> None:
         self._intake = intake
@@ -88,7 +95,7 @@ class _Keeper:
         self._unsent: deque[bytes] = deque()
         self._moved_at = time.monotonic()  # when an errand last started or finished
         self._sender_lives = True
-        self._room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _DESCRIPTORS_MOST - _OWN_DESCRIPTORS_MOST
+        self._room = _raised_descriptor_limit() - _DESCRIPTORS_MOST - _OWN_DESCRIPTORS_MOST
 
     def run(self) -> None:
         """Returns when the sender has ended and only errands are left whose owners have used up their share."""
@@ -107,9 +114,12 @@ class _Keeper:
             self._send_news()
 
     def _has_room(self) -> bool:
-        """False if the descriptors of one more errand could not be received: the kernel would close them here."""
+        """False if the descriptors of one more errand could not be received: the kernel would close them here.
+
+        Under a very low limit one errand is received at a time, whatever it brings.
+        """
         held = sum(len(errand.descriptors) for errands in self._waiting.values() for errand in errands)
-        return held + len(self._helpers) < self._room
+        return held == 0 or held + len(self._helpers) < self._room
 
     def _patience_ms(self) -> float | None:
         """How long to wait for events: until another helper may be started, or None for ever."""

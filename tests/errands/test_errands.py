@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import struct
@@ -23,6 +24,23 @@ SO_PASSRIGHTS = 83
 def echoes(client: Client, text: bytes) -> None:
     client.frame(0, payload=text)
     assert client.read_exactly(len(text)) == text
+
+
+def few_descriptors() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+
+
+def test_errands_are_done_under_a_low_limit_of_descriptors(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """A background job keeps the terminal open, so another process closes the router's end of it."""
+    command = "tty; (trap '' HUP; exec sleep 1000) & exit"
+    router = start_router(f"{directory}/s", "--forkptyrouter-command", command, preexec=few_descriptors)
+    with Client(f"{directory}/s") as client:
+        terminal = client.read_to_end().decode().strip()
+    router.wait_for_log("session 1: end: exit")
+    eventually(lambda: not os.path.exists(terminal), "the terminal is closed")
+    assert router.end() == 0
 
 
 @pytest.mark.parametrize("what", ["write", "size", "settings"])
