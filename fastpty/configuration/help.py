@@ -23,7 +23,8 @@ TIME is a number of seconds or has a unit: 90, 90s, 5m, 1h, 2d.
 SIZE is a number of bytes or has a unit: 65536, 64K, 1M.
 FILE may end with .ini, .json, .yaml, .yml, .toml or .xml. In such a file an
 option is NAME = VALUE, in the environment FASTPTY_NAME=VALUE.
-Flags only: {", ".join(f"--{option.name}" for option in OPTIONS if not option.in_files)}.
+Flags only:
+{", ".join(f"--{option.name}" for option in OPTIONS if not option.in_files)}.
 """
 _EXAMPLES = f"""\
 Examples:

@@ -16,7 +16,7 @@ from tests.support.jails import AS_NOBODY, said
 from tests.support.peers import need, need_root
 
 DOCUMENT = ROOT / "docs" / "jails.md"
-_BLOCK = re.compile(r"```ini\n(?P<text>\[uwsgi\]\nforkpty-router = /run/fpty/(?P<name>\w+)\.socket\n.*?)```", re.S)
+_BLOCK = re.compile(r"```ini\n(?P<text>\[fastpty\]\nlisten-raw = /run/fpty/(?P<name>\w+)\.socket\n.*?)```", re.S)
 EXAMPLES = {match["name"]: match["text"] for match in _BLOCK.finditer(DOCUMENT.read_text())}
 # What to type in a session, and the words that come.
 SEEN = {

@@ -17,6 +17,7 @@ import pytest
 from tests.service.test_background import SYSLOG_SHIM, SyslogDaemon, run, session
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually
 from tests.support.peers import need_root
+from tests.support.programs import broken_program
 
 
 def listens(path: str) -> bool:
@@ -79,12 +80,12 @@ def test_a_journal_that_is_not_standard_error_changes_nothing(directory: Path) -
 
 
 def test_an_error_for_the_journal_has_the_priority_of_an_error(directory: Path) -> None:
-    lines = log_of(directory, ["--forkptyrouter-command", "/no/such/program"], "session 1: end", journal=True)
+    lines = log_of(directory, ["--forkptyrouter-command", broken_program(directory)], "session 1: end", journal=True)
     assert any(re.match(r"<3>\[\d+\] session 1: refused ", line) for line in lines)
 
 
 def test_log_level_leaves_out_what_is_less_important(directory: Path) -> None:
-    arguments = ["--log-level", "error", "--forkptyrouter-command", "/no/such/program"]
+    arguments = ["--log-level", "error", "--forkptyrouter-command", broken_program(directory)]
     lines = log_of(directory, arguments, "refused")
     assert [line.partition("] ")[2].partition(" pid ")[0] for line in lines] == ["session 1: refused"]
 

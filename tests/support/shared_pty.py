@@ -18,4 +18,4 @@ class Shared:
     @property
     def program(self) -> int:
         """The leader of the program that was started last."""
-        return int(self.router.wait_for_log(r"the shared terminal: process (\d+)")[-1][1])
+        return int(self.router.wait_for_log(r"the shared terminal: \S+: process (\d+)")[-1][1])
