@@ -1,7 +1,7 @@
 """User names for the log and the statistics, from /etc/passwd alone.
 
 The C library could ask a name service over the network, which the relay must not wait for. A user that only such a
-service knows appears with its uid.
+service knows appears with its uid. In a foreign root all users do: a read there could block for ever.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class UserNames:
         self._names: dict[int, str] = {}
 
     def find(self, uid: int) -> str | None:
-        """The first name with this uid, or None."""
+        """Returns the first name with this uid, or None."""
+        if foreign_root.is_entered():
+            return None
         if time.monotonic() >= self._check_at:
             self._check_at = time.monotonic() + _CHECK_SECONDS
             with contextlib.suppress(OSError, MemoryError):

@@ -23,8 +23,9 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from fastpty.errands.keeper import OWNER_CLIENTS, OWNER_ROUTER
-from fastpty.errands.processes import Errands, may_pass_descriptors
+from fastpty.errands.processes import Errands
 from fastpty.system.linux import PR_SET_NAME, fork_sharing_files, prctl
+from fastpty.system.passed_descriptors import may_pass_descriptors
 
 _PTMX = os.makedev(5, 2)
 _DESCRIPTORS_MOST = 65536  # the limit may be 2³⁰; the heir's end closes those above

@@ -27,6 +27,7 @@ from fastpty._relay import do_errand
 from fastpty.system import child
 
 ERRAND = struct.Struct("iHHHHqIQ")  # struct Errand (relay/errands.pxd)
+_CLOSE = 0  # enum ErrandKind
 OWNER_ROUTER, OWNER_CLIENTS = 0xFFFFFFFE, 0xFFFFFFFF  # instead of a uid, as there
 
 CLOSED, BUSY, SHARE_USED = b"closed", b"busy", b"share used"
@@ -54,8 +55,16 @@ class _Errand:
         return int(ERRAND.unpack(self.message)[-2])
 
     @property
+    def kind(self) -> int:
+        return int(ERRAND.unpack(self.message)[0])
+
+    @property
     def session(self) -> int:
         return int(ERRAND.unpack(self.message)[-1])
+
+    def replaces(self, other: _Errand) -> bool:
+        """True if `other`, which waits, is out of date: an older size of the same terminal, or the same request."""
+        return self.kind != _CLOSE and (self.kind, self.session) == (other.kind, other.session)
 
 
 @dataclass
@@ -144,9 +153,22 @@ class _Keeper:
         errand = _Errand(message, list(descriptors))
         if not any(self._waiting.values()):
             self._moved_at = time.monotonic()
-        self._waiting[errand.owner].append(errand)
+        self._wait(errand)
         self._wait_for_sender(int(ERRAND.unpack(message)[5]))
         return True
+
+    def _wait(self, errand: _Errand) -> None:
+        """Adds an errand to those of its owner that wait. At most one of a kind waits for each terminal.
+
+        Closing the descriptors of a replaced one is not the last close: the sender has the terminal open, or the
+        errand that closes it waits behind.
+        """
+        waiting = self._waiting[errand.owner]
+        for older in [other for other in waiting if errand.replaces(other)]:
+            waiting.remove(older)
+            for descriptor in older.descriptors:
+                os.close(descriptor)
+        waiting.append(errand)
 
     def _wait_for_sender(self, number: int) -> None:
         """Returns when the sender has closed its own descriptors, or has ended."""
@@ -202,7 +224,7 @@ class _Keeper:
             lives = bool(helper.socket.recv(MESSAGE_BYTES_MOST))
         except ConnectionResetError:
             lives = False
-        if helper.errand is not None and helper.errand.session:
+        if helper.errand is not None and helper.errand.kind == _CLOSE and helper.errand.session:
             self._unsent.append(b"%s %d" % (CLOSED, helper.errand.session))
         helper.errand = None
         self._moved_at = time.monotonic()

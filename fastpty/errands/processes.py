@@ -19,30 +19,7 @@ from fastpty.errands.keeper import BUSY, CLOSED, ERRAND, MESSAGE_BYTES_MOST, OWN
 from fastpty.log import logger
 from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, prctl
-
-_SO_PASSRIGHTS = 83  # asm-generic/socket.h, Linux 6.16; not in Python's socket module
-
-
-def refuse_descriptors(sock: socket.socket) -> bool:
-    """Makes the kernel refuse descriptors that are sent to this socket; connections accepted from it inherit that.
-
-    False: it cannot, since it is older than Linux 6.16 or this is no local socket.
-    """
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
-    except OSError:
-        return False
-    return True
-
-
-def may_pass_descriptors(connection: socket.socket) -> bool:
-    """True if the other end can send descriptors, so that a close of this connection could block."""
-    if connection.family != socket.AF_UNIX:
-        return False
-    try:
-        return connection.getsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS) != 0
-    except OSError:
-        return True
+from fastpty.system.passed_descriptors import may_pass_descriptors
 
 
 class Errands:

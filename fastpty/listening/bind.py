@@ -11,7 +11,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 
-from fastpty.errands.processes import close_elsewhere, refuse_descriptors
+from fastpty.errands.processes import close_elsewhere
 from fastpty.errors import FastptyError, UsageError
 from fastpty.net.address import (
     AbstractAddress,
@@ -23,6 +23,7 @@ from fastpty.net.address import (
     UnixAddress,
     why,
 )
+from fastpty.system.passed_descriptors import refuse_descriptors
 
 _LOCK_WAIT_SECONDS = 2.0
 _LOCK_POLL_SECONDS = 0.02

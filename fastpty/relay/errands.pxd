@@ -31,7 +31,7 @@ cdef struct Errand:
     winsize size              # for ERRAND_RESIZE
     int64_t number            # counts the ERRAND_CLOSE ones, from 1
     uint32_t owner            # the uid whose programs can block this, or one of OWNER_…
-    uint64_t session          # whose terminal ERRAND_CLOSE closes: reported when it is closed; 0 = not reported
+    uint64_t session          # whose terminal it is; 0 = the end of ERRAND_CLOSE is not reported
 
 cdef struct Errands:
     int queue                 # the socket that leads to the processes; -1 = there are none

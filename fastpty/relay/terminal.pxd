@@ -140,6 +140,8 @@ cdef inline int terminal_events(const Terminal *terminal) noexcept nogil:
 cdef inline void terminal_begin_errand(const Terminal *terminal, Errand *errand) noexcept nogil:
     memset(errand, 0, sizeof(errand[0]))
     errand.owner = terminal.uid if terminal.has_user else OWNER_ROUTER
+    # Programs of this process's own user could evade limits in other ways, so their places are free at once.
+    errand.session = terminal.session if terminal.has_user else 0
     errand.size = terminal.size
 
 
@@ -156,8 +158,6 @@ cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
         close(terminal.fd)
     else:
         terminal_begin_errand(terminal, &errand)
-        # Programs of this process's own user could evade limits in other ways, so their places are free at once.
-        errand.session = terminal.session if terminal.has_user else 0
         if not errands_close_all(terminal.errands, &errand, &terminal.fd, 1):
             return False
         terminal.closes_elsewhere = errand.session != 0 and terminal.errands.queue >= 0

@@ -1,24 +1,31 @@
 """The control socket: how `--reload` gives the running router a request and gets its answer.
 
 A pid file's router listens on an abstract Unix socket (unix(7)) that is named after the file's device and inode. So
-there is no second file, and the socket works in a jail, too. A client must be root, the router's user or the owner of
-the pid file; the client checks in turn that the process behind the socket is the one that holds the pid file's lock.
+there is no second file, and the socket works in a jail, too. A client must be root or the router's user. The client
+checks in turn that the process behind the socket holds the pid file's lock and belongs to the file's owner.
+
+Any user can connect, or take the name first. So a client is refused before anything of it is read, and the kernel
+refuses descriptors that it sends: closing them could block the supervisor. Before Linux 6.16 there is no such socket.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 
 from fastpty.log import logger
 from fastpty.system.credentials import peer_credentials
+from fastpty.system.passed_descriptors import refuse_descriptors
+from fastpty.system.user_namespace import is_unmapped
 
 RELOAD = b"reload"
 
 _DONE, _REFUSED = b"+", b"-"
 _BACKLOG = 16
 _ANSWER_BYTES_MOST = 4096
+_ANSWER_SECONDS = 150  # more than a reload may take
 
 
 def _name(pidfile: int) -> bytes:
@@ -30,29 +37,34 @@ class ControlSocket:
     """The router's side. pidfile: a descriptor of the pid file. Without a socket, `--reload` can only send a signal."""
 
     def __init__(self, pidfile: int) -> None:
-        self._owner = os.fstat(pidfile).st_uid
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        self.socket: socket.socket | None = None
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         try:
-            self.socket.bind(_name(pidfile))
-            self.socket.listen(_BACKLOG)
+            if not refuse_descriptors(made):
+                raise OSError(errno.EOPNOTSUPP, "this kernel cannot refuse passed descriptors")
+            made.bind(_name(pidfile))
+            made.listen(_BACKLOG)
         except OSError as error:
+            made.close()
             logger.warning("--reload will not learn the outcome: no control socket: %s", error.strerror)
+        else:
+            self.socket = made
 
     def accept(self) -> socket.socket | None:
-        """A client that may control this router, non-blocking; None if there is no such client."""
-        try:
-            client, _ = self.socket.accept()
-        except OSError:
-            return None
+        """Returns a client that may control this router, non-blocking, or None. Raises OSError if accept(2) fails."""
+        assert self.socket is not None
+        client, _ = self.socket.accept()
         client.setblocking(False)
-        if peer_credentials(client).uid in {0, os.geteuid(), self._owner}:
+        uid = peer_credentials(client).uid
+        if uid in {0, os.geteuid()} and not is_unmapped(uid):
             return client
         client.close()
         return None
 
     def close(self) -> None:
         """Closes this process's copy."""
-        self.socket.close()
+        if self.socket is not None:
+            self.socket.close()
 
 
 def answer(client: socket.socket, error: str | None) -> None:
@@ -69,8 +81,10 @@ def request(pidfile: int, router: int, what: bytes) -> str | None:
     has no control socket, does not serve this user, or ends before it answers.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.settimeout(_ANSWER_SECONDS)
         connection.connect(_name(pidfile))
-        if peer_credentials(connection).pid != router:
+        peer = peer_credentials(connection)
+        if (peer.pid, peer.uid) != (router, os.fstat(pidfile).st_uid):
             raise ConnectionError("another process uses the name of the control socket")
         connection.send(what)
         message = connection.recv(_ANSWER_BYTES_MOST)

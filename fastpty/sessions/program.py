@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fastpty.access import accounts
 from fastpty.access.peer import Peer
 from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError, RefusedError
 from fastpty.jail import inherited
-from fastpty.system import executables
+from fastpty.system import child, executables, foreign_root
 
 DEFAULT_TERM = "xterm-256color"
+_LOOK_UP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,23 @@ class Programs:
 
 def check(config: Config) -> None:
     """Raises FastptyError for a command that sessions cannot execute. To be called inside the jail."""
+    if not foreign_root.is_entered():
+        _look_up_commands(config)
+        return
+    try:  # a file system of that root may never answer
+        child.ask("command", partial(_look_up_commands, config), _LOOK_UP_SECONDS)
+    except TimeoutError as error:
+        raise FastptyError("the search for the command takes too long: give its full path") from error
+    except OSError as error:
+        raise FastptyError(f"cannot look for the command: {error.strerror}") from error
+
+
+def _look_up_commands(config: Config) -> child.Answer:
     path = config.environ(base_environment(config)).get("PATH")
     for option, command in config.commands:
         if problem := executables.why_not(command_argv(command)[0], path):
             raise FastptyError(f"{option}: {problem}")
+    return b"", ()
 
 
 def base_environment(config: Config) -> dict[str, str]:
@@ -95,7 +110,12 @@ def base_environment(config: Config) -> dict[str, str]:
 
 
 def _file(name: str, environment: Mapping[str, str]) -> str:
-    """The file to execute. A name that cannot be found stays, so that the client learns why it cannot be executed."""
+    """Returns the file to execute. A name that cannot be found stays: the client learns why it cannot be executed.
+
+    A path is not looked at: in a foreign root that could block the worker.
+    """
+    if "/" in name:
+        return name
     try:
         return executables.find(name, environment.get("PATH"))
     except OSError:

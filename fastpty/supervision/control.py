@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from fastpty.log import logger
 from fastpty.service.control import RELOAD, ControlSocket, answer
 
 _CLIENTS_MOST = 16
@@ -33,7 +34,8 @@ class Control:
     def listen(self) -> None:
         """Starts to accept."""
         for control in self._sockets:
-            self._selector.register(control.socket, selectors.EVENT_READ, partial(self._accept, control))
+            if control.socket is not None:
+                self._selector.register(control.socket, selectors.EVENT_READ, partial(self._accept, control))
 
     def close(self) -> None:
         """In a child process: closes its copies."""
@@ -43,7 +45,17 @@ class Control:
             client.close()
 
     def _accept(self, control: ControlSocket) -> None:
-        client = control.accept()
+        try:
+            client = control.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # As long as descriptors or memory are short, the socket would stay readable: it is given up.
+            logger.warning("the control socket is closed: %s", error.strerror)
+            assert control.socket is not None
+            self._selector.unregister(control.socket)
+            control.close()
+            return
         if client is None:
             return
         if len(self._clients) >= _CLIENTS_MOST:

@@ -20,13 +20,14 @@ from fastpty import __version__
 from fastpty.access.peer import Peer, plain_peer
 from fastpty.access.refusals import Refusals, clients
 from fastpty.configuration.config import Config
-from fastpty.errands.processes import Errands, may_pass_descriptors
+from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
 from fastpty.listening.places import Listeners, Place
 from fastpty.net.address import TcpAddress
 from fastpty.supervision.forked_worker import Worker
 from fastpty.supervision.statistics_clients import Client, in_http
 from fastpty.supervision.worker import REPORT_SIGNAL
+from fastpty.system.passed_descriptors import may_pass_descriptors
 
 _ANSWER_SECONDS = 1.0
 _ROUND_PAUSE_SECONDS = 0.1  # a report takes a worker longer the more sessions it has

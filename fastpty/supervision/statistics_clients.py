@@ -8,7 +8,7 @@ import selectors
 import socket
 import time
 
-from fastpty.errands.processes import may_pass_descriptors
+from fastpty.system.passed_descriptors import may_pass_descriptors
 
 _READ_BYTES = 4096
 _READ_MOST_BYTES = 65536

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,12 @@ def test_a_file_that_is_gone_or_a_pipe_gives_no_name_and_delays_nobody(passwd: P
     assert UserNames().find(0) is None
     os.mkfifo(passwd)
     assert UserNames().find(0) is None
+
+
+def test_in_a_foreign_root_no_file_is_read_for_names() -> None:
+    """It could be on a file system that never answers."""
+    code = (
+        "from fastpty.access.user_names import UserNames; from fastpty.system import foreign_root\n"
+        "foreign_root.enter(); print(UserNames().find(0))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "None\n"

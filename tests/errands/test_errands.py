@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.accounts import connected_as, talk_as
-from tests.support.harness import RAW_CAT, Client, Router, children, eventually, state
+from tests.support.harness import RAW_CAT, Client, Router, children, descriptors, eventually, state
 from tests.support.peers import need_root, preload
 from tests.support.stuck import GID, OTHER_UID, UID, Stuck
 
@@ -219,14 +219,62 @@ def test_a_client_that_passes_its_own_socket_to_itself_has_left(
     router.wait_for_log("session 1: end: client left")
 
 
+def listening_sockets(pid: int) -> list[tuple[bytes, int]]:
+    """Names and types of the Unix sockets on which a process listens."""
+    held = {what for what in descriptors(pid).values() if what.startswith("socket:")}
+    found = []
+    for line in Path("/proc/net/unix").read_bytes().splitlines()[1:]:
+        _, _, _, flags, kind, _, inode, *path = line.split(None, 7)
+        if f"socket:[{int(inode)}]" in held and int(flags, 16) & 0x10000:
+            name = path[0]
+            found.append((b"\0" + name[1:] if name.startswith(b"@") else name, int(kind, 16)))
+    return found
+
+
 def test_no_socket_of_the_router_takes_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
-    """If the kernel can refuse them: Linux 6.16."""
-    start_router(f"{directory}/s", "--forkptyrouter-stats", f"{directory}/stats", sockets=2)
-    for name in ("s", "stats"):
-        with Client(f"{directory}/{name}") as client, socket.socket(socket.AF_UNIX) as can_refuse:
-            try:
-                can_refuse.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
-            except OSError:
-                return
-            with pytest.raises(PermissionError):
-                socket.send_fds(client.socket, [b"x"], [0])
+    """If the kernel can refuse them: Linux 6.16. A router that closed one of them could block."""
+    router = start_router(
+        *("--listen-raw", f"{directory}/s", "--listen-uwsgi", f"{directory}/u", "--pty-socket", f"{directory}/p"),
+        *("--stats", f"{directory}/stats", "--pidfile", f"{directory}/pid"),
+        sockets=4,
+    )
+    with socket.socket(socket.AF_UNIX) as can_refuse:
+        try:
+            can_refuse.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
+        except OSError:
+            assert len(listening_sockets(router.process.pid)) == 4
+            return
+    found = listening_sockets(router.process.pid)
+    assert len(found) == 5  # and the control socket
+    for name, kind in found:
+        with socket.socket(socket.AF_UNIX, kind) as client:
+            client.connect(name)
+            with pytest.raises((PermissionError, BrokenPipeError)) as error:
+                socket.send_fds(client, [b"x"], [0])
+            assert error.type is PermissionError
+
+
+def terminals_held_by_keepers() -> int:
+    """The most descriptors of one terminal's master that an errand process has."""
+    most = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "comm").read_text() == "fastpty-errands\n":
+                most = max(most, sum("ptmx" in what for what in descriptors(int(entry.name)).values()))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return most
+
+
+def test_window_sizes_that_cannot_be_set_do_not_fill_the_keeper(
+    start_router: Callable[..., Router], directory: Path, stuck_files: Path
+) -> None:
+    """Only the newest size of a terminal waits."""
+    stuck = Stuck(start_router, directory, stuck_files, "size")
+    with stuck.stuck("page") as client, stuck.cat(OTHER_UID) as other:
+        for rows in range(1, 401):
+            client.send(struct.pack("<BHB", 0, rows, 100) + struct.pack("<BHB", 0, 0, 65))
+        echoes(other, b"the sizes are parsed by now, or soon")
+        eventually(lambda: terminals_held_by_keepers() > 0, "a size waits")
+        assert terminals_held_by_keepers() < 40
+    assert stuck.router.end() == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fastpty.service import control
 from tests.service.test_background import run
 from tests.supervision.test_reload_waits import SlowReading
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone
@@ -197,10 +198,47 @@ def test_a_program_that_takes_the_name_of_a_control_socket_gets_no_request(
         assert thief.stdout is not None
         thief.stdout.readline()
         file = os.open(taken, os.O_RDONLY)
-        from fastpty.service import control
-
         with pytest.raises(ConnectionError, match="another process"):
             control.request(file, router.process.pid, control.RELOAD)
         os.close(file)
         received, _ = thief.communicate(timeout=PATIENCE_SECONDS)
     assert received == "b''\n"
+
+
+def test_a_router_whose_control_socket_has_no_name_has_none(directory: Path) -> None:
+    """Another program has taken the name. A socket without a name would always be readable."""
+    (directory / "pid").write_text("1\n")
+    file = os.open(directory / "pid", os.O_RDONLY)
+    first = control.ControlSocket(file)
+    second = control.ControlSocket(file)
+    assert second.socket is None
+    first.close()
+    second.close()
+    os.close(file)
+
+
+LISTENS = """
+import os, sys
+from fastpty.service import control
+file = os.open(sys.argv[1], os.O_RDONLY)
+os.setresuid(65534, 65534, 65534)
+taken = control.ControlSocket(file)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_of_another_user_than_the_pid_file_s_gets_no_request(directory: Path) -> None:
+    """Also if its process id is the one that the file's lock names."""
+    need_root()
+    (directory / "pid").write_text("1\n")
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTENS, f"{directory}/pid"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as thief:
+        assert thief.stdout is not None
+        assert thief.stdout.readline() == b"\n"
+        file = os.open(directory / "pid", os.O_RDONLY)
+        with pytest.raises(ConnectionError, match="another process"):
+            control.request(file, thief.pid, control.RELOAD)
+        os.close(file)
+        thief.communicate(timeout=PATIENCE_SECONDS)
