@@ -61,8 +61,8 @@ OPERATION = (
     Mutant(
         "another user cannot have a router reload",
         "fastpty/service/control.py",
-        "if peer_credentials(client).uid in {0, os.geteuid(), self._owner}:",
-        "if True:",
+        "        if uid in {0, os.geteuid()} and not is_unmapped(uid):\n",
+        "        if True:\n",
         _CONTROL + "test_another_user_cannot_have_a_router_reload",
     ),
     Mutant(

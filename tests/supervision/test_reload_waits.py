@@ -189,6 +189,7 @@ def trial(start_router: Callable[..., Router], directory: Path) -> Trial:
 @pytest.mark.parametrize("options", [(), ("forkptyrouter-processes = 2",)])
 def test_a_reload_with_which_no_worker_can_start_is_refused(trial: Trial, options: tuple[str, ...]) -> None:
     router = trial.start(*options)
+    router.wait_for_log(r"\] ready$", 1 + len(options))  # the option asks for a second worker
     before = router.workers
     with greeted(trial.path, "old") as old:
         trial.change()
