@@ -39,7 +39,9 @@ def test_the_end_of_input_ends_whatever_reads_the_terminal(
         if tool in f"{command} {typed.decode()}":
             need(tool)
     path = f"{directory}/s"
-    router = start_router(path, "--forkptyrouter-command", command, env={"TERM": "xterm"})
+    # Since Python 3.13 its own line editor switches signal characters off, as a full-screen program does.
+    environment = {"TERM": "xterm", "PYTHON_BASIC_REPL": "1"}
+    router = start_router(path, "--forkptyrouter-command", command, env=environment)
     with Client(path) as client:
         client.send(typed)
         client.half_close()
