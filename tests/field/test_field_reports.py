@@ -179,7 +179,7 @@ def test_login_gives_a_shell_though_it_hangs_its_terminal_up(run: Callable[..., 
 def test_agetty_gives_a_shell(run: Callable[..., Session]) -> None:
     need_root()
     session = run(f"exec {need('agetty')} --noclear --autologin root - xterm")
-    session.until("automatic login", "# ")
+    session.until("# ")  # what agetty itself says may be lost when login hangs the terminal up
     session.type("echo $((6*7)); exit\r")
     assert "42\r\n" in session.expect_end("exit, exit status 0")
 
