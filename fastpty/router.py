@@ -14,6 +14,7 @@ from fastpty import __version__, cli, end_quietly_on_interrupt, log
 from fastpty.access import accounts
 from fastpty.configuration import reread
 from fastpty.configuration.config import Config
+from fastpty.errands.processes import close_elsewhere
 from fastpty.errors import FastptyError, printable
 from fastpty.gateways.tls_gateway import Proxy
 from fastpty.jail import reexecute, steps
@@ -181,6 +182,8 @@ def _supervise(prepared: _Prepared, pidfiles: Sequence[PidFile], config: Config)
 
 
 def _end_pidfile(file: PidFile, vacuum: bool) -> None:
+    if file.control.socket is not None:
+        close_elsewhere(file.control.socket)
     try:
         file.close(remove=vacuum)
     except OSError as error:

@@ -4,14 +4,14 @@ A pid file's router listens on an abstract Unix socket (unix(7)) that is named a
 there is no second file, and the socket works in a jail, too. A client must be root or the router's user. The client
 checks in turn that the process behind the socket holds the pid file's lock and belongs to the file's owner.
 
-Any user can connect, or take the name first. So a client is refused before anything of it is read, and the kernel
-refuses descriptors that it sends: closing them could block the supervisor. Before Linux 6.16 there is no such socket.
+Any user can connect, or take the name first. So a client is refused before anything of it is read. It may have sent
+descriptors whose close blocks: since Linux 6.16 the kernel refuses them, and on older ones the router must have another
+process close such connections, and the socket with those that were not accepted (fastpty/errands/).
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 
@@ -40,8 +40,7 @@ class ControlSocket:
         self.socket: socket.socket | None = None
         made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         try:
-            if not refuse_descriptors(made):
-                raise OSError(errno.EOPNOTSUPP, "this kernel cannot refuse passed descriptors")
+            refuse_descriptors(made)
             made.bind(_name(pidfile))
             made.listen(_BACKLOG)
         except OSError as error:
@@ -50,27 +49,22 @@ class ControlSocket:
         else:
             self.socket = made
 
-    def accept(self) -> socket.socket | None:
-        """Returns a client that may control this router, non-blocking, or None. Raises OSError if accept(2) fails."""
-        assert self.socket is not None
-        client, _ = self.socket.accept()
-        client.setblocking(False)
-        uid = peer_credentials(client).uid
-        if uid in {0, os.geteuid()} and not is_unmapped(uid):
-            return client
-        client.close()
-        return None
-
     def close(self) -> None:
         """Closes this process's copy."""
         if self.socket is not None:
             self.socket.close()
 
 
+def may_control(client: socket.socket) -> bool:
+    """True if the process at the other end may make requests of this router."""
+    uid = peer_credentials(client).uid
+    return uid in {0, os.geteuid()} and not is_unmapped(uid)
+
+
 def answer(client: socket.socket, error: str | None) -> None:
-    """Sends the outcome of a request, without waiting, and closes the connection. error: None for success."""
+    """Sends the outcome of a request, without waiting. error: None for success."""
     message = _DONE if error is None else _REFUSED + os.fsencode(error)
-    with client, contextlib.suppress(OSError):  # the client may have left
+    with contextlib.suppress(OSError):  # the client may have left
         client.send(message[:_ANSWER_BYTES_MOST])
 
 

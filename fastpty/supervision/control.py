@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from fastpty.log import logger
-from fastpty.service.control import RELOAD, ControlSocket, answer
+from fastpty.service.control import RELOAD, ControlSocket, answer, may_control
 
 _CLIENTS_MOST = 16
 _REQUEST_BYTES = 64
@@ -18,24 +18,29 @@ Answer = Callable[[str | None], None]
 
 
 class Control:
-    """Serves these control sockets. reload: begins a reload."""
+    """Serves these control sockets.
+
+    reload: begins a reload. discard: closes a client's connection, which must not block.
+    """
 
     def __init__(
         self,
         sockets: Sequence[ControlSocket],
         selector: selectors.BaseSelector,
         reload: Callable[[Answer], None],
+        discard: Callable[[socket.socket], None],
     ) -> None:
         self._sockets = sockets
         self._selector = selector
         self._reload = reload
+        self._discard = discard
         self._clients: set[socket.socket] = set()
 
     def listen(self) -> None:
         """Starts to accept."""
         for control in self._sockets:
             if control.socket is not None:
-                self._selector.register(control.socket, selectors.EVENT_READ, partial(self._accept, control))
+                self._selector.register(control.socket, selectors.EVENT_READ, partial(self._accept, control.socket))
 
     def close(self) -> None:
         """In a child process: closes its copies."""
@@ -44,22 +49,19 @@ class Control:
         for client in self._clients:
             client.close()
 
-    def _accept(self, control: ControlSocket) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         try:
-            client = control.accept()
+            client, _ = listener.accept()
         except BlockingIOError:
             return
         except OSError as error:
-            # As long as descriptors or memory are short, the socket would stay readable: it is given up.
-            logger.warning("the control socket is closed: %s", error.strerror)
-            assert control.socket is not None
-            self._selector.unregister(control.socket)
-            control.close()
+            # While descriptors or memory are short, the socket stays readable: the supervisor would spin.
+            logger.warning("--reload will not learn the outcome any more: accept: %s", error.strerror)
+            self._selector.unregister(listener)
             return
-        if client is None:
-            return
-        if len(self._clients) >= _CLIENTS_MOST:
-            client.close()
+        client.setblocking(False)
+        if len(self._clients) >= _CLIENTS_MOST or not may_control(client):
+            self._discard(client)
             return
         self._clients.add(client)
         self._selector.register(client, selectors.EVENT_READ, partial(self._read, client))
@@ -78,3 +80,4 @@ class Control:
     def _answer(self, client: socket.socket, error: str | None) -> None:
         self._clients.discard(client)
         answer(client, error)
+        self._discard(client)

@@ -158,7 +158,7 @@ class StatsServer:
             self._selector.register(client.connection, client.events(), lambda: self._serve(client))
         else:
             client.step()  # reads once: closing with unread bytes may break the connection before the answer is read
-            self._close(client.connection)
+            self.discard(client.connection)
 
     def _read_request(self, client: Client, place: Place) -> None:
         """Reads the request of an HTTP client on TCP, which may be a web browser."""
@@ -233,9 +233,10 @@ class StatsServer:
         self._rejected.discard(client)
         if client.connection in self._selector.get_map():
             self._selector.unregister(client.connection)
-        self._close(client.connection)
+        self.discard(client.connection)
 
-    def _close(self, connection: socket.socket) -> None:
+    def discard(self, connection: socket.socket) -> None:
+        """Closes a client's connection. It does not wait for descriptors that the client may have sent."""
         if may_pass_descriptors(connection):
             self._errands.close(connection)
         else:

@@ -84,7 +84,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._stats = StatsServer(self, self._selector)
         self._reload = Reload(self, self._selector, tasks.read_configuration)
-        self._control = Control(tasks.control_sockets, self._selector, self._reload_requested)
+        self._control = Control(tasks.control_sockets, self._selector, self._reload_requested, self._stats.discard)
         reloading = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
         watched = [*stop_signals(), *reloading, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2]
         self._signals = SignalQueue(watched)

@@ -61,8 +61,8 @@ OPERATION = (
     Mutant(
         "another user cannot have a router reload",
         "fastpty/service/control.py",
-        "        if uid in {0, os.geteuid()} and not is_unmapped(uid):\n",
-        "        if True:\n",
+        "    return uid in {0, os.geteuid()} and not is_unmapped(uid)\n",
+        "    return True\n",
         _CONTROL + "test_another_user_cannot_have_a_router_reload",
     ),
     Mutant(
@@ -146,8 +146,8 @@ OPERATION = (
     Mutant(
         "the control socket takes no descriptors",
         "fastpty/service/control.py",
-        "            if not refuse_descriptors(made):\n",
-        "            if False:\n",
+        "            refuse_descriptors(made)\n",
+        "",
         "errands/test_errands.py::test_no_socket_of_the_router_takes_descriptors",
     ),
     Mutant(
@@ -163,5 +163,12 @@ OPERATION = (
         "        return self.kind != _CLOSE and (self.kind, self.session) == (other.kind, other.session)\n",
         "        return False\n",
         "errands/test_errands.py::test_window_sizes_that_cannot_be_set_do_not_fill_the_keeper",
+    ),
+    Mutant(
+        "the supervisor closes no connection of a control client that it refuses",
+        "fastpty/supervision/control.py",
+        "            self._discard(client)\n            return\n",
+        "            client.close()\n            return\n",
+        "errands/test_errands.py::test_another_user_cannot_block_the_supervisor_through_the_control_socket",
     ),
 )

@@ -190,7 +190,7 @@ def test_a_program_that_takes_the_name_of_a_control_socket_gets_no_request(
     code = (
         "import os, sys; from fastpty.service import control\n"
         f"socket = control.ControlSocket(os.open({str(taken)!r}, os.O_RDONLY)); print(flush=True); sys.stdin.read()\n"
-        "print(socket.accept().recv(100))\n"
+        "print(socket.socket.accept()[0].recv(100))\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -39,7 +39,8 @@ number, path, uid, gid = sys.argv[1:]
 os.setgroups([])
 os.setresgid(*[int(gid)] * 3)
 os.setresuid(*[int(uid)] * 3)
-socket.socket(fileno=int(number)).connect(path)
+address = "\\0" + path[1:] if path.startswith("@") else path
+socket.socket(fileno=int(number)).connect(address)
 """
 
 
@@ -82,10 +83,10 @@ def peer_router(start_router: Callable[..., Router], path: str, *arguments: str,
     return start_router("--run-as", "peer", "--chmod-socket=666", *arguments, path, **keywords)
 
 
-def connected_as(path: str, uid: int, gid: int) -> socket.socket:
-    """A connection with these ids as SO_PEERCRED, which the kernel records at connect(2) (unix(7))."""
+def connected_as(path: str, uid: int, gid: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """A connection with these ids as SO_PEERCRED, which the kernel records at connect(2) (unix(7)). path: or @name."""
     need_root()
-    connection = socket.socket(socket.AF_UNIX)
+    connection = socket.socket(socket.AF_UNIX, kind)
     number = connection.fileno()
     argv = [sys.executable, "-c", _CONNECT_ONLY, str(number), path, str(uid), str(gid)]
     subprocess.run(argv, pass_fds=[number], check=True, timeout=60)
