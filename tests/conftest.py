@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import Client, Router, children, descriptors, eventually
+from tests.support.peers import need_root
 from tests.support.tls_harness import Authority
 
 
@@ -50,6 +51,16 @@ def directory(open_directory: Path) -> Path:
     made = Path(tempfile.mkdtemp(dir=open_directory))
     made.chmod(0o755)
     return made
+
+
+@pytest.fixture
+def shared(directory: Path) -> Path:
+    """A directory with the mode of /tmp."""
+    need_root()
+    place = directory / "tmp"
+    place.mkdir()
+    place.chmod(0o1777)
+    return place
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def _read(path: str) -> str:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         with open(foreign_root.open_no_link(path, flags), "rb") as file:
             if not _is_root_s_alone(os.fstat(file.fileno())):
-                raise RefusedError(f"{path} of this root is not root's alone to write to")
+                raise RefusedError(f"{path} of this root can be written by other users than root")
             data = file.read(_FILE_BYTES_MOST + 1)
     except OSError as error:
         raise RefusedError(f"{path} of this root cannot be read: {error.strerror}") from error

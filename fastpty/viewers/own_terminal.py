@@ -87,7 +87,7 @@ class OwnTerminal:
 
 
 def _attach(connection: socket.socket) -> int:
-    # The listeners are the router's alone: they must not outlive it here.
+    # An open copy of a listening socket would keep its address in use after the router's end.
     child.keep_only([0, 1, 2, connection.fileno()])
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:

@@ -7,7 +7,6 @@ import random
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,24 +18,11 @@ from tests.support.client_harness import (
     piped_client,
     receive_all,
     receive_until,
-    scripted_router,
     terminal_client,
 )
 from tests.support.peers import need
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def router(tmp_path: Path) -> Iterator[ScriptedRouter]:
-    with scripted_router(tmp_path) as scripted:
-        yield scripted
-
-
-@pytest.fixture
-def tcp_router(tmp_path: Path) -> Iterator[ScriptedRouter]:
-    with scripted_router(tmp_path, tcp=True) as scripted:
-        yield scripted
 
 
 def echo(peer: socket.socket) -> None:

@@ -125,16 +125,6 @@ def test_no_message_is_written_to_standard_output(directory: Path) -> None:
     assert connect(f"{directory}/none", shell="2>&-") == (255, "", "")
 
 
-@pytest.fixture
-def shared(directory: Path) -> Path:
-    """A directory like /tmp."""
-    need_root()
-    place = directory / "tmp"
-    place.mkdir()
-    place.chmod(0o1777)
-    return place
-
-
 def listening_as(uid: int, name: str) -> socket.socket:
     """A listening socket that the kernel reports as this user's."""
     server = socket.socket(socket.AF_UNIX)

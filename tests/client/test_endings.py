@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import signal
 import socket
+import struct
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+import termios
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,12 +22,6 @@ from tests import ROOT
 from tests.support.client_harness import CLIENT, ScriptedRouter, receive_all, scripted_router, terminal_client
 from tests.support.harness import Router, eventually
 from tests.support.programs import broken_program
-
-
-@pytest.fixture
-def router(tmp_path: Path) -> Iterator[ScriptedRouter]:
-    with scripted_router(tmp_path) as scripted:
-        yield scripted
 
 
 def connect(address: str, *options: str) -> tuple[int, bytes, str]:
@@ -74,10 +70,16 @@ def test_a_program_that_cannot_be_executed_is_no_success(
     assert connect(f"{directory}/s") == (255, b"", complaint)
 
 
+def unread(peer: socket.socket) -> int:
+    """The bytes sent through a local socket that its other end has not read (unix(7), SIOCOUTQ)."""
+    (count,) = struct.unpack("i", fcntl.ioctl(peer, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
+
+
 def test_a_notice_that_comes_in_two_pieces_is_one(router: ScriptedRouter) -> None:
     def part(peer: socket.socket) -> None:
         peer.sendall(b"output\r\nfastpty: the sess")
-        time.sleep(0.02)  # any pause will do; without one the test only proves less
+        eventually(lambda: unread(peer) == 0, "the client has read the first piece")
         peer.sendall(b"ion's time is over\r\n")
 
     with router.playing(part):

@@ -7,13 +7,12 @@ import random
 import re
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.support.client_harness import CLIENT, ScriptedRouter, piped_client, scripted_router
+from tests.support.client_harness import CLIENT, ScriptedRouter, piped_client
 from tests.support.peers import need
 
 INPUT = random.Random(1).randbytes(300_000)
@@ -27,18 +26,6 @@ class Ended(NamedTuple):
     output: bytes
     complaint: str
     received: bytes
-
-
-@pytest.fixture
-def router(tmp_path: Path) -> Iterator[ScriptedRouter]:
-    with scripted_router(tmp_path) as scripted:
-        yield scripted
-
-
-@pytest.fixture
-def tcp_router(tmp_path: Path) -> Iterator[ScriptedRouter]:
-    with scripted_router(tmp_path, tcp=True) as scripted:
-        yield scripted
 
 
 def session(router: ScriptedRouter, trace: Path, *options: str) -> Ended:

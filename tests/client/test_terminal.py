@@ -19,18 +19,11 @@ from tests.support.client_harness import (
     CLIENT,
     ScriptedRouter,
     TerminalClient,
-    scripted_router,
     terminal_client,
 )
 from tests.support.harness import eventually
 
 FATAL = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM]
-
-
-@pytest.fixture
-def router(tmp_path: Path) -> Iterator[ScriptedRouter]:
-    with scripted_router(tmp_path) as scripted:
-        yield scripted
 
 
 @pytest.fixture

@@ -20,16 +20,6 @@ from tests.support.peers import need_root
 MALLORY = 54_009
 
 
-@pytest.fixture
-def shared(directory: Path) -> Path:
-    """A directory with the mode of /tmp."""
-    need_root()
-    place = directory / "tmp"
-    place.mkdir()
-    place.chmod(0o1777)
-    return place
-
-
 @pytest.mark.parametrize("below", [False, True])
 def test_a_directory_in_which_everybody_may_replace_files_is_refused(directory: Path, below: bool) -> None:
     open_to_all = directory / "open"
