@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import signal
+import subprocess
 import sys
 import termios
 from collections.abc import Callable
@@ -218,16 +219,20 @@ def test_a_terminal_multiplexer_runs_inside_and_detaches(
         "tmux": ("-f $DIR/tmux.conf -S $DIR/tmux new", "\x02d", "-S $DIR/tmux kill-server"),
         "screen": ("-c /dev/null -S x", "\x01d", "-S x -X quit"),
     }[multiplexer]
-    session = run(BASH, "--env", "TERM=xterm", "--env", f"DIR={directory}", "--env", f"SCREENDIR={directory}")
+    environment = {"TERM": "xterm", "DIR": str(directory), "SCREENDIR": str(directory)}
+    session = run(BASH, *(word for name, value in environment.items() for word in ("--env", f"{name}={value}")))
     session.until(PROMPT.decode())
-    session.type(f"{program} {start} sh -c 'echo in''side; exec cat'\r")
-    session.until("inside")
-    session.type("typed")
-    session.until("typed")
-    session.type(detach)
-    session.until("detached", PROMPT.decode())
-    session.type(f"{program} {end}; exit 3\r")
-    session.expect_end("exit, exit status 3")
+    try:
+        session.type(f"{program} {start} sh -c 'echo in''side; exec cat'\r")
+        session.until("inside")
+        session.type("typed")
+        session.until("typed")
+        session.type(detach)
+        session.until("detached", PROMPT.decode())
+        session.type(f"{program} {end}; exit 3\r")
+        session.expect_end("exit, exit status 3")
+    finally:  # a multiplexer outlives the session
+        subprocess.run(["sh", "-c", f"{program} {end}"], env={**os.environ, **environment}, capture_output=True)
 
 
 def test_a_session_is_not_entered_in_utmp(run: Callable[..., Session]) -> None:
