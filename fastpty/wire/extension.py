@@ -12,9 +12,17 @@ This module loads nothing but struct, for a client starts with it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 VERSION = 1
+
+NAME = b"\0fastpty/1/"
+"""A client that speaks the extension binds its unix socket to this and its nonce, in 16 lower-case hexadecimal digits."""
+
+NONCE_BYTES = 8
 
 # Client to router, beside STDIN, signals, ROWS and COLUMNS of the uwsgi protocol.
 START = 131
@@ -35,6 +43,38 @@ STREAM_ENDED = 161
 STATUS = 163
 ERROR = 165
 
+# Items of START. Odd: refused if not allowed here. Even: left out then, and the session starts without.
+ARGUMENT = 1  # one word of the command; repeated, in order
+ENVIRONMENT = 3  # NAME=VALUE that the user asked for; repeated
+DIRECTORY = 5
+TERM = 2
+OFFERED_ENVIRONMENT = 4  # NAME=VALUE that every client sends, as LANG; repeated
+WINDOW = 6  # as the payload of SIZE
+
+# Items of STARTED.
+SESSION = 2  # its number, u64
+PROCESS = 4  # process id of the program as the router sees it, u32
+
+MAGIC = b"fastpty\n"
+"""What the payload of WELCOME begins with."""
+
+# Capabilities in WELCOME.
+CAN_COMMAND = 1  # the client may choose command, environment and directory
+
+# How the program ended, in STATUS.
+EXITED, SIGNALLED, DUMPED_CORE, UNKNOWN = range(4)
+
+# Flags of STATUS.
+STILL_OPEN = 1  # another process still has the terminal: output of it may be missing
+CUT = 2  # output was left that the router did not send
+BY_ROUTER = 8  # the router ended the session: `reason` says why
+
+# Codes of ERROR.
+PROTOCOL, UNSUPPORTED, REFUSED, LIMIT, NO_SUCH, EXISTS, BUSY, EXECUTE, TIMEOUT, INTERNAL = range(1, 11)
+
+# Phases of ERROR.
+GREETING, STARTING, RUNNING = range(3)
+
 STREAMS = (OUTPUT, STDERR)
 """Frames whose payload is a stream of bytes: FrameReader gives it piece by piece, as it comes."""
 
@@ -47,6 +87,11 @@ REQUEST_BYTES = 256 << 10
 _HEADER = struct.Struct("<BHB")
 _ITEM = struct.Struct("<BI")
 _GOES_ON = 1
+
+_WELCOME = struct.Struct("<8s8sHIII")  # magic, nonce, version, capabilities, input window, longest request; a text
+_STATUS = struct.Struct("<BBHHQQQQQ")  # how, flags, code, reason, output, stderr, input taken, dropped, microseconds
+_ERROR = struct.Struct("<HHB")  # code, errno, phase; a text
+_WINDOW = struct.Struct("<HHHH")  # rows, columns, width and height in pixels
 
 
 class ProtocolError(Exception):
@@ -88,6 +133,64 @@ def read_items(payload: bytes) -> list[tuple[int, bytes]]:
         found.append((tag, payload[offset : offset + length]))
         offset += length
     return found
+
+
+class Welcome:
+    """The payload of WELCOME. ProtocolError if it is none."""
+
+    def __init__(self, payload: bytes) -> None:
+        if len(payload) < _WELCOME.size:
+            raise ProtocolError("WELCOME is too short")
+        magic, self.nonce, self.version, self.capabilities, self.input_window, self.request_bytes = (
+            _WELCOME.unpack_from(payload)
+        )
+        if magic != MAGIC:
+            raise ProtocolError("WELCOME is of another protocol")
+        self.text = payload[_WELCOME.size :]
+
+
+def welcome(nonce: bytes, capabilities: int, input_window: int, text: bytes = b"") -> bytes:
+    """The frame WELCOME. The nonce of a client that has none is all zeros."""
+    fixed = _WELCOME.pack(MAGIC, nonce, VERSION, capabilities, input_window, REQUEST_BYTES)
+    return frames(WELCOME, fixed + text)
+
+
+class Status:
+    """The payload of STATUS: how the program ended, and how many bytes went each way. ProtocolError if it is none."""
+
+    def __init__(self, payload: bytes) -> None:
+        if len(payload) < _STATUS.size:
+            raise ProtocolError("STATUS is too short")
+        fields = _STATUS.unpack_from(payload)
+        self.how, self.flags, self.code, self.reason = fields[:4]
+        self.output_bytes, self.error_bytes, self.input_bytes, self.dropped_bytes, self.run_microseconds = fields[4:]
+
+
+def status(
+    how: int, code: int, *, output: int = 0, error: int = 0, input_: int = 0, flags: int = 0, reason: int = 0
+) -> bytes:
+    """The frame STATUS, for tests."""
+    return frames(STATUS, _STATUS.pack(how, flags, code, reason, output, error, input_, 0, 0))
+
+
+class Refusal:
+    """The payload of ERROR. ProtocolError if it is none."""
+
+    def __init__(self, payload: bytes) -> None:
+        if len(payload) < _ERROR.size:
+            raise ProtocolError("ERROR is too short")
+        self.code, self.errno, self.phase = _ERROR.unpack_from(payload)
+        self.text = payload[_ERROR.size :]
+
+
+def refusal(code: int, text: bytes, *, errno: int = 0, phase: int = GREETING) -> bytes:
+    """The frame ERROR."""
+    return frames(ERROR, _ERROR.pack(code, errno, phase) + text)
+
+
+def window(rows: int, columns: int, width: int = 0, height: int = 0) -> bytes:
+    """The payload of SIZE and of the item WINDOW. struct.error for a number above 65,535 or below 0."""
+    return _WINDOW.pack(rows, columns, width, height)
 
 
 class FrameReader:
