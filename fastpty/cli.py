@@ -7,7 +7,7 @@ import sys
 
 from fastpty import __version__
 from fastpty.client import arguments as command_line
-from fastpty.errors import FastptyError, UsageError
+from fastpty.errors import FastptyError, SessionError, UsageError
 from fastpty.system.standard_descriptors import open_standard_descriptors, write_error, write_output
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_standard_descriptors(os.O_RDONLY)  # so that writing to a closed standard output fails
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
-    except UsageError as error:
+    except (UsageError, SessionError) as error:
         complain(str(error))
         return error.exit_status
     except FastptyError as error:

@@ -18,6 +18,17 @@ class UsageError(FastptyError):
     exit_status: int = 2
 
 
+class SessionError(FastptyError):
+    """A session could not begin, or did not run to the end of its program.
+
+    `exit_status` is 127 if its command was not found, 126 if it cannot be executed, else 255, as in ssh(1).
+    """
+
+    def __init__(self, text: str, exit_status: int = 255) -> None:
+        super().__init__(text)
+        self.exit_status = exit_status
+
+
 class RefusedError(FastptyError):
     """A client is refused. The text is sent to the client and logged."""
 

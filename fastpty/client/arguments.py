@@ -10,11 +10,25 @@ if TYPE_CHECKING:
 
 
 class Arguments:
-    """The options that were given, by name, with their values (flags: an empty text), and the other words in order."""
+    """The options that were given, by name, with their values (flags: an empty text), and the other words in order.
+
+    `options` has the last value of each; `words_before` is the number of words before `--`, or None.
+    """
 
     def __init__(self) -> None:
         self.options: dict[str, str] = {}
         self.words: list[str] = []
+        self.words_before: int | None = None
+        self._given: list[tuple[str, str]] = []
+
+    def add(self, name: str, value: str) -> None:
+        """Takes an option."""
+        self.options[name] = value
+        self._given.append((name, value))
+
+    def values(self, name: str) -> list[str]:
+        """All values of an option, in order."""
+        return [value for given, value in self._given if given == name]
 
 
 def split(
@@ -30,6 +44,7 @@ def split(
     while left:
         argument = left.pop(0)
         if argument == "--" or (stop_at_word and not _is_option(argument)):
+            found.words_before = len(found.words) if argument == "--" else None
             found.words += left if argument == "--" else [argument, *left]
             break
         if not _is_option(argument):
@@ -41,13 +56,13 @@ def split(
         if known[name]:
             if value is None and not left:
                 raise UsageError(f"{name} needs a value (see {program} --help)")
-            found.options[name] = left.pop(0) if value is None else value
+            found.add(name, left.pop(0) if value is None else value)
         elif value is None:
-            found.options[name] = ""
+            found.add(name, "")
         elif argument.startswith("--"):
             raise UsageError(f"{name} takes no value, but was given {value!r} (see {program} --help)")
         else:  # -nq means -n -q
-            found.options[name] = ""
+            found.add(name, "")
             left.insert(0, f"-{value}")
     return found
 

@@ -14,23 +14,29 @@ import time
 
 from fastpty.client import escape
 from fastpty.client.escape import EscapeFilter
+from fastpty.client.legacy import LateWelcomeError
 from fastpty.client.link import HIGH_WATER_BYTES, SHORT_OF_MEMORY, Link
 from fastpty.client.output import Output
 from fastpty.client.peer import RouterProcess, is_not_accepted
 from fastpty.client.streams import CHUNK_BYTES, Streams
 from fastpty.client.terminal import FATAL, HeldSignals, RawTerminal, signal_name, window_size
-from fastpty.errors import FastptyError
+from fastpty.errors import FastptyError, SessionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import NoReturn
 
+    from fastpty.wire.extension import Status
+
 # How long to wait before a call that failed for lack of memory is tried again.
 _PAUSE_SECONDS = 0.05
 
+# Keys that overtake input for which the router has no room, if each comes alone: a paste may have them in it.
+_INTERRUPTS = {b"\x03": _signal.SIGINT, b"\x1c": _signal.SIGQUIT}
 
-class DisconnectedError(FastptyError):
+
+class DisconnectedError(SessionError):
     """The person at the terminal asked to disconnect."""
 
 
@@ -45,12 +51,14 @@ def attach(
     *,
     escape_character: bytes | None = b"~",
     accept_seconds: float = 0.0,
-) -> None:
+    show_notice: Callable[[str], None] | None = None,
+) -> Status | None:
     """Moves bytes both ways until the session has ended and its output is written, or nobody reads stdout.
 
-    `escape_character` counts only if stdin is a terminal; None turns escapes off. Within `accept_seconds` a router must
-    accept the connection; 0 waits forever. Raises FastptyError if the session did not run to its end: the router ended
-    it, the connection broke, a stream failed, the person disconnected. For the main thread only.
+    Returns how the program ended, if the protocol tells that. `escape_character` counts only if stdin is a terminal;
+    None turns escapes off. Within `accept_seconds` a router must accept the connection; 0 waits forever. Raises
+    FastptyError if the session did not run to its end: the router ended it, the connection broke, a stream failed, the
+    person disconnected. `show_notice` gets the router's remarks. For the main thread only.
     """
     filtered = EscapeFilter(escape_character if os.isatty(stdin_fd) else None)
     with (
@@ -61,7 +69,8 @@ def attach(
     ):
         client = AttachedClient(link, streams, filtered, signals, terminal)
         client.accept_until = time.monotonic() + accept_seconds if accept_seconds else None
-        client.run(router)
+        client.show_notice = show_notice
+        return client.run(router)
 
 
 class AttachedClient:
@@ -75,27 +84,29 @@ class AttachedClient:
         self._escapes = escapes
         self._signals = signals
         self._terminal = terminal
-        self._output = Output(streams)
+        self._output = Output(streams, holds_notices=link.protocol.ends_with_notices)
         self._stdin_open = True
         self._began = time.monotonic()
         self.accept_until: float | None = None
+        self.show_notice: Callable[[str], None] | None = None
 
-    def run(self, router: RouterProcess) -> None:
+    def run(self, router: RouterProcess) -> Status | None:
         """Runs to the end of the session; raises FastptyError if that is not a good one."""
         try:
             self._loop()
+            status = None if self._output.is_over else self._end(router)
         except BaseException as error:
-            self._output.restore_terminal(new_line=not isinstance(error, SignalledError))
+            if isinstance(error, LateWelcomeError):
+                error.kept += self._escapes.flush()
+            self._output.restore_terminal(new_line=not isinstance(error, (SignalledError, LateWelcomeError)))
             raise
-        notice, broken = self._end(router)
-        failed = notice is not None or broken is not None
-        self._output.restore_terminal(new_line=failed)
-        if broken is not None:
-            raise FastptyError(f"the connection broke: {broken}")
-        if notice is not None:
-            raise FastptyError(notice)
+        self._output.restore_terminal(new_line=False)
+        return status
 
     def _loop(self) -> None:
+        if self._link.early:
+            self._output.add(self._link.take(self._link.early))
+            self._show_notices()
         self._link.announce(self._window_size())
         self._take_keys(self._terminal.typed_ahead)
         while (self._link.output_open and not self._output.is_over) or self._output.wants_to_write:
@@ -107,11 +118,12 @@ class AttachedClient:
                     raise
                 time.sleep(_PAUSE_SECONDS)
 
-    def _end(self, router: RouterProcess) -> tuple[str | None, str | None]:
-        """The router's notice, if it ended the session, and why the connection broke, if it did."""
-        if self._output.is_over:
-            return None, None
-        return self._output.take_notice(), "the router has ended" if router.has_ended() else self._link.broken
+    def _end(self, router: RouterProcess) -> Status | None:
+        notice = self._output.take_notice()
+        why = None
+        if not self._link.protocol.is_over:
+            why = "the router has ended" if router.has_ended() else self._link.broken
+        return self._link.protocol.check(why, notice)
 
     def _turn(self) -> None:
         poll = select.poll()
@@ -187,6 +199,8 @@ class AttachedClient:
         self._take_keys(data)
 
     def _take_keys(self, data: bytes) -> None:
+        if data in _INTERRUPTS and self._escapes.character and self._link.interrupt(_INTERRUPTS[data]):
+            return
         fed = self._escapes.feed(data)
         self._link.queue(fed.output)
         for command in fed.commands:
@@ -206,11 +220,10 @@ class AttachedClient:
             raise DisconnectedError("disconnected")
 
     def _description(self) -> bytes:
-        protocol = "uwsgi" if self._link.framed else "raw"
         lines = (
             "",
-            f"{self._link.name}, {protocol} protocol, for {time.monotonic() - self._began:.0f} s",
-            f"{self._link.bytes_sent} bytes sent, {self._link.bytes_received} bytes received",
+            f"{self._link.name}, {self._link.protocol.name} protocol, for {time.monotonic() - self._began:.0f} s",
+            self._link.traffic(),
             "",
         )
         return "\r\n".join(lines).encode(errors="backslashreplace")
@@ -219,6 +232,12 @@ class AttachedClient:
         self._link.send()
         if len(self._output) < HIGH_WATER_BYTES:
             self._output.add(self._link.receive())
+            self._show_notices()
+
+    def _show_notices(self) -> None:
+        for text in self._link.protocol.take_notices():
+            if self.show_notice is not None:
+                self.show_notice(text)
 
     def _on_signals(self) -> None:
         taken = self._signals.take()

@@ -1,4 +1,4 @@
-"""`fastpty connect`: reads its options, connects, and attaches to the session."""
+"""`fastpty connect`: connects, finds out what the router speaks, and attaches to the session."""
 
 from __future__ import annotations
 
@@ -6,89 +6,188 @@ import _socket
 import os
 import time
 
-from fastpty.client import arguments as command_line
+from fastpty.client import negotiation
 from fastpty.client.attach import DisconnectedError, attach
+from fastpty.client.legacy import LateWelcomeError
 from fastpty.client.link import Link
-from fastpty.client.peer import stranger
+from fastpty.client.peer import is_not_accepted, stranger
 from fastpty.client.streams import check_streams
 from fastpty.client.terminal import window_size
-from fastpty.errors import UsageError, printable
-from fastpty.net.address import TcpAddress, dial, parse
+from fastpty.client.wanted import Wanted, read
+from fastpty.errors import FastptyError, printable
+from fastpty.net.address import TcpAddress, dial
 from fastpty.system.credentials import peer_credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import socket
+    from collections.abc import Callable
 
-    from fastpty.net.address import Address
-    from fastpty.net.tls_files import Identity
+    from fastpty.client.negotiation import Greeting
+    from fastpty.client.session import Session
 
-_CONNECT_SECONDS = 10.0
+__all__ = ["read", "run"]
 
-# Each option, and whether it takes a value.
-_OPTIONS = {
-    "--uwsgi": False,
-    "-e": True,
-    "-n": False,
-    "-q": False,
-    "-v": False,
-    "--connect-timeout": True,
-    "--tls-cert": True,
-    "--tls-key": True,
-    "--tls-ca": True,
-    "--tls-name": True,
-    "--pty-no-isig": False,
-    "-h": False,
-    "--help": False,
-}
-
-
-class Wanted:
-    """What a command line asks for. Raises UsageError if that cannot be."""
-
-    def __init__(self, options: dict[str, str], text: str, *, framed: bool) -> None:
-        self.framed = framed or "--uwsgi" in options
-        self.escape = _escape_character(options.get("-e", "~"))
-        self.reads_input = "-n" not in options
-        self.is_quiet = "-q" in options
-        self.is_verbose = "-v" in options
-        self.connect_seconds = _seconds(options.get("--connect-timeout", str(_CONNECT_SECONDS)))
-        self.address = parse(text)
-        self.tls = _identity(options, self.address)
-        self.tls_name = options.get("--tls-name") or _host(self.address)
-
-
-def read(arguments: Sequence[str], *, framed: bool) -> Wanted | None:
-    """What `arguments` ask for; None for the help. `framed`: the command is `uconnect`."""
-    program = "fastpty uconnect" if framed else "fastpty connect"
-    given = command_line.split(arguments, _OPTIONS, program)
-    if given.options.keys() & {"-h", "--help"}:
-        return None
-    if len(given.words) != 1:
-        problem = f"one address at a time, not {' '.join(given.words)}" if given.words else "ADDR is missing"
-        raise UsageError(f"{problem} (see {program} --help)")
-    return Wanted(given.options, given.words[0], framed=framed)
+_OUTPUT_CLOSED = 141
+"""Exit status when nobody reads the output of a program that still ran: a shell's for one that SIGPIPE ended."""
 
 
 def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
-    """Connects and attaches; returns the exit status 0. Raises FastptyError if the session did not run to its end."""
-    check_streams()
-    stdin_fd = 0 if wanted.reads_input else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    size = (window_size(0) or window_size(1)) if wanted.framed else None
-    sock = dial(wanted.address, wanted.connect_seconds or None)
+    """Connects and attaches; returns the exit status: the program's own if the router knows it, else 0.
+
+    Raises FastptyError if the session did not run to its end.
+    """
+    connection = Connection(wanted, complain)
+    failure: Exception | None = None
+    status = 0
     try:
-        if wanted.tls is None:
-            link = Link(sock, wanted.framed, printable(wanted.address.text))
-            # At once, so that the program does not start in a window of another size.
-            link.announce(size)
-            _send_at_once(link)
-            _warn(wanted, sock, complain)
-            _attach(wanted, link, stdin_fd, complain)
-        else:
-            _attach_over_tls(wanted, sock, stdin_fd, complain)
-    finally:
-        sock.close()
-    return 0
+        status = connection.run()
+    except (FastptyError, OSError, MemoryError) as error:
+        failure = error
+    if wanted.status_fd is not None:
+        from fastpty.client.report import write_status
+
+        write_status(wanted.status_fd, connection.session, str(failure) if failure else None)
+    if isinstance(failure, DisconnectedError) and wanted.is_quiet:
+        return failure.exit_status
+    if failure is not None:
+        raise failure
+    if wanted.raises and connection.session is not None and connection.session.status is not None:
+        from fastpty.client.report import die_like
+
+        die_like(connection.session.status)
+    return status
+
+
+class Connection:
+    """One run of the command. It takes a second connection if the router answers late."""
+
+    def __init__(self, wanted: Wanted, complain: Callable[[str], None]) -> None:
+        self._wanted = wanted
+        self._complain = complain
+        self._name = printable(wanted.address.text)
+        self._is_local = not isinstance(wanted.address, TcpAddress)
+        self._late: LateWelcomeError | None = None
+        self._size: tuple[int, int] | None = None
+        self._stdin = 0
+        self.session: Session | None = None
+
+    def run(self) -> int:
+        """Connects and attaches; returns the exit status. Raises FastptyError."""
+        check_streams()
+        if not self._wanted.reads_input:
+            self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        while True:
+            try:
+                return self._connect()
+            except LateWelcomeError as late:
+                self._late = late
+
+    def _connect(self) -> int:
+        wanted = self._wanted
+        name = negotiation.new_name() if self._is_local and wanted.protocol in ("auto", "fpty") else None
+        self._size = window_size(0) or window_size(1)
+        sock = dial(wanted.address, wanted.connect_seconds or None, name)
+        try:
+            greeting = self._greeting(sock, name)
+            if wanted.tls is None:
+                return self._converse(sock, sock, greeting)
+            from fastpty.client.tunnel import tunnel  # `ssl` is slow to load
+
+            with tunnel(sock, wanted.tls, wanted.tls_name, wanted.address.text) as plain:
+                return self._converse(plain, sock, greeting)
+        finally:
+            sock.close()
+
+    def _greeting(self, sock: _socket.socket, name: bytes | None) -> Greeting | None:
+        """What the router is expected to say if it speaks the extension; None if it is not asked to."""
+        names: list[bytes | None] = [name] if name is not None and sock.getsockname() == name else []
+        if self._wanted.protocol == "fpty":
+            names.append(None)
+        return negotiation.Greeting(names) if names else None
+
+    def _converse(
+        self, sock: _socket.socket | socket.socket, network: _socket.socket, greeting: Greeting | None
+    ) -> int:
+        """Runs a session over `sock`, whose bytes go over the connection `network`."""
+        link = Link(sock, self._wanted.framed, self._name, greeting)
+        # At once, so that the program does not start in a window of another size.
+        link.announce(self._size)
+        _send_at_once(link)
+        self._negotiate(link, greeting)
+        self._warn(link, network)
+        if self._late is not None:
+            link.queue(self._late.kept)
+            if self._late.input_ended:
+                link.end_input()
+        return self._attach(link)
+
+    def _negotiate(self, link: Link, greeting: Greeting | None) -> None:
+        wanted = self._wanted
+        need = wanted.need or ("--protocol fpty" if wanted.protocol == "fpty" or self._late else None)
+        if greeting is not None:
+            seconds = (wanted.connect_seconds or None) if need else negotiation.SILENCE_SECONDS
+            negotiation.wait_for_greeting(link.sock, greeting, seconds)
+            if greeting.is_welcome:
+                self._begin(link, greeting)
+            elif greeting.is_welcome is False:
+                link.stay_legacy(greeting)
+        if need and self.session is None:
+            raise FastptyError(self._why_not(link, greeting, need))
+
+    def _begin(self, link: Link, greeting: Greeting) -> None:
+        from fastpty.client.request import start
+        from fastpty.client.session import Session
+
+        wanted = self._wanted
+        self.session = Session()
+        request = start(self._size, wanted.command, wanted.environment, wanted.directory)
+        link.begin(self.session, request, self._size, greeting)
+        _send_at_once(link)
+
+    def _why_not(self, link: Link, greeting: Greeting | None, need: str) -> str:
+        if greeting is None and not self._is_local:
+            return f"{self._name}: {need} needs an fpty-router address, and --protocol fpty"
+        if greeting is not None and greeting.is_welcome is None:
+            what = "accept the connection" if is_not_accepted(link.sock) else "answer"
+            return f"{self._name}: the router does not {what}: it is stopped, or it hangs"
+        return f"{self._name}: {need} needs a router that speaks the extension, and this one does not"
+
+    def _warn(self, link: Link, network: _socket.socket) -> None:
+        doubt = stranger(network, self._wanted.address)
+        if doubt is not None and not self._wanted.is_quiet:
+            self._complain(f"warning: {doubt}")
+        if self._wanted.is_verbose:
+            process = ""
+            if self._is_local:
+                peer = peer_credentials(network)
+                process = f" (listening: process {peer.pid}, uid {peer.uid})"
+            self._complain(f"connected to {self._name}{process}, {link.protocol.name} protocol")
+
+    def _attach(self, link: Link) -> int:
+        began = time.monotonic()
+        try:
+            status = attach(
+                link,
+                self._stdin,
+                escape_character=self._wanted.escape,
+                accept_seconds=self._wanted.connect_seconds,
+                show_notice=self._show_notice,
+            )
+        finally:
+            if self._wanted.is_verbose:
+                self._complain(f"{link.traffic()} in {time.monotonic() - began:.1f} s")
+        if self.session is None:
+            return 0
+        if status is None:
+            return _OUTPUT_CLOSED
+        from fastpty.client.report import exit_status
+
+        return exit_status(status)
+
+    def _show_notice(self, text: str) -> None:
+        if not self._wanted.is_quiet:
+            self._complain(text + "\r" * os.isatty(2))
 
 
 def _send_at_once(link: Link) -> None:
@@ -96,83 +195,3 @@ def _send_at_once(link: Link) -> None:
         link.send()
     except OSError:  # for lack of memory: the loop will send it
         return
-
-
-def _warn(wanted: Wanted, sock: _socket.socket, complain: Callable[[str], None]) -> None:
-    doubt = stranger(sock, wanted.address)
-    if doubt is not None and not wanted.is_quiet:
-        complain(f"warning: {doubt}")
-    if wanted.is_verbose:
-        protocol = "uwsgi" if wanted.framed else "raw"
-        process = ""
-        if sock.family == _socket.AF_UNIX:
-            peer = peer_credentials(sock)
-            process = f" (listening: process {peer.pid}, uid {peer.uid})"
-        complain(f"connected to {printable(wanted.address.text)}{process}, {protocol} protocol")
-
-
-def _attach(wanted: Wanted, link: Link, stdin_fd: int, complain: Callable[[str], None]) -> None:
-    began = time.monotonic()
-    try:
-        attach(
-            link,
-            stdin_fd,
-            escape_character=wanted.escape,
-            accept_seconds=wanted.connect_seconds,
-        )
-    except DisconnectedError:
-        if wanted.is_quiet:
-            raise SystemExit(255) from None
-        raise
-    finally:
-        if wanted.is_verbose:
-            counts = f"{link.bytes_sent} bytes sent, {link.bytes_received} bytes received"
-            complain(f"{counts} in {time.monotonic() - began:.1f} s")
-
-
-def _attach_over_tls(wanted: Wanted, sock: _socket.socket, stdin_fd: int, complain: Callable[[str], None]) -> None:
-    from fastpty.client.tunnel import tunnel  # `ssl` is slow to load
-
-    assert wanted.tls is not None
-    _warn(wanted, sock, complain)
-    with tunnel(sock, wanted.tls, wanted.tls_name, wanted.address.text) as plain:
-        _attach(wanted, Link(plain, wanted.framed, printable(wanted.address.text)), stdin_fd, complain)
-
-
-def _identity(options: dict[str, str], address: Address) -> Identity | None:
-    """The files for TLS; None if none is wanted."""
-    files = [options.get(name) for name in ("--tls-cert", "--tls-key", "--tls-ca")]
-    certificate, key, authorities = files
-    if not any(files):
-        if "--tls-name" in options:
-            raise UsageError("--tls-name needs TLS: give --tls-cert, --tls-key and --tls-ca")
-        return None
-    if not (certificate and key and authorities):
-        raise UsageError("TLS needs all three of --tls-cert, --tls-key and --tls-ca")
-    if not isinstance(address, TcpAddress):
-        raise UsageError(f"{address.text}: TLS is for TCP addresses")
-    from fastpty.net.tls_files import Identity  # `dataclasses` is slow to load
-
-    return Identity(certificate, key, authorities)
-
-
-def _host(address: Address) -> str:
-    return address.host or "localhost" if isinstance(address, TcpAddress) else ""
-
-
-def _escape_character(text: str) -> bytes | None:
-    if text == "none":
-        return None
-    if len(text) == 1 and " " < text < "\x7f":
-        return text.encode()
-    raise UsageError(f"-e: {text!r} is neither one printable ASCII character nor none")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 86400:
-        raise UsageError(f"--connect-timeout: {text!r} is not a number of seconds from 0 to 86400")
-    return seconds

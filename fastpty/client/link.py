@@ -9,12 +9,14 @@ from __future__ import annotations
 import _socket
 import errno
 
-from fastpty.errors import FastptyError
-from fastpty.wire import uwsgi
+from fastpty.client.legacy import Legacy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+
+    from fastpty.client.negotiation import Greeting
+    from fastpty.client.session import Session
 
 CHUNK_BYTES = 65536
 HIGH_WATER_BYTES = 262144
@@ -24,22 +26,22 @@ SHORT_OF_MEMORY = frozenset({errno.ENOMEM, errno.ENOBUFS})
 
 _TAKES_NO_MORE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
-# How far into the output a sign of the wrong protocol is looked for.
-_BEGINNING_BYTES = 1024
-_TLS_ALERT = b"\x15\x03"
-
 
 class Link:
-    """A connection to a router, over the uwsgi protocol if `framed`. `name` is the address for messages.
+    """A connection to a router, over the uwsgi protocol if `framed`, else the raw one. `name` is the address for messages.
 
-    The caller closes `sock`. `broken` is why the connection broke, or None.
+    The caller closes `sock`. `broken` is why the connection broke, or None. While `greeting` is not decided, take() may
+    raise LateWelcomeError. `early` was received before the loop began, and is for take().
     """
 
-    def __init__(self, sock: socket.socket | _socket.socket, framed: bool, name: str = "") -> None:
+    def __init__(
+        self, sock: socket.socket | _socket.socket, framed: bool, name: str = "", greeting: Greeting | None = None
+    ) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.framed = framed
         self.name = name
+        self.protocol: Legacy | Session = Legacy(name, framed=framed, is_local=self._is_local, greeting=greeting)
+        self.early = b""
         self.takes_input = True
         self.output_open = True
         self.broken: str | None = None
@@ -47,13 +49,13 @@ class Link:
         self.bytes_received = 0
         self._unsent = bytearray()
         self._wants_shutdown = False
+        self._sends = True
         self._announced: tuple[int, int] | None = None
-        self._beginning: bytearray | None = bytearray()
 
     @property
     def has_room(self) -> bool:
         """True if more input should be read for queue()."""
-        return self.takes_input and len(self._unsent) < HIGH_WATER_BYTES
+        return self.takes_input and len(self._unsent) + self.protocol.held_bytes < HIGH_WATER_BYTES
 
     @property
     def wants_to_send(self) -> bool:
@@ -63,22 +65,49 @@ class Link:
     def queue(self, data: bytes) -> None:
         """Queues input for send(). Does nothing if the router takes no more."""
         if self.takes_input:
-            self._unsent += uwsgi.stdin_frames(data) if self.framed else data
+            self._unsent += self.protocol.input(data)
+
+    def interrupt(self, signum: int) -> bool:
+        """Queues a signal to the foreground job, in place of the input that the router has no room for.
+
+        Returns False, and does nothing, if it has room, or if the protocol cannot do that.
+        """
+        if not (self.takes_input and self.protocol.held_bytes):
+            return False
+        self._unsent += self.protocol.interrupt(signum)
+        return True
+
+    def begin(self, session: Session, request: bytes, size: tuple[int, int] | None, greeting: Greeting) -> None:
+        """Speaks the extension from here on. `request` is the first frame, which holds the window's `size`."""
+        self.protocol = session
+        self._unsent[:] = request
+        self._announced = size
+        self.early = bytes(greeting.received)
+
+    def stay_legacy(self, greeting: Greeting) -> None:
+        """Notes that the router does not speak the extension."""
+        assert isinstance(self.protocol, Legacy)
+        self.protocol.has_no_welcome()
+        self.early = bytes(greeting.received)
+
+    def traffic(self) -> str:
+        """How much was sent and received, in words: input and output if the protocol counts them."""
+        counts = self.protocol.counts() or (self.bytes_sent, self.bytes_received)
+        return "{} bytes sent, {} bytes received".format(*counts)
 
     def announce(self, size: tuple[int, int] | None) -> None:
         """Queues the window's rows and columns, if the protocol has a frame for them and they have changed."""
-        if self.framed and self._can_send and size and size != self._announced:
-            self._unsent += uwsgi.window_frames(*size)
+        if self._sends and size and size != self._announced:
+            self._unsent += self.protocol.window(*size)
             self._announced = size
 
-    @property
-    def _can_send(self) -> bool:
-        return self.takes_input or self._wants_shutdown
-
     def end_input(self) -> None:
-        """Closes the sending direction, once all that is queued is sent."""
-        self._wants_shutdown = self._wants_shutdown or self.takes_input
-        self.takes_input = False
+        """Ends the input, once all that is queued is sent."""
+        if self.takes_input:
+            self.takes_input = False
+            frames = self.protocol.end_input()
+            self._wants_shutdown = frames is None
+            self._unsent += frames or b""
 
     def send(self) -> None:
         """Sends what the connection takes without waiting."""
@@ -89,7 +118,7 @@ class Link:
                 del self._unsent[:count]
             if self._wants_shutdown and not self._unsent:
                 self.sock.shutdown(_socket.SHUT_WR)
-                self._wants_shutdown = False
+                self._wants_shutdown = self._sends = False
         except BlockingIOError:
             return
         except OSError as error:
@@ -104,7 +133,7 @@ class Link:
         the kernel reports it only once, here or to receive().
         """
         self._unsent.clear()
-        self.takes_input = self._wants_shutdown = False
+        self.takes_input = self._wants_shutdown = self._sends = False
         was_reset = error.errno == errno.ECONNRESET and not self._is_local
         if was_reset or error.errno not in _TAKES_NO_MORE:
             self.broken = self.broken or error.strerror
@@ -126,24 +155,13 @@ class Link:
             # A local socket is reset after the last output if the session ended before its input was all read.
             if not (self._is_local and error.errno == errno.ECONNRESET):
                 self.broken = self.broken or error.strerror
-        self.output_open = bool(data)
+        return self.take(data)
+
+    def take(self, data: bytes) -> bytes:
+        """Returns the output in `data`, which was received; no data: the connection has ended."""
         self.bytes_received += len(data)
-        if self._beginning is not None:
-            self._check_protocol(data)
-        return data
-
-    def _check_protocol(self, data: bytes) -> None:
-        """Raises FastptyError if the first output shows that the router speaks another protocol."""
-        assert self._beginning is not None
-        self._beginning += data
-        if self._beginning.startswith(_TLS_ALERT) and not self._is_local:
-            raise FastptyError(f"{self.name} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
-        if self._announced and _echo(uwsgi.window_frames(*self._announced)) in self._beginning:
-            raise FastptyError(f"{self.name} speaks the raw protocol: connect without --uwsgi")
-        if len(self._beginning) > _BEGINNING_BYTES:
-            self._beginning = None
-
-
-def _echo(data: bytes) -> bytes:
-    """What a terminal echoes for `data`: ^X for a control character."""
-    return b"".join(bytes((byte,)) if byte >= 0x20 else b"^" + bytes((byte + 0x40,)) for byte in data)
+        output = self.protocol.take(data)
+        self.output_open = bool(data) and not self.protocol.is_over
+        if self._sends:
+            self._unsent += self.protocol.replies()
+        return output

@@ -22,10 +22,14 @@ _HOLD_SECONDS = 0.2
 
 
 class Output:
-    """A buffer before standard output. `is_over`: nobody reads standard output any more."""
+    """A buffer before standard output. `is_over`: nobody reads standard output any more.
 
-    def __init__(self, streams: Streams) -> None:
+    `holds_notices`: the router may end its output with a notice.
+    """
+
+    def __init__(self, streams: Streams, *, holds_notices: bool) -> None:
         self._streams = streams
+        self._holds_notices = holds_notices
         self._buffer = bytearray()
         self._held_bytes = 0
         self._held_until = 0.0
@@ -40,7 +44,7 @@ class Output:
     def add(self, data: bytes) -> None:
         """Queues output of the session. The beginning of a line that may be the router's notice is held back."""
         self._buffer += data
-        held = _notice_bytes(self._buffer, self._last)
+        held = _notice_bytes(self._buffer, self._last) if self._holds_notices else 0
         if held and not self._held_bytes:
             self._held_until = time.monotonic() + _HOLD_SECONDS
         self._held_bytes = held

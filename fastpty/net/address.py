@@ -237,13 +237,16 @@ def connect(address: Address, timeout: float | None = None) -> socket.socket:
     return socket.socket(fileno=dial(address, timeout).detach())
 
 
-def dial(address: Address, timeout: float | None = None) -> _socket.socket:
-    """Does what connect() does, without loading the `socket` module for a local address."""
+def dial(address: Address, timeout: float | None = None, name: bytes | None = None) -> _socket.socket:
+    """Does what connect() does, without loading the `socket` module for a local address.
+
+    A local socket is first bound to the abstract `name`, if that can be done.
+    """
     failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     try:
         for family, target in _targets(address):
             try:
-                return _dial(family, target, timeout)
+                return _dial(family, target, timeout, name)
             except OSError as error:
                 failure = error
     except _socket.gaierror as error:
@@ -251,10 +254,12 @@ def dial(address: Address, timeout: float | None = None) -> _socket.socket:
     raise FastptyError(f"cannot connect to {address.text}: {_why_not_connected(address, failure)}") from failure
 
 
-def _dial(family: int, target: Target, timeout: float | None) -> _socket.socket:
+def _dial(family: int, target: Target, timeout: float | None, name: bytes | None) -> _socket.socket:
     sock = _socket.socket(family, _socket.SOCK_STREAM)
     try:
         if family == _socket.AF_UNIX:
+            if name is not None:
+                _try_to_bind(sock, name)
             _dial_local(sock, target, timeout)
         else:
             from fastpty.net import tcp
@@ -267,6 +272,13 @@ def _dial(family: int, target: Target, timeout: float | None) -> _socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _try_to_bind(sock: _socket.socket, name: bytes) -> None:
+    try:
+        sock.bind(name)
+    except OSError:  # it is taken, or a security module forbids it
+        return
 
 
 def _dial_local(sock: _socket.socket, target: Target, timeout: float | None) -> None:

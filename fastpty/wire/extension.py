@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 VERSION = 1
 
 NAME = b"\0fastpty/1/"
-"""A client that speaks the extension binds its unix socket to this and its nonce, in 16 lower-case hexadecimal digits."""
+"""A client binds its unix socket to this and its nonce, in 16 lower-case hexadecimal digits."""
 
 NONCE_BYTES = 8
 
-# Client to router, beside STDIN, signals, ROWS and COLUMNS of the uwsgi protocol.
+FIRST_NUMBER = 130
+"""The numbers below, but for 0, are those of the uwsgi protocol."""
+
+# Client to router, beside signals, ROWS and COLUMNS of the uwsgi protocol.
+STDIN = 0
 START = 131
 END_INPUT = 137
 SIZE = 138
@@ -59,7 +63,11 @@ MAGIC = b"fastpty\n"
 """What the payload of WELCOME begins with."""
 
 # Capabilities in WELCOME.
-CAN_COMMAND = 1  # the client may choose command, environment and directory
+CAN_TERMINAL = 1
+CAN_COMMAND = 64  # the client may choose command, environment and directory
+
+# Streams in STREAM_ENDED and STOP.
+INPUT_STREAM, OUTPUT_STREAM, ERROR_STREAM = range(3)
 
 # How the program ended, in STATUS.
 EXITED, SIGNALLED, DUMPED_CORE, UNKNOWN = range(4)
@@ -70,10 +78,10 @@ CUT = 2  # output was left that the router did not send
 BY_ROUTER = 8  # the router ended the session: `reason` says why
 
 # Codes of ERROR.
-PROTOCOL, UNSUPPORTED, REFUSED, LIMIT, NO_SUCH, EXISTS, BUSY, EXECUTE, TIMEOUT, INTERNAL = range(1, 11)
+PROTOCOL, UNSUPPORTED, REFUSED, LIMIT, NO_SUCH, EXISTS, BUSY, EXECUTE, TIMEOUT, INTERNAL, STOPPED = range(1, 12)
 
 # Phases of ERROR.
-GREETING, STARTING, RUNNING = range(3)
+GREETING, STARTING, RUNNING = range(1, 4)
 
 STREAMS = (OUTPUT, STDERR)
 """Frames whose payload is a stream of bytes: FrameReader gives it piece by piece, as it comes."""
@@ -99,7 +107,7 @@ class ProtocolError(Exception):
 
 
 def has_payload(number: int) -> bool:
-    return number == 0 or number >= 130
+    return number == 0 or number >= FIRST_NUMBER
 
 
 def frames(number: int, payload: bytes = b"") -> bytes:
