@@ -1,0 +1,140 @@
+"""The protocols raw and uwsgi, as a Link speaks them: docs/protocol.md, part A."""
+
+from __future__ import annotations
+
+from fastpty.errors import FastptyError
+from fastpty.wire import uwsgi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastpty.client.negotiation import Greeting
+
+KEPT_BYTES = 65536
+"""How much input is kept, to be sent again, until it is clear that the router does not speak the extension."""
+
+# How far into the output a sign of the wrong protocol is looked for.
+_BEGINNING_BYTES = 1024
+_TLS_ALERT = b"\x15\x03"
+
+
+class LateWelcomeError(FastptyError):
+    """The router speaks the extension, but said so only after input was sent without it. Nothing has been executed.
+
+    `kept` is the input so far, for a new connection, and `input_ended` whether that was all.
+    """
+
+    def __init__(self, kept: bytes, input_ended: bool) -> None:
+        super().__init__("the router answered late")
+        self.kept = kept
+        self.input_ended = input_ended
+
+
+class Legacy:
+    """The uwsgi protocol if `framed`, else the raw one. `address` is for messages.
+
+    With a `greeting` that is not decided yet, the router may still turn out to speak the extension.
+    """
+
+    ends_with_notices = True
+    held_bytes = 0
+    is_over = False
+
+    def __init__(self, address: str, *, framed: bool, is_local: bool, greeting: Greeting | None = None) -> None:
+        self.name = "uwsgi" if framed else "raw"
+        self._address = address
+        self._framed = framed
+        self._is_local = is_local
+        self._greeting = greeting
+        self._kept: bytearray | None = bytearray() if greeting else None
+        self._input_ended = False
+        self._window = b""
+        self._beginning: bytearray | None = bytearray()
+
+    def input(self, data: bytes) -> bytes:
+        """The bytes that carry this input."""
+        if self._kept is not None:
+            self._kept += data
+            if len(self._kept) > KEPT_BYTES:
+                self._kept = None
+        return uwsgi.stdin_frames(data) if self._framed else data
+
+    def window(self, rows: int, columns: int) -> bytes:
+        """The bytes that announce a window of this size; none in the raw protocol."""
+        if self._framed:
+            self._window = uwsgi.window_frames(rows, columns)
+        return self._window
+
+    def end_input(self) -> bytes | None:
+        """None: the sending direction has to be closed."""
+        self._input_ended = True
+        return None
+
+    def interrupt(self, signum: int) -> bytes:
+        """Nothing: a key does that, and input is never held."""
+        return b""
+
+    def replies(self) -> bytes:
+        """What is to be sent because of what was received: nothing."""
+        return b""
+
+    def counts(self) -> tuple[int, int] | None:
+        """None: input and output are not counted apart from the connection's bytes."""
+        return None
+
+    def take_notices(self) -> list[str]:
+        """The router's remarks apart from the output: none."""
+        return []
+
+    def has_no_welcome(self) -> None:
+        """Notes that the router does not speak the extension."""
+        self._greeting = self._kept = None
+
+    def check(self, why: str | None, notice: str | None) -> None:
+        """Raises FastptyError if the session did not run to its end.
+
+        `why` is the cause, if one is known, for which the connection ended, and `notice` the router's last line.
+        """
+        if why is not None:
+            raise FastptyError(f"the connection broke: {why}")
+        if notice is not None:
+            raise FastptyError(notice)
+
+    def take(self, data: bytes) -> bytes:
+        """The output in the received `data`; none: the connection has ended.
+
+        Raises LateWelcomeError, and FastptyError if the router speaks another protocol.
+        """
+        if self._greeting is not None:
+            data = self._decide(self._greeting, data)
+        if self._beginning is not None:
+            self._check_protocol(data)
+        return data
+
+    def _decide(self, greeting: Greeting, data: bytes) -> bytes:
+        greeting.feed(data)
+        if greeting.is_welcome is None:
+            return b""
+        if greeting.is_welcome and self._kept is None:
+            raise FastptyError(
+                f"{self._address}: the router answered only after {KEPT_BYTES} bytes of input were sent to it: "
+                "nothing was executed: try again"
+            )
+        if greeting.is_welcome:
+            raise LateWelcomeError(bytes(self._kept or b""), self._input_ended)
+        self.has_no_welcome()
+        return bytes(greeting.received)
+
+    def _check_protocol(self, data: bytes) -> None:
+        assert self._beginning is not None
+        self._beginning += data
+        if self._beginning.startswith(_TLS_ALERT) and not self._is_local:
+            raise FastptyError(f"{self._address} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
+        if self._window and _echo(self._window) in self._beginning:
+            raise FastptyError(f"{self._address} speaks the raw protocol: connect without --uwsgi")
+        if len(self._beginning) > _BEGINNING_BYTES:
+            self._beginning = None
+
+
+def _echo(data: bytes) -> bytes:
+    """What a terminal echoes for `data`: ^X for a control character."""
+    return b"".join(bytes((byte,)) if byte >= 0x20 else b"^" + bytes((byte + 0x40,)) for byte in data)

@@ -1,0 +1,87 @@
+"""Finds out whether a router speaks the extension: docs/protocol.md, part B.
+
+A client binds its socket to a name with a nonce before it connects. A router that knows the extension answers such a
+client with WELCOME, which has the nonce in it. All others treat the client like one without a name.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from fastpty.wire import extension
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    import socket
+    from collections.abc import Sequence
+
+SILENCE_SECONDS = 0.1
+"""How long a client that does not need the extension waits for the first byte before it sends input without it."""
+
+_NO_NAME = extension.NAME + b"00" * extension.NONCE_BYTES
+_HEADER_BYTES = 4
+_DECIDED_BYTES = _HEADER_BYTES + len(extension.MAGIC) + extension.NONCE_BYTES
+_READ_BYTES = 65536
+
+
+def new_name() -> bytes:
+    """A name for a client's socket, with a nonce that no other client has."""
+    return extension.NAME + os.urandom(extension.NONCE_BYTES).hex().encode()
+
+
+class Greeting:
+    """Compares the first bytes of a connection, as they come, with WELCOME.
+
+    WELCOME has the nonce of one of the clients' `names` in it. None stands for a client whose name the router does not
+    see. `is_welcome` is None until it is decided, and `received` is everything so far.
+    """
+
+    def __init__(self, names: Sequence[bytes | None]) -> None:
+        nonces = [bytes.fromhex((name or _NO_NAME).removeprefix(extension.NAME).decode()) for name in names]
+        self._payloads = [extension.MAGIC + nonce for nonce in nonces]
+        self.received = bytearray()
+        self.is_welcome: bool | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes; none: the connection has ended."""
+        self.received += data
+        if self.is_welcome is not None:
+            return
+        if not data or not self._may_be_welcome():
+            self.is_welcome = False
+        elif len(self.received) >= _DECIDED_BYTES:
+            self.is_welcome = True
+
+    def _may_be_welcome(self) -> bool:
+        """True if what was received does not differ from WELCOME. Its size, in bytes 1 and 2, is not compared."""
+        received = bytes(self.received[:_DECIDED_BYTES])
+        header, payload = received[:_HEADER_BYTES], received[_HEADER_BYTES:]
+        return (
+            header[:1] in (b"", b"\0")
+            and header[3:] in (b"", bytes((extension.WELCOME,)))
+            and any(expected.startswith(payload) for expected in self._payloads)
+        )
+
+
+def wait_for_greeting(sock: socket.socket | _socket.socket, greeting: Greeting, seconds: float | None) -> None:
+    """Reads from `sock` until `greeting` is decided, or for `seconds`; None waits forever.
+
+    An error of the connection counts as its end: whoever reads next sees it.
+    """
+    until = None if seconds is None else time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    while greeting.is_welcome is None:
+        left = None if until is None else until - time.monotonic()
+        if left is not None and left <= 0:
+            return
+        try:
+            if poll.poll(None if left is None else left * 1000 + 1):
+                greeting.feed(sock.recv(_READ_BYTES))
+        except BlockingIOError:
+            continue
+        except OSError:
+            return

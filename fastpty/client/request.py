@@ -1,0 +1,53 @@
+"""The first frame of a session over the extension: what is to be run, and where."""
+
+from __future__ import annotations
+
+import os
+
+from fastpty.errors import UsageError
+from fastpty.wire import extension
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+_OFFERED = (b"LANG", b"COLORTERM", b"NO_COLOR")
+_OFFERED_PREFIX = b"LC_"
+
+
+def start(
+    size: tuple[int, int] | None,
+    command: Sequence[str | bytes] = (),
+    environment: Iterable[str | bytes] = (),
+    directory: str | bytes | None = None,
+    local: Mapping[bytes, bytes] = os.environb,
+) -> bytes:
+    """The frame START. TERM and the language come from `local`, the client's own environment.
+
+    No `command` means the router's. `environment` holds texts NAME=VALUE. Raises UsageError if the router cannot take
+    all that, or if a text cannot be one of a program's.
+    """
+    pairs = [(extension.ARGUMENT, os.fsencode(word)) for word in command]
+    pairs += [(extension.ENVIRONMENT, os.fsencode(variable)) for variable in environment]
+    if directory is not None:
+        pairs.append((extension.DIRECTORY, os.fsencode(directory)))
+    for _, value in pairs:
+        if b"\0" in value:
+            raise UsageError(f"{os.fsdecode(value)!r}: a program's argument or variable cannot hold a NUL byte")
+    if size is not None:
+        pairs.append((extension.WINDOW, extension.window(*size)))
+    if local.get(b"TERM"):
+        pairs.append((extension.TERM, local[b"TERM"]))
+    pairs += [(extension.OFFERED_ENVIRONMENT, variable) for variable in _offered(local)]
+    request = extension.items(pairs)
+    if len(request) > extension.REQUEST_BYTES:
+        raise UsageError(
+            f"the command and its environment take {len(request)} bytes, and a router takes {extension.REQUEST_BYTES}"
+        )
+    return extension.frames(extension.START, request)
+
+
+def _offered(local: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    for name, value in sorted(local.items()):
+        if name in _OFFERED or name.startswith(_OFFERED_PREFIX):
+            yield name + b"=" + value

@@ -1,0 +1,218 @@
+"""A session over the negotiated extension, as a Link speaks it: docs/protocol.md, part B."""
+
+from __future__ import annotations
+
+import errno
+
+from fastpty.errors import SessionError, printable
+from fastpty.wire import extension
+from fastpty.wire.extension import FrameReader, ProtocolError, Refusal, Status, Welcome, frames
+
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # exit statuses, as those of a shell
+_FRAME_BYTES = 16384
+_CREDIT_BYTES = 4
+_MOST_CREDIT = 1 << 40
+_NOTICES_MOST = 16
+_TEXT_MOST_BYTES = 400
+
+_WORDS = {
+    extension.PROTOCOL: "the router did not understand this client",
+    extension.UNSUPPORTED: "the router does not support what was asked for",
+    extension.REFUSED: "refused",
+    extension.LIMIT: "the router has too many sessions",
+    extension.EXECUTE: "cannot execute the command",
+    extension.TIMEOUT: "the session's time is over",
+}
+
+
+class Session:
+    """Turns input into frames, and frames into output. The first frame that it takes is WELCOME.
+
+    Input beyond the router's window is held. `status` is how the program ended, once that is known.
+    """
+
+    name = "fpty"
+    ends_with_notices = False
+
+    def __init__(self) -> None:
+        self._reader = FrameReader()
+        self._credit = 0
+        self._held = bytearray()
+        self._input_ends = self._input_ended = False
+        self._is_welcome = self._has_started = self._output_ended = False
+        self._replies = bytearray()
+        self._refusal: Refusal | None = None
+        self.number: int | None = None
+        self.status: Status | None = None
+        self._notices: list[str] = []
+        self._notices_left = _NOTICES_MOST
+        self.input_bytes = 0
+        self.output_bytes = 0
+
+    # What is sent
+
+    def input(self, data: bytes) -> bytes:
+        """The frames that carry as much of this input, and of that before it, as the router has room for."""
+        self._held += data
+        return self._release()
+
+    def _release(self) -> bytes:
+        sent = bytearray()
+        while self._held and self._credit:
+            piece = bytes(self._held[: min(self._credit, _FRAME_BYTES)])
+            del self._held[: len(piece)]
+            self._credit -= len(piece)
+            self.input_bytes += len(piece)
+            sent += frames(extension.STDIN, piece)
+        if self._input_ends and not self._held and not self._input_ended:
+            self._input_ended = True
+            sent += frames(extension.END_INPUT)
+        return bytes(sent)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much input waits for room at the router."""
+        return len(self._held)
+
+    def interrupt(self, signum: int) -> bytes:
+        """The frame that sends a signal to the foreground job. Input that is held is dropped, as a terminal does."""
+        self._held.clear()
+        return frames(signum)
+
+    def window(self, rows: int, columns: int) -> bytes:
+        """The frame that sets the window's size."""
+        return frames(extension.SIZE, extension.window(rows, columns))
+
+    def end_input(self) -> bytes | None:
+        """The frames that end the input, unless some of it is held: then they come with the last of it."""
+        self._input_ends = True
+        return self._release()
+
+    def replies(self) -> bytes:
+        """What is to be sent because of what was received."""
+        replies = bytes(self._replies)
+        self._replies.clear()
+        return replies
+
+    # What is received
+
+    def take_notices(self) -> list[str]:
+        """The router's remarks that came since the last call."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    @property
+    def is_over(self) -> bool:
+        """True once the final frame has come."""
+        return self.status is not None or self._refusal is not None
+
+    def take(self, data: bytes) -> bytes:
+        """The output in the received `data`. Raises SessionError if the router violates the protocol."""
+        output = bytearray()
+        try:
+            for number, payload in self._reader.feed(data):
+                if number == extension.OUTPUT:
+                    self._take_output(payload, output)
+                else:
+                    self._take(number, payload)
+                if self.is_over:
+                    break
+        except ProtocolError as error:
+            raise SessionError(f"the router violates the protocol: {error}; exit status unknown") from error
+        self.output_bytes += len(output)
+        return bytes(output)
+
+    def _take_output(self, payload: bytes, output: bytearray) -> None:
+        if not self._has_started or self._output_ended:
+            raise ProtocolError("output came outside the session")
+        output += payload
+
+    def _take(self, number: int, payload: bytes) -> None:
+        if not self._is_welcome:
+            self._greet(number, payload)
+        elif number == extension.STARTED:
+            self._start(payload)
+        elif number == extension.ERROR:
+            self._refusal = Refusal(payload)
+        elif number == extension.NOTICE:
+            self._note(payload)
+        elif number == extension.CREDIT:
+            if len(payload) != _CREDIT_BYTES:
+                raise ProtocolError(f"CREDIT has {len(payload)} bytes")
+            self._credit = min(self._credit + int.from_bytes(payload, "little"), _MOST_CREDIT)
+            self._replies += self._release()
+        elif number == extension.STATUS and self._has_started:
+            self.status = Status(payload)
+        elif number == extension.STREAM_ENDED and self._has_started:
+            self._end_stream(payload)
+        elif number % 2 or number < extension.FIRST_NUMBER:
+            raise ProtocolError(f"frame {number} has no meaning here")
+
+    def _greet(self, number: int, payload: bytes) -> None:
+        if number != extension.WELCOME:
+            raise ProtocolError(f"frame {number} came before WELCOME")
+        self._is_welcome = True
+        self._credit = Welcome(payload).input_window
+        self._replies += self._release()
+
+    def _start(self, payload: bytes) -> None:
+        if self._has_started:
+            raise ProtocolError("STARTED came twice")
+        self._has_started = True
+        for tag, value in extension.read_items(payload):
+            if tag == extension.SESSION:
+                self.number = int.from_bytes(value[:8], "little")
+            elif tag % 2:
+                raise ProtocolError(f"item {tag} of STARTED is not known")
+
+    def _note(self, payload: bytes) -> None:
+        if self._notices_left:
+            self._notices_left -= 1
+            self._notices.append(_shown(payload))
+
+    def _end_stream(self, payload: bytes) -> None:
+        if payload == bytes((extension.INPUT_STREAM,)):
+            self._held.clear()
+            self._credit = 0
+        elif payload == bytes((extension.OUTPUT_STREAM,)):
+            self._output_ended = True
+        else:
+            raise ProtocolError(f"no stream {payload[:1].hex()} can end here")
+
+    # The end
+
+    def counts(self) -> tuple[int, int]:
+        """The bytes of input sent, and of output received."""
+        return self.input_bytes, self.output_bytes
+
+    def check(self, why: str | None, notice: str | None = None) -> Status:
+        """How the program ended. Raises SessionError if that is not known, or if output is missing.
+
+        `why` is the cause, if one is known, for which the connection ended. There are no notices in the output.
+        """
+        if self._refusal is not None:
+            raise _refused(self._refusal)
+        if self.status is None:
+            cause = f": {why}" if why else ""
+            raise SessionError(f"lost the connection{cause}; exit status unknown")
+        missing = self.status.output_bytes - self.output_bytes
+        if missing or self.status.error_bytes:
+            what = f"{missing} bytes of output are missing" if missing > 0 else "there is more output than was sent"
+            raise SessionError(f"{what}: the router sent {self.status.output_bytes}, {self.output_bytes} came")
+        if self.status.flags & extension.BY_ROUTER:
+            raise SessionError("the router ended the session")
+        if self.status.how not in (extension.EXITED, extension.SIGNALLED, extension.DUMPED_CORE):
+            raise SessionError("the program has ended; exit status unknown")
+        return self.status
+
+
+def _refused(refusal: Refusal) -> SessionError:
+    text = _shown(refusal.text) or _WORDS.get(refusal.code, f"the router reports error {refusal.code}")
+    if refusal.code != extension.EXECUTE:
+        return SessionError(text)
+    return SessionError(text, _NOT_FOUND if refusal.errno == errno.ENOENT else _NOT_EXECUTABLE)
+
+
+def _shown(text: bytes) -> str:
+    """A text of the router's as one line that is safe on a terminal."""
+    return printable(text[:_TEXT_MOST_BYTES].decode(errors="replace").strip())
