@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests import ROOT
 from tests.support.client_harness import receive_all, scripted_router
+from tests.support.extension_peer import ExtensionPeer, playing
 
 # Of these `socket` takes as long to load as Python takes to start, `dataclasses` longer.
 SLOW = {
@@ -42,18 +44,23 @@ CONNECT = COMMAND_LINE | {
     "fastpty.client.attach",
     "fastpty.client.connect",
     "fastpty.client.escape",
+    "fastpty.client.legacy",
     "fastpty.client.link",
     "fastpty.client.modes",
+    "fastpty.client.negotiation",
     "fastpty.client.output",
     "fastpty.client.peer",
     "fastpty.client.streams",
     "fastpty.client.terminal",
+    "fastpty.client.wanted",
     "fastpty.net",
     "fastpty.net.address",
     "fastpty.system.credentials",
     "fastpty.wire",
+    "fastpty.wire.extension",
     "fastpty.wire.uwsgi",
 }
+SESSION = CONNECT | {"fastpty.client.report", "fastpty.client.request", "fastpty.client.session"}
 
 
 def loaded(*arguments: str) -> set[str]:
@@ -80,12 +87,24 @@ def test_the_client_loads_no_more_than_it_needs(arguments: list[str], wanted: se
     assert found & SLOW == set()
 
 
-def test_a_whole_session_loads_no_slow_module(tmp_path: Path) -> None:
-    def part(peer: object) -> None:
-        peer.sendall(b"output\n")  # type: ignore[attr-defined]
-        receive_all(peer)  # type: ignore[arg-type]
+def test_a_whole_session_with_an_older_router_loads_no_slow_module(tmp_path: Path) -> None:
+    def part(peer: socket.socket) -> None:
+        peer.sendall(b"output\n")
+        receive_all(peer)
 
     with scripted_router(tmp_path) as router, router.playing(part):
         found = loaded("connect", "-n", router.address)
     assert {name for name in found if name.startswith("fastpty")} == CONNECT
+    assert found & SLOW == set()
+
+
+def test_a_whole_session_over_the_extension_loads_no_slow_module(tmp_path: Path) -> None:
+    def part(peer: ExtensionPeer) -> None:
+        peer.begin()
+        peer.output(b"output\n")
+        peer.end()
+
+    with scripted_router(tmp_path) as router, playing(router, part):
+        found = loaded("connect", "-n", "-e", "A=1", router.address, "--", "ls")
+    assert {name for name in found if name.startswith("fastpty")} == SESSION
     assert found & SLOW == set()
