@@ -28,10 +28,10 @@ _TAKES_NO_MORE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
 
 class Link:
-    """A connection to a router, over the uwsgi protocol if `framed`, else the raw one. `name` is the address for messages.
+    """A connection to a router, over the uwsgi protocol if `framed`, else the raw one.
 
-    The caller closes `sock`. `broken` is why the connection broke, or None. While `greeting` is not decided, take() may
-    raise LateWelcomeError. `early` was received before the loop began, and is for take().
+    `name` is the address for messages. The caller closes `sock`. `broken` is why the connection broke, or None. While
+    `greeting` is not decided, take() may raise LateWelcomeError. `early` was received before the loop began, and is for take().
     """
 
     def __init__(

@@ -56,6 +56,7 @@ def _described(session: Session | None, error: str | None) -> dict[str, Any]:
     fields |= {"output_bytes": session.output_bytes, "input_bytes": session.input_bytes}
     if status is not None:
         fields |= {"input_taken_bytes": status.input_bytes, "input_dropped_bytes": status.dropped_bytes}
+        fields["hung_up"] = bool(status.flags & extension.BY_ROUTER)
         fields["seconds"] = status.run_microseconds / 1e6
     return fields
 

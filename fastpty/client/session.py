@@ -21,14 +21,16 @@ _WORDS = {
     extension.REFUSED: "refused",
     extension.LIMIT: "the router has too many sessions",
     extension.EXECUTE: "cannot execute the command",
-    extension.TIMEOUT: "the session's time is over",
+    extension.TIMEOUT: "the session took too long to start",
+    extension.STOPPED: "the router has stopped",
 }
 
 
 class Session:
     """Turns input into frames, and frames into output. The first frame that it takes is WELCOME.
 
-    Input beyond the router's window is held. `status` is how the program ended, once that is known.
+    Input beyond the router's window is held. `has_started`: the program runs. `status` is how it ended, once that is
+    known.
     """
 
     name = "fpty"
@@ -39,7 +41,8 @@ class Session:
         self._credit = 0
         self._held = bytearray()
         self._input_ends = self._input_ended = False
-        self._is_welcome = self._has_started = self._output_ended = False
+        self._is_welcome = self._output_ended = False
+        self.has_started = False
         self._replies = bytearray()
         self._refusal: Refusal | None = None
         self.number: int | None = None
@@ -123,7 +126,7 @@ class Session:
         return bytes(output)
 
     def _take_output(self, payload: bytes, output: bytearray) -> None:
-        if not self._has_started or self._output_ended:
+        if not self.has_started or self._output_ended:
             raise ProtocolError("output came outside the session")
         output += payload
 
@@ -141,9 +144,9 @@ class Session:
                 raise ProtocolError(f"CREDIT has {len(payload)} bytes")
             self._credit = min(self._credit + int.from_bytes(payload, "little"), _MOST_CREDIT)
             self._replies += self._release()
-        elif number == extension.STATUS and self._has_started:
+        elif number == extension.STATUS and self.has_started:
             self.status = Status(payload)
-        elif number == extension.STREAM_ENDED and self._has_started:
+        elif number == extension.STREAM_ENDED and self.has_started:
             self._end_stream(payload)
         elif number % 2 or number < extension.FIRST_NUMBER:
             raise ProtocolError(f"frame {number} has no meaning here")
@@ -156,9 +159,9 @@ class Session:
         self._replies += self._release()
 
     def _start(self, payload: bytes) -> None:
-        if self._has_started:
+        if self.has_started:
             raise ProtocolError("STARTED came twice")
-        self._has_started = True
+        self.has_started = True
         for tag, value in extension.read_items(payload):
             if tag == extension.SESSION:
                 self.number = int.from_bytes(value[:8], "little")
@@ -199,8 +202,6 @@ class Session:
         if missing or self.status.error_bytes:
             what = f"{missing} bytes of output are missing" if missing > 0 else "there is more output than was sent"
             raise SessionError(f"{what}: the router sent {self.status.output_bytes}, {self.output_bytes} came")
-        if self.status.flags & extension.BY_ROUTER:
-            raise SessionError("the router ended the session")
         if self.status.how not in (extension.EXITED, extension.SIGNALLED, extension.DUMPED_CORE):
             raise SessionError("the program has ended; exit status unknown")
         return self.status

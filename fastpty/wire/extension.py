@@ -2,9 +2,9 @@
 
     modifier1 u8 (bit 0: the next frame of this number goes on with the payload) | size u16 | number u8 | payload
 
-Integers are unsigned and little-endian. The numbers 1 to 129 are those of the uwsgi protocol: their frames are the header
-alone. 0 and 130 to 255 have `size` bytes of payload. A receiver ends the connection at an odd number from 131 up that it
-does not know, and ignores an even one.
+Integers are unsigned and little-endian. The numbers 1 to 129 are those of the uwsgi protocol: their frames are the
+header alone. 0 and 130 to 255 have `size` bytes of payload. A receiver ends the connection at an odd number from 131 up
+that it does not know, and ignores an even one.
 
 This module loads nothing but struct, for a client starts with it.
 """
@@ -70,12 +70,11 @@ CAN_COMMAND = 64  # the client may choose command, environment and directory
 INPUT_STREAM, OUTPUT_STREAM, ERROR_STREAM = range(3)
 
 # How the program ended, in STATUS.
-EXITED, SIGNALLED, DUMPED_CORE, UNKNOWN = range(4)
+EXITED, SIGNALLED, DUMPED_CORE, UNKNOWN = range(1, 5)
 
 # Flags of STATUS.
-STILL_OPEN = 1  # another process still has the terminal: output of it may be missing
-CUT = 2  # output was left that the router did not send
-BY_ROUTER = 8  # the router ended the session: `reason` says why
+CUT = 2  # output that was written after the program's end may be missing
+BY_ROUTER = 8  # the router has hung the program up
 
 # Codes of ERROR.
 PROTOCOL, UNSUPPORTED, REFUSED, LIMIT, NO_SUCH, EXISTS, BUSY, EXECUTE, TIMEOUT, INTERNAL, STOPPED = range(1, 12)
@@ -97,7 +96,7 @@ _ITEM = struct.Struct("<BI")
 _GOES_ON = 1
 
 _WELCOME = struct.Struct("<8s8sHIII")  # magic, nonce, version, capabilities, input window, longest request; a text
-_STATUS = struct.Struct("<BBHHQQQQQ")  # how, flags, code, reason, output, stderr, input taken, dropped, microseconds
+_STATUS = struct.Struct("<BBHHQQQQQ")  # how, flags, code, 0, output, stderr, input taken, dropped, microseconds
 _ERROR = struct.Struct("<HHB")  # code, errno, phase; a text
 _WINDOW = struct.Struct("<HHHH")  # rows, columns, width and height in pixels
 
@@ -170,15 +169,13 @@ class Status:
         if len(payload) < _STATUS.size:
             raise ProtocolError("STATUS is too short")
         fields = _STATUS.unpack_from(payload)
-        self.how, self.flags, self.code, self.reason = fields[:4]
+        self.how, self.flags, self.code, _ = fields[:4]
         self.output_bytes, self.error_bytes, self.input_bytes, self.dropped_bytes, self.run_microseconds = fields[4:]
 
 
-def status(
-    how: int, code: int, *, output: int = 0, error: int = 0, input_: int = 0, flags: int = 0, reason: int = 0
-) -> bytes:
-    """The frame STATUS, for tests."""
-    return frames(STATUS, _STATUS.pack(how, flags, code, reason, output, error, input_, 0, 0))
+def status(how: int, code: int, *, output: int = 0, error: int = 0, taken: int = 0, flags: int = 0) -> bytes:
+    """The frame STATUS of a program that got `taken` bytes of input."""
+    return frames(STATUS, _STATUS.pack(how, flags, code, 0, output, error, taken, 0, 0))
 
 
 class Refusal:

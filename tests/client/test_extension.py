@@ -245,14 +245,14 @@ def test_the_status_descriptor_gets_one_line_of_json(
         peer.begin(number=12)
         taken = peer.read_input()
         peer.output(b"12345")
-        peer.sock.sendall(extension.status(how, code, output=5, input_=len(taken)))
+        peer.sock.sendall(extension.status(how, code, output=5, taken=len(taken)))
         peer.read_to_end()
 
     with playing(router, part):
         _, output, complaint = run("--status-fd", "3", router.address, data=b"abc", shell="3>&2")
     assert output == b"12345"
     assert complaint.count("\n") == 1
-    counts = {"output_bytes": 5, "input_bytes": 3, "input_taken_bytes": 3, "input_dropped_bytes": 0}
+    counts = {"output_bytes": 5, "input_bytes": 3, "input_taken_bytes": 3, "input_dropped_bytes": 0, "hung_up": False}
     assert json.loads(complaint) == {"session": 12, "seconds": 0.0} | expected | counts
 
 
@@ -318,13 +318,23 @@ def test_a_connection_that_ends_without_a_status_is_lost(router: ScriptedRouter,
     assert complaint == "fastpty: lost the connection; exit status unknown\n"
 
 
-def test_a_session_that_the_router_ends_is_said_to_be_so(router: ScriptedRouter) -> None:
+def test_a_program_that_the_router_hung_up_has_its_own_status(router: ScriptedRouter) -> None:
     def part(peer: ExtensionPeer) -> None:
         peer.begin()
         peer.end(1, extension.SIGNALLED, extension.BY_ROUTER)
 
     with playing(router, part):
-        assert run(router.address) == (255, b"", "fastpty: the router ended the session\n")
+        assert run(router.address) == (129, b"", "")
+
+
+@pytest.mark.parametrize("how", [0, extension.UNKNOWN, 77])
+def test_a_status_that_the_router_does_not_know_is_no_success(router: ScriptedRouter, how: int) -> None:
+    def part(peer: ExtensionPeer) -> None:
+        peer.begin()
+        peer.end(0, how)
+
+    with playing(router, part):
+        assert run(router.address) == (255, b"", "fastpty: the program has ended; exit status unknown\n")
 
 
 @pytest.mark.parametrize(

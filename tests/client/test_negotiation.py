@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,8 +78,6 @@ def test_a_client_whose_name_is_refused_connects_without(router: ScriptedRouter)
         "import sys; from fastpty.net import address; address._try_to_bind = lambda *_: None; "
         "from fastpty.cli import main; sys.exit(main(sys.argv[1:]))"
     )
-    import sys
-
     with router.playing(part):
         ended = subprocess.run(
             [sys.executable, "-c", code, "connect", "-n", router.address], cwd=ROOT, capture_output=True, timeout=60
@@ -101,7 +101,7 @@ def test_only_the_welcome_with_the_nonce_is_one_however_it_is_cut(
     agrees = len(stream) >= decided and stream[0:1] + stream[3:decided] == welcome[0:1] + welcome[3:decided]
     greeting = Greeting([name])
     places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         greeting.feed(stream[start:end])
     greeting.feed(b"")
     assert greeting.is_welcome == agrees
@@ -200,14 +200,16 @@ def test_real_uwsgi_gets_the_same_bytes_from_a_client_with_a_name(tmp_path: Path
         for turn, options in enumerate((["--uwsgi"] if mode == "uwsgi" else [], ["--protocol", mode])):
             proxy = f"{tmp_path}/proxy{turn}"
             target = started.framed if mode == "uwsgi" else started.raw
-            with recorded(proxy, target) as traffic:
-                with terminal_client("connect", *options, proxy, rows=43, columns=132) as client:
-                    client.read_until(b"remote:")
-                    client.type(b"echo $((6*7))\r")
-                    client.read_until(b"\r\n42\r\n")
-                    client.read_until(b"remote:")
-                    client.type(b"\x04")
-                    assert client.wait() == 0
+            with (
+                recorded(proxy, target) as traffic,
+                terminal_client("connect", *options, proxy, rows=43, columns=132) as client,
+            ):
+                client.read_until(b"remote:")
+                client.type(b"echo $((6*7))\r")
+                client.read_until(b"\r\n42\r\n")
+                client.read_until(b"remote:")
+                client.type(b"\x04")
+                assert client.wait() == 0
             traces.append(traffic[0])
     finally:
         started.stop()

@@ -1,0 +1,246 @@
+"""The Python interface: a session on a terminal, over the negotiated extension. `fastpty.Session` is this class."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+
+from fastpty.client import negotiation, request
+from fastpty.client.link import HIGH_WATER_BYTES, Link
+from fastpty.client.report import signal_of
+from fastpty.client.session import Session as Protocol
+from fastpty.errors import SessionError, printable
+from fastpty.net.address import TcpAddress, dial, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from fastpty.wire.extension import Status
+
+_CHUNK_BYTES = 65536
+
+
+class Session:
+    """A program on a terminal behind a router.
+
+    >>> with fastpty.Session("/tmp/fpty.socket", ["sh", "-c", "read name; exit 3"], size=(24, 80)) as session:
+    ...     session.write(b"me\\n")
+    ...     print(session.read())
+    ...     print(session.wait())
+
+    address: as for `fastpty connect`. A TCP address must be one of the router's fpty-router addresses.
+    command: the program and its arguments; None for the router's own, for example a shell.
+    env: variables that the program gets in addition. cwd: its working directory.
+    size: rows and columns of the terminal. term: the value of TERM; None for the router's own.
+    timeout: the seconds within which the router must accept the session; None waits forever.
+
+    Raises SessionError if the session cannot begin: its `exit_status` is 127 or 126 if that is due to the command.
+    Raises FastptyError if there is no router, and UsageError for arguments that no program can have.
+
+    fileno() is a stream socket with the program's output and input and nothing else: it can be given to select, asyncio
+    or pexpect.fdpexpect. A thread moves the bytes. The end of the output is an end of file; then wait() tells how the
+    program ended. Methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        command: Sequence[str | bytes] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | bytes | None = None,
+        size: tuple[int, int] = (24, 80),
+        term: str | None = "xterm-256color",
+        timeout: float | None = 10.0,
+    ) -> None:
+        name = os.fspath(address)
+        variables = [f"{variable}={value}" for variable, value in (env or {}).items()]
+        self._size = size
+        self._request = request.start(size, command or (), variables, cwd, {b"TERM": term.encode()} if term else {})
+        self._protocol = Protocol()
+        self._output = bytearray()
+        self._status: Status | None = None
+        self._failure: SessionError | None = None
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self._network = _dialled(name, timeout)
+        try:
+            self._link = self._greeted(name)
+            self._wait_for_start()
+        except BaseException:
+            self._network.close()
+            raise
+        self._lock = threading.Lock()
+        self._is_closing = False
+        self._socket, self._inner = socket.socketpair()
+        self._inner.setblocking(False)
+        self._wake_in: int | None
+        self._wake_out, self._wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="fastpty session", daemon=True)
+        self._thread.start()
+
+    # The start
+
+    def _greeted(self, name: str) -> Link:
+        sockname = self._network.getsockname()
+        names: list[bytes | None] = [sockname] if isinstance(sockname, bytes) and sockname else []
+        greeting = negotiation.Greeting([*names, None])
+        link = Link(self._network, framed=False, name=printable(name))
+        negotiation.wait_for_greeting(self._network, greeting, self._left())
+        if not greeting.is_welcome:
+            problem = "does not speak the extension" if greeting.is_welcome is False else "does not answer"
+            raise SessionError(f"{link.name}: the router {problem}")
+        link.begin(self._protocol, self._request, self._size, greeting)
+        return link
+
+    def _wait_for_start(self) -> None:
+        self._output += self._link.take(self._link.early)
+        while not (self._protocol.has_started or self._protocol.is_over) and self._link.output_open:
+            events = select.POLLIN | (select.POLLOUT if self._link.wants_to_send else 0)
+            left = self._left()
+            poll = select.poll()
+            poll.register(self._network, events)
+            if not poll.poll(None if left is None else left * 1000):
+                raise SessionError(f"{self._link.name}: the session did not start in time")
+            self._link.send()
+            self._output += self._link.receive()
+        if not self._protocol.has_started:
+            self._protocol.check(self._link.broken)
+
+    def _left(self) -> float | None:
+        return None if self._until is None else max(0.0, self._until - time.monotonic())
+
+    # The session
+
+    @property
+    def number(self) -> int | None:
+        """The session's number in the router's log."""
+        return self._protocol.number
+
+    def fileno(self) -> int:
+        """The descriptor of the program's output and input."""
+        return self._socket.fileno()
+
+    def read(self, size: int = _CHUNK_BYTES) -> bytes:
+        """Waits for output and returns it: 1 to `size` bytes, or none at the end."""
+        return self._socket.recv(size)
+
+    def write(self, data: bytes) -> None:
+        """Types `data` on the terminal; waits while there is no room. BrokenPipeError once the session has ended."""
+        self._socket.sendall(data)
+
+    def end_input(self) -> None:
+        """Ends the program's input, as the end-of-file key does."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Changes the terminal's size; struct.error for a number below 0 or above 65,535."""
+        with self._lock:
+            self._link.announce((rows, columns))
+            self._wake()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the end of the program; returns its exit status, or -N if signal N ended it, as subprocess does.
+
+        Read the output first: a program may wait until there is room for it. Raises TimeoutError, and SessionError if
+        it is not known how the program ended, or if output is missing.
+        """
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError("the session has not ended")
+        if self._failure is not None:
+            raise self._failure
+        assert self._status is not None
+        signum = signal_of(self._status)
+        return self._status.code if signum is None else -signum
+
+    def close(self) -> None:
+        """Leaves the session. A program that still runs is hung up."""
+        with self._lock:
+            self._is_closing = True
+            self._wake()
+        self._thread.join()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # The thread
+
+    def _wake(self) -> None:
+        """Makes the thread look again. The caller holds the lock."""
+        if self._wake_in is None:
+            return
+        try:
+            os.write(self._wake_in, b"x")
+        except BlockingIOError:  # it has not looked since many calls
+            return
+
+    def _run(self) -> None:
+        try:
+            while not self._is_closing and (self._output or self._link.output_open):
+                self._turn()
+            self._status = self._protocol.check("it was closed" if self._is_closing else self._link.broken)
+        except SessionError as error:
+            self._failure = error
+        except (OSError, MemoryError) as error:
+            self._failure = SessionError(f"{self._link.name}: {error}; exit status unknown")
+        finally:
+            self._network.close()
+            self._inner.close()
+            with self._lock:
+                os.close(self._wake_out)
+                if self._wake_in is not None:
+                    os.close(self._wake_in)
+                self._wake_in = None
+
+    def _turn(self) -> None:
+        poll = select.poll()
+        poll.register(self._wake_out, select.POLLIN)
+        network = select.POLLOUT if self._link.wants_to_send else 0
+        network |= select.POLLIN if self._link.output_open and len(self._output) < HIGH_WATER_BYTES else 0
+        inner = select.POLLOUT if self._output else 0
+        inner |= select.POLLIN if self._link.has_room and self._link.output_open else 0
+        for sock, events in ((self._network, network), (self._inner, inner)):
+            if events:
+                poll.register(sock, events)
+        ready = dict(poll.poll())
+        with self._lock:
+            if self._wake_out in ready:
+                os.read(self._wake_out, _CHUNK_BYTES)
+            if self._inner.fileno() in ready:
+                self._serve_inner(ready[self._inner.fileno()])
+            self._link.send()
+            if self._network.fileno() in ready and network & select.POLLIN:
+                self._output += self._link.receive()
+
+    def _serve_inner(self, events: int) -> None:
+        try:
+            if self._output and events & select.POLLOUT:
+                del self._output[: self._inner.send(self._output)]
+            if events & (select.POLLIN | select.POLLHUP) and self._link.has_room:
+                data = self._inner.recv(_CHUNK_BYTES)
+                if data:
+                    self._link.queue(data)
+                else:
+                    self._link.end_input()
+        except BlockingIOError:
+            return
+        except OSError:  # the other end was closed
+            self._is_closing = True
+
+
+def _dialled(name: str, timeout: float | None) -> socket.socket:
+    address = parse(name)
+    bound_to = None if isinstance(address, TcpAddress) else negotiation.new_name()
+    return socket.socket(fileno=dial(address, timeout, bound_to).detach())
