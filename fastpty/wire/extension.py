@@ -13,8 +13,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 VERSION = 1
+
+NAME_PREFIX = b"\0fastpty/1/"
+"""A unix client binds its socket to this and 16 lower-case hexadecimal digits, the nonce, to ask for the extension."""
+
+MAGIC = b"fastpty\n"
+"""The beginning of WELCOME's payload."""
 
 # Client to router, beside STDIN, signals, ROWS and COLUMNS of the uwsgi protocol.
 START = 131
@@ -34,6 +41,37 @@ NOTICE = 160
 STREAM_ENDED = 161
 STATUS = 163
 ERROR = 165
+
+# Tags of START's items.
+ARGUMENT = 1  # of the command, in order; the first is the program
+TERM = 2
+WINDOW = 4  # rows, columns, horizontal and vertical pixels: four u16
+ENVIRONMENT = 5  # NAME=VALUE; refused where the client may not choose
+DIRECTORY = 7
+FLAGS = 9  # u32
+OFFERED = 10  # NAME=VALUE, as a locale; ignored where the router does not accept it
+
+# Bits of FLAGS.
+FLAG_TERMINAL = 1
+
+# Tags of STARTED's items.
+STARTED_SESSION = 2  # its number, u64
+STARTED_PROCESS = 4  # u32
+STARTED_WINDOW = 6  # rows, columns: two u16
+
+# Bits of WELCOME's capabilities. 0: refused; an ERROR follows.
+CAPABLE_TERMINAL = 1
+CAPABLE_COMMAND = 64  # the client may choose command, environment and directory
+
+# ERROR: its code, and the phase in which it happened.
+ERROR_PROTOCOL, ERROR_UNSUPPORTED, ERROR_REFUSED, ERROR_LIMIT = 1, 2, 3, 4
+ERROR_EXECUTE, ERROR_TIMEOUT, ERROR_INTERNAL, ERROR_STOPPED = 8, 9, 10, 11
+IN_GREETING, IN_START, IN_SESSION = 1, 2, 3
+
+# STATUS: how the program has ended, and flags.
+EXITED, SIGNALLED, DUMPED, UNKNOWN = 1, 2, 3, 4
+STATUS_CUT = 2  # output that was written after the program's exit may be missing
+STATUS_BY_ROUTER = 8  # the router has hung the program up
 
 STREAMS = (OUTPUT, STDERR)
 """Frames whose payload is a stream of bytes: FrameReader gives it piece by piece, as it comes."""
@@ -88,6 +126,76 @@ def read_items(payload: bytes) -> list[tuple[int, bytes]]:
         found.append((tag, payload[offset : offset + length]))
         offset += length
     return found
+
+
+class Welcome(NamedTuple):
+    """The payload of WELCOME."""
+
+    nonce: bytes
+    version: int
+    capabilities: int
+    window: int
+    """Bytes of STDIN that the client may send before it gets CREDIT."""
+    request_bytes: int
+    """Most bytes of START's payload."""
+
+
+class Status(NamedTuple):
+    """The payload of STATUS. All counts are bytes."""
+
+    how: int
+    flags: int
+    code: int
+    """The exit status, or the signal."""
+    output: int
+    errors: int
+    input_taken: int
+    input_dropped: int
+    microseconds: int
+
+
+class Error(NamedTuple):
+    """The payload of ERROR."""
+
+    code: int
+    errno: int
+    phase: int
+    text: str
+
+
+_WELCOME = struct.Struct("<8s8sHIII")
+_STATUS = struct.Struct("<BBHHQQQQQ")
+_ERROR = struct.Struct("<HHB")
+
+
+def read_welcome(payload: bytes) -> Welcome:
+    """Raises ProtocolError if this is no WELCOME. Bytes that a later version adds are ignored."""
+    if len(payload) < _WELCOME.size or not payload.startswith(MAGIC):
+        raise ProtocolError("no WELCOME")
+    return Welcome(*_WELCOME.unpack_from(payload)[1:])
+
+
+def read_status(payload: bytes) -> Status:
+    if len(payload) < _STATUS.size:
+        raise ProtocolError("STATUS is cut")
+    how, flags, code, _reserved, *counts = _STATUS.unpack_from(payload)
+    return Status(how, flags, code, *counts)
+
+
+def read_error(payload: bytes) -> Error:
+    if len(payload) < _ERROR.size:
+        raise ProtocolError("ERROR is cut")
+    return Error(*_ERROR.unpack_from(payload), payload[_ERROR.size :].decode("utf-8", "replace"))
+
+
+def window_item(rows: int, columns: int, width: int = 0, height: int = 0) -> tuple[int, bytes]:
+    """The item of START for this window size; width and height in pixels."""
+    return WINDOW, struct.pack("<4H", rows, columns, width, height)
+
+
+def size_frame(rows: int, columns: int, width: int = 0, height: int = 0) -> bytes:
+    """The SIZE frame for this window size."""
+    return frames(SIZE, struct.pack("<4H", rows, columns, width, height))
 
 
 class FrameReader:
