@@ -2,9 +2,9 @@
 
     modifier1 u8 (bit 0: the next frame of this number goes on with the payload) | size u16 | number u8 | payload
 
-Integers are unsigned and little-endian. The numbers 1 to 129 are those of the uwsgi protocol: their frames are the header
-alone. 0 and 130 to 255 have `size` bytes of payload. A receiver ends the connection at an odd number from 131 up that it
-does not know, and ignores an even one.
+Integers are unsigned and little-endian. The numbers 1 to 129 are those of the uwsgi protocol: their frames are the
+header alone. 0 and 130 to 255 have `size` bytes of payload. A receiver ends the connection at an odd number from 131 up
+that it does not know, and ignores an even one.
 
 This module loads nothing but struct, for a client starts with it.
 """
@@ -12,18 +12,23 @@ This module loads nothing but struct, for a client starts with it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 VERSION = 1
 
-NAME_PREFIX = b"\0fastpty/1/"
-"""A unix client binds its socket to this and 16 lower-case hexadecimal digits, the nonce, to ask for the extension."""
+NAME = b"\0fastpty/1/"
+"""A client binds its unix socket to this and its nonce, in 16 lower-case hexadecimal digits."""
 
-MAGIC = b"fastpty\n"
-"""The beginning of WELCOME's payload."""
+NONCE_BYTES = 8
 
-# Client to router, beside STDIN, signals, ROWS and COLUMNS of the uwsgi protocol.
+FIRST_NUMBER = 130
+"""The numbers below, but for 0, are those of the uwsgi protocol."""
+
+# Client to router, beside signals, ROWS and COLUMNS of the uwsgi protocol.
+STDIN = 0
 START = 131
 END_INPUT = 137
 SIZE = 138
@@ -42,36 +47,40 @@ STREAM_ENDED = 161
 STATUS = 163
 ERROR = 165
 
-# Tags of START's items.
-ARGUMENT = 1  # of the command, in order; the first is the program
+# Items of START. Odd: refused if not allowed here. Even: left out then, and the session starts without.
+ARGUMENT = 1  # one word of the command; repeated, in order
+ENVIRONMENT = 3  # NAME=VALUE that the user asked for; repeated
+DIRECTORY = 5
 TERM = 2
-WINDOW = 4  # rows, columns, horizontal and vertical pixels: four u16
-ENVIRONMENT = 5  # NAME=VALUE; refused where the client may not choose
-DIRECTORY = 7
-FLAGS = 9  # u32
-OFFERED = 10  # NAME=VALUE, as a locale; ignored where the router does not accept it
+OFFERED_ENVIRONMENT = 4  # NAME=VALUE that every client sends, as LANG; repeated
+WINDOW = 6  # as the payload of SIZE
 
-# Bits of FLAGS.
-FLAG_TERMINAL = 1
+# Items of STARTED.
+SESSION = 2  # its number, u64
+PROCESS = 4  # process id of the program as the router sees it, u32
 
-# Tags of STARTED's items.
-STARTED_SESSION = 2  # its number, u64
-STARTED_PROCESS = 4  # u32
-STARTED_WINDOW = 6  # rows, columns: two u16
+MAGIC = b"fastpty\n"
+"""What the payload of WELCOME begins with."""
 
-# Bits of WELCOME's capabilities. 0: refused; an ERROR follows.
-CAPABLE_TERMINAL = 1
-CAPABLE_COMMAND = 64  # the client may choose command, environment and directory
+# Capabilities in WELCOME.
+CAN_TERMINAL = 1
+CAN_COMMAND = 64  # the client may choose command, environment and directory
 
-# ERROR: its code, and the phase in which it happened.
-ERROR_PROTOCOL, ERROR_UNSUPPORTED, ERROR_REFUSED, ERROR_LIMIT = 1, 2, 3, 4
-ERROR_EXECUTE, ERROR_TIMEOUT, ERROR_INTERNAL, ERROR_STOPPED = 8, 9, 10, 11
-IN_GREETING, IN_START, IN_SESSION = 1, 2, 3
+# Streams in STREAM_ENDED and STOP.
+INPUT_STREAM, OUTPUT_STREAM, ERROR_STREAM = range(3)
 
-# STATUS: how the program has ended, and flags.
-EXITED, SIGNALLED, DUMPED, UNKNOWN = 1, 2, 3, 4
-STATUS_CUT = 2  # output that was written after the program's exit may be missing
-STATUS_BY_ROUTER = 8  # the router has hung the program up
+# How the program ended, in STATUS.
+EXITED, SIGNALLED, DUMPED_CORE, UNKNOWN = range(1, 5)
+
+# Flags of STATUS.
+CUT = 2  # output that was written after the program's end may be missing
+BY_ROUTER = 8  # the router has hung the program up
+
+# Codes of ERROR.
+PROTOCOL, UNSUPPORTED, REFUSED, LIMIT, NO_SUCH, EXISTS, BUSY, EXECUTE, TIMEOUT, INTERNAL, STOPPED = range(1, 12)
+
+# Phases of ERROR.
+GREETING, STARTING, RUNNING = range(1, 4)
 
 STREAMS = (OUTPUT, STDERR)
 """Frames whose payload is a stream of bytes: FrameReader gives it piece by piece, as it comes."""
@@ -86,13 +95,18 @@ _HEADER = struct.Struct("<BHB")
 _ITEM = struct.Struct("<BI")
 _GOES_ON = 1
 
+_WELCOME = struct.Struct("<8s8sHIII")  # magic, nonce, version, capabilities, input window, longest request; a text
+_STATUS = struct.Struct("<BBHHQQQQQ")  # how, flags, code, 0, output, stderr, input taken, dropped, microseconds
+_ERROR = struct.Struct("<HHB")  # code, errno, phase; a text
+_WINDOW = struct.Struct("<HHHH")  # rows, columns, width and height in pixels
+
 
 class ProtocolError(Exception):
     """The peer sent what the specification does not allow. The connection is of no use any more."""
 
 
 def has_payload(number: int) -> bool:
-    return number == 0 or number >= 130
+    return number == 0 or number >= FIRST_NUMBER
 
 
 def frames(number: int, payload: bytes = b"") -> bytes:
@@ -128,74 +142,60 @@ def read_items(payload: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-class Welcome(NamedTuple):
-    """The payload of WELCOME."""
+class Welcome:
+    """The payload of WELCOME. ProtocolError if it is none."""
 
-    nonce: bytes
-    version: int
-    capabilities: int
-    window: int
-    """Bytes of STDIN that the client may send before it gets CREDIT."""
-    request_bytes: int
-    """Most bytes of START's payload."""
-
-
-class Status(NamedTuple):
-    """The payload of STATUS. All counts are bytes."""
-
-    how: int
-    flags: int
-    code: int
-    """The exit status, or the signal."""
-    output: int
-    errors: int
-    input_taken: int
-    input_dropped: int
-    microseconds: int
+    def __init__(self, payload: bytes) -> None:
+        if len(payload) < _WELCOME.size:
+            raise ProtocolError("WELCOME is too short")
+        magic, self.nonce, self.version, self.capabilities, self.input_window, self.request_bytes = (
+            _WELCOME.unpack_from(payload)
+        )
+        if magic != MAGIC:
+            raise ProtocolError("WELCOME is of another protocol")
+        self.text = payload[_WELCOME.size :]
 
 
-class Error(NamedTuple):
-    """The payload of ERROR."""
-
-    code: int
-    errno: int
-    phase: int
-    text: str
+def welcome(nonce: bytes, capabilities: int, input_window: int, text: bytes = b"") -> bytes:
+    """The frame WELCOME. The nonce of a client that has none is all zeros."""
+    fixed = _WELCOME.pack(MAGIC, nonce, VERSION, capabilities, input_window, REQUEST_BYTES)
+    return frames(WELCOME, fixed + text)
 
 
-_WELCOME = struct.Struct("<8s8sHIII")
-_STATUS = struct.Struct("<BBHHQQQQQ")
-_ERROR = struct.Struct("<HHB")
+class Status:
+    """The payload of STATUS: how the program ended, and how many bytes went each way. ProtocolError if it is none."""
+
+    def __init__(self, payload: bytes) -> None:
+        if len(payload) < _STATUS.size:
+            raise ProtocolError("STATUS is too short")
+        fields = _STATUS.unpack_from(payload)
+        self.how, self.flags, self.code, _ = fields[:4]
+        self.output_bytes, self.error_bytes, self.input_bytes, self.dropped_bytes, self.run_microseconds = fields[4:]
 
 
-def read_welcome(payload: bytes) -> Welcome:
-    """Raises ProtocolError if this is no WELCOME. Bytes that a later version adds are ignored."""
-    if len(payload) < _WELCOME.size or not payload.startswith(MAGIC):
-        raise ProtocolError("no WELCOME")
-    return Welcome(*_WELCOME.unpack_from(payload)[1:])
+def status(how: int, code: int, *, output: int = 0, error: int = 0, taken: int = 0, flags: int = 0) -> bytes:
+    """The frame STATUS of a program that got `taken` bytes of input."""
+    return frames(STATUS, _STATUS.pack(how, flags, code, 0, output, error, taken, 0, 0))
 
 
-def read_status(payload: bytes) -> Status:
-    if len(payload) < _STATUS.size:
-        raise ProtocolError("STATUS is cut")
-    how, flags, code, _reserved, *counts = _STATUS.unpack_from(payload)
-    return Status(how, flags, code, *counts)
+class Refusal:
+    """The payload of ERROR. ProtocolError if it is none."""
+
+    def __init__(self, payload: bytes) -> None:
+        if len(payload) < _ERROR.size:
+            raise ProtocolError("ERROR is too short")
+        self.code, self.errno, self.phase = _ERROR.unpack_from(payload)
+        self.text = payload[_ERROR.size :]
 
 
-def read_error(payload: bytes) -> Error:
-    if len(payload) < _ERROR.size:
-        raise ProtocolError("ERROR is cut")
-    return Error(*_ERROR.unpack_from(payload), payload[_ERROR.size :].decode("utf-8", "replace"))
+def refusal(code: int, text: bytes, *, errno: int = 0, phase: int = GREETING) -> bytes:
+    """The frame ERROR."""
+    return frames(ERROR, _ERROR.pack(code, errno, phase) + text)
 
 
-def window_item(rows: int, columns: int, width: int = 0, height: int = 0) -> tuple[int, bytes]:
-    """The item of START for this window size; width and height in pixels."""
-    return WINDOW, struct.pack("<4H", rows, columns, width, height)
-
-
-def size_frame(rows: int, columns: int, width: int = 0, height: int = 0) -> bytes:
-    """The SIZE frame for this window size."""
-    return frames(SIZE, struct.pack("<4H", rows, columns, width, height))
+def window(rows: int, columns: int, width: int = 0, height: int = 0) -> bytes:
+    """The payload of SIZE and of the item WINDOW. struct.error for a number above 65,535 or below 0."""
+    return _WINDOW.pack(rows, columns, width, height)
 
 
 class FrameReader:

@@ -20,7 +20,7 @@ messages = st.lists(
 
 
 def read(wire: bytes, cuts: list[int]) -> list[tuple[int, bytes]]:
-    """The messages of `wire`, which arrives cut at these places. Pieces of a stream that follow each other are joined."""
+    """The messages of `wire`, which arrives cut at these places. Consecutive pieces of a stream are joined."""
     reader, found = FrameReader(), list[tuple[int, bytes]]()
     places = sorted({min(cut, len(wire)) for cut in cuts})
     for start, end in zip([0, *places], [*places, len(wire)], strict=True):
