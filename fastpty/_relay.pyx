@@ -14,34 +14,44 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from fastpty.relay.accept cimport (
-    LISTENERS_MOST, Listeners, listener_accept, listeners_abandon, listeners_add, listeners_open, listeners_resume,
+    LISTENERS_MOST, NEGOTIATES_ALWAYS, NEGOTIATES_BY_NAME, NEGOTIATES_NEVER, Arrival, Listeners, arrival_refuse,
+    listener_accept, listeners_abandon, listeners_add, listeners_open, listeners_resume,
 )
 from fastpty.relay.begin cimport session_new, session_release, session_start
 from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.errands cimport Errand
 from fastpty.relay.events cimport events_handle
+from fastpty.relay.greeting cimport (
+    extension_open, greetings_stop, request_free, session_begin_program, session_fail, session_welcome,
+)
 from fastpty.relay.hang_up cimport sessions_stop
+from fastpty.relay.lifecycle cimport session_finish
 from fastpty.relay.loop cimport (
     ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, EVENTS_USUAL, Heartbeat, Loop, loop_check_returned,
     loop_defer_reports, loop_due, loop_retry, loop_wait, loop_watch_errands, loop_watch_signals,
 )
 from fastpty.relay.peer cimport peer_credentials
 from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES, pool_drop_spares
-from fastpty.relay.refuse cimport refuse_connection, refuse_session
+from fastpty.relay.refuse cimport refuse_session
+from fastpty.relay.rows cimport loop_counters, session_end, session_rows
 from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_show
-from fastpty.relay.state cimport ROLE_PROGRAM, Session, Shared, ending_name
+from fastpty.relay.state cimport ENDING_NOT_STARTED, ENDING_STOPPED, ROLE_PROGRAM, Session, Shared
 from fastpty.relay.step cimport step_queues
-from fastpty.relay.terminal cimport terminal_do_errand
+from fastpty.relay.terminal cimport terminal_do_errand, terminal_resize
 from fastpty.system.linux cimport (
     EPOLL_CLOEXEC, close, epoll_create1, epoll_event, read, sigaddset, sigemptyset, signalfd_siginfo, sigset_t,
-    ucred,
+    ucred, winsize,
 )
 
+from fastpty.wire.extension cimport ERROR_INTERNAL
+
 from fastpty.log import logger
-from fastpty.relay.upcalls import JOIN, SessionEnd, SessionRow
+from fastpty.relay.upcalls import JOIN, Failure, SessionEnd, SessionRow
 
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
+INTERNAL_FAILURE = Failure(ERROR_INTERNAL, 0, b"internal error, see the router's log")
+NEGOTIATIONS = {"never": NEGOTIATES_NEVER, "by name": NEGOTIATES_BY_NAME, "always": NEGOTIATES_ALWAYS}
 
 
 def do_errand(int fd, bytes message):
@@ -112,12 +122,12 @@ cdef class Relay:
         PyObject_GetBuffer(owner, &self.memory[index], PyBUF_WRITABLE)
         return self.memory[index].buf
 
-    def listen(self, int fd, *, bint framed):
+    def listen(self, int fd, *, bint framed, negotiates="never"):
         cdef int index
         if self.listeners.count == LISTENERS_MOST:
             raise ValueError(f"at most {LISTENERS_MOST} listening sockets")
         os.set_blocking(fd, False)   # accept(2) must never make the sessions wait
-        index = listeners_add(&self.loop, &self.listeners, fd, framed)
+        index = listeners_add(&self.loop, &self.listeners, fd, framed, NEGOTIATIONS[negotiates])
         if index < 0:
             raise OSError(errno, "epoll_ctl")
         return index
@@ -179,6 +189,7 @@ cdef class Relay:
         if not self.loop.stopping and not self.draining:
             listeners_abandon(&self.loop, &self.listeners)
         sessions_stop(&self.loop)
+        greetings_stop(&self.loop)
         if self.shared != NULL and self.shared.program == NULL:
             shared_end(&self.loop, self.shared)
 
@@ -196,32 +207,10 @@ cdef class Relay:
             shared_close(&self.loop, self.shared)
 
     def sessions(self):
-        cdef uint32_t slot
-        cdef const Session *session
-        cdef int64_t now_ns = clock_ns()
-        rows = []
-        for slot in range(self.loop.slots):
-            session = self.loop.sessions[slot]
-            if session != NULL:
-                rows.append(SessionRow(
-                    session.number, session.terminal.leader if session.terminal.pidfd >= 0 else 0,
-                    (now_ns - session.started_ns) / 1e9, (now_ns - session.active_ns) / 1e9,
-                    session.input.channel.bytes, session.output.channel.bytes, session.peer.ignored_frames,
-                    session.terminal.size.ws_row, session.terminal.size.ws_col,
-                ))
-        return rows
+        return session_rows(&self.loop, clock_ns(), SessionRow)
 
     def counters(self):
-        sessions = self.sessions()
-        return dict(
-            sessions=self.loop.live, accepted=self.loop.heartbeat.accepted,
-            bytes_in=self.loop.ended.bytes_in + sum(row.bytes_in for row in sessions),
-            bytes_out=self.loop.ended.bytes_out + sum(row.bytes_out for row in sessions),
-            ignored_frames=self.loop.ended.ignored_frames + sum(row.ignored_frames for row in sessions),
-            buffers_lent=self.loop.pool.lent_buffers, pipes_lent=self.loop.pool.lent_pipes,
-            splice_refused=bool(self.loop.pool.splice_refused),
-            transfers=self.loop.transfers, wakeups=self.loop.wakeups,
-        )
+        return loop_counters(&self.loop)
 
     cdef bint finished(self) noexcept nogil:
         return (self.loop.stopping or self.draining) and self.loop.live == 0
@@ -235,6 +224,8 @@ cdef class Relay:
         self.loop.heartbeat.turn_since_ns = self.loop.now_ns
         events_handle(&self.loop, events, count)
         step_queues(&self.loop)
+        if self.loop.requested != NULL:
+            self.start_requested()
         if 0 < self.loop.deferred_until_ns <= self.loop.now_ns:
             self.catch_up()
         # New connections come last: the sessions that exist go first.
@@ -266,45 +257,84 @@ cdef class Relay:
                 self.handler.errands_told()
 
     cdef void accept_from(self, int index) noexcept nogil:
-        cdef int failure, fd
-        cdef bint is_guarded = False
+        cdef int failure
+        cdef Arrival arrival
         if self.loop.stopping or self.draining:
             return
-        fd = listener_accept(&self.loop, &self.listeners, index, &is_guarded, &failure)
-        if fd >= 0:
-            self.begin(fd, index, is_guarded)
+        if listener_accept(&self.loop, &self.listeners, index, &arrival, &failure) >= 0:
+            self.begin(&arrival, index)
         if failure != 0:
             self.report_failure(failure)
 
-    cdef void begin(self, int fd, int index, bint is_guarded) noexcept nogil:
-        """Makes a session of a connection: the handler gives it a terminal or refuses it."""
+    cdef void begin(self, const Arrival *arrival, int index) noexcept nogil:
+        """Makes a session of a connection: the handler gives it a terminal, greets it or refuses it."""
         cdef Session *session = session_new(&self.loop)
+        if session != NULL and arrival.is_extended and not extension_open(&self.loop, session, arrival.nonce):
+            session_release(&self.loop, session)
+            session = NULL
         if session == NULL:
-            refuse_connection(&self.loop.errands, fd, is_guarded, ENOMEM)
+            arrival_refuse(&self.loop, arrival, ENOMEM)
             self.report_failure(ENOMEM)
             return
-        session.peer.fd = fd
-        session.peer.is_guarded = is_guarded
+        session.peer.fd = arrival.fd
+        session.peer.is_guarded = arrival.is_guarded
         session.peer.is_tcp = not self.listeners.each[index].is_unix
         with gil:
-            self.ask_for_session(session, fd, index)
-        self.start(session, session.peer.fd, self.listeners.each[index].framed)
+            self.ask_for_session(session, arrival.fd, index)
+        self.start(session, session.peer.fd, self.listeners.each[index].framed and not arrival.is_extended)
 
     cdef void ask_for_session(self, Session *session, int fd, int index) noexcept:
         cdef ucred peer = peer_credentials(fd)
+        cdef bint is_extended = session.extension != NULL
         try:
-            answer = self.handler.session_wanted(session.number, index, fd, (peer.pid, peer.uid, peer.gid))
+            ask = self.handler.client_greeted if is_extended else self.handler.session_wanted
+            answer = ask(session.number, index, fd, (peer.pid, peer.uid, peer.gid))
             if answer == JOIN and self.shared == NULL:
                 raise ValueError("there is no shared terminal to join")
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
+        if is_extended:
+            session_welcome(&self.loop, session, 0 if isinstance(answer, bytes) else answer)
         if isinstance(answer, bytes):
             refuse_session(&self.loop, session, <const char *>answer, len(answer))
+        elif is_extended:
+            return
         elif answer == JOIN:
             session.shared = self.shared
         else:
             self.take_terminal(session, answer)
+
+    cdef void start_requested(self) noexcept nogil:
+        """Asks the handler for the programs of clients of the extension whose START is whole."""
+        cdef Session *session
+        while self.loop.requested != NULL:
+            session = self.loop.requested
+            self.loop.requested = session.extension.next_requested
+            if self.loop.stopping:
+                session_finish(&self.loop, session, ENDING_STOPPED)
+            if not session.finished:
+                with gil:
+                    self.ask_to_start(session)
+
+    cdef void ask_to_start(self, Session *session) noexcept:
+        cdef winsize size = session.terminal.size
+        request = session.extension.request[:session.extension.request_bytes]
+        request_free(&self.loop, session.extension)
+        try:
+            answer = self.handler.start_wanted(session.number, request, (size.ws_row, size.ws_col))
+        except Exception:
+            logger.exception("session %d: internal error", session.number)
+            answer = INTERNAL_FAILURE
+        if isinstance(answer, Failure):
+            session_fail(&self.loop, session, ENDING_NOT_STARTED, answer.code, answer.text, answer.error)
+            return
+        self.take_terminal(session, answer)
+        session.extension.report_fd = answer.report
+        if session.extension.is_resized:
+            session.terminal.size = size
+            terminal_resize(&session.terminal)
+        session_begin_program(&self.loop, session)
 
     cdef void start_program(self) noexcept nogil:
         """Starts a program on the shared terminal, unless the handler gives none."""
@@ -377,12 +407,7 @@ cdef class Relay:
     cdef void report_end(self, Session *session) noexcept:
         if session.terminal.closes_elsewhere:
             self.handler.terminal_closes_later(session.number)
-        self.handler.session_ended(SessionEnd(
-            session.number, ending_name(session.ending).decode(),
-            session.terminal.exit_code, session.terminal.exit_status,
-            session.input.channel.bytes, session.output.channel.bytes,
-            session.peer.ignored_frames, session.lagged_bytes, (self.loop.now_ns - session.started_ns) / 1e9,
-        ))
+        self.handler.session_ended(session_end(&self.loop, session, SessionEnd))
 
     # -- errands: calls that could block are done by other processes --
 

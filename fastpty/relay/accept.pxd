@@ -2,7 +2,8 @@
 
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.limits cimport INT_MAX
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint8_t
+from libc.string cimport memset
 
 from fastpty.relay.errands cimport PASSED_MOST, errands_close_kept, may_pass_descriptors
 from fastpty.relay.loop cimport (
@@ -12,8 +13,9 @@ from fastpty.relay.refuse cimport refuse_connection
 from fastpty.system.linux cimport (
     AF_UNIX, EFD_CLOEXEC, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, RLIMIT_NOFILE, SOCK_CLOEXEC,
     SOCK_NONBLOCK, SOL_SOCKET, SO_DOMAIN, SO_SNDBUF, accept4, close, eventfd, getrlimit, getsockopt, rlimit,
-    setsockopt, socklen_t,
+    offsetof_sun_path, setsockopt, sockaddr_un, socklen_t,
 )
+from fastpty.wire.extension cimport NONCE_BYTES, name_asks
 
 cdef enum:
     FILES_OF_A_START = 16              # more descriptors than the start of a session needs
@@ -23,10 +25,24 @@ cdef enum:
     # slow client gets less of the earlier output (docs/performance.md).
     PEER_SEND_BYTES = 10240
 
+# Which clients of a listener speak the negotiated extension.
+cdef enum Negotiation:
+    NEGOTIATES_NEVER
+    NEGOTIATES_BY_NAME                 # unix clients that are bound to a name which asks for it
+    NEGOTIATES_ALWAYS
+
+# A connection that was accepted.
+cdef struct Arrival:
+    int fd                             # -1 = there is none
+    bint is_guarded                    # the client may pass descriptors
+    bint is_extended                   # the client speaks the extension
+    uint8_t nonce[NONCE_BYTES]
+
 cdef struct Listener:
     int fd
     bint framed
     bint is_unix
+    Negotiation negotiation
     int64_t resume_at_ns               # accepting pauses until then; 0 = it does not
 
 cdef struct Listeners:
@@ -62,7 +78,9 @@ cdef inline int listener_watch_again(Loop *loop, Listeners *listeners, int index
     return errno
 
 
-cdef inline int listeners_add(Loop *loop, Listeners *listeners, int fd, bint framed) noexcept nogil:
+cdef inline int listeners_add(
+    Loop *loop, Listeners *listeners, int fd, bint framed, Negotiation negotiation
+) noexcept nogil:
     """Returns the new listener's index, or -1 with errno set."""
     cdef Listener *listener = &listeners.each[listeners.count]
     cdef int domain = -1
@@ -71,6 +89,7 @@ cdef inline int listeners_add(Loop *loop, Listeners *listeners, int fd, bint fra
     listener.fd = fd
     listener.framed = framed
     listener.is_unix = domain == AF_UNIX
+    listener.negotiation = negotiation
     listener.resume_at_ns = 0
     if listener_watch(loop, listeners, listeners.count) < 0:
         return -1
@@ -98,25 +117,43 @@ cdef inline void listeners_abandon(Loop *loop, Listeners *listeners) noexcept no
         listeners.each[index].resume_at_ns = 0
 
 
-cdef inline int listener_accept_one(const Listener *listener) noexcept nogil:
-    return accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+cdef inline int listener_accept_one(const Listener *listener, Arrival *arrival) noexcept nogil:
+    """Accepts a connection, and finds out whether its client speaks the extension. Returns it, or -1."""
+    cdef sockaddr_un address
+    cdef socklen_t size = sizeof(address)
+    cdef socklen_t before = offsetof_sun_path
+    memset(arrival, 0, sizeof(arrival[0]))
+    arrival.is_extended = listener.negotiation == NEGOTIATES_ALWAYS
+    if not listener.is_unix or listener.negotiation == NEGOTIATES_NEVER:
+        arrival.fd = accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        return arrival.fd
+    arrival.fd = accept4(listener.fd, &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if arrival.fd >= 0 and size > before:
+        arrival.is_extended |= name_asks(<const uint8_t *>address.sun_path, size - before, arrival.nonce)
+    return arrival.fd
 
 
 cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int index, int error) noexcept nogil:
     """Closes the spare descriptor to accept and refuse one client. If that fails too, accepting pauses."""
-    cdef int fd
+    cdef Arrival arrival
     if listeners.spare_fd >= 0:
         close(listeners.spare_fd)
-    fd = listener_accept_one(&listeners.each[index])
-    if fd >= 0:
-        refuse_connection(&loop.errands, fd, listeners.each[index].is_unix and may_pass_descriptors(fd), error)
+    if listener_accept_one(&listeners.each[index], &arrival) >= 0:
+        arrival.is_guarded = listeners.each[index].is_unix and may_pass_descriptors(arrival.fd)
+        arrival_refuse(loop, &arrival, error)
     else:
         listener_pause(loop, listeners, index)
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
 
 
+cdef inline void arrival_refuse(Loop *loop, const Arrival *arrival, int error) noexcept nogil:
+    """Refuses a connection because of this errno."""
+    refuse_connection(&loop.errands, arrival.fd, arrival.is_guarded, arrival.nonce if arrival.is_extended else NULL,
+                      error)
+
+
 cdef inline int listener_accept(
-    Loop *loop, Listeners *listeners, int index, bint *is_guarded, int *failure
+    Loop *loop, Listeners *listeners, int index, Arrival *arrival, int *failure
 ) noexcept nogil:
     """Accepts a connection. Returns it, or -1. `failure`: an errno for the log, or 0.
 
@@ -129,10 +166,10 @@ cdef inline int listener_accept(
     if listener.is_unix and not errands_close_kept(&loop.errands):
         listener_pause(loop, listeners, index)
         return -1
-    fd = listener_accept_one(listener)
-    is_guarded[0] = fd >= 0 and listener.is_unix and may_pass_descriptors(fd)
-    if is_guarded[0] and fd > listeners.guarded_fd_most:
-        refuse_connection(&loop.errands, fd, True, EMFILE)
+    fd = listener_accept_one(listener, arrival)
+    arrival.is_guarded = fd >= 0 and listener.is_unix and may_pass_descriptors(fd)
+    if arrival.is_guarded and fd > listeners.guarded_fd_most:
+        arrival_refuse(loop, arrival, EMFILE)
         failure[0] = EMFILE
         return -1
     if fd >= 0:

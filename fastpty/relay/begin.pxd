@@ -7,10 +7,11 @@ from libc.string cimport memset
 
 from fastpty.relay.channel cimport channel_holds, channel_open
 from fastpty.relay.deadlines cimport deadlines_expect_limits
+from fastpty.relay.greeting cimport extension_free
 from fastpty.relay.lifecycle cimport session_finish, session_leader_exited
 from fastpty.relay.loop cimport Loop, loop_defer_reports, loop_wake, loop_watch_session
 from fastpty.relay.pool cimport BUFFER_BYTES
-from fastpty.relay.refuse cimport refuse_say
+from fastpty.relay.refuse cimport refuse_say_session
 from fastpty.relay.shared cimport shared_join, shared_set_program
 from fastpty.relay.state cimport ENDING_PEER_LEFT, Session
 from fastpty.relay.terminal cimport terminal_signal_leader
@@ -75,6 +76,7 @@ cdef inline void session_release(Loop *loop, Session *session) noexcept nogil:
     loop.ended.bytes_in += session.input.channel.bytes
     loop.ended.bytes_out += session.output.channel.bytes
     loop.ended.ignored_frames += session.peer.ignored_frames
+    extension_free(loop, session)
     free(session)
 
 
@@ -104,6 +106,8 @@ cdef inline int session_start(Loop *loop, Session *session, int peer_fd, bint fr
     loop.heartbeat.sessions = loop.live
     loop_defer_reports(loop)
     session_open(session, peer_fd, framed, session.terminal.fd)
+    if session.extension != NULL:
+        session.input.channel.writable = False   # before there is a terminal
     if session.peer.is_guarded:
         session.input.channel.guard = &loop.errands
     if session.shared != NULL and peer_fd >= 0:
@@ -120,7 +124,7 @@ cdef inline int session_start(Loop *loop, Session *session, int peer_fd, bint fr
 cdef inline int session_abandon(Loop *loop, Session *session, int error) noexcept nogil:
     """Kills a session whose descriptors epoll did not register. No event would report the leader's exit: reaps it."""
     terminal_signal_leader(&session.terminal, SIGKILL)
-    refuse_say(session.peer.fd, error)
+    refuse_say_session(loop, session, error)
     session_finish(loop, session, ENDING_PEER_LEFT)
     session_leader_exited(loop, session)
     return error

@@ -14,9 +14,12 @@ from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpty.relay.errands cimport Errands, errands_read
+from fastpty.relay.outbox cimport Outbox, outbox_empty, outbox_note_sent, outbox_prepare, outbox_waits
 from fastpty.relay.pool cimport Buffer, Pipe, Pool, buffer_lend, buffer_return, memory_is_short, pipe_lend, pipe_return
 from fastpty.system.check cimport check
-from fastpty.system.linux cimport SPLICE_F_MOVE, SPLICE_F_NONBLOCK, c_splice, read, write
+from fastpty.system.linux cimport (
+    MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, SPLICE_F_MOVE, SPLICE_F_NONBLOCK, c_splice, iovec, read, send, write, writev,
+)
 
 cdef enum:
     FLUSH_ALL = 0xFFFFFFFF
@@ -44,6 +47,8 @@ cdef struct Channel:
     int64_t allowance         # how many bytes it may still read; -1 = no limit
     Buffer *buffer
     Pipe *pipe
+    Outbox *outbox            # frames to send, if the target is a client of the extension; NULL = it is not
+    bint reads_ahead          # it also reads while it holds bytes
     Errands *guard            # who closes descriptors that the source may pass (SCM_RIGHTS); NULL = it passes none
     uint64_t read_bytes       # from the source, in all
     uint64_t bytes            # written to the target, in all
@@ -56,7 +61,9 @@ cdef inline size_t channel_held_bytes(const Channel *channel) noexcept nogil:
 
 
 cdef inline bint channel_holds(const Channel *channel) noexcept nogil:
-    return channel.buffer != NULL or channel.pipe != NULL
+    """True if the channel has something to write."""
+    return (channel.buffer != NULL or channel.pipe != NULL
+            or (channel.outbox != NULL and outbox_waits(channel.outbox)))
 
 
 cdef inline bint channel_has_frames(const Channel *channel) noexcept nogil:
@@ -81,6 +88,8 @@ cdef inline void channel_drop(Channel *channel, Pool *pool) noexcept nogil:
     if channel.pipe != NULL:
         pipe_return(pool, channel.pipe)
         channel.pipe = NULL
+    if channel.outbox != NULL:
+        outbox_empty(channel.outbox)
 
 
 cdef inline size_t channel_limit(const Channel *channel, size_t wanted) noexcept nogil:
@@ -263,9 +272,58 @@ cdef inline void channel_flush_pipe(Channel *channel, Pool *pool) noexcept nogil
             return
 
 
+cdef inline ssize_t channel_send_pieces(const Channel *channel, size_t frames, size_t held) noexcept nogil:
+    """Sends so many bytes of the outbox, and with them those of the buffer that belong to the OUTPUT frame."""
+    cdef Outbox *outbox = channel.outbox
+    cdef iovec pieces[2]
+    if held == 0:
+        return send(channel.target, outbox.data + outbox.start, frames,
+                    MSG_DONTWAIT | MSG_NOSIGNAL | (MSG_MORE if outbox.frame_left > 0 else 0))
+    pieces[0].iov_base, pieces[0].iov_len = outbox.data + outbox.start, frames
+    pieces[1].iov_base, pieces[1].iov_len = channel.buffer.data + channel.buffer.start, held
+    return writev(channel.target, pieces, 2)
+
+
+cdef inline bint channel_send_frames(Channel *channel) noexcept nogil:
+    """Sends the frames of the outbox. Returns False if the target is full, or took only a part."""
+    cdef Outbox *outbox = channel.outbox
+    cdef Buffer *buffer = channel.buffer
+    cdef size_t frames, held, head
+    cdef ssize_t sent
+    outbox_prepare(outbox, channel_held_bytes(channel))
+    while outbox.start < outbox.end:
+        frames = outbox.end - outbox.start
+        held = buffer.end - buffer.start if buffer != NULL and outbox.frame_left > 0 else 0
+        sent = channel_send_pieces(channel, frames, held)
+        if sent > 0:
+            head = min(<size_t>sent, frames)
+            channel.bytes -= head   # `bytes` counts no headers
+            outbox_note_sent(outbox, head)
+            if held > 0:
+                buffer.start += <uint32_t>(<size_t>sent - head)
+        if not channel_note_write(channel, sent, frames + held):
+            return False
+        outbox_prepare(outbox, channel_held_bytes(channel))
+    return True
+
+
 cdef inline void channel_flush(Channel *channel, Pool *pool) noexcept nogil:
     """Writes up to `flush_bytes` of what the channel holds, until the target is full. Gives back what is empty."""
+    cdef Outbox *outbox = channel.outbox
     channel.gathering = False
+    if outbox == NULL:
+        channel_flush_held(channel, pool)
+        return
+    while channel_send_frames(channel):
+        channel_flush_held(channel, pool)
+        outbox.frame_left = channel_held_bytes(channel)
+        # Frames that waited for the end of an OUTPUT frame follow it.
+        if outbox.frame_left > 0 or not channel.writable or channel.no_memory or not outbox_waits(outbox):
+            return
+
+
+cdef inline void channel_flush_held(Channel *channel, Pool *pool) noexcept nogil:
+    """Writes bytes from the pipe or the buffer."""
     if channel.pipe != NULL:
         channel_flush_pipe(channel, pool)
         if channel.pipe != NULL and channel.pipe.bytes == 0:

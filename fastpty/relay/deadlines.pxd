@@ -5,9 +5,10 @@ The loop knows only the earliest (`Loop.next_deadline_ns`). When it has come, al
 
 from libc.stdint cimport int64_t, uint32_t
 
+from fastpty.relay.greeting cimport session_start_is_late
 from fastpty.relay.lifecycle cimport (
     session_close_peer, session_complete, session_end_input, session_end_with_line, session_finish,
-    session_leader_exited, session_leave_open, session_reopened,
+    session_leader_exited, session_leave_open, session_reopened, session_send_final,
 )
 from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_due, loop_note_deadline, loop_set_deadline, loop_wake
 from fastpty.relay.peer cimport peer_probe
@@ -63,6 +64,8 @@ cdef inline void deadlines_meet(Loop *loop) noexcept nogil:
 cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept nogil:
     if loop_due(loop, &session.retry_reap.at_ns):
         session_leader_exited(loop, session)
+    if session.extension != NULL and loop_due(loop, &session.extension.start_by_ns):
+        session_start_is_late(loop, session)
     if not session.finished:
         if loop_due(loop, &session.probe_at_ns):
             peer_probe(session)
@@ -77,8 +80,13 @@ cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept n
             session_finish(loop, session, ENDING_EXIT)
         else:
             deadlines_meet_limits(loop, session)
-    elif loop_due(loop, &session.retry_complete.at_ns):
-        session_complete(loop, session)
+    else:
+        if loop_due(loop, &session.final_by_ns):
+            session_send_final(loop, session, True)
+        if loop_due(loop, &session.memory_at_ns):
+            session_send_final(loop, session, False)
+        if loop_due(loop, &session.retry_complete.at_ns):
+            session_complete(loop, session)
     if loop_due(loop, &session.kill_at_ns):
         terminal_kill(&session.terminal)
         if loop.stopping:

@@ -2,9 +2,11 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastpty.relay.lifecycle cimport session_finish, session_leader_exited, session_reopened
+from fastpty.relay.final cimport final_is_owed
+from fastpty.relay.greeting cimport start_report_arrives
+from fastpty.relay.lifecycle cimport session_close_peer, session_finish, session_leader_exited, session_reopened
 from fastpty.relay.loop cimport (
-    ABOUT_LEADER, ABOUT_TERMINAL, Loop, loop_find_session, loop_source_ready, loop_target_ready,
+    ABOUT_LEADER, ABOUT_START, ABOUT_TERMINAL, Loop, loop_find_session, loop_source_ready, loop_target_ready,
 )
 from fastpty.relay.peer cimport peer_expect_probe
 from fastpty.relay.shared cimport shared_wake_next_input
@@ -24,7 +26,11 @@ cdef inline void events_handle(Loop *loop, const epoll_event *events, int count)
 
 
 cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint32_t events) noexcept nogil:
-    if about >> 56 == ABOUT_LEADER:
+    if about >> 56 == ABOUT_START:
+        start_report_arrives(loop, session)
+    elif about >> 56 == ABOUT_LEADER:
+        if session.extension != NULL:
+            start_report_arrives(loop, session)
         session_leader_exited(loop, session)
     elif about >> 56 == ABOUT_TERMINAL:
         if session.exit_by_ns != 0 and not session.finished:
@@ -38,6 +44,9 @@ cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint
     elif events & (EPOLLHUP | EPOLLERR):
         if session.role == ROLE_VIEWER and not session.finished:
             viewer_left(loop, session)
+            return
+        if session.finished and final_is_owed(session):
+            session_close_peer(loop, session)   # nobody will read it
             return
         if session.finished:
             # Do not close with input unread: TCP would discard output that the client has not read yet.

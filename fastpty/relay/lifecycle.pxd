@@ -9,10 +9,13 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport strlen
 
-from fastpty.relay.channel cimport CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_read
+from fastpty.relay.channel cimport (
+    CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_flush, channel_holds, channel_read,
+)
 from fastpty.relay.errands cimport errands_close
+from fastpty.relay.final cimport final_is_known, final_is_owed, final_settle
 from fastpty.relay.hang_up cimport session_hang_up
-from fastpty.relay.loop cimport MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_retry, loop_set_deadline, loop_source_ready
+from fastpty.relay.loop cimport MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_retry, loop_set_deadline, loop_source_ready, loop_watch_room
 from fastpty.relay.pool cimport memory_is_short
 from fastpty.relay.queue cimport queue_push, queue_remove
 from fastpty.relay.shared cimport shared_remove, shared_wake_inputs
@@ -22,19 +25,24 @@ from fastpty.relay.state cimport (
 from fastpty.relay.terminal cimport (
     terminal_close, terminal_end_input, terminal_events, terminal_group_remains, terminal_reap,
 )
-from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, POLLIN, SHUT_WR, close, send, shutdown
+from fastpty.system.linux cimport (
+    MSG_DONTWAIT, MSG_NOSIGNAL, POLLIN, SHUT_WR, SOL_SOCKET, SO_SNDBUF, close, send, setsockopt, shutdown,
+)
 
 cdef enum:
     AFTER_EXIT_BYTES = 65536           # read after the leader's exit; the buffers of a pty hold less
     LINGER_READS_MOST = 16             # reads from a lingering peer in one step
     EXIT_MS = 200                      # a leader that has closed its terminal has this time to exit
     LINGER_MS = 2000                   # a peer has this time to read the last output and close
+    FINAL_MS = 1000                    # after SIGKILL the leader has this time to be reaped, for its status
+    FINAL_SEND_BYTES = 131072          # SO_SNDBUF for the rest of a session whose client does not read
     NO_MEMORY_MOST_MS = 1000           # a channel waits this long for memory
 
 
 cdef inline void session_end_with_line(Loop *loop, Session *session, Ending ending, const char *text) noexcept nogil:
     """Sends the client a line, as far as its socket has room, and finishes the session."""
-    send(session.peer.fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL)
+    if session.extension == NULL:   # else the final frame says it
+        send(session.peer.fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL)
     session_finish(loop, session, ending)
 
 
@@ -49,10 +57,12 @@ cdef inline void session_finish(Loop *loop, Session *session, Ending ending) noe
     session_hang_up(loop, session)
     session.finished = True
     session.ending = ending
+    session.ended_ns = loop.now_ns
     queue_remove(&session.input)
     queue_remove(&session.output)
     channel_drop(&session.input.channel, &loop.pool)
-    channel_drop(&session.output.channel, &loop.pool)
+    if session.extension == NULL or ending == ENDING_PEER_LEFT:
+        channel_drop(&session.output.channel, &loop.pool)
     if not terminal_close(&session.terminal):
         loop_retry(loop, &session.retry_complete)
     if session.role != ROLE_PRIVATE:
@@ -62,7 +72,43 @@ cdef inline void session_finish(Loop *loop, Session *session, Ending ending) noe
         return
     if ending == ENDING_PEER_LEFT:
         session_close_peer(loop, session)
+    elif not final_is_owed(session):
+        session_part(loop, session)
+    else:
+        loop_set_deadline(loop, &session.final_by_ns, loop.grace_ns + FINAL_MS * <int64_t>MILLISECOND_NS)
+        loop_source_ready(loop, &session.input, False)
+        session_send_final(loop, session, False)
+
+
+cdef inline void session_send_final(Loop *loop, Session *session, bint at_last) noexcept nogil:
+    """Sends the output that a finished session still holds, then its final frame if that is known.
+
+    at_last: does not wait for the leader's status any longer.
+    """
+    cdef Channel *output = &session.output.channel
+    cdef int send_bytes = FINAL_SEND_BYTES
+    if not final_is_owed(session) or session.peer.fd < 0:
         return
+    final_settle(loop, session, at_last)
+    channel_flush(output, &loop.pool)
+    if channel_holds(output) and output.state != CHANNEL_TARGET_FAILED and final_is_known(session):
+        # The client does not read now. There is room for the rest in the socket, and the session can end.
+        setsockopt(session.peer.fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes))
+        channel_flush(output, &loop.pool)
+        if session.linger_until_ns == 0:
+            loop_set_deadline(loop, &session.linger_until_ns, LINGER_MS * <int64_t>MILLISECOND_NS)
+    if output.state == CHANNEL_TARGET_FAILED:
+        session_close_peer(loop, session)
+    elif not final_is_owed(session):
+        session_part(loop, session)
+    elif channel_holds(output) and output.no_memory:
+        loop_set_deadline(loop, &session.memory_at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)
+    elif channel_holds(output):
+        loop_watch_room(loop, &session.output, True)
+
+
+cdef inline void session_part(Loop *loop, Session *session) noexcept nogil:
+    """Tells the client that nothing more comes, and gives it some time to read and close."""
     shutdown(session.peer.fd, SHUT_WR)
     if loop.stopping and loop.grace_ns == 0:
         session_close_peer(loop, session)
@@ -98,6 +144,8 @@ cdef inline void session_linger(Loop *loop, Session *session) noexcept nogil:
         queue_push(&loop.bulk, &session.input)
         return
     session.input.channel.readable = False
+    if got == 0 and final_is_owed(session):
+        return   # it may have closed its sending half only: sending the final frame will tell
     if got == 0 or not (errno == EAGAIN or memory_is_short(got)):
         session_close_peer(loop, session)
 
@@ -107,6 +155,8 @@ cdef inline void session_close_peer(Loop *loop, Session *session) noexcept nogil
     if session.peer.fd >= 0:
         session.peer.leaving = True
         queue_remove(&session.input)
+        queue_remove(&session.output)
+        channel_drop(&session.output.channel, &loop.pool)
         session_complete(loop, session)
 
 
@@ -161,6 +211,7 @@ cdef inline void session_output_ended(Loop *loop, Session *session) noexcept nog
     they exit. So the leader gets EXIT_MS to exit by itself, with its own status, before it is hung up. In this time it
     can also open the terminal again, as login and agetty do (session_reopened).
     """
+    session.output_cut = session.output.channel.allowance == 0
     if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal):
         loop_set_deadline(loop, &session.exit_by_ns, EXIT_MS * <int64_t>MILLISECOND_NS)
     else:
@@ -198,6 +249,7 @@ cdef inline void session_leader_exited(Loop *loop, Session *session) noexcept no
             loop_retry(loop, &session.retry_reap)
         return
     if session.finished:
+        session_send_final(loop, session, False)
         session_complete(loop, session)
         return
     if session.exit_by_ns != 0 and not session_reopened(loop, session):

@@ -40,6 +40,7 @@ cdef enum About:
     ABOUT_LISTENER
     ABOUT_SIGNALS
     ABOUT_ERRANDS
+    ABOUT_START                        # a child that has not executed its program yet
 
 # Shared memory in which the supervisor sees whether the loop is stuck or idle.
 cdef struct Heartbeat:
@@ -63,6 +64,8 @@ cdef struct Loop:
     uint32_t refused                   # how many of these were refused
     uint64_t *last_number              # the number of the newest session; may be shared with other processes
     uint64_t own_number                # what it points to unless it is shared
+    Session *requested                 # sessions of the extension whose START is whole: the handler is to be asked
+    uint64_t request_bytes             # memory for START frames, of all sessions
     Session *done                      # sessions that have ended and are not reported yet
     Queue fresh                        # channels that were quiet
     Queue bulk                         # streams
@@ -173,10 +176,16 @@ cdef inline void loop_watch_room(Loop *loop, Task *task, bint wanted) noexcept n
 cdef inline bint loop_runnable(const Task *task) noexcept nogil:
     """True if a step of the channel could move something now."""
     cdef const Channel *channel = &task.channel
-    if task.session.finished:
-        return task == &task.session.input and not task.session.peer.leaving and channel.readable
+    if task.session.finished and task.session.peer.leaving:
+        return False
+    if task.session.finished and task == &task.session.input:
+        return channel.readable
     if channel_holds(channel):
-        return channel.writable or channel_has_frames(channel)
+        if channel.writable or channel_has_frames(channel):
+            return True
+        return channel.reads_ahead and channel.state == CHANNEL_OPEN and channel.readable
+    if task.session.finished:
+        return False
     return channel.state == CHANNEL_DRAINING or (channel.state == CHANNEL_OPEN and channel.readable)
 
 
@@ -206,7 +215,7 @@ cdef inline void loop_source_ready(Loop *loop, Task *task, bint hung_up) noexcep
 
 cdef inline void loop_target_ready(Loop *loop, Task *task) noexcept nogil:
     """Notes that the channel's target has room."""
-    if task.session.finished:
+    if task.session.finished and not channel_holds(&task.channel):
         return
     task.channel.writable = True
     if not channel_holds(&task.channel):

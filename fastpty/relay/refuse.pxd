@@ -2,14 +2,20 @@
 
 from libc.errno cimport ENOBUFS, ENOMEM, ENOSPC
 from libc.stdint cimport uint32_t, uint8_t
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcpy, strlen, strncmp
 
-from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT
+from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT, channel_flush
 from fastpty.relay.errands cimport Errands, errands_close
+from fastpty.relay.final cimport final_set_error
 from fastpty.relay.loop cimport Loop
+from fastpty.relay.outbox cimport FINAL_MOST
 from fastpty.relay.pool cimport Buffer, buffer_lend
 from fastpty.relay.state cimport Session
 from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, read, send, shutdown
+from fastpty.wire.extension cimport (
+    ERROR_IN_GREETING, ERROR_LIMIT, ERROR_REFUSED, WELCOME_BYTES, ErrorCode, put_error, put_welcome,
+)
+from fastpty.wire.uwsgi cimport FRAME_HEADER_BYTES
 
 cdef enum:
     REFUSED_MOST = 64   # refused clients that may stay for two seconds to read why; further ones must go at once
@@ -24,9 +30,43 @@ cdef inline const char *refuse_reason(int error) noexcept nogil:
     return b"fastpty: the router has no descriptor left for another session; try again later\r\n"
 
 
-cdef inline void refuse_say(int fd, int error) noexcept nogil:
+cdef inline void refuse_say(int fd, const uint8_t *nonce, const char *text, size_t size) noexcept nogil:
+    """Sends the line, as far as the socket has room; a client of the extension, with a nonce, gets WELCOME and ERROR."""
+    cdef uint8_t frames[FRAME_HEADER_BYTES + WELCOME_BYTES + FINAL_MOST]
+    cdef uint8_t *end
+    if nonce == NULL:
+        send(fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        return
+    end = put_welcome(frames, nonce, 0, 0, 0)
+    end = put_error(end, ERROR_LIMIT, 0, ERROR_IN_GREETING, refuse_bare(text, &size), size)
+    send(fd, frames, end - frames, MSG_DONTWAIT | MSG_NOSIGNAL)
+
+
+cdef inline const char *refuse_bare(const char *text, size_t *size) noexcept nogil:
+    """Returns the line without the `fastpty: ` at its beginning and the CR LF at its end."""
+    cdef size_t prefix = strlen(b"fastpty: ")
+    if size[0] >= 2 and text[size[0] - 1] == c'\n':
+        size[0] -= 2
+    if size[0] < prefix or strncmp(text, b"fastpty: ", prefix) != 0:
+        return text
+    size[0] -= prefix
+    return text + prefix
+
+
+cdef inline void refuse_say_session(Loop *loop, Session *session, int error) noexcept nogil:
+    """Tells the client of a session why it cannot begin."""
     cdef const char *reason = refuse_reason(error)
-    send(fd, reason, strlen(reason), MSG_DONTWAIT | MSG_NOSIGNAL)
+    if session.extension == NULL:
+        refuse_say(session.peer.fd, NULL, reason, strlen(reason))
+    else:
+        refuse_by_frames(session, ERROR_LIMIT, reason, strlen(reason))
+        channel_flush(&session.output.channel, &loop.pool)
+
+
+cdef inline void refuse_by_frames(Session *session, ErrorCode code, const char *text, size_t size) noexcept nogil:
+    """Makes an ERROR with this line the final frame of a session."""
+    text = refuse_bare(text, &size)
+    final_set_error(session, code, 0, text, size)
 
 
 cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcept nogil:
@@ -43,9 +83,12 @@ cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcep
         errands.kept_count += 1
 
 
-cdef inline void refuse_connection(Errands *errands, int fd, bint is_guarded, int error) noexcept nogil:
-    """Refuses a client for which there is no session, because of this errno."""
-    refuse_say(fd, error)
+cdef inline void refuse_connection(
+    Errands *errands, int fd, bint is_guarded, const uint8_t *nonce, int error
+) noexcept nogil:
+    """Refuses a client for which there is no session, because of this errno. nonce: as in refuse_say."""
+    cdef const char *reason = refuse_reason(error)
+    refuse_say(fd, nonce, reason, strlen(reason))
     refuse_close(errands, fd, is_guarded)
 
 
@@ -54,16 +97,19 @@ cdef inline void refuse_session(Loop *loop, Session *session, const char *text, 
 
     A refused client may connect again and again, so only REFUSED_MOST of them may hold a descriptor to read the text.
     """
-    cdef Buffer *buffer = buffer_lend(&loop.pool) if loop.refused < REFUSED_MOST else NULL
+    cdef bint stays = loop.refused < REFUSED_MOST
+    cdef Buffer *buffer = buffer_lend(&loop.pool) if stays and session.extension == NULL else NULL
     session.input.channel.state = CHANNEL_SHUT
     session.output.channel.state = CHANNEL_DRAINING
     session.refused = True
     loop.refused += 1
-    if buffer != NULL:
+    if stays and session.extension != NULL:
+        refuse_by_frames(session, ERROR_REFUSED, text, size)
+    elif buffer != NULL:
         buffer.end = <uint32_t>min(size, <size_t>loop.pool.buffer_bytes)
         memcpy(buffer.data, text, buffer.end)
         session.output.channel.buffer = buffer
     else:
-        send(session.peer.fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        refuse_say(session.peer.fd, session.extension.nonce if session.extension != NULL else NULL, text, size)
         refuse_close(&loop.errands, session.peer.fd, session.peer.is_guarded)
         session.peer.fd = -1

@@ -5,11 +5,13 @@ session with a peer and no terminal, and `Shared` joins them. All times are in n
 set. All durations are in nanoseconds, too.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 
 from fastpty.relay.channel cimport Channel
+from fastpty.relay.outbox cimport Outbox
 from fastpty.relay.ring cimport Ring
 from fastpty.relay.terminal cimport Terminal
+from fastpty.wire.extension cimport NONCE_BYTES, ExtensionParser
 from fastpty.wire.uwsgi cimport FrameParser
 
 # fastpty/relay/queue.pxd
@@ -27,6 +29,8 @@ cdef enum Ending:
     ENDING_HTTP         # a TCP client sent an HTTP request
     ENDING_TLS          # a TCP client sent a TLS hello
     ENDING_MEMORY       # no memory for a channel for too long
+    ENDING_PROTOCOL     # a client of the extension violated the protocol
+    ENDING_NOT_STARTED  # the program of a client of the extension could not be started
     ENDING_STOPPED      # the router stops, and the grace time is over
 
 cdef enum Role:
@@ -43,6 +47,37 @@ cdef struct Peer:
     bint leaving            # the connection is to be closed as soon as possible
     FrameParser parser
     uint64_t ignored_frames
+
+# How far the session of a client of the extension is. All other sessions begin with PHASE_RUNNING.
+cdef enum Phase:
+    PHASE_GREETING          # nothing is started before the client's START
+    PHASE_REQUESTED         # START is whole: the session is in the list Loop.requested
+    PHASE_STARTING          # its child has not executed the program yet
+    PHASE_RUNNING
+
+# What a session needs beside the rest if its client speaks the negotiated extension.
+cdef struct Extension:
+    Phase phase
+    ExtensionParser parser
+    Outbox outbox
+    uint8_t nonce[NONCE_BYTES]
+    uint8_t small[32]           # the payload of a short frame
+    uint32_t small_bytes
+    uint8_t *request            # START as far as it has arrived
+    uint32_t request_bytes
+    uint32_t request_room
+    Session *next_requested
+    uint32_t window             # bytes of STDIN that the client may send before it gets credit
+    uint32_t window_left
+    uint64_t received           # bytes of STDIN
+    uint64_t credited           # those of them for which the client got credit, or will get it
+    bint end_was_typed          # the end of input was passed on to the terminal
+    bint input_ended            # END_INPUT has come, or the client has half-closed
+    uint64_t dropped            # bytes of STDIN that the terminal did not take
+    bint is_resized             # a window size has come after START
+    bint is_about_to_execute    # the child has told that it will execute the program next
+    int report_fd               # tells whether the child has executed the program; -1 = nothing is to be told
+    int64_t start_by_ns         # START, then the start of the program, must be complete by then
 
 # A channel and its place in the run queue.
 cdef struct Task:
@@ -82,6 +117,7 @@ cdef struct Session:
     bint finished           # the terminal is closed; only the peer and the leader may remain
     bint completed          # nothing remains; it is in the list Loop.done
     bint hung_up            # SIGHUP was sent
+    bint output_cut         # the leader has exited, and the relay stopped reading although there was more output
     Ending ending           # why it is finished
     Session *next_done
     Peer peer
@@ -89,9 +125,11 @@ cdef struct Session:
     Task input              # peer → pty
     Task output             # pty → peer
     int64_t started_ns
+    int64_t ended_ns        # when it was finished
     int64_t active_ns       # the last transfer
     int64_t kill_at_ns      # SIGKILL to what SIGHUP did not end
     int64_t forget_at_ns    # a stop no longer waits for a killed leader that cannot be reaped
+    int64_t final_by_ns     # the status is sent then, even if the leader's is unknown
     int64_t linger_until_ns  # the connection is closed although the client has not closed it
     int64_t exit_by_ns      # a leader that has closed its terminal is hung up if it still runs
     int64_t memory_at_ns    # a channel that found no memory, or could not watch for room, tries again
@@ -99,6 +137,7 @@ cdef struct Session:
     Retry retry_end_input
     Retry retry_complete
     Retry retry_reap        # the leader is dead, but its tracer has not waited for it yet
+    Extension *extension    # NULL if the client does not speak it
     Shared *shared          # NULL for a private session
     Session *next_viewer
     Session *previous_viewer

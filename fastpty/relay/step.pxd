@@ -7,9 +7,11 @@ from fastpty.relay.channel cimport (
     CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, CHANNEL_SOURCE_FAILED, CHANNEL_TARGET_FAILED, Channel,
     channel_drop, channel_fill, channel_flush, channel_has_frames, channel_held_bytes, channel_holds,
 )
+from fastpty.relay.extension_input cimport extension_step_input
 from fastpty.relay.input cimport input_begin_parse, input_parse
 from fastpty.relay.lifecycle cimport (
-    session_end_input, session_finish, session_linger, session_output_ended, session_waits_for_memory,
+    session_end_input, session_finish, session_linger, session_output_ended, session_send_final,
+    session_waits_for_memory,
 )
 from fastpty.relay.loop cimport STREAM_FROM_BYTES, Loop, loop_is_streaming, loop_runnable, loop_watch_room
 from fastpty.relay.peer cimport peer_reject_stray
@@ -44,12 +46,18 @@ cdef inline void step_channel(Loop *loop, Task *task) noexcept nogil:
     loop.transfers += 1
     task.served_at = loop.transfers
     if session.finished:
-        session_linger(loop, session)
+        if task == &session.output:
+            session_send_final(loop, session, False)
+        else:
+            session_linger(loop, session)
         return
     if session.role != ROLE_PRIVATE:
         shared_step(loop, task, streams)
         return
     session.active_ns = loop.now_ns
+    if session.extension != NULL and task == &session.input:
+        extension_step_input(loop, task)
+        return
     if not (channel.gathering and channel.readable):
         channel_flush(channel, &loop.pool)
     if channel_has_frames(channel):

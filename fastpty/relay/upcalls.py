@@ -20,6 +20,18 @@ class Terminal(NamedTuple):
     columns: int
     uid: int | None
     """The program's user if it is not this process's: the relay sends the client's signals as this user."""
+    report: int = -1
+    """Only for clients of the extension: a pipe from the child (fastpty/spawn/report.pxd), or -1 if it has executed the
+    program already."""
+
+
+class Failure(NamedTuple):
+    """Why no program can be started for a client of the extension, for its ERROR frame (docs/protocol.md, part B)."""
+
+    code: int
+    error: int
+    """An errno, or 0."""
+    text: bytes
 
 
 class SessionEnd(NamedTuple):
@@ -74,6 +86,18 @@ class Handler(Protocol):
 
         number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which the relay keeps.
         peer: the client's pid, uid and gid (SO_PEERCRED), or credentials.UNKNOWN_PEER.
+        """
+
+    def client_greeted(self, number: int, listener: int, fd: int, peer: tuple[int, int, int]) -> int | bytes:
+        """A client of the extension has connected. Returns the capabilities for its WELCOME, or a text that refuses it.
+
+        The parameters are those of session_wanted. Nothing is started yet.
+        """
+
+    def start_wanted(self, number: int, request: bytes, window: tuple[int, int]) -> Terminal | Failure:
+        """A client that was greeted wants a program. request: the payload of its START.
+
+        window: the rows and columns that it has sent before START; 0 and 0 if it has sent none.
         """
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:

@@ -69,6 +69,8 @@ cdef extern from "<sys/ioctl.h>" nogil:
     struct winsize:
         unsigned short ws_row
         unsigned short ws_col
+        unsigned short ws_xpixel
+        unsigned short ws_ypixel
     int ioctl(int fd, unsigned long request, ...)
 
 cdef extern from "<termios.h>" nogil:
@@ -145,6 +147,9 @@ cdef extern from "<sys/syscall.h>" nogil:
 
 cdef extern from "<sys/wait.h>" nogil:
     enum:
+        CLD_DUMPED
+        CLD_EXITED
+        CLD_KILLED
         WEXITED
         WNOHANG
     int waitid(int kind, unsigned int number, siginfo_t *info, int options)
@@ -199,6 +204,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef extern from "<sys/socket.h>" nogil:
     enum:
         MSG_DONTWAIT
+        MSG_MORE
         MSG_NOSIGNAL
         MSG_OOB
         SHUT_WR
@@ -219,6 +225,21 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
     ssize_t send(int fd, const void *data, size_t size, int flags)
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #include <sys/un.h>
+    """
+    const unsigned int offsetof_sun_path "offsetof(struct sockaddr_un, sun_path)"
+    struct sockaddr_un:
+        char *sun_path
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    ssize_t writev(int fd, const iovec *pieces, int count)
 
 cdef extern from "<poll.h>" nogil:
     enum:

@@ -1,0 +1,217 @@
+"""The beginning of a session of the extension: greeting, START, and the child until it executes its program.
+
+    GREETING ── START is whole ──▶ REQUESTED ── handler: a terminal ──▶ STARTING ── executed ──▶ RUNNING
+        │                              └──────── handler: a text ──▶ ERROR   └── failed ──▶ ERROR
+        └── no START in time ──▶ ERROR
+
+Nothing is started before START, and the loop waits neither for it nor for the child: the child of a program that the
+client chose tells through a pipe whether it has executed it.
+"""
+
+from libc.errno cimport EAGAIN, ENOMEM, errno
+from libc.stdint cimport int64_t, uint32_t, uint8_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, strlen
+from libc.stdio cimport snprintf
+
+from fastpty.relay.channel cimport CHANNEL_SHUT
+from fastpty.relay.final cimport final_set_error
+from fastpty.relay.lifecycle cimport session_finish, session_leader_exited
+from fastpty.relay.loop cimport (
+    ABOUT_LEADER, ABOUT_START, ABOUT_TERMINAL, MILLISECOND_NS, Loop, loop_set_deadline, loop_source_ready,
+    loop_wake, loop_watch_part,
+)
+from fastpty.relay.outbox cimport outbox_add
+from fastpty.relay.state cimport (
+    ENDING_NOT_STARTED, ENDING_PROTOCOL, ENDING_SILENT, ENDING_STOPPED, PHASE_GREETING, PHASE_REQUESTED, PHASE_RUNNING,
+    PHASE_STARTING, Ending, Extension, Session,
+)
+from fastpty.relay.terminal cimport terminal_resize, terminal_signal_leader
+from fastpty.spawn.report cimport StartReport
+from fastpty.system.linux cimport SIGKILL, close, read, strerror
+from fastpty.wire.extension cimport (
+    CAPABLE_TERMINAL, ERROR_EXECUTE, ERROR_LIMIT, ERROR_PROTOCOL, ERROR_TIMEOUT, NONCE_BYTES, NUMBER_STARTED,
+    STARTED_BYTES, WELCOME_BYTES, ErrorCode, ExtensionFrame, put, put_header, put_welcome,
+)
+from fastpty.wire.uwsgi cimport FRAME_HEADER_BYTES
+
+cdef enum:
+    GREETING_MS = 3000             # for START
+    STARTING_MS = 10000            # for the child to execute the program
+    GREETING_STDIN_MOST = 4096     # bytes of STDIN before START
+    WINDOW_RESERVE = 4096          # what the session's buffer has room for behind a full window of STDIN
+    REQUEST_MOST = 262144          # bytes of START
+    REQUESTS_MOST = 4194304        # bytes of memory for the START frames of all clients
+    REQUEST_FIRST = 1024
+
+
+cdef inline bint extension_open(Loop *loop, Session *session, const uint8_t *nonce) noexcept nogil:
+    """Makes a new session one of the extension. Returns False if there is no memory."""
+    cdef Extension *extension = <Extension *>calloc(1, sizeof(Extension))
+    if extension == NULL:
+        return False
+    extension.phase = PHASE_GREETING
+    extension.report_fd = -1
+    memcpy(extension.nonce, nonce, NONCE_BYTES)
+    extension.window = loop.pool.buffer_bytes - min(<uint32_t>WINDOW_RESERVE, loop.pool.buffer_bytes / 2)
+    extension.window_left = extension.window
+    session.extension = extension
+    session.output.channel.outbox = &extension.outbox
+    return True
+
+
+cdef inline void extension_free(Loop *loop, Session *session) noexcept nogil:
+    if session.extension != NULL:
+        request_free(loop, session.extension)
+        report_close(session.extension)
+        free(session.extension)
+        session.extension = NULL
+
+
+cdef inline void request_free(Loop *loop, Extension *extension) noexcept nogil:
+    """Frees the memory of START."""
+    loop.request_bytes -= extension.request_room
+    free(extension.request)
+    extension.request = NULL
+    extension.request_bytes = extension.request_room = 0
+
+
+cdef inline void report_close(Extension *extension) noexcept nogil:
+    if extension.report_fd >= 0:
+        close(extension.report_fd)
+        extension.report_fd = -1
+
+
+cdef inline void session_welcome(Loop *loop, Session *session, uint32_t capabilities) noexcept nogil:
+    """Greets the client: WELCOME. Without capabilities an ERROR follows. Call it before session_start."""
+    cdef uint8_t frame[FRAME_HEADER_BYTES + WELCOME_BYTES]
+    put_welcome(frame, session.extension.nonce, capabilities, session.extension.window, REQUEST_MOST)
+    outbox_add(&session.extension.outbox, frame, sizeof(frame))
+    session.input.channel.reads_ahead = True
+    if capabilities != 0:
+        loop_set_deadline(loop, &session.extension.start_by_ns, GREETING_MS * <int64_t>MILLISECOND_NS)
+
+
+cdef inline void session_fail(
+    Loop *loop, Session *session, Ending ending, ErrorCode code, const char *text, int error
+) noexcept nogil:
+    """Ends a session with an ERROR."""
+    final_set_error(session, code, error, text, strlen(text))
+    session_finish(loop, session, ending)
+
+
+cdef inline void request_collect(Loop *loop, Session *session, const ExtensionFrame *frame) noexcept nogil:
+    """Adds a piece of START. When it is whole, the handler is to be asked for the program."""
+    cdef Extension *extension = session.extension
+    cdef uint32_t room = max(extension.request_room, <uint32_t>REQUEST_FIRST)
+    cdef uint8_t *wider
+    if extension.request_bytes + frame.size > REQUEST_MOST:
+        session_fail(loop, session, ENDING_PROTOCOL, ERROR_LIMIT, b"START is too long", 0)
+        return
+    while room < extension.request_bytes + frame.size:
+        room *= 2
+    if room > extension.request_room:
+        wider = NULL
+        if loop.request_bytes + room - extension.request_room <= REQUESTS_MOST:
+            wider = <uint8_t *>realloc(extension.request, room)
+        if wider == NULL:
+            session_fail(loop, session, ENDING_NOT_STARTED, ERROR_LIMIT, b"the router has no memory left for START",
+                         ENOMEM)
+            return
+        loop.request_bytes += room - extension.request_room
+        extension.request, extension.request_room = wider, room
+    memcpy(extension.request + extension.request_bytes, frame.payload, frame.size)
+    extension.request_bytes += frame.size
+    if frame.is_last:
+        extension.phase = PHASE_REQUESTED
+        extension.start_by_ns = 0
+        extension.next_requested = loop.requested
+        loop.requested = session
+
+
+cdef inline void session_begin_program(Loop *loop, Session *session) noexcept nogil:
+    """The handler has started a child on the session's terminal: waits until that executes the program."""
+    cdef Extension *extension = session.extension
+    if loop_watch_part(loop, session, session.terminal.pidfd, ABOUT_LEADER) < 0:
+        session_abandon_start(loop, session, errno)
+    elif extension.report_fd < 0:
+        session_run(loop, session)
+    else:
+        extension.phase = PHASE_STARTING
+        loop_set_deadline(loop, &extension.start_by_ns, STARTING_MS * <int64_t>MILLISECOND_NS)
+        if loop_watch_part(loop, session, extension.report_fd, ABOUT_START) < 0:
+            session_abandon_start(loop, session, errno)
+
+
+cdef inline void session_abandon_start(Loop *loop, Session *session, int error) noexcept nogil:
+    """Kills a child that the loop cannot watch, for this errno."""
+    terminal_signal_leader(&session.terminal, SIGKILL)
+    session_fail(loop, session, ENDING_NOT_STARTED, ERROR_LIMIT, b"the router cannot watch another session", error)
+    session_leader_exited(loop, session)
+
+
+cdef inline void session_run(Loop *loop, Session *session) noexcept nogil:
+    """The program runs: relays between it and the client from now on."""
+    cdef uint8_t frame[FRAME_HEADER_BYTES + STARTED_BYTES]
+    cdef uint8_t *place = put_header(frame, NUMBER_STARTED, STARTED_BYTES)
+    session.extension.phase = PHASE_RUNNING
+    session.extension.start_by_ns = 0
+    session.input.channel.target = session.output.channel.source = session.terminal.fd
+    session.input.channel.writable = True
+    place = put(put(put(place, 2, 1), 8, 4), session.number, 8)
+    place = put(put(put(place, 4, 1), 4, 4), session.terminal.leader, 4)
+    place = put(put(place, 6, 1), 4, 4)
+    put(put(place, session.terminal.size.ws_row, 2), session.terminal.size.ws_col, 2)
+    outbox_add(&session.extension.outbox, frame, sizeof(frame))
+    if loop_watch_part(loop, session, session.terminal.fd, ABOUT_TERMINAL) < 0:
+        session_abandon_start(loop, session, errno)
+        return
+    loop_wake(loop, &session.output)
+    loop_source_ready(loop, &session.input, False)
+
+
+cdef inline void start_report_arrives(Loop *loop, Session *session) noexcept nogil:
+    """Reads what the child tells: end of file when it has executed the program, or why it could not."""
+    cdef Extension *extension = session.extension
+    cdef StartReport report
+    cdef char text[128]
+    cdef ssize_t got
+    if session.finished or extension.phase != PHASE_STARTING:
+        return
+    got = read(extension.report_fd, &report, sizeof(report))
+    if got == sizeof(report) and report.error == 0:   # the child is about to execute it
+        extension.is_about_to_execute = True
+        got = read(extension.report_fd, &report, sizeof(report))
+    if got < 0:
+        return
+    report_close(extension)
+    if got == 0 and extension.is_about_to_execute:
+        session_run(loop, session)
+    elif got == sizeof(report):
+        snprintf(text, sizeof(text), "cannot %s: %s",
+                 b"execute the command" if report.executes else b"prepare the command", strerror(report.error))
+        session_fail(loop, session, ENDING_NOT_STARTED, ERROR_EXECUTE, text, report.error)
+    else:
+        session_fail(loop, session, ENDING_NOT_STARTED, ERROR_EXECUTE, b"the process ended before the command began",
+                     0)
+
+
+cdef inline void session_start_is_late(Loop *loop, Session *session) noexcept nogil:
+    """START, or the start of the program, has taken too long."""
+    if session.finished:
+        return
+    if session.extension.phase == PHASE_STARTING:
+        terminal_signal_leader(&session.terminal, SIGKILL)
+        session_fail(loop, session, ENDING_NOT_STARTED, ERROR_TIMEOUT, b"the start of the command takes too long", 0)
+    else:
+        session_fail(loop, session, ENDING_SILENT, ERROR_TIMEOUT, b"no START came in time", 0)
+
+
+cdef inline void greetings_stop(Loop *loop) noexcept nogil:
+    """Ends the sessions that have not begun a program."""
+    cdef uint32_t slot
+    cdef Session *session
+    for slot in range(loop.slots):
+        session = loop.sessions[slot]
+        if session != NULL and session.extension != NULL and session.extension.phase == PHASE_GREETING:
+            session_finish(loop, session, ENDING_STOPPED)
