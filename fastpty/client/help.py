@@ -5,12 +5,14 @@ Attaches this terminal to a shell, or another program, behind a router's
 socket."""
 
 _EXIT_STATUS = """\
-Exit status: 0 when the session ended; 255 when it could not begin, broke, was
-ended by the router or by you; 2 for bad usage.
+Exit status: the program's own, or 128 + N when signal N ended it; 127 when the
+command was not found, 126 when it cannot be executed; 255 when the session
+could not begin, broke, or was ended by the router or by you; 2 for bad usage.
+Older routers do not tell how the program ended: then 0 when the session ended.
 """
 
 _FASTPTY = f"""\
-usage: fastpty COMMAND [OPTION]... ADDR
+usage: fastpty COMMAND [OPTION]... ADDR [-- PROGRAM [ARG]...]
        fastpty --help | --version
 
 {_DESCRIPTION}
@@ -27,22 +29,33 @@ uWSGI's spellings work, too:
                         remote terminal
 
 Examples:
-  fastpty connect /tmp/fpty.socket          a shell, over the raw protocol
-  fastpty connect --uwsgi /tmp/fpty.socket  the same, and resizing works
+  fastpty connect /tmp/fpty.socket          a shell
+  fastpty connect /tmp/fpty.socket -- top   a program of your choice
+  fastpty connect --uwsgi /tmp/fpty.socket  a shell of uWSGI's uwsgi router
   echo hostname | fastpty connect @jail     input from a pipe
 
 {_EXIT_STATUS}"""
 
 _CONNECT = f"""\
-usage: fastpty connect [OPTION]... ADDR
+usage: fastpty connect [OPTION]... ADDR [-- PROGRAM [ARG]...]
 
 {_DESCRIPTION}
-ADDR is a path, @name, HOST:PORT, :PORT or [IPV6]:PORT.
+ADDR is a path, @name, HOST:PORT, :PORT or [IPV6]:PORT. PROGRAM takes the place
+of the router's own, if the router allows that.
 
 Options:
-  --uwsgi               speak the uwsgi protocol (--forkpty-urouter sockets)
+  -e NAME=VALUE         set a variable for the program; can be repeated
   -e CHAR               use CHAR as the escape character, `none` for no escapes
                         (default: ~)
+  -w DIR                run the program in DIR
+  --raise               end by the signal that ended the program
+  --status-fd FD        write to descriptor FD how the session ended, as a line
+                        of JSON
+  --protocol NAME       auto: find out what the router speaks (default); fpty:
+                        the router's address is an fpty-router; raw, uwsgi:
+                        uWSGI's protocols
+  --uwsgi               speak the uwsgi protocol with routers that know no
+                        better (--forkpty-urouter sockets)
   -n                    read no input: the session's input ends at once
   -q                    show errors only
   -v                    show who is listening at ADDR, and at the end how much

@@ -31,7 +31,7 @@ class Link:
     """A connection to a router, over the uwsgi protocol if `framed`, else the raw one.
 
     `name` is the address for messages. The caller closes `sock`. `broken` is why the connection broke, or None. While
-    `greeting` is not decided, take() may raise LateWelcomeError. `early` was received before the loop began, and is for take().
+    `greeting` is not decided, take() may raise LateWelcomeError. `early` was received already, and is for take().
     """
 
     def __init__(

@@ -66,19 +66,22 @@ def test_no_two_clients_have_the_same_name() -> None:
     assert new_name() != new_name()
 
 
-def test_a_client_whose_name_is_refused_connects_without(router: ScriptedRouter) -> None:
-    """For example by a security module."""
+def test_a_client_whose_name_is_taken_connects_without(router: ScriptedRouter) -> None:
+    """The same happens where a security module forbids the name."""
     names = []
+    taken = new_name()
 
     def part(peer: socket.socket) -> None:
         names.append(peer.getpeername())
         peer.sendall(b"legacy\n")
 
     code = (
-        "import sys; from fastpty.net import address; address._try_to_bind = lambda *_: None; "
+        "import sys; from fastpty.client import negotiation; "
+        f"negotiation.new_name = lambda: {taken!r}; "
         "from fastpty.cli import main; sys.exit(main(sys.argv[1:]))"
     )
-    with router.playing(part):
+    with router.playing(part), socket.socket(socket.AF_UNIX) as other:
+        other.bind(taken)
         ended = subprocess.run(
             [sys.executable, "-c", code, "connect", "-n", router.address], cwd=ROOT, capture_output=True, timeout=60
         )

@@ -106,7 +106,7 @@ _FAILING_CALLS = (
     Mutant(
         "nothing is sent after a gap in the input",
         "fastpty/client/link.py",
-        "        self._unsent.clear()\n        self.takes_input = self._wants_shutdown = False\n",
+        "        self._unsent.clear()\n        self.takes_input = self._wants_shutdown = self._sends = False\n",
         "        del self._unsent[:CHUNK_BYTES]\n",
         _FAILING + "test_a_router_that_takes_no_more_gets_no_more",
     ),
@@ -138,14 +138,14 @@ _WRONG_PLACES = (
     ),
     Mutant(
         "a uwsgi client leaves a raw socket",
-        "fastpty/client/link.py",
-        "        if self._announced and _echo(",
-        "        if not self._announced and _echo(",
+        "fastpty/client/legacy.py",
+        "        if self._window and _echo(",
+        "        if not self._window and _echo(",
         _PLACES + "test_a_uwsgi_client_on_a_raw_socket_says_so_and_leaves",
     ),
     Mutant(
         "a TLS alert is not shown as output",
-        "fastpty/client/link.py",
+        "fastpty/client/legacy.py",
         "        if self._beginning.startswith(_TLS_ALERT) and not self._is_local:\n",
         "        if False:\n",
         _PLACES + "test_a_plain_client_on_a_tls_port_says_so",
@@ -157,7 +157,7 @@ _ENDINGS = "client/test_endings.py::"
 _ENDS = (
     Mutant(
         "a session that the router ends is no success",
-        "fastpty/client/attach.py",
+        "fastpty/client/legacy.py",
         "        if notice is not None:\n            raise FastptyError(notice)\n",
         "",
         _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
@@ -207,7 +207,7 @@ _ENDS = (
     Mutant(
         "the window size is sent before anything slow",
         "fastpty/client/connect.py",
-        "            link.announce(size)\n            _send_at_once(link)\n",
+        "        link.announce(self._size)\n        _send_at_once(link)\n",
         "",
         "client/test_client.py::test_the_window_size_is_the_first_thing_that_is_sent_after_connecting",
     ),

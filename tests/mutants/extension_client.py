@@ -1,0 +1,224 @@
+"""Protections of the client's half of the negotiated extension, each taken out."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_NEGOTIATES = "client/test_negotiation.py::"
+
+_NEGOTIATION = (
+    Mutant(
+        "a WELCOME with another nonce is output",
+        "fastpty/client/negotiation.py",
+        "            and any(expected.startswith(payload) for expected in self._payloads)\n",
+        "            and any(expected[:8].startswith(payload[:8]) for expected in self._payloads)\n",
+        _NEGOTIATES + "test_a_program_that_forges_a_welcome_gains_nothing",
+    ),
+    Mutant(
+        "a WELCOME may come in pieces",
+        "fastpty/client/negotiation.py",
+        "        elif len(self.received) >= _DECIDED_BYTES:\n            self.is_welcome = True\n",
+        "        else:\n            self.is_welcome = len(self.received) >= _DECIDED_BYTES\n",
+        _NEGOTIATES + "test_a_welcome_that_comes_byte_by_byte_is_one",
+    ),
+    Mutant(
+        "what is no WELCOME is shown from its first byte",
+        "fastpty/client/link.py",
+        "        self.protocol.has_no_welcome()\n        self.early = bytes(greeting.received)\n",
+        "        self.protocol.has_no_welcome()\n",
+        _NEGOTIATES + "test_what_is_no_welcome_is_shown_as_it_is",
+    ),
+    Mutant(
+        "a client whose name is refused connects without",
+        "fastpty/net/address.py",
+        "    except OSError:  # it is taken, or a security module forbids it\n        return\n",
+        "    except OSError:\n        raise\n",
+        _NEGOTIATES + "test_a_client_whose_name_is_taken_connects_without",
+    ),
+    Mutant(
+        "input that a late router did not execute is sent again",
+        "fastpty/client/connect.py",
+        "            link.queue(self._late.kept)\n",
+        "",
+        _NEGOTIATES + "test_a_router_that_answers_late_loses_nothing",
+    ),
+    Mutant(
+        "an end of input that a late router did not see is sent again",
+        "fastpty/client/connect.py",
+        "            if self._late.input_ended:\n                link.end_input()\n",
+        "",
+        _NEGOTIATES + "test_a_router_that_answers_late_loses_nothing",
+    ),
+    Mutant(
+        "input that is not kept is no silent loss",
+        "fastpty/client/legacy.py",
+        "                self._kept = None\n        return uwsgi",
+        "                del self._kept[KEPT_BYTES:]\n        return uwsgi",
+        _NEGOTIATES + "test_more_input_than_is_kept_is_an_error_that_is_said",
+    ),
+    Mutant(
+        "an option that an older router cannot fulfil is an error",
+        "fastpty/client/connect.py",
+        "        if need and self.session is None:\n",
+        "        if False:\n",
+        _NEGOTIATES + "test_an_older_router_is_named_where_an_option_needs_another",
+    ),
+)
+
+_SESSIONS = "client/test_extension.py::"
+
+_ENDINGS = (
+    Mutant(
+        "a connection that ends without a status is no success",
+        "fastpty/client/session.py",
+        "        if self.status is None:\n            cause",
+        "        if self.status is None:\n            return Status(bytes((1,)) + bytes(45))\n            cause",
+        _SESSIONS + "test_a_connection_that_ends_without_a_status_is_lost",
+    ),
+    Mutant(
+        "missing output is said",
+        "fastpty/client/session.py",
+        "        if missing or self.status.error_bytes:\n",
+        "        if False:\n",
+        _SESSIONS + "test_output_that_the_router_counts_otherwise_is_an_error",
+    ),
+    Mutant(
+        "a refusal is harmless on a terminal",
+        "fastpty/client/session.py",
+        "    return printable(text[:_TEXT_MOST_BYTES].decode(errors=",
+        "    return (text[:_TEXT_MOST_BYTES].decode(errors=",
+        "client/test_extension.py::test_remarks_of_the_router_go_to_standard_error",
+    ),
+    Mutant(
+        "a program's last line is output in the extension",
+        "fastpty/client/session.py",
+        "    ends_with_notices = False\n",
+        "    ends_with_notices = True\n",
+        _SESSIONS + "test_a_last_line_like_a_notice_is_output",
+    ),
+    Mutant(
+        "a status that is not known is no success",
+        "fastpty/client/session.py",
+        "        if self.status.how not in (extension.EXITED, extension.SIGNALLED, extension.DUMPED_CORE):\n",
+        "        if False:\n",
+        _SESSIONS + "test_a_status_that_the_router_does_not_know_is_no_success",
+    ),
+    Mutant(
+        "a command that was not found has the status 127",
+        "fastpty/client/session.py",
+        "    if refusal.code != extension.EXECUTE:\n",
+        "    if True:\n",
+        _SESSIONS + "test_a_refusal_is_one_harmless_line_and_never_output",
+    ),
+    Mutant(
+        "the status descriptor gets an error, too",
+        "fastpty/client/connect.py",
+        "    except (FastptyError, OSError, MemoryError) as error:\n        failure = error\n",
+        "    except ZeroDivisionError as error:\n        failure = error\n",
+        _SESSIONS + "test_the_status_descriptor_also_gets_an_error",
+    ),
+)
+
+_FLOW = (
+    Mutant(
+        "no more input is sent than the router has room for",
+        "fastpty/client/session.py",
+        "            self._credit -= len(piece)\n",
+        "",
+        _SESSIONS + "test_no_more_input_is_sent_than_the_router_has_room_for",
+    ),
+    Mutant(
+        "the end of the input follows all of it",
+        "fastpty/client/session.py",
+        "        if self._input_ends and not self._held and not self._input_ended:\n",
+        "        if self._input_ends and not self._input_ended:\n",
+        _SESSIONS + "test_no_more_input_is_sent_than_the_router_has_room_for",
+    ),
+    Mutant(
+        "input before an interrupt is dropped",
+        "fastpty/client/session.py",
+        "        self._held.clear()\n        return frames(signum)\n",
+        "        return frames(signum)\n",
+        _SESSIONS + "test_an_interrupt_overtakes_and_drops_input_without_room",
+    ),
+    Mutant(
+        "an interrupt with room is a key",
+        "fastpty/client/link.py",
+        "        if not (self.takes_input and self.protocol.held_bytes):\n",
+        "        if not self.takes_input:\n",
+        _SESSIONS + "test_an_interrupt_with_room_is_a_key",
+    ),
+    Mutant(
+        "secrets of the local environment stay here",
+        "fastpty/client/request.py",
+        "        if name in _OFFERED or name.startswith(_OFFERED_PREFIX):\n",
+        "        if True:\n",
+        _SESSIONS + "test_the_request_holds_command_environment_directory_and_language",
+    ),
+)
+
+_HOSTILE_ROUTERS = "client/test_hostile_router.py::"
+
+_HOSTILE = (
+    Mutant(
+        "output before STARTED is a violation",
+        "fastpty/client/session.py",
+        "        if not self.has_started or self._output_ended:\n",
+        "        if self._output_ended:\n",
+        _HOSTILE_ROUTERS + "test_a_violation_is_one_line",
+    ),
+    Mutant(
+        "an unknown odd number is a violation",
+        "fastpty/client/session.py",
+        "        elif number % 2 or number < extension.FIRST_NUMBER:\n",
+        "        elif number < extension.FIRST_NUMBER:\n",
+        _HOSTILE_ROUTERS + "test_a_violation_is_one_line",
+    ),
+    Mutant(
+        "an unknown even number is ignored",
+        "fastpty/client/session.py",
+        "        elif number % 2 or number < extension.FIRST_NUMBER:\n",
+        "        else:\n",
+        _HOSTILE_ROUTERS + "test_an_even_number_that_is_not_known_is_ignored",
+    ),
+    Mutant(
+        "a message without end is given up",
+        "fastpty/wire/extension.py",
+        "        if len(self._joined) > REQUEST_BYTES:\n",
+        "        if False:\n",
+        _HOSTILE_ROUTERS + "test_a_message_without_end_is_given_up",
+    ),
+    Mutant(
+        "remarks without end are cut",
+        "fastpty/client/session.py",
+        "            self._notices_left -= 1\n",
+        "",
+        _HOSTILE_ROUTERS + "test_remarks_without_end_are_cut",
+    ),
+)
+
+_INTERFACE = (
+    Mutant(
+        "importing fastpty loads nothing else",
+        "fastpty/__init__.py",
+        "\n\ndef __getattr__",
+        "\nfrom fastpty.errors import SessionError\n\ndef __getattr__",
+        "client/test_python_session.py::test_importing_fastpty_loads_nothing_else",
+    ),
+    Mutant(
+        "a session that is left is no success",
+        "fastpty/client/interface.py",
+        "            self._failure = error\n        except (OSError",
+        "            self._status = Status(bytes((1,)) + bytes(45))\n        except (OSError",
+        "client/test_python_session.py::test_leaving_hangs_up_and_the_status_is_not_known",
+    ),
+    Mutant(
+        "a session closes what it opened",
+        "fastpty/client/interface.py",
+        "                os.close(self._wake_out)\n",
+        "",
+        "client/test_python_session.py::test_sessions_leave_no_descriptor_and_no_thread_behind",
+    ),
+)
+
+EXTENSION_CLIENT = (*_NEGOTIATION, *_ENDINGS, *_FLOW, *_HOSTILE, *_INTERFACE)
