@@ -111,7 +111,7 @@ class Session:
 
     def take(self, data: bytes) -> bytes:
         """The output in the received `data`. Raises SessionError if the router violates the protocol."""
-        output = bytearray()
+        output: list[bytes] = []
         try:
             for number, payload in self._reader.feed(data):
                 if number == extension.OUTPUT:
@@ -122,13 +122,14 @@ class Session:
                     break
         except ProtocolError as error:
             raise SessionError(f"the router violates the protocol: {error}; exit status unknown") from error
-        self.output_bytes += len(output)
-        return bytes(output)
+        joined = b"".join(output)
+        self.output_bytes += len(joined)
+        return joined
 
-    def _take_output(self, payload: bytes, output: bytearray) -> None:
+    def _take_output(self, payload: bytes, output: list[bytes]) -> None:
         if not self.has_started or self._output_ended:
             raise ProtocolError("output came outside the session")
-        output += payload
+        output.append(payload)
 
     def _take(self, number: int, payload: bytes) -> None:
         if not self._is_welcome:
