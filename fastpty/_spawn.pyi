@@ -19,13 +19,16 @@ def spawn(
     columns: int,
     files: tuple[int, int],
     *,
-    program: bytes | None = None,
+    program: bytes | list[bytes] | None = None,
     account: tuple[int, int, list[int]] | None = None,
     no_new_privs: bool = False,
     cgroup: int = -1,
     apart: bool = False,
     joins: tuple[int, ...] = (),
     terminals: int = -1,
+    pixels: tuple[int, int] = (0, 0),
+    needs_directory: bool = False,
+    report: int = -1,
 ) -> tuple[int, int, int]:
     """Starts a program as the leader of a new session whose controlling terminal is a new pty.
 
@@ -34,13 +37,17 @@ def spawn(
     directory: the working directory, or None for this process's.
     rows, columns: the window size, 0 to 65535.
     files: RLIMIT_NOFILE, soft and hard.
-    program: the path, if it is not argv[0], as for a login shell.
+    program: the path, if it is not argv[0], as for a login shell; or paths, of which the first that can be executed is.
     account: uid, gid and supplementary groups to become permanently, which needs root. The terminal belongs to that
     user, and the login uid (audit) is set. Unless it is root, it has no capability and no raised priority.
     no_new_privs: sets PR_SET_NO_NEW_PRIVS (prctl(2)).
     cgroup: a descriptor of the directory of a version 2 cgroup to start in, or -1 for this process's.
     joins: descriptors of cgroup.procs, open for writing, of cgroups (version 1 or 2) to enter.
     apart: do not wait for the child, because somebody else may delay it; see below.
+    pixels: the width and height of the window.
+    needs_directory: with an account, fail if the directory cannot be entered.
+    report: the end for writing of a pipe into which the child writes StartReports (fastpty/spawn/report.pxd). It is not
+    waited for then, as with `apart`.
     terminals: a descriptor of the directory whose `ptmx` to open, in a foreign root, or -1 for /dev/ptmx.
 
     The child has only descriptors 0, 1 and 2, on the terminal, default signal dispositions and an empty mask. This
@@ -50,5 +57,5 @@ def spawn(
 
     Returns the pty master (non-blocking, close-on-exec), the pid, and a pidfd. The caller closes and reaps them.
     Raises OSError with a text for the client's user: no pty or descriptor left, no process allowed, or the directory or
-    program cannot be used.
+    program cannot be used; ExecuteError, if this process has waited for the child, and that could not use them.
     """

@@ -56,6 +56,8 @@ from fastpty.system.linux cimport (
     winsize,
 )
 
+from fastpty.errors import ExecuteError
+
 cdef enum:
     CHILD_STACK_BYTES = 65536   # used only between clone and execve
     MANY_DESCRIPTORS = 64       # where the table is shared with the child, rather than copied
@@ -160,7 +162,7 @@ cdef fill_account(Account *account, tuple wanted):
         account.groups[index] = groups[index]
 
 
-cdef open_terminal(int directory, unsigned short rows, unsigned short columns, int *master, int *slave):
+cdef open_terminal(int directory, tuple window, int *master, int *slave):
     """Opens a new pty: a non-blocking master, a slave with default termios and IUTF8, both close-on-exec.
 
     directory: where to open `ptmx`, or -1 to open /dev/ptmx. TIOCGPTPEER needs no path, so the mount namespace may have
@@ -175,8 +177,7 @@ cdef open_terminal(int directory, unsigned short rows, unsigned short columns, i
     if master[0] < 0:
         raise OSError(errno, f"cannot open a pseudo-terminal: {os.strerror(errno)}")
     memset(&size, 0, sizeof(size))
-    size.ws_row = rows
-    size.ws_col = columns
+    size.ws_row, size.ws_col, size.ws_xpixel, size.ws_ypixel = window
     unlockpt(master[0])
     slave[0] = ioctl(master[0], TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)
     if slave[0] < 0:
@@ -198,7 +199,7 @@ cdef run_child(Plan *plan, int *pidfd):
     if plan.error != 0:
         waitid(P_PIDFD, pidfd[0], &info, WEXITED)
         text = os.fsdecode(<bytes>stage_text(plan.stage) + <bytes>stage_object(plan))
-        raise OSError(plan.error, f"{text}: {os.strerror(plan.error)}")
+        raise ExecuteError(plan.error, f"{text}: {os.strerror(plan.error)}")
     return pid
 
 
@@ -218,7 +219,7 @@ def leave_keys():
 def spawn(
     list argv, list environment, directory, int rows, int columns, tuple files,
     *, program=None, account=None, bint no_new_privs=False, int cgroup=-1, bint apart=False, tuple joins=(),
-    int terminals=-1
+    int terminals=-1, tuple pixels=(0, 0), bint needs_directory=False, int report=-1
 ):
     """Starts `argv` on a new terminal; see _spawn.pyi."""
     cdef Plan plan
@@ -226,20 +227,25 @@ def spawn(
     cdef int master = -1
     cdef int pidfd = -1
     cdef int index
+    if report >= 0:
+        joins = (*joins, report)
     if len(joins) > JOINS_MOST:
         raise ValueError(f"more than {JOINS_MOST} control groups to enter")
-    plan.argv = plan.envp = NULL
+    plan.argv = plan.envp = plan.programs = NULL
     plan.slave = -1
     plan.error = 0
     plan.stage = STAGE_SESSION
     plan.directory = NULL if directory is None else <char *><bytes>directory
     plan.files.rlim_cur, plan.files.rlim_max = files
-    plan.program = <char *><bytes>(argv[0] if program is None else program)
+    programs = [program or argv[0]] if not isinstance(program, list) else program
+    plan.program = <char *><bytes>programs[0]
+    plan.needs_directory = needs_directory
+    plan.report = report
     plan.account = NULL if account is None else &becomes
     plan.no_new_privs = no_new_privs
     plan.cgroup = cgroup
     plan.enters_cgroup = False
-    plan.is_apart = apart or account is not None
+    plan.is_apart = apart or account is not None or report >= 0
     plan.join_count = len(joins)
     for index, join in enumerate(sorted(joins)):
         plan.joins[index] = join
@@ -250,8 +256,9 @@ def spawn(
         if account is not None:
             fill_account(&becomes, account)
         plan.argv = pointers(argv)
+        plan.programs = pointers(programs)
         plan.envp = pointers(environment)
-        open_terminal(terminals, rows, columns, &master, &plan.slave)
+        open_terminal(terminals, (rows, columns, *pixels), &master, &plan.slave)
         if account is not None and fchown(plan.slave, becomes.uid, <gid_t>-1) < 0:
             raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
         pid = run_child(&plan, &pidfd)
@@ -263,6 +270,7 @@ def spawn(
         raise
     finally:
         free(plan.argv)
+        free(plan.programs)
         free(plan.envp)
         free(becomes.groups)
         free(becomes.found)

@@ -33,6 +33,10 @@ class RefusedError(FastptyError):
     """A client is refused. The text is sent to the client and logged."""
 
 
+class ExecuteError(OSError):
+    """A program cannot be executed, or its directory cannot be entered."""
+
+
 def printable(text: str) -> str:
     """Escapes control characters, such as those in file names, so that the text is one line and safe on a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -35,7 +35,7 @@ def check_user_namespace(config: Config) -> None:
 
 
 def _check_addresses(config: Config) -> None:
-    for_sessions = config.raw_addresses + config.uwsgi_addresses + config.pty_addresses
+    for_sessions = config.session_addresses
     if config.is_client:
         if config.addresses or None not in (config.pty_connect, config.pty_uconnect):
             raise UsageError("pty-connect and pty-uconnect make a client of one address: remove all other addresses")
@@ -97,7 +97,7 @@ def _check_rules(config: Config) -> Iterable[str]:
     _check_tls(config)
     has_names = bool(config.tls_users or (config.allow_tls_names and config.run_as != "peer"))
     wants_users = config.has_rules or config.run_as == "peer"
-    for address in config.raw_addresses + config.uwsgi_addresses + config.pty_addresses:
+    for address in config.session_addresses:
         if wants_users and isinstance(address, TcpAddress) and not has_names:
             raise UsageError(
                 f"{address.text} would admit nobody: the access rules and run-as need to know the client's user, which "

@@ -29,6 +29,7 @@ class Config:
 
     raw_addresses: tuple[Address, ...]
     uwsgi_addresses: tuple[Address, ...]
+    extended_addresses: tuple[Address, ...]
     pty_addresses: tuple[Address, ...]
     socket_mode: int
     socket_owner: tuple[int, int] | None
@@ -47,6 +48,8 @@ class Config:
     allow_tls_names: tuple[str, ...]
     tls_users: tuple[tuple[str, int], ...]
     given_command: str | None
+    client_command: str
+    accepted_environment: str
     rows: int
     cols: int
     processes: int
@@ -152,7 +155,12 @@ class Config:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """All addresses to listen on."""
-        return self.raw_addresses + self.uwsgi_addresses + self.pty_addresses + self.stats_addresses
+        return self.session_addresses + self.stats_addresses
+
+    @property
+    def session_addresses(self) -> tuple[Address, ...]:
+        """All addresses that give sessions."""
+        return self.raw_addresses + self.uwsgi_addresses + self.extended_addresses + self.pty_addresses
 
     @property
     def tls_identity(self) -> Identity | None:
@@ -175,7 +183,8 @@ class Config:
     def commands(self) -> list[tuple[str, str]]:
         """The commands that will run, with the option that sets each. A client's login shell is not among them."""
         found = []
-        if (self.raw_addresses or self.uwsgi_addresses) and (self.given_command or self.run_as is None):
+        is_private = self.raw_addresses or self.uwsgi_addresses or self.extended_addresses
+        if is_private and (self.given_command or self.run_as is None):
             found.append(("command", self.command))
         if self.pty_addresses:
             found.append(("command" if self.pty_command is None else "pty-exec", self.shared_command))

@@ -14,6 +14,7 @@ from fastpty.configuration.values import (
     buffer_size,
     byte_count,
     cgroup,
+    client_command,
     directory,
     environment_removal,
     event_count,
@@ -78,6 +79,9 @@ OPTIONS: tuple[Option, ...] = (
            "Serve raw clients on ADDR: bytes in, bytes out. Any program that can talk to a socket is a client (socat, "
            "a script). The window size is fixed.",
            metavar="ADDR", aliases=("forkpty-router", "forkptyrouter"), repeatable=True, own=True, usual=True),
+    Option("fpty-router", "extended_addresses", one(address), SOCKETS,
+           "Serve clients of fastpty's own protocol on ADDR, for TCP on loopback and for proxies such as ssh -L. Local "
+           "clients negotiate it at every address.", metavar="ADDR", repeatable=True, own=True),
     Option("chmod-socket", "socket_mode", socket_mode, SOCKETS,
            "Set the mode of the socket files. MODE is octal, three or four digits; without MODE, or with 1, it "
            "is 0666. An inherited socket must have this mode already.",
@@ -133,6 +137,12 @@ OPTIONS: tuple[Option, ...] = (
            "up in PATH. Default: /bin/sh, or the client's login shell with run-as peer.", metavar="CMD",
            aliases=("forkptyrouter-command", "forkptyrouter-cmd", "forkpty-router-command", "forkpty-router-cmd"),
            own=True, usual=True),
+    Option("client-command", "client_command", client_command, SESSIONS,
+           "Let clients choose command, environment and directory: yes, no, or auto, which means yes unless command is "
+           "set to something other than a shell.", metavar="auto|yes|no", default="auto", own=True),
+    Option("accept-env", "accepted_environment", spaced, SESSIONS,
+           "Accept these variables from clients. NAMES are patterns separated by spaces.", metavar="NAMES",
+           default="LANG LC_* COLORTERM NO_COLOR", own=True),
     Option("rows", "rows", window_edge, SESSIONS,
            "Open terminals with N rows, 1 to 65535. Clients of listen-uwsgi send their own size.",
            metavar="N", default="24", aliases=("forkptyrouter-rows", "forkpty-router-rows"), own=True),

@@ -126,6 +126,13 @@ def run_as(value: str) -> str:
     return value
 
 
+def client_command(value: str) -> str:
+    """One of the words `auto`, `yes` and `no`."""
+    if value not in ("auto", "yes", "no"):
+        raise ValueError(f"{quoted(value)} is none of auto, yes and no")
+    return value
+
+
 def byte_count(value: str) -> int:
     """A whole number of bytes, up to 1 GiB, with K or M for units of 1024 or 1024 * 1024."""
     count = None if "." in value else _with_unit(value, _BYTES_OF)

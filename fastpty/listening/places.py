@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from fastpty.access.rules import Rules
 from fastpty.configuration.config import Config
@@ -17,7 +18,7 @@ from fastpty.log import logger
 from fastpty.net import address, socket_directory
 from fastpty.system import signals
 
-RAW, UWSGI, PTY, STATS = "raw", "uwsgi", "pty", "stats"
+RAW, UWSGI, EXTENDED, PTY, STATS = "raw", "uwsgi", "fpty", "pty", "stats"
 
 # The workers of a killed router close its sockets within this time.
 _PREDECESSOR_SECONDS = 2.0
@@ -26,7 +27,7 @@ _PREDECESSOR_POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Place:
-    """A listening socket and its protocol: RAW, UWSGI, PTY (raw, to a shared terminal) or STATS.
+    """A listening socket and its protocol: RAW, UWSGI, EXTENDED, PTY (raw, to a shared terminal) or STATS.
 
     is_behind_tls: only the TLS process can connect to it.
     """
@@ -34,6 +35,13 @@ class Place:
     listener: bind.Listener
     protocol: str
     is_behind_tls: bool = False
+
+    @property
+    def negotiates(self) -> Literal["never", "by name", "always"]:
+        """Which of its clients speak the negotiated extension."""
+        if self.protocol == EXTENDED:
+            return "always"
+        return "never" if self.protocol == PTY or self.is_behind_tls else "by name"
 
     @property
     def name(self) -> str:
@@ -54,6 +62,7 @@ class Listeners:
         self._remover: Remover | None = previous._remover if previous else None
         wanted = [(where, RAW) for where in config.raw_addresses]
         wanted += [(where, UWSGI) for where in config.uwsgi_addresses]
+        wanted += [(where, EXTENDED) for where in config.extended_addresses]
         wanted += [(where, PTY) for where in config.pty_addresses]
         wanted += [(where, STATS) for where in config.stats_addresses]
         try:

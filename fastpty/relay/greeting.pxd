@@ -27,7 +27,7 @@ from fastpty.relay.state cimport (
     PHASE_STARTING, Ending, Extension, Session,
 )
 from fastpty.relay.terminal cimport terminal_resize, terminal_signal_leader
-from fastpty.spawn.report cimport StartReport
+from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, StartReport
 from fastpty.system.linux cimport SIGKILL, close, read, strerror
 from fastpty.wire.extension cimport (
     CAPABLE_TERMINAL, ERROR_EXECUTE, ERROR_LIMIT, ERROR_PROTOCOL, ERROR_TIMEOUT, NONCE_BYTES, NUMBER_STARTED,
@@ -170,6 +170,12 @@ cdef inline void session_run(Loop *loop, Session *session) noexcept nogil:
     loop_source_ready(loop, &session.input, False)
 
 
+cdef inline const char *start_step_name(int step) noexcept nogil:
+    if step == STEP_EXECUTE:
+        return b"execute the command"
+    return b"change to the directory" if step == STEP_DIRECTORY else b"prepare the session"
+
+
 cdef inline void start_report_arrives(Loop *loop, Session *session) noexcept nogil:
     """Reads what the child tells: end of file when it has executed the program, or why it could not."""
     cdef Extension *extension = session.extension
@@ -188,8 +194,7 @@ cdef inline void start_report_arrives(Loop *loop, Session *session) noexcept nog
     if got == 0 and extension.is_about_to_execute:
         session_run(loop, session)
     elif got == sizeof(report):
-        snprintf(text, sizeof(text), "cannot %s: %s",
-                 b"execute the command" if report.executes else b"prepare the command", strerror(report.error))
+        snprintf(text, sizeof(text), "cannot %s: %s", start_step_name(report.step), strerror(report.error))
         session_fail(loop, session, ENDING_NOT_STARTED, ERROR_EXECUTE, text, report.error)
     else:
         session_fail(loop, session, ENDING_NOT_STARTED, ERROR_EXECUTE, b"the process ended before the command began",

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from fastpty import log
@@ -18,16 +19,28 @@ from fastpty.access.rules import Rules
 from fastpty.access.user_names import UserNames
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
-from fastpty.errors import RefusedError
+from fastpty.errors import ExecuteError, RefusedError
 from fastpty.listening.places import PTY, Place
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
-from fastpty.relay.upcalls import JOIN, SessionEnd, Terminal
+from fastpty.relay.upcalls import JOIN, Failure, SessionEnd, Terminal
+from fastpty.sessions import requests
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
 from fastpty.system import at_start
 from fastpty.system.credentials import UNKNOWN_PEER
+from fastpty.wire import extension
+
+
+@dataclass(frozen=True)
+class Start:
+    """What one start needs beside its program. report: the pipe for fastpty/spawn/report.pxd, or -1."""
+
+    rows: int
+    columns: int
+    pixels: tuple[int, int] = (0, 0)
+    report: int = -1
 
 
 class Sessions:
@@ -54,6 +67,7 @@ class Sessions:
         self._rules = rules
         self._account_of = accounts.lookup(config.changes_root)
         self._programs = Programs(config)
+        self._requests = requests.Requests(config)
         self._limits = limits
         self._cgroups = cgroups
         self._joins = config.entered.cgroups if config.entered else ()
@@ -86,16 +100,78 @@ class Sessions:
                 return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
-            why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"
-            line = f"session {number}: refused {client.text} on {place.name}: {why}"
-            if not self._refusals.tell(line, clients(client.uid, place.name, why)):
-                self._unlogged.add(number)
-            self._records[number] = Record(client, place)
-            return os.fsencode(f"fastpty: {why}\r\n")
+            return self._refuse(number, client, place, error)
         record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
         self._unlogged_starts.append((time.time(), number, record))
         uid = program.account[0] if program.account else None
         return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, uid)
+
+    def client_greeted(self, number: int, listener: int, fd: int, peer: tuple[int, int, int]) -> int | bytes:
+        """Admits a client of the extension, or refuses it as session_wanted does."""
+        place = self._places[listener]
+        client = Peer("a client")
+        try:
+            client = self._identify(fd, peer, place.is_behind_tls)
+            self._admit(number, client)
+        except (OSError, RefusedError) as error:
+            return self._refuse(number, client, place, error)
+        self._records[number] = Record(client, place)
+        return self._requests.capabilities
+
+    def start_wanted(self, number: int, request: bytes, window: tuple[int, int]) -> Terminal | Failure:
+        """Starts the program that a client of the extension asks for, as far as that is allowed."""
+        record = self._records[number]
+        assert record.client is not None
+        try:
+            wanted = requests.parse(request)
+            program = self._requests.grant(wanted, self._programs.for_peer(record.client))
+            terminal = self._start_requested(number, program, wanted, window)
+        except requests.RequestError as error:
+            return self._not_started(number, record, error.code, str(error))
+        except RefusedError as error:
+            return self._not_started(number, record, extension.REFUSED, f"refused: {error}")
+        except OSError as error:
+            code = extension.EXECUTE if isinstance(error, ExecuteError) else extension.LIMIT
+            return self._not_started(number, record, code, error.strerror or str(error), error.errno or 0)
+        record = replace(record, pid=terminal.leader, tty=tty_name(terminal.master), command=program.text)
+        self._records[number] = record
+        self._unlogged_starts.append((time.time(), number, record))
+        return terminal
+
+    def _start_requested(
+        self, number: int, program: Program, wanted: requests.Request, window: tuple[int, int]
+    ) -> Terminal:
+        rows, cols, *pixels = wanted.window or (window[0] or self._config.rows, window[1] or self._config.cols, 0, 0)
+        start = Start(rows, cols, (pixels[0], pixels[1]))
+        uid = program.account[0] if program.account else None
+        if not (wanted.chooses or program.account or self._config.changes_root):
+            return Terminal(*self._spawn(number, program, start), rows, cols, uid)
+        report, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            master, pid, pidfd = self._spawn(number, program, replace(start, report=told))
+        except BaseException:
+            os.close(report)
+            raise
+        finally:
+            os.close(told)
+        return Terminal(master, pid, pidfd, rows, cols, uid, report)
+
+    def _refuse(self, number: int, client: Peer, place: Place, error: OSError | RefusedError) -> bytes:
+        """Logs a refusal, and returns the line for the client."""
+        why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"
+        line = f"session {number}: refused {client.text} on {place.name}: {why}"
+        if not self._refusals.tell(line, clients(client.uid, place.name, why)):
+            self._unlogged.add(number)
+        self._records[number] = Record(client, place)
+        return os.fsencode(f"fastpty: {why}\r\n")
+
+    def _not_started(self, number: int, record: Record, code: int, text: str, error: int = 0) -> Failure:
+        """Logs that a session has not begun, and returns what its client is told."""
+        assert record.client is not None and record.place is not None
+        line = f"session {number}: not started for {record.client.text} on {record.place.name}: {text}"
+        if not self._refusals.tell(line, clients(record.client.uid, record.place.name, text)):
+            self._unlogged.add(number)
+        return Failure(code, error, os.fsencode(text))
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command; with `pty-once` only the first time."""
@@ -183,33 +259,37 @@ class Sessions:
             self._limits.leave(self._seats.pop(number))
             raise
 
-    def _spawn(self, number: int, program: Program) -> tuple[int, int, int]:
+    def _spawn(self, number: int, program: Program, start: Start | None = None) -> tuple[int, int, int]:
+        start = start or Start(self._config.rows, self._config.cols)
         if self._cgroups is None:
-            return self._spawn_in(program, -1)
+            return self._spawn_in(program, start, -1)
         cgroup = self._cgroups.begin(number)
         try:
-            return self._spawn_in(program, cgroup)
+            return self._spawn_in(program, start, cgroup)
         except OSError:
             self._cgroups.end(number)
             raise
         finally:
             os.close(cgroup)
 
-    def _spawn_in(self, program: Program, cgroup: int) -> tuple[int, int, int]:
+    def _spawn_in(self, program: Program, start: Start, cgroup: int) -> tuple[int, int, int]:
         return spawn(
             program.argv,
             program.environment,
             program.directory,
-            self._config.rows,
-            self._config.cols,
+            start.rows,
+            start.columns,
             at_start.FILES,
-            program=program.path,
+            program=program.paths or program.path,
             account=program.account,
             no_new_privs=self._config.no_new_privs,
             cgroup=cgroup,
             apart=self._config.changes_root,
             joins=self._joins,
             terminals=self._config.terminals,
+            pixels=start.pixels,
+            needs_directory=program.needs_directory,
+            report=start.report,
         )
 
     def accept_failed(self, error: int) -> None:

@@ -28,6 +28,9 @@ class Program:
     environment: list[bytes]
     directory: bytes | None = None
     account: tuple[int, int, list[int]] | None = None
+    needs_directory: bool = False
+    paths: list[bytes] | None = None
+    """Files to try instead of `path`, in this order."""
 
 
 class Programs:

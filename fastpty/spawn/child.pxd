@@ -3,7 +3,7 @@
 Code here must not allocate, lock or use Python: usually the child runs in the memory of its sleeping parent.
 """
 
-from libc.errno cimport ENOSYS, EPERM, errno
+from libc.errno cimport EACCES, ENOENT, ENOSYS, ENOTDIR, EPERM, errno
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 from posix.types cimport gid_t, uid_t
@@ -48,11 +48,12 @@ from fastpty.system.linux cimport (
 
 from fastpty.spawn.foreign cimport file_system_holds
 from fastpty.spawn.login cimport leave_capabilities, login_as
+from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, STEP_PREPARE, StartReport
 
 cdef enum:
     KEYCTL_JOIN_SESSION_KEYRING = 1   # linux/keyctl.h
 
-    JOINS_MOST = 32                   # more than the kernel has kinds of control groups
+    JOINS_MOST = 33                   # the report, and more than the kernel has kinds of control groups
 
 # The step at which the child failed.
 cdef enum Stage:
@@ -71,10 +72,13 @@ cdef struct Account:
     int group_count
 
 cdef struct Plan:
-    char *program
+    char *program             # the one that is tried now
+    char **programs           # files to try in turn, as execvp(3) does; NULL-terminated
     char **argv
     char **envp
     char *directory           # NULL: stay
+    bint needs_directory      # without it the start fails, for an account too
+    int report                # the pipe for StartReport; -1: there is none
     Account *account          # NULL: keep the ids
     bint no_new_privs
     int cgroup                # descriptor of its directory; -1: stay
@@ -129,9 +133,22 @@ cdef inline void child_compare_devpts(const Plan *plan) noexcept nogil:
                 "restart the router\n")
 
 
+cdef inline void child_report(const Plan *plan, int error) noexcept nogil:
+    cdef StartReport report
+    report.error = error
+    report.step = STEP_PREPARE
+    if plan.stage == STAGE_EXECUTE:
+        report.step = STEP_EXECUTE
+    elif plan.stage == STAGE_DIRECTORY:
+        report.step = STEP_DIRECTORY
+    write(plan.report, &report, sizeof(report))
+
+
 cdef inline int child_fail(Plan *plan) noexcept nogil:
     plan.error = errno
-    if plan.is_apart:
+    if plan.report >= 0:
+        child_report(plan, plan.error)
+    elif plan.is_apart:
         child_tell(plan)      # the parent does not read plan.error
     # Not _exit(2): the sanitizers intercept it, and would complain about this unknown stack.
     syscall(SYS_exit_group, 127)
@@ -200,7 +217,7 @@ cdef inline int child_go_home(Plan *plan) noexcept nogil:
     plan.stage = STAGE_DIRECTORY
     if plan.directory == NULL or chdir(plan.directory) == 0:
         return 0
-    if plan.account == NULL:
+    if plan.account == NULL or plan.needs_directory:
         return -1
     child_tell(plan)
     return chdir("/")
@@ -228,7 +245,7 @@ cdef inline int child_take_terminal(Plan *plan) noexcept nogil:
 
 
 cdef inline int child_close(const Plan *plan) noexcept nogil:
-    """Closes all descriptors except 0, 1, 2 and those in `joins`, which are sorted."""
+    """Closes all descriptors except 0, 1, 2 and those in `joins`, which are sorted, and hold `report`, too."""
     cdef int first = 3
     cdef int index
     for index in range(plan.join_count):
@@ -242,10 +259,29 @@ cdef inline int child_join(const Plan *plan) noexcept nogil:
     """Enters the container's control groups. If one is frozen, the child stops here, without others' descriptors."""
     cdef int index
     for index in range(plan.join_count):
+        if plan.joins[index] == plan.report:
+            continue
         if write(plan.joins[index], b"0", 1) < 0:
             return -1
         close(plan.joins[index])
     return 0
+
+
+cdef inline void child_execute(Plan *plan) noexcept nogil:
+    """Executes the first of the files that can be executed. Returns only if there is none, with errno set."""
+    cdef int index = 0
+    cdef bint is_forbidden = False
+    if plan.report >= 0:
+        child_report(plan, 0)
+    while plan.programs[index] != NULL:
+        plan.program = plan.programs[index]
+        execve(plan.program, plan.argv, plan.envp)
+        is_forbidden = is_forbidden or errno == EACCES
+        if errno != EACCES and errno != ENOENT and errno != ENOTDIR:
+            return
+        index += 1
+    if is_forbidden:
+        (&errno)[0] = EACCES
 
 
 cdef inline int child_main(void *argument) noexcept nogil:
@@ -292,5 +328,5 @@ cdef inline int child_main(void *argument) noexcept nogil:
     plan.stage = STAGE_EXECUTE
     sigemptyset(&none)
     pthread_sigmask(SIG_SETMASK, &none, NULL)
-    execve(plan.program, plan.argv, plan.envp)
+    child_execute(plan)
     return child_fail(plan)

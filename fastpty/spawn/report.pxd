@@ -2,7 +2,12 @@
 
 from libc.stdint cimport int32_t
 
+cdef enum ReportedStep:
+    STEP_PREPARE          # anything before the other two
+    STEP_DIRECTORY
+    STEP_EXECUTE
+
 # The child writes one with error 0 just before it executes the program, and one with the errno if something fails.
 cdef struct StartReport:
     int32_t error
-    int32_t executes      # 1: execve(2) has failed; 0: something before it
+    int32_t step

@@ -119,7 +119,9 @@ class _Worker:
                 # listen() again, so that SO_PEERCRED names this process to clients (unix(7)): their sessions end
                 # with it.
                 place.listener.socket.listen(self._config.backlog)
-            self._relay.listen(place.listener.socket.fileno(), framed=place.protocol == UWSGI)
+            self._relay.listen(
+                place.listener.socket.fileno(), framed=place.protocol == UWSGI, negotiates=place.negotiates
+            )
 
     def _handle_signal(self, number: int) -> None:
         if number == DRAIN_SIGNAL:
