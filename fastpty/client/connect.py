@@ -118,8 +118,6 @@ class Connection:
         self._warn(link, network)
         if self._late is not None:
             link.queue(self._late.kept)
-            if self._late.input_ended:
-                link.end_input()
         return self._attach(link)
 
     def _negotiate(self, link: Link, greeting: Greeting | None) -> None:

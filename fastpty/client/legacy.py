@@ -20,13 +20,12 @@ _TLS_ALERT = b"\x15\x03"
 class LateWelcomeError(FastptyError):
     """The router speaks the extension, but said so only after input was sent without it. Nothing has been executed.
 
-    `kept` is the input so far, for a new connection, and `input_ended` whether that was all.
+    `kept` is the input so far, for a new connection.
     """
 
-    def __init__(self, kept: bytes, input_ended: bool) -> None:
+    def __init__(self, kept: bytes) -> None:
         super().__init__("the router answered late")
         self.kept = kept
-        self.input_ended = input_ended
 
 
 class Legacy:
@@ -46,7 +45,6 @@ class Legacy:
         self._is_local = is_local
         self._greeting = greeting
         self._kept: bytearray | None = bytearray() if greeting else None
-        self._input_ended = False
         self._window = b""
         self._beginning: bytearray | None = bytearray()
 
@@ -66,7 +64,6 @@ class Legacy:
 
     def end_input(self) -> bytes | None:
         """None: the sending direction has to be closed."""
-        self._input_ended = True
         return None
 
     def interrupt(self, signum: int) -> bytes:
@@ -120,7 +117,7 @@ class Legacy:
                 "nothing was executed: try again"
             )
         if greeting.is_welcome:
-            raise LateWelcomeError(bytes(self._kept or b""), self._input_ended)
+            raise LateWelcomeError(bytes(self._kept or b""))
         self.has_no_welcome()
         return bytes(greeting.received)
 

@@ -43,13 +43,6 @@ _NEGOTIATION = (
         _NEGOTIATES + "test_a_router_that_answers_late_loses_nothing",
     ),
     Mutant(
-        "an end of input that a late router did not see is sent again",
-        "fastpty/client/connect.py",
-        "            if self._late.input_ended:\n                link.end_input()\n",
-        "",
-        _NEGOTIATES + "test_a_router_that_answers_late_loses_nothing",
-    ),
-    Mutant(
         "input that is not kept is no silent loss",
         "fastpty/client/legacy.py",
         "                self._kept = None\n        return uwsgi",
