@@ -68,10 +68,10 @@ def router(start_router: Callable[..., Router], directory: Path) -> Router:
     )
 
 
-@pytest.fixture
-def screen(router: Router, directory: Path) -> Iterator[Screen]:
-    """At the remote prompt, 132 columns by 43 rows, over the uwsgi socket."""
-    opened = Screen(directory, 132, 43, [*CLIENT, "connect", "--uwsgi", f"{directory}/uwsgi"])
+@pytest.fixture(params=["uwsgi", "fpty"])
+def screen(router: Router, directory: Path, request: pytest.FixtureRequest) -> Iterator[Screen]:
+    """At the remote prompt, 132 columns by 43 rows, over the uwsgi socket, in both protocols that know the size."""
+    opened = Screen(directory, 132, 43, [*CLIENT, "connect", "--protocol", request.param, f"{directory}/uwsgi"])
     try:
         opened.wait_for_last_line(PROMPT)
         yield opened
@@ -133,9 +133,24 @@ def test_wide_characters_are_erased_whole(screen: Screen) -> None:
     screen.type("C-d")
 
 
-@pytest.mark.parametrize("flags", [["connect"], ["connect", "--uwsgi"], ["--pty-connect"], ["--pty-uconnect"]])
-def test_a_script_piped_in_runs_and_all_its_output_comes(router: Router, directory: Path, flags: list[str]) -> None:
-    socket = f"{directory}/{'uwsgi' if 'u' in flags[-1].removeprefix('--pty-') else 'raw'}"
+# The commands' options, and the address of a router for them.
+WAYS = [
+    (["connect"], "raw"),
+    (["connect"], "uwsgi"),
+    (["connect", "--protocol", "raw"], "raw"),
+    (["connect", "--protocol", "uwsgi"], "uwsgi"),
+]
+LEGACY_WAYS = WAYS[2:]
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [*WAYS, (["--pty-connect"], "raw"), (["--pty-uconnect"], "uwsgi"), (["connect", "--uwsgi"], "raw")],
+)
+def test_a_script_piped_in_runs_and_all_its_output_comes(
+    router: Router, directory: Path, flags: list[str], name: str
+) -> None:
+    socket = f"{directory}/{name}"
     done = subprocess.run(
         [*CLIENT, *flags, socket],
         cwd=ROOT,
@@ -147,12 +162,14 @@ def test_a_script_piped_in_runs_and_all_its_output_comes(router: Router, directo
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("mode", ["connect", "uconnect"])
-def test_a_paste_of_a_mebibyte_goes_through_whole(router: Router, directory: Path, mode: str) -> None:
-    socket = f"{directory}/{'uwsgi' if mode == 'uconnect' else 'raw'}"
+@pytest.mark.parametrize(("flags", "name"), WAYS)
+def test_a_paste_of_a_mebibyte_goes_through_whole(
+    router: Router, directory: Path, flags: list[str], name: str
+) -> None:
+    socket = f"{directory}/{name}"
     text = b"".join(b"%07d %s\n" % (number, b"x" * 55) for number in range(16_384))
     assert len(text) == 1 << 20
-    with terminal_client(mode, "-e", "none", socket) as client:
+    with terminal_client(*flags, "-e", "none", socket) as client:
         client.read_until(PROMPT.encode())
         client.type(b"stty raw -echo; echo re''ady; head -c %d | cmp - %s/text; echo sa''me; stty sane\r"
                     % (len(text), os.fsencode(directory)))  # fmt: skip
@@ -162,8 +179,9 @@ def test_a_paste_of_a_mebibyte_goes_through_whole(router: Router, directory: Pat
         assert b"differ" not in client.read_until(b"same")
 
 
-def test_a_killed_client_leaves_nothing_behind(router: Router, directory: Path) -> None:
-    with terminal_client("connect", f"{directory}/raw") as client:
+@pytest.mark.parametrize(("flags", "name"), WAYS)
+def test_a_killed_client_leaves_nothing_behind(router: Router, directory: Path, flags: list[str], name: str) -> None:
+    with terminal_client(*flags, f"{directory}/{name}") as client:
         client.read_until(PROMPT.encode())
         client.type(b"sleep 1000\r")
         client.read_until(b"sleep 1000\r\n")
@@ -171,12 +189,15 @@ def test_a_killed_client_leaves_nothing_behind(router: Router, directory: Path) 
     eventually(lambda: not children(router.pid), "the shell is gone")
 
 
-def test_why_the_command_cannot_run_is_shown(start_router: Callable[..., Router], directory: Path) -> None:
+@pytest.mark.parametrize(("options", "status"), [([], 127), (["--protocol", "raw"], 255)])
+def test_why_the_command_cannot_run_is_shown(
+    start_router: Callable[..., Router], directory: Path, options: list[str], status: int
+) -> None:
     program = broken_program(directory)
     start_router(f"{directory}/s", "--forkptyrouter-command", program)
-    with piped_client("connect", f"{directory}/s") as client:
+    with piped_client("connect", *options, f"{directory}/s") as client:
         shown, complaint = client.communicate(timeout=60)
-    assert (client.returncode, shown) == (255, b"")
+    assert (client.returncode, shown) == (status, b"")
     assert complaint == f"fastpty: cannot execute {program}: No such file or directory\n".encode()
 
 
@@ -186,13 +207,20 @@ def test_the_commands_are_installed() -> None:
         assert subprocess.run([program, "--version"], check=True, capture_output=True).stdout.startswith(b"fastpty")
 
 
-@pytest.mark.parametrize("mode", ["connect", "uconnect"])
-def test_a_killed_router_is_not_taken_for_a_session_that_ended(router: Router, directory: Path, mode: str) -> None:
-    socket = f"{directory}/{'uwsgi' if mode == 'uconnect' else 'raw'}"
-    with piped_client(mode, socket) as client:
+@pytest.mark.parametrize(
+    ("flags", "name", "why"),
+    [
+        *((*way, "lost the connection: the router has ended; exit status unknown") for way in WAYS[:2]),
+        *((*way, "the connection broke: the router has ended") for way in LEGACY_WAYS),
+    ],
+)
+def test_a_killed_router_is_not_taken_for_a_session_that_ended(
+    router: Router, directory: Path, flags: list[str], name: str, why: str
+) -> None:
+    with piped_client(*flags, f"{directory}/{name}") as client:
         assert client.stdout is not None
         assert client.stdout.read(1)
         os.kill(router.pid, signal.SIGKILL)
         _, complaint = client.communicate(timeout=60)
-    assert complaint == b"fastpty: the connection broke: the router has ended\n"
+    assert complaint == f"fastpty: {why}\n".encode()
     assert client.returncode == 255

@@ -51,23 +51,31 @@ def connect(address: str, *options: str) -> tuple[int, bytes, str]:
         (["--session-lifetime", "1", "--forkptyrouter-command", "/bin/cat"], b"\r\n", "the session's time is over"),
     ],
 )
+@pytest.mark.parametrize("protocol", ["raw", "fpty"])
 def test_a_session_that_the_router_ends_is_no_success(
-    start_router: Callable[..., Router], directory: Path, options: list[str], output: bytes, notice: str
+    start_router: Callable[..., Router],
+    directory: Path,
+    options: list[str],
+    output: bytes,
+    notice: str,
+    protocol: str,
 ) -> None:
+    """In the raw protocol the router's line begins on a line of its own."""
     start_router(f"{directory}/s", *options)
-    status, shown, complaint = connect(f"{directory}/s")
-    assert (status, shown) == (255, output)
+    status, shown, complaint = connect(f"{directory}/s", "--protocol", protocol)
+    assert (status, shown) == (255, output if protocol == "raw" else b"")
     assert complaint.startswith(f"fastpty: {notice}")
     assert complaint.count("\n") == 1
 
 
+@pytest.mark.parametrize(("protocol", "status"), [("raw", 255), ("fpty", 127)])
 def test_a_program_that_cannot_be_executed_is_no_success(
-    start_router: Callable[..., Router], directory: Path
+    start_router: Callable[..., Router], directory: Path, protocol: str, status: int
 ) -> None:
     program = broken_program(directory)
     start_router(f"{directory}/s", "--forkptyrouter-command", program)
     complaint = f"fastpty: cannot execute {program}: No such file or directory\n"
-    assert connect(f"{directory}/s") == (255, b"", complaint)
+    assert connect(f"{directory}/s", "--protocol", protocol) == (status, b"", complaint)
 
 
 def unread(peer: socket.socket) -> int:

@@ -149,7 +149,7 @@ def test_a_uwsgi_client_on_a_raw_socket_says_so_and_leaves(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     router = start_router(f"{directory}/s")
-    with terminal_client("connect", "--uwsgi", f"{directory}/s") as client:
+    with terminal_client("connect", "--protocol", "uwsgi", f"{directory}/s") as client:
         assert client.wait() == 255
         assert f"fastpty: {directory}/s speaks the raw protocol: connect without --uwsgi\r\n".encode() in client.shown
     router.wait_for_log("session 1: end: ")
