@@ -14,16 +14,16 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from fastpty.relay.accept cimport (
-    LISTENERS_MOST, NEGOTIATES_ALWAYS, NEGOTIATES_BY_NAME, NEGOTIATES_NEVER, Arrival, Listeners, arrival_refuse,
-    listener_accept, listeners_abandon, listeners_add, listeners_open, listeners_resume,
+    LISTENERS_MOST, NEGOTIATES_ALWAYS, NEGOTIATES_BY_NAME, NEGOTIATES_NEVER, Arrival, Listeners, listener_accept,
+    listeners_abandon, listeners_add, listeners_open, listeners_resume,
 )
-from fastpty.relay.begin cimport session_new, session_release, session_start
+from fastpty.relay.begin cimport arrival_session, session_new, session_release, session_start
 from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.errands cimport Errand
 from fastpty.relay.events cimport events_handle
 from fastpty.relay.greeting cimport (
-    extension_open, greetings_stop, request_free, session_begin_program, session_fail, session_welcome,
+    greetings_stop, request_free, session_begin_program, session_fail, session_welcome,
 )
 from fastpty.relay.hang_up cimport sessions_stop
 from fastpty.relay.lifecycle cimport session_finish
@@ -34,7 +34,7 @@ from fastpty.relay.loop cimport (
 from fastpty.relay.peer cimport peer_credentials
 from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES, pool_drop_spares
 from fastpty.relay.refuse cimport refuse_session
-from fastpty.relay.rows cimport loop_counters, session_end, session_rows
+from fastpty.relay.rows c
 from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_show
 from fastpty.relay.state cimport ENDING_NOT_STARTED, ENDING_STOPPED, ROLE_PROGRAM, Session, Shared
 from fastpty.relay.step cimport step_queues
@@ -268,17 +268,10 @@ cdef class Relay:
 
     cdef void begin(self, const Arrival *arrival, int index) noexcept nogil:
         """Makes a session of a connection: the handler gives it a terminal, greets it or refuses it."""
-        cdef Session *session = session_new(&self.loop)
-        if session != NULL and arrival.is_extended and not extension_open(&self.loop, session, arrival.nonce):
-            session_release(&self.loop, session)
-            session = NULL
+        cdef Session *session = arrival_session(&self.loop, arrival)
         if session == NULL:
-            arrival_refuse(&self.loop, arrival, ENOMEM)
             self.report_failure(ENOMEM)
             return
-        session.peer.fd = arrival.fd
-        session.peer.is_guarded = arrival.is_guarded
-        session.peer.is_tcp = not self.listeners.each[index].is_unix
         with gil:
             self.ask_for_session(session, arrival.fd, index)
         self.start(session, session.peer.fd, self.listeners.each[index].framed and not arrival.is_extended)
@@ -303,7 +296,7 @@ cdef class Relay:
         elif answer == JOIN:
             session.shared = self.shared
         else:
-            self.take_terminal(session, answer)
+            session_take_terminal(session, answer)
 
     cdef void start_requested(self) noexcept nogil:
         """Asks the handler for the programs of clients of the extension whose START is whole."""
@@ -329,8 +322,7 @@ cdef class Relay:
         if isinstance(answer, Failure):
             session_fail(&self.loop, session, ENDING_NOT_STARTED, answer.code, answer.text, answer.error)
             return
-        self.take_terminal(session, answer)
-        session.extension.report_fd = answer.report
+        session_take_terminal(session, answer)
         if session.extension.is_resized:
             session.terminal.size = size
             terminal_resize(&session.terminal)
@@ -362,15 +354,7 @@ cdef class Relay:
             shared_show(&self.loop, self.shared, <const char *>answer, len(answer))
             loop_retry(&self.loop, &self.shared.restart)
         else:
-            self.take_terminal(session, answer)
-
-    cdef void take_terminal(self, Session *session, answer) noexcept:
-        """Takes over a Terminal of fastpty/relay/upcalls.py."""
-        session.terminal.fd, session.terminal.pidfd = answer.master, answer.pidfd
-        session.terminal.leader = answer.leader
-        session.terminal.size.ws_row, session.terminal.size.ws_col = answer.rows, answer.columns
-        session.terminal.has_user = answer.uid is not None
-        session.terminal.uid = answer.uid or 0
+            session_take_terminal(session, answer)
 
     cdef void start(self, Session *session, int peer_fd, bint framed) noexcept nogil:
         cdef int failure = session_start(&self.loop, session, peer_fd, framed)

@@ -34,6 +34,7 @@ cdef enum Negotiation:
 # A connection that was accepted.
 cdef struct Arrival:
     int fd                             # -1 = there is none
+    bint is_unix
     bint is_guarded                    # the client may pass descriptors
     bint is_extended                   # the client speaks the extension
     uint8_t nonce[NONCE_BYTES]
@@ -123,6 +124,7 @@ cdef inline int listener_accept_one(const Listener *listener, Arrival *arrival) 
     cdef socklen_t size = sizeof(address)
     cdef socklen_t before = offsetof_sun_path
     memset(arrival, 0, sizeof(arrival[0]))
+    arrival.is_unix = listener.is_unix
     arrival.is_extended = listener.negotiation == NEGOTIATES_ALWAYS
     if not listener.is_unix or listener.negotiation == NEGOTIATES_NEVER:
         arrival.fd = accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)

@@ -1,13 +1,14 @@
 """The beginning of a session: session_new gives it a slot, session_start its descriptors. session_release frees it."""
 
-from libc.errno cimport errno
+from libc.errno cimport ENOMEM, errno
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
+from fastpty.relay.accept cimport Arrival, arrival_refuse
 from fastpty.relay.channel cimport channel_holds, channel_open
 from fastpty.relay.deadlines cimport deadlines_expect_limits
-from fastpty.relay.greeting cimport extension_free
+from fastpty.relay.greeting cimport extension_free, extension_open
 from fastpty.relay.lifecycle cimport session_finish, session_leader_exited
 from fastpty.relay.loop cimport Loop, loop_defer_reports, loop_wake, loop_watch_session
 from fastpty.relay.pool cimport BUFFER_BYTES
@@ -78,6 +79,21 @@ cdef inline void session_release(Loop *loop, Session *session) noexcept nogil:
     loop.ended.ignored_frames += session.peer.ignored_frames
     extension_free(loop, session)
     free(session)
+
+
+cdef inline Session *arrival_session(Loop *loop, const Arrival *arrival) noexcept nogil:
+    """Returns a new session for a connection. NULL: there is no memory, and the client was refused."""
+    cdef Session *session = session_new(loop)
+    if session != NULL and arrival.is_extended and not extension_open(loop, session, arrival.nonce):
+        session_release(loop, session)
+        session = NULL
+    if session == NULL:
+        arrival_refuse(loop, arrival, ENOMEM)
+        return NULL
+    session.peer.fd = arrival.fd
+    session.peer.is_guarded = arrival.is_guarded
+    session.peer.is_tcp = not arrival.is_unix
+    return session
 
 
 cdef inline void session_open(Session *session, int peer_fd, bint framed, int terminal_fd) noexcept nogil:

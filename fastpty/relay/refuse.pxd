@@ -30,7 +30,9 @@ cdef inline const char *refuse_reason(int error) noexcept nogil:
     return b"fastpty: the router has no descriptor left for another session; try again later\r\n"
 
 
-cdef inline void refuse_say(int fd, const uint8_t *nonce, const char *text, size_t size) noexcept nogil:
+cdef inline void refuse_say(
+    int fd, const uint8_t *nonce, ErrorCode code, const char *text, size_t size
+) noexcept nogil:
     """Sends the line, as far as the socket has room; a client of the extension, with a nonce, gets WELCOME and ERROR."""
     cdef uint8_t frames[FRAME_HEADER_BYTES + WELCOME_BYTES + FINAL_MOST]
     cdef uint8_t *end
@@ -38,7 +40,7 @@ cdef inline void refuse_say(int fd, const uint8_t *nonce, const char *text, size
         send(fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
         return
     end = put_welcome(frames, nonce, 0, 0, 0)
-    end = put_error(end, ERROR_LIMIT, 0, ERROR_IN_GREETING, refuse_bare(text, &size), size)
+    end = put_error(end, code, 0, ERROR_IN_GREETING, refuse_bare(text, &size), size)
     send(fd, frames, end - frames, MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
@@ -57,7 +59,7 @@ cdef inline void refuse_say_session(Loop *loop, Session *session, int error) noe
     """Tells the client of a session why it cannot begin."""
     cdef const char *reason = refuse_reason(error)
     if session.extension == NULL:
-        refuse_say(session.peer.fd, NULL, reason, strlen(reason))
+        refuse_say(session.peer.fd, NULL, ERROR_LIMIT, reason, strlen(reason))
     else:
         refuse_by_frames(session, ERROR_LIMIT, reason, strlen(reason))
         channel_flush(&session.output.channel, &loop.pool)
@@ -88,7 +90,7 @@ cdef inline void refuse_connection(
 ) noexcept nogil:
     """Refuses a client for which there is no session, because of this errno. nonce: as in refuse_say."""
     cdef const char *reason = refuse_reason(error)
-    refuse_say(fd, nonce, reason, strlen(reason))
+    refuse_say(fd, nonce, ERROR_LIMIT, reason, strlen(reason))
     refuse_close(errands, fd, is_guarded)
 
 
@@ -110,6 +112,7 @@ cdef inline void refuse_session(Loop *loop, Session *session, const char *text, 
         memcpy(buffer.data, text, buffer.end)
         session.output.channel.buffer = buffer
     else:
-        refuse_say(session.peer.fd, session.extension.nonce if session.extension != NULL else NULL, text, size)
+        refuse_say(session.peer.fd, session.extension.nonce if session.extension != NULL else NULL, ERROR_REFUSED,
+                   text, size)
         refuse_close(&loop.errands, session.peer.fd, session.peer.is_guarded)
         session.peer.fd = -1

@@ -163,4 +163,8 @@ cdef inline const char *ending_name(Ending ending) noexcept nogil:
         return "a TLS hello"
     if ending == ENDING_MEMORY:
         return "out of memory"
+    if ending == ENDING_PROTOCOL:
+        return "violated the protocol"
+    if ending == ENDING_NOT_STARTED:
+        return "not started"
     return "stopped"

@@ -132,7 +132,7 @@ class Requests:
             _, _, account = program.text.rpartition(" as ")
             return replace(program, text=f"{text} as {account}", argv=argv)
         paths = [argv[0]]
-        if b"/" not in argv[0]:
+        if argv[0] and b"/" not in argv[0]:
             paths = [os.path.join(folder or b".", argv[0]) for folder in path.split(b":")]
         return replace(program, text=text, paths=paths, argv=argv)
 

@@ -1,4 +1,4 @@
-"""The numbers of sessions for Python: rows for the statistics, the end of a session, and sums over all of them."""
+"""The values of fastpty/relay/upcalls.py: builds those that go to Python, and takes over those that come from there."""
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -6,8 +6,19 @@ from fastpty.relay.loop cimport Loop
 from fastpty.relay.state cimport Session, ending_name
 
 
+cdef inline void session_take_terminal(Session *session, answer):
+    """Takes over a Terminal."""
+    session.terminal.fd, session.terminal.pidfd = answer.master, answer.pidfd
+    session.terminal.leader = answer.leader
+    session.terminal.size.ws_row, session.terminal.size.ws_col = answer.rows, answer.columns
+    session.terminal.has_user = answer.uid is not None
+    session.terminal.uid = answer.uid or 0
+    if session.extension != NULL:
+        session.extension.report_fd = answer.report
+
+
 cdef inline list session_rows(const Loop *loop, int64_t now_ns, row):
-    """Makes a `row` (SessionRow of fastpty/relay/upcalls.py) of each live session."""
+    """Makes a `row` (SessionRow) of each live session."""
     cdef uint32_t slot
     cdef const Session *session
     cdef list rows = []
@@ -24,7 +35,7 @@ cdef inline list session_rows(const Loop *loop, int64_t now_ns, row):
 
 
 cdef inline object session_end(const Loop *loop, const Session *session, end):
-    """Makes an `end` (SessionEnd of fastpty/relay/upcalls.py) of a session."""
+    """Makes an `end` (SessionEnd) of a session."""
     return end(
         session.number, ending_name(session.ending).decode(),
         session.terminal.exit_code, session.terminal.exit_status,

@@ -1,0 +1,244 @@
+"""What a START does before the program runs, and what clients may choose."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fastpty.wire import extension
+from tests.support.extension_client import ExtensionClient
+from tests.support.harness import Router, children, eventually
+from tests.support.peers import need_root
+
+Starts = Callable[..., Router]
+Asks = Callable[..., ExtensionClient]
+
+ENVIRONMENT, OFFERED = extension.ENVIRONMENT, extension.OFFERED_ENVIRONMENT
+TELLS = 'stty size; echo "$TERM|$LANG|$LC_ALL|$SECRET|$(pwd)"'
+
+
+@pytest.fixture
+def ask(start_router: Starts, directory: Path) -> Iterator[Asks]:
+    """Sends a START to a router, which the first call starts with `options`."""
+    clients: list[ExtensionClient] = []
+    path = str(directory / "socket")
+
+    def start(*argv: str, options: tuple[str, ...] = (), **keywords: object) -> ExtensionClient:
+        if not clients:
+            start_router("--listen-raw", path, *options)
+        clients.append(ExtensionClient(path))
+        clients[-1].start(argv, **keywords)  # type: ignore[arg-type]
+        return clients[-1]
+
+    yield start
+    for client in clients:
+        client.sock.close()
+
+
+def result(client: ExtensionClient) -> bytes:
+    assert client.status().code == 0, client.output
+    return client.output.strip().replace(b"\r\n", b"\n")
+
+
+def test_the_programs_first_look_sees_size_TERM_and_language(ask: Asks, tmp_path: Path) -> None:
+    client = ask(
+        "sh",
+        "-c",
+        TELLS,
+        window=(51, 132),
+        term="screen.xterm-256color",
+        more=[(OFFERED, b"LANG=de_DE.UTF-8"), (OFFERED, b"LC_ALL=C"), (OFFERED, b"SECRET=x")],
+    )
+    assert result(client) == f"51 132\nscreen.xterm-256color|de_DE.UTF-8|C||{os.getcwd()}".encode()
+
+
+def test_the_configured_command_gets_them_too(ask: Asks) -> None:
+    client = ask(options=("--command", "stty size; echo $TERM"), window=(7, 11), term="vt52")
+    assert result(client) == b"7 11\nvt52"
+
+
+def test_pixels_are_passed_on(ask: Asks) -> None:
+    look = "import fcntl, struct; print(*struct.unpack('4H', fcntl.ioctl(0, 0x5413, bytes(8))))"
+    window = (extension.WINDOW, extension.window(10, 20, 300, 400))
+    client = ask("python3", "-c", look, window=None, more=[window])
+    assert result(client) == b"10 20 300 400"
+
+
+def test_without_a_size_the_configured_one_holds(ask: Asks) -> None:
+    assert result(ask("stty", "size", window=None, options=("--rows", "12", "--cols", "34"))) == b"12 34"
+
+
+def test_a_size_behind_START_replaces_that_of_START(ask: Asks, directory: Path) -> None:
+    ask("true").status()
+    with ExtensionClient(str(directory / "socket")) as client:
+        both = extension.frames(
+            extension.START,
+            extension.items([(1, b"sh"), (1, b"-c"), (1, b"sleep 0.2; stty size"), (6, extension.window(1, 2))]),
+        )
+        client.sock.sendall(both + extension.frames(extension.SIZE, extension.window(3, 4)))
+        assert result(client) == b"3 4"
+
+
+@pytest.mark.parametrize("term", ["-x", "a/b", "x" * 65, "a%s", "", "ä"])
+def test_a_TERM_that_could_do_harm_is_not_taken(term: str, ask: Asks) -> None:
+    assert result(ask("sh", "-c", "echo $TERM", term=term, options=("--clear-env",))) == b"xterm-256color"
+
+
+@pytest.mark.parametrize("value", [b"/etc/x", b"%n", b"x" * 65, b"a\0b"])
+def test_a_variable_that_could_do_harm_is_not_taken(value: bytes, ask: Asks) -> None:
+    client = ask("sh", "-c", "echo ${LC_NAME-unset}", more=[(OFFERED, b"LC_NAME=" + value)])
+    assert result(client) == b"unset"
+
+
+def test_env_of_the_configuration_stands_above_what_clients_offer(ask: Asks) -> None:
+    client = ask(
+        *("sh", "-c", "echo $TERM $LANG"), options=("--env", "LANG=C", "--env", "TERM=dumb"), more=[(OFFERED, b"LANG=x")]
+    )
+    assert result(client) == b"dumb C"
+
+
+def test_accept_env_names_what_is_taken(ask: Asks) -> None:
+    offers = [(OFFERED, b"LANG=x"), (OFFERED, b"EDITOR=ed"), (OFFERED, b"MY_1=1")]
+    client = ask("sh", "-c", "echo ${LANG-none} $EDITOR $MY_1", options=("--accept-env", "EDITOR MY_*", "--unenv", "LANG"),
+                 more=offers)  # fmt: skip
+    assert result(client) == b"none ed 1"
+
+
+def test_the_client_chooses_command_variables_and_directory(ask: Asks) -> None:
+    client = ask(
+        "sh", "-c", 'echo "$0 $1 $A|$B"; pwd', "one", "two words", more=[
+            (ENVIRONMENT, b"A=/usr/b%n"), (ENVIRONMENT, b"B="), (extension.DIRECTORY, b"/usr")
+        ]
+    )  # fmt: skip
+    assert result(client) == b"one two words /usr/b%n|\n/usr"
+
+
+def test_a_command_is_searched_in_the_programs_PATH(ask: Asks, directory: Path) -> None:
+    (directory / "first").mkdir()
+    (directory / "second").mkdir()
+    (directory / "first" / "tool").write_text("not executable")
+    (directory / "second" / "tool").write_text("#!/bin/sh\necho found\n")
+    (directory / "second" / "tool").chmod(0o755)
+    path = f"PATH=/nowhere:{directory}/first:{directory}/second:/bin".encode()
+    assert result(ask("tool", more=[(ENVIRONMENT, path)])) == b"found"
+
+
+@pytest.mark.parametrize(
+    ("argv", "more", "errno", "text"),
+    [
+        (["no-such-command"], [], 2, b"cannot execute the command: No such file or directory"),
+        (["/etc/passwd"], [], 13, b"cannot execute the command: Permission denied"),
+        (["/no/such/file"], [], 2, b"cannot execute the command: No such file or directory"),
+        ([""], [], 2, b"cannot execute the command: No such file or directory"),
+        (["sh"], [(extension.DIRECTORY, b"/no/such")], 2, b"cannot change to the directory: No such file or directory"),
+        ([], [(extension.DIRECTORY, b"/etc/passwd")], 20, b"cannot change to the directory: Not a directory"),
+    ],
+)
+def test_what_cannot_be_executed_is_an_ERROR_and_never_STARTED(
+    argv: list[str], more: list[tuple[int, bytes]], errno: int, text: bytes, ask: Asks
+) -> None:
+    client = ask(*argv, more=more)
+    refusal = client.error()
+    assert (refusal.code, refusal.errno, refusal.phase) == (extension.EXECUTE, errno, extension.STARTING)
+    assert refusal.text == text
+    assert extension.STARTED not in [number for number, _ in client.messages]
+    assert client.output == b""
+
+
+def test_a_configured_command_that_cannot_be_executed_is_an_ERROR(ask: Asks, directory: Path) -> None:
+    command = directory / "command"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    assert ask(options=("--command", str(command))).status().code == 0
+    command.unlink()
+    refusal = ask().error()
+    assert (refusal.code, refusal.errno) == (extension.EXECUTE, 2)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [(extension.ENVIRONMENT, b"NONAME"), (ENVIRONMENT, b"=x"), (1, b"a\0b"), (extension.WINDOW, b"123")],
+)
+def test_an_item_that_is_malformed_ends_the_session(item: tuple[int, bytes], ask: Asks) -> None:
+    assert ask("true", more=[item]).error().code == extension.PROTOCOL
+
+
+def test_an_item_that_must_be_understood_and_is_not_ends_the_session(ask: Asks) -> None:
+    assert ask("true", more=[(255, b"")]).error().code == extension.UNSUPPORTED
+    assert ask("true", more=[(254, b"")]).status().code == 0
+
+
+CHOICES = [
+    {"argv": ["true"]},
+    {"more": [(ENVIRONMENT, b"LD_PRELOAD=/tmp/x.so")]},
+    {"more": [(extension.DIRECTORY, b"/tmp")]},
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize(
+    "options", [("--command", "exec cat"), ("--command", "/bin/cat"), ("--client-command", "no")]
+)
+def test_a_forced_command_is_not_replaced(
+    choice: dict[str, list[str]], options: tuple[str, ...], ask: Asks
+) -> None:
+    client = ask(*choice.get("argv", []), options=options, more=choice.get("more", []))
+    assert client.welcome.capabilities == extension.CAN_TERMINAL
+    assert client.error().code == extension.REFUSED
+    assert extension.STARTED not in [number for number, _ in client.messages]
+
+
+def test_size_TERM_and_language_do_not_need_the_right_to_choose(ask: Asks) -> None:
+    client = ask(options=("--command", f"exec sh -c '{TELLS}'"), more=[(OFFERED, b"LANG=x"), (ENVIRONMENT, b"LC_ALL=y")])
+    assert result(client).startswith(b"30 100\nxterm|x|y|")
+
+
+@pytest.mark.parametrize("options", [("--command", "/bin/sh"), ("--command", "exec cat", "--client-command", "yes")])
+def test_a_shell_leaves_the_choice_and_so_does_yes(options: tuple[str, ...], ask: Asks) -> None:
+    assert result(ask("echo", "chosen", options=options)) == b"chosen"
+
+
+def test_under_run_as_peer_the_accounts_shell_runs_the_command(ask: Asks) -> None:
+    need_root()
+    options = ("--run-as", "peer", "--allow-user", "root")
+    client = ask("echo", "a b", "$HOME", "'", options=options)
+    shell = os.path.basename(pwd.getpwuid(0).pw_shell)
+    assert result(client) == b"a b $HOME '"
+    client = ask("sh", "-c", "tr '\\0' ' ' < /proc/$PPID/cmdline; pwd; exit 0 # no exec")
+    assert client.status().code == 0
+    assert client.output.startswith(f"{shell} -c ".encode()) or b"/root" in client.output
+
+
+def test_a_start_that_hangs_ends_and_holds_nobody_up(ask: Asks, directory: Path) -> None:
+    """The file of a command with a write lease cannot be executed before the lease is given up (fcntl(2), F_SETLEASE)."""
+    need_root()
+    import fcntl
+
+    command = directory / "leased"
+    command.write_text("#!/bin/sh\necho ran\n")
+    command.chmod(0o755)
+    held = os.open(command, os.O_RDWR)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    slow = ask(str(command))
+    slow.welcome
+    assert ask("echo", "meanwhile").status().code == 0
+    assert slow.final is None
+    slow.send(15)
+    assert slow.error().text == b"cancelled"
+    fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    os.close(held)
+
+
+def test_a_client_that_leaves_during_the_start_leaves_no_process(start_router: Starts, directory: Path) -> None:
+    path = str(directory / "socket")
+    router = start_router("--listen-raw", path)
+    for _ in range(20):
+        with ExtensionClient(path) as client:
+            client.start(["sleep", "1000"])
+    eventually(lambda: not children(router.pid), "no child is left")
