@@ -22,11 +22,8 @@ from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.errands cimport Errand
 from fastpty.relay.events cimport events_handle
-from fastpty.relay.greeting cimport (
-    greetings_stop, request_free, session_begin_program, session_fail, session_welcome,
-)
+from fastpty.relay.greeting cimport greetings_stop, request_free, session_begin_program, session_fail, session_welcome
 from fastpty.relay.hang_up cimport sessions_stop
-from fastpty.relay.lifecycle cimport session_finish
 from fastpty.relay.loop cimport (
     ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, EVENTS_USUAL, Heartbeat, Loop, loop_check_returned,
     loop_defer_reports, loop_due, loop_retry, loop_wait, loop_watch_errands, loop_watch_signals,
@@ -34,11 +31,11 @@ from fastpty.relay.loop cimport (
 from fastpty.relay.peer cimport peer_credentials
 from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES, pool_drop_spares
 from fastpty.relay.refuse cimport refuse_session
-from fastpty.relay.rows c
+from fastpty.relay.values cimport loop_counters, session_end, session_rows, session_take_terminal
 from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_show
-from fastpty.relay.state cimport ENDING_NOT_STARTED, ENDING_STOPPED, ROLE_PROGRAM, Session, Shared
+from fastpty.relay.state cimport ENDING_NOT_STARTED, ROLE_PROGRAM, Session, Shared
 from fastpty.relay.step cimport step_queues
-from fastpty.relay.terminal cimport terminal_do_errand, terminal_resize
+from fastpty.relay.terminal cimport terminal_do_errand
 from fastpty.system.linux cimport (
     EPOLL_CLOEXEC, close, epoll_create1, epoll_event, read, sigaddset, sigemptyset, signalfd_siginfo, sigset_t,
     ucred, winsize,
@@ -304,8 +301,6 @@ cdef class Relay:
         while self.loop.requested != NULL:
             session = self.loop.requested
             self.loop.requested = session.extension.next_requested
-            if self.loop.stopping:
-                session_finish(&self.loop, session, ENDING_STOPPED)
             if not session.finished:
                 with gil:
                     self.ask_to_start(session)
@@ -321,12 +316,9 @@ cdef class Relay:
             answer = INTERNAL_FAILURE
         if isinstance(answer, Failure):
             session_fail(&self.loop, session, ENDING_NOT_STARTED, answer.code, answer.text, answer.error)
-            return
-        session_take_terminal(session, answer)
-        if session.extension.is_resized:
-            session.terminal.size = size
-            terminal_resize(&session.terminal)
-        session_begin_program(&self.loop, session)
+        else:
+            session_take_terminal(session, answer)
+            session_begin_program(&self.loop, session, &size)
 
     cdef void start_program(self) noexcept nogil:
         """Starts a program on the shared terminal, unless the handler gives none."""

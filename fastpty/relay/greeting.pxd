@@ -28,7 +28,7 @@ from fastpty.relay.state cimport (
 )
 from fastpty.relay.terminal cimport terminal_resize, terminal_signal_leader
 from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, StartReport
-from fastpty.system.linux cimport SIGKILL, close, read, strerror
+from fastpty.system.linux cimport SIGKILL, close, read, strerror, winsize
 from fastpty.wire.extension cimport (
     CAPABLE_TERMINAL, ERROR_EXECUTE, ERROR_LIMIT, ERROR_PROTOCOL, ERROR_TIMEOUT, NONCE_BYTES, NUMBER_STARTED,
     STARTED_BYTES, WELCOME_BYTES, ErrorCode, ExtensionFrame, put, put_header, put_welcome,
@@ -122,16 +122,24 @@ cdef inline void request_collect(Loop *loop, Session *session, const ExtensionFr
         extension.request, extension.request_room = wider, room
     memcpy(extension.request + extension.request_bytes, frame.payload, frame.size)
     extension.request_bytes += frame.size
-    if frame.is_last:
+    if frame.is_last and loop.stopping:
+        session_finish(loop, session, ENDING_STOPPED)
+    elif frame.is_last:
         extension.phase = PHASE_REQUESTED
         extension.start_by_ns = 0
         extension.next_requested = loop.requested
         loop.requested = session
 
 
-cdef inline void session_begin_program(Loop *loop, Session *session) noexcept nogil:
-    """The handler has started a child on the session's terminal: waits until that executes the program."""
+cdef inline void session_begin_program(Loop *loop, Session *session, const winsize *size) noexcept nogil:
+    """The handler has started a child on the session's terminal: waits until that executes the program.
+
+    size: what the client has sent beside START, before or after it.
+    """
     cdef Extension *extension = session.extension
+    if extension.is_resized:   # after it
+        session.terminal.size = size[0]
+        terminal_resize(&session.terminal)
     if loop_watch_part(loop, session, session.terminal.pidfd, ABOUT_LEADER) < 0:
         session_abandon_start(loop, session, errno)
     elif extension.report_fd < 0:

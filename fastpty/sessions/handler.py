@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from fastpty.access.user_names import UserNames
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
 from fastpty.errors import ExecuteError, RefusedError
-from fastpty.listening.places import PTY, Place
+from fastpty.listening.places import PTY, UWSGI, Place
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
 from fastpty.relay.upcalls import JOIN, Failure, SessionEnd, Terminal
@@ -30,7 +31,7 @@ from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
 from fastpty.system import at_start
 from fastpty.system.credentials import UNKNOWN_PEER
-from fastpty.wire import extension
+from fastpty.wire import extension, uwsgi
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,29 @@ class Sessions:
                 record = self._records[number] = Record(client, place, shared="viewer")
                 self._log(number, "join", record)
                 return JOIN
-            program, (master, pid, pidfd) = self._start(number, client)
+            self._admit(number, client)
+            start = self._first_start(fd, place)
+            program, (master, pid, pidfd) = self._start(number, client, start)
         except (OSError, RefusedError) as error:
             return self._refuse(number, client, place, error)
         record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
         self._unlogged_starts.append((time.time(), number, record))
         uid = program.account[0] if program.account else None
-        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, uid)
+        return Terminal(master, pid, pidfd, start.rows, start.columns, uid)
+
+    def _first_start(self, fd: int, place: Place) -> Start:
+        """The start of a client that does not speak the extension, with its window if that has arrived already.
+
+        Clients send it right after they have connected, and it usually arrives while the rules are applied. The frames
+        stay in the socket for the relay. Nothing is waited for: uWSGI's client sends none.
+        """
+        window = None
+        if place.protocol == UWSGI:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)  # any family will do, to read
+            with suppress(OSError):
+                window = uwsgi.first_window(connection.recv(8, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            connection.detach()
+        return Start(*(window or (self._config.rows, self._config.cols)))
 
     def client_greeted(self, number: int, listener: int, fd: int, peer: tuple[int, int, int]) -> int | bytes:
         """Admits a client of the extension, or refuses it as session_wanted does."""
@@ -180,7 +197,7 @@ class Sessions:
         self._shared_started = True
         program = self._programs.shared
         try:
-            master, pid, pidfd = self._spawn(number, program)
+            master, pid, pidfd = self._spawn(number, program, Start(self._config.rows, self._config.cols))
         except OSError as error:
             line = f"session {number}: refused the shared terminal: {error.strerror}"
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
@@ -249,18 +266,16 @@ class Sessions:
         self._rules.check(client)
         self._seats[number] = self._limits.admit(self._config, self._rules.account_uid(client))
 
-    def _start(self, number: int, client: Peer) -> tuple[Program, tuple[int, int, int]]:
-        """Admits the client and starts its program; returns that with its pty master, pid and pidfd."""
-        self._admit(number, client)
+    def _start(self, number: int, client: Peer, start: Start) -> tuple[Program, tuple[int, int, int]]:
+        """Starts the program of a client that was admitted; returns that with its pty master, pid and pidfd."""
         try:
             program = self._programs.for_peer(client)
-            return program, self._spawn(number, program)
+            return program, self._spawn(number, program, start)
         except BaseException:
             self._limits.leave(self._seats.pop(number))
             raise
 
-    def _spawn(self, number: int, program: Program, start: Start | None = None) -> tuple[int, int, int]:
-        start = start or Start(self._config.rows, self._config.cols)
+    def _spawn(self, number: int, program: Program, start: Start) -> tuple[int, int, int]:
         if self._cgroups is None:
             return self._spawn_in(program, start, -1)
         cgroup = self._cgroups.begin(number)

@@ -34,5 +34,13 @@ def window_frames(rows: int, columns: int) -> bytes:
     return _header(rows, ROWS) + _header(columns, COLUMNS)
 
 
+def first_window(data: bytes) -> tuple[int, int] | None:
+    """The rows and columns that a client sends first of all: one frame of each. None if it does not."""
+    if len(data) < 2 * _HEADER.size:
+        return None
+    frames = {number: size for _, size, number in _HEADER.iter_unpack(data[: 2 * _HEADER.size])}
+    return (frames[ROWS], frames[COLUMNS]) if frames.keys() == {ROWS, COLUMNS} else None
+
+
 def _header(size: int, modifier2: int) -> bytes:
     return _HEADER.pack(0, size, modifier2)
