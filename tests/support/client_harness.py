@@ -154,6 +154,12 @@ class TerminalClient:
         shown, self.shown = self.shown[:end], self.shown[end:]
         return shown
 
+    def shows_within(self, seconds: float, wanted: bytes) -> bool:
+        """Reads output until it is quiet for `seconds`, or `wanted` is in it; says whether it is."""
+        while wanted not in self.shown and self._read_for(seconds):
+            pass
+        return wanted in self.shown
+
     def read_exactly(self, count: int) -> bytes:
         """Reads the next `count` bytes of the terminal's output."""
         deadline = time.monotonic() + DEADLINE_SECONDS
