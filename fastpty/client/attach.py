@@ -126,12 +126,13 @@ class AttachedClient:
         return self._link.protocol.check(why, notice)
 
     def _turn(self) -> None:
+        patience = self._patience_ms()  # first, because it may queue something
         poll = select.poll()
         actions: dict[int, Callable[[], None]] = {}
         for fd, events, act in self._interests():
             poll.register(fd, events)
             actions[fd] = act
-        for fd, _ in poll.poll(self._patience_ms()):
+        for fd, _ in poll.poll(patience):
             actions[fd]()
 
     def _interests(self) -> Iterator[tuple[int, int, Callable[[], None]]]:
@@ -161,8 +162,15 @@ class AttachedClient:
 
         Raises FastptyError if the router has not accepted the connection in time.
         """
-        waits = [wait for wait in (self._output.held_for(), self._accept_wait()) if wait is not None]
+        possible = (self._output.held_for(), self._accept_wait(), self._life_wait())
+        waits = [wait for wait in possible if wait is not None]
         return min(waits) * 1000 + 1 if waits else None
+
+    def _life_wait(self) -> float | None:
+        """How long to wait for a sign of life of the router; None where none is needed."""
+        if not self._is_in_session:
+            return None
+        return self._link.keep_alive_wait(is_reading=len(self._output) < HIGH_WATER_BYTES)
 
     def _accept_wait(self) -> float | None:
         if self.accept_until is None or self._link.bytes_received:

@@ -141,6 +141,10 @@ class Connection:
         self.session = Session()
         request = start(self._size, wanted.command, wanted.environment, wanted.directory)
         link.begin(self.session, request, self._size, greeting)
+        if not self._is_local:
+            from fastpty.client.keep_alive import KeepAlive
+
+            link.keep_alive = KeepAlive()
         _send_at_once(link)
 
     def _why_not(self, link: Link, greeting: Greeting | None, need: str) -> str:

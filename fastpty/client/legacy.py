@@ -70,6 +70,10 @@ class Legacy:
         """Nothing: a key does that, and input is never held."""
         return b""
 
+    def ping(self) -> bytes:
+        """Nothing: no frame is answered."""
+        return b""
+
     def replies(self) -> bytes:
         """What is to be sent because of what was received: nothing."""
         return b""

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
+    from fastpty.client.keep_alive import KeepAlive
     from fastpty.client.negotiation import Greeting
     from fastpty.client.session import Session
 
@@ -48,6 +49,7 @@ class Link:
         self.bytes_sent = 0
         self.bytes_received = 0
         self._unsent = bytearray()
+        self.keep_alive: KeepAlive | None = None
         self._wants_shutdown = False
         self._sends = True
         self._announced: tuple[int, int] | None = None
@@ -76,6 +78,20 @@ class Link:
             return False
         self._unsent += self.protocol.interrupt(signum)
         return True
+
+    def keep_alive_wait(self, *, is_reading: bool) -> float | None:
+        """Seconds to wait for a sign of life of the router; None for as long as it takes. Queues a PING if one is due.
+
+        Raises SessionError if the router does not answer. `is_reading`: this client reads what comes.
+        """
+        if self.keep_alive is None or not self._sends:
+            return None
+        if not is_reading:
+            self.keep_alive.note_life()
+        elif self.keep_alive.wait() == 0.0:
+            self.keep_alive.note_ping()
+            self._unsent += self.protocol.ping()
+        return self.keep_alive.wait()
 
     def begin(self, session: Session, request: bytes, size: tuple[int, int] | None, greeting: Greeting) -> None:
         """Speaks the extension from here on. `request` is the first frame, which holds the window's `size`."""
@@ -160,6 +176,8 @@ class Link:
     def take(self, data: bytes) -> bytes:
         """Returns the output in `data`, which was received; no data: the connection has ended."""
         self.bytes_received += len(data)
+        if self.keep_alive is not None:
+            self.keep_alive.note_life()
         output = self.protocol.take(data)
         self.output_open = bool(data) and not self.protocol.is_over
         if self._sends:

@@ -82,6 +82,10 @@ class Session:
         self._held.clear()
         return frames(signum)
 
+    def ping(self) -> bytes:
+        """The frame that the router answers."""
+        return frames(extension.PING)
+
     def window(self, rows: int, columns: int) -> bytes:
         """The frame that sets the window's size."""
         return frames(extension.SIZE, extension.window(rows, columns))

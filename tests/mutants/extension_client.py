@@ -214,4 +214,30 @@ _INTERFACE = (
     ),
 )
 
-EXTENSION_CLIENT = (*_NEGOTIATION, *_ENDINGS, *_FLOW, *_HOSTILE, *_INTERFACE)
+_KEEP_ALIVE = "client/test_keep_alive.py::"
+
+_LIFE = (
+    Mutant(
+        "a router that answers no PING is lost",
+        "fastpty/client/keep_alive.py",
+        "        if self._unanswered == _UNANSWERED_MOST:\n",
+        "        if False:\n",
+        _KEEP_ALIVE + "test_a_router_that_answers_no_ping_is_lost",
+    ),
+    Mutant(
+        "any byte is a sign of life",
+        "fastpty/client/link.py",
+        "        if self.keep_alive is not None:\n            self.keep_alive.note_life()\n",
+        "",
+        _KEEP_ALIVE + "test_any_answer_is_a_sign_of_life",
+    ),
+    Mutant(
+        "a client that does not read blames nobody",
+        "fastpty/client/link.py",
+        "        if not is_reading:\n            self.keep_alive.note_life()\n        elif",
+        "        if",
+        _KEEP_ALIVE + "test_a_client_that_does_not_read_blames_nobody",
+    ),
+)
+
+EXTENSION_CLIENT = (*_NEGOTIATION, *_ENDINGS, *_FLOW, *_HOSTILE, *_INTERFACE, *_LIFE)

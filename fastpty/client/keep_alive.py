@@ -1,0 +1,40 @@
+"""Finds out whether a router at the other end of a network is still there, over the extension.
+
+TCP does not tell the end of a host that vanished, or of a connection that a firewall forgot, while nothing is sent.
+"""
+
+from __future__ import annotations
+
+import time
+
+from fastpty.errors import SessionError
+
+_SILENCE_SECONDS = 15.0
+_UNANSWERED_MOST = 3
+
+
+class KeepAlive:
+    """The time until the next PING is due. Any byte of the router is a sign of life."""
+
+    def __init__(self) -> None:
+        self._unanswered = 0
+        self._next = time.monotonic() + _SILENCE_SECONDS
+
+    def note_life(self) -> None:
+        """Notes that the router has sent something, or that this client reads nothing now and so cannot know."""
+        self._unanswered = 0
+        self._next = time.monotonic() + _SILENCE_SECONDS
+
+    def wait(self) -> float:
+        """Seconds until a PING is due; 0: now."""
+        return max(0.0, self._next - time.monotonic())
+
+    def note_ping(self) -> None:
+        """Notes that a PING is sent. Raises SessionError if too many were not answered."""
+        if self._unanswered == _UNANSWERED_MOST:
+            seconds = _SILENCE_SECONDS * (_UNANSWERED_MOST + 1)
+            raise SessionError(
+                f"lost the connection: the router has not answered for {seconds:g} s; exit status unknown"
+            )
+        self._unanswered += 1
+        self._next = time.monotonic() + _SILENCE_SECONDS
