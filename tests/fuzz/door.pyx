@@ -7,11 +7,14 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fastpty.relay.begin cimport session_new, session_open, session_release
+from fastpty.relay.begin cimport session_new, session_open, session_release, session_start
 from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.events cimport events_handle
+from fastpty.relay.greeting cimport (
+    extension_open, greetings_stop, request_free, session_begin_program, session_welcome,
+)
 from fastpty.relay.hang_up cimport sessions_stop
 from fastpty.relay.loop cimport (
     EVENTS_MOST, EVENTS_USUAL, Loop, loop_check_returned, loop_timeout_ms, loop_wait, loop_wake, loop_watch_session,
@@ -19,12 +22,15 @@ from fastpty.relay.loop cimport (
 from fastpty.relay.pool cimport Buffer, buffer_lend, pool_drop_spares
 from fastpty.relay.state cimport ENDING_EXIT, Session
 from fastpty.relay.step cimport step_queues
-from fastpty.system.linux cimport epoll_event
+from fastpty.relay.loop cimport Heartbeat
+from fastpty.system.linux cimport epoll_event, winsize
 
 cdef extern from "kernel.h" nogil:
+    void kernel_wants_program(int world, int *terminal, int *leader, int *pidfd, int *report)
     void kernel_ended(int world, bint exited, uint64_t bytes_in, uint64_t bytes_out)
 
 cdef Loop loop
+cdef Heartbeat heartbeat
 
 
 cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t grace_ns,
@@ -35,6 +41,7 @@ cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t g
     loop.pool.buffer_bytes = buffer_bytes
     loop.splice = splice
     loop.errands.closed = &loop.errands.sent
+    loop.heartbeat = &heartbeat
     loop.last_number = &loop.own_number
     loop.idle_ns = idle_ns
     loop.grace_ns = grace_ns
@@ -55,6 +62,39 @@ cdef public bint door_session(int world, int peer, int terminal, int leader, int
     loop_watch_session(&loop, session)
     loop_wake(&loop, &session.output)
     return True
+
+
+cdef public bint door_extended_session(int world, int peer) noexcept nogil:
+    """Begins a session of the extension, which has no program yet. False as in door_session."""
+    cdef uint8_t nonce[8]
+    cdef Session *session = session_new(&loop)
+    memset(nonce, world, sizeof(nonce))
+    if session != NULL and not extension_open(&loop, session, nonce):
+        session_release(&loop, session)
+        session = NULL
+    if session == NULL:
+        return False
+    session.number = <uint64_t>world
+    session.terminal.errands = &loop.errands
+    session_welcome(&loop, session, 1)
+    session_start(&loop, session, peer, False)
+    return True
+
+
+cdef void door_start_requested() noexcept nogil:
+    cdef Session *session
+    cdef winsize size
+    cdef int leader
+    while loop.requested != NULL:
+        session = loop.requested
+        loop.requested = session.extension.next_requested
+        if not session.finished:
+            size = session.terminal.size
+            request_free(&loop, session.extension)
+            kernel_wants_program(<int>session.number, &session.terminal.fd, &leader, &session.terminal.pidfd,
+                                 &session.extension.report_fd)
+            session.terminal.leader = leader
+            session_begin_program(&loop, session, &size)
 
 
 cdef public bint door_refusal(int world, int peer, const uint8_t *text, uint32_t size) noexcept nogil:
@@ -89,6 +129,9 @@ cdef public void door_turn() noexcept nogil:
     cdef int count = loop_wait(&loop, events)
     events_handle(&loop, events, count)
     step_queues(&loop)
+    door_start_requested()
+    if 0 < loop.deferred_until_ns <= loop.now_ns:
+        loop.deferred_until_ns = 0   # there is no log to catch up with
     if 0 < loop.next_deadline_ns <= loop.now_ns:
         deadlines_meet(&loop)
     while loop.done != NULL:
@@ -103,6 +146,7 @@ cdef public void door_stop() noexcept nogil:
     """What SIGTERM does: the first call begins a stop, the second cuts it short."""
     loop.now_ns = clock_ns()
     sessions_stop(&loop)
+    greetings_stop(&loop)
 
 
 cdef public uint32_t door_live() noexcept nogil:

@@ -161,6 +161,8 @@ static ssize_t read_from(struct file *file, void *data, size_t size)
         return -1;
     if (file->kind == PEER || file->kind == TERMINAL)
         return source_read(file, data, size);
+    if (file->kind == REPORT)
+        return report_read(file->world, data, size);
     REQUIRE(file->kind == PIPE_READ, "reads are from peers, terminals and pipes");
     struct pipe *pipe = file->pipe;
     size_t held = pipe->end - pipe->start;
@@ -184,6 +186,40 @@ ssize_t kernel_write(int fd, const void *data, size_t size)
     if (!file->world->asked_veof && interrupted())
         return trace_result("write", fd, size, -1);
     return trace_result("write", fd, size, target_write(file, data, size));
+}
+
+/* Sends to a client of the extension; other clients' lines of text are not modelled. */
+ssize_t kernel_send(int fd, const void *data, size_t size, int flags)
+{
+    struct file *file = file_of(fd);
+    REQUIRE(file->kind == PEER && flags & MSG_DONTWAIT && flags & MSG_NOSIGNAL, "a send to a client never blocks");
+    if (!file->world->extended)
+        return fail(EAGAIN);
+    if (interrupted())
+        return trace_result("send", fd, size, -1);
+    return trace_result("send", fd, size, target_write(file, data, size));
+}
+
+ssize_t kernel_writev(int fd, const struct iovec *pieces, int count)
+{
+    static uint8_t joined[PIPE_SLOTS * PAGE + PAGE];
+    size_t size = 0;
+    for (int index = 0; index < count; index++) {
+        REQUIRE(size + pieces[index].iov_len <= sizeof joined, "a frame and its header are written together");
+        memcpy(joined + size, pieces[index].iov_base, pieces[index].iov_len);
+        size += pieces[index].iov_len;
+    }
+    return kernel_write(fd, joined, size);
+}
+
+/* A larger send buffer may or may not give room. */
+int kernel_setsockopt(int fd, int level, int option, const void *value, socklen_t size)
+{
+    REQUIRE(level == SOL_SOCKET && option == SO_SNDBUF && size == sizeof(int), "only the send buffer is changed");
+    (void)value;
+    if (decide() % 2)
+        file_of(fd)->world->socket_room += 16 * PAGE;
+    return 0;
 }
 
 static ssize_t splice_in(struct file *source, struct pipe *pipe, size_t size)

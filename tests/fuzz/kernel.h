@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -23,6 +24,9 @@
 
 ssize_t kernel_read(int fd, void *data, size_t size);
 ssize_t kernel_write(int fd, const void *data, size_t size);
+ssize_t kernel_writev(int fd, const struct iovec *pieces, int count);
+ssize_t kernel_send(int fd, const void *data, size_t size, int flags);
+int kernel_setsockopt(int fd, int level, int option, const void *value, socklen_t size);
 ssize_t kernel_splice(int source, off_t *from, int target, off_t *to, size_t size, unsigned flags);
 int kernel_close(int fd);
 int kernel_pipe2(int *ends, int flags);
@@ -45,6 +49,9 @@ void *kernel_malloc(size_t size);
 void *kernel_calloc(size_t count, size_t size);
 void *kernel_realloc(void *old, size_t size);
 
+/* A client of the extension has asked for a program. Gives its terminal, leader and report pipe; report: -1 for none. */
+void kernel_wants_program(int world, int *terminal, int *leader, int *pidfd, int *report);
+
 /* The door calls this after the relay has released everything of a session. */
 void kernel_ended(int world, int exited, uint64_t bytes_in, uint64_t bytes_out);
 
@@ -52,6 +59,9 @@ void kernel_ended(int world, int exited, uint64_t bytes_in, uint64_t bytes_out);
 #include <Python.h>
 #define read kernel_read
 #define write kernel_write
+#define writev kernel_writev
+#define send kernel_send
+#define setsockopt kernel_setsockopt
 #define splice kernel_splice
 #define close kernel_close
 #define pipe2 kernel_pipe2

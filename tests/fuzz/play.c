@@ -13,6 +13,7 @@ enum { ACTS = 20, FRIENDLY_TURNS_MOST = 20000, IDLE_TURNS_MOST = WORLDS_MOST * 1
 void door_open(int epoll_fd, int splice, int64_t idle_ns, int64_t grace_ns, int64_t busy_poll_ns,
                uint32_t buffer_bytes);
 int door_session(int world, int peer, int terminal, int leader, int pidfd, int framed);
+int door_extended_session(int world, int peer);
 int door_refusal(int world, int peer, const uint8_t *text, uint32_t size);
 int door_timeout_ms(void);
 void door_turn(void);
@@ -70,6 +71,30 @@ static bool begin_session(struct world *world)
     return door_session(number, world->peer, world->terminal, LEADERS + number, world->leader, world->framed);
 }
 
+/* The program of a client of the extension, which asked for it with START. */
+void kernel_wants_program(int number, int *terminal, int *leader, int *pidfd, int *report)
+{
+    struct world *world = &worlds[number];
+    REQUIRE(world->start_sent && !world->requested, "a program is asked for once, after START");
+    world->requested = world->alive = world->slave_open = true;
+    world->group_alive = world->job;
+    world->terminal_room = amount(8192);
+    *terminal = world->terminal = open_file(TERMINAL, world, NULL);
+    *pidfd = world->leader = open_file(LEADER, world, NULL);
+    *leader = LEADERS + number;
+    world->start = decide() % 2 ? START_PENDING : START_EXECUTED;
+    world->report = world->start == START_PENDING ? open_file(REPORT, world, NULL) : -1;
+    *report = world->report;
+}
+
+static bool begin_extended(struct world *world)
+{
+    world->group_alive = false;
+    world->framed = false;
+    world->window = (machine.buffer_bytes < 2 * PAGE ? machine.buffer_bytes / 2 : machine.buffer_bytes - PAGE);
+    return door_extended_session(number_of(world), world->peer);
+}
+
 static void begin_world(void)
 {
     uint8_t traits = decide();
@@ -77,7 +102,7 @@ static void begin_world(void)
     if (worlds_begun == WORLDS_MOST)
         return;
     worlds_begun++;
-    *world = (struct world){.used = true, .terminal = -1, .leader = -1};
+    *world = (struct world){.used = true, .start = START_EXECUTED, .terminal = -1, .leader = -1, .report = -1};
     world->framed = traits & 1;
     world->deaf = traits & 2;
     world->job = world->group_alive = traits & 4;
@@ -86,7 +111,8 @@ static void begin_world(void)
     world->traced = (traits & 64) && !machine.stopped;   /* a router that stops begins no session */
     world->peer = open_file(PEER, world, NULL);
     world->socket_room = amount(65536);
-    bool begun = world->refused ? begin_refusal(world) : begin_session(world);
+    world->extended = !world->refused && traits & 128;
+    bool begun = world->refused ? begin_refusal(world) : world->extended ? begin_extended(world) : begin_session(world);
     TRACE("world %d: begun %d, traits %x, peer %d, terminal %d, leader %d, socket room %zu, terminal room %zu\n",
           number_of(world), begun, traits, world->peer, world->terminal, world->leader, world->socket_room,
           world->terminal_room);
@@ -112,7 +138,9 @@ void kernel_ended(int number, int exited, uint64_t bytes_in, uint64_t bytes_out)
     REQUIRE(!world->alive, "an ended session leaves no leader alive");
     REQUIRE(bytes_out == world->received, "the relay counts the bytes that a client received");
     REQUIRE(bytes_in == world->typed, "the relay counts the bytes that a program received");
-    if (exited && !world->refused)
+    if (world->extended)
+        check_extended_end(world);
+    if (exited && !world->refused && (!world->extended || world->started))
         REQUIRE(world->received >= world->printed_at_exit, "what a program printed before its exit arrives");
 }
 
@@ -124,6 +152,10 @@ static void check_no_wakeup_is_lost(const struct world *world)
         return;
     if (world->terminal < 0 || world->hung_up)
         return;   /* the session is over: deadlines end it */
+    if (world->extended)
+        REQUIRE(world->arrived == world->taken, "what a client of the extension sends is read at once");
+    if (world->start != START_EXECUTED)
+        return;   /* the terminal is not looked at before the program runs */
     bool waits = world->flushed > world->read || (!world->slave_open && !world->saw_eio);
     REQUIRE(!(waits && world->socket_room > 0 && world->read == world->received), "output goes on if it has room");
     REQUIRE(!(world->read > world->received && world->socket_room > 0), "output that the relay holds goes out");
@@ -159,8 +191,8 @@ static void act(struct world *world, unsigned what)
 {
     TRACE("world %d: act %d\n", number_of(world), what);
     switch (what) {
-    case 0: client_sends_plain(world); break;
-    case 1: client_sends_frame(world); break;
+    case 0: world->extended ? extended_sends_input(world) : client_sends_plain(world); break;
+    case 1: world->extended ? extended_sends_frame(world) : client_sends_frame(world); break;
     case 2: client_sends_noise(world); break;
     case 3: bytes_arrive(world, amount(SENT_MOST)); break;
     case 4: bytes_arrive(world, SENT_MOST); break;
@@ -175,6 +207,8 @@ static void act(struct world *world, unsigned what)
     case 13: slave_closes(world); break;
     case 14: world->icanon = !world->icanon; world->job = world->group_alive; break;
     case 15: world->traced = false; break;   /* without an edge: the relay has to try again by itself */
+    case 16: start_settles(world, START_EXECUTED); break;
+    case 17: start_settles(world, START_FAILED); break;
     default: files[world->peer >= 0 ? world->peer : FIRST_FD].pending = world->peer >= 0;
     }
 }
@@ -205,11 +239,13 @@ static void be_friendly(struct world *world)
     if (world->deaf)
         client_vanishes(world);
     world->traced = world->traced && machine.stopped;   /* a stop must not wait for a tracer */
+    if (world->extended)
+        start_settles(world, START_EXECUTED);
     bytes_arrive(world, SENT_MOST);
     socket_gets_room(world, 1 << 20);
     terminal_gets_room(world, 8192);
     terminal_flushes(world, PTY_HOLDS);
-    if (!world->deaf && !world->refused)
+    if (!world->deaf && !world->refused && (!world->extended || world->started))
         leader_exits(world);
     if (world->shut)
         client_vanishes(world);
@@ -241,8 +277,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     machine.no_splice_to_tty = (traits & 48) == 32;
     int epoll_fd = open_file(EPOLL, NULL, NULL);
     bool short_timeouts = traits & 128;
+    machine.buffer_bytes = (traits & 48) == 16 ? PAGE : 16 * PAGE;
     door_open(epoll_fd, !(traits & 64), short_timeouts ? 3000ll * MILLISECOND : 0, 1000ll * MILLISECOND,
-              short_timeouts ? MILLISECOND / 10 : 0, (traits & 48) == 16 ? PAGE : 16 * PAGE);
+              short_timeouts ? MILLISECOND / 10 : 0, machine.buffer_bytes);
     begin_world();
     play();
     play_friendly();

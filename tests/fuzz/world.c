@@ -74,6 +74,8 @@ uint32_t ready(const struct file *file)
         events = terminal_events(file->world);
     else if (file->kind == LEADER)
         events = file->world->alive ? 0 : EPOLLIN;
+    else if (file->kind == REPORT)
+        events = file->world->start == START_PENDING ? 0 : EPOLLIN | EPOLLHUP;
     return events & (file->watched | EPOLLHUP | EPOLLERR);
 }
 
@@ -103,7 +105,7 @@ uint8_t pattern(const struct world *world, size_t at)
 /* The relay has read this byte from the client. */
 static void model_input(struct world *world, uint8_t byte)
 {
-    long found = world->framed ? model_byte(&world->frames, byte) : -1 - (long)byte;
+    long found = world->extended ? extended_model_byte(world, byte) : world->framed ? model_byte(&world->frames, byte) : -1 - (long)byte;
     if (found < 0)
         typed_bytes[number_of(world)][world->typed_wanted++] = (uint8_t)(-1 - found);
 }
@@ -145,7 +147,7 @@ ssize_t source_read(struct file *file, uint8_t *data, size_t size)
             data[index] = pattern(world, world->read++);
         } else {
             data[index] = sent_bytes[number_of(world)][world->taken++];
-            if (world->terminal >= 0)
+            if (world->terminal >= 0 || (world->extended && !world->requested))
                 model_input(world, data[index]);
         }
     }
@@ -157,10 +159,14 @@ ssize_t source_read(struct file *file, uint8_t *data, size_t size)
 
 static void client_receives(struct world *world, const uint8_t *data, size_t size)
 {
+    world->socket_room -= size;
+    if (world->extended) {
+        extended_receives(world, data, size);
+        return;
+    }
     for (size_t index = 0; index < size; index++)
         REQUIRE(data[index] == pattern(world, world->received + index), "output arrives as it was printed");
     world->received += size;
-    world->socket_room -= size;
 }
 
 static void terminal_receives(struct world *world, const uint8_t *data, size_t size)
@@ -199,7 +205,7 @@ ssize_t target_write(struct file *file, const uint8_t *data, size_t size)
 
 /* -- the client -- */
 
-static void send_bytes(struct world *world, const uint8_t *bytes, size_t size)
+void send_bytes(struct world *world, const uint8_t *bytes, size_t size)
 {
     if (world->end_sent || world->vanished || world->sent + size > SENT_MOST)
         return;
@@ -296,6 +302,7 @@ void leader_exits(struct world *world)
     if (!world->alive)
         return;
     world->alive = false;
+    start_settles(world, START_DIED);
     if (!world->job || !world->group_alive)
         world->slave_open = false;
     edge(world->leader, EPOLLIN);

@@ -15,7 +15,7 @@ enum {
     LEADERS = 100, JOBS = 200,   /* world n: its leader is process 100 + n, its foreground job has the group 200 + n */
 };
 
-enum kind { FREE, EPOLL, PEER, TERMINAL, LEADER, PIPE_READ, PIPE_WRITE };
+enum kind { FREE, EPOLL, PEER, TERMINAL, LEADER, REPORT, PIPE_READ, PIPE_WRITE };
 
 struct pipe {
     uint8_t data[PIPE_SLOTS * PAGE];
@@ -57,6 +57,17 @@ struct world {
     size_t received, socket_room;                   /* by the client; room for more */
     bool shut;                                      /* the relay has half-closed */
 
+    /* The extension: see extension.c. */
+    bool extended;
+    bool start_sent, input_ended, requested;        /* by the client; by the client; the relay has asked for a program */
+    size_t window;                                  /* bytes of STDIN that the client may still send */
+    int report;                                     /* descriptor; -1: there is none */
+    enum { START_PENDING, START_EXECUTED, START_FAILED, START_DIED } start;
+    unsigned report_reads;
+    struct frame_reader { uint8_t header[4], payload[512]; unsigned header_size, left, size; } frames_in;
+    struct frame_reader frames_out;                 /* from the relay */
+    bool welcomed, started, final;                  /* frames that the client has received */
+
     bool slave_open, alive, group_alive;            /* alive: the leader */
     bool saw_eio, write_failed;
     bool asked_veof;                                /* the relay has asked for VEOF in this turn and may write it */
@@ -68,6 +79,7 @@ struct machine {
     uint64_t progress;         /* counts all that happens: a turn without progress is in vain */
     bool short_of_memory, short_of_pipes, interrupts, no_splice_from_tty, no_splice_to_tty;
     bool memory_failed;        /* an allocation has failed at least once */
+    uint32_t buffer_bytes;     /* session-buffer */
     bool stopped;              /* the router was asked to stop */
 };
 
@@ -84,6 +96,15 @@ uint8_t decide(void);          /* 0 when the input is used up */
 size_t amount(size_t most);    /* 0 to `most`, small or large; 0 when the input is used up */
 size_t some(size_t most);      /* 1 to `most`; `most` when the input is used up */
 
+/* -- extension.c -- */
+ssize_t report_read(struct world *world, uint8_t *data, size_t size);
+void extended_sends_input(struct world *world);
+void extended_sends_frame(struct world *world);
+void extended_receives(struct world *world, const uint8_t *data, size_t size);
+long extended_model_byte(struct world *world, uint8_t byte);
+void start_settles(struct world *world, int how);
+void check_extended_end(const struct world *world);
+
 /* -- world.c -- */
 void reset_machine(void);
 int number_of(const struct world *world);
@@ -99,6 +120,7 @@ int fail(int error);
 ssize_t source_read(struct file *file, uint8_t *data, size_t size);
 ssize_t target_write(struct file *file, const uint8_t *data, size_t size);
 
+void send_bytes(struct world *world, const uint8_t *bytes, size_t size);
 void client_sends_plain(struct world *world);
 void client_sends_frame(struct world *world);
 void client_sends_noise(struct world *world);
