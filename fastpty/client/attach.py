@@ -16,6 +16,7 @@ from fastpty.client import escape
 from fastpty.client.escape import EscapeFilter
 from fastpty.client.legacy import LateWelcomeError
 from fastpty.client.link import HIGH_WATER_BYTES, SHORT_OF_MEMORY, Link
+from fastpty.client.negotiation import SILENCE_SECONDS
 from fastpty.client.output import Output
 from fastpty.client.peer import RouterProcess, is_not_accepted
 from fastpty.client.streams import CHUNK_BYTES, Streams
@@ -89,6 +90,7 @@ class AttachedClient:
         self._began = time.monotonic()
         self.accept_until: float | None = None
         self.show_notice: Callable[[str], None] | None = None
+        self._decide_by: float | None = None
 
     def run(self, router: RouterProcess) -> Status | None:
         """Runs to the end of the session; raises FastptyError if that is not a good one."""
@@ -162,9 +164,24 @@ class AttachedClient:
 
         Raises FastptyError if the router has not accepted the connection in time.
         """
-        possible = (self._output.held_for(), self._accept_wait(), self._life_wait())
+        possible = (self._output.held_for(), self._accept_wait(), self._greeting_wait(), self._life_wait())
         waits = [wait for wait in possible if wait is not None]
         return min(waits) * 1000 + 1 if waits else None
+
+    def _greeting_wait(self) -> float | None:
+        """How long input waits for the router's first byte, which tells what it speaks; None if it does not wait.
+
+        A router that accepts the connection does not need long for that.
+        """
+        if not self._link.protocol.is_waiting:
+            return None
+        now = time.monotonic()
+        if self._decide_by is None or is_not_accepted(self._link.sock):
+            self._decide_by = now + SILENCE_SECONDS
+        if now < self._decide_by:
+            return self._decide_by - now
+        self._link.protocol.keep_no_more()
+        return None
 
     def _life_wait(self) -> float | None:
         """How long to wait for a sign of life of the router; None where none is needed."""

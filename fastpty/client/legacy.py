@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fastpty.client.negotiation import Greeting
 
 KEPT_BYTES = 65536
-"""How much input is kept, to be sent again, until it is clear that the router does not speak the extension."""
+"""How much input is sent, and kept to be sent again, until it is clear what the router speaks. Then the input waits."""
 
 # How far into the output a sign of the wrong protocol is looked for.
 _BEGINNING_BYTES = 1024
@@ -31,7 +31,8 @@ class LateWelcomeError(FastptyError):
 class Legacy:
     """The uwsgi protocol if `framed`, else the raw one. `address` is for messages.
 
-    With a `greeting` that is not decided yet, the router may still turn out to speak the extension.
+    With a `greeting` that is not decided yet, the router may still turn out to speak the extension. `is_waiting`: no
+    more input can be kept for that case.
     """
 
     ends_with_notices = True
@@ -45,6 +46,7 @@ class Legacy:
         self._is_local = is_local
         self._greeting = greeting
         self._kept: bytearray | None = bytearray() if greeting else None
+        self.is_waiting = False
         self._window = b""
         self._beginning: bytearray | None = bytearray()
 
@@ -52,8 +54,7 @@ class Legacy:
         """The bytes that carry this input."""
         if self._kept is not None:
             self._kept += data
-            if len(self._kept) > KEPT_BYTES:
-                self._kept = None
+            self.is_waiting = len(self._kept) >= KEPT_BYTES
         return uwsgi.stdin_frames(data) if self._framed else data
 
     def window(self, rows: int, columns: int) -> bytes:
@@ -88,7 +89,13 @@ class Legacy:
 
     def has_no_welcome(self) -> None:
         """Notes that the router does not speak the extension."""
-        self._greeting = self._kept = None
+        self._greeting = None
+        self.keep_no_more()
+
+    def keep_no_more(self) -> None:
+        """Lets the input go on. A WELCOME is an error from here on."""
+        self._kept = None
+        self.is_waiting = False
 
     def check(self, why: str | None, notice: str | None) -> None:
         """Raises FastptyError if the session did not run to its end.

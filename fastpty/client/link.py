@@ -57,7 +57,8 @@ class Link:
     @property
     def has_room(self) -> bool:
         """True if more input should be read for queue()."""
-        return self.takes_input and len(self._unsent) + self.protocol.held_bytes < HIGH_WATER_BYTES
+        waiting = len(self._unsent) + self.protocol.held_bytes
+        return self.takes_input and not self.protocol.is_waiting and waiting < HIGH_WATER_BYTES
 
     @property
     def wants_to_send(self) -> bool:

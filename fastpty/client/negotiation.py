@@ -6,6 +6,7 @@ client with WELCOME, which has the nonce in it. All others treat the client like
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -25,6 +26,7 @@ _NO_NAME = extension.NAME + b"00" * extension.NONCE_BYTES
 _HEADER_BYTES = 4
 _DECIDED_BYTES = _HEADER_BYTES + len(extension.MAGIC) + extension.NONCE_BYTES
 _READ_BYTES = 65536
+_SHORT_OF_MEMORY = (errno.ENOMEM, errno.ENOBUFS)
 
 
 def new_name() -> bytes:
@@ -69,7 +71,7 @@ class Greeting:
 def wait_for_greeting(sock: socket.socket | _socket.socket, greeting: Greeting, seconds: float | None) -> None:
     """Reads from `sock` until `greeting` is decided, or for `seconds`; None waits forever.
 
-    An error of the connection counts as its end: whoever reads next sees it.
+    A connection that breaks has not begun with WELCOME.
     """
     until = None if seconds is None else time.monotonic() + seconds
     poll = select.poll()
@@ -83,5 +85,6 @@ def wait_for_greeting(sock: socket.socket | _socket.socket, greeting: Greeting, 
                 greeting.feed(sock.recv(_READ_BYTES))
         except BlockingIOError:
             continue
-        except OSError:
-            return
+        except OSError as error:
+            if error.errno not in _SHORT_OF_MEMORY:
+                greeting.feed(b"")

@@ -35,6 +35,7 @@ class Session:
 
     name = "fpty"
     ends_with_notices = False
+    is_waiting = False
 
     def __init__(self) -> None:
         self._reader = FrameReader()
@@ -188,6 +189,9 @@ class Session:
             raise ProtocolError(f"no stream {payload[:1].hex()} can end here")
 
     # The end
+
+    def keep_no_more(self) -> None:
+        """Does nothing: no input waits for an answer of the router."""
 
     def counts(self) -> tuple[int, int]:
         """The bytes of input sent, and of output received."""

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -298,7 +299,43 @@ def test_keys_at_a_terminal_are_not_lost_to_a_late_answer(router: ScriptedRouter
         assert client.modes_are_as_before
 
 
+def test_much_input_waits_for_a_router_that_does_not_accept_yet(tmp_path: Path) -> None:
+    data = os.urandom(5 * KEPT_BYTES)
+    received = []
+
+    def late(peer: ExtensionPeer) -> None:
+        peer.sock.sendall(peer.welcome)
+        while peer.sock.recv(65536):
+            pass
+
+    def part(peer: ExtensionPeer) -> None:
+        peer.begin()
+        received.append(peer.read_input())
+        peer.end(3)
+
+    with (
+        scripted_router(tmp_path) as router,
+        piped_client("connect", router.address, stdin=subprocess.PIPE) as client,
+    ):
+        assert client.stdin is not None
+        os.set_blocking(client.stdin.fileno(), False)
+        sent = 0
+        quiet_since = time.monotonic()
+        while time.monotonic() < quiet_since + 1:  # until the client takes no more
+            if count := client.stdin.raw.write(data[sent : sent + 4096]) or 0:  # type: ignore[attr-defined]
+                sent += count
+                quiet_since = time.monotonic()
+        assert sent < len(data)
+        os.set_blocking(client.stdin.fileno(), True)
+        with playing(router, late, part):
+            client.stdin.write(data[sent:])
+            client.stdin.close()
+            assert client.wait(60) == 3
+    assert received == [data]
+
+
 def test_more_input_than_is_kept_is_an_error_that_is_said(router: ScriptedRouter) -> None:
+    """From a router that has accepted the connection, and speaks much later."""
     data = bytes(2 * KEPT_BYTES)
 
     def part(peer: ExtensionPeer) -> None:

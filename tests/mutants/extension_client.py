@@ -45,9 +45,16 @@ _NEGOTIATION = (
     Mutant(
         "input that is not kept is no silent loss",
         "fastpty/client/legacy.py",
-        "                self._kept = None\n        return uwsgi",
-        "                del self._kept[KEPT_BYTES:]\n        return uwsgi",
+        "        self._kept = None\n        self.is_waiting = False\n",
+        "        self.is_waiting = False\n",
         _NEGOTIATES + "test_more_input_than_is_kept_is_an_error_that_is_said",
+    ),
+    Mutant(
+        "much input waits for a router that has not accepted",
+        "fastpty/client/attach.py",
+        "        if self._decide_by is None or is_not_accepted(self._link.sock):\n",
+        "        if self._decide_by is None:\n",
+        _NEGOTIATES + "test_much_input_waits_for_a_router_that_does_not_accept_yet",
     ),
     Mutant(
         "an option that an older router cannot fulfil is an error",

@@ -31,7 +31,7 @@ INSTALLS = [example for example in ALL if example.section == "Install"]
 # What to type after such a line, and what shows then.
 TYPED = {
     "fastpty connect --uwsgi /tmp/first.socket": ("stty size", "31 97"),
-    "fastpty connect /tmp/plain.socket": ("stty size", "24 80"),
+    "fastpty connect /tmp/plain.socket": ("stty size", "31 97"),
     "socat -,raw,echo=0 UNIX-CONNECT:/tmp/plain.socket": ("stty size", "24 80"),
     "fastpty connect --uwsgi /run/jail.socket": (
         "read name < /proc/sys/kernel/hostname; set -- /proc/[1-9]*; echo $name $#",
