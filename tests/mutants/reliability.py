@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.client import CLIENT
+from tests.mutants.extension import EXTENSION
 from tests.mutants.faults import FAULTS
 from tests.mutants.limits import BOUNDS, CGROUPS, LIMITS
 from tests.mutants.operation import OPERATION
@@ -22,4 +23,5 @@ RELIABILITY = (
     *LOG,
     *OPERATION,
     *CLIENT,
+    *EXTENSION,
 )
