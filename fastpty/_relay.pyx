@@ -262,7 +262,7 @@ cdef class Relay:
         if failure != 0:
             self.report_failure(failure)
 
-    cdef void begin(self, const Arrival *arrival, int index) noexcept nogil:
+    cdef void begin(self, Arrival *arrival, int index) noexcept nogil:
         """Makes a session of a connection: the handler gives it a terminal, greets it or refuses it."""
         cdef Session *session = arrival_session(&self.loop, arrival)
         if session == NULL:

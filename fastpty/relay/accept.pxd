@@ -148,7 +148,7 @@ cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int in
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
 
 
-cdef inline void arrival_refuse(Loop *loop, const Arrival *arrival, int error) noexcept nogil:
+cdef inline void arrival_refuse(Loop *loop, Arrival *arrival, int error) noexcept nogil:
     """Refuses a connection because of this errno."""
     cdef const uint8_t *nonce = NULL
     if arrival.is_extended:
