@@ -42,13 +42,12 @@ class Relay:
         greeting_seconds: float = 0,
         busy_poll_seconds: float = 0,
     ) -> None: ...
-    def listen(
-        self, fd: int, *, framed: bool, negotiates: Literal["never", "by name", "always"] = "never"
-    ) -> int:
+    def listen(self, fd: int, *, framed: bool, negotiates: Literal["never", "by name", "always"] = "never") -> int:
         """Accepts clients from a listening stream socket. It becomes non-blocking; the caller closes it.
 
-        framed: the clients speak the uwsgi protocol. negotiates: which of them speak the negotiated extension instead; by
-        name: local ones that are bound to a name which asks for it. Returns the listener's index. Raises ValueError after 64 sockets.
+        framed: the clients speak the uwsgi protocol. negotiates: which of them speak the negotiated extension instead;
+        by name: local ones that are bound to a name which asks for it. Returns the listener's index. Raises ValueError
+        after 64 sockets.
         """
 
     def share(self, *, scrollback_bytes: int) -> None:

@@ -31,7 +31,7 @@ from fastpty.relay.loop cimport (
 from fastpty.relay.peer cimport peer_credentials
 from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES, pool_drop_spares
 from fastpty.relay.refuse cimport refuse_session
-from fastpty.relay.values cimport loop_counters, session_end, session_rows, session_take_terminal
+from fastpty.relay.values cimport loop_counters, session_end, session_rows, session_take_terminal, window_values
 from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_show
 from fastpty.relay.state cimport ENDING_NOT_STARTED, ROLE_PROGRAM, Session, Shared
 from fastpty.relay.step cimport step_queues
@@ -40,7 +40,6 @@ from fastpty.system.linux cimport (
     EPOLL_CLOEXEC, close, epoll_create1, epoll_event, read, sigaddset, sigemptyset, signalfd_siginfo, sigset_t,
     ucred, winsize,
 )
-
 from fastpty.wire.extension cimport ERROR_INTERNAL
 
 from fastpty.log import logger
@@ -263,7 +262,7 @@ cdef class Relay:
         if failure != 0:
             self.report_failure(failure)
 
-    cdef void begin(self, const Arrival *arrival, int index) noexcept nogil:
+    cdef void begin(self, Arrival *arrival, int index) noexcept nogil:
         """Makes a session of a connection: the handler gives it a terminal, greets it or refuses it."""
         cdef Session *session = arrival_session(&self.loop, arrival)
         if session == NULL:
@@ -310,7 +309,7 @@ cdef class Relay:
         request = session.extension.request[:session.extension.request_bytes]
         request_free(&self.loop, session.extension)
         try:
-            answer = self.handler.start_wanted(session.number, request, (size.ws_row, size.ws_col))
+            answer = self.handler.start_wanted(session.number, request, window_values(&size))
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_FAILURE

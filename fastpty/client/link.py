@@ -159,11 +159,15 @@ class Link:
     def _is_local(self) -> bool:
         return self.sock.family == _socket.AF_UNIX
 
+    def read(self) -> bytes:
+        """Reads from the connection; raises OSError."""
+        return self.sock.recv(CHUNK_BYTES)
+
     def receive(self) -> bytes:
         """Returns the next output; none if there is none yet, or if it has ended (see `output_open`)."""
         data = b""
         try:
-            data = self.sock.recv(CHUNK_BYTES)
+            data = self.read()
         except BlockingIOError:
             return b""
         except OSError as error:

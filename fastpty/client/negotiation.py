@@ -15,9 +15,9 @@ from fastpty.wire import extension
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
-    import socket
     from collections.abc import Sequence
+
+    from fastpty.client.link import Link
 
 SILENCE_SECONDS = 0.1
 """How long a client that does not need the extension waits for the first byte before it sends input without it."""
@@ -25,7 +25,6 @@ SILENCE_SECONDS = 0.1
 _NO_NAME = extension.NAME + b"00" * extension.NONCE_BYTES
 _HEADER_BYTES = 4
 _DECIDED_BYTES = _HEADER_BYTES + len(extension.MAGIC) + extension.NONCE_BYTES
-_READ_BYTES = 65536
 _SHORT_OF_MEMORY = (errno.ENOMEM, errno.ENOBUFS)
 
 
@@ -68,21 +67,21 @@ class Greeting:
         )
 
 
-def wait_for_greeting(sock: socket.socket | _socket.socket, greeting: Greeting, seconds: float | None) -> None:
-    """Reads from `sock` until `greeting` is decided, or for `seconds`; None waits forever.
+def wait_for_greeting(link: Link, greeting: Greeting, seconds: float | None) -> None:
+    """Reads from the connection until `greeting` is decided, or for `seconds`; None waits forever.
 
     A connection that breaks has not begun with WELCOME.
     """
     until = None if seconds is None else time.monotonic() + seconds
     poll = select.poll()
-    poll.register(sock, select.POLLIN)
+    poll.register(link.sock, select.POLLIN)
     while greeting.is_welcome is None:
         left = None if until is None else until - time.monotonic()
         if left is not None and left <= 0:
             return
         try:
             if poll.poll(None if left is None else left * 1000 + 1):
-                greeting.feed(sock.recv(_READ_BYTES))
+                greeting.feed(link.read())
         except BlockingIOError:
             continue
         except OSError as error:

@@ -148,10 +148,12 @@ cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int in
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
 
 
-cdef inline void arrival_refuse(Loop *loop, const Arrival *arrival, int error) noexcept nogil:
+cdef inline void arrival_refuse(Loop *loop, Arrival *arrival, int error) noexcept nogil:
     """Refuses a connection because of this errno."""
-    refuse_connection(&loop.errands, arrival.fd, arrival.is_guarded, arrival.nonce if arrival.is_extended else NULL,
-                      error)
+    cdef const uint8_t *nonce = NULL
+    if arrival.is_extended:
+        nonce = arrival.nonce
+    refuse_connection(&loop.errands, arrival.fd, arrival.is_guarded, nonce, error)
 
 
 cdef inline int listener_accept(

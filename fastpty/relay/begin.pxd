@@ -81,7 +81,7 @@ cdef inline void session_release(Loop *loop, Session *session) noexcept nogil:
     free(session)
 
 
-cdef inline Session *arrival_session(Loop *loop, const Arrival *arrival) noexcept nogil:
+cdef inline Session *arrival_session(Loop *loop, Arrival *arrival) noexcept nogil:
     """Returns a new session for a connection. NULL: there is no memory, and the client was refused."""
     cdef Session *session = session_new(loop)
     if session != NULL and arrival.is_extended and not extension_open(loop, session, arrival.nonce):

@@ -27,10 +27,10 @@ cdef inline void events_handle(Loop *loop, const epoll_event *events, int count)
 
 cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint32_t events) noexcept nogil:
     if about >> 56 == ABOUT_START:
-        start_report_arrives(loop, session)
+        start_report_arrives(loop, session, False)
     elif about >> 56 == ABOUT_LEADER:
         if session.extension != NULL:
-            start_report_arrives(loop, session)
+            start_report_arrives(loop, session, True)
         session_leader_exited(loop, session)
     elif about >> 56 == ABOUT_TERMINAL:
         if session.exit_by_ns != 0 and not session.finished:

@@ -120,6 +120,8 @@ cdef inline bint extension_obey(Loop *loop, Session *session, const ExtensionFra
     cdef int number = frame.number
     if frame.is_stray:
         extension_violated(loop, session, b"a frame within another message")
+    elif number >= FIRST_WITH_PAYLOAD and number % 2 == 1 and number != NUMBER_START and number != NUMBER_END_INPUT:
+        session_fail(loop, session, ENDING_PROTOCOL, ERROR_UNSUPPORTED, b"the router does not know this frame", 0)
     elif extension_is_early(session, frame):
         extension_violated(loop, session, b"a frame that may not come before START")
     elif number <= MODIFIER2_LAST_SIGNAL:
@@ -145,8 +147,6 @@ cdef inline bint extension_obey(Loop *loop, Session *session, const ExtensionFra
                 return False
             extension.small_bytes = 0
             return number == NUMBER_SIZE
-    elif number >= FIRST_WITH_PAYLOAD and number % 2 == 1:
-        session_fail(loop, session, ENDING_PROTOCOL, ERROR_UNSUPPORTED, b"the router does not know this frame", 0)
     elif frame.is_last:
         session.peer.ignored_frames += 1
     return False

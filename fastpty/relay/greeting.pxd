@@ -184,8 +184,11 @@ cdef inline const char *start_step_name(int step) noexcept nogil:
     return b"change to the directory" if step == STEP_DIRECTORY else b"prepare the session"
 
 
-cdef inline void start_report_arrives(Loop *loop, Session *session) noexcept nogil:
-    """Reads what the child tells: end of file when it has executed the program, or why it could not."""
+cdef inline void start_report_arrives(Loop *loop, Session *session, bint is_dead) noexcept nogil:
+    """Reads what the child tells: end of file when it has executed the program, or why it could not.
+
+    is_dead: it has ended, so nothing more will come.
+    """
     cdef Extension *extension = session.extension
     cdef StartReport report
     cdef char text[128]
@@ -196,7 +199,7 @@ cdef inline void start_report_arrives(Loop *loop, Session *session) noexcept nog
     if got == sizeof(report) and report.error == 0:   # the child is about to execute it
         extension.is_about_to_execute = True
         got = read(extension.report_fd, &report, sizeof(report))
-    if got < 0:
+    if got < 0 and not is_dead:
         return
     report_close(extension)
     if got == 0 and extension.is_about_to_execute:
@@ -204,6 +207,8 @@ cdef inline void start_report_arrives(Loop *loop, Session *session) noexcept nog
     elif got == sizeof(report):
         snprintf(text, sizeof(text), "cannot %s: %s", start_step_name(report.step), strerror(report.error))
         session_fail(loop, session, ENDING_NOT_STARTED, ERROR_EXECUTE, text, report.error)
+    elif loop.stopping:
+        session_finish(loop, session, ENDING_STOPPED)
     else:
         session_fail(loop, session, ENDING_NOT_STARTED, ERROR_EXECUTE, b"the process ended before the command began",
                      0)

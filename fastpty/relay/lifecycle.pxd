@@ -15,7 +15,9 @@ from fastpty.relay.channel cimport (
 from fastpty.relay.errands cimport errands_close
 from fastpty.relay.final cimport final_is_known, final_is_owed, final_settle
 from fastpty.relay.hang_up cimport session_hang_up
-from fastpty.relay.loop cimport MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_retry, loop_set_deadline, loop_source_ready, loop_watch_room
+from fastpty.relay.loop cimport (
+    MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_retry, loop_set_deadline, loop_source_ready, loop_watch_room,
+)
 from fastpty.relay.pool cimport memory_is_short
 from fastpty.relay.queue cimport queue_push, queue_remove
 from fastpty.relay.shared cimport shared_remove, shared_wake_inputs

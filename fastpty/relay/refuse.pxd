@@ -4,7 +4,7 @@ from libc.errno cimport ENOBUFS, ENOMEM, ENOSPC
 from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memcpy, strlen, strncmp
 
-from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT, channel_flush
+from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT, channel_drop, channel_flush
 from fastpty.relay.errands cimport Errands, errands_close
 from fastpty.relay.final cimport final_set_error
 from fastpty.relay.loop cimport Loop
@@ -33,7 +33,7 @@ cdef inline const char *refuse_reason(int error) noexcept nogil:
 cdef inline void refuse_say(
     int fd, const uint8_t *nonce, ErrorCode code, const char *text, size_t size
 ) noexcept nogil:
-    """Sends the line, as far as the socket has room; a client of the extension, with a nonce, gets WELCOME and ERROR."""
+    """Sends the line, if the socket has room; as frames if there is a nonce: the client speaks the extension."""
     cdef uint8_t frames[FRAME_HEADER_BYTES + WELCOME_BYTES + FINAL_MOST]
     cdef uint8_t *end
     if nonce == NULL:
@@ -115,4 +115,5 @@ cdef inline void refuse_session(Loop *loop, Session *session, const char *text, 
         refuse_say(session.peer.fd, session.extension.nonce if session.extension != NULL else NULL, ERROR_REFUSED,
                    text, size)
         refuse_close(&loop.errands, session.peer.fd, session.peer.is_guarded)
+        channel_drop(&session.output.channel, &loop.pool)
         session.peer.fd = -1

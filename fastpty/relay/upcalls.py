@@ -94,10 +94,10 @@ class Handler(Protocol):
         The parameters are those of session_wanted. Nothing is started yet.
         """
 
-    def start_wanted(self, number: int, request: bytes, window: tuple[int, int]) -> Terminal | Failure:
+    def start_wanted(self, number: int, request: bytes, window: tuple[int, int, int, int]) -> Terminal | Failure:
         """A client that was greeted wants a program. request: the payload of its START.
 
-        window: the rows and columns that it has sent before START; 0 and 0 if it has sent none.
+        window: rows, columns, width and height that it has sent before START; 0 for those that it has not.
         """
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from fastpty.relay.loop cimport Loop
 from fastpty.relay.state cimport Session, ending_name
+from fastpty.system.linux cimport winsize
 
 
 cdef inline void session_take_terminal(Session *session, answer):
@@ -15,6 +16,10 @@ cdef inline void session_take_terminal(Session *session, answer):
     session.terminal.uid = answer.uid or 0
     if session.extension != NULL:
         session.extension.report_fd = answer.report
+
+
+cdef inline tuple window_values(const winsize *size):
+    return size.ws_row, size.ws_col, size.ws_xpixel, size.ws_ypixel
 
 
 cdef inline list session_rows(const Loop *loop, int64_t now_ns, row):

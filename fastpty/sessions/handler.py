@@ -135,7 +135,7 @@ class Sessions:
         self._records[number] = Record(client, place)
         return self._requests.capabilities
 
-    def start_wanted(self, number: int, request: bytes, window: tuple[int, int]) -> Terminal | Failure:
+    def start_wanted(self, number: int, request: bytes, window: requests.Window) -> Terminal | Failure:
         """Starts the program that a client of the extension asks for, as far as that is allowed."""
         record = self._records[number]
         assert record.client is not None
@@ -156,10 +156,12 @@ class Sessions:
         return terminal
 
     def _start_requested(
-        self, number: int, program: Program, wanted: requests.Request, window: tuple[int, int]
+        self, number: int, program: Program, wanted: requests.Request, window: requests.Window
     ) -> Terminal:
-        rows, cols, *pixels = wanted.window or (window[0] or self._config.rows, window[1] or self._config.cols, 0, 0)
-        start = Start(rows, cols, (pixels[0], pixels[1]))
+        rows, cols, width, height = wanted.window or (
+            window[0] or self._config.rows, window[1] or self._config.cols, *window[2:]
+        )  # fmt: skip
+        start = Start(rows, cols, (width, height))
         uid = program.account[0] if program.account else None
         if not (wanted.chooses or program.account or self._config.changes_root):
             return Terminal(*self._spawn(number, program, start), rows, cols, uid)
@@ -184,7 +186,8 @@ class Sessions:
 
     def _not_started(self, number: int, record: Record, code: int, text: str, error: int = 0) -> Failure:
         """Logs that a session has not begun, and returns what its client is told."""
-        assert record.client is not None and record.place is not None
+        assert record.client is not None
+        assert record.place is not None
         line = f"session {number}: not started for {record.client.text} on {record.place.name}: {text}"
         if not self._refusals.tell(line, clients(record.client.uid, record.place.name, text)):
             self._unlogged.add(number)

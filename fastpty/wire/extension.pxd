@@ -1,7 +1,7 @@
 """The frames of the negotiated extension: the parser of what clients send, and writers of what the router sends.
 
-docs/protocol.md, part B, specifies them. The parser works in place on a stream that may be split anywhere. Unlike in the
-uwsgi protocol, frames from number 130 on carry a payload.
+docs/protocol.md, part B, specifies them. The parser works in place on a stream that may be split anywhere. Unlike in
+the uwsgi protocol, frames from number 130 on carry a payload.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -85,7 +85,8 @@ cdef inline size_t extension_next(
     cdef size_t used = 0
     frame.is_partial = True
     frame.is_stray = False
-    frame.size = 0
+    frame.value = frame.size = 0
+    frame.payload = data
     if parser.payload_left == 0:
         while parser.header_bytes < FRAME_HEADER_BYTES:
             if used == size:

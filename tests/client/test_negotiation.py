@@ -315,7 +315,7 @@ def test_much_input_waits_for_a_router_that_does_not_accept_yet(tmp_path: Path) 
 
     with (
         scripted_router(tmp_path) as router,
-        piped_client("connect", router.address, stdin=subprocess.PIPE) as client,
+        piped_client("connect", "--connect-timeout", "60", router.address) as client,
     ):
         assert client.stdin is not None
         os.set_blocking(client.stdin.fileno(), False)

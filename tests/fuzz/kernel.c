@@ -157,7 +157,7 @@ static ssize_t trace_result(const char *call, int fd, size_t size, ssize_t resul
 
 static ssize_t read_from(struct file *file, void *data, size_t size)
 {
-    if (file->kind != PIPE_READ && interrupted())
+    if (file->kind != PIPE_READ && file->kind != REPORT && interrupted())
         return -1;
     if (file->kind == PEER || file->kind == TERMINAL)
         return source_read(file, data, size);

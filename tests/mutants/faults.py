@@ -11,8 +11,8 @@ FAULTS = (
     Mutant(
         "who comes when descriptors are exhausted is told",
         "fastpty/relay/accept.pxd",
-        "    if listeners.spare_fd >= 0:\n        close(listeners.spare_fd)\n    fd =",
-        "    fd =",
+        "    if listeners.spare_fd >= 0:\n        close(listeners.spare_fd)\n    if listener_accept_one",
+        "    if listener_accept_one",
         "sessions/test_session_start.py::test_clients_that_find_no_descriptor_get_their_line_at_once",
     ),
     Mutant(
@@ -74,22 +74,28 @@ FAULTS = (
     Mutant(
         "ptys that are exhausted are told in a line",
         "fastpty/sessions/handler.py",
-        "except (OSError, RefusedError) as error:",
-        "except RefusedError as error:",
+        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "        except (OSError, RefusedError) as error:\n",
+        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "        except RefusedError as error:\n",
         "sessions/test_session_start.py::test_a_client_that_finds_no_pty_gets_a_line_and_others_go_on",
     ),
     Mutant(
         "a fork that is refused is told in a line",
         "fastpty/sessions/handler.py",
-        "except (OSError, RefusedError) as error:",
-        "except RefusedError as error:",
+        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "        except (OSError, RefusedError) as error:\n",
+        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "        except RefusedError as error:\n",
         "relay/test_faults.py::test_a_failed_fork_is_reported_and_other_sessions_go_on",
     ),
     Mutant(
         "a full control group is told in a line",
         "fastpty/sessions/handler.py",
-        "except (OSError, RefusedError) as error:",
-        "except RefusedError as error:",
+        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "        except (OSError, RefusedError) as error:\n",
+        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "        except RefusedError as error:\n",
         "relay/test_faults.py::test_a_full_control_group_is_reported_and_other_sessions_go_on",
     ),
     Mutant(

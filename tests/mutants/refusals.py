@@ -8,8 +8,8 @@ REFUSALS = (
     Mutant(
         "only so many who were refused may stay to read why",
         "fastpty/relay/refuse.pxd",
-        "if loop.refused < REFUSED_MOST else NULL",
-        "if True else NULL",
+        "stays = loop.refused < REFUSED_MOST",
+        "stays = True",
         "access/test_refusals.py::test_a_client_refused_again_and_again_takes_no_descriptor_from_others",
     ),
     Mutant(
@@ -50,8 +50,8 @@ REFUSALS = (
     Mutant(
         "the end of who has no line has none",
         "fastpty/sessions/handler.py",
-        "                self._unlogged.add(number)\n",
-        "                pass\n",
+        "clients(client.uid, place.name, why)):\n            self._unlogged.add(number)\n",
+        "clients(client.uid, place.name, why)):\n            pass\n",
         "access/test_refusals.py::test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number",
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.client import CLIENT
+from tests.mutants.extension import EXTENSION
 from tests.mutants.extension_client import EXTENSION_CLIENT
 from tests.mutants.faults import FAULTS
 from tests.mutants.limits import BOUNDS, CGROUPS, LIMITS
@@ -23,5 +24,6 @@ RELIABILITY = (
     *LOG,
     *OPERATION,
     *CLIENT,
+    *EXTENSION,
     *EXTENSION_CLIENT,
 )

@@ -106,17 +106,18 @@ RULES = (
     Mutant(
         "an abstract name of a shared terminal's without a rule is warned of",
         "fastpty/jail/preflight.py",
-        "config.raw_addresses + config.uwsgi_addresses + config.pty_addresses",
+        "config.session_addresses",
         "config.raw_addresses + config.uwsgi_addresses",
         "access/test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
     ),
     Mutant(
         "nothing is started for who is refused",
         "fastpty/sessions/handler.py",
-        "        self._admit(number, client)\n        try:\n            program = self._programs.for_peer(client)\n"
-        "            return program, self._spawn(number, program)\n",
-        "        program = self._programs.for_peer(client)\n        started = self._spawn(number, program)\n"
-        "        self._admit(number, client)\n        try:\n            return program, started\n",
+        "            self._admit(number, client)\n            start = self._first_start(fd, place)\n"
+        "            program, (master, pid, pidfd) = self._start(number, client, start)\n",
+        "            start = self._first_start(fd, place)\n"
+        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "            self._admit(number, client)\n",
         "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
     ),
     Mutant(

@@ -48,18 +48,18 @@ def setting(start_router: Starts, directory: Path) -> Iterator[Setting]:
 
 
 @pytest.mark.parametrize("code", [0, 1, 37, 255])
-def test_STATUS_has_the_programs_exit_status(code: int, setting: Setting) -> None:
+def test_status_has_the_programs_exit_status(code: int, setting: Setting) -> None:
     status = setting.run("sh", "-c", f"exit {code}").status()
     assert (status.how, status.code) == (extension.EXITED, code)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL, signal.SIGTERM])
-def test_STATUS_has_the_signal_that_killed_the_program(number: int, setting: Setting) -> None:
+def test_status_has_the_signal_that_killed_the_program(number: int, setting: Setting) -> None:
     status = setting.run("sh", "-c", f"kill -{int(number)} $$").status()
     assert (status.how, status.code) == (extension.SIGNALLED, number)
 
 
-def test_STARTED_comes_before_all_output_and_STATUS_after_it(setting: Setting) -> None:
+def test_started_comes_before_all_output_and_status_after_it(setting: Setting) -> None:
     client = setting.run("sh", "-c", "echo done")
     client.status()
     assert [number for number, _ in client.messages] == [extension.WELCOME, extension.STARTED, extension.STATUS]
@@ -114,7 +114,7 @@ def test_a_half_close_is_the_end_of_input_and_the_status_comes(setting: Setting)
     assert b"last words" in client.output
 
 
-def test_END_INPUT_is_the_end_of_input_and_signals_still_work(setting: Setting) -> None:
+def test_end_input_is_the_end_of_input_and_signals_still_work(setting: Setting) -> None:
     client = setting.run("sh", "-c", "cat; echo ended; sleep 1000")
     client.type(b"last words\n")
     client.send(extension.END_INPUT)
@@ -124,14 +124,14 @@ def test_END_INPUT_is_the_end_of_input_and_signals_still_work(setting: Setting) 
     assert (status.how, status.code) == (extension.SIGNALLED, signal.SIGTERM)
 
 
-def test_STDIN_after_END_INPUT_violates_the_protocol(setting: Setting) -> None:
+def test_stdin_after_end_input_violates_the_protocol(setting: Setting) -> None:
     client = setting.run("sleep", "1000")
     client.send(extension.END_INPUT)
     client.type(b"x")
     assert client.error().code == extension.PROTOCOL
 
 
-def test_STATUS_counts_the_input_that_the_program_did_not_get(setting: Setting) -> None:
+def test_status_counts_the_input_that_the_program_did_not_get(setting: Setting) -> None:
     client = setting.run("sh", "-c", "stty raw -echo; echo ready; sleep 1000")
     client.read_output_until(b"ready")
     client.type(bytes(30_000))
@@ -168,16 +168,16 @@ def test_a_background_job_does_not_keep_the_status_back(setting: Setting) -> Non
         (("--session-lifetime", "0.3"), b"the session's time is over"),
     ],
 )
-def test_a_limit_ends_the_session_with_an_ERROR(options: tuple[str, ...], text: bytes, setting: Setting) -> None:
+def test_a_limit_ends_the_session_with_an_error(options: tuple[str, ...], text: bytes, setting: Setting) -> None:
     setting.serve(*options)
     client = setting.run("sh", "-c", "echo begun; sleep 1000")
     refusal = client.error()
     assert (refusal.code, refusal.phase, refusal.text) == (extension.LIMIT, extension.RUNNING, text)
-    assert client.output == b"begun\r\n"   # and no text of the router's
+    assert client.output == b"begun\r\n"  # and no text of the router's
 
 
 @pytest.mark.parametrize("command", ["sleep 1000", "trap 'exit 0' HUP; echo begun; while :; do sleep 0.1; done"])
-def test_a_stop_ends_the_session_with_an_ERROR(command: str, setting: Setting) -> None:
+def test_a_stop_ends_the_session_with_an_error(command: str, setting: Setting) -> None:
     router = setting.serve()
     client = setting.run("sh", "-c", f"echo begun; {command}")
     client.read_output_until(b"begun")
@@ -186,7 +186,7 @@ def test_a_stop_ends_the_session_with_an_ERROR(command: str, setting: Setting) -
     assert (refusal.code, refusal.text) == (extension.STOPPED, b"the router has stopped")
 
 
-def test_a_stop_kills_what_ignores_SIGHUP_and_says_so(setting: Setting) -> None:
+def test_a_stop_kills_what_ignores_sighup_and_says_so(setting: Setting) -> None:
     router = setting.serve("--stop-timeout", "0.3")
     client = setting.run("sh", "-c", "trap '' HUP; echo begun; while :; do sleep 0.1; done")
     client.read_output_until(b"begun")
@@ -231,7 +231,7 @@ def test_a_program_of_another_user_has_a_status_too(setting: Setting) -> None:
     assert (status.how, status.code) == (extension.EXITED, 11)
 
 
-def test_the_log_and_STATUS_count_the_same_bytes(setting: Setting) -> None:
+def test_the_log_and_status_count_the_same_bytes(setting: Setting) -> None:
     client = setting.run("sh", "-c", "stty -opost; seq 5000")
     client.status()
     router = setting.router
@@ -247,8 +247,8 @@ def test_input_and_output_go_on_at_the_same_time(setting: Setting) -> None:
     window, sent, credited = client.welcome.input_window, 0, 0
     data = bytes(index * 7 % 251 for index in range(500_000))
     while sent < len(data):
-        credits = [payload for number, payload in client.messages if number == extension.CREDIT]
-        credited = sum(int.from_bytes(payload, "little") for payload in credits)
+        given = [payload for number, payload in client.messages if number == extension.CREDIT]
+        credited = sum(int.from_bytes(payload, "little") for payload in given)
         room = window + credited - sent
         if room > 0:
             piece = data[sent : sent + min(room, 10_000)]
@@ -270,7 +270,8 @@ def test_input_beyond_the_window_violates_the_protocol(setting: Setting) -> None
 
 
 def test_a_size_and_a_signal_overtake_input_that_nobody_reads(setting: Setting) -> None:
-    script = "trap 'stty size' WINCH; trap 'echo interrupted; exit 0' TERM; stty raw -echo; echo ready; while :; do sleep 0.1; done"
+    script = "trap 'stty size' WINCH; trap 'echo interrupted; exit 0' TERM; stty raw -echo; echo ready; "
+    script += "while :; do sleep 0.1; done"
     client = setting.run("sh", "-c", script)
     client.read_output_until(b"ready")
     client.type(bytes(60_000))
@@ -279,3 +280,14 @@ def test_a_size_and_a_signal_overtake_input_that_nobody_reads(setting: Setting) 
     client.send(signal.SIGTERM)
     assert client.status().code == 0
     assert b"interrupted" in client.output
+
+
+def test_a_half_close_while_the_status_is_awaited_loses_nothing(setting: Setting) -> None:
+    """The leader has closed its terminal and ignores SIGHUP: it is waited for until its SIGKILL."""
+    setting.serve("--stop-timeout", "0.5")
+    client = setting.run("sh", "-c", "trap '' HUP; echo begun; exec <&- >&- 2>&-; sleep 1000; :")
+    client.read_output_until(b"begun")
+    time.sleep(0.3)
+    client.sock.shutdown(socket.SHUT_WR)
+    status = client.status()
+    assert (status.how, status.code) == (extension.SIGNALLED, signal.SIGKILL)

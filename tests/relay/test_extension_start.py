@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import signal
@@ -45,7 +46,7 @@ def result(client: ExtensionClient) -> bytes:
     return client.output.strip().replace(b"\r\n", b"\n")
 
 
-def test_the_programs_first_look_sees_size_TERM_and_language(ask: Asks, tmp_path: Path) -> None:
+def test_the_programs_first_look_sees_size_term_and_language(ask: Asks, tmp_path: Path) -> None:
     client = ask(
         "sh",
         "-c",
@@ -73,7 +74,7 @@ def test_without_a_size_the_configured_one_holds(ask: Asks) -> None:
     assert result(ask("stty", "size", window=None, options=("--rows", "12", "--cols", "34"))) == b"12 34"
 
 
-def test_a_size_behind_START_replaces_that_of_START(ask: Asks, directory: Path) -> None:
+def test_a_size_behind_start_replaces_that_of_start(ask: Asks, directory: Path) -> None:
     ask("true").status()
     with ExtensionClient(str(directory / "socket")) as client:
         both = extension.frames(
@@ -85,7 +86,7 @@ def test_a_size_behind_START_replaces_that_of_START(ask: Asks, directory: Path) 
 
 
 @pytest.mark.parametrize("term", ["-x", "a/b", "x" * 65, "a%s", "", "ä"])
-def test_a_TERM_that_could_do_harm_is_not_taken(term: str, ask: Asks) -> None:
+def test_a_term_that_could_do_harm_is_not_taken(term: str, ask: Asks) -> None:
     assert result(ask("sh", "-c", "echo $TERM", term=term, options=("--clear-env",))) == b"xterm-256color"
 
 
@@ -97,15 +98,17 @@ def test_a_variable_that_could_do_harm_is_not_taken(value: bytes, ask: Asks) -> 
 
 def test_env_of_the_configuration_stands_above_what_clients_offer(ask: Asks) -> None:
     client = ask(
-        *("sh", "-c", "echo $TERM $LANG"), options=("--env", "LANG=C", "--env", "TERM=dumb"), more=[(OFFERED, b"LANG=x")]
+        *("sh", "-c", "echo $TERM $LANG"),
+        options=("--env", "LANG=C", "--env", "TERM=dumb"),
+        more=[(OFFERED, b"LANG=x")],
     )
     assert result(client) == b"dumb C"
 
 
 def test_accept_env_names_what_is_taken(ask: Asks) -> None:
     offers = [(OFFERED, b"LANG=x"), (OFFERED, b"EDITOR=ed"), (OFFERED, b"MY_1=1")]
-    client = ask("sh", "-c", "echo ${LANG-none} $EDITOR $MY_1", options=("--accept-env", "EDITOR MY_*", "--unenv", "LANG"),
-                 more=offers)  # fmt: skip
+    options = ("--accept-env", "EDITOR MY_*", "--unenv", "LANG")
+    client = ask("sh", "-c", "echo ${LANG-none} $EDITOR $MY_1", options=options, more=offers)
     assert result(client) == b"none ed 1"
 
 
@@ -118,7 +121,7 @@ def test_the_client_chooses_command_variables_and_directory(ask: Asks) -> None:
     assert result(client) == b"one two words /usr/b%n|\n/usr"
 
 
-def test_a_command_is_searched_in_the_programs_PATH(ask: Asks, directory: Path) -> None:
+def test_a_command_is_searched_in_the_programs_path(ask: Asks, directory: Path) -> None:
     (directory / "first").mkdir()
     (directory / "second").mkdir()
     (directory / "first" / "tool").write_text("not executable")
@@ -135,11 +138,16 @@ def test_a_command_is_searched_in_the_programs_PATH(ask: Asks, directory: Path) 
         (["/etc/passwd"], [], 13, b"cannot execute the command: Permission denied"),
         (["/no/such/file"], [], 2, b"cannot execute the command: No such file or directory"),
         ([""], [], 2, b"cannot execute the command: No such file or directory"),
-        (["sh"], [(extension.DIRECTORY, b"/no/such")], 2, b"cannot change to the directory: No such file or directory"),
+        (
+            ["sh"],
+            [(extension.DIRECTORY, b"/no/such")],
+            2,
+            b"cannot change to the directory: No such file or directory",
+        ),
         ([], [(extension.DIRECTORY, b"/etc/passwd")], 20, b"cannot change to the directory: Not a directory"),
     ],
 )
-def test_what_cannot_be_executed_is_an_ERROR_and_never_STARTED(
+def test_what_cannot_be_executed_is_an_error_and_never_started(
     argv: list[str], more: list[tuple[int, bytes]], errno: int, text: bytes, ask: Asks
 ) -> None:
     client = ask(*argv, more=more)
@@ -150,7 +158,7 @@ def test_what_cannot_be_executed_is_an_ERROR_and_never_STARTED(
     assert client.output == b""
 
 
-def test_a_configured_command_that_cannot_be_executed_is_an_ERROR(ask: Asks, directory: Path) -> None:
+def test_a_configured_command_that_cannot_be_executed_is_an_error(ask: Asks, directory: Path) -> None:
     command = directory / "command"
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)
@@ -184,17 +192,16 @@ CHOICES = [
 @pytest.mark.parametrize(
     "options", [("--command", "exec cat"), ("--command", "/bin/cat"), ("--client-command", "no")]
 )
-def test_a_forced_command_is_not_replaced(
-    choice: dict[str, list[str]], options: tuple[str, ...], ask: Asks
-) -> None:
+def test_a_forced_command_is_not_replaced(choice: dict[str, list[str]], options: tuple[str, ...], ask: Asks) -> None:
     client = ask(*choice.get("argv", []), options=options, more=choice.get("more", []))
     assert client.welcome.capabilities == extension.CAN_TERMINAL
     assert client.error().code == extension.REFUSED
     assert extension.STARTED not in [number for number, _ in client.messages]
 
 
-def test_size_TERM_and_language_do_not_need_the_right_to_choose(ask: Asks) -> None:
-    client = ask(options=("--command", f"exec sh -c '{TELLS}'"), more=[(OFFERED, b"LANG=x"), (ENVIRONMENT, b"LC_ALL=y")])
+def test_size_term_and_language_do_not_need_the_right_to_choose(ask: Asks) -> None:
+    both = [(OFFERED, b"LANG=x"), (ENVIRONMENT, b"LC_ALL=y")]
+    client = ask(options=("--command", f"exec sh -c '{TELLS}'"), more=both)
     assert result(client).startswith(b"30 100\nxterm|x|y|")
 
 
@@ -215,10 +222,8 @@ def test_under_run_as_peer_the_accounts_shell_runs_the_command(ask: Asks) -> Non
 
 
 def test_a_start_that_hangs_ends_and_holds_nobody_up(ask: Asks, directory: Path) -> None:
-    """The file of a command with a write lease cannot be executed before the lease is given up (fcntl(2), F_SETLEASE)."""
+    """A file with a write lease cannot be executed before the lease is given up (fcntl(2), F_SETLEASE)."""
     need_root()
-    import fcntl
-
     command = directory / "leased"
     command.write_text("#!/bin/sh\necho ran\n")
     command.chmod(0o755)
@@ -226,7 +231,7 @@ def test_a_start_that_hangs_ends_and_holds_nobody_up(ask: Asks, directory: Path)
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     slow = ask(str(command))
-    slow.welcome
+    assert slow.welcome
     assert ask("echo", "meanwhile").status().code == 0
     assert slow.final is None
     slow.send(15)
@@ -242,3 +247,10 @@ def test_a_client_that_leaves_during_the_start_leaves_no_process(start_router: S
         with ExtensionClient(path) as client:
             client.start(["sleep", "1000"])
     eventually(lambda: not children(router.pid), "no child is left")
+
+
+def test_under_run_as_peer_a_directory_that_is_missing_is_an_error(ask: Asks) -> None:
+    need_root()
+    options = ("--run-as", "peer", "--allow-user", "root")
+    refusal = ask(options=options, more=[(extension.DIRECTORY, b"/no/such")]).error()
+    assert (refusal.code, refusal.errno) == (extension.EXECUTE, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from tests.support.harness import Client, Router
 
 Starts = Callable[..., Router]
 
-STARTS = 100   # of each kind; tests/storm.py has many more
+STARTS = 100  # of each kind; tests/storm.py has many more
 
 
 @pytest.mark.parametrize(
@@ -38,9 +40,6 @@ def test_only_rows_and_columns_that_come_first_are_the_first_window(
 
 def test_a_size_that_has_arrived_is_there_before_the_program_runs(start_router: Starts, directory: Path) -> None:
     """The router is stopped meanwhile, so the size certainly arrives in time."""
-    import os
-    import signal
-
     path = str(directory / "socket")
     router = start_router("--listen-uwsgi", path, "--command", "exec stty size")
     worker = router.pid
