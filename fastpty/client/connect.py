@@ -125,7 +125,7 @@ class Connection:
         need = wanted.need or ("--protocol fpty" if wanted.protocol == "fpty" or self._late else None)
         if greeting is not None:
             seconds = (wanted.connect_seconds or None) if need else negotiation.SILENCE_SECONDS
-            negotiation.wait_for_greeting(link, greeting, seconds)
+            negotiation.wait_for_greeting(link.sock, link.read, greeting, seconds)
             if greeting.is_welcome:
                 self._begin(link, greeting)
             elif greeting.is_welcome is False:

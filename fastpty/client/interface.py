@@ -91,7 +91,7 @@ class Session:
         names: list[bytes | None] = [sockname] if isinstance(sockname, bytes) and sockname else []
         greeting = negotiation.Greeting([*names, None])
         link = Link(self._network, framed=False, name=printable(name))
-        negotiation.wait_for_greeting(link, greeting, self._left())
+        negotiation.wait_for_greeting(link.sock, link.read, greeting, self._left())
         if not greeting.is_welcome:
             problem = "does not speak the extension" if greeting.is_welcome is False else "does not answer"
             raise SessionError(f"{link.name}: the router {problem}")

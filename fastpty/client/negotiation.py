@@ -15,9 +15,9 @@ from fastpty.wire import extension
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from fastpty.client.link import Link
+    import _socket
+    import socket
+    from collections.abc import Callable, Sequence
 
 SILENCE_SECONDS = 0.1
 """How long a client that does not need the extension waits for the first byte before it sends input without it."""
@@ -67,21 +67,23 @@ class Greeting:
         )
 
 
-def wait_for_greeting(link: Link, greeting: Greeting, seconds: float | None) -> None:
-    """Reads from the connection until `greeting` is decided, or for `seconds`; None waits forever.
+def wait_for_greeting(
+    sock: socket.socket | _socket.socket, read: Callable[[], bytes], greeting: Greeting, seconds: float | None
+) -> None:
+    """Reads from `sock`, with `read`, until `greeting` is decided, or for `seconds`; None waits forever.
 
     A connection that breaks has not begun with WELCOME.
     """
     until = None if seconds is None else time.monotonic() + seconds
     poll = select.poll()
-    poll.register(link.sock, select.POLLIN)
+    poll.register(sock, select.POLLIN)
     while greeting.is_welcome is None:
         left = None if until is None else until - time.monotonic()
         if left is not None and left <= 0:
             return
         try:
             if poll.poll(None if left is None else left * 1000 + 1):
-                greeting.feed(link.read())
+                greeting.feed(read())
         except BlockingIOError:
             continue
         except OSError as error:
