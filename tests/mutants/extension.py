@@ -66,13 +66,6 @@ EXTENSION = (
         GREETING + "test_a_violation_of_the_protocol_ends_the_session",
     ),
     Mutant(
-        "a refusal is a frame",
-        "fastpty/relay/refuse.pxd",
-        "    if stays and session.extension != NULL:\n",
-        "    if False:\n",
-        GREETING + "test_a_refusal_is_a_frame_and_never_output",
-    ),
-    Mutant(
         "a client that is refused and may not stay is told by frames",
         "fastpty/relay/refuse.pxd",
         "    if nonce == NULL:\n",
