@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 import socket
 import ssl
@@ -16,6 +15,7 @@ import pytest
 
 from fastpty.access import refusals
 from tests.access.test_refusals import come_at_once
+from tests.support.first_steps import limit_files
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually
 from tests.support.peers import need_root
 from tests.support.tls_harness import Authority, read_to_end
@@ -49,7 +49,7 @@ def test_connections_that_find_no_free_descriptor(start_router: Callable[..., Ro
     path = f"{directory}/s"
     router = start_router(
         path, "--forkptyrouter-command", "printf IN; exec cat", "--listen", "300",
-        preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)),
+        first=limit_files(40),
     )  # fmt: skip
     with ExitStack() as stack:
         clients = come_at_once(router, path, stack, 40 + FLOOD)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.accounts import talk_as
+from tests.support.first_steps import limit_files
 from tests.support.harness import Client, Router, eventually
 from tests.support.peers import need_root
 
@@ -32,7 +32,7 @@ def router(start_router: Callable[..., Router], path: str) -> Router:
     """A router that refuses root, the user of these tests, and has few descriptors."""
     return start_router(
         "--chmod-socket=666", "--deny-user", "root", "--listen", "200", "--forkptyrouter-command", "echo IN", path,
-        preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES)),
+        first=limit_files(FILES),
     )  # fmt: skip
 
 

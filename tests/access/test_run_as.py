@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from fastpty.system import linux
 from tests.jail.test_jail import NO_SETUID_FIXUP, PR_SET_SECUREBITS
 from tests.support.accounts import Login, make_account, peer_router, remove_account, talk_as
 from tests.support.harness import Client, Router, eventually
@@ -130,11 +131,9 @@ def test_a_session_ends_with_a_message_if_the_router_s_rights_remain(
 def test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
-    def keep_capabilities() -> None:
-        # With this securebit a change of user keeps the capabilities, which allow to become root again.
-        assert ctypes.CDLL(None).prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) == 0
-
-    peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "id -u", preexec=keep_capabilities)
+    # With this securebit a change of user keeps the capabilities, which allow to become root again.
+    keep_capabilities = partial(linux.prctl, PR_SET_SECUREBITS, NO_SETUID_FIXUP)
+    peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "id -u", first=keep_capabilities)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
     assert said == "fastpty: cannot give up the router's rights: Operation not permitted\r\n"
 

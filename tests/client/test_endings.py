@@ -19,7 +19,14 @@ from hypothesis import strategies as st
 
 from fastpty.client.modes import ModeTracker
 from tests import ROOT
-from tests.support.client_harness import CLIENT, ScriptedRouter, receive_all, scripted_router, terminal_client
+from tests.support.client_harness import (
+    CLIENT,
+    ScriptedRouter,
+    receive_all,
+    receive_until,
+    scripted_router,
+    terminal_client,
+)
 from tests.support.harness import Router, eventually
 from tests.support.programs import broken_program
 
@@ -140,10 +147,7 @@ def test_a_client_that_is_suspended_by_its_escape_goes_on(router: ScriptedRouter
         client.read_until(b"go on\r\n")
         eventually(lambda: client.is_raw, "raw mode after fg")
         client.type(b"y")
-        received = b""
-        while not received.endswith(b"y"):
-            received += peer.recv(100)
-        assert received == b"x\ry"
+        assert receive_until(peer, b"y") == b"x\ry"
         peer.close()
         client.read_until(b"status 0\r\n")
 

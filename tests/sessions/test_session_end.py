@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -382,7 +383,7 @@ def test_a_router_whose_parent_ignored_sigchld_still_sees_its_programs_end(
         f"{directory}/s",
         "--forkptyrouter-command",
         "exit 3",
-        preexec=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+        first=partial(signal.signal, signal.SIGCHLD, signal.SIG_IGN),
     )
     with Client(f"{directory}/s") as client:
         client.read_to_end()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Service
+from tests.support.first_steps import limit_files
 from tests.support.harness import PROMPT, RAW_CAT, Client, Router, children, descriptors, eventually
 from tests.support.peers import need, need_root, preload
 from tests.support.programs import broken_program
@@ -188,7 +189,7 @@ def test_the_program_gets_the_file_limit_that_the_router_was_given(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """The router raises its own limit. Programs that use select(2) or close all descriptors need the usual one."""
-    start_router(f"{directory}/s", preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096)))
+    start_router(f"{directory}/s", first=limit_files(256, 4096))
     assert ask(f"{directory}/s", "ulimit -Sn", "ulimit -Hn") == "256\n4096\n"
 
 

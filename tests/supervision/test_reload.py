@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.client_harness import terminal_client
 from tests.support.harness import Client, Router, eventually, process_gone
 from tests.support.reloads import configured, echoes, greeted, reload
 
@@ -141,13 +142,9 @@ def test_a_removed_socket_file_costs_no_session_and_comes_back_with_a_reload(
 
 def test_a_terminal_that_closes_stops_a_router_in_its_foreground(directory: Path) -> None:
     """The kernel's SIGHUP for a closed terminal does not reload."""
-    pid, master = os.forkpty()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "fastpty.router", f"{directory}/s"])
-    shown = b""
-    while b"ready" not in shown:
-        shown += os.read(master, 65536)
-    os.close(master)
-    eventually(lambda: process_gone(pid), "the router has stopped")
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    with terminal_client(f"{directory}/s", command=[sys.executable, "-m", "fastpty.router"]) as router:
+        router.read_until(b"ready")
+        router.close_screen()
+        eventually(lambda: process_gone(router.pid), "the router has stopped")
+        assert router.wait() == 0
     assert not Path(f"{directory}/s").exists()

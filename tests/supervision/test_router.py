@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import select
 import signal
 import socket
 import stat
@@ -20,6 +19,7 @@ import pytest
 
 from fastpty import __version__
 from tests.conftest import Service
+from tests.support.first_steps import ignore_hangup
 from tests.support.harness import (
     PROMPT,
     Client,
@@ -27,6 +27,7 @@ from tests.support.harness import (
     children,
     eventually,
     process_gone,
+    read_until_ready,
     run,
     state,
 )
@@ -175,7 +176,7 @@ def test_a_stop_does_not_wait_for_clients_that_do_not_read(serve: Callable[..., 
         eventually(lambda: (directory / "first").exists(), "the first program runs")
         writing = service.connect()
         for client in (dead, writing):
-            select.select([client.socket], [], [])
+            client.wait_for_output()
         assert service.router.end() == 0
     finally:
         dead.socket.close()
@@ -191,8 +192,7 @@ def router_whose_log_is_a_pipe(directory: Path, command: str) -> Iterator[tuple[
     with open(reader, "rb") as log, subprocess.Popen(argv, stderr=writer) as process:
         os.close(writer)
         try:
-            while b"ready" not in log.readline():
-                pass
+            read_until_ready(log)
             yield log, process
         finally:
             process.kill()
@@ -277,7 +277,7 @@ def test_a_stop_continues_a_stopped_program_which_can_end_in_order_then(serve: C
 
 
 def test_a_router_started_with_nohup_ignores_sighup(start_router: Callable[..., Router], directory: Path) -> None:
-    router = start_router(f"{directory}/s", preexec=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    router = start_router(f"{directory}/s", first=ignore_hangup)
     router.process.send_signal(signal.SIGHUP)
     with Client(f"{directory}/s") as client:
         client.read_until(PROMPT)
@@ -386,8 +386,7 @@ def test_as_process_1_it_reaps_orphans(directory: Path) -> None:
     )
     assert process.stderr is not None
     try:
-        while "listening on" not in process.stderr.readline():
-            pass
+        read_until_ready(process.stderr)
         with Client(f"{directory}/s") as client:
             # A zombie keeps its process id.
             client.send(

@@ -37,7 +37,7 @@ class Start:
         """Starts it, under strace if there are options for strace."""
         argv = [need("strace"), "-D", *tracing, sys.executable, "-m", "fastpty.router"] if tracing else []
         program = ("-c", TRACED, *argv) if tracing else ("-m", "fastpty.router")
-        self.routers.append(Router(*self.options, *options, program=program, preexec=os.setsid))
+        self.routers.append(Router(*self.options, *options, program=program, first=os.setsid))
         return self.routers[-1]
 
     def expect_nothing_left(self, router: Router) -> None:

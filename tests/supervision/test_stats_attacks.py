@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.first_steps import limit_files
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, descriptors, eventually
 from tests.support.statistics import told
 
@@ -59,7 +60,7 @@ def test_clients_of_the_statistics_leave_descriptors_for_workers(
     path = f"{directory}/stats"
     router = start_router(
         f"{directory}/s", "--forkptyrouter-stats", path, "--forkptyrouter-command", "echo IN", "--listen", "200",
-        sockets=2, preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES)),
+        sockets=2, first=limit_files(FILES),
     )  # fmt: skip
     with ExitStack() as stack:
         worker = router.pid
