@@ -161,7 +161,7 @@ RELOAD = (
         "fastpty/supervision/supervisor.py",
         "reloading = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []",
         "reloading = [signal.SIGHUP]",
-        "supervision/test_router.py::test_a_router_started_with_nohup_ignores_sighup",
+        "supervision/test_stop.py::test_a_router_started_with_nohup_ignores_sighup",
     ),
 )
 
@@ -178,7 +178,7 @@ STOP = (
         "fastpty/supervision/supervisor.py",
         "passed_on = worker.KILL_SIGNAL if self._is_stopping else worker.STOP_SIGNAL",
         "passed_on = worker.STOP_SIGNAL",
-        "supervision/test_router.py::test_two_stop_signals_count_twice_even_if_the_worker_reads_both_at_once",
+        "supervision/test_stop.py::test_two_stop_signals_count_twice_even_if_the_worker_reads_both_at_once",
     ),
     Mutant(
         "--stop signals nobody but the router that wrote the pid file",
@@ -216,28 +216,28 @@ LOG = (
         "fastpty/log.py",
         "        except OSError:\n            return False",
         "        except BlockingIOError:\n            return False",
-        "supervision/test_router.py::test_a_full_log_does_not_stop_the_router",
+        "service/test_log.py::test_a_full_log_does_not_stop_the_router",
     ),
     Mutant(
         "a log whose reader stands still does not stop the sessions",
         "fastpty/log.py",
         "return bool(poll.poll(0)) and os.write(",
         "return os.write(",
-        "supervision/test_router.py::test_a_log_reader_that_has_stopped_does_not_stop_the_sessions",
+        "service/test_log.py::test_a_log_reader_that_has_stopped_does_not_stop_the_sessions",
     ),
     Mutant(
         "a line that is longer than a pipe takes at once does not stop the sessions",
         "fastpty/log.py",
         '"backslashreplace")[: _LINE_BYTES_MOST - 2]',
         '"backslashreplace")',
-        "supervision/test_router.py::test_a_long_line_in_an_unread_log_does_not_stop_the_sessions",
+        "service/test_log.py::test_a_long_line_in_an_unread_log_does_not_stop_the_sessions",
     ),
     Mutant(
         "lines that were lost are counted",
         "fastpty/log.py",
         "        if not self._try(record):\n            self._lost += 1",
         "        self._try(record)",
-        "supervision/test_router.py::test_a_log_reader_that_has_stopped_does_not_stop_the_sessions",
+        "service/test_log.py::test_a_log_reader_that_has_stopped_does_not_stop_the_sessions",
     ),
     Mutant(
         "a system log that stands still stops nobody",

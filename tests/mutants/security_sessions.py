@@ -87,7 +87,7 @@ SESSIONS = (
         "fastpty/relay/hang_up.pxd",
         "            session_hang_up(loop, session)\n            if at_once",
         "            if at_once",
-        "supervision/test_router.py::test_a_signal_ends_the_router_and_all_that_it_started",
+        "supervision/test_stop.py::test_a_signal_ends_the_router_and_all_that_it_started",
     ),
     Mutant(
         "what does not mind the hang-up is killed",
@@ -108,7 +108,7 @@ SESSIONS = (
         "fastpty/relay/deadlines.pxd",
         "            session_finish(loop, session, ENDING_STOPPED)\n",
         "",
-        "supervision/test_router.py::test_a_stop_does_not_wait_for_clients_that_do_not_read",
+        "supervision/test_stop.py::test_a_stop_does_not_wait_for_clients_that_do_not_read",
     ),
     Mutant(
         "a session's daemons end with it",

@@ -17,14 +17,14 @@ FILES = (
         "fastpty/configuration/options.py",
         'default="0600"',
         'default="0666"',
-        "supervision/test_router.py::test_a_socket_file_is_private_to_its_owner",
+        "listening/test_router_sockets.py::test_a_socket_file_is_private_to_its_owner",
     ),
     Mutant(
         "a socket file is for whom the router becomes",
         "fastpty/listening/places.py",
         "        owner = (-1 if config.uid is None",
         "        owner = None and (-1 if config.uid is None",
-        "supervision/test_router.py::test_a_socket_file_belongs_to_the_user_that_the_router_becomes",
+        "listening/test_router_sockets.py::test_a_socket_file_belongs_to_the_user_that_the_router_becomes",
     ),
     Mutant(
         "no link that waits at the path is followed",

@@ -45,14 +45,14 @@ ENDS = (
         "fastpty/relay/terminal.pxd",
         "        terminal_signal_leader(terminal, SIGHUP)\n",
         "",
-        "supervision/test_router.py::test_a_signal_ends_the_router_and_all_that_it_started",
+        "supervision/test_stop.py::test_a_signal_ends_the_router_and_all_that_it_started",
     ),
     Mutant(
         "a stopped program is continued, so that it can end of its SIGHUP",
         "fastpty/relay/terminal.pxd",
         "        terminal_signal_group(terminal, group, SIGCONT)\n",
         "",
-        "supervision/test_router.py::test_a_stop_continues_a_stopped_program_which_can_end_in_order_then",
+        "supervision/test_stop.py::test_a_stop_continues_a_stopped_program_which_can_end_in_order_then",
     ),
     Mutant(
         "what ignores SIGHUP is killed",
@@ -87,14 +87,14 @@ ENDS = (
         "fastpty/relay/hang_up.pxd",
         "cdef bint at_once = loop.stopping",
         "cdef bint at_once = False",
-        "supervision/test_router.py::test_a_second_signal_kills_programs_that_ignore_the_first",
+        "supervision/test_stop.py::test_a_second_signal_kills_programs_that_ignore_the_first",
     ),
     Mutant(
         "a session that is over does not wait for its client without end",
         "fastpty/relay/deadlines.pxd",
         "        session_finish(loop, session, ENDING_PEER_LEFT)\n        session_close_peer(loop, session)\n",
         "        pass\n",
-        "supervision/test_router.py::test_a_stop_does_not_wait_for_clients_that_do_not_read",
+        "supervision/test_stop.py::test_a_stop_does_not_wait_for_clients_that_do_not_read",
     ),
     Mutant(
         "what was written before the exit is delivered",
