@@ -259,7 +259,7 @@ def test_listen_limits_how_many_connections_wait_to_be_accepted(
             clients[-1].setblocking(False)
         os.kill(router.pid, signal.SIGCONT)
         refused = clients.pop()
-        assert len(clients) == 6, "one more than listen(2) is told, by the kernel's count"
+        assert len(clients) == 6, "the kernel lets one more wait than listen(2) asks for"
         for client in clients:
             client.settimeout(30)
             assert client.recv(5) == b"READY"

@@ -70,7 +70,7 @@ def test_after_a_flood_a_refused_client_reads_why_even_if_it_had_sent_something(
                 return False
             return True
 
-    eventually(may_speak, "there is a place to stay in for who is refused")
+    eventually(may_speak, "a refused client may stay")
 
 
 @pytest.mark.parametrize("ends", [False, True])
@@ -83,13 +83,13 @@ def test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number(
     if not ends:
         eventually(lambda: sum(refusals(router)) == 100, "the log accounts for all, without a new client")
     router.end()
-    told, more = refusals(router)
-    assert told + more == 100
-    assert told < 100
+    logged, more = refusals(router)
+    assert logged + more == 100
+    assert logged < 100
     assert re.search(
         rf"session 1: refused pid {os.getpid()} uid 0 gid 0 on {path} \(raw\): refused: uid 0 may", router.log
     )
-    assert len(re.findall("session .* end: exit, no process", router.log)) == told
+    assert len(re.findall("session .* end: exit, no process", router.log)) == logged
 
 
 def refusals(router: Router) -> tuple[int, int]:

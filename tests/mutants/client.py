@@ -156,7 +156,7 @@ _ENDINGS = "client/test_endings.py::"
 
 _ENDS = (
     Mutant(
-        "a session that the router ends is no success",
+        "the client exits with an error when the router ends its session",
         "fastpty/client/attach.py",
         "        if notice is not None:\n            raise FastptyError(notice)\n",
         "",
@@ -222,7 +222,7 @@ _OUTPUTS = (
         "client/test_broken_output.py::test_output_that_nobody_reads_ends_quietly",
     ),
     Mutant(
-        "a letter that the locale lacks is no traceback",
+        "a letter that the locale lacks causes no traceback",
         "fastpty/system/standard_descriptors.py",
         'text.encode(encoding, "backslashreplace").decode(encoding)',
         "text",

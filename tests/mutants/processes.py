@@ -1,4 +1,4 @@
-"""What keeps the router's processes going: workers, reloads, the stop, the log, pid files, limits, cgroups."""
+"""Workers, reloads, stops, the log, pid files, limits and cgroups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORKERS = (
         "supervision/test_processes.py::test_a_killed_worker_is_replaced_and_the_others_go_on",
     ),
     Mutant(
-        "a worker that a signal without a name has killed ends no supervisor",
+        "a worker killed by a signal without a name does not end the supervisor",
         "fastpty/log.py",
         '        return f"signal {number}"',
         "        raise",
@@ -28,7 +28,7 @@ WORKERS = (
         "supervision/test_worker_ends.py::test_a_worker_that_ends_at_once_is_started_again_after_a_pause",
     ),
     Mutant(
-        "where no worker can start the supervisor tries again",
+        "a supervisor that cannot start a worker tries again",
         "fastpty/supervision/supervisor.py",
         "            if not self._has_started:\n                raise",
         "            if True:\n                raise",
@@ -49,14 +49,14 @@ WORKERS = (
         "supervision/test_cheap_and_stuck.py::test_a_worker_stuck_in_one_turn_is_killed_and_replaced",
     ),
     Mutant(
-        "a router that was stopped for a while (SIGSTOP) was neither stuck nor idle",
+        "the workers of a router that was stopped for a while (SIGSTOP) count as neither stuck nor idle",
         "fastpty/supervision/heartbeat.py",
         "min(since, 1.5 * limit / SAMPLES)",
         "since",
         "supervision/test_heartbeat.py::test_time_without_samples_does_not_count",
     ),
     Mutant(
-        "workers are not ended for being idle while there are sessions",
+        "workers with sessions are not ended as idle",
         "fastpty/supervision/heartbeat.py",
         "same = sessions == 0 and accepted == self._accepted",
         "same = accepted == self._accepted",
@@ -77,14 +77,14 @@ WORKERS = (
         "supervision/test_processes.py::test_workers_carry_their_sessions_on_when_their_supervisor_is_killed",
     ),
     Mutant(
-        "what is left of a killed router lets go of its address",
+        "the workers of a killed supervisor close its address",
         "fastpty/supervision/worker.py",
         "        self._listeners.let_go()\n",
         "",
         "supervision/test_addresses_shared.py::test_a_tcp_port_is_free_for_a_new_router_when_its_supervisor_is_killed",
     ),
     Mutant(
-        "a new router waits until what is left of a killed one has let go",
+        "a new router waits until the workers of a killed supervisor have closed the address",
         "fastpty/listening/places.py",
         "_PREDECESSOR_SECONDS = 2.0",
         "_PREDECESSOR_SECONDS = 0.0",
@@ -108,28 +108,28 @@ RELOAD = (
         "supervision/test_reload.py::test_a_reload_is_for_new_sessions_and_the_old_ones_go_on",
     ),
     Mutant(
-        "the workers of before accept until the new configuration is known to be right",
+        "the old workers accept until the new configuration has been accepted",
         "fastpty/supervision/reload.py",
         "        present = self._supervisor.config\n",
         "        present = self._supervisor.config\n        [each.drain() for each in self._supervisor.active]\n",
         "supervision/test_reload.py::test_a_wrong_configuration_is_refused_and_the_old_one_goes_on",
     ),
     Mutant(
-        "a reload that is refused leaves the sockets of before alone",
+        "a refused reload leaves the old sockets alone",
         "fastpty/listening/places.py",
         "            self.close(keep=previous)\n            raise",
         "            self.close()\n            raise",
         "supervision/test_reload.py::test_a_wrong_configuration_is_refused_and_the_old_one_goes_on",
     ),
     Mutant(
-        "a socket that stays is not bound anew by a reload",
+        "a reload does not bind again a socket that stays",
         "fastpty/listening/places.py",
         "known = previous.usable(where) if previous else []",
         "known: list[Place] = []",
         "supervision/test_reload.py::test_addresses_come_and_go_with_a_reload",
     ),
     Mutant(
-        "a socket that is no longer wanted goes with a reload",
+        "a reload closes a socket that is no longer configured",
         "fastpty/listening/places.py",
         "        self.close(keep=other)\n",
         "",
@@ -157,7 +157,7 @@ RELOAD = (
         "supervision/test_reload.py::test_a_terminal_that_closes_stops_a_router_in_its_foreground",
     ),
     Mutant(
-        "no SIGHUP reloads a router that nohup has started",
+        "SIGHUP does not reload a router started with nohup",
         "fastpty/supervision/supervisor.py",
         "reloading = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []",
         "reloading = [signal.SIGHUP]",
@@ -167,21 +167,21 @@ RELOAD = (
 
 STOP = (
     Mutant(
-        "a stop ends the workers that drain, too",
+        "a stop also ends draining workers",
         "fastpty/supervision/supervisor.py",
         "        for each in self.workers.values():\n            # A worker",
         "        for each in self.active:\n            # A worker",
         "supervision/test_reload.py::test_a_draining_worker_is_stopped_as_the_others_are",
     ),
     Mutant(
-        "two stop signals that a worker takes late are two",
+        "two stop signals that a worker receives late count as two",
         "fastpty/supervision/supervisor.py",
         "passed_on = worker.KILL_SIGNAL if self._is_stopping else worker.STOP_SIGNAL",
         "passed_on = worker.STOP_SIGNAL",
         "supervision/test_stop.py::test_two_stop_signals_count_twice_even_if_the_worker_reads_both_at_once",
     ),
     Mutant(
-        "--stop signals nobody but the router that wrote the pid file",
+        "--stop signals only the router that wrote the pid file",
         "fastpty/service/pidfile.py",
         "    if kind == fcntl.F_UNLCK:\n        return None\n",
         "    if kind == fcntl.F_UNLCK:\n        return int(os.pread(descriptor, 20, 0))\n",
@@ -195,7 +195,7 @@ STOP = (
         "service/test_background.py::test_the_pid_file_of_a_running_router_is_not_taken",
     ),
     Mutant(
-        "vacuum leaves a pid file alone that is another's",
+        "vacuum does not remove another router's pid file",
         "fastpty/service/pidfile.py",
         "if os.path.samestat(there, os.fstat(self._fd)):",
         "if True:",
@@ -219,35 +219,35 @@ LOG = (
         "service/test_log.py::test_a_full_log_does_not_stop_the_router",
     ),
     Mutant(
-        "a log whose reader stands still does not stop the sessions",
+        "a log whose reader has stopped reading does not stop the sessions",
         "fastpty/log.py",
         "return bool(poll.poll(0)) and os.write(",
         "return os.write(",
         "service/test_log.py::test_a_log_reader_that_has_stopped_does_not_stop_the_sessions",
     ),
     Mutant(
-        "a line that is longer than a pipe takes at once does not stop the sessions",
+        "a log line longer than a pipe accepts at once does not stop the sessions",
         "fastpty/log.py",
         '"backslashreplace")[: _LINE_BYTES_MOST - 2]',
         '"backslashreplace")',
         "service/test_log.py::test_a_long_line_in_an_unread_log_does_not_stop_the_sessions",
     ),
     Mutant(
-        "lines that were lost are counted",
+        "lost log lines are counted",
         "fastpty/log.py",
         "        if not self._try(record):\n            self._lost += 1",
         "        self._try(record)",
         "service/test_log.py::test_a_log_reader_that_has_stopped_does_not_stop_the_sessions",
     ),
     Mutant(
-        "a system log that stands still stops nobody",
+        "a syslog daemon that does not read does not stop the router",
         "fastpty/log.py",
         "socket.SOCK_DGRAM | socket.SOCK_NONBLOCK",
         "socket.SOCK_DGRAM",
         "service/test_background.py::test_syslog_gets_one_line_per_event_and_may_stop_or_restart",
     ),
     Mutant(
-        "a log file that was moved away is opened anew",
+        "a log file that was moved away is reopened",
         "fastpty/log.py",
         "                handler.reopen()",
         "                pass",

@@ -1,4 +1,4 @@
-"""All mutants of what keeps out clients and programs that have no right."""
+"""All mutants about clients and programs that must not get more rights."""
 
 from __future__ import annotations
 

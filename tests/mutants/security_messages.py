@@ -13,14 +13,14 @@ MESSAGES = (
         "listening/test_socket_attacks.py::test_no_escape_sequence_reaches_the_log_raw",
     ),
     Mutant(
-        "no line can be forged in the log",
+        "no line of the log can be forged",
         "fastpty/log.py",
         '_UNPRINTABLE = re.compile(r"[\\x00-\\x1f',
         '_UNPRINTABLE = re.compile(r"[\\x00-\\x09\\x0b-\\x1f',
         "listening/test_socket_attacks.py::test_no_escape_sequence_reaches_the_log_raw",
     ),
     Mutant(
-        "what is wrong is told without escape sequences",
+        "an error message shows no escape sequence",
         "fastpty/errors.py",
         "        return printable(super().__str__())\n",
         "        return super().__str__()\n",

@@ -15,7 +15,7 @@ import pytest
 from tests.support.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, eventually
 from tests.support.peers import preload
 from tests.support.programs import broken_program
-from tests.support.statistics import told
+from tests.support.statistics import read_statistics
 
 # A fault happens while a file of its name exists. Each time it appends a byte to the file NAME.met.
 SHIM = r"""
@@ -329,7 +329,7 @@ def test_a_shared_program_that_has_ended_does_not_keep_its_worker(
         "--forkptyrouter-stats", numbers, sockets=2,
     )  # fmt: skip
     router.wait_for_log(line)
-    accepted = told(numbers)["workers"][0]["accepted"]
+    accepted = read_statistics(numbers)["workers"][0]["accepted"]
     assert accepted == (1 if command == "/bin/true" else 0)
     router.wait_for_log("no worker until somebody connects")
 

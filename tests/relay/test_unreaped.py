@@ -61,18 +61,18 @@ ZOMBIE = """
 import os, signal
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-told, tell = os.pipe()
+reader, writer = os.pipe()
 if (parent := os.fork()) == 0:
     job = os.fork()
     if job == 0:
         os.setpgid(0, 0)
         os.tcsetpgrp(0, os.getpid())
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        os.write(tell, b"x")
+        os.write(writer, b"x")
         signal.pause()
     os.setsid()
     signal.pause()
-os.read(told, 1)
+os.read(reader, 1)
 print("parent", parent, flush=True)
 signal.pause()
 """

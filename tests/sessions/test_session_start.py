@@ -198,14 +198,14 @@ def test_a_client_that_finds_no_descriptor_gets_a_line_and_others_go_on(serve: C
     service = serve()
     resource.prlimit(service.router.pid, resource.RLIMIT_NOFILE, (40, 40))
     clients = [service.connect() for _ in range(24)]
-    told, served = [], []
+    refused, served = [], []
     for client in clients:
         client.socket.settimeout(30)
         first = client.socket.recv(200)
-        (told if first.startswith(b"fastpty: ") else served).append(client)
-    assert told
+        (refused if first.startswith(b"fastpty: ") else served).append(client)
+    assert refused
     assert served
-    for client in told:
+    for client in refused:
         assert client.read_to_end() == b""
         client.socket.close()
     say(served[0], service.framed, b"echo alive''\n")

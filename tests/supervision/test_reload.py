@@ -67,14 +67,14 @@ def test_no_connection_is_refused_in_10_000_during_20_reloads(
         path, "--forkptyrouter-command", "/bin/true", "--listen", "1000", "--forkptyrouter-workers=2"
     )
     failures: list[OSError] = []
-    told: list[bytes] = []
+    outputs: list[bytes] = []
 
     def connect(count: int) -> None:
         for number in range(count):
             try:
                 with Client(path) as client:
                     if number % 10 == 0:
-                        told.append(client.read_to_end())
+                        outputs.append(client.read_to_end())
             except OSError as error:
                 failures.append(error)
 
@@ -85,7 +85,7 @@ def test_no_connection_is_refused_in_10_000_during_20_reloads(
         reload(router, count)
     for thread in threads:
         thread.join()
-    assert (failures, set(told)) == ([], {b""})
+    assert (failures, set(outputs)) == ([], {b""})
     eventually(lambda: len(router.workers) == 2, "the draining workers end")
 
 

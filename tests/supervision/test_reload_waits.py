@@ -58,8 +58,8 @@ class SlowReading:
 def test_a_router_goes_on_while_a_reload_reads_its_configuration(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    told = f"{directory}/stats"
-    slow = SlowReading(start_router, directory, f"forkptyrouter-stats-server = {told}", sockets=2)
+    statistics = f"{directory}/stats"
+    slow = SlowReading(start_router, directory, f"forkptyrouter-stats-server = {statistics}", sockets=2)
     (worker,) = slow.router.workers
     slow.be_slow()
     reading = slow.reload()
@@ -67,7 +67,7 @@ def test_a_router_goes_on_while_a_reload_reads_its_configuration(
     slow.router.wait_for_log(f"worker {worker} has ended .killed by SIGKILL.; another one starts")
     with greeted(slow.path, "old") as client:
         echoes(client)
-        with Client(told) as asked:
+        with Client(statistics) as asked:
             assert json.loads(asked.read_to_end())["active_sessions"] == 1
     assert slow.router.end() == 0
     eventually(lambda: all(process_gone(pid) for pid in reading), "what the reload has started ends with the router")
@@ -106,7 +106,7 @@ def test_a_reload_that_is_asked_for_during_another_follows_it(
     greeted(slow.path, "new").socket.close()
 
 
-TELLS_WHO_ASKS = r"""
+REPORTS_NAME_LOOKUPS = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
@@ -129,7 +129,7 @@ def test_the_supervisor_does_not_look_up_host_names_of_a_reload(
 ) -> None:
     """A name server may be slow."""
     path, asked = f"{directory}/s", directory / "asked"
-    shim = preload(directory, TELLS_WHO_ASKS, f'ASKED="{asked}"')
+    shim = preload(directory, REPORTS_NAME_LOOKUPS, f'ASKED="{asked}"')
     router = start_router(configured(directory / "r.ini", path), env=shim)
     configured(directory / "r.ini", path, "forkpty-router = localhost:0", word="new")
     reload(router)

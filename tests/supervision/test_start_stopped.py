@@ -17,8 +17,8 @@ from tests.support.peers import need, need_root
 from tests.support.tls_harness import Authority
 
 # System calls that change something outside the process.
-TELLING = {"bind", "listen", "chmod", "fchmod", "fchmodat", "rename", "renameat", "renameat2", "unlink", "unlinkat"}
-TELLING |= {"mkdirat", "clone", "clone3", "vfork", "unshare", "signalfd4"}
+CHANGING = {"bind", "listen", "chmod", "fchmod", "fchmodat", "rename", "renameat", "renameat2", "unlink", "unlinkat"}
+CHANGING |= {"mkdirat", "clone", "clone3", "vfork", "unshare", "signalfd4"}
 OF_THE_REST = 25  # one in 25 of the other calls
 
 TRACED = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
@@ -93,8 +93,8 @@ def moments(start: Start, directory: Path) -> list[tuple[str, int]]:
     for index, (name, _) in enumerate(calls[: end + 1]):
         counts[name] = counts.get(name, 0) + 1
         if index > begin:
-            others += name not in TELLING
-            if name in TELLING or others % OF_THE_REST == 0:
+            others += name not in CHANGING
+            if name in CHANGING or others % OF_THE_REST == 0:
                 found.append((name, counts[name]))
     return found
 
@@ -131,7 +131,7 @@ def test_a_signal_that_is_no_stop_waits_at_any_moment_of_the_start(
     """Of all three SIGUSR1: a SIGHUP of strace's would be one that the kernel itself has sent."""
     starting = start("--exec-as-user", "true")
     tried = moments(starting, directory)
-    for name, number in [moment for moment in tried if moment[0] in TELLING]:
+    for name, number in [moment for moment in tried if moment[0] in CHANGING]:
         router = starting.run("-o", os.devnull, "-e", f"inject={name}:signal=USR1:when={number}")
         router.wait_for_log(r"statistics: 1 workers")
         assert router.end() == 0, f"{name} {number}: {router.log}"
@@ -221,8 +221,8 @@ def test_the_starter_of_a_router_in_the_background_hears_that_it_was_stopped(dir
     )
     hook = wait_for_hook(directory)
     os.kill(int((directory / "pid").read_text()), signal.SIGTERM)
-    _, told = starter.communicate(timeout=PATIENCE_SECONDS)
-    assert (starter.returncode, told) == (1, "fastpty-router: stopped by SIGTERM before it was ready\n")
+    _, message = starter.communicate(timeout=PATIENCE_SECONDS)
+    assert (starter.returncode, message) == (1, "fastpty-router: stopped by SIGTERM before it was ready\n")
     eventually(lambda: all(process_gone(pid) for pid in hook), "the hook has ended")
     eventually(lambda: not (directory / "s").exists(), "the socket is removed")
 

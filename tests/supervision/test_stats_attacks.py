@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.first_steps import limit_files
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, descriptors, eventually
-from tests.support.statistics import told
+from tests.support.statistics import read_statistics
 
 FILES = 60
 BUSY = "fastpty: too many ask for statistics at a time: try again later\r\n"
@@ -188,9 +188,9 @@ def test_frequent_requests_do_not_make_workers_report_without_a_pause(
 ) -> None:
     path = f"{directory}/stats"
     router = start_router(f"{directory}/s", "--forkptyrouter-stats", path, sockets=2)
-    first = told(path)["uptime_seconds"]
+    first = read_statistics(path)["uptime_seconds"]
     for _ in range(10):
-        last = told(path)["uptime_seconds"]
+        last = read_statistics(path)["uptime_seconds"]
     assert last - first >= 10 * 0.1
     assert router.end() == 0
 
