@@ -35,7 +35,9 @@ def expect_all_counted(router: Router, line: str, kind: str, count: int) -> None
     assert own < count, "more than ten come within a second, on a slow machine too"
 
 
-def test_refusals_at_the_statistics(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_flood_of_refused_statistics_clients_leaves_few_log_lines_and_their_number(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     need_root()
     path = f"{directory}/stats"
     router = start_router(f"{directory}/s", "--forkptyrouter-stats", path, "--deny-user", "root", sockets=2)
@@ -47,7 +49,9 @@ def test_refusals_at_the_statistics(start_router: Callable[..., Router], directo
     )
 
 
-def test_connections_that_find_no_free_descriptor(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_flood_of_clients_without_a_free_descriptor_leaves_few_log_lines_and_their_number(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     path = f"{directory}/s"
     router = start_router(
         path, "--forkptyrouter-command", "printf IN; exec cat", "--listen", "300",
@@ -64,7 +68,9 @@ def test_connections_that_find_no_free_descriptor(start_router: Callable[..., Ro
         )  # fmt: skip
 
 
-def test_clients_that_do_not_speak_tls(tls_router: Callable[..., tuple[Router, int]]) -> None:
+def test_a_flood_of_clients_that_do_not_speak_tls_leaves_few_log_lines_and_their_number(
+    tls_router: Callable[..., tuple[Router, int]],
+) -> None:
     router, port = tls_router()
     for _ in range(FLOOD):
         with socket.create_connection(("127.0.0.1", port)) as client:
@@ -78,7 +84,7 @@ def test_clients_that_do_not_speak_tls(tls_router: Callable[..., tuple[Router, i
     expect_all_counted(router, "TLS client .*: no session", "TLS clients: no handshake", FLOOD)
 
 
-def test_certificates_whose_names_are_not_allowed(
+def test_a_flood_of_certificates_with_other_names_leaves_few_log_lines_and_their_number(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     router, port = tls_router("--allow-tls-name", "bob")
@@ -93,7 +99,7 @@ def test_certificates_whose_names_are_not_allowed(
     expect_all_counted(router, "TLS client .*: refused", "TLS clients: no name of it is allowed", FLOOD // 2)
 
 
-def test_many_kinds_of_refusals_count_as_one(
+def test_refusals_of_very_many_kinds_are_counted_together(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One user can connect as many users, with subordinate ids."""

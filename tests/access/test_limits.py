@@ -149,7 +149,7 @@ def test_a_session_ends_when_its_lifetime_is_over_even_if_it_is_used(serve: Call
     service.wait_until_idle()
 
 
-def test_an_idle_session_is_ended_and_told_so(serve: Callable[..., Service]) -> None:
+def test_an_idle_session_ends_with_a_message(serve: Callable[..., Service]) -> None:
     service = serve("--forkptyrouter-timeout", "0.3", command="printf READY; exec sleep 1000")
     with service.connect() as client:
         assert client.read_to_end() == b"READY\r\nfastpty: the session was idle for too long\r\n"

@@ -77,7 +77,9 @@ def test_a_router_s_children_cannot_become_root_again(
     assert "uid=0" not in said
 
 
-def test_root_needs_to_be_allowed_by_name(start_router: Callable[..., Router], directory: Path, login: Login) -> None:
+def test_root_gets_a_session_only_if_allowed_by_name(
+    start_router: Callable[..., Router], directory: Path, login: Login
+) -> None:
     command = ("--forkptyrouter-command", "id -u")
     first = peer_router(start_router, f"{directory}/s", *command)
     assert "root may not connect here (it needs allow-user root)" in talk_as(f"{directory}/s", 0, 0)
@@ -89,7 +91,9 @@ def test_root_needs_to_be_allowed_by_name(start_router: Callable[..., Router], d
     assert talk_as(f"{directory}/s", 0, 0) == "0\r\n"
 
 
-def test_a_uid_without_an_account_is_told_so(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_client_whose_uid_has_no_account_gets_a_message(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     need_root()
     peer_router(start_router, f"{directory}/s")
     assert talk_as(f"{directory}/s", 54_321, 54_321) == "fastpty: refused: uid 54321 has no account here\r\n"
@@ -106,7 +110,7 @@ def test_with_a_missing_home_the_client_gets_a_line_and_starts_in_the_root_direc
     )
 
 
-def test_a_client_is_told_why_its_program_cannot_run(
+def test_a_client_gets_the_reason_why_its_program_cannot_run(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     program = broken_program(directory)

@@ -58,7 +58,7 @@ def run(*arguments: str, data: bytes = b"", command: list[str] | None = None) ->
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 10 * MIB])
-def test_what_a_router_echoes_comes_back_as_it_went_in(router: ScriptedRouter, size: int) -> None:
+def test_echoed_input_comes_back_unchanged(router: ScriptedRouter, size: int) -> None:
     data = random.Random(size).randbytes(size)
     with router.playing(echo):
         status, output, complaint = run("connect", router.address, data=data)
@@ -334,7 +334,7 @@ def test_escapes_are_for_the_keyboard_alone(router: ScriptedRouter) -> None:
         assert run("connect", router.address, data=b"~.\n~?\n~~") == (0, b"~.\n~?\n~~", b"")
 
 
-def test_what_is_typed_after_the_end_is_for_the_local_shell(router: ScriptedRouter) -> None:
+def test_keys_typed_after_the_end_go_to_the_local_shell(router: ScriptedRouter) -> None:
     shell = ["sh", "-c", '"$@"; read line; echo "the shell got $line"', "sh", *CLIENT]
     with terminal_client("connect", router.address, command=shell) as client, router.accept() as peer:
         client.type(b"x")

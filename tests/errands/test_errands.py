@@ -26,9 +26,7 @@ def echoes(client: Client, text: bytes) -> None:
     assert client.read_exactly(len(text)) == text
 
 
-def test_errands_are_done_under_a_low_limit_of_descriptors(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_errands_work_under_a_low_limit_of_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
     """A background job keeps the terminal open, so another process closes the router's end of it."""
     command = "tty; (trap '' HUP; exec sleep 1000) & exit"
     router = start_router(f"{directory}/s", "--forkptyrouter-command", command, first=limit_files(100))

@@ -240,7 +240,7 @@ def test_a_program_that_hangs_its_terminal_up_ends_its_session(run: Callable[...
     run(VHANGUP).expect_end(".*killed by SIGHUP")
 
 
-def test_what_is_written_just_before_the_exit_arrives(run: Callable[..., Session]) -> None:
+def test_output_written_just_before_the_exit_arrives(run: Callable[..., Session]) -> None:
     session = run("seq 100000; exit 3")
     assert session.expect_end("exit, exit status 3") == "".join(f"{number}\r\n" for number in range(1, 100_001))
 

@@ -51,7 +51,7 @@ def test_chown_socket_is_applied(start_router: Callable[..., Router], directory:
     assert (found.st_uid, found.st_gid) == (1, 4)
 
 
-def test_an_abstract_name_is_had_in_both_spellings(start_router: Callable[..., Router]) -> None:
+def test_an_abstract_name_is_reachable_in_both_spellings(start_router: Callable[..., Router]) -> None:
     name = f"fastpty-test-{os.getpid()}"
     start_router(f"@{name}")
     for spelling in (f"\0{name}", f"\0{name}\0"):
@@ -111,7 +111,7 @@ def test_a_socket_file_that_another_program_has_replaced_is_not_removed(
         client.read_until(PROMPT)
 
 
-def test_an_open_tcp_address_needs_to_be_insisted_on(start_router: Callable[..., Router]) -> None:
+def test_a_tcp_address_open_to_the_network_is_served_with_insecure_tcp(start_router: Callable[..., Router]) -> None:
     router = start_router("0.0.0.0:0", "--insecure-tcp")
     port = int(router.wait_for_log(r"listening on .*:(\d+) ")[0][1])
     with Client(("127.0.0.1", port)) as client:

@@ -160,7 +160,7 @@ _ENDS = (
         "fastpty/client/attach.py",
         "        if notice is not None:\n            raise FastptyError(notice)\n",
         "",
-        _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
+        _ENDINGS + "test_the_client_exits_with_an_error_when_the_router_ends_the_session",
     ),
     Mutant(
         "a line that looks like a notice is held back for a moment only",
@@ -174,7 +174,7 @@ _ENDS = (
         "fastpty/client/output.py",
         "        text = self._modes.undo()\n",
         '        text = b""\n',
-        _ENDINGS + "test_an_abrupt_end_turns_off_what_the_program_turned_on",
+        _ENDINGS + "test_an_abrupt_end_turns_off_the_terminal_modes_that_the_program_turned_on",
     ),
     Mutant(
         "no escape sequence is added to output that is not a terminal",
@@ -226,7 +226,7 @@ _OUTPUTS = (
         "fastpty/system/standard_descriptors.py",
         'text.encode(encoding, "backslashreplace").decode(encoding)',
         "text",
-        "client/test_broken_output.py::test_no_locale_makes_a_traceback",
+        "client/test_broken_output.py::test_no_locale_causes_a_traceback",
     ),
     Mutant(
         "the client loads no slow module",

@@ -82,7 +82,7 @@ LIMITS = (
         "fastpty/supervision/worker.py",
         "idle_seconds=config.idle_timeout_seconds or 0",
         "idle_seconds=0",
-        "access/test_limits.py::test_an_idle_session_is_ended_and_told_so",
+        "access/test_limits.py::test_an_idle_session_ends_with_a_message",
     ),
     Mutant(
         "a session that is used is not idle",
@@ -186,7 +186,7 @@ CGROUPS = (
         "fastpty/sessions/cgroups.py",
         '        self._kill(f"{os.getpid()}-{number}")',
         '        for name in self._names():\n            if name != "router":\n                self._kill(name)',
-        "sessions/test_session_cgroup.py::test_each_session_has_its_own",
+        "sessions/test_session_cgroup.py::test_each_session_has_its_own_cgroup",
     ),
     Mutant(
         "the processes of a killed worker's sessions end",

@@ -63,7 +63,7 @@ OPERATION = (
         "fastpty/service/control.py",
         "    return uid in {0, os.geteuid()} and not is_unmapped(uid)\n",
         "    return True\n",
-        _CONTROL + "test_another_user_cannot_have_a_router_reload",
+        _CONTROL + "test_another_user_cannot_reload_a_router",
     ),
     Mutant(
         "no request is sent to a program that has taken the control socket's name",

@@ -67,14 +67,14 @@ WORKERS = (
         "fastpty/system/child.py",
         "    linux.prctl(linux.PR_SET_PDEATHSIG, death_signal)\n",
         "",
-        "supervision/test_processes.py::test_workers_carry_their_sessions_on_when_their_supervisor_is_killed",
+        "supervision/test_processes.py::test_workers_keep_their_sessions_when_their_supervisor_is_killed",
     ),
     Mutant(
         "sessions go on when the supervisor is killed",
         "fastpty/supervision/forked_worker.py",
         'child.start("worker", be_a_worker, worker.DRAIN_SIGNAL)',
         'child.start("worker", be_a_worker, signal.SIGKILL)',
-        "supervision/test_processes.py::test_workers_carry_their_sessions_on_when_their_supervisor_is_killed",
+        "supervision/test_processes.py::test_workers_keep_their_sessions_when_their_supervisor_is_killed",
     ),
     Mutant(
         "the workers of a killed supervisor close its address",
@@ -126,14 +126,14 @@ RELOAD = (
         "fastpty/listening/places.py",
         "known = previous.usable(where) if previous else []",
         "known: list[Place] = []",
-        "supervision/test_reload.py::test_addresses_come_and_go_with_a_reload",
+        "supervision/test_reload.py::test_a_reload_adds_and_removes_addresses",
     ),
     Mutant(
         "a reload closes a socket that is no longer configured",
         "fastpty/listening/places.py",
         "        self.close(keep=other)\n",
         "",
-        "supervision/test_reload.py::test_addresses_come_and_go_with_a_reload",
+        "supervision/test_reload.py::test_a_reload_adds_and_removes_addresses",
     ),
     Mutant(
         "a socket file that was removed comes back with a reload",

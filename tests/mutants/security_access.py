@@ -229,14 +229,14 @@ RUN_AS = (
         "fastpty/access/rules.py",
         "        if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:",
         "        if False:",
-        "access/test_run_as.py::test_root_needs_to_be_allowed_by_name",
+        "access/test_run_as.py::test_root_gets_a_session_only_if_allowed_by_name",
     ),
     Mutant(
         "with run-as peer, a rule that names root's group does not allow root",
         "fastpty/access/rules.py",
         "self._run_as_peer and 0 not in self._allow_users:",
         "self._run_as_peer and not (0 in self._allow_users or peer.groups & self._allow_groups):",
-        "access/test_run_as.py::test_root_needs_to_be_allowed_by_name",
+        "access/test_run_as.py::test_root_gets_a_session_only_if_allowed_by_name",
     ),
     Mutant(
         "the real uid is given up, too",

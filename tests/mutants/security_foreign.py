@@ -97,6 +97,6 @@ FOREIGN = (
         "fastpty/jail/subordinate.py",
         '    except OSError as error:\n        raise FastptyError(\n            f"a user namespace of root needs',
         '    except ValueError as error:\n        raise FastptyError(\n            f"a user namespace of root needs',
-        _PROC + "test_what_needs_proc_says_so_in_one_line",
+        _PROC + "test_an_option_that_needs_proc_says_so_in_one_line",
     ),
 )

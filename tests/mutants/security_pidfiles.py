@@ -10,7 +10,7 @@ PIDFILES = (
         "fastpty/service/pidfile.py",
         "_FLOCK.pack(fcntl.F_RDLCK,",
         "_FLOCK.pack(fcntl.F_WRLCK,",
-        "service/test_pidfile_locks.py::test_a_reader_of_a_pid_file_cannot_have_a_process_signalled",
+        "service/test_pidfile_locks.py::test_a_reader_of_a_pid_file_cannot_choose_the_process_that_stop_signals",
     ),
     Mutant(
         "a user who can only read a pid file cannot keep a router from starting",

@@ -73,7 +73,7 @@ SESSIONS = (
         "fastpty/supervision/worker.py",
         "        idle_seconds=config.idle_timeout_seconds or 0,\n",
         "        idle_seconds=0,\n",
-        "access/test_limits.py::test_an_idle_session_is_ended_and_told_so",
+        "access/test_limits.py::test_an_idle_session_ends_with_a_message",
     ),
     Mutant(
         "a silent uwsgi client is disconnected",
@@ -87,7 +87,7 @@ SESSIONS = (
         "fastpty/relay/hang_up.pxd",
         "            session_hang_up(loop, session)\n            if at_once",
         "            if at_once",
-        "supervision/test_stop.py::test_a_signal_ends_the_router_and_all_that_it_started",
+        "supervision/test_stop.py::test_a_stop_signal_ends_the_router_and_all_its_programs",
     ),
     Mutant(
         "a program that ignores the hang-up is killed",

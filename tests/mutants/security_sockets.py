@@ -235,7 +235,7 @@ TLS = (
         "fastpty/net/tls.py",
         '                raise ConnectionError("it was cut off: the other side did not say goodbye") from None\n',
         '                data = b""\n',
-        "gateways/test_tls.py::test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input",
+        "gateways/test_tls.py::test_a_connection_that_is_cut_hangs_up_and_does_not_end_the_input",
     ),
     Mutant(
         "the key is read while the router is still root",
@@ -249,7 +249,7 @@ TLS = (
         "fastpty/gateways/tls_front.py",
         "        os.unlink(path)\n",
         "        pass\n",
-        "gateways/test_tls.py::test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system",
+        "gateways/test_tls.py::test_the_socket_between_the_proxy_and_the_relay_has_no_name_in_the_file_system",
     ),
 )
 

@@ -143,7 +143,7 @@ STARTS = (
         "fastpty/service/background.py",
         '        self._report(1, f"stopped by {signal_name(number)} before it was ready")\n',
         "",
-        _STARTS + "test_the_starter_of_a_router_in_the_background_hears_that_it_was_stopped",
+        _STARTS + "test_the_starter_of_a_router_in_the_background_learns_that_it_was_stopped",
     ),
     Mutant(
         "an interrupt while modules are loaded causes no traceback",

@@ -14,7 +14,7 @@ _TRUST = (
         "fastpty/net/tls.py",
         "    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF\n",
         "    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF if server else 0\n",
-        "gateways/test_tls.py::test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input",
+        "gateways/test_tls.py::test_a_connection_that_is_cut_hangs_up_and_does_not_end_the_input",
     ),
     Mutant(
         "the end of TCP alone is not the end of the session for the client",
@@ -85,7 +85,7 @@ _TRUST = (
         "fastpty/client/tunnel.py",
         "    except ValueError as error:  # empty",
         "    except KeyError as error:  # empty",
-        f"{TRUST}a_name_that_no_certificate_can_have_is_one_line_of_the_client",
+        f"{TRUST}the_client_reports_a_name_that_no_certificate_can_have_in_one_line",
     ),
 )
 

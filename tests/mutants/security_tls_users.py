@@ -26,7 +26,7 @@ TLS_USERS = (
         "fastpty/access/rules.py",
         "if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:",
         "if peer.uid == 0 and not peer.is_admitted and self._run_as_peer and 0 not in self._allow_users:",
-        f"{TESTS}a_certificate_of_root_s_needs_root_to_be_allowed_by_name",
+        f"{TESTS}a_certificate_for_root_gets_a_session_only_if_root_is_allowed_by_name",
     ),
     Mutant(
         "deny rules apply to a certificate that allow-tls-name allows",

@@ -63,7 +63,7 @@ TOGETHER = (
         "fastpty/listening/places.py",
         " or subordinate.wanted(config) is not None",
         "",
-        "listening/test_socket_files.py::test_a_router_that_cannot_remove_its_socket_file_has_it_removed",
+        "listening/test_socket_files.py::test_a_socket_file_that_the_router_cannot_remove_is_removed_at_its_end",
     ),
     Mutant(
         "a container does not see the router's arguments",

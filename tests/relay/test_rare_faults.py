@@ -257,7 +257,7 @@ def test_a_channel_whose_target_epoll_does_not_watch_goes_on_when_there_is_room(
     assert echoed == data
 
 
-def test_a_client_for_whom_there_is_no_memory_is_told_so(
+def test_a_client_for_which_there_is_no_memory_gets_a_message(
     start_router: Callable[..., Router], directory: Path, faults: Faults
 ) -> None:
     router = start_router(f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=faults.environment)

@@ -40,7 +40,7 @@ def traced(start_router: Callable[..., Router], directory: Path) -> Iterator[tup
             tracer.kill()
 
 
-def test_a_dead_leader_that_is_traced_costs_nothing_until_it_can_be_reaped(
+def test_a_dead_leader_that_is_traced_costs_no_cpu_time_until_it_can_be_reaped(
     traced: tuple[Router, subprocess.Popen[bytes]],
 ) -> None:
     router, tracer = traced

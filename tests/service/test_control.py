@@ -162,7 +162,7 @@ except FastptyError as error:
 """
 
 
-def test_another_user_cannot_have_a_router_reload(start_router: Callable[..., Router], directory: Path) -> None:
+def test_another_user_cannot_reload_a_router(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
     router = start(start_router, directory)
     ended = subprocess.run(

@@ -77,7 +77,9 @@ def error_of_stop(file: Path, *command: str) -> str:
 
 
 @pytest.mark.parametrize("command", [fcntl.F_SETLK, fcntl.F_OFD_SETLK])
-def test_a_reader_of_a_pid_file_cannot_have_a_process_signalled(file: Path, hold: Hold, command: int) -> None:
+def test_a_reader_of_a_pid_file_cannot_choose_the_process_that_stop_signals(
+    file: Path, hold: Hold, command: int
+) -> None:
     need_root()
     hold(file, command, fcntl.F_RDLCK, NOBODY)
     assert error_of_stop(file) == ": no router that wrote it runs\n"

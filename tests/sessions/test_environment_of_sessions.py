@@ -158,7 +158,7 @@ def test_with_uid_sessions_and_its_hooks_have_the_account_s_home(
     assert last.read_text() == user
 
 
-def test_without_uid_home_is_that_of_whoever_started_the_router(start_router: Start, directory: Path) -> None:
+def test_without_uid_home_is_that_of_the_router_s_starter(start_router: Start, directory: Path) -> None:
     start_router(f"{directory}/s", env=ROOT)
     assert ask(f"{directory}/s", SHOW) == f"{os.geteuid()} " + " ".join(ROOT.values()) + "\n"
 

@@ -65,7 +65,7 @@ def test_a_daemon_ends_with_its_session(above: Path, start_router: Callable[...,
         eventually(lambda: cgroup not in cgroups(above), "the cgroup is removed")
 
 
-def test_each_session_has_its_own(above: Path, start_router: Callable[..., Router], directory: Path) -> None:
+def test_each_session_has_its_own_cgroup(above: Path, start_router: Callable[..., Router], directory: Path) -> None:
     router, client = begin(start_router, directory, f"--session-cgroup={above}")
     with client, Client(f"{directory}/s") as other:
         other.read_until(b"READY")
@@ -251,7 +251,7 @@ def test_no_directory_that_a_jailed_router_holds_leads_outside(
     assert not list(above.glob("fastpty-*/"))
 
 
-def test_a_cgroup_that_cannot_be_made_is_one_line(directory: Path) -> None:
+def test_a_cgroup_that_cannot_be_made_is_reported_in_one_line(directory: Path) -> None:
     ended = run(f"{directory}/s", f"--session-cgroup={directory}")
     assert ended.returncode == 1
     assert ended.stderr == f"fastpty-router: session-cgroup: {directory} is no cgroup of version 2 with cgroup.kill\n"

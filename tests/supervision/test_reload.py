@@ -112,7 +112,7 @@ def test_a_wrong_configuration_is_refused_and_the_old_one_goes_on(
     assert router.workers == [worker]
 
 
-def test_addresses_come_and_go_with_a_reload(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_reload_adds_and_removes_addresses(start_router: Callable[..., Router], directory: Path) -> None:
     kept, gone, new = (f"{directory}/{name}" for name in ("kept", "gone", "new"))
     ini = configured(directory / "r.ini", kept, f"forkpty-router = {gone}")
     router = start_router(ini, sockets=2)

@@ -22,7 +22,7 @@ from tests.support.harness import (
 from tests.support.peers import need_root
 
 
-def test_both_protocols_on_several_sockets_at_once(start_router: Callable[..., Router], directory: Path) -> None:
+def test_both_protocols_work_on_several_sockets_at_once(start_router: Callable[..., Router], directory: Path) -> None:
     raw = [f"{directory}/raw1", f"{directory}/raw2"]
     framed = [f"{directory}/u1", f"{directory}/u2"]
     start_router(

@@ -204,7 +204,7 @@ def test_a_reload_waits_for_the_end_of_the_start(start: Callable[..., Start], di
     assert router.end() == 0
 
 
-def test_the_starter_of_a_router_in_the_background_hears_that_it_was_stopped(directory: Path) -> None:
+def test_the_starter_of_a_router_in_the_background_learns_that_it_was_stopped(directory: Path) -> None:
     options = ["--pidfile", f"{directory}/pid", "--vacuum", "--daemonize", f"{directory}/log"]
     starter = subprocess.Popen(
         [

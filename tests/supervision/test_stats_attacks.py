@@ -107,7 +107,7 @@ def test_a_refused_tcp_client_can_finish_its_request_and_read_the_answer(
 
 
 @pytest.mark.parametrize("http", [False, True])
-def test_a_request_without_an_end_is_not_read_without_an_end(
+def test_an_endless_request_is_read_up_to_a_limit(
     start_router: Callable[..., Router], directory: Path, http: bool
 ) -> None:
     arguments = ["--stats-http"] if http else []
@@ -134,7 +134,7 @@ def send_much(client: Client) -> None:
         (b"localhost.evil", 403), (b"127.0.0.1.evil.example", 403), (b"[evil]", 403), (b"127.0.0.1@evil.example", 403),
     ],
 )  # fmt: skip
-def test_a_web_page_cannot_have_the_statistics_by_another_name_for_this_machine(
+def test_a_web_page_cannot_read_the_statistics_through_another_name_of_this_machine(
     start_router: Callable[..., Router], directory: Path, host: bytes, status: int
 ) -> None:
     router, port = http_router(start_router, directory)

@@ -23,7 +23,7 @@ from tests.support.harness import (
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
-def test_a_signal_ends_the_router_and_all_that_it_started(
+def test_a_stop_signal_ends_the_router_and_all_its_programs(
     start_router: Callable[..., Router], directory: Path, number: int
 ) -> None:
     router = start_router(f"{directory}/s", "--forkptyrouter-command", "/bin/bash")
@@ -109,7 +109,7 @@ def test_two_stop_signals_count_twice_even_if_the_worker_reads_both_at_once(
         assert router.end() == 0
 
 
-def test_a_stop_continues_a_stopped_program_which_can_end_in_order_then(serve: Callable[..., Service]) -> None:
+def test_a_stop_continues_a_stopped_program_so_that_it_can_exit_in_order(serve: Callable[..., Service]) -> None:
     service = serve(command="trap 'exit 6' HUP; echo READY; kill -STOP $$; sleep 1000")
     with service.connect() as client:
         client.read_until(b"READY\r\n")
