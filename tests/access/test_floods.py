@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fastpty.access import refusals
-from tests.access.test_refusals import come_at_once
+from tests.access.test_refusals import connect_together
 from tests.support.first_steps import limit_files
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually
 from tests.support.peers import need_root
@@ -58,7 +58,7 @@ def test_a_flood_of_clients_without_a_free_descriptor_leaves_few_log_lines_and_t
         first=limit_files(40),
     )  # fmt: skip
     with ExitStack() as stack:
-        clients = come_at_once(router, path, stack, 40 + FLOOD)
+        clients = connect_together(router, path, stack, 40 + FLOOD)
         said = [client.socket.recv(7) for client in clients]
         refused = said.count(b"fastpty")
         assert refused >= FLOOD

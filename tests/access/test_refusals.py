@@ -36,7 +36,7 @@ def router(start_router: Callable[..., Router], path: str) -> Router:
     )  # fmt: skip
 
 
-def come_at_once(router: Router, path: str, stack: ExitStack, count: int) -> list[Client]:
+def connect_together(router: Router, path: str, stack: ExitStack, count: int) -> list[Client]:
     """This many clients, each of which has sent something before the router accepts the first."""
     os.kill(router.pid, signal.SIGSTOP)
     clients = [stack.enter_context(Client(path)) for _ in range(count)]
@@ -48,7 +48,7 @@ def come_at_once(router: Router, path: str, stack: ExitStack, count: int) -> lis
 
 def test_a_client_refused_again_and_again_takes_no_descriptor_from_others(router: Router, path: str) -> None:
     with ExitStack() as stack:
-        for client in come_at_once(router, path, stack, FILES + 50):
+        for client in connect_together(router, path, stack, FILES + 50):
             assert client.read_to_end() == REFUSAL
         assert talk_as(path, BOB, BOB) == "IN\r\n"
 
@@ -56,7 +56,7 @@ def test_a_client_refused_again_and_again_takes_no_descriptor_from_others(router
 def test_after_a_flood_a_refused_client_reads_why_even_if_it_had_sent_something(router: Router, path: str) -> None:
     """A connection closed with unread bytes is reset, and the client would not read why."""
     with ExitStack() as stack:
-        for client in come_at_once(router, path, stack, FILES):
+        for client in connect_together(router, path, stack, FILES):
             assert client.read_to_end() == REFUSAL
 
     def may_speak() -> bool:
@@ -78,7 +78,7 @@ def test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number(
     router: Router, path: str, ends: bool
 ) -> None:
     with ExitStack() as stack:
-        for client in come_at_once(router, path, stack, 100):
+        for client in connect_together(router, path, stack, 100):
             assert client.read_to_end() == REFUSAL
     if not ends:
         eventually(lambda: sum(refusals(router)) == 100, "the log accounts for all, without a new client")

@@ -99,7 +99,7 @@ def test_a_session_keeps_its_place_until_its_terminal_is_closed(
     with stuck.cat(OTHER_UID):
         pass
     fuse.kill()
-    eventually(stuck.lets_in, "its place is free again")
+    eventually(stuck.gives_a_session, "its place is free again")
     assert stuck.router.end() == 0
 
 

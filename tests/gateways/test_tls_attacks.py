@@ -14,7 +14,7 @@ import pytest
 from tests import ROOT
 from tests.support.client_harness import CLIENT
 from tests.support.harness import Router, eventually
-from tests.support.key_updates import Asker
+from tests.support.key_updates import KeyUpdateClient
 from tests.support.tls_harness import Authority, client_context, connected, proxy_of, read_to_end, status
 
 
@@ -115,7 +115,7 @@ def test_a_client_that_requests_keys_without_reading_waits_and_loses_nothing(
     with socket.socket() as network:
         narrow(network)
         network.connect(("127.0.0.1", port))
-        asker = Asker(authority, network)
+        asker = KeyUpdateClient(authority, network)
         assert asker.ask_until_refused(MUCH) < MUCH
         asker.converse(b"still here\n", until=b"still here\r\nstill here\r\n")
 

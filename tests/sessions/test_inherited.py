@@ -19,10 +19,10 @@ from fastpty.system.names import CAPABILITIES
 from tests.sessions.test_environment_of_sessions import environment
 from tests.support.accounts import connected_as, peer_router
 from tests.support.first_steps import (
+    HAS_AUDIT_CONTROL,
+    HAS_SYS_NICE,
+    HAS_SYS_RESOURCE,
     IOPRIO_BEST_EFFORT_LAST,
-    MAY_GO_FIRST,
-    MAY_SET_LOGIN_UID,
-    MAY_SPARE_ITSELF,
     SYS_IOPRIO_GET,
     become_a_service,
     libc,
@@ -73,7 +73,7 @@ def look(pid: int) -> dict[str, Any]:
         **{name: (proc / name).read_text() for name in ("oom_score_adj", "coredump_filter", "personality", "cgroup")},
         **{f"ns/{name}": os.readlink(proc / "ns" / name) for name in sorted(os.listdir(proc / "ns"))},
         "loginuid": (proc / "loginuid").read_text() if (proc / "loginuid").exists() else "",
-        "timerslack": (proc / "timerslack_ns").read_text() if MAY_GO_FIRST else "",
+        "timerslack": (proc / "timerslack_ns").read_text() if HAS_SYS_NICE else "",
         "nice": os.getpriority(os.PRIO_PROCESS, pid),
         "scheduler": (os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority),
         "ioprio": ioprio(pid),
@@ -124,10 +124,10 @@ def expected_of(door: str, plain: dict[str, Any]) -> dict[str, Any]:
     session |= {"Uid": [str(ACCOUNT.pw_uid)] * 4, "Gid": [str(ACCOUNT.pw_gid)] * 4, "Groups": [str(ACCOUNT.pw_gid)]}
     session |= {name: [NONE] for name in CAPABILITY_SETS}
     if door == "peer":
-        may_set_login_uid = plain["loginuid"] and (MAY_SET_LOGIN_UID or plain["loginuid"] == LOGIN_UID_UNSET)
+        may_set_login_uid = plain["loginuid"] and (HAS_AUDIT_CONTROL or plain["loginuid"] == LOGIN_UID_UNSET)
         # No better priority for the CPU, the disk and the OOM killer than a user could set itself.
-        session |= {"nice": 0, "scheduler": (os.SCHED_OTHER, 0), "ioprio": 0} if MAY_GO_FIRST else {}
-        session |= {"oom_score_adj": "0\n"} if MAY_SPARE_ITSELF else {}
+        session |= {"nice": 0, "scheduler": (os.SCHED_OTHER, 0), "ioprio": 0} if HAS_SYS_NICE else {}
+        session |= {"oom_score_adj": "0\n"} if HAS_SYS_RESOURCE else {}
         session |= {
             "cwd": ACCOUNT.pw_dir,
             "loginuid": str(ACCOUNT.pw_uid) if may_set_login_uid else plain["loginuid"],

@@ -23,7 +23,7 @@ _PERSONALITY = 0x0040000  # ADDR_NO_RANDOMIZE
 libc = ctypes.CDLL(None, use_errno=True)
 
 # Not every root has these capabilities.
-MAY_SPARE_ITSELF, MAY_GO_FIRST, MAY_SET_LOGIN_UID = (
+HAS_SYS_RESOURCE, HAS_SYS_NICE, HAS_AUDIT_CONTROL = (
     bool(linux.capget()[0] >> CAPABILITIES[name] & 1) for name in ("sys_resource", "sys_nice", "audit_control")
 )
 
@@ -69,10 +69,10 @@ def become_a_service() -> None:
     assert libc.personality(_PERSONALITY) >= 0
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH, signal.SIGRTMIN])
-    os.setpriority(os.PRIO_PROCESS, 0, -5 if MAY_GO_FIRST else 5)
-    Path("/proc/self/oom_score_adj").write_text("-300" if MAY_SPARE_ITSELF else "300")
-    assert libc.syscall(SYS_IOPRIO_SET, 1, 0, _IOPRIO_REAL_TIME if MAY_GO_FIRST else IOPRIO_BEST_EFFORT_LAST) == 0
-    if MAY_GO_FIRST:
+    os.setpriority(os.PRIO_PROCESS, 0, -5 if HAS_SYS_NICE else 5)
+    Path("/proc/self/oom_score_adj").write_text("-300" if HAS_SYS_RESOURCE else "300")
+    assert libc.syscall(SYS_IOPRIO_SET, 1, 0, _IOPRIO_REAL_TIME if HAS_SYS_NICE else IOPRIO_BEST_EFFORT_LAST) == 0
+    if HAS_SYS_NICE:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     if os.geteuid() == 0:
         effective, permitted, _ = linux.capget()
