@@ -1,4 +1,4 @@
-"""Protections of the client, each taken out."""
+"""Protections of the client."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests import ROOT
+from tests.support.harness import join_thread
 
 DEADLINE_SECONDS = 30.0
 
@@ -56,8 +57,7 @@ class ScriptedRouter:
         thread = threading.Thread(target=play, daemon=True)
         thread.start()
         yield
-        thread.join(DEADLINE_SECONDS)
-        assert not thread.is_alive()
+        join_thread(thread)
         if failures:
             raise failures[0]
 

@@ -98,7 +98,7 @@ def read_until_ready(log: IO[AnyStr]) -> None:
     raise AssertionError(f"the router has ended before it was ready: {lines}")
 
 
-def join(thread: threading.Thread) -> None:
+def join_thread(thread: threading.Thread) -> None:
     """Waits for a thread, and for what the C library and a sanitizer do at its end.
 
     Meanwhile they hold locks. A process that forks then, as in_child() does, leaves them locked in the child for ever.
@@ -209,7 +209,7 @@ class Router:
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
         status = self.process.wait(PATIENCE_SECONDS)
-        join(self._reader)
+        join_thread(self._reader)
         return status
 
 

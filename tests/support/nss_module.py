@@ -1,4 +1,4 @@
-"""A machine on which the C library looks up accounts with a module that a test has put into its root."""
+"""A root with a module for account look-ups (nsswitch.conf(5)) that leaves a trace when the C library loads it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __attribute__((constructor)) static void loaded(void) { open("/loaded", O_CREAT,
 
 
 def with_hostile_module(root: Path) -> Callable[[], None]:
-    """Puts the module into this root. Returns the `first` of a router for which the C library looks there."""
+    """Puts the module into this root. Returns a function for Router(first=...) that makes the C library ask it."""
     nsswitch = root.parent / "nsswitch.conf"
     nsswitch.write_text("passwd: files fastpty\ngroup: files fastpty\n")
     (root.parent / "module.c").write_text(MODULE)
