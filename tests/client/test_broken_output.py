@@ -61,7 +61,7 @@ def run(command: list[str], stdout: int, stderr: int = subprocess.PIPE, number: 
 
 
 @pytest.mark.parametrize("command", SHOWN, ids=name)
-def test_output_that_nobody_reads_ends_quietly(command: list[str]) -> None:
+def test_output_to_a_pipe_without_a_reader_ends_a_command_quietly(command: list[str]) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:
@@ -100,7 +100,7 @@ def test_no_locale_causes_a_traceback(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", WRONG, ids=name)
-def test_an_error_that_nobody_reads_still_gives_its_status(command: list[str]) -> None:
+def test_an_error_that_cannot_be_printed_still_gives_its_status(command: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         assert run(command, subprocess.DEVNULL, full.fileno())[0] not in (0, 120)
 

@@ -219,7 +219,7 @@ _OUTPUTS = (
         "fastpty/system/standard_descriptors.py",
         "            _signal.raise_signal(_signal.SIGPIPE)\n",
         "            pass\n",
-        "client/test_broken_output.py::test_output_that_nobody_reads_ends_quietly",
+        "client/test_broken_output.py::test_output_to_a_pipe_without_a_reader_ends_a_command_quietly",
     ),
     Mutant(
         "a letter that the locale lacks causes no traceback",

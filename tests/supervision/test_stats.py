@@ -74,7 +74,9 @@ def test_statistics_list_every_session_of_every_worker(start_router: Callable[..
     assert all(worker["sessions"] == [] for worker in stats["workers"])
 
 
-def test_stats_http_puts_headers_before_the_same(start_router: Callable[..., Router], directory: Path) -> None:
+def test_stats_http_adds_http_headers_to_the_same_statistics(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     start_router(f"{directory}/s", "--forkptyrouter-stats-server", f"{directory}/stats", "--stats-http", sockets=2)
     head, _, body = ask(f"{directory}/stats", b"GET / HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 200 OK\r\n")
