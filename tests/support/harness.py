@@ -99,9 +99,10 @@ def read_until_ready(log: IO[AnyStr]) -> None:
 
 
 def join_thread(thread: threading.Thread) -> None:
-    """Waits for a thread, and for what the C library and a sanitizer do at its end.
+    """Waits until a thread has ended, for the kernel too.
 
-    Meanwhile they hold locks. A process that forks then, as in_child() does, leaves them locked in the child for ever.
+    At its end the C library and a sanitizer hold locks. If the process forks at that moment, as in_child() does, they
+    stay locked in the child, which waits for ever.
     """
     thread.join(PATIENCE_SECONDS)
     eventually(lambda: not Path(f"/proc/self/task/{thread.native_id}").exists(), "the thread has ended")

@@ -1,7 +1,7 @@
 """Calls a function, and then executes a program in the same process: `start_with.py FUNCTION PROGRAM ARGUMENT...`.
 
-It stands for Popen(preexec_fn=...), with which Python forks while other threads may hold a lock of the C library's
-allocator or of a sanitizer: the child then waits for that lock for ever.
+For use in place of Popen(preexec_fn=...), with which Python forks: if another thread holds a lock of a sanitizer then,
+the lock stays locked in the child, which waits for ever. Without preexec_fn Python uses vfork(2).
 """
 
 from __future__ import annotations
