@@ -217,11 +217,11 @@ class Soak:
     def inject_faults(self, ended: threading.Event) -> None:
         dice = random.Random(self.seed)
         while not ended.wait(FAULT_EVERY_SECONDS * dice.uniform(0.5, 1.5)):
-            fault = dice.choice([self.stand_still, self.exhaust_descriptors])
+            fault = dice.choice([self.stop_the_router_for, self.exhaust_descriptors])
             fault(dice.uniform(0.02, 0.3))
             self.counts[f"({fault.__name__})"] += 1
 
-    def stand_still(self, seconds: float) -> None:
+    def stop_the_router_for(self, seconds: float) -> None:
         self.router.process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         self.router.process.send_signal(signal.SIGCONT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,34 +24,34 @@ def open_router(start_router: Callable[..., Router], directory: Path, *arguments
 
 
 @pytest.mark.parametrize(
-    ("rules", "uid", "gid", "groups", "comes_in"),
+    ("rules", "client", "comes_in"),
     [
-        ([], BOB, STAFF, [], True),
-        (["--allow-user", str(ALICE)], ALICE, STAFF, [], True),
-        (["--allow-user", str(ALICE)], BOB, STAFF, [], False),
-        (["--allow-user", str(ALICE), "--allow-user", str(BOB)], BOB, STAFF, [], True),
-        (["--allow-group", str(STAFF)], BOB, STAFF, [], True),
-        (["--allow-group", str(STAFF)], BOB, EXTRA, [STAFF], True),
-        (["--allow-group", str(STAFF)], BOB, EXTRA, [], False),
-        (["--allow-user", str(ALICE), "--allow-group", str(STAFF)], BOB, STAFF, [], True),
-        (["--deny-user", str(BOB)], BOB, STAFF, [], False),
-        (["--deny-user", str(BOB)], ALICE, STAFF, [], True),
-        (["--deny-group", str(STAFF)], BOB, EXTRA, [STAFF], False),
-        (["--allow-user", str(BOB), "--deny-group", str(EXTRA)], BOB, STAFF, [EXTRA], False),
-        (["--allow-user", str(BOB), "--deny-user", str(BOB)], BOB, STAFF, [], False),
-        (["--allow-user", str(ALICE)], 0, 0, [], False),
-        (["--allow-user", "root"], 0, 0, [], True),
+        ([], (BOB, STAFF, []), True),
+        (["--allow-user", str(ALICE)], (ALICE, STAFF, []), True),
+        (["--allow-user", str(ALICE)], (BOB, STAFF, []), False),
+        (["--allow-user", str(ALICE), "--allow-user", str(BOB)], (BOB, STAFF, []), True),
+        (["--allow-group", str(STAFF)], (BOB, STAFF, []), True),
+        (["--allow-group", str(STAFF)], (BOB, EXTRA, [STAFF]), True),
+        (["--allow-group", str(STAFF)], (BOB, EXTRA, []), False),
+        (["--allow-user", str(ALICE), "--allow-group", str(STAFF)], (BOB, STAFF, []), True),
+        (["--deny-user", str(BOB)], (BOB, STAFF, []), False),
+        (["--deny-user", str(BOB)], (ALICE, STAFF, []), True),
+        (["--deny-group", str(STAFF)], (BOB, EXTRA, [STAFF]), False),
+        (["--allow-user", str(BOB), "--deny-group", str(EXTRA)], (BOB, STAFF, [EXTRA]), False),
+        (["--allow-user", str(BOB), "--deny-user", str(BOB)], (BOB, STAFF, []), False),
+        (["--allow-user", str(ALICE)], (0, 0, []), False),
+        (["--allow-user", "root"], (0, 0, []), True),
     ],
 )
 def test_rules_decide_by_the_client_s_uid_and_groups(
     start_router: Callable[..., Router],
     directory: Path,
     rules: list[str],
-    uid: int,
-    gid: int,
-    groups: Sequence[int],
+    client: tuple[int, int, list[int]],
     comes_in: bool,
 ) -> None:
+    """The client is a uid, a gid and supplementary groups."""
+    uid, gid, groups = client
     open_router(start_router, directory, *rules)
     said = talk_as(f"{directory}/s", uid, gid, groups)
     assert said == ("IN\r\n" if comes_in else f"fastpty: refused: uid {uid} may not connect here\r\n")

@@ -149,7 +149,7 @@ def test_a_session_ends_when_its_lifetime_is_over_even_if_it_is_used(serve: Call
     service.wait_until_idle()
 
 
-def test_an_idle_session_is_ended_and_told_so(serve: Callable[..., Service]) -> None:
+def test_an_idle_session_ends_with_a_message(serve: Callable[..., Service]) -> None:
     service = serve("--forkptyrouter-timeout", "0.3", command="printf READY; exec sleep 1000")
     with service.connect() as client:
         assert client.read_to_end() == b"READY\r\nfastpty: the session was idle for too long\r\n"
@@ -259,7 +259,7 @@ def test_listen_limits_how_many_connections_wait_to_be_accepted(
             clients[-1].setblocking(False)
         os.kill(router.pid, signal.SIGCONT)
         refused = clients.pop()
-        assert len(clients) == 6, "one more than listen(2) is told, by the kernel's count"
+        assert len(clients) == 6, "the kernel lets one more wait than listen(2) asks for"
         for client in clients:
             client.settimeout(30)
             assert client.recv(5) == b"READY"

@@ -19,7 +19,14 @@ from hypothesis import strategies as st
 
 from fastpty.client.modes import ModeTracker
 from tests import ROOT
-from tests.support.client_harness import CLIENT, ScriptedRouter, receive_all, scripted_router, terminal_client
+from tests.support.client_harness import (
+    CLIENT,
+    ScriptedRouter,
+    receive_all,
+    receive_until,
+    scripted_router,
+    terminal_client,
+)
 from tests.support.harness import Router, eventually
 from tests.support.programs import broken_program
 
@@ -51,7 +58,7 @@ def connect(address: str, *options: str) -> tuple[int, bytes, str]:
         (["--session-lifetime", "1", "--forkptyrouter-command", "/bin/cat"], b"\r\n", "the session's time is over"),
     ],
 )
-def test_a_session_that_the_router_ends_is_no_success(
+def test_the_client_exits_with_an_error_when_the_router_ends_the_session(
     start_router: Callable[..., Router], directory: Path, options: list[str], output: bytes, notice: str
 ) -> None:
     start_router(f"{directory}/s", *options)
@@ -61,7 +68,7 @@ def test_a_session_that_the_router_ends_is_no_success(
     assert complaint.count("\n") == 1
 
 
-def test_a_program_that_cannot_be_executed_is_no_success(
+def test_the_client_exits_with_an_error_when_the_program_cannot_be_executed(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     program = broken_program(directory)
@@ -140,15 +147,12 @@ def test_a_client_that_is_suspended_by_its_escape_goes_on(router: ScriptedRouter
         client.read_until(b"go on\r\n")
         eventually(lambda: client.is_raw, "raw mode after fg")
         client.type(b"y")
-        received = b""
-        while not received.endswith(b"y"):
-            received += peer.recv(100)
-        assert received == b"x\ry"
+        assert receive_until(peer, b"y") == b"x\ry"
         peer.close()
         client.read_until(b"status 0\r\n")
 
 
-def test_the_connection_is_shown_when_asked(router: ScriptedRouter) -> None:
+def test_an_escape_shows_the_connection_and_its_counts(router: ScriptedRouter) -> None:
     with terminal_client("connect", router.address) as client, router.accept() as peer:
         peer.sendall(b"12345")
         client.read_until(b"12345")
@@ -191,7 +195,7 @@ FULL_SCREEN = b"\x1b[?1049h\x1b[?1000;1006h\x1b[?2004h\x1b[?25l\x1b[>1u\x1b="
 
 
 @pytest.mark.parametrize("end", ["escape", "signal", "broken"])
-def test_an_abrupt_end_turns_off_what_the_program_turned_on(tmp_path: Path, end: str) -> None:
+def test_an_abrupt_end_turns_off_the_terminal_modes_that_the_program_turned_on(tmp_path: Path, end: str) -> None:
     with (
         scripted_router(tmp_path, tcp=True) as router,
         terminal_client("connect", router.address) as client,

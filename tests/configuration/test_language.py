@@ -80,7 +80,7 @@ def test_magic_variables_of_odd_names_are_uwsgis(corpus: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["link.ini", "/absolute"])
-def test_magic_variables_of_a_link_tell_its_own_name(corpus: Path, name: str) -> None:
+def test_magic_variables_of_a_link_hold_the_link_s_own_name(corpus: Path, name: str) -> None:
     os.symlink("magic.ini", "link.ini")
     shutil.rmtree("more")
     Path("magic.ini").write_text("[uwsgi]\n" + "file = %n|%s|%e|%p|%d|%c|%i|%j\n" * 9)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 import struct
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.accounts import connected_as, talk_as
+from tests.support.first_steps import limit_files
 from tests.support.harness import RAW_CAT, Client, Router, children, descriptors, eventually, run, state
 from tests.support.peers import need_root, preload
 from tests.support.stuck import GID, OTHER_UID, UID, Stuck
@@ -26,16 +26,10 @@ def echoes(client: Client, text: bytes) -> None:
     assert client.read_exactly(len(text)) == text
 
 
-def few_descriptors() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
-
-
-def test_errands_are_done_under_a_low_limit_of_descriptors(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_errands_work_under_a_low_limit_of_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
     """A background job keeps the terminal open, so another process closes the router's end of it."""
     command = "tty; (trap '' HUP; exec sleep 1000) & exit"
-    router = start_router(f"{directory}/s", "--forkptyrouter-command", command, preexec=few_descriptors)
+    router = start_router(f"{directory}/s", "--forkptyrouter-command", command, first=limit_files(100))
     with Client(f"{directory}/s") as client:
         terminal = client.read_to_end().decode().strip()
     router.wait_for_log("session 1: end: exit")
@@ -105,7 +99,7 @@ def test_a_session_keeps_its_place_until_its_terminal_is_closed(
     with stuck.cat(OTHER_UID):
         pass
     fuse.kill()
-    eventually(stuck.lets_in, "its place is free again")
+    eventually(stuck.gives_a_session, "its place is free again")
     assert stuck.router.end() == 0
 
 

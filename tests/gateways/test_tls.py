@@ -126,7 +126,7 @@ def test_allow_tls_name_decides_by_the_certificate_s_names(
         router.wait_for_log(r"TLS client 127.0.0.1 port \d+ \(bob, localhost, 127.0.0.1\): refused")
 
 
-def test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input(
+def test_a_connection_that_is_cut_hangs_up_and_does_not_end_the_input(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority, directory: Path
 ) -> None:
     """An attacker who cuts a connection must not make a program take its input for complete."""
@@ -215,7 +215,7 @@ def test_a_client_that_offers_only_tls_1_2_is_refused(
     assert "session 1" not in router.log
 
 
-def test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system(
+def test_the_socket_between_the_proxy_and_the_relay_has_no_name_in_the_file_system(
     tls_router: Callable[..., tuple[Router, int]], directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that could connect to it would pass for a client with a valid certificate."""

@@ -53,7 +53,9 @@ def test_a_certificate_without_a_user_gets_no_account(tls_router: Start, authori
     router.wait_for_log(r"refused TLS client 127\.0\.0\.1 port \d+ bob on ")
 
 
-def test_a_certificate_of_root_s_needs_root_to_be_allowed_by_name(tls_router: Start, authority: Authority) -> None:
+def test_a_certificate_for_root_gets_a_session_only_if_root_is_allowed_by_name(
+    tls_router: Start, authority: Authority
+) -> None:
     need_root()
     names = ("--run-as", "peer", "--tls-user", "alice=root", "--allow-tls-name", "alice")
     _, port = tls_router(*names, "--forkptyrouter-command", "echo IN")

@@ -128,7 +128,7 @@ def test_several_workers_live_in_the_pid_namespace(start_router: Start, path: st
     assert said(path, "cat /proc/1/comm && echo $PPID")[1] in ("2", "3")
 
 
-def test_an_ordinary_user_is_root_inside_and_himself_outside(start_router: Start, path: str) -> None:
+def test_an_ordinary_user_is_root_inside_and_itself_outside(start_router: Start, path: str) -> None:
     need_root()
     router = start_router("--unshare", "user,uts", "--hook-as-root", "hostname:inside", path, program=AS_NOBODY)
     assert namespace(router.pid, "user") != namespace("self", "user")
@@ -172,7 +172,7 @@ def test_root_keeps_all_ids_in_its_user_namespace(start_router: Start, path: str
         (["--immediate-uid", "daemon"], "immediate-uid 1 needs root"),
     ],
 )
-def test_what_a_user_namespace_cannot_give_to_an_ordinary_user_is_said(
+def test_an_ordinary_user_gets_an_error_for_what_a_user_namespace_cannot_give(
     settings: list[str], reason: str, path: str
 ) -> None:
     need_root()

@@ -32,7 +32,7 @@ MAPS = ("uid_map", "gid_map", "setgroups")
         ),
     ],
 )
-def test_what_needs_proc_says_so_in_one_line(options: list[str], message: str) -> None:
+def test_an_option_that_needs_proc_says_so_in_one_line(options: list[str], message: str) -> None:
     need_root()
     router = [sys.executable, "-m", "fastpty.router", *options, "@fastpty-test-no-proc"]
     argv = [need("unshare"), "--mount", "sh", "-c", 'umount --lazy /proc; exec "$@"', "sh", *router]

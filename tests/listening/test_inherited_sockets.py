@@ -205,7 +205,7 @@ def test_listen_sets_the_backlog_of_an_inherited_socket(start_router: Callable[.
         os.kill(router.pid, signal.SIGCONT)
         for client in clients:
             client.close()
-        assert len(clients) == 5, "one more than listen(2) is told, by the kernel's count, and who is refused"
+        assert len(clients) == 5, "the kernel lets one more wait than listen(2) asks for, and one is refused"
 
 
 def test_an_inherited_socket_of_another_family_is_refused() -> None:

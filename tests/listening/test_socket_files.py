@@ -62,7 +62,7 @@ def test_a_datagram_socket_is_alive_too(directory: Path) -> None:
         ("--chroot", "/"),
     ],
 )
-def test_a_router_that_cannot_remove_its_socket_file_has_it_removed(
+def test_a_socket_file_that_the_router_cannot_remove_is_removed_at_its_end(
     start_router: Callable[..., Router], directory: Path, jail: tuple[str, ...]
 ) -> None:
     """The router's account may not write to the directory, or cannot see it."""

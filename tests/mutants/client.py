@@ -1,4 +1,4 @@
-"""Protections of the client, each taken out."""
+"""Protections of the client."""
 
 from __future__ import annotations
 
@@ -156,11 +156,11 @@ _ENDINGS = "client/test_endings.py::"
 
 _ENDS = (
     Mutant(
-        "a session that the router ends is no success",
+        "the client exits with an error when the router ends its session",
         "fastpty/client/attach.py",
         "        if notice is not None:\n            raise FastptyError(notice)\n",
         "",
-        _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
+        _ENDINGS + "test_the_client_exits_with_an_error_when_the_router_ends_the_session",
     ),
     Mutant(
         "a line that looks like a notice is held back for a moment only",
@@ -174,7 +174,7 @@ _ENDS = (
         "fastpty/client/output.py",
         "        text = self._modes.undo()\n",
         '        text = b""\n',
-        _ENDINGS + "test_an_abrupt_end_turns_off_what_the_program_turned_on",
+        _ENDINGS + "test_an_abrupt_end_turns_off_the_terminal_modes_that_the_program_turned_on",
     ),
     Mutant(
         "no escape sequence is added to output that is not a terminal",
@@ -219,14 +219,14 @@ _OUTPUTS = (
         "fastpty/system/standard_descriptors.py",
         "            _signal.raise_signal(_signal.SIGPIPE)\n",
         "            pass\n",
-        "client/test_broken_output.py::test_output_that_nobody_reads_ends_quietly",
+        "client/test_broken_output.py::test_output_to_a_pipe_without_a_reader_ends_a_command_quietly",
     ),
     Mutant(
-        "a letter that the locale lacks is no traceback",
+        "a letter that the locale lacks causes no traceback",
         "fastpty/system/standard_descriptors.py",
         'text.encode(encoding, "backslashreplace").decode(encoding)',
         "text",
-        "client/test_broken_output.py::test_no_locale_makes_a_traceback",
+        "client/test_broken_output.py::test_no_locale_causes_a_traceback",
     ),
     Mutant(
         "the client loads no slow module",

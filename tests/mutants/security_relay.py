@@ -9,14 +9,14 @@ PASSED = "errands/test_errands.py::test_the_router_does_not_wait_for_the_close_o
 
 RELAY = (
     Mutant(
-        "the close of a terminal that a program holds is another process's",
+        "another process closes a terminal that a program holds open",
         "fastpty/relay/terminal.pxd",
         "        if not errands_close_all(terminal.errands, &errand, &terminal.fd, 1):\n            return False\n",
         "        close(terminal.fd)\n",
         f"{HELD}[write]",
     ),
     Mutant(
-        "a change of the size of a terminal that a program may hold is another process's",
+        "another process sets the size of a terminal that a program may block",
         "fastpty/relay/terminal.pxd",
         "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n"
         "        errand.kind = ERRAND_RESIZE\n",
@@ -24,7 +24,7 @@ RELAY = (
         f"{HELD}[size]",
     ),
     Mutant(
-        "a look at the settings of a terminal that a program may hold is another process's",
+        "another process reads the settings of a terminal that a program may block",
         "fastpty/relay/terminal.pxd",
         "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n"
         "        errand.kind = ERRAND_END_INPUT\n",
@@ -32,56 +32,56 @@ RELAY = (
         f"{HELD}[settings]",
     ),
     Mutant(
-        "a process that is stuck is not the only one",
+        "an errand process that is stuck does not delay other errands",
         "fastpty/errands/keeper.py",
         "_HELPERS_OF_ONE_USER = 16",
         "_HELPERS_OF_ONE_USER = 1",
         "errands/test_errands.py::test_blocked_terminals_do_not_keep_others_open",
     ),
     Mutant(
-        "no socket takes descriptors",
+        "no socket of the router receives descriptors",
         "fastpty/listening/bind.py",
         "            refuse_descriptors(sock)\n",
         "            pass\n",
         "errands/test_errands.py::test_no_socket_of_the_router_takes_descriptors",
     ),
     Mutant(
-        "on an older kernel a descriptor that is read is closed elsewhere",
+        "on an older kernel another process closes a received descriptor",
         "fastpty/relay/begin.pxd",
         "        session.input.channel.guard = &loop.errands\n",
         "        pass\n",
         f"{PASSED}[an older kernel-read]",
     ),
     Mutant(
-        "on an older kernel a connection with what was not read is closed elsewhere",
+        "on an older kernel another process closes a connection with unread data",
         "fastpty/relay/lifecycle.pxd",
         "    if not session.peer.is_guarded:\n        close(fd)\n",
         "    if True:\n        close(fd)\n",
         f"{PASSED}[an older kernel-unread]",
     ),
     Mutant(
-        "on an older kernel a connection to the statistics is closed elsewhere",
+        "on an older kernel another process closes a statistics connection",
         "fastpty/supervision/statistics.py",
         "        if may_pass_descriptors(connection):\n",
         "        if False:\n",
         f"{PASSED}[an older kernel-at the statistics]",
     ),
     Mutant(
-        "a TLS hello to a plain port is answered",
+        "a TLS client on a plain port gets a message",
         "fastpty/relay/peer.pxd",
         "    if tls_hello_begins(data, held):\n",
         "    if False:\n",
         "relay/test_strays.py::test_a_tls_client_on_a_plain_port_gets_a_line_and_a_close",
     ),
     Mutant(
-        "a TCP client that sends no more is asked whether it is there",
+        "a half-closed TCP client is probed",
         "fastpty/relay/deadlines.pxd",
         "            peer_probe(session)\n",
         "            pass\n",
         "relay/test_strays.py::test_a_tcp_client_that_closes_ends_a_session_whose_program_is_idle",
     ),
     Mutant(
-        "a TCP client that has closed its half does not see that it is asked",
+        "a half-closed TCP client does not notice the probe",
         "fastpty/relay/peer.pxd",
         "MSG_OOB | MSG_DONTWAIT",
         "MSG_DONTWAIT",

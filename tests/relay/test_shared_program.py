@@ -37,7 +37,9 @@ def test_a_program_that_always_ends_at_once_is_restarted_with_growing_delays(sha
     assert (moments[-1] - moments[0]).total_seconds() > 0.6
 
 
-def test_viewers_are_told_that_the_command_cannot_be_executed(share: Callable[..., Shared], directory: Path) -> None:
+def test_viewers_get_a_message_if_the_command_cannot_be_executed(
+    share: Callable[..., Shared], directory: Path
+) -> None:
     program = broken_program(directory)
     shared = share(command=program)
     with shared.join() as client:

@@ -9,11 +9,12 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone, read_until_ready
 from tests.support.peers import need_root
 from tests.support.syslog import SYSLOG_SHIM, SyslogDaemon
 
@@ -39,7 +40,7 @@ def test_a_pid_file_names_the_supervisor_and_only_its_owner_may_write_it(
     start_router: Callable[..., Router], directory: Path, option: str
 ) -> None:
     file = directory / "pid"
-    router = start_router(f"{directory}/s", f"--{option}", str(file), preexec=lambda: os.umask(0))
+    router = start_router(f"{directory}/s", f"--{option}", str(file), first=partial(os.umask, 0))
     assert file.read_text() == f"{router.process.pid}\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert router.end() == 0
@@ -240,8 +241,7 @@ def test_a_log_whose_reader_is_gone_does_not_stop_the_router(directory: Path) ->
     with subprocess.Popen([sys.executable, "-m", "fastpty.router", f"{directory}/s"], stderr=writer) as process:
         os.close(writer)
         with open(reader, "rb") as log:
-            while b"ready" not in log.readline():
-                pass
+            read_until_ready(log)
         try:
             for _ in range(3):
                 session(f"{directory}/s")

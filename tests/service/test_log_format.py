@@ -115,7 +115,9 @@ def test_a_request_format_of_uwsgi_changes_nothing(start_router: Callable[..., R
         (["--log-format", "xml"], "--log-format: must be text or json, not 'xml'"),
     ],
 )
-def test_an_unknown_level_or_format_is_one_line(directory: Path, arguments: list[str], words: str) -> None:
+def test_an_unknown_level_or_format_is_reported_in_one_line(
+    directory: Path, arguments: list[str], words: str
+) -> None:
     ended = run(f"{directory}/s", *arguments)
     assert (ended.returncode, ended.stderr) == (2, f"fastpty-router: {words}\n")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Service
+from tests.support.first_steps import limit_files
 from tests.support.harness import PROMPT, RAW_CAT, Client, Router, children, descriptors, eventually
 from tests.support.peers import need, need_root, preload
 from tests.support.programs import broken_program
@@ -188,7 +189,7 @@ def test_the_program_gets_the_file_limit_that_the_router_was_given(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """The router raises its own limit. Programs that use select(2) or close all descriptors need the usual one."""
-    start_router(f"{directory}/s", preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096)))
+    start_router(f"{directory}/s", first=limit_files(256, 4096))
     assert ask(f"{directory}/s", "ulimit -Sn", "ulimit -Hn") == "256\n4096\n"
 
 
@@ -197,14 +198,14 @@ def test_a_client_that_finds_no_descriptor_gets_a_line_and_others_go_on(serve: C
     service = serve()
     resource.prlimit(service.router.pid, resource.RLIMIT_NOFILE, (40, 40))
     clients = [service.connect() for _ in range(24)]
-    told, served = [], []
+    refused, served = [], []
     for client in clients:
         client.socket.settimeout(30)
         first = client.socket.recv(200)
-        (told if first.startswith(b"fastpty: ") else served).append(client)
-    assert told
+        (refused if first.startswith(b"fastpty: ") else served).append(client)
+    assert refused
     assert served
-    for client in told:
+    for client in refused:
         assert client.read_to_end() == b""
         client.socket.close()
     say(served[0], service.framed, b"echo alive''\n")

@@ -102,7 +102,7 @@ def test_a_router_that_was_stopped_and_continued_goes_on(
         assert router.workers == [worker]
 
 
-def test_a_router_without_work_wakes_nobody(start_router: Callable[..., Router], directory: Path) -> None:
+def test_the_processes_of_a_router_without_work_sleep(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(f"{directory}/s")
     everybody = [router.process.pid, router.pid]
     eventually(lambda: all(state(pid) == "S" for pid in everybody), "all rest")

@@ -76,7 +76,7 @@ class Stuck:
         client.read_until(b"READY")
         return client
 
-    def lets_in(self) -> bool:
+    def gives_a_session(self) -> bool:
         """True if a client gets a session."""
         with Client(connected_as(self.path, UID, GID)) as client:
             client.frame(0, payload=b"cat\n")
