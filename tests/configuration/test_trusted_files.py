@@ -161,8 +161,9 @@ def test_a_file_that_others_may_replace_cannot_be_included(read: Read, mode: int
 @pytest.fixture
 def login(read: Read, tmp_path: Path) -> Iterator[Login]:
     """A user with a private group and a second group."""
-    yield make_account("fastpty-private", tmp_path)
-    remove_account("fastpty-private")
+    name = f"fastpty-private-{os.getpid()}"
+    yield make_account(name, tmp_path)
+    remove_account(name)
 
 
 def included(login: Login, gid: int) -> list[Setting]:
