@@ -5,9 +5,11 @@ Nothing ever waits for the log. A line that cannot be written at once is dropped
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
+import mmap
 import os
 import re
 import select
@@ -143,6 +145,14 @@ def _utc(record: logging.LogRecord) -> str:
     return f"{moment}.{int(record.msecs):03d}Z"
 
 
+def _reserve() -> mmap.mmap:
+    """Address space to give up when memory is short, so that the end of a session is still logged.
+
+    It is never written to, so it takes no memory. Raises OSError.
+    """
+    return mmap.mmap(-1, _RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
 class _NeverWaits(logging.Handler):
     """Writes a line if that is possible at once, and otherwise drops and counts it.
 
@@ -154,19 +164,19 @@ class _NeverWaits(logging.Handler):
         self.setFormatter(_Json(json_head) if _settings.format == "json" else _OneLine(head))
         self._lost = 0
         self._is_of_this_root = foreign_root.is_entered()
-        # Released for a moment when memory is short, so that the end of a session is still logged.
-        self._reserve = bytearray(_RESERVE_BYTES)
+        self._reserve = _reserve()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._emit(record)
         except MemoryError:
-            del self._reserve[:]
+            self._reserve.close()
             try:
                 self._emit(record)
-                self._reserve = bytearray(_RESERVE_BYTES)
             except MemoryError:
                 self._lost += 1
+            with contextlib.suppress(OSError):
+                self._reserve = _reserve()
 
     def _emit(self, record: logging.LogRecord) -> None:
         if self._lost:

@@ -186,7 +186,7 @@ FAULTS = (
     Mutant(
         "the end of a session is logged where memory is short",
         "fastpty/log.py",
-        "            del self._reserve[:]\n",
+        "            self._reserve.close()\n",
         "            self._lost += 1\n            return\n",
         "service/test_background.py::test_a_line_is_logged_even_if_memory_is_short",
     ),

@@ -146,6 +146,20 @@ TOGETHER = (
         _PROCESS + "test_the_socket_behind_tls_is_not_made_in_a_directory_of_another_user",
     ),
     Mutant(
+        "the client in a jail is loaded before another root is entered",
+        "fastpty/jail/imports.py",
+        "_LATER_FOR_CLIENT if config.is_client else ()",
+        "()",
+        "jail/test_roots.py::test_the_router_as_a_client_connects_from_a_changed_root",
+    ),
+    Mutant(
+        "what pty-input needs is loaded before another root is entered",
+        "fastpty/jail/imports.py",
+        '("fastpty.client.attach",) if config.pty_input else ()',
+        "()",
+        "jail/test_roots.py::test_pty_input_works_in_a_changed_root",
+    ),
+    Mutant(
         "a traceback in the log reads no source file",
         "fastpty/jail/imports.py",
         "    linecache.updatecache = _no_lines\n",
