@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from fastpty import log
-from fastpty._spawn import spawn
+from fastpty._spawn import Spawner
 from fastpty.access import accounts
 from fastpty.access.limits import Limits
 from fastpty.access.peer import Peer, local_peer, peer_behind_tls, tcp_peer
@@ -56,7 +56,14 @@ class Sessions:
         self._programs = Programs(config)
         self._limits = limits
         self._cgroups = cgroups
-        self._joins = config.entered.cgroups if config.entered else ()
+        self._spawner = Spawner(
+            (config.rows, config.cols),
+            at_start.FILES,
+            no_new_privs=config.no_new_privs,
+            apart=config.changes_root,
+            joins=config.entered.cgroups if config.entered else (),
+            terminals=config.terminals,
+        )
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
         self._open_terminals: set[int] = set()  # sessions that have ended, and whose terminals errands will close
@@ -94,8 +101,7 @@ class Sessions:
             return os.fsencode(f"fastpty: {why}\r\n")
         record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
         self._unlogged_starts.append((time.time(), number, record))
-        uid = program.account[0] if program.account else None
-        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, uid)
+        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, program.uid)
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command; with `pty-once` only the first time."""
@@ -185,32 +191,15 @@ class Sessions:
 
     def _spawn(self, number: int, program: Program) -> tuple[int, int, int]:
         if self._cgroups is None:
-            return self._spawn_in(program, -1)
+            return self._spawner.spawn(program.command)
         cgroup = self._cgroups.begin(number)
         try:
-            return self._spawn_in(program, cgroup)
+            return self._spawner.spawn(program.command, cgroup)
         except OSError:
             self._cgroups.end(number)
             raise
         finally:
             os.close(cgroup)
-
-    def _spawn_in(self, program: Program, cgroup: int) -> tuple[int, int, int]:
-        return spawn(
-            program.argv,
-            program.environment,
-            program.directory,
-            self._config.rows,
-            self._config.cols,
-            at_start.FILES,
-            program=program.path,
-            account=program.account,
-            no_new_privs=self._config.no_new_privs,
-            cgroup=cgroup,
-            apart=self._config.changes_root,
-            joins=self._joins,
-            terminals=self._config.terminals,
-        )
 
     def accept_failed(self, error: int) -> None:
         """Logs that a connection could not be accepted or served."""

@@ -77,11 +77,12 @@ def test_each_session_has_its_own(above: Path, start_router: Callable[..., Route
 
 BEGUN_IN_A_CGROUP = """
 import os, sys
-from fastpty._spawn import spawn
+from fastpty._spawn import Command, Spawner
 cgroup = os.open(sys.argv[1], os.O_RDONLY)
 for program in (b"/no/such/program", b"/bin/cat"):
     try:
-        master, pid, _ = spawn([program, b"/proc/self/cgroup"], [], None, 24, 80, (1024, 1024), cgroup=cgroup)
+        command = Command([program, b"/proc/self/cgroup"], [])
+        master, pid, _ = Spawner((24, 80), (1024, 1024)).spawn(command, cgroup)
     except OSError as error:
         print(error.strerror)
 os.waitpid(pid, 0)
