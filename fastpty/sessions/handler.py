@@ -73,7 +73,7 @@ class Sessions:
         self._user_names = UserNames()
         self._refusals = Refusals()
         self.errands = Errands()
-        self._unlogged: set[int] = set()  # sessions whose refusal was only counted: their end is not logged
+        self._refused: set[int] = set()  # sessions whose client was refused: one line tells all about them
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
@@ -93,12 +93,12 @@ class Sessions:
                 return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
-            why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"
+            why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
             line = f"session {number}: refused {client.text} on {place.name}: {why}"
-            if not self._refusals.tell(line, clients(client.uid, place.name, why)):
-                self._unlogged.add(number)
+            self._refusals.tell(line, clients(client.uid, place.name, why))
+            self._refused.add(number)
             self._records[number] = Record(client, place)
-            return os.fsencode(f"fastpty: {why}\r\n")
+            return os.fsencode(f"fastpty: {'' if isinstance(error, OSError) else 'refused: '}{why}\r\n")
         record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
         self._unlogged_starts.append((time.time(), number, record))
         return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, program.uid)
@@ -112,7 +112,7 @@ class Sessions:
         try:
             master, pid, pidfd = self._spawn(number, program)
         except OSError as error:
-            line = f"session {number}: refused the shared terminal: {error.strerror}"
+            line = f"session {number}: cannot start the shared terminal: {error.strerror}"
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         record = self._records[number] = Record(None, None, pid, tty_name(master), program.text, "program")
@@ -131,17 +131,17 @@ class Sessions:
         self._refusals.sum_up(at_once=True)
 
     def session_ended(self, end: SessionEnd) -> None:
-        """Logs how a session ended, unless its refusal was only counted, and frees its place."""
+        """Logs how a session ended, unless its client was refused, and frees its place."""
         if end.number not in self._open_terminals:
             self._limits.leave(self._seats.pop(end.number, []))
         if self._cgroups is not None:
             self._cgroups.end(end.number)
         record = self._records.pop(end.number, None)
-        if end.number in self._unlogged:
-            self._unlogged.remove(end.number)
+        if end.number in self._refused:
+            self._refused.remove(end.number)
             return
         ignored = f", {end.ignored_frames} unknown frames" if end.ignored_frames else ""
-        lagged = f", {end.lagged_bytes} bytes lagged" if end.lagged_bytes else ""
+        lagged = f", {end.lagged_bytes} bytes missed" if end.lagged_bytes else ""
         how = f"{end.ending}, {_describe_exit(end.exit_code, end.exit_status)} after {end.seconds:.3f} s"
         moved = f"{end.bytes_in} bytes in, {end.bytes_out} bytes out"
         self._log(end.number, "end", record, f"{how}, {moved}{ignored}{lagged}")
@@ -204,7 +204,7 @@ class Sessions:
     def accept_failed(self, error: int) -> None:
         """Logs that a connection could not be accepted or served."""
         why = os.strerror(error)
-        self._refusals.tell(f"a client was not accepted: {why}", f"clients, before they were accepted: {why}")
+        self._refusals.tell(f"a client was not accepted: {why}", f"clients that could not be accepted: {why}")
 
     def errands_wanted(self) -> int:
         """Starts the process that receives errands."""
@@ -214,7 +214,7 @@ class Sessions:
         try:
             return self.errands.attend()
         except OSError as error:
-            logger.error("no process can be started to close what sessions have left: %s", error)
+            logger.error("cannot start the process that closes terminals of ended sessions: %s", error)
             return -1
 
     def errands_told(self) -> None:

@@ -43,7 +43,7 @@ class Programs:
         if self._config.run_as != "peer":
             return self._own
         if peer.uid is None:
-            raise RefusedError("sessions run as their users here, and your connection has none")
+            raise RefusedError("sessions run as the client's user, which this connection does not carry")
         account = self._account_of(peer.uid)
         command = self._config.given_command
         argv = account.login_argv if command is None else command_argv(command)

@@ -99,7 +99,7 @@ cdef inline const char *stage_text(Stage stage) noexcept nogil:
     if stage == STAGE_CGROUP:
         return b"cannot enter the session's cgroup"
     if stage == STAGE_ACCOUNT:
-        return b"cannot give up the router's rights"
+        return b"cannot give up the router's privileges"
     if stage == STAGE_DIRECTORY:
         return b"cannot change to directory "
     return b"cannot execute "

@@ -17,6 +17,7 @@ from fastpty.access.limits import Limits
 from fastpty.configuration.config import Config
 from fastpty.errands import processes
 from fastpty.errands.heir import Heir
+from fastpty.errors import counted
 from fastpty.listening.places import PTY, UWSGI, Listeners, Place
 from fastpty.log import logger, signal_name
 from fastpty.service import process_name
@@ -138,7 +139,7 @@ class _Worker:
         self._listeners.let_go()
         log.reopen(complains=False)  # the supervisor has reported a failure already
         self._link.announce(DRAINED)
-        logger.info("draining: %d sessions go on", self._relay.counters()["sessions"])
+        logger.info("no longer accepting; %s left", counted(int(self._relay.counters()["sessions"]), "session"))
 
     def _log_shared_terminal(self) -> OutputLog:
         ours, theirs = socket.socketpair()
@@ -209,5 +210,5 @@ def _start_heir(config: Config) -> Heir | None:
     try:
         return Heir()
     except OSError as error:
-        logger.warning("a worker that is killed may take long to end: %s", error.strerror or error)
+        logger.warning("if this worker is killed, it may take long to end, because its heir cannot start: %s", error.strerror or error)
         return None

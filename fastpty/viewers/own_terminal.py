@@ -93,7 +93,7 @@ def _attach(connection: socket.socket) -> int:
     try:
         attach(Link(connection, framed=False))
     except FastptyError as error:
-        print(f"fastpty-router: {error}; the shared terminal goes on", file=sys.stderr)
+        print(f"fastpty-router: {error}; the shared terminal keeps running", file=sys.stderr)
         return 1
     return 0
 

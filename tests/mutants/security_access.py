@@ -153,8 +153,8 @@ LIMITS = (
     Mutant(
         "there is a limit to all sessions",
         "fastpty/access/limits.py",
-        '(_SEATS_OF_ALL, config.max_sessions, "all")',
-        '(_SEATS_OF_ALL, None, "all")',
+        '(_SEATS_OF_ALL, config.max_sessions, "")',
+        '(_SEATS_OF_ALL, None, "")',
         "access/test_limits.py::test_max_sessions_holds_over_all_workers_and_a_freed_place_is_reused",
     ),
     Mutant(
@@ -174,8 +174,8 @@ LIMITS = (
     Mutant(
         "one user cannot take all sessions",
         "fastpty/access/limits.py",
-        '(uid * SESSIONS_MOST, config.max_sessions_per_uid, "of your user")',
-        '(uid * SESSIONS_MOST, None, "of your user")',
+        '(uid * SESSIONS_MOST, config.max_sessions_per_uid, " for your user")',
+        '(uid * SESSIONS_MOST, None, " for your user")',
         "access/test_limits.py::test_max_sessions_per_uid_counts_each_user_alone",
     ),
     Mutant(

@@ -168,14 +168,14 @@ REFUSED = (
     Mutant(
         "clients for which no descriptor is left have few lines",
         "fastpty/sessions/handler.py",
-        'f"clients, before they were accepted: {why}")',
-        'f"clients, before they were accepted: {why} {id(object())} {os.urandom(9)!r}")',
+        'f"clients that could not be accepted: {why}")',
+        'f"clients that could not be accepted: {why} {id(object())} {os.urandom(9)!r}")',
         "access/test_floods.py::test_connections_that_find_no_free_descriptor",
     ),
     Mutant(
         "handshakes that fail have few lines",
         "fastpty/gateways/tls_connections.py",
-        '"TLS clients: no handshake"',
+        '"TLS clients: the handshake failed"',
         "text",
         "access/test_floods.py::test_clients_that_do_not_speak_tls",
     ),

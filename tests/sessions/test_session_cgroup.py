@@ -151,7 +151,7 @@ def test_a_shared_terminal_s_program_that_cannot_run_leaves_no_cgroups(
     program = broken_program(directory)
     shared = ("--pty-socket", f"{directory}/s", "--pty-exec", program)
     router = start_router(*shared, f"--session-cgroup={above}")
-    router.wait_for_log("refused the shared terminal: cannot execute " + program, 3)
+    router.wait_for_log("cannot start the shared terminal: cannot execute " + program, 3)
     eventually(lambda: len(cgroups(above)) <= 1, "the cgroups are removed")
 
 
@@ -162,7 +162,7 @@ def test_a_jail_is_not_entered_with_a_cgroup_that_leads_outside(above: Path, dir
     assert ended.returncode == 1
     assert ended.stderr == (
         f"fastpty-router: session-cgroup: {above} would be a way out of the jail, and cannot be made a mount of its "
-        "own: Function not implemented: leave session-cgroup out\n"
+        "own: Function not implemented: remove session-cgroup\n"
     )
     assert not list(above.glob("fastpty-*/"))
     assert not (directory / "s").exists()
@@ -258,5 +258,5 @@ def test_no_directory_that_a_jailed_router_holds_leads_outside(
 def test_a_cgroup_that_cannot_be_made_is_one_line(directory: Path) -> None:
     ended = run(f"{directory}/s", f"--session-cgroup={directory}")
     assert ended.returncode == 1
-    assert ended.stderr == f"fastpty-router: session-cgroup: {directory} is no cgroup of version 2 with cgroup.kill\n"
+    assert ended.stderr == f"fastpty-router: session-cgroup: {directory} is not a version 2 cgroup with cgroup.kill\n"
     assert [entry.name for entry in directory.iterdir()] == []
