@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import final
+from typing import Self, final
 
 def reserve() -> None:
     """Reserves two low descriptors, so that starts do not become slower with many descriptors open.
@@ -28,15 +28,15 @@ class Command:
     Raises ValueError if argv is empty.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         argv: Iterable[bytes],
         environment: Iterable[bytes],
         directory: bytes | None = None,
         *,
         path: bytes | None = None,
         account: tuple[int, int, list[int]] | None = None,
-    ) -> None: ...
+    ) -> Self: ...
 
 @final
 class Spawner:
@@ -52,8 +52,8 @@ class Spawner:
     The descriptors must stay open. Raises ValueError for more than 32 of `joins`.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         size: tuple[int, int],
         files: tuple[int, int],
         *,
@@ -61,7 +61,7 @@ class Spawner:
         apart: bool = False,
         joins: tuple[int, ...] = (),
         terminals: int = -1,
-    ) -> None: ...
+    ) -> Self: ...
     def spawn(self, command: Command, cgroup: int = -1) -> tuple[int, int, int]:
         """Starts the command on a new terminal.
 

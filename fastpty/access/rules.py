@@ -91,7 +91,9 @@ class Rules:
         if users & self._deny_users or any(found & self._deny_groups for found in (peer.groups, *groups)):
             raise RefusedError(f"{self._in_words(uid)} is not allowed to connect")
         if needs_account and not groups:
-            raise RefusedError(f"uid {uid} has no account, so the deny rules cannot be checked: only an allow-user rule admits it")
+            raise RefusedError(
+                f"uid {uid} has no account, so the deny rules cannot be checked: only an allow-user rule admits it"
+            )
 
     def _in_words(self, uid: int) -> str:
         name = self._user_names.find(uid)

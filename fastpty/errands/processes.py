@@ -127,7 +127,9 @@ def _log_wait(kind: bytes, number: int) -> None:
         logger.warning("%d processes wait to close terminals or connections of ended sessions", number)
     elif kind == SHARE_USED:
         whose = f"uid {number}" if number < OWNER_CLIENTS - 1 else "all clients"
-        logger.warning("%s: too many terminals of its ended sessions cannot be closed yet: further ones stay open", whose)
+        logger.warning(
+            "%s: too many terminals of its ended sessions cannot be closed yet: further ones stay open", whose
+        )
 
 
 def close_elsewhere(sock: socket.socket) -> None:

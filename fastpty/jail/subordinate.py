@@ -62,6 +62,7 @@ def first_of_root(path: str) -> int:
     for owner, first, count in ranges:
         if first < FIRST + COUNT and first + count > FIRST:
             raise FastptyError(
-                f"{path} already gives ids from {FIRST} to {owner}: add a line root:FIRST:{COUNT} with free ids there, or set uid"
+                f"{path} already gives ids from {FIRST} to {owner}: add a line root:FIRST:{COUNT} with free ids there, "
+                "or set uid"
             )
     return FIRST

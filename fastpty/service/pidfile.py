@@ -199,7 +199,9 @@ def _writer(path: str, descriptor: int) -> int | None:
         return None
     # kill(2) takes -1 for every process and 0 for the process group.
     if pid <= 0:
-        raise FastptyError(f"pidfile {path} is locked by a process whose pid is not visible here (in another pid namespace?)")
+        raise FastptyError(
+            f"pidfile {path} is locked by a process whose pid is not visible here (in another pid namespace?)"
+        )
     return int(pid)
 
 

@@ -128,7 +128,9 @@ class Reload:
         """Refuses a configuration that takes too long to read. Workers have a deadline of their own."""
         if self._reading is not None and time.monotonic() >= self._reading.until:
             self._end_reading()
-            self._refuse(f"the new one was not read within {READ_SECONDS:g} s: is a file, a command or a name service slow?")
+            self._refuse(
+                f"the new one was not read within {READ_SECONDS:g} s: is a file, a command or a name service slow?"
+            )
 
     def timeout(self) -> float | None:
         """The seconds until check_deadline() has something to do; None: no deadline."""

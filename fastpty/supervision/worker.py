@@ -210,5 +210,8 @@ def _start_heir(config: Config) -> Heir | None:
     try:
         return Heir()
     except OSError as error:
-        logger.warning("if this worker is killed, it may take long to end, because its heir cannot start: %s", error.strerror or error)
+        logger.warning(
+            "if this worker is killed, it may take long to end, because its heir cannot start: %s",
+            error.strerror or error,
+        )
         return None

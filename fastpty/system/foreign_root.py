@@ -97,4 +97,7 @@ def _check(status: os.stat_result) -> None:
     if status.st_uid not in (0, os.geteuid()):
         raise OSError(errno.EPERM, f"it belongs to uid {status.st_uid}: remove it, or choose another one")
     if status.st_nlink != 1:
-        raise OSError(errno.EPERM, "it has a second hard link, so it may be somebody else's file: remove it, or choose another one")
+        raise OSError(
+            errno.EPERM,
+            "it has a second hard link, so it may be somebody else's file: remove it, or choose another one",
+        )

@@ -148,7 +148,9 @@ def test_only_clients_that_the_rules_allow_get_statistics(
     router = open_router(start_router, directory, "--forkptyrouter-stats", path, *rule, sockets=2)
     assert talk_as(path, BOB, STAFF, [EXTRA]) == f"fastpty: refused: uid {BOB} is not allowed to connect\r\n"
     assert '"pid"' in talk_as(path, ALICE, STAFF)
-    router.wait_for_log(rf"statistics: refused pid \d+ uid {BOB} gid {STAFF} on {path} \(stats\): uid {BOB} is not allowed")
+    router.wait_for_log(
+        rf"statistics: refused pid \d+ uid {BOB} gid {STAFF} on {path} \(stats\): uid {BOB} is not allowed"
+    )
 
 
 def test_a_client_that_is_refused_statistics_over_http_gets_an_http_403(

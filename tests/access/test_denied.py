@@ -126,7 +126,8 @@ def test_with_deny_rules_alone_a_uid_without_an_account_is_refused(
     need_root()
     path = start(start_router, directory, "--deny-user", "nobody")
     assert talk_as(path, STRANGER, STRANGER) == (
-        f"fastpty: refused: uid {STRANGER} has no account, so the deny rules cannot be checked: only an allow-user rule admits it\r\n"
+        f"fastpty: refused: uid {STRANGER} has no account, so the deny rules cannot be checked: "
+        "only an allow-user rule admits it\r\n"
     )
     assert talk_as(path, DAEMON, DAEMON) == "IN\r\n"
 

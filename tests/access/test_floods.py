@@ -88,7 +88,9 @@ def test_certificates_whose_names_are_not_allowed(
             context.wrap_socket(plain, server_hostname="localhost") as connection,
         ):
             assert read_to_end(connection).startswith(b"fastpty: refused")
-    all_told(router, "TLS client .*: refused", "TLS clients: no name of its certificate is in allow-tls-name", FLOOD // 2)
+    all_told(
+        router, "TLS client .*: refused", "TLS clients: no name of its certificate is in allow-tls-name", FLOOD // 2
+    )
 
 
 def test_many_kinds_of_refusals_count_as_one(

@@ -88,7 +88,9 @@ def test_a_file_in_the_jail_is_not_opened_through_a_link(jail: Jail, option: str
         assert router.process.wait(PATIENCE_SECONDS) == 1
         router.end()
         name = "file" if linked == "file" else "own"
-        assert f"/own/file: {name} is a link or not a directory, and in another root no link is followed" in router.log
+        assert (
+            f"/own/file: {name} is a link or not a directory, and in another root no link is followed" in router.log
+        )
     finally:
         router.destroy()
     assert victim.read_text() == "precious\n"

@@ -137,7 +137,9 @@ def test_a_signal_that_the_router_ignores_is_an_error(start_router: Callable[...
     router = start(start_router, directory, preexec=ignore_hangup)
     ignored = run("--no-wait", "--reload", f"{directory}/pid")
     assert ignored.returncode == 1
-    assert ignored.stderr.endswith(f"router {router.process.pid} ignores SIGHUP, because it was started so (nohup?)\n")
+    assert ignored.stderr.endswith(
+        f"router {router.process.pid} ignores SIGHUP, because it was started so (nohup?)\n"
+    )
 
 
 def test_no_wait_alone_is_refused() -> None:

@@ -195,7 +195,9 @@ def test_a_reload_with_which_no_worker_can_start_is_refused(trial: Trial, option
         trial.change()
         trial.ends.touch()
         router.process.send_signal(signal.SIGHUP)
-        router.wait_for_log("reload refused, keeping the old .*: no worker could start with the new one .exit status 3.")
+        router.wait_for_log(
+            "reload refused, keeping the old .*: no worker could start with the new one .exit status 3."
+        )
         eventually(lambda: router.workers == before, "only the workers of before are left")
         assert not Path(trial.new_path).exists()
         greeted(trial.path, "old").socket.close()

@@ -210,7 +210,8 @@ class _Loader:
         except ValueError as error:
             raise UsageError(f"{origin}: {error}") from error
         self._warnings += [
-            f"{origin}: {name!r} is not a variable and is removed (write %% for a %)" for name in dict.fromkeys(unknown)
+            f"{origin}: {name!r} is not a variable and is removed (write %% for a %)"
+            for name in dict.fromkeys(unknown)
         ]
         return text
 
