@@ -42,7 +42,6 @@ class Command:
 class Spawner:
     """Starts commands as leaders of new sessions, each with a new pty as its controlling terminal. Immutable.
 
-    size: rows and columns of the terminals, 0 to 65535.
     files: RLIMIT_NOFILE, soft and hard.
     no_new_privs: sets PR_SET_NO_NEW_PRIVS (prctl(2)).
     apart: do not wait for the child, because somebody else may delay it; see spawn().
@@ -54,7 +53,6 @@ class Spawner:
 
     def __new__(
         cls,
-        size: tuple[int, int],
         files: tuple[int, int],
         *,
         no_new_privs: bool = False,
@@ -62,9 +60,10 @@ class Spawner:
         joins: tuple[int, ...] = (),
         terminals: int = -1,
     ) -> Self: ...
-    def spawn(self, command: Command, cgroup: int = -1) -> tuple[int, int, int]:
+    def spawn(self, command: Command, window: tuple[int, int], *, cgroup: int = -1) -> tuple[int, int, int]:
         """Starts the command on a new terminal.
 
+        window: rows and columns, 0 to 65535.
         cgroup: a descriptor of the directory of a version 2 cgroup to start in, or -1 for this process's.
 
         The child has only descriptors 0, 1 and 2, on the terminal, default signal dispositions and an empty mask. This

@@ -147,13 +147,16 @@ cdef char **pointers(tuple strings) except NULL:
     return array
 
 
-cdef open_terminal(int directory, winsize *size, int *master, int *slave):
+cdef open_terminal(int directory, tuple window, int *master, int *slave):
     """Opens a new pty: a non-blocking master, a slave with default termios and IUTF8, both close-on-exec.
 
     directory: where to open `ptmx`, or -1 to open /dev/ptmx. TIOCGPTPEER needs no path, so the mount namespace may have
     another devpts on /dev/pts, or none.
     """
     cdef termios attributes
+    cdef winsize size
+    memset(&size, 0, sizeof(size))
+    size.ws_row, size.ws_col = window
     if directory < 0:
         master[0] = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
     else:
@@ -164,7 +167,7 @@ cdef open_terminal(int directory, winsize *size, int *master, int *slave):
     slave[0] = ioctl(master[0], TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)
     if slave[0] < 0:
         raise OSError(errno, f"cannot open the terminal's slave side: {os.strerror(errno)}")
-    ioctl(master[0], TIOCSWINSZ, size)
+    ioctl(master[0], TIOCSWINSZ, &size)
     tcgetattr(slave[0], &attributes)
     attributes.c_iflag |= IUTF8
     tcsetattr(slave[0], TCSANOW, &attributes)
@@ -247,15 +250,12 @@ cdef class Spawner:
     """Starts commands, each on a new terminal; see _spawn.pyi."""
 
     cdef Plan common             # the part of the plan that is the same for all sessions
-    cdef winsize size
     cdef int terminals
 
-    def __cinit__(self, tuple size, tuple files, *, bint no_new_privs=False, bint apart=False, tuple joins=(),
-                  int terminals=-1):
+    def __cinit__(self, tuple files, *, bint no_new_privs=False, bint apart=False, tuple joins=(), int terminals=-1):
         cdef int index
         if len(joins) > JOINS_MOST:
             raise ValueError(f"more than {JOINS_MOST} control groups to enter")
-        self.size.ws_row, self.size.ws_col = size
         self.terminals = terminals
         self.common.files.rlim_cur, self.common.files.rlim_max = files
         self.common.no_new_privs = no_new_privs
@@ -267,7 +267,7 @@ cdef class Spawner:
         self.common.stage = STAGE_SESSION
         self.common.slave = -1
 
-    def spawn(self, Command command not None, int cgroup=-1):
+    def spawn(self, Command command not None, tuple window, *, int cgroup=-1):
         """Starts the command on a new terminal; see _spawn.pyi."""
         cdef Plan plan = self.common
         cdef int master = -1
@@ -279,7 +279,7 @@ cdef class Spawner:
             plan.account = &command.account
             plan.is_apart = True
         try:
-            open_terminal(self.terminals, &self.size, &master, &plan.slave)
+            open_terminal(self.terminals, window, &master, &plan.slave)
             if plan.account != NULL and fchown(plan.slave, plan.account.uid, <gid_t>-1) < 0:
                 raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
             pid = run_child(&plan, &pidfd)

@@ -56,8 +56,8 @@ class Sessions:
         self._programs = Programs(config)
         self._limits = limits
         self._cgroups = cgroups
+        self._window = config.rows, config.cols
         self._spawner = Spawner(
-            (config.rows, config.cols),
             at_start.FILES,
             no_new_privs=config.no_new_privs,
             apart=config.changes_root,
@@ -101,7 +101,7 @@ class Sessions:
             return os.fsencode(f"fastpty: {'' if isinstance(error, OSError) else 'refused: '}{why}\r\n")
         record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
         self._unlogged_starts.append((time.time(), number, record))
-        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, program.uid)
+        return Terminal(master, pid, pidfd, *self._window, program.uid)
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command; with `pty-once` only the first time."""
@@ -117,7 +117,7 @@ class Sessions:
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         record = self._records[number] = Record(None, None, pid, tty_name(master), program.text, "program")
         self._log(number, "start", record)
-        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, None)
+        return Terminal(master, pid, pidfd, *self._window, None)
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
@@ -191,10 +191,10 @@ class Sessions:
 
     def _spawn(self, number: int, program: Program) -> tuple[int, int, int]:
         if self._cgroups is None:
-            return self._spawner.spawn(program.command)
+            return self._spawner.spawn(program.command, self._window)
         cgroup = self._cgroups.begin(number)
         try:
-            return self._spawner.spawn(program.command, cgroup)
+            return self._spawner.spawn(program.command, self._window, cgroup=cgroup)
         except OSError:
             self._cgroups.end(number)
             raise

@@ -20,6 +20,7 @@ from fastpty.errands.heir import Heir
 from fastpty.errors import counted
 from fastpty.listening.places import PTY, UWSGI, Listeners, Place
 from fastpty.log import logger, signal_name
+from fastpty.relay.settings import Settings
 from fastpty.service import process_name
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.handler import Sessions
@@ -182,8 +183,7 @@ def run(config: Config, listeners: Listeners, link: Link, has_shared_terminal: b
 
 
 def _build_relay(config: Config, sessions: Sessions, link: Link, common: Common) -> Relay:
-    relay = Relay(
-        sessions,
+    settings = Settings(
         splice=config.splice,
         idle_seconds=config.idle_timeout_seconds or 0,
         grace_seconds=config.stop_timeout_seconds,
@@ -192,8 +192,8 @@ def _build_relay(config: Config, sessions: Sessions, link: Link, common: Common)
         busy_poll_seconds=config.busy_poll_us / 1e6,
         events=config.events,
         buffer_bytes=config.buffer_bytes,
-        heartbeat=link.heartbeat,
     )
+    relay = Relay(sessions, settings, heartbeat=link.heartbeat)
     relay.number_sessions(common.session_numbers)
     relay.use_errands(sessions.errands.fileno(), sessions.errands.closed)
     return relay

@@ -69,12 +69,12 @@ def test_a_start_with_many_open_descriptors_copies_none_of_them() -> None:
 import os
 from fastpty._spawn import Command, Spawner, reserve
 reserve()
-spawner = Spawner((24, 80), (1024, 1024))
+spawner = Spawner((1024, 1024))
 many = [os.eventfd(0) for _ in range(500)]
 before = os.listdir("/proc/self/fd")
 for program in (b"/bin/true", b"/no/such/program", b"/bin/true"):
     try:
-        master, pid, pidfd = spawner.spawn(Command([program], []))
+        master, pid, pidfd = spawner.spawn(Command([program], []), (24, 80))
     except OSError as error:
         print(error.strerror)
         continue
@@ -105,7 +105,7 @@ for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGQUIT):
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGINT])
 # Not through a shell, which would change some of it.
 argv = [b"/bin/grep", b"-E", b"^Sig(Blk|Ign):", b"/proc/self/status"]
-master, pid, _ = Spawner((24, 80), (1024, 1024)).spawn(Command(argv, []))
+master, pid, _ = Spawner((1024, 1024)).spawn(Command(argv, []), (24, 80))
 os.waitpid(pid, 0)
 print(os.read(master, 4096).decode())
 """
