@@ -117,14 +117,14 @@ RULES = (
         "            return program, self._spawn(number, program)\n",
         "        program = self._programs.for_peer(client)\n        started = self._spawn(number, program)\n"
         "        self._admit(number, client)\n        try:\n            return program, started\n",
-        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
+        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_in_one_line_with_pid_uid_and_gid",
     ),
     Mutant(
         "the log tells who was refused",
         "fastpty/access/peer.py",
         'Peer(f"pid {pid}{where} uid {uid} gid {gid}", ',
         'Peer(f"pid {pid}", ',
-        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
+        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_in_one_line_with_pid_uid_and_gid",
     ),
     Mutant(
         "rules about users with an address of TCP are refused at the start",
