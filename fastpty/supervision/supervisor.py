@@ -325,7 +325,7 @@ class Supervisor:
         for each in self.active:
             each.drain()
         self._watch_listeners(True)
-        logger.info("ready; no worker runs until a client connects")
+        logger.info("no worker runs until a client connects: ready")
 
     def _connection_came(self) -> None:
         if self._has_no_workers:

@@ -124,7 +124,7 @@ def test_a_log_in_the_jail_is_reopened_but_not_through_a_link(
     [
         ("another name", "it has a second hard link"),
         ("another owner", "it belongs to uid 65534"),
-        ("device", "no device is written to"),
+        ("device", "nothing else is written to"),
     ],
 )
 def test_a_log_in_the_jail_must_be_a_file_of_the_router(jail: Jail, what: str, words: str) -> None:

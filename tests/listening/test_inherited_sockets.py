@@ -226,4 +226,4 @@ def test_a_reload_does_not_open_an_inherited_socket(
     router.wait_for_log(r"reload refused, .*/s has mode 666")
     file.write_text(f"{text}chmod-socket = 666\n")
     router.process.send_signal(signal.SIGHUP)
-    router.wait_for_log("reloaded, for")
+    router.wait_for_log("reloaded; command: ")

@@ -318,7 +318,9 @@ def test_a_second_stop_signal_cuts_the_wait_for_clients_short(
     assert "end: exit, exit status 0" in router.log
 
 
-@pytest.mark.parametrize(("command", "line"), [("/bin/true", "end: exit"), ("broken", "refused")])
+@pytest.mark.parametrize(
+    ("command", "line"), [("/bin/true", "end: exit"), ("broken", "cannot start the shared terminal")]
+)
 def test_a_shared_program_that_has_ended_does_not_keep_its_worker(
     start_router: Callable[..., Router], directory: Path, command: str, line: str
 ) -> None:
