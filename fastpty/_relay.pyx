@@ -23,7 +23,7 @@ from fastpty.relay.errands cimport Errand
 from fastpty.relay.events cimport events_handle
 from fastpty.relay.hang_up cimport sessions_stop
 from fastpty.relay.loop cimport (
-    ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, EVENTS_USUAL, Heartbeat, Loop, loop_check_returned,
+    ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, Heartbeat, Loop, loop_check_returned,
     loop_defer_reports, loop_due, loop_retry, loop_wait, loop_watch_errands, loop_watch_signals,
 )
 from fastpty.relay.peer cimport peer_credentials
@@ -39,6 +39,7 @@ from fastpty.system.linux cimport (
 )
 
 from fastpty.log import logger
+from fastpty.relay.settings import Settings
 from fastpty.relay.upcalls import JOIN, SessionEnd, SessionRow
 
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
@@ -76,24 +77,22 @@ cdef class Relay:
             raise OSError(errno, "epoll_create1")
         listeners_open(&self.listeners)
 
-    def __init__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10,
-                 double lifetime_seconds=0, double greeting_seconds=0, double busy_poll_seconds=0,
-                 int events=EVENTS_USUAL, int buffer_bytes=BUFFER_BYTES, heartbeat=None):
-        if not 1 <= events <= EVENTS_MOST:
+    def __init__(self, handler, settings=Settings(), *, heartbeat=None):
+        if not 1 <= settings.events <= EVENTS_MOST:
             raise ValueError(f"events: from 1 to {EVENTS_MOST}")
-        if not BUFFER_LEAST_BYTES <= buffer_bytes <= BUFFER_BYTES:
+        if not BUFFER_LEAST_BYTES <= settings.buffer_bytes <= BUFFER_BYTES:
             raise ValueError(f"buffer_bytes: from {BUFFER_LEAST_BYTES} to {BUFFER_BYTES}")
         if heartbeat is not None:
             self.loop.heartbeat = <Heartbeat *>self.borrow(0, heartbeat, sizeof(Heartbeat))
         self.handler = handler
-        self.loop.events_most = events
-        self.loop.pool.buffer_bytes = buffer_bytes
-        self.loop.splice = splice
-        self.loop.busy_poll.limit_ns = <int64_t>(busy_poll_seconds * 1e9)
-        self.loop.idle_ns = <int64_t>(idle_seconds * 1e9)
-        self.loop.grace_ns = <int64_t>(grace_seconds * 1e9)
-        self.loop.lifetime_ns = <int64_t>(lifetime_seconds * 1e9)
-        self.loop.greeting_ns = <int64_t>(greeting_seconds * 1e9)
+        self.loop.events_most = settings.events
+        self.loop.pool.buffer_bytes = settings.buffer_bytes
+        self.loop.splice = settings.splice
+        self.loop.busy_poll.limit_ns = <int64_t>(<double>settings.busy_poll_seconds * 1e9)
+        self.loop.idle_ns = <int64_t>(<double>settings.idle_seconds * 1e9)
+        self.loop.grace_ns = <int64_t>(<double>settings.grace_seconds * 1e9)
+        self.loop.lifetime_ns = <int64_t>(<double>settings.lifetime_seconds * 1e9)
+        self.loop.greeting_ns = <int64_t>(<double>settings.greeting_seconds * 1e9)
 
     def __dealloc__(self):
         pool_drop_spares(&self.loop.pool)

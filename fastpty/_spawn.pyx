@@ -2,11 +2,12 @@
 
 import os
 
+cimport cython
 from libc.errno cimport ENOSYS, EPERM, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
-from posix.types cimport gid_t
+from posix.types cimport gid_t, uid_t
 
 from fastpty.spawn.child cimport (
     JOINS_MOST,
@@ -133,7 +134,7 @@ cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
     return pid
 
 
-cdef char **pointers(list strings) except NULL:
+cdef char **pointers(tuple strings) except NULL:
     """Returns a NULL-terminated array of pointers into `strings`, which must stay alive. The caller frees it."""
     cdef Py_ssize_t count = len(strings)
     cdef Py_ssize_t index
@@ -146,21 +147,7 @@ cdef char **pointers(list strings) except NULL:
     return array
 
 
-cdef fill_account(Account *account, tuple wanted):
-    """Copies uid, gid and the list of groups from `wanted`. The caller frees the two arrays."""
-    cdef list groups = wanted[2]
-    cdef int index
-    account.uid, account.gid = wanted[:2]
-    account.group_count = len(groups)
-    account.groups = <gid_t *>malloc((account.group_count + 1) * sizeof(gid_t))
-    account.found = <gid_t *>malloc((account.group_count + 1) * sizeof(gid_t))
-    if account.groups == NULL or account.found == NULL:
-        raise MemoryError()
-    for index in range(account.group_count):
-        account.groups[index] = groups[index]
-
-
-cdef open_terminal(int directory, unsigned short rows, unsigned short columns, int *master, int *slave):
+cdef open_terminal(int directory, tuple window, int *master, int *slave):
     """Opens a new pty: a non-blocking master, a slave with default termios and IUTF8, both close-on-exec.
 
     directory: where to open `ptmx`, or -1 to open /dev/ptmx. TIOCGPTPEER needs no path, so the mount namespace may have
@@ -168,15 +155,14 @@ cdef open_terminal(int directory, unsigned short rows, unsigned short columns, i
     """
     cdef termios attributes
     cdef winsize size
+    memset(&size, 0, sizeof(size))
+    size.ws_row, size.ws_col = window
     if directory < 0:
         master[0] = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
     else:
         master[0] = open_ptmx(directory)
     if master[0] < 0:
         raise OSError(errno, f"cannot open a pseudo-terminal: {os.strerror(errno)}")
-    memset(&size, 0, sizeof(size))
-    size.ws_row = rows
-    size.ws_col = columns
     unlockpt(master[0])
     slave[0] = ioctl(master[0], TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)
     if slave[0] < 0:
@@ -215,57 +201,95 @@ def leave_keys():
         raise OSError(errno, os.strerror(errno))
 
 
-def spawn(
-    list argv, list environment, directory, int rows, int columns, tuple files,
-    *, program=None, account=None, bint no_new_privs=False, int cgroup=-1, bint apart=False, tuple joins=(),
-    int terminals=-1
-):
-    """Starts `argv` on a new terminal; see _spawn.pyi."""
-    cdef Plan plan
-    cdef Account becomes
-    cdef int master = -1
-    cdef int pidfd = -1
-    cdef int index
-    if len(joins) > JOINS_MOST:
-        raise ValueError(f"more than {JOINS_MOST} control groups to enter")
-    plan.argv = plan.envp = NULL
-    plan.slave = -1
-    plan.error = 0
-    plan.stage = STAGE_SESSION
-    plan.directory = NULL if directory is None else <char *><bytes>directory
-    plan.files.rlim_cur, plan.files.rlim_max = files
-    plan.program = <char *><bytes>(argv[0] if program is None else program)
-    plan.account = NULL if account is None else &becomes
-    plan.no_new_privs = no_new_privs
-    plan.cgroup = cgroup
-    plan.enters_cgroup = False
-    plan.is_apart = apart or account is not None
-    plan.join_count = len(joins)
-    for index, join in enumerate(sorted(joins)):
-        plan.joins[index] = join
-    plan.shares_table = False
-    plan.compares_devpts = terminals >= 0 and is_devpts(terminals)
-    becomes.groups = becomes.found = NULL
-    try:
+@cython.final
+cdef class Command:
+    """A program with its arguments, environment, directory and account; see _spawn.pyi."""
+
+    cdef tuple kept              # the Python objects that the pointers below point into
+    cdef char *path
+    cdef char **argv
+    cdef char **envp
+    cdef char *directory         # NULL: this process's
+    cdef Account account         # used if becomes_account
+    cdef bint becomes_account
+
+    def __cinit__(self, argv, environment, bytes directory=None, *, bytes path=None, tuple account=None):
+        self.kept = (tuple(argv), tuple(environment), directory, path)
+        self.argv = pointers(self.kept[0])
+        self.envp = pointers(self.kept[1])
+        if self.argv[0] == NULL:
+            raise ValueError("argv is empty")
+        self.path = self.argv[0] if path is None else <char *>path
+        self.directory = NULL if directory is None else <char *>directory
         if account is not None:
-            fill_account(&becomes, account)
-        plan.argv = pointers(argv)
-        plan.envp = pointers(environment)
-        open_terminal(terminals, rows, columns, &master, &plan.slave)
-        if account is not None and fchown(plan.slave, becomes.uid, <gid_t>-1) < 0:
-            raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
-        pid = run_child(&plan, &pidfd)
-    except BaseException:
-        if pidfd >= 0:
-            close(pidfd)
-        if master >= 0:
-            close(master)
-        raise
-    finally:
-        free(plan.argv)
-        free(plan.envp)
-        free(becomes.groups)
-        free(becomes.found)
-        if plan.slave >= 0 and not plan.shares_table:
-            close(plan.slave)
-    return master, pid, pidfd
+            uid, gid, groups = account
+            self.take_account(uid, gid, groups)
+
+    def __dealloc__(self):
+        free(self.argv)
+        free(self.envp)
+        free(self.account.groups)
+        free(self.account.found)
+
+    cdef take_account(self, uid_t uid, gid_t gid, list groups):
+        cdef int index
+        self.becomes_account = True
+        self.account.uid = uid
+        self.account.gid = gid
+        self.account.group_count = len(groups)
+        self.account.groups = <gid_t *>malloc((len(groups) + 1) * sizeof(gid_t))
+        self.account.found = <gid_t *>malloc((len(groups) + 1) * sizeof(gid_t))
+        if self.account.groups == NULL or self.account.found == NULL:
+            raise MemoryError()
+        for index in range(self.account.group_count):
+            self.account.groups[index] = groups[index]
+
+
+@cython.final
+cdef class Spawner:
+    """Starts commands, each on a new terminal; see _spawn.pyi."""
+
+    cdef Plan common             # the part of the plan that is the same for all sessions
+    cdef int terminals
+
+    def __cinit__(self, tuple files, *, bint no_new_privs=False, bint apart=False, tuple joins=(), int terminals=-1):
+        cdef int index
+        if len(joins) > JOINS_MOST:
+            raise ValueError(f"more than {JOINS_MOST} control groups to enter")
+        self.terminals = terminals
+        self.common.files.rlim_cur, self.common.files.rlim_max = files
+        self.common.no_new_privs = no_new_privs
+        self.common.is_apart = apart
+        self.common.join_count = len(joins)
+        for index, join in enumerate(sorted(joins)):
+            self.common.joins[index] = join
+        self.common.compares_devpts = terminals >= 0 and is_devpts(terminals)
+        self.common.stage = STAGE_SESSION
+        self.common.slave = -1
+
+    def spawn(self, Command command not None, tuple window, *, int cgroup=-1):
+        """Starts the command on a new terminal; see _spawn.pyi."""
+        cdef Plan plan = self.common
+        cdef int master = -1
+        cdef int pidfd = -1
+        plan.program, plan.argv, plan.envp = command.path, command.argv, command.envp
+        plan.directory = command.directory
+        plan.cgroup = cgroup
+        if command.becomes_account:
+            plan.account = &command.account
+            plan.is_apart = True
+        try:
+            open_terminal(self.terminals, window, &master, &plan.slave)
+            if plan.account != NULL and fchown(plan.slave, plan.account.uid, <gid_t>-1) < 0:
+                raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
+            pid = run_child(&plan, &pidfd)
+        except BaseException:
+            if pidfd >= 0:
+                close(pidfd)
+            if master >= 0:
+                close(master)
+            raise
+        finally:
+            if plan.slave >= 0 and not plan.shares_table:
+                close(plan.slave)
+        return master, pid, pidfd

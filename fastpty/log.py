@@ -198,9 +198,6 @@ class _NeverWaits(logging.Handler):
     def _write(self, line: bytes, level: int) -> bool:
         raise NotImplementedError
 
-    def reopen(self) -> None:
-        """Opens the file again, in case it was renamed (logrotate(8)); raises OSError."""
-
     def descriptor(self) -> int | None:
         """The descriptor that it writes to, or None."""
         return None
@@ -208,7 +205,7 @@ class _NeverWaits(logging.Handler):
     def _check_root(self) -> None:
         """Raises OSError if the process has entered another root since: the path could name somebody else's file."""
         if foreign_root.is_entered() and not self._is_of_this_root:
-            raise OSError(errno.EXDEV, "it lies outside this root: rotate it with copytruncate")
+            raise OSError(errno.EXDEV, "it lies outside the router's root: rotate it with copytruncate")
 
 
 class _ToDescriptor(_NeverWaits):
@@ -236,7 +233,7 @@ class _ToDescriptor(_NeverWaits):
 class _ToFile(_ToDescriptor):
     def __init__(self, path: str, fd: int | None = None) -> None:
         """Opens the file, as descriptor `fd` if given; raises OSError."""
-        self._path = path
+        self.path = path
         opened = _open(path)
         if fd is not None:
             os.dup2(opened, fd)
@@ -244,8 +241,9 @@ class _ToFile(_ToDescriptor):
         super().__init__(opened if fd is None else fd)
 
     def reopen(self) -> None:
+        """Opens the file again, in case it was renamed (logrotate(8)); raises OSError."""
         self._check_root()
-        opened = _open(self._path)
+        opened = _open(self.path)
         os.dup2(opened, self._fd, inheritable=self._fd <= 2)
         os.close(opened)
         if self._fd == 2:
@@ -364,9 +362,9 @@ def descriptors() -> set[int]:
 def reopen(*, complains: bool = True) -> None:
     """Opens the log files again after they were renamed (logrotate(8)). If that fails, the old file stays in use."""
     for handler in logger.handlers:
-        if isinstance(handler, _NeverWaits):
+        if isinstance(handler, _ToFile):
             try:
                 handler.reopen()
             except OSError as error:
                 if complains:
-                    logger.warning("cannot reopen the log: %s", error.strerror)
+                    logger.warning("cannot reopen the log %s: %s", handler.path, error.strerror)

@@ -158,7 +158,11 @@ def _serve(prepared: _Prepared, config: Config) -> None:
 def _supervise(prepared: _Prepared, pidfiles: Sequence[PidFile], config: Config) -> None:
     """Runs the supervisor until all workers have ended."""
     log.logger.info(
-        "fastpty-router %s, uid %d gid %d, for: %s", __version__, os.getuid(), os.getgid(), config.command
+        "fastpty-router %s started as uid %d gid %d; command: %s",
+        __version__,
+        os.getuid(),
+        os.getgid(),
+        config.command,
     )
     for name in dict.fromkeys(place.name for place in prepared.listeners):
         log.logger.info("listening on %s", name)

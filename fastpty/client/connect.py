@@ -165,7 +165,7 @@ def _escape_character(text: str) -> bytes | None:
         return None
     if len(text) == 1 and " " < text < "\x7f":
         return text.encode()
-    raise UsageError(f"-e: {text!r} is neither one printable ASCII character nor none")
+    raise UsageError(f"-e: {text!r} is not one printable ASCII character, nor the word none")
 
 
 def _seconds(text: str) -> float:

@@ -44,7 +44,8 @@ def stranger(sock: _socket.socket, address: Address) -> str | None:
         others = f"nor you, nor the owner of {printable(directory)}"
     if uid in trusted:
         return None
-    return f"at {printable(address.text)} uid {uid} is listening, neither root, {others}: it gets what is typed here"
+    listener = f"the listener at {printable(address.text)} is uid {uid}"
+    return f"{listener}, neither root, {others}: that user reads what you type"
 
 
 def is_not_accepted(sock: _socket.socket) -> bool:

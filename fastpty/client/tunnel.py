@@ -59,6 +59,6 @@ def tunnel(network: _socket.socket, identity: Identity, server_name: str, name: 
         yield ours
     thread.join(_END_SECONDS)
     if thread.is_alive():
-        failures.append("the router did not take the rest in time")
+        failures.append("the router did not read the rest of the input in time")
     if failures:
         raise FastptyError(f"the connection broke: {failures[0]}")

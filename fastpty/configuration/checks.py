@@ -30,7 +30,7 @@ def check_user_namespace(config: Config) -> None:
     if config.tls_users:
         raise UsageError(
             "in another user namespace users have other numbers than outside, so a certificate of tls-user would stand "
-            "for another user: leave tls-user out, and use allow-tls-name"
+            "for another user: remove tls-user, and use allow-tls-name"
         )
 
 

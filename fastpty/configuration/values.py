@@ -122,7 +122,9 @@ def startup_count(value: str) -> int:
 def run_as(value: str) -> str:
     """The word `peer`, the only choice."""
     if value != "peer":
-        raise ValueError(f"{quoted(value)} is not supported, only peer: use uid to run everything as one user")
+        raise ValueError(
+            f"{quoted(value)} is not supported: the only value is peer (to run all sessions as one user, set uid)"
+        )
     return value
 
 

@@ -71,7 +71,7 @@ class Connections:
                 threading.Thread(target=self._serve, args=arguments, name="connection", daemon=True).start()
             except (OSError, RuntimeError) as error:
                 self._handshakes.release()
-                self._log(f"a TLS client was not accepted: {error}", "TLS clients, before they were accepted")
+                self._log(f"a TLS client was not accepted: {error}", "TLS clients that could not be accepted")
                 time.sleep(0.1)
 
     def _serve(self, network: socket.socket, text: str, front: Front) -> None:
@@ -93,7 +93,7 @@ class Connections:
             uid = self._admit(names)
         except RefusedError as error:
             self._log(f"TLS client {text} ({_in_words(names)}): refused: {error}", f"TLS clients: {error}")
-            pump.say(b"fastpty: refused: the names of your certificate may not connect here\r\n")
+            pump.say(b"fastpty: refused: no name of your certificate is allowed to connect\r\n")
             return
         who = f"{text} {names[0] if names else 'nameless'}"
         # The name is random: another user of the machine could bind a name that it can guess.
@@ -119,10 +119,10 @@ class Connections:
     def _admit(self, names: Sequence[str]) -> int | None:
         """The uid of a certificate with these names, or None. Raises RefusedError if it may not connect."""
         if self._allowed and not self._allowed.intersection(names):
-            raise RefusedError("no name of it is allowed")
+            raise RefusedError("no name of its certificate is in allow-tls-name")
         uids = {self._users[name] for name in names if name in self._users}
         if len(uids) > 1:
-            raise RefusedError("its names are more than one user's")
+            raise RefusedError("its names stand for more than one tls-user")
         return uids.pop() if uids else None
 
     def _greet(self, network: socket.socket, text: str) -> Pump | None:
@@ -131,7 +131,7 @@ class Connections:
             pump = Pump(network, self._context, server_side=True, high_water_bytes=self._high_water_bytes)
             pump.shake_hands()
         except OSError as error:
-            self._log(f"TLS client {text}: no session: {error}", "TLS clients: no handshake")
+            self._log(f"TLS client {text}: the handshake failed: {error}", "TLS clients: the handshake failed")
             return None
         finally:
             self._handshakes.release()

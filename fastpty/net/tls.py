@@ -274,7 +274,7 @@ class Pump:
             except ssl.SSLError as error:
                 if not _is_end_of_tcp(error):
                     raise
-                raise ConnectionError("it was cut off: the other side did not say goodbye") from None
+                raise ConnectionError("it was cut off: the other side sent no close_notify") from None
             self._to_plain += data
             self._network_open = bool(data)
         self._to_network += self._encrypted.read()  # an answer of TLS itself, such as a new key
@@ -329,7 +329,7 @@ def _left(deadline: float) -> float:
 def reason(error: OSError) -> str:
     """Words for an error of TLS or of its connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is not good: {error.verify_message}"
+        return f"the certificate was rejected: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower().replace("_", " ")
     if isinstance(error, TimeoutError):

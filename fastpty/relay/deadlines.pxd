@@ -46,7 +46,7 @@ cdef inline void deadlines_meet_limits(Loop *loop, Session *session) noexcept no
         loop.greeting_ns > 0 and session.peer.framed and session.input.channel.read_bytes == 0
         and session.started_ns + loop.greeting_ns <= loop.now_ns
     ):
-        session_end_with_line(loop, session, ENDING_SILENT, b"\r\nfastpty: the client never said anything\r\n")
+        session_end_with_line(loop, session, ENDING_SILENT, b"\r\nfastpty: no input arrived in time\r\n")
     else:
         deadlines_expect_limits(loop, session)
 

@@ -20,7 +20,7 @@ cdef inline const char *refuse_reason(int error) noexcept nogil:
     if error == ENOMEM or error == ENOBUFS:
         return b"fastpty: the router has no memory left for another session; try again later\r\n"
     if error == ENOSPC:   # fs.epoll.max_user_watches
-        return b"fastpty: the kernel watches no more sessions for the router; try again later\r\n"
+        return b"fastpty: the kernel's limit of epoll watches is reached; try again later\r\n"
     return b"fastpty: the router has no descriptor left for another session; try again later\r\n"
 
 

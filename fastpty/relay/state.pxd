@@ -117,7 +117,7 @@ cdef inline const char *ending_name(Ending ending) noexcept nogil:
     if ending == ENDING_LIFETIME:
         return "lifetime over"
     if ending == ENDING_SILENT:
-        return "never said anything"
+        return "sent nothing"
     if ending == ENDING_HTTP:
         return "an HTTP request"
     if ending == ENDING_TLS:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from fastpty import log
-from fastpty._spawn import spawn
+from fastpty._spawn import Spawner
 from fastpty.access import accounts
 from fastpty.access.limits import Limits
 from fastpty.access.peer import Peer, local_peer, peer_behind_tls, tcp_peer
@@ -56,7 +56,14 @@ class Sessions:
         self._programs = Programs(config)
         self._limits = limits
         self._cgroups = cgroups
-        self._joins = config.entered.cgroups if config.entered else ()
+        self._window = config.rows, config.cols
+        self._spawner = Spawner(
+            at_start.FILES,
+            no_new_privs=config.no_new_privs,
+            apart=config.changes_root,
+            joins=config.entered.cgroups if config.entered else (),
+            terminals=config.terminals,
+        )
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
         self._open_terminals: set[int] = set()  # sessions that have ended, and whose terminals errands will close
@@ -66,7 +73,7 @@ class Sessions:
         self._user_names = UserNames()
         self._refusals = Refusals()
         self.errands = Errands()
-        self._unlogged: set[int] = set()  # sessions whose refusal was only counted: their end is not logged
+        self._refused: set[int] = set()  # sessions whose client was refused: one line tells all about them
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
@@ -86,16 +93,15 @@ class Sessions:
                 return JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
-            why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"
+            why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
             line = f"session {number}: refused {client.text} on {place.name}: {why}"
-            if not self._refusals.tell(line, clients(client.uid, place.name, why)):
-                self._unlogged.add(number)
+            self._refusals.tell(line, clients(client.uid, place.name, why))
+            self._refused.add(number)
             self._records[number] = Record(client, place)
-            return os.fsencode(f"fastpty: {why}\r\n")
+            return os.fsencode(f"fastpty: {'' if isinstance(error, OSError) else 'refused: '}{why}\r\n")
         record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
         self._unlogged_starts.append((time.time(), number, record))
-        uid = program.account[0] if program.account else None
-        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, uid)
+        return Terminal(master, pid, pidfd, *self._window, program.uid)
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command; with `pty-once` only the first time."""
@@ -106,12 +112,12 @@ class Sessions:
         try:
             master, pid, pidfd = self._spawn(number, program)
         except OSError as error:
-            line = f"session {number}: refused the shared terminal: {error.strerror}"
+            line = f"session {number}: cannot start the shared terminal: {error.strerror}"
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         record = self._records[number] = Record(None, None, pid, tty_name(master), program.text, "program")
         self._log(number, "start", record)
-        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, None)
+        return Terminal(master, pid, pidfd, *self._window, None)
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
@@ -125,17 +131,17 @@ class Sessions:
         self._refusals.sum_up(at_once=True)
 
     def session_ended(self, end: SessionEnd) -> None:
-        """Logs how a session ended, unless its refusal was only counted, and frees its place."""
+        """Logs how a session ended, unless its client was refused, and frees its place."""
         if end.number not in self._open_terminals:
             self._limits.leave(self._seats.pop(end.number, []))
         if self._cgroups is not None:
             self._cgroups.end(end.number)
         record = self._records.pop(end.number, None)
-        if end.number in self._unlogged:
-            self._unlogged.remove(end.number)
+        if end.number in self._refused:
+            self._refused.remove(end.number)
             return
         ignored = f", {end.ignored_frames} unknown frames" if end.ignored_frames else ""
-        lagged = f", {end.lagged_bytes} bytes lagged" if end.lagged_bytes else ""
+        lagged = f", {end.lagged_bytes} bytes missed" if end.lagged_bytes else ""
         how = f"{end.ending}, {_describe_exit(end.exit_code, end.exit_status)} after {end.seconds:.3f} s"
         moved = f"{end.bytes_in} bytes in, {end.bytes_out} bytes out"
         self._log(end.number, "end", record, f"{how}, {moved}{ignored}{lagged}")
@@ -185,37 +191,20 @@ class Sessions:
 
     def _spawn(self, number: int, program: Program) -> tuple[int, int, int]:
         if self._cgroups is None:
-            return self._spawn_in(program, -1)
+            return self._spawner.spawn(program.command, self._window)
         cgroup = self._cgroups.begin(number)
         try:
-            return self._spawn_in(program, cgroup)
+            return self._spawner.spawn(program.command, self._window, cgroup=cgroup)
         except OSError:
             self._cgroups.end(number)
             raise
         finally:
             os.close(cgroup)
 
-    def _spawn_in(self, program: Program, cgroup: int) -> tuple[int, int, int]:
-        return spawn(
-            program.argv,
-            program.environment,
-            program.directory,
-            self._config.rows,
-            self._config.cols,
-            at_start.FILES,
-            program=program.path,
-            account=program.account,
-            no_new_privs=self._config.no_new_privs,
-            cgroup=cgroup,
-            apart=self._config.changes_root,
-            joins=self._joins,
-            terminals=self._config.terminals,
-        )
-
     def accept_failed(self, error: int) -> None:
         """Logs that a connection could not be accepted or served."""
         why = os.strerror(error)
-        self._refusals.tell(f"a client was not accepted: {why}", f"clients, before they were accepted: {why}")
+        self._refusals.tell(f"a client was not accepted: {why}", f"clients that could not be accepted: {why}")
 
     def errands_wanted(self) -> int:
         """Starts the process that receives errands."""
@@ -225,7 +214,7 @@ class Sessions:
         try:
             return self.errands.attend()
         except OSError as error:
-            logger.error("no process can be started to close what sessions have left: %s", error)
+            logger.error("cannot start the process that closes terminals of ended sessions: %s", error)
             return -1
 
     def errands_told(self) -> None:

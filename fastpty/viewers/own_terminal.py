@@ -95,7 +95,7 @@ def _attach(connection: socket.socket, attach: Callable[[], object]) -> int:
     try:
         attach()
     except FastptyError as error:
-        print(f"fastpty-router: {error}; the shared terminal goes on", file=sys.stderr)
+        print(f"fastpty-router: {error}; the shared terminal keeps running", file=sys.stderr)
         return 1
     return 0
 

@@ -82,10 +82,10 @@ def test_root_gets_a_session_only_if_allowed_by_name(
 ) -> None:
     command = ("--forkptyrouter-command", "id -u")
     first = peer_router(start_router, f"{directory}/s", *command)
-    assert "root may not connect here (it needs allow-user root)" in talk_as(f"{directory}/s", 0, 0)
+    assert "root is not allowed to connect (that needs allow-user root)" in talk_as(f"{directory}/s", 0, 0)
     first.end()
     second = peer_router(start_router, f"{directory}/s", "--allow-group", "root", *command)
-    assert "root may not connect here" in talk_as(f"{directory}/s", 0, 0)
+    assert "root is not allowed to connect" in talk_as(f"{directory}/s", 0, 0)
     second.end()
     peer_router(start_router, f"{directory}/s", "--allow-user", "root", *command)
     assert talk_as(f"{directory}/s", 0, 0) == "0\r\n"
@@ -129,7 +129,7 @@ def test_a_session_ends_with_a_message_if_the_router_s_rights_remain(
     env = preload(directory, changed_syscall(f"if (number == SYS_{call}) return 0;"))
     peer_router(start_router, f"{directory}/s", *kept, "--forkptyrouter-command", "id -u", env=env)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
-    assert said == "fastpty: cannot give up the router's rights: Operation not permitted\r\n"
+    assert said == "fastpty: cannot give up the router's privileges: Operation not permitted\r\n"
 
 
 def test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed(
@@ -139,7 +139,7 @@ def test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed(
     keep_capabilities = partial(linux.prctl, PR_SET_SECUREBITS, NO_SETUID_FIXUP)
     peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "id -u", first=keep_capabilities)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
-    assert said == "fastpty: cannot give up the router's rights: Operation not permitted\r\n"
+    assert said == "fastpty: cannot give up the router's privileges: Operation not permitted\r\n"
 
 
 def test_a_peer_that_stops_its_starting_process_stops_nobody_else(

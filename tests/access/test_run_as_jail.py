@@ -52,7 +52,7 @@ def test_account_files_in_a_changed_root_must_be_writable_by_root_only(
 ) -> None:
     """Whoever may write there could join any group, and a gid means the same outside."""
     jailed_router(start_router, root, "--forkptyrouter-command", "echo ran")
-    refusal = f"fastpty: refused: /etc/{name} of this root can be written by other users than root\r\n"
+    refusal = f"fastpty: refused: /etc/{name} in the router's root can be written by users other than root\r\n"
     file = root / "etc" / name
     file.chmod(0o664)
     assert talk_as(f"{root.parent}/s", UID, GID) == refusal

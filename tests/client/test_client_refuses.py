@@ -149,8 +149,8 @@ def warned(name: str, uid: int, address: str) -> str:
 def test_a_stranger_in_the_place_of_a_router_causes_a_warning(shared: Path) -> None:
     path = f"{shared}/s"
     assert warned(path, MALLORY, path) == (
-        f"fastpty: warning: at {path} uid {MALLORY} is listening, neither root, nor you, nor the owner of {shared}: "
-        "it gets what is typed here\n"
+        f"fastpty: warning: the listener at {path} is uid {MALLORY}, neither root, nor you, nor the owner of {shared}: "
+        "that user reads what you type\n"
     )
     link = shared.parent / "link"
     link.symlink_to(path)

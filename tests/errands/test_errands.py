@@ -63,7 +63,7 @@ def test_blocked_terminals_do_not_keep_others_open(
         pass
     with stuck.cat():
         pass
-    stuck.router.wait_for_log("cannot be closed yet: 2 processes wait")
+    stuck.router.wait_for_log("2 processes wait to close terminals")
     stuck.router.wait_for_log("session 3: end: client left")
     assert stuck.router.end() == 0
 
@@ -78,7 +78,7 @@ def test_a_user_who_blocks_many_terminals_keeps_no_terminal_of_others_open(
     stuck = Stuck(start_router, directory, stuck_files, "write")
     for number in range(20):
         stuck.stuck(f"page{number}").socket.close()
-    stuck.router.wait_for_log(f"uid {UID}: too many of its terminals cannot be closed")
+    stuck.router.wait_for_log(f"uid {UID}: too many terminals of its ended sessions cannot be closed yet")
     with stuck.cat(OTHER_UID) as client:
         client.frame(0, payload=b"x")
         client.read_until(b"x")
@@ -95,7 +95,7 @@ def test_a_session_keeps_its_place_until_its_terminal_is_closed(
     stuck = Stuck(start_router, directory, stuck_files, "apart", "--max-sessions-per-uid", "1")
     stuck.stuck("page").socket.close()
     stuck.router.wait_for_log("session 1: end: client left")
-    assert "no more than 1 sessions at a time (of your user)" in talk_as(stuck.path, UID, GID)
+    assert "the limit of 1 session for your user is reached" in talk_as(stuck.path, UID, GID)
     with stuck.cat(OTHER_UID):
         pass
     fuse.kill()

@@ -88,7 +88,7 @@ def test_a_slow_handshake_times_out_and_the_next_client_is_served(
                         break
                     select.select([], [], [], 0.002)
             assert polite.communicate(timeout=60)[0] == b"IN\r\n"
-    router.wait_for_log(r"TLS client 127.0.0.1 port \d+: no session: timed out")
+    router.wait_for_log(r"TLS client 127.0.0.1 port \d+: the handshake failed: timed out")
 
 
 def test_a_refused_client_that_goes_on_sending_is_cut_off(
@@ -159,7 +159,7 @@ def test_clients_over_the_limit_that_never_read_do_not_add_up(
         assert served.recv(1) == b"R"
         for _ in range(5):
             unread.enter_context(connected(authority, port))
-        router.wait_for_log("refused .* no more than 1 sessions", 5)
+        router.wait_for_log("refused .* the limit of 1 session is reached", 5)
         eventually(lambda: threads(router) == 3, "their connections have ended")
         served.sendall(b"still here\n")
         assert served.recv(65536)

@@ -135,7 +135,7 @@ def test_a_stopped_tls_process_does_not_delay_the_end_of_the_router(tls_router: 
     os.kill(proxy, signal.SIGSTOP)
     assert router.end() == 0
     assert process_gone(proxy)
-    assert f"the TLS proxy {proxy} does not end: killed" in router.log
+    assert f"killed the TLS proxy {proxy}, which did not end" in router.log
 
 
 def test_without_an_unused_user_the_router_warns_and_serves(tls_router: Start, authority: Authority) -> None:

@@ -20,7 +20,7 @@ from tests.support.tls_harness import Authority, attached, client_context, conne
 
 Start = Callable[..., tuple[Router, int]]
 
-REFUSAL = b"fastpty: refused: the names of your certificate may not connect here\r\n"
+REFUSAL = b"fastpty: refused: no name of your certificate is allowed to connect\r\n"
 
 
 def session_with(context: ssl.SSLContext, port: int, session: ssl.SSLSession | None = None) -> ssl.SSLSession | None:

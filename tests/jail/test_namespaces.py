@@ -334,7 +334,7 @@ def test_setns_refuses_namespaces_that_another_user_serves(
         router = Router("--setns", where, path)
         assert router.process.wait(30) == 1
         router.end()
-        reason = f"uid {NOBODY} listens there: only namespaces of root's or of this user's are entered"
+        reason = f"the server there runs as uid {NOBODY}: only one of root or of this user is trusted"
         assert router.lines == [f"fastpty-router: setns={where}: {reason}"]
     with server_of_setns(f"{where}-2", 0) as server:
         router = start_router("--setns", f"{where}-2", path)
@@ -346,7 +346,7 @@ def test_setns_refuses_namespaces_that_another_user_serves(
     [
         (["--setns-pid", "4194304"], "setns-pid=4194304: there is no such process: is the container running?"),
         (["--setns", "/etc"], "setns=/etc: there are no namespaces there: give /proc/PID/ns, or use setns-pid"),
-        (["--setns", "/etc/passwd"], "setns=/etc/passwd: that is no namespace"),
+        (["--setns", "/etc/passwd"], "setns=/etc/passwd: this file is not a namespace"),
     ],
 )
 def test_missing_namespaces_are_an_error(arguments: list[str], reason: str, path: str) -> None:

@@ -70,7 +70,10 @@ def test_id_maps_are_written_into_a_proc_file_system_only(directory: Path) -> No
     for name in MAPS:
         (own / name).write_text("0 0 1\n")
     log = jail.refused()
-    assert "unshare2=user,uts: cannot write the id maps: no proc file system is mounted on /proc of this root" in log
+    assert (
+        "unshare2=user,uts: cannot write the id maps: no proc file system is mounted on /proc in the router's root"
+        in log
+    )
     assert {(own / name).read_text() for name in MAPS} == {"0 0 1\n"}
 
 

@@ -39,8 +39,8 @@ FAULTS = (
     Mutant(
         "a failed start closes what it has opened",
         "fastpty/_spawn.pyx",
-        "        if master >= 0:\n            close(master)\n        raise",
-        "        raise",
+        "            if master >= 0:\n                close(master)\n            raise",
+        "            raise",
         "sessions/test_session_start.py::test_a_start_with_many_open_descriptors_copies_none_of_them",
     ),
     Mutant(

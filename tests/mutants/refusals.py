@@ -48,10 +48,10 @@ REFUSALS = (
         "access/test_refusals.py::test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number[True]",
     ),
     Mutant(
-        "a refused client without a line for its start has none for its end",
+        "a refused client has no second line in the log",
         "fastpty/sessions/handler.py",
-        "                self._unlogged.add(number)\n",
-        "                pass\n",
+        "            self._refused.add(number)\n",
+        "            pass\n",
         "access/test_refusals.py::test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number",
     ),
 )

@@ -117,14 +117,14 @@ RULES = (
         "            return program, self._spawn(number, program)\n",
         "        program = self._programs.for_peer(client)\n        started = self._spawn(number, program)\n"
         "        self._admit(number, client)\n        try:\n            return program, started\n",
-        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
+        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_in_one_line_with_pid_uid_and_gid",
     ),
     Mutant(
         "the log names refused clients",
         "fastpty/access/peer.py",
         'Peer(f"pid {pid}{where} uid {uid} gid {gid}", ',
         'Peer(f"pid {pid}", ',
-        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
+        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_in_one_line_with_pid_uid_and_gid",
     ),
     Mutant(
         "rules about users with a TCP address are refused at the start",
@@ -153,8 +153,8 @@ LIMITS = (
     Mutant(
         "the number of all sessions is limited",
         "fastpty/access/limits.py",
-        '(_SEATS_OF_ALL, config.max_sessions, "all")',
-        '(_SEATS_OF_ALL, None, "all")',
+        '(_SEATS_OF_ALL, config.max_sessions, "")',
+        '(_SEATS_OF_ALL, None, "")',
         "access/test_limits.py::test_max_sessions_holds_over_all_workers_and_a_freed_place_is_reused",
     ),
     Mutant(
@@ -174,8 +174,8 @@ LIMITS = (
     Mutant(
         "the number of a user's sessions is limited",
         "fastpty/access/limits.py",
-        '(uid * SESSIONS_MOST, config.max_sessions_per_uid, "of your user")',
-        '(uid * SESSIONS_MOST, None, "of your user")',
+        '(uid * SESSIONS_MOST, config.max_sessions_per_uid, " for your user")',
+        '(uid * SESSIONS_MOST, None, " for your user")',
         "access/test_limits.py::test_max_sessions_per_uid_counts_each_user_alone",
     ),
     Mutant(

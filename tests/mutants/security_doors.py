@@ -168,14 +168,14 @@ REFUSED = (
     Mutant(
         "clients without a free descriptor cause few log lines",
         "fastpty/sessions/handler.py",
-        'f"clients, before they were accepted: {why}")',
-        'f"clients, before they were accepted: {why} {id(object())} {os.urandom(9)!r}")',
+        'f"clients that could not be accepted: {why}")',
+        'f"clients that could not be accepted: {why} {id(object())} {os.urandom(9)!r}")',
         "access/test_floods.py::test_a_flood_of_clients_without_a_free_descriptor_leaves_few_log_lines_and_their_number",
     ),
     Mutant(
         "failed handshakes cause few log lines",
         "fastpty/gateways/tls_connections.py",
-        '"TLS clients: no handshake"',
+        '"TLS clients: the handshake failed"',
         "text",
         "access/test_floods.py::test_a_flood_of_clients_that_do_not_speak_tls_leaves_few_log_lines_and_their_number",
     ),

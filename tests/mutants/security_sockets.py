@@ -233,7 +233,7 @@ TLS = (
     Mutant(
         "a connection that is cut is not taken for the end of the input",
         "fastpty/net/tls.py",
-        '                raise ConnectionError("it was cut off: the other side did not say goodbye") from None\n',
+        '                raise ConnectionError("it was cut off: the other side sent no close_notify") from None\n',
         '                data = b""\n',
         "gateways/test_tls.py::test_a_connection_that_is_cut_hangs_up_and_does_not_end_the_input",
     ),

@@ -44,7 +44,7 @@ def test_viewers_get_a_message_if_the_command_cannot_be_executed(
     shared = share(command=program)
     with shared.join() as client:
         client.read_until(f"fastpty: cannot execute {program}: No such file or directory\r\n".encode())
-    shared.router.wait_for_log(f"refused the shared terminal: cannot execute {program}", 2)
+    shared.router.wait_for_log(f"cannot start the shared terminal: cannot execute {program}", 2)
 
 
 def test_with_pty_once_the_program_s_end_ends_all_sessions(share: Callable[..., Shared]) -> None:

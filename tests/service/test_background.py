@@ -97,7 +97,7 @@ def test_stop_and_reload_find_the_router_by_its_pid_file(
     for flag in ("--stop", "--reload"):
         late = run(flag, file)
         assert late.returncode == 1
-        assert late.stderr == f"fastpty-router: pidfile {file}: no router that wrote it runs\n"
+        assert late.stderr == f"fastpty-router: pidfile {file}: no running router holds this pid file\n"
 
 
 def test_stop_does_not_signal_a_stranger_that_a_stale_pid_file_names(directory: Path) -> None:
@@ -172,7 +172,7 @@ def test_the_log_goes_to_a_file_and_is_opened_anew_at_a_reload(directory: Path, 
             eventually(lambda: "session 1: end" in log.read_text(), "the session is in the log")
             log.rename(moved)
             process.send_signal(signal.SIGHUP)
-            for who in ("reloaded", "draining", "ready"):  # the supervisor, the old worker, the new one
+            for who in ("reloaded", "no longer accepting", "ready"):  # the supervisor, the old worker, the new one
                 eventually(lambda who=who: log.exists() and who in log.read_text(), f"the new log has {who!r}")
             session(f"{directory}/s")
             eventually(lambda: "session 2: end" in log.read_text(), "the session is in the new log")

@@ -47,7 +47,7 @@ def test_reload_says_why_the_router_refuses_and_exits_with_1(
     refused = run("--reload", f"{directory}/pid")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
-        "fastpty-router: not reloaded, the old configuration goes on: "
+        "fastpty-router: reload refused, keeping the old configuration: "
         f"{directory}/r.ini:4: forkptyrouter-rows: 'abc' is not a whole number from 1 to 65535\n"
     )
 
@@ -63,7 +63,7 @@ def test_a_reload_that_a_stop_interrupts_is_not_a_success(
         eventually((directory / "running").exists, "the reload reads")
         assert slow.router.end() == 0
         _, error = waiting.communicate(timeout=PATIENCE_SECONDS)
-    assert (waiting.returncode, error) == (1, "fastpty-router: not reloaded: the router stops\n")
+    assert (waiting.returncode, error) == (1, "fastpty-router: reload refused: the router is stopping\n")
 
 
 def test_a_reload_during_another_one_gets_the_outcome_of_its_own(
@@ -133,7 +133,9 @@ def test_a_signal_that_the_router_ignores_is_an_error(start_router: Callable[...
     router = start(start_router, directory, first=ignore_hangup)
     ignored = run("--no-wait", "--reload", f"{directory}/pid")
     assert ignored.returncode == 1
-    assert ignored.stderr.endswith(f"router {router.process.pid} ignores SIGHUP, as it was started (nohup?)\n")
+    assert ignored.stderr.endswith(
+        f"router {router.process.pid} ignores SIGHUP, because it was started so (nohup?)\n"
+    )
 
 
 def test_no_wait_alone_is_refused() -> None:

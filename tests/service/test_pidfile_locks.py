@@ -82,7 +82,7 @@ def test_a_reader_of_a_pid_file_cannot_choose_the_process_that_stop_signals(
 ) -> None:
     need_root()
     hold(file, command, fcntl.F_RDLCK, NOBODY)
-    assert error_of_stop(file) == ": no router that wrote it runs\n"
+    assert error_of_stop(file) == ": no running router holds this pid file\n"
 
 
 @pytest.mark.parametrize("command", [fcntl.F_SETLK, fcntl.F_OFD_SETLK])
@@ -95,7 +95,7 @@ def test_a_reader_of_a_pid_file_cannot_keep_a_router_from_starting(
     assert file.read_text() == f"{router.process.pid}\n"
 
 
-UNNAMED = " is locked by a process without a number here (in another pid namespace?)\n"
+UNNAMED = " is locked by a process whose pid is not visible here (in another pid namespace?)\n"
 
 
 def test_a_lock_without_a_process_is_refused(file: Path, hold: Hold) -> None:

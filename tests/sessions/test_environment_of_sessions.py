@@ -122,7 +122,7 @@ def test_a_reload_reads_the_environment_that_the_router_was_started_with(
         env={"HOME": "/tmp", "UWSGI_FORKPTYROUTER_ROWS": "43"}, first=partial(os.chdir, directory),
     )  # fmt: skip
     router.process.send_signal(signal.SIGHUP)
-    router.wait_for_log("reloaded, for: ")
+    router.wait_for_log("reloaded; command: ")
     assert ask(path, "stty size") == "43 80\n"
 
 

@@ -78,11 +78,12 @@ def test_each_session_has_its_own_cgroup(above: Path, start_router: Callable[...
 
 BEGUN_IN_A_CGROUP = """
 import os, sys
-from fastpty._spawn import spawn
+from fastpty._spawn import Command, Spawner
 cgroup = os.open(sys.argv[1], os.O_RDONLY)
 for program in (b"/no/such/program", b"/bin/cat"):
     try:
-        master, pid, _ = spawn([program, b"/proc/self/cgroup"], [], None, 24, 80, (1024, 1024), cgroup=cgroup)
+        command = Command([program, b"/proc/self/cgroup"], [])
+        master, pid, _ = Spawner((1024, 1024)).spawn(command, (24, 80), cgroup=cgroup)
     except OSError as error:
         print(error.strerror)
 os.waitpid(pid, 0)
@@ -151,7 +152,7 @@ def test_a_shared_terminal_s_program_that_cannot_run_leaves_no_cgroups(
     program = broken_program(directory)
     shared = ("--pty-socket", f"{directory}/s", "--pty-exec", program)
     router = start_router(*shared, f"--session-cgroup={above}")
-    router.wait_for_log("refused the shared terminal: cannot execute " + program, 3)
+    router.wait_for_log("cannot start the shared terminal: cannot execute " + program, 3)
     eventually(lambda: len(cgroups(above)) <= 1, "the cgroups are removed")
 
 
@@ -162,7 +163,7 @@ def test_a_jail_is_not_entered_with_a_cgroup_that_leads_outside(above: Path, dir
     assert ended.returncode == 1
     assert ended.stderr == (
         f"fastpty-router: session-cgroup: {above} would be a way out of the jail, and cannot be made a mount of its "
-        "own: Function not implemented: leave session-cgroup out\n"
+        "own: Function not implemented: remove session-cgroup\n"
     )
     assert not list(above.glob("fastpty-*/"))
     assert not (directory / "s").exists()
@@ -254,5 +255,5 @@ def test_no_directory_that_a_jailed_router_holds_leads_outside(
 def test_a_cgroup_that_cannot_be_made_is_reported_in_one_line(directory: Path) -> None:
     ended = run(f"{directory}/s", f"--session-cgroup={directory}")
     assert ended.returncode == 1
-    assert ended.stderr == f"fastpty-router: session-cgroup: {directory} is no cgroup of version 2 with cgroup.kill\n"
+    assert ended.stderr == f"fastpty-router: session-cgroup: {directory} is not a version 2 cgroup with cgroup.kill\n"
     assert [entry.name for entry in directory.iterdir()] == []

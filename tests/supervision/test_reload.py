@@ -42,7 +42,7 @@ def test_a_reload_with_statistics_logs_no_error(start_router: Callable[..., Rout
     configuration = configured(directory / "r.ini", f"{directory}/s", f"forkptyrouter-stats = {directory}/stats")
     router = start_router(configuration, sockets=2)
     reload(router)
-    router.wait_for_log("draining: 0 sessions")
+    router.wait_for_log("no longer accepting; 0 sessions left")
     assert "cannot" not in router.log
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_configuration_is_refused_and_the_old_one_goes_on(
     worker = router.pid
     configured(directory / "r.ini", path, line, word="new")
     router.process.send_signal(signal.SIGHUP)
-    (refused,) = router.wait_for_log("not reloaded, the old configuration goes on: (.*)")
+    (refused,) = router.wait_for_log("reload refused, keeping the old configuration: (.*)")
     assert words in refused[1]
     with greeted(path, "old") as client:
         echoes(client)

@@ -23,7 +23,7 @@ NOBODY = 65534
 def refused(router: Router) -> str:
     """Reloads, and returns why that was refused."""
     router.process.send_signal(signal.SIGHUP)
-    return router.wait_for_log("not reloaded, the old configuration goes on: (.*)")[0][1]
+    return router.wait_for_log("reload refused, keeping the old configuration: (.*)")[0][1]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_reload_adds_no_plain_tcp_address_beside_tls(
         for address in ("127.0.0.2:0", f"fd://{number}"):
             configured(directory / "r.ini", f"{directory}/s", *lines, f"forkpty-router = {address}")
             router.process.send_signal(signal.SIGHUP)
-            router.wait_for_log(f"not reloaded.*: {address}: an address for TLS can be added by a restart only")
+            router.wait_for_log(f"reload refused.*: {address}: an address for TLS can be added by a restart only")
 
 
 def test_a_reload_refuses_what_a_start_refuses(start_router: Callable[..., Router], directory: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_reload_refuses_what_a_start_refuses(start_router: Callable[..., Route
     ):
         configured(directory / "r.ini", path, *line.splitlines(), word="new")
         router.process.send_signal(signal.SIGHUP)
-        router.wait_for_log(f"not reloaded, the old configuration goes on: {words}")
+        router.wait_for_log(f"reload refused, keeping the old configuration: {words}")
     greeted(path, "old").socket.close()
 
 
@@ -124,7 +124,7 @@ def test_a_reload_applies_the_configured_mode_to_a_socket_file_that_stays(
     configured(directory / "r.ini", path, "chmod-socket = 600", word="new")
     assert refused(router) == f"a reload cannot change chmod-socket of {path}, which stays open: restart the router"
     if os.geteuid() == 0:
-        assert "may not connect here" in talk_as(path, NOBODY, NOBODY)
+        assert "is not allowed to connect" in talk_as(path, NOBODY, NOBODY)
     configured(directory / "r.ini", another, "chmod-socket = 600", word="new")
     reload(router)
     greeted(another, "new").socket.close()

@@ -79,7 +79,7 @@ def test_a_configuration_that_cannot_be_read_in_time_is_refused(
     slow = SlowReading(start_router, directory, program=IMPATIENT)
     slow.be_slow()
     reading = slow.reload()
-    slow.router.wait_for_log("not reloaded, the old configuration goes on: it was not read within 0.5 s")
+    slow.router.wait_for_log("reload refused, keeping the old configuration: the new one was not read within 0.5 s")
     eventually(lambda: all(process_gone(pid) for pid in reading), "what reads it is killed")
     with greeted(slow.path, "old") as client:
         echoes(client)
@@ -195,7 +195,9 @@ def test_a_reload_with_which_no_worker_can_start_is_refused(faulty: FaultyWorker
         faulty.change()
         faulty.ends.touch()
         router.process.send_signal(signal.SIGHUP)
-        router.wait_for_log("not reloaded, the old .* goes on: no worker can start with the new one .exit status 3.")
+        router.wait_for_log(
+            "reload refused, keeping the old .*: no worker could start with the new one .exit status 3."
+        )
         eventually(lambda: router.workers == before, "only the workers of before are left")
         assert not Path(faulty.new_path).exists()
         greeted(faulty.path, "old").socket.close()
@@ -213,7 +215,7 @@ def test_a_reload_whose_worker_hangs_before_it_is_ready_is_refused(faulty: Fault
     faulty.hangs.touch()
     router.process.send_signal(signal.SIGHUP)
     router.wait_for_log(r"worker \d+ is not ready after 0.5 s: killed")
-    router.wait_for_log("not reloaded, the old configuration goes on: no worker can start")
+    router.wait_for_log("reload refused, keeping the old configuration: no worker could start")
     eventually(lambda: router.workers == before, "only the workers of before are left")
     greeted(faulty.path, "old").socket.close()
 
@@ -237,7 +239,7 @@ def test_a_router_without_workers_tries_the_new_configuration_with_one(faulty: F
     faulty.change()
     faulty.ends.touch()
     router.process.send_signal(signal.SIGHUP)
-    router.wait_for_log("not reloaded, the old configuration goes on: no worker can start")
+    router.wait_for_log("reload refused, keeping the old configuration: no worker could start")
     faulty.ends.unlink()
     reload(router)
     eventually(lambda: router.workers == [], "the one that was tried has ended")

@@ -19,7 +19,7 @@ from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, de
 from tests.support.statistics import read_statistics
 
 FILES = 60
-BUSY = "fastpty: too many ask for statistics at a time: try again later\r\n"
+BUSY = "fastpty: refused: too many statistics clients at a time: try again later\r\n"
 
 
 def without_timeouts() -> list[str]:
