@@ -121,9 +121,13 @@ def test_a_stop_continues_a_stopped_program_so_that_it_can_exit_in_order(serve: 
 
 def test_a_router_started_with_nohup_ignores_sighup(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(f"{directory}/s", first=ignore_hangup)
+    (worker,) = router.workers
     router.process.send_signal(signal.SIGHUP)
+    router.process.send_signal(signal.SIGUSR1)
+    router.wait_for_log("statistics: ")
+    assert router.workers == [worker], "a reload has begun: it starts a process"
     with Client(f"{directory}/s") as client:
         client.read_until(PROMPT)
     assert router.end() == 0
     assert "reloaded" not in router.log
-    assert "draining" not in router.log
+    assert "] draining" not in router.log

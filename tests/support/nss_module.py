@@ -19,7 +19,9 @@ __attribute__((constructor)) static void loaded(void) { open("/loaded", O_CREAT,
 def with_hostile_module(root: Path) -> Callable[[], None]:
     """Puts the module into this root. Returns a function for Router(first=...) that makes the C library ask it."""
     nsswitch = root.parent / "nsswitch.conf"
-    nsswitch.write_text("passwd: files fastpty\ngroup: files fastpty\n")
+    (root / "etc").mkdir(exist_ok=True)
+    for file in (nsswitch, root / "etc/nsswitch.conf"):  # read before or after the change of root
+        file.write_text("passwd: files fastpty\ngroup: files fastpty\n")
     (root.parent / "module.c").write_text(MODULE)
     for place in (root / "lib", root / "lib64"):
         command = [need("cc"), "-shared", "-fPIC", "-o", f"{place}/libnss_fastpty.so.2", "module.c"]
