@@ -51,9 +51,7 @@ def test_an_example_does_what_it_says(
     assert os.path.isdir("/proc/1")
 
 
-def start(
-    ini: str, start_router: Callable[..., Router], directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> Router:
+def start(ini: str, start_router: Callable[..., Router], directory: Path, monkeypatch: pytest.MonkeyPatch) -> Router:
     """Does what the document says with an example, but in `directory` in place of /run/fpty and /tmp."""
     monkeypatch.chdir(directory)
     directory.chmod(0o1777)
