@@ -85,17 +85,8 @@ def test_pty_input_works_in_a_changed_root(path: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
     small_root(root)
     jail = ["--unshare", "mount", *binds(root), "--chroot", str(root)]
-    command = [
-        sys.executable,
-        "-m",
-        "fastpty.router",
-        *jail,
-        "--pty-socket",
-        path,
-        "--pty-input",
-        "--env",
-        "PS1=prompt:",
-    ]
+    options = ["--pty-socket", path, "--pty-input", "--env", "PS1=prompt:"]
+    command = [sys.executable, "-m", "fastpty.router", *jail, *options]
     with terminal_client(command=command) as own:
         own.read_until(b"prompt:")
         eventually(lambda: own.is_raw, "the terminal is in raw mode")

@@ -10,6 +10,13 @@ _FORMATS = "service/test_log_format.py::"
 
 OPERATION = (
     Mutant(
+        "a router loads only the modules that it needs",
+        "fastpty/gateways/tls_front.py",
+        "import socket\n",
+        "import socket\nimport tempfile\n",
+        "supervision/test_loaded_modules.py::test_a_plain_router_loads_no_module_that_it_does_not_need",
+    ),
+    Mutant(
         "a signal to the worker and one to the supervisor are one stop",
         "fastpty/supervision/worker.py",
         "is_second = number == KILL_SIGNAL or (number in STOPPING and self._was_signalled)",
