@@ -47,7 +47,7 @@ def _check_addresses(config: Config) -> None:
     texts = [address.text for address in config.addresses]
     for text in texts:
         if texts.count(text) > 1:
-            raise UsageError(f"{text} is given twice: a socket can serve one protocol only")
+            raise UsageError(f"{text} is given twice: keep one, because a socket serves one protocol only")
     for address in config.addresses:
         speaks_tls = config.tls_identity and address in for_sessions
         if not (address.is_loopback or config.insecure_tcp or speaks_tls):

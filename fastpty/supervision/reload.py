@@ -45,7 +45,7 @@ class Supervisor(Protocol):
 
     @property
     def has_no_workers(self) -> bool:
-        """True while no worker is wanted until somebody connects."""
+        """True while no worker runs until a client connects."""
 
     def start(
         self, config: Config, listeners: Listeners, *, has_shared_terminal: bool, on_trial: bool = False

@@ -49,7 +49,7 @@ class Supervised(Protocol):
 
     @property
     def has_no_workers(self) -> bool:
-        """True while no worker is wanted until somebody connects."""
+        """True while no worker runs until a client connects."""
 
 
 class StatsServer:

@@ -96,7 +96,7 @@ class Supervisor:
 
     @property
     def has_no_workers(self) -> bool:
-        """True while no worker is wanted until somebody connects (forkptyrouter-cheap, idle)."""
+        """True while no worker runs until a client connects (forkptyrouter-cheap, idle)."""
         return self._has_no_workers
 
     @property

@@ -90,7 +90,7 @@ def test_a_failing_command_stops_the_start_in_every_phase_and_its_exit_code_is_s
     )
     assert router.process.wait(30) == 1
     router.end()
-    assert f"fastpty-router: {kind}-{phase} '{prefix}exit 3' failed with exit code 3" in router.log
+    assert f"fastpty-router: {kind}-{phase} '{prefix}exit 3' failed with exit status 3" in router.log
     assert not after.exists()
     assert not (tmp_path / "socket").exists()
 
@@ -112,7 +112,7 @@ def test_a_failing_hook_at_exit_is_reported_and_the_others_run(start_router: Sta
     at_exit = ("--exec-as-user-atexit", "exit 3", "--exec-as-user-atexit", f"id -u > {note}")
     router = start_router(*at_exit, str(tmp_path / "socket"))
     assert router.end() == 0
-    assert "exec-as-user-atexit 'exit 3' failed with exit code 3" in router.log
+    assert "exec-as-user-atexit 'exit 3' failed with exit status 3" in router.log
     assert note.read_text() == f"{os.getuid()}\n"
 
 
