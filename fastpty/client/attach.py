@@ -16,7 +16,7 @@ from fastpty.client import escape
 from fastpty.client.escape import EscapeFilter
 from fastpty.client.link import HIGH_WATER_BYTES, SHORT_OF_MEMORY, Link
 from fastpty.client.output import Output
-from fastpty.client.peer import RouterProcess, is_not_accepted
+from fastpty.client.peer import RouterProcess
 from fastpty.client.streams import CHUNK_BYTES, Streams
 from fastpty.client.terminal import FATAL, HeldSignals, RawTerminal, signal_name, window_size
 from fastpty.errors import FastptyError
@@ -159,6 +159,8 @@ class AttachedClient:
         if left > 0:
             return left
         self.accept_until = None
+        from fastpty.client.waiting import is_not_accepted  # rarely needed
+
         if is_not_accepted(self._link.sock):
             raise FastptyError(
                 f"{self._link.name}: the router does not accept the connection: it is stopped, or it hangs"

@@ -16,7 +16,7 @@ from fastpty.errors import RefusedError
 from fastpty.gateways.tls_front import Front
 from fastpty.log import logger
 from fastpty.net import tcp
-from fastpty.net.tls import Pump, certificate_names
+from fastpty.net.tls import Pump, certificate_names, handshake_deadline
 
 # Times the buffer of the relay: each turn of the proxy costs more than one of the relay.
 _BUFFERS = 4
@@ -129,7 +129,7 @@ class Connections:
         try:
             tcp.prepare(network)
             pump = Pump(network, self._context, server_side=True, high_water_bytes=self._high_water_bytes)
-            pump.shake_hands()
+            pump.shake_hands(handshake_deadline())
         except OSError as error:
             self._log(f"TLS client {text}: no session: {error}", "TLS clients: no handshake")
             return None

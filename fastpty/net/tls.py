@@ -128,9 +128,11 @@ class Pump:
         """The peer's certificate, after the handshake. Raises ValueError if Python cannot decode it."""
         return self._tls.getpeercert()
 
-    def shake_hands(self) -> None:
-        """Performs the handshake. Raises OSError (such as ssl.SSLError) if it fails or takes over ten seconds."""
-        deadline = time.monotonic() + _HANDSHAKE_SECONDS
+    def shake_hands(self, deadline: float | None) -> None:
+        """Performs the handshake. Raises OSError (such as ssl.SSLError) if it fails or is not done at the deadline.
+
+        deadline: of time.monotonic(); None for no deadline.
+        """
         done = False
         while not done:
             try:
@@ -318,8 +320,18 @@ def _is_end_of_tcp(error: ssl.SSLError) -> bool:
     return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
-def _left(deadline: float) -> float:
-    """Seconds, for the next timeout of a socket: each begins anew, so who trickles would never meet one of them."""
+def handshake_deadline() -> float:
+    """When a handshake that begins now must be done, for a server."""
+    return time.monotonic() + _HANDSHAKE_SECONDS
+
+
+def _left(deadline: float | None) -> float | None:
+    """The timeout for the next call on a socket, in seconds. Raises TimeoutError after the deadline.
+
+    A socket's own timeout begins anew with each call, so a peer that sends one byte a second would never exceed it.
+    """
+    if deadline is None:
+        return None
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("timed out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -13,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.support.client_harness import CLIENT, receive_all, scripted_router, terminal_client
-from tests.support.harness import Router
-from tests.support.peers import need_root
+from tests.support.client_harness import CLIENT, piped_client, receive_all, scripted_router, terminal_client
+from tests.support.harness import Router, eventually
+from tests.support.peers import need, need_root
 from tests.support.tls_harness import Authority
 
 
@@ -140,6 +141,59 @@ def test_a_program_that_says_nothing_is_not_taken_for_a_stopped_router(
     command = [*CLIENT, "connect", "-n", "--connect-timeout", "0.2", f"{directory}/s"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"woke\r\n", b"")
+
+
+def test_no_other_user_can_make_a_silent_session_look_like_a_stopped_router(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """A socket's name may have a line end in it, and then forges a line of /proc/net/unix."""
+    path = f"{directory}/s"
+    start_router(path, "--forkptyrouter-command", "stty -echo; sleep 1; echo woke")
+    forged = f"\n0: 2 0 0 0001 02 1 {path}"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(f"\0{os.getpid()}{forged}")
+        assert forged in Path("/proc/net/unix").read_text()
+        command = [*CLIENT, "connect", "-n", "--connect-timeout", "0.2", path]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"woke\r\n", b"")
+
+
+def test_where_the_kernel_does_not_tell_a_session_goes_on(tmp_path: Path) -> None:
+    """In a container without sock_diag, for example."""
+    path, trace = f"{tmp_path}/s", tmp_path / "trace"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        options = ["-qq", "-o", str(trace), "-e", "trace=socket", "-e", "inject=socket:error=EPERM:when=2"]
+        command = [need("strace"), *options, *CLIENT]
+        with piped_client("connect", "--connect-timeout", "0.2", path, command=command) as client:
+            eventually(lambda: trace.exists() and "AF_NETLINK" in trace.read_text(), "the kernel was asked")
+            with server.accept()[0] as peer:
+                peer.sendall(b"late\n")
+            assert client.communicate(timeout=60) == (b"late\n", b"")
+
+
+def test_a_tls_server_that_does_not_answer_is_reported_within_the_timeout(tmp_path: Path, authority: Authority) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"localhost:{server.getsockname()[1]}"
+        ended = complaint("connect", "--connect-timeout", "0.3", *authority.options("alice"), address)
+    assert ended == (255, f"{address}: no answer in TLS in time: is this a router's TLS address?")
+
+
+def test_a_tls_server_that_sends_a_byte_at_a_time_is_reported_within_the_timeout(
+    tmp_path: Path, authority: Authority
+) -> None:
+    def trickle(peer: socket.socket) -> None:
+        # A record of 16 KiB, the beginning of a handshake.
+        for byte in b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + bytes(16380):
+            if select.select([peer], [], [], 0.05)[0] and len(peer.recv(65536)) == 0:
+                return
+            peer.send(bytes([byte]))
+
+    with scripted_router(tmp_path, tcp=True) as router, router.playing(trickle):
+        address = f"localhost:{router.address.rpartition(':')[2]}"
+        ended = complaint("connect", "--connect-timeout", "0.5", *authority.options("alice"), address)
+    assert ended == (255, f"{address}: no answer in TLS in time: is this a router's TLS address?")
 
 
 # The wrong protocol

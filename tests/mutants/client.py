@@ -57,17 +57,39 @@ _REFUSES = (
     Mutant(
         "a stranger with an abstract name causes a warning",
         "fastpty/client/peer.py",
-        "    if isinstance(address, UnixAddress):\n        directory = os.path.dirname(os.path.realpath",
-        "    if not isinstance(address, UnixAddress):\n        return None\n    if True:\n"
-        "        directory = os.path.dirname(os.path.realpath",
+        "    if isinstance(address, UnixAddress):\n        try:\n            shared",
+        "    if not isinstance(address, UnixAddress):\n        return None\n    if True:\n        try:\n            shared",
         "client/test_client_refuses.py::test_a_stranger_with_the_abstract_name_of_a_router_causes_a_warning",
     ),
     Mutant(
         "a socket that only root can have made causes no warning",
         "fastpty/client/peer.py",
-        "        if not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):\n",
-        "        if False:\n",
+        "        if directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_kept:\n",
+        "        if not is_kept:\n",
         "client/test_client_refuses.py::test_a_socket_that_the_owner_of_its_directory_allows_causes_no_warning",
+    ),
+    Mutant(
+        "a private directory of a stranger's in a shared one is not trusted",
+        "fastpty/client/peer.py",
+        "    while names:\n        name = names.pop(0)\n",
+        "    while names:\n        name = names.pop(0)\n        if names:\n"
+        "            where = os.path.join(where, name)\n            continue\n",
+        "client/test_client_refuses.py::test_a_stranger_who_has_made_the_way_to_the_socket_causes_a_warning",
+    ),
+    Mutant(
+        "a link of a stranger's in a shared directory is not trusted",
+        "fastpty/client/peer.py",
+        "    names = os.path.join(os.getcwd(), path).split",
+        "    names = os.path.realpath(path).split",
+        "client/test_client_refuses.py::test_a_stranger_who_has_made_the_way_to_the_socket_causes_a_warning",
+    ),
+    Mutant(
+        "what others can replace in a directory that is not sticky is not trusted",
+        "fastpty/client/peer.py",
+        "directory.st_mode & stat.S_ISVTX and following",
+        "following",
+        "client/test_client_refuses.py::"
+        "test_a_directory_of_root_s_in_a_shared_one_is_trusted_but_not_if_others_can_replace_it",
     ),
 )
 
@@ -135,6 +157,35 @@ _WRONG_PLACES = (
         "        if is_not_accepted(self._link.sock):\n",
         "        if True:\n",
         _PLACES + "test_a_program_that_says_nothing_is_not_taken_for_a_stopped_router",
+    ),
+    Mutant(
+        "nobody can forge that a router has not accepted",
+        "fastpty/client/waiting.py",
+        "        return _peer_inode(os.fstat(sock.fileno()).st_ino) == 0 and not _has_news(sock)\n",
+        "        names = [line.split()[7:] for line in open('/proc/net/unix') if line.split()[5:6] == ['02']]\n"
+        "        return [sock.getpeername()] in names\n",
+        _PLACES + "test_no_other_user_can_make_a_silent_session_look_like_a_stopped_router",
+    ),
+    Mutant(
+        "a session goes on where the kernel does not tell whether it was accepted",
+        "fastpty/client/waiting.py",
+        "        return False\n\n\ndef _peer_inode",
+        "        return True\n\n\ndef _peer_inode",
+        _PLACES + "test_where_the_kernel_does_not_tell_a_session_goes_on",
+    ),
+    Mutant(
+        "the client's timeout holds for the TLS handshake",
+        "fastpty/client/tunnel.py",
+        "        pump.shake_hands(deadline)\n",
+        "        pump.shake_hands(None if deadline is None else deadline + 9)\n",
+        _PLACES + "test_a_tls_server_that_does_not_answer_is_reported_within_the_timeout",
+    ),
+    Mutant(
+        "the client's timeout holds for all of the TLS handshake, not for each read",
+        "fastpty/net/tls.py",
+        "                self._network.settimeout(_left(deadline))\n                data",
+        "                self._network.settimeout(0.5)\n                data",
+        _PLACES + "test_a_tls_server_that_sends_a_byte_at_a_time_is_reported_within_the_timeout",
     ),
     Mutant(
         "a uwsgi client leaves a raw socket",
