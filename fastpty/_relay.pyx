@@ -70,11 +70,11 @@ cdef class Relay:
         self.loop.last_number = &self.loop.own_number
         self.loop.errands.queue = -1
         self.loop.errands.closed = &self.loop.errands.sent
-        self.signals_fd = self.listeners.spare_fd = -1
+        self.signals_fd = self.listeners.spare_fd = self.loop.mark_fd = -1
         self.loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.loop.epoll_fd < 0:
             raise OSError(errno, "epoll_create1")
-        listeners_open(&self.listeners)
+        listeners_open(&self.loop, &self.listeners)
 
     def __init__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10,
                  double lifetime_seconds=0, double greeting_seconds=0, double busy_poll_seconds=0,
@@ -99,7 +99,7 @@ cdef class Relay:
         pool_drop_spares(&self.loop.pool)
         shared_free(self.shared)
         free(self.loop.sessions)
-        for fd in (self.loop.epoll_fd, self.signals_fd, self.listeners.spare_fd):
+        for fd in (self.loop.epoll_fd, self.signals_fd, self.listeners.spare_fd, self.loop.mark_fd):
             if fd >= 0:
                 close(fd)
         for index in range(3):
@@ -280,7 +280,7 @@ cdef class Relay:
         """Makes a session of a connection: the handler gives it a terminal or refuses it."""
         cdef Session *session = session_new(&self.loop)
         if session == NULL:
-            refuse_connection(&self.loop.errands, fd, is_guarded, ENOMEM)
+            refuse_connection(&self.loop, fd, not self.listeners.each[index].is_unix, is_guarded, ENOMEM)
             self.report_failure(ENOMEM)
             return
         session.peer.fd = fd

@@ -78,6 +78,7 @@ class AttachedClient:
         self._output = Output(streams)
         self._stdin_open = True
         self._began = time.monotonic()
+        self._found_events = 0
         self.accept_until: float | None = None
 
     def run(self, router: RouterProcess) -> None:
@@ -90,10 +91,10 @@ class AttachedClient:
         notice, broken = self._end(router)
         failed = notice is not None or broken is not None
         self._output.restore_terminal(new_line=failed)
-        if broken is not None:
-            raise FastptyError(f"the connection broke: {broken}")
         if notice is not None:
             raise FastptyError(notice)
+        if broken is not None:
+            raise FastptyError(f"the connection broke: {broken}")
 
     def _loop(self) -> None:
         self._link.announce(self._window_size())
@@ -119,7 +120,8 @@ class AttachedClient:
         for fd, events, act in self._interests():
             poll.register(fd, events)
             actions[fd] = act
-        for fd, _ in poll.poll(self._patience_ms()):
+        for fd, found in poll.poll(self._patience_ms()):
+            self._found_events = found
             actions[fd]()
 
     def _interests(self) -> Iterator[tuple[int, int, Callable[[], None]]]:
@@ -219,8 +221,12 @@ class AttachedClient:
 
     def _on_socket(self) -> None:
         self._link.send()
-        if len(self._output) < HIGH_WATER_BYTES:
-            self._output.add(self._link.receive())
+        if len(self._output) >= HIGH_WATER_BYTES or self._found_events == select.POLLOUT:
+            return
+        data = self._link.receive()
+        self._output.add(data, is_marked=self._link.is_marked)
+        if not self._link.output_open and self._output.holds_line and not self._link.has_notice():
+            self._output.release()
 
     def _on_signals(self) -> None:
         taken = self._signals.take()

@@ -134,12 +134,14 @@ def _attach(wanted: Wanted, link: Link, stdin_fd: int, complain: Callable[[str],
 def _attach_over_tls(
     wanted: Wanted, sock: _socket.socket, stdin_fd: int, deadline: float | None, complain: Callable[[str], None]
 ) -> None:
-    from fastpty.client.tunnel import tunnel  # `ssl` is slow to load
+    from fastpty.client.tunnel import tunnel, wait_for_mark  # `ssl` is slow to load
 
     assert wanted.tls is not None
     _warn(wanted, sock, complain)
     with tunnel(sock, wanted.tls, wanted.tls_name, wanted.address.text, deadline) as plain:
-        _attach(wanted, Link(plain, wanted.framed, printable(wanted.address.text)), stdin_fd, complain)
+        link = Link(plain, wanted.framed, printable(wanted.address.text))
+        link.ask_mark = lambda: wait_for_mark(sock)
+        _attach(wanted, link, stdin_fd, complain)
 
 
 def _identity(options: dict[str, str], address: Address) -> Identity | None:

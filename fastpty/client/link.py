@@ -15,6 +15,7 @@ from fastpty.wire import uwsgi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 CHUNK_BYTES = 65536
 HIGH_WATER_BYTES = 262144
@@ -26,13 +27,15 @@ _TAKES_NO_MORE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
 # How far into the output a sign of the wrong protocol is looked for.
 _BEGINNING_BYTES = 1024
+_URGENT_MARK = b"!"
 _TLS_ALERT = b"\x15\x03"
 
 
 class Link:
     """A connection to a router, over the uwsgi protocol if `framed`. `name` is the address for messages.
 
-    The caller closes `sock`. `broken` is why the connection broke, or None.
+    The caller closes `sock`. `broken` is why the connection broke, or None. `is_marked`: a mark has come that shows
+    that the output ends with a notice of the router's. `ask_mark` asks for it where `sock` only leads to the router.
     """
 
     def __init__(self, sock: socket.socket | _socket.socket, framed: bool, name: str = "") -> None:
@@ -45,6 +48,8 @@ class Link:
         self.broken: str | None = None
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.ask_mark: Callable[[], bool] | None = None
+        self.is_marked = False
         self._unsent = bytearray()
         self._wants_shutdown = False
         self._announced: tuple[int, int] | None = None
@@ -117,7 +122,7 @@ class Link:
         """Returns the next output; none if there is none yet, or if it has ended (see `output_open`)."""
         data = b""
         try:
-            data = self.sock.recv(CHUNK_BYTES)
+            data = self._read()
         except BlockingIOError:
             return b""
         except OSError as error:
@@ -132,6 +137,20 @@ class Link:
             self._check_protocol(data)
         return data
 
+    def _read(self) -> bytes:
+        """Reads output, and notes a mark that a notice of the router carries (fastpty/relay/notice.pxd)."""
+        if self._is_local:
+            # The kernel drops the descriptor, as there is no room for it, and says that it did.
+            data, _, flags, _ = self.sock.recvmsg(CHUNK_BYTES)
+            self.is_marked = self.is_marked or bool(flags & _socket.MSG_CTRUNC)
+            return data
+        self.is_marked = self.is_marked or has_urgent_mark(self.sock)
+        return self.sock.recv(CHUNK_BYTES)
+
+    def has_notice(self) -> bool:
+        """True if the last line of the output is the router's, not the program's. For the end of the output."""
+        return self.is_marked or (self.ask_mark is not None and self.ask_mark())
+
     def _check_protocol(self, data: bytes) -> None:
         """Raises FastptyError if the first output shows that the router speaks another protocol."""
         assert self._beginning is not None
@@ -142,6 +161,17 @@ class Link:
             raise FastptyError(f"{self.name} speaks the raw protocol: connect without --uwsgi")
         if len(self._beginning) > _BEGINNING_BYTES:
             self._beginning = None
+
+
+def has_urgent_mark(sock: socket.socket | _socket.socket) -> bool:
+    """True if the router has marked the end of its output on this TCP connection.
+
+    Ask before reading what can be read: a read that finds nothing before the mark passes over it.
+    """
+    try:
+        return sock.recv(1, _socket.MSG_OOB) == _URGENT_MARK
+    except OSError:  # there is no urgent data
+        return False
 
 
 def _echo(data: bytes) -> bytes:

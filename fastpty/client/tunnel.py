@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import select
 import signal
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 
+from fastpty.client.link import has_urgent_mark
 from fastpty.errors import FastptyError, UsageError
 from fastpty.net.tls import Pump, context_of, reason
 from fastpty.net.tls_files import Identity
 
 _END_SECONDS = 12.0
+_MARK_SECONDS = 1.0
 
 # OpenSSL's words for an answer that is not TLS.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
+
+
+def wait_for_mark(network: _socket.socket) -> bool:
+    """True if the router has marked the end of its output. It does so behind the end of TLS, where nothing else comes.
+
+    Waits a second at most.
+    """
+    poll = select.poll()
+    poll.register(network, select.POLLPRI)
+    poll.poll(_MARK_SECONDS * 1000)
+    return has_urgent_mark(network)
 
 
 @contextlib.contextmanager

@@ -120,7 +120,7 @@ cdef inline int session_start(Loop *loop, Session *session, int peer_fd, bint fr
 cdef inline int session_abandon(Loop *loop, Session *session, int error) noexcept nogil:
     """Kills a session whose descriptors epoll did not register. No event would report the leader's exit: reaps it."""
     terminal_signal_leader(&session.terminal, SIGKILL)
-    refuse_say(session.peer.fd, error)
+    refuse_say(loop, session.peer.fd, session.peer.is_tcp, error)
     session_finish(loop, session, ENDING_PEER_LEFT)
     session_leader_exited(loop, session)
     return error

@@ -26,6 +26,8 @@ cdef enum Ending:
     ENDING_SILENT       # a uwsgi client sent no byte in time
     ENDING_HTTP         # a TCP client sent an HTTP request
     ENDING_TLS          # a TCP client sent a TLS hello
+    ENDING_RAW          # a client of a uwsgi socket sent no frames
+    ENDING_FRAMES       # a client of a raw socket sent frames
     ENDING_MEMORY       # no memory for a channel for too long
     ENDING_STOPPED      # the router stops, and the grace time is over
 
@@ -122,6 +124,10 @@ cdef inline const char *ending_name(Ending ending) noexcept nogil:
         return "an HTTP request"
     if ending == ENDING_TLS:
         return "a TLS hello"
+    if ending == ENDING_RAW:
+        return "raw bytes on a uwsgi socket"
+    if ending == ENDING_FRAMES:
+        return "uwsgi frames on a raw socket"
     if ending == ENDING_MEMORY:
         return "out of memory"
     return "stopped"

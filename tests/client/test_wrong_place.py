@@ -17,6 +17,7 @@ from tests import ROOT
 from tests.support.client_harness import CLIENT, piped_client, receive_all, scripted_router, terminal_client
 from tests.support.harness import Router, eventually
 from tests.support.peers import need, need_root
+from tests.support.real_uwsgi import RealRouter
 from tests.support.tls_harness import Authority
 
 
@@ -205,8 +206,28 @@ def test_a_uwsgi_client_on_a_raw_socket_says_so_and_leaves(
     router = start_router(f"{directory}/s")
     with terminal_client("connect", "--uwsgi", f"{directory}/s") as client:
         assert client.wait() == 255
-        assert f"fastpty: {directory}/s speaks the raw protocol: connect without --uwsgi\r\n".encode() in client.shown
-    router.wait_for_log("session 1: end: ")
+        assert client.shown == b"fastpty: this socket speaks the raw protocol: connect without --uwsgi\r\n"
+    router.wait_for_log("session 1: end: uwsgi frames on a raw socket")
+
+
+def test_a_uwsgi_client_on_a_raw_socket_of_uwsgi_s_says_so_and_leaves(tmp_path: Path) -> None:
+    router = RealRouter(tmp_path)
+    try:
+        with terminal_client("connect", "--uwsgi", router.raw) as client:
+            assert client.wait() == 255
+            line = f"fastpty: {router.raw} speaks the raw protocol: connect without --uwsgi\r\n"
+            assert line.encode() in client.shown
+    finally:
+        router.stop()
+
+
+def test_a_raw_client_on_a_uwsgi_socket_says_so_and_leaves(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    router = start_router("--forkpty-urouter", f"{directory}/s", "--forkptyrouter-command", "stty -echo; exec cat")
+    why = "this socket speaks the uwsgi protocol: connect with --uwsgi"
+    assert complaint("connect", f"{directory}/s", data=b"ls\n") == (255, why)
+    router.wait_for_log("session 1: end: raw bytes on a uwsgi socket")
 
 
 def test_a_plain_client_on_a_tls_port_says_so(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ TLS_ATTACKS = (
     ),
     Mutant(
         "who was refused and goes on sending is cut off",
-        "fastpty/net/tls.py",
-        "                self._network.settimeout(_left(deadline))\n                if not",
-        "                self._network.settimeout(_LINGER_SECONDS)\n                if not",
+        "fastpty/net/tcp.py",
+        "        while (left := deadline - time.monotonic()) > 0:\n            connection.settimeout(left)\n",
+        "        while True:\n            connection.settimeout(_LINGER_SECONDS)\n",
         f"{TESTS}a_refused_client_that_goes_on_sending_is_cut_off",
     ),
     Mutant(
