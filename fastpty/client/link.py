@@ -28,7 +28,13 @@ _TAKES_NO_MORE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 # How far into the output a sign of the wrong protocol is looked for.
 _BEGINNING_BYTES = 1024
 _URGENT_MARK = b"!"
-_TLS_ALERT = b"\x15\x03"
+
+# How servers of other protocols answer on TCP, and what to do.
+_OTHER_SERVERS = {
+    b"\x15\x03": "speaks TLS: give --tls-cert, --tls-key and --tls-ca",
+    b"HTTP/1.1 400 ": "is a web server, not a router",
+    b"SSH-2.0-": "is an SSH server, not a router",
+}
 
 
 class Link:
@@ -155,8 +161,9 @@ class Link:
         """Raises FastptyError if the first output shows that the router speaks another protocol."""
         assert self._beginning is not None
         self._beginning += data
-        if self._beginning.startswith(_TLS_ALERT) and not self._is_local:
-            raise FastptyError(f"{self.name} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
+        for answer, what in _OTHER_SERVERS.items():
+            if self._beginning.startswith(answer) and not self._is_local:
+                raise FastptyError(f"{self.name} {what}")
         if self._announced and _echo(uwsgi.window_frames(*self._announced)) in self._beginning:
             raise FastptyError(f"{self.name} speaks the raw protocol: connect without --uwsgi")
         if len(self._beginning) > _BEGINNING_BYTES:

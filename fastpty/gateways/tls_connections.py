@@ -131,8 +131,8 @@ class Connections:
             tcp.prepare(network)
             deadline = handshake_deadline()
             if not begins_with_hello(network, deadline):
-                self._turn_away(network, text)
-                return None
+                _turn_away(network)
+                raise ConnectionError("it does not speak TLS")
             pump = Pump(network, self._context, server_side=True, high_water_bytes=self._high_water_bytes)
             pump.shake_hands(deadline)
         except OSError as error:
@@ -142,13 +142,6 @@ class Connections:
             self._handshakes.release()
         return pump
 
-    def _turn_away(self, network: socket.socket, text: str) -> None:
-        """Tells a client that does not speak TLS what this port is. A client that waits for a prompt sends nothing."""
-        self._log(f"TLS client {text}: no session: it does not speak TLS", "TLS clients: no handshake")
-        network.send(_NOT_TLS, socket.MSG_DONTWAIT)
-        tcp.mark_notice(network)
-        tcp.wait_until_read(network)
-
     def _connect(self, pump: Pump, network: socket.socket, name: bytes, front: Front) -> None:
         """Connects to the relay and moves bytes. The socket's own name tells the relay who the client is."""
         with socket.socket(socket.AF_UNIX) as plain:
@@ -156,6 +149,13 @@ class Connections:
             plain.connect(f"/proc/self/fd/{front.entrance}")
             pump.run(plain)
         tcp.wait_until_read(network)
+
+
+def _turn_away(network: socket.socket) -> None:
+    """Tells a client that does not speak TLS what this port is. A client that waits for a prompt sends nothing."""
+    network.send(_NOT_TLS, socket.MSG_DONTWAIT)
+    tcp.mark_notice(network)
+    tcp.wait_until_read(network)
 
 
 def _names_of(pump: Pump) -> list[str]:

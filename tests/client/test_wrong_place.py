@@ -230,17 +230,40 @@ def test_a_raw_client_on_a_uwsgi_socket_says_so_and_leaves(
     router.wait_for_log("session 1: end: raw bytes on a uwsgi socket")
 
 
-def test_a_plain_client_on_a_tls_port_says_so(tmp_path: Path) -> None:
-    alert = b"\x15\x03\x03\x00\x02\x02\x46"
-
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (b"\x15\x03\x03\x00\x02\x02\x46", "speaks TLS: give --tls-cert, --tls-key and --tls-ca"),
+        (b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n", "is a web server, not a router"),
+        (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "is an SSH server, not a router"),
+    ],
+    ids=["TLS", "HTTP", "SSH"],
+)
+def test_a_server_of_another_protocol_is_named_as_what_it_is(tmp_path: Path, answer: bytes, what: str) -> None:
     def refuse(peer: socket.socket) -> None:
         peer.recv(100)
-        peer.sendall(alert)
+        peer.sendall(answer)
 
     with scripted_router(tmp_path, tcp=True) as router, router.playing(refuse):
         address = router.address
         ended = complaint("connect", address, data=b"ls\n")
-    assert ended == (255, f"{address} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
+    assert ended == (255, f"{address} {what}")
+
+
+def test_a_plain_client_at_openssl_s_server_says_so(authority: Authority) -> None:
+    certificate, key = authority.give("server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [need("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-cert", certificate, "-key", key]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
+        try:
+            assert server.stdout is not None
+            while server.stdout.readline() != b"ACCEPT\n":
+                assert server.poll() is None
+            ended = complaint("connect", f"127.0.0.1:{port}", data=b"ls -l\n")
+        finally:
+            server.kill()
+    assert ended == (255, f"127.0.0.1:{port} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
 
 
 def test_a_tls_client_on_a_plain_port_says_so(tmp_path: Path, authority: Authority) -> None:

@@ -177,14 +177,14 @@ _WRONG_PLACES = (
         "the client's timeout holds for the TLS handshake",
         "fastpty/client/tunnel.py",
         "        pump.shake_hands(deadline)\n",
-        "        pump.shake_hands(None if deadline is None else deadline + 9)\n",
+        "        pump.shake_hands(None)\n",
         _PLACES + "test_a_tls_server_that_does_not_answer_is_reported_within_the_timeout",
     ),
     Mutant(
         "the client's timeout holds for all of the TLS handshake, not for each read",
         "fastpty/net/tls.py",
-        "                self._network.settimeout(_left(deadline))\n                data",
-        "                self._network.settimeout(0.5)\n                data",
+        '    if left <= 0:\n        raise TimeoutError("timed out")\n    return left',
+        "    return max(0.5, left)",
         _PLACES + "test_a_tls_server_that_sends_a_byte_at_a_time_is_reported_within_the_timeout",
     ),
     Mutant(
@@ -197,13 +197,21 @@ _WRONG_PLACES = (
     Mutant(
         "a TLS alert is not shown as output",
         "fastpty/client/link.py",
-        "        if self._beginning.startswith(_TLS_ALERT) and not self._is_local:\n",
-        "        if False:\n",
-        _PLACES + "test_a_plain_client_on_a_tls_port_says_so",
+        "            if self._beginning.startswith(answer) and not self._is_local:\n",
+        "            if False:\n",
+        _PLACES + "test_a_plain_client_at_openssl_s_server_says_so",
+    ),
+    Mutant(
+        "what a local program prints first is not taken for another server",
+        "fastpty/client/link.py",
+        "startswith(answer) and not self._is_local:\n",
+        "startswith(answer):\n",
+        _PLACES + "test_bytes_like_a_tls_alert_from_a_local_program_are_output",
     ),
 )
 
 _ENDINGS = "client/test_endings.py::"
+_LAST_LINE = _ENDINGS + "test_a_last_line_of_a_program_that_looks_like_a_notice_is_output"
 
 _ENDS = (
     Mutant(
@@ -212,6 +220,62 @@ _ENDS = (
         "        if notice is not None:\n            raise FastptyError(notice)\n",
         "",
         _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
+    ),
+    Mutant(
+        "over a local socket a program's last line is not taken for the router's",
+        "fastpty/client/link.py",
+        "self.is_marked or bool(flags & _socket.MSG_CTRUNC)",
+        "True",
+        _LAST_LINE,
+    ),
+    Mutant(
+        "over TCP a program's last line is not taken for the router's",
+        "fastpty/client/link.py",
+        "self.is_marked or has_urgent_mark(self.sock)",
+        "True",
+        _LAST_LINE,
+    ),
+    Mutant(
+        "over TLS a program's last line is not taken for the router's",
+        "fastpty/client/tunnel.py",
+        "    return has_urgent_mark(network)\n",
+        "    return True\n",
+        _LAST_LINE,
+    ),
+    Mutant(
+        "the router marks its notices on a local socket",
+        "fastpty/relay/notice.pxd",
+        "mark_fd < 0 or send_descriptors",
+        "True or send_descriptors",
+        _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
+    ),
+    Mutant(
+        "the router marks its notices on TCP",
+        "fastpty/relay/notice.pxd",
+        '        send(fd, b"!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL)\n',
+        "",
+        _ENDINGS + "test_a_session_s_time_that_is_over_is_told_to_every_client[TCP]",
+    ),
+    Mutant(
+        "the TLS process passes the mark of a notice on",
+        "fastpty/net/tls.py",
+        "            self._is_marked = False\n            tcp.mark_notice(self._network)\n",
+        "            self._is_marked = False\n",
+        _ENDINGS + "test_a_session_s_time_that_is_over_is_told_to_every_client[TLS]",
+    ),
+    Mutant(
+        "a router that is stopped tells its clients",
+        "fastpty/relay/notice.pxd",
+        "        ending = ENDING_STOPPED   # the",
+        "        pass   # the",
+        _ENDINGS + "test_a_router_that_is_stopped_tells_its_clients",
+    ),
+    Mutant(
+        "a router that is stopped tells the viewers of a shared terminal",
+        "fastpty/relay/notice.pxd",
+        "(session.hung_up or session.role == ROLE_VIEWER)",
+        "session.hung_up",
+        _ENDINGS + "test_a_router_that_is_stopped_tells_the_viewers_of_a_shared_terminal",
     ),
     Mutant(
         "a line that looks like a notice is held back for a moment only",
