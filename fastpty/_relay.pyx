@@ -16,7 +16,7 @@ from libc.string cimport memcpy
 from fastpty.relay.accept cimport (
     LISTENERS_MOST, Listeners, listener_accept, listeners_abandon, listeners_add, listeners_open, listeners_resume,
 )
-from fastpty.relay.begin cimport session_new, session_release, session_start
+from fastpty.relay.begin cimport session_new, session_new_own_viewer, session_release, session_start
 from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.errands cimport Errand
@@ -135,10 +135,9 @@ cdef class Relay:
         if self.shared == NULL:
             raise ValueError("there is no shared terminal")
         os.set_blocking(fd, False)
-        session = session_new(&self.loop)
+        session = session_new_own_viewer(&self.loop, self.shared)
         if session == NULL:
             raise MemoryError()
-        session.shared = self.shared
         self.start(session, fd, False)
         return session.number
 

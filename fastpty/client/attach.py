@@ -34,6 +34,10 @@ class DisconnectedError(FastptyError):
     """The person at the terminal asked to disconnect."""
 
 
+class EndedByRouterError(FastptyError):
+    """The router refused or ended the session, and said why."""
+
+
 class SignalledError(FastptyError):
     """A fatal signal arrived. HeldSignals ends the process by it, so that this error is not seen outside."""
 
@@ -92,7 +96,7 @@ class AttachedClient:
         failed = notice is not None or broken is not None
         self._output.restore_terminal(new_line=failed)
         if notice is not None:
-            raise FastptyError(notice)
+            raise EndedByRouterError(notice)
         if broken is not None:
             raise FastptyError(f"the connection broke: {broken}")
 

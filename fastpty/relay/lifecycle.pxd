@@ -35,8 +35,9 @@ cdef enum:
 cdef inline void session_finish(Loop *loop, Session *session, Ending ending) noexcept nogil:
     """Finishes a session: hangs up and closes the terminal. The connection stays open until the client closes it.
 
-    The client is told if it was the router that ended the session. If it were closed at once while input is unread, the kernel would discard output that the client has not read yet
-    (TCP), or report a broken connection (unix(7)).
+    If the router has ended the session, a notice says why. If the connection were closed at once while input is
+    unread, the kernel would discard output that the client has not read yet (TCP), or report a broken connection
+    (unix(7)).
     """
     if session.finished:
         return

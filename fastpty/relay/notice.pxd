@@ -35,7 +35,7 @@ cdef inline void notice_send(int mark_fd, int fd, bint is_tcp, const char *text,
 
 
 cdef inline const char *notice_of(Ending ending) noexcept nogil:
-    """Returns the line about such an ending, or NULL if there is none. It may follow output, and so begins a new one."""
+    """Returns the line about such an ending, or NULL if there is none. One that may follow output begins a new line."""
     if ending == ENDING_IDLE:
         return b"\r\nfastpty: the session was idle for too long\r\n"
     if ending == ENDING_LIFETIME:
@@ -63,7 +63,7 @@ cdef inline void notice_send_ending(Loop *loop, const Session *session, Ending e
     if ending == ENDING_EXIT and loop.stopping and (session.hung_up or session.role == ROLE_VIEWER):
         ending = ENDING_STOPPED   # the program has exited because the stop has hung it up
     text = notice_of(ending)
-    if text != NULL and session.peer.fd >= 0:
+    if text != NULL and session.peer.fd >= 0 and not session.peer.is_own:
         # The probe was a byte of urgent data, too: a second one could put it into the stream (peer_probe).
         if session.peer.is_probed:
             send(session.peer.fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL)

@@ -40,6 +40,7 @@ cdef struct Peer:
     int fd                  # the connection; -1 = closed, or there is none
     bint framed             # it speaks the uwsgi protocol
     bint is_tcp
+    bint is_own             # the router's own viewer: it gets the program's output and no notices
     bint is_guarded         # the client may pass descriptors (SCM_RIGHTS): their close could block
     bint is_probed          # see peer_expect_probe
     bint leaving            # the connection is to be closed as soon as possible

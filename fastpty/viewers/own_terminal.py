@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
-from fastpty.client.attach import attach
+from fastpty.client.attach import EndedByRouterError, attach
 from fastpty.client.link import Link
 from fastpty.errors import FastptyError
 from fastpty.log import logger
@@ -92,6 +92,8 @@ def _attach(connection: socket.socket) -> int:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         attach(Link(connection, framed=False))
+    except EndedByRouterError:  # it is this router: its log says why
+        return 0
     except FastptyError as error:
         print(f"fastpty-router: {error}; the shared terminal goes on", file=sys.stderr)
         return 1

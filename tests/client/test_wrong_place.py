@@ -174,7 +174,9 @@ def test_where_the_kernel_does_not_tell_a_session_goes_on(tmp_path: Path) -> Non
             assert client.communicate(timeout=60) == (b"late\n", b"")
 
 
-def test_a_tls_server_that_does_not_answer_is_reported_within_the_timeout(tmp_path: Path, authority: Authority) -> None:
+def test_a_tls_server_that_does_not_answer_is_reported_within_the_timeout(
+    tmp_path: Path, authority: Authority
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"localhost:{server.getsockname()[1]}"
         ended = complaint("connect", "--connect-timeout", "0.3", *authority.options("alice"), address)

@@ -58,7 +58,8 @@ _REFUSES = (
         "a stranger with an abstract name causes a warning",
         "fastpty/client/peer.py",
         "    if isinstance(address, UnixAddress):\n        try:\n            shared",
-        "    if not isinstance(address, UnixAddress):\n        return None\n    if True:\n        try:\n            shared",
+        "    if not isinstance(address, UnixAddress):\n        return None\n"
+        "    if True:\n        try:\n            shared",
         "client/test_client_refuses.py::test_a_stranger_with_the_abstract_name_of_a_router_causes_a_warning",
     ),
     Mutant(
@@ -217,7 +218,7 @@ _ENDS = (
     Mutant(
         "a session that the router ends is no success",
         "fastpty/client/attach.py",
-        "        if notice is not None:\n            raise FastptyError(notice)\n",
+        "        if notice is not None:\n            raise EndedByRouterError(notice)\n",
         "",
         _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
     ),
