@@ -1,4 +1,4 @@
-"""What TLS clients would keep for longer than is their due."""
+"""Limits on what clients of a TLS port can hold, each taken out."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ TLS_ATTACKS = (
         f"{TESTS}a_slow_handshake_times_out_and_the_next_client_is_served",
     ),
     Mutant(
-        "who was refused and goes on sending is cut off",
+        "a refused client that goes on sending is cut off",
         "fastpty/net/tcp.py",
         "        while (left := deadline - time.monotonic()) > 0:\n            connection.settimeout(left)\n",
         "        while True:\n            connection.settimeout(_LINGER_SECONDS)\n",
         f"{TESTS}a_refused_client_that_goes_on_sending_is_cut_off",
     ),
     Mutant(
-        "who asks for new keys without reading the answers waits",
+        "a client that asks for new keys and does not read the answers waits",
         "fastpty/net/tls.py",
         "len(self._to_plain) < self._high_water_bytes and len(self._to_network) < without_answers\n",
         "len(self._to_plain) < self._high_water_bytes\n",
         f"{TESTS}a_client_that_requests_keys_without_reading_waits_and_loses_nothing",
     ),
     Mutant(
-        "who never reads does not stay when the session has ended",
+        "a client that never reads is dropped after its session",
         "fastpty/net/tls.py",
         "            if self._received_by_peer - before < _LEFTOVER_BYTES:\n",
         "            if False:\n",
@@ -43,7 +43,7 @@ TLS_ATTACKS = (
         f"{TESTS}a_client_that_never_reads_is_dropped_after_its_session",
     ),
     Mutant(
-        "who reads slowly gets what was left when the session had ended",
+        "a client that reads slowly gets the rest after its session",
         "fastpty/net/tls.py",
         "            if self._received_by_peer - before < _LEFTOVER_BYTES:\n",
         "            if True:\n",
