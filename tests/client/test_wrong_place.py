@@ -252,22 +252,6 @@ def test_a_server_of_another_protocol_is_named_as_what_it_is(tmp_path: Path, ans
     assert ended == (255, f"{address} {what}")
 
 
-def test_a_plain_client_at_openssl_s_server_says_so(authority: Authority) -> None:
-    certificate, key = authority.give("server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [need("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-cert", certificate, "-key", key]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
-        try:
-            assert server.stdout is not None
-            while server.stdout.readline() != b"ACCEPT\n":
-                assert server.poll() is None
-            ended = complaint("connect", f"127.0.0.1:{port}", data=b"ls -l\n")
-        finally:
-            server.kill()
-    assert ended == (255, f"127.0.0.1:{port} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
-
-
 def test_a_tls_client_on_a_plain_port_says_so(tmp_path: Path, authority: Authority) -> None:
     def prompt(peer: socket.socket) -> None:
         peer.sendall(b"root@jail:/# ")

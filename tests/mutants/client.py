@@ -200,7 +200,7 @@ _WRONG_PLACES = (
         "fastpty/client/link.py",
         "            if self._beginning.startswith(answer) and not self._is_local:\n",
         "            if False:\n",
-        _PLACES + "test_a_plain_client_at_openssl_s_server_says_so",
+        _PLACES + "test_a_server_of_another_protocol_is_named_as_what_it_is",
     ),
     Mutant(
         "what a local program prints first is not taken for another server",
