@@ -16,7 +16,7 @@ from libc.string cimport memcpy
 from fastpty.relay.accept cimport (
     LISTENERS_MOST, Listeners, listener_accept, listeners_abandon, listeners_add, listeners_open, listeners_resume,
 )
-from fastpty.relay.begin cimport session_new, session_release, session_start
+from fastpty.relay.begin cimport session_new, session_new_own_viewer, session_release, session_start
 from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.errands cimport Errand
@@ -71,11 +71,11 @@ cdef class Relay:
         self.loop.last_number = &self.loop.own_number
         self.loop.errands.queue = -1
         self.loop.errands.closed = &self.loop.errands.sent
-        self.signals_fd = self.listeners.spare_fd = -1
+        self.signals_fd = self.listeners.spare_fd = self.loop.mark_fd = -1
         self.loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.loop.epoll_fd < 0:
             raise OSError(errno, "epoll_create1")
-        listeners_open(&self.listeners)
+        listeners_open(&self.loop, &self.listeners)
 
     def __init__(self, handler, settings=Settings(), *, heartbeat=None):
         if not 1 <= settings.events <= EVENTS_MOST:
@@ -98,7 +98,7 @@ cdef class Relay:
         pool_drop_spares(&self.loop.pool)
         shared_free(self.shared)
         free(self.loop.sessions)
-        for fd in (self.loop.epoll_fd, self.signals_fd, self.listeners.spare_fd):
+        for fd in (self.loop.epoll_fd, self.signals_fd, self.listeners.spare_fd, self.loop.mark_fd):
             if fd >= 0:
                 close(fd)
         for index in range(3):
@@ -134,10 +134,9 @@ cdef class Relay:
         if self.shared == NULL:
             raise ValueError("there is no shared terminal")
         os.set_blocking(fd, False)
-        session = session_new(&self.loop)
+        session = session_new_own_viewer(&self.loop, self.shared)
         if session == NULL:
             raise MemoryError()
-        session.shared = self.shared
         self.start(session, fd, False)
         return session.number
 
@@ -279,7 +278,7 @@ cdef class Relay:
         """Makes a session of a connection: the handler gives it a terminal or refuses it."""
         cdef Session *session = session_new(&self.loop)
         if session == NULL:
-            refuse_connection(&self.loop.errands, fd, is_guarded, ENOMEM)
+            refuse_connection(&self.loop, fd, not self.listeners.each[index].is_unix, is_guarded, ENOMEM)
             self.report_failure(ENOMEM)
             return
         session.peer.fd = fd

@@ -16,7 +16,7 @@ from fastpty.client import escape
 from fastpty.client.escape import EscapeFilter
 from fastpty.client.link import HIGH_WATER_BYTES, SHORT_OF_MEMORY, Link
 from fastpty.client.output import Output
-from fastpty.client.peer import RouterProcess, is_not_accepted
+from fastpty.client.peer import RouterProcess
 from fastpty.client.streams import CHUNK_BYTES, Streams
 from fastpty.client.terminal import FATAL, HeldSignals, RawTerminal, signal_name, window_size
 from fastpty.errors import FastptyError
@@ -32,6 +32,10 @@ _PAUSE_SECONDS = 0.05
 
 class DisconnectedError(FastptyError):
     """The person at the terminal asked to disconnect."""
+
+
+class EndedByRouterError(FastptyError):
+    """The router refused or ended the session, and said why."""
 
 
 class SignalledError(FastptyError):
@@ -78,6 +82,7 @@ class AttachedClient:
         self._output = Output(streams)
         self._stdin_open = True
         self._began = time.monotonic()
+        self._found_events = 0
         self.accept_until: float | None = None
 
     def run(self, router: RouterProcess) -> None:
@@ -90,10 +95,10 @@ class AttachedClient:
         notice, broken = self._end(router)
         failed = notice is not None or broken is not None
         self._output.restore_terminal(new_line=failed)
+        if notice is not None:
+            raise EndedByRouterError(notice)
         if broken is not None:
             raise FastptyError(f"the connection broke: {broken}")
-        if notice is not None:
-            raise FastptyError(notice)
 
     def _loop(self) -> None:
         self._link.announce(self._window_size())
@@ -119,7 +124,8 @@ class AttachedClient:
         for fd, events, act in self._interests():
             poll.register(fd, events)
             actions[fd] = act
-        for fd, _ in poll.poll(self._patience_ms()):
+        for fd, found in poll.poll(self._patience_ms()):
+            self._found_events = found
             actions[fd]()
 
     def _interests(self) -> Iterator[tuple[int, int, Callable[[], None]]]:
@@ -159,6 +165,8 @@ class AttachedClient:
         if left > 0:
             return left
         self.accept_until = None
+        from fastpty.client.waiting import is_not_accepted  # rarely needed
+
         if is_not_accepted(self._link.sock):
             raise FastptyError(
                 f"{self._link.name}: the router does not accept the connection: it is stopped, or it hangs"
@@ -217,8 +225,12 @@ class AttachedClient:
 
     def _on_socket(self) -> None:
         self._link.send()
-        if len(self._output) < HIGH_WATER_BYTES:
-            self._output.add(self._link.receive())
+        if len(self._output) >= HIGH_WATER_BYTES or self._found_events == select.POLLOUT:
+            return
+        data = self._link.receive()
+        self._output.add(data, is_marked=self._link.is_marked)
+        if not self._link.output_open and self._output.holds_line and not self._link.has_notice():
+            self._output.release()
 
     def _on_signals(self) -> None:
         taken = self._signals.take()

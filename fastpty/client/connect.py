@@ -75,6 +75,7 @@ def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
     check_streams()
     stdin_fd = 0 if wanted.reads_input else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     size = (window_size(0) or window_size(1)) if wanted.framed else None
+    deadline = time.monotonic() + wanted.connect_seconds if wanted.connect_seconds else None
     sock = dial(wanted.address, wanted.connect_seconds or None)
     try:
         if wanted.tls is None:
@@ -85,7 +86,7 @@ def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
             _warn(wanted, sock, complain)
             _attach(wanted, link, stdin_fd, complain)
         else:
-            _attach_over_tls(wanted, sock, stdin_fd, complain)
+            _attach_over_tls(wanted, sock, stdin_fd, deadline, complain)
     finally:
         sock.close()
     return 0
@@ -130,13 +131,17 @@ def _attach(wanted: Wanted, link: Link, stdin_fd: int, complain: Callable[[str],
             complain(f"{counts} in {time.monotonic() - began:.1f} s")
 
 
-def _attach_over_tls(wanted: Wanted, sock: _socket.socket, stdin_fd: int, complain: Callable[[str], None]) -> None:
-    from fastpty.client.tunnel import tunnel  # `ssl` is slow to load
+def _attach_over_tls(
+    wanted: Wanted, sock: _socket.socket, stdin_fd: int, deadline: float | None, complain: Callable[[str], None]
+) -> None:
+    from fastpty.client.tunnel import tunnel, wait_for_mark  # `ssl` is slow to load
 
     assert wanted.tls is not None
     _warn(wanted, sock, complain)
-    with tunnel(sock, wanted.tls, wanted.tls_name, wanted.address.text) as plain:
-        _attach(wanted, Link(plain, wanted.framed, printable(wanted.address.text)), stdin_fd, complain)
+    with tunnel(sock, wanted.tls, wanted.tls_name, wanted.address.text, deadline) as plain:
+        link = Link(plain, wanted.framed, printable(wanted.address.text))
+        link.ask_mark = lambda: wait_for_mark(sock)
+        _attach(wanted, link, stdin_fd, complain)
 
 
 def _identity(options: dict[str, str], address: Address) -> Identity | None:

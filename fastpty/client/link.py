@@ -15,6 +15,7 @@ from fastpty.wire import uwsgi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 CHUNK_BYTES = 65536
 HIGH_WATER_BYTES = 262144
@@ -26,13 +27,21 @@ _TAKES_NO_MORE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
 # How far into the output a sign of the wrong protocol is looked for.
 _BEGINNING_BYTES = 1024
-_TLS_ALERT = b"\x15\x03"
+_URGENT_MARK = b"!"
+
+# How servers of other protocols answer on TCP, and what to do.
+_OTHER_SERVERS = {
+    b"\x15\x03": "speaks TLS: give --tls-cert, --tls-key and --tls-ca",
+    b"HTTP/1.1 400 ": "is a web server, not a router",
+    b"SSH-2.0-": "is an SSH server, not a router",
+}
 
 
 class Link:
     """A connection to a router, over the uwsgi protocol if `framed`. `name` is the address for messages.
 
-    The caller closes `sock`. `broken` is why the connection broke, or None.
+    The caller closes `sock`. `broken` is why the connection broke, or None. `is_marked`: a mark has come that shows
+    that the output ends with a notice of the router's. `ask_mark` asks for it where `sock` only leads to the router.
     """
 
     def __init__(self, sock: socket.socket | _socket.socket, framed: bool, name: str = "") -> None:
@@ -45,6 +54,8 @@ class Link:
         self.broken: str | None = None
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.ask_mark: Callable[[], bool] | None = None
+        self.is_marked = False
         self._unsent = bytearray()
         self._wants_shutdown = False
         self._announced: tuple[int, int] | None = None
@@ -117,7 +128,7 @@ class Link:
         """Returns the next output; none if there is none yet, or if it has ended (see `output_open`)."""
         data = b""
         try:
-            data = self.sock.recv(CHUNK_BYTES)
+            data = self._read()
         except BlockingIOError:
             return b""
         except OSError as error:
@@ -132,16 +143,42 @@ class Link:
             self._check_protocol(data)
         return data
 
+    def _read(self) -> bytes:
+        """Reads output, and notes a mark that a notice of the router carries (fastpty/relay/notice.pxd)."""
+        if self._is_local:
+            # The kernel drops the descriptor, as there is no room for it, and says that it did.
+            data, _, flags, _ = self.sock.recvmsg(CHUNK_BYTES)
+            self.is_marked = self.is_marked or bool(flags & _socket.MSG_CTRUNC)
+            return data
+        self.is_marked = self.is_marked or has_urgent_mark(self.sock)
+        return self.sock.recv(CHUNK_BYTES)
+
+    def has_notice(self) -> bool:
+        """True if the last line of the output is the router's, not the program's. For the end of the output."""
+        return self.is_marked or (self.ask_mark is not None and self.ask_mark())
+
     def _check_protocol(self, data: bytes) -> None:
         """Raises FastptyError if the first output shows that the router speaks another protocol."""
         assert self._beginning is not None
         self._beginning += data
-        if self._beginning.startswith(_TLS_ALERT) and not self._is_local:
-            raise FastptyError(f"{self.name} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
+        for answer, what in _OTHER_SERVERS.items():
+            if self._beginning.startswith(answer) and not self._is_local:
+                raise FastptyError(f"{self.name} {what}")
         if self._announced and _echo(uwsgi.window_frames(*self._announced)) in self._beginning:
             raise FastptyError(f"{self.name} speaks the raw protocol: connect without --uwsgi")
         if len(self._beginning) > _BEGINNING_BYTES:
             self._beginning = None
+
+
+def has_urgent_mark(sock: socket.socket | _socket.socket) -> bool:
+    """True if the router has marked the end of its output on this TCP connection.
+
+    Ask before reading what can be read: a read that finds nothing before the mark passes over it.
+    """
+    try:
+        return sock.recv(1, _socket.MSG_OOB) == _URGENT_MARK
+    except OSError:  # there is no urgent data
+        return False
 
 
 def _echo(data: bytes) -> bytes:

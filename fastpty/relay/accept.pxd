@@ -8,6 +8,7 @@ from fastpty.relay.errands cimport PASSED_MOST, errands_close_kept, may_pass_des
 from fastpty.relay.loop cimport (
     ABOUT_LISTENER, MILLISECOND_NS, Loop, loop_due, loop_set_deadline, loop_token, loop_watch,
 )
+from fastpty.relay.notice cimport notice_open_mark
 from fastpty.relay.refuse cimport refuse_connection
 from fastpty.system.linux cimport (
     AF_UNIX, EFD_CLOEXEC, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, RLIMIT_NOFILE, SOCK_CLOEXEC,
@@ -38,7 +39,8 @@ cdef struct Listeners:
     int spare_fd
 
 
-cdef inline void listeners_open(Listeners *listeners) noexcept nogil:
+cdef inline void listeners_open(Loop *loop, Listeners *listeners) noexcept nogil:
+    """Opens the descriptors that every client may need, before a client can use up all."""
     cdef rlimit files
     listeners.count = 0
     listeners.guarded_fd_most = INT_MAX
@@ -46,6 +48,7 @@ cdef inline void listeners_open(Listeners *listeners) noexcept nogil:
         # A passed descriptor for which there is no room is closed by the kernel in this process, which could block.
         listeners.guarded_fd_most = <int>files.rlim_cur - PASSED_MOST - FILES_OF_A_START
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
+    loop.mark_fd = notice_open_mark()
 
 
 cdef inline int listener_watch(Loop *loop, Listeners *listeners, int index) noexcept nogil:
@@ -109,7 +112,8 @@ cdef inline void listener_turn_one_away(Loop *loop, Listeners *listeners, int in
         close(listeners.spare_fd)
     fd = listener_accept_one(&listeners.each[index])
     if fd >= 0:
-        refuse_connection(&loop.errands, fd, listeners.each[index].is_unix and may_pass_descriptors(fd), error)
+        refuse_connection(loop, fd, not listeners.each[index].is_unix,
+                          listeners.each[index].is_unix and may_pass_descriptors(fd), error)
     else:
         listener_pause(loop, listeners, index)
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
@@ -132,7 +136,7 @@ cdef inline int listener_accept(
     fd = listener_accept_one(listener)
     is_guarded[0] = fd >= 0 and listener.is_unix and may_pass_descriptors(fd)
     if is_guarded[0] and fd > listeners.guarded_fd_most:
-        refuse_connection(&loop.errands, fd, True, EMFILE)
+        refuse_connection(loop, fd, False, True, EMFILE)
         failure[0] = EMFILE
         return -1
     if fd >= 0:

@@ -81,6 +81,7 @@ cdef struct Loop:
     int events_most                    # the most events that a turn takes, 1 to EVENTS_MOST
     BusyPoll busy_poll
     Errands errands
+    int mark_fd                        # see fastpty/relay/notice.pxd; -1 = none
     bint leaves_open                   # some descriptors stay open: no process took them to close them
     Heartbeat *heartbeat
 

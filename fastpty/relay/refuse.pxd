@@ -1,15 +1,15 @@
 """Clients that get no terminal: sends them a line that says why, and closes the connection."""
 
 from libc.errno cimport ENOBUFS, ENOMEM, ENOSPC
-from libc.stdint cimport uint32_t, uint8_t
-from libc.string cimport memcpy, strlen
+from libc.stdint cimport uint8_t
+from libc.string cimport strlen
 
 from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT
 from fastpty.relay.errands cimport Errands, errands_close
 from fastpty.relay.loop cimport Loop
-from fastpty.relay.pool cimport Buffer, buffer_lend
+from fastpty.relay.notice cimport notice_send
 from fastpty.relay.state cimport Session
-from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, read, send, shutdown
+from fastpty.system.linux cimport SHUT_WR, close, read, shutdown
 
 cdef enum:
     REFUSED_MOST = 64   # refused clients that may stay for two seconds to read why; further ones must go at once
@@ -24,9 +24,9 @@ cdef inline const char *refuse_reason(int error) noexcept nogil:
     return b"fastpty: the router has no descriptor left for another session; try again later\r\n"
 
 
-cdef inline void refuse_say(int fd, int error) noexcept nogil:
+cdef inline void refuse_say(Loop *loop, int fd, bint is_tcp, int error) noexcept nogil:
     cdef const char *reason = refuse_reason(error)
-    send(fd, reason, strlen(reason), MSG_DONTWAIT | MSG_NOSIGNAL)
+    notice_send(loop.mark_fd, fd, is_tcp, reason, strlen(reason))
 
 
 cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcept nogil:
@@ -43,27 +43,24 @@ cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcep
         errands.kept_count += 1
 
 
-cdef inline void refuse_connection(Errands *errands, int fd, bint is_guarded, int error) noexcept nogil:
+cdef inline void refuse_connection(Loop *loop, int fd, bint is_tcp, bint is_guarded, int error) noexcept nogil:
     """Refuses a client for which there is no session, because of this errno."""
-    refuse_say(fd, error)
-    refuse_close(errands, fd, is_guarded)
+    refuse_say(loop, fd, is_tcp, error)
+    refuse_close(&loop.errands, fd, is_guarded)
 
 
 cdef inline void refuse_session(Loop *loop, Session *session, const char *text, size_t size) noexcept nogil:
     """Makes a text the session's only output, and takes no input. Call it before session_start.
 
-    A refused client may connect again and again, so only REFUSED_MOST of them may hold a descriptor to read the text.
+    A new connection has room for the text. A refused client may connect again and again, so only REFUSED_MOST of them
+    may hold a descriptor for two seconds to read the text.
     """
-    cdef Buffer *buffer = buffer_lend(&loop.pool) if loop.refused < REFUSED_MOST else NULL
     session.input.channel.state = CHANNEL_SHUT
     session.output.channel.state = CHANNEL_DRAINING
     session.refused = True
-    loop.refused += 1
-    if buffer != NULL:
-        buffer.end = <uint32_t>min(size, <size_t>loop.pool.buffer_bytes)
-        memcpy(buffer.data, text, buffer.end)
-        session.output.channel.buffer = buffer
-    else:
-        send(session.peer.fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+    notice_send(loop.mark_fd, session.peer.fd, session.peer.is_tcp, text, size)
+    session.output.channel.bytes = size
+    if loop.refused >= REFUSED_MOST:
         refuse_close(&loop.errands, session.peer.fd, session.peer.is_guarded)
         session.peer.fd = -1
+    loop.refused += 1

@@ -14,6 +14,11 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
+<<<<<<< HEAD
+=======
+from fastpty.client.attach import EndedByRouterError, attach
+from fastpty.client.link import Link
+>>>>>>> fix/client
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.net.address import Address, FdAddress, connect
@@ -93,7 +98,13 @@ def _attach(connection: socket.socket, attach: Callable[[], object]) -> int:
     child.keep_only([0, 1, 2, connection.fileno()])
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
+<<<<<<< HEAD
         attach()
+=======
+        attach(Link(connection, framed=False))
+    except EndedByRouterError:  # it is this router: its log says why
+        return 0
+>>>>>>> fix/client
     except FastptyError as error:
         print(f"fastpty-router: {error}; the shared terminal keeps running", file=sys.stderr)
         return 1

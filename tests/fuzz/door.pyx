@@ -31,7 +31,8 @@ cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t g
                            int64_t busy_poll_ns, uint32_t buffer_bytes) noexcept nogil:
     memset(&loop, 0, sizeof(loop))
     loop.epoll_fd = epoll_fd
-    loop.events_most = 64
+    loop.mark_fd = -1
+    loop.events_most = EVENTS_USUAL
     loop.pool.buffer_bytes = buffer_bytes
     loop.splice = splice
     loop.errands.closed = &loop.errands.sent

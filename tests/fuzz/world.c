@@ -204,6 +204,8 @@ static void send_bytes(struct world *world, const uint8_t *bytes, size_t size)
     if (world->end_sent || world->vanished || world->sent + size > SENT_MOST)
         return;
     memcpy(sent_bytes[number_of(world)] + world->sent, bytes, size);
+    if (world->sent == 0 && size > 0) /* no other first byte: such a client is refused (fastpty/wire/strays.pxd) */
+        sent_bytes[number_of(world)][0] = world->framed ? 0 : 1;
     world->sent += size;
 }
 

@@ -75,9 +75,9 @@ BYSTANDERS = (
     ),
     Mutant(
         "GET typed on a socket file is not taken for HTTP",
-        "fastpty/relay/peer.pxd",
-        "    if not session.peer.is_tcp or buffer == NULL:\n",
-        "",
+        "fastpty/wire/strays.pxd",
+        "    if is_tcp and http_request_begins(data, held):\n",
+        "    if http_request_begins(data, held):\n",
         "relay/test_bystanders.py::test_get_typed_on_a_unix_socket_is_not_taken_for_http",
     ),
 )

@@ -8,8 +8,8 @@ REFUSALS = (
     Mutant(
         "the number of refused clients whose connection stays open to read the reason is limited",
         "fastpty/relay/refuse.pxd",
-        "if loop.refused < REFUSED_MOST else NULL",
-        "if True else NULL",
+        "    if loop.refused >= REFUSED_MOST:\n",
+        "    if False:\n",
         "access/test_refusals.py::test_a_client_refused_again_and_again_takes_no_descriptor_from_others",
     ),
     Mutant(

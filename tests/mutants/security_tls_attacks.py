@@ -16,9 +16,9 @@ TLS_ATTACKS = (
     ),
     Mutant(
         "a refused client that goes on sending is cut off",
-        "fastpty/net/tls.py",
-        "                self._network.settimeout(_left(deadline))\n                if not",
-        "                self._network.settimeout(_LINGER_SECONDS)\n                if not",
+        "fastpty/net/tcp.py",
+        "        while (left := deadline - time.monotonic()) > 0:\n            connection.settimeout(left)\n",
+        "        while True:\n            connection.settimeout(_LINGER_SECONDS)\n",
         f"{TESTS}a_refused_client_that_goes_on_sending_is_cut_off",
     ),
     Mutant(
@@ -55,5 +55,26 @@ TLS_ATTACKS = (
         'a deadline for the rest."""\n        self._network_open = False\n',
         'a deadline for the rest."""\n',
         f"{TESTS}clients_over_the_limit_that_never_read_do_not_add_up",
+    ),
+    Mutant(
+        "a plain client on a TLS port gets a line",
+        "fastpty/gateways/tls_connections.py",
+        "            if not begins_with_hello(network, deadline):\n",
+        "            if False:\n",
+        "gateways/test_tls_strays.py::test_a_plain_client_on_a_tls_port_gets_a_line_and_a_close",
+    ),
+    Mutant(
+        "a plain client that waits for a prompt of a TLS port gets a line",
+        "fastpty/net/tls.py",
+        "    except TimeoutError:\n        return False\n",
+        "    except ZeroDivisionError:\n        return False\n",
+        "gateways/test_tls_strays.py::test_a_plain_client_that_waits_for_a_prompt_of_a_tls_port_gets_a_line_in_time",
+    ),
+    Mutant(
+        "a plain client that stays holds no place of TLS clients",
+        "fastpty/net/tcp.py",
+        "        while (left := deadline - time.monotonic()) > 0:\n            connection.settimeout(left)\n",
+        "        while True:\n            connection.settimeout(None)\n",
+        "gateways/test_tls_strays.py::test_plain_clients_that_stay_hold_no_place_of_tls_clients",
     ),
 )

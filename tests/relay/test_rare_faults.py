@@ -217,7 +217,7 @@ def test_a_session_without_memory_in_the_kernel_ends_after_a_while_and_says_why(
         client.read_until(b"READY")
         faults.begin(fault)
         client.send(b"a")
-        assert client.read_to_end() == b"READY"
+        assert client.read_to_end() == b"READY\r\nfastpty: the router had no memory left for the session\r\n"
         assert 2 <= faults.times_met(fault) < 200, "it is tried again, and not without a pause"
     router.wait_for_log("end: out of memory")
     faults.end(fault)

@@ -75,7 +75,7 @@ def test_a_stop_hangs_up_the_program_and_ends_all_sessions(share: Callable[..., 
             client.read_until(b"READY")
         shared.router.process.send_signal(signal.SIGTERM)
         for client in (one, two):
-            assert client.read_to_end().endswith(b"hung up\r\n")
+            assert client.read_to_end().endswith(b"hung up\r\n\r\nfastpty: the router was stopped\r\n")
     assert shared.router.process.wait(30) == 0
     shared.router.wait_for_log("end: exit, exit status 5")
     assert len(shared.router.wait_for_log("start: the shared terminal")) == 1

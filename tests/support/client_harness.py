@@ -71,6 +71,15 @@ def scripted_router(directory: Path, *, tcp: bool = False) -> Iterator[ScriptedR
         yield ScriptedRouter(server)
 
 
+def send_notice(peer: socket.socket, line: bytes) -> None:
+    """Sends a line as a router does that ends the session, with a mark (fastpty/relay/notice.pxd)."""
+    if peer.family == socket.AF_UNIX:
+        socket.send_fds(peer, [line], [peer.fileno()])
+    else:
+        peer.sendall(line)
+        peer.send(b"!", socket.MSG_OOB)
+
+
 def receive_until(peer: socket.socket, wanted: bytes) -> bytes:
     """Reads until `wanted` has come; returns everything read."""
     data = b""
