@@ -194,7 +194,7 @@ def test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_
         port = server.getsockname()[1]
         inherited = (f"fd://{server.fileno()}", "--allow-user", "root", *authority.options("server"))
         router = start_router(*inherited, "--forkptyrouter-command", "echo IN", pass_fds=[server.fileno()])
-        assert b"the rules of this router are about users" in attached(authority, port).stderr
+        assert b"the access rules need to know your user" in attached(authority, port).stderr
         router.end()
         start_router(
             *inherited, "--allow-tls-name", "alice", "--forkptyrouter-command", "echo IN", pass_fds=[server.fileno()]
