@@ -100,7 +100,7 @@ def address(value: str) -> Address:
 
 
 def window_edge(value: str) -> int:
-    """Rows or columns of a terminal. The kernel stores them in an unsigned short; 0 would mean that the size is unknown."""
+    """Rows or columns of a terminal. The kernel stores them in an unsigned short; 0 means an unknown size."""
     return whole(value, 1, 65535)
 
 

@@ -41,7 +41,7 @@ cdef inline const char *notice_of(Ending ending) noexcept nogil:
     if ending == ENDING_LIFETIME:
         return b"\r\nfastpty: the session's time is over\r\n"
     if ending == ENDING_SILENT:
-        return b"\r\nfastpty: the client never said anything\r\n"
+        return b"\r\nfastpty: no input arrived in time\r\n"
     if ending == ENDING_MEMORY:
         return b"\r\nfastpty: the router had no memory left for the session\r\n"
     if ending == ENDING_STOPPED:

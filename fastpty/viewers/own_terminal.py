@@ -14,11 +14,6 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-<<<<<<< HEAD
-=======
-from fastpty.client.attach import EndedByRouterError, attach
-from fastpty.client.link import Link
->>>>>>> fix/client
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.net.address import Address, FdAddress, connect
@@ -94,17 +89,15 @@ class OwnTerminal:
 
 
 def _attach(connection: socket.socket, attach: Callable[[], object]) -> int:
+    from fastpty.client.attach import EndedByRouterError  # loaded already
+
     # An open copy of a listening socket would keep its address in use after the router's end.
     child.keep_only([0, 1, 2, connection.fileno()])
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-<<<<<<< HEAD
         attach()
-=======
-        attach(Link(connection, framed=False))
     except EndedByRouterError:  # it is this router: its log says why
         return 0
->>>>>>> fix/client
     except FastptyError as error:
         print(f"fastpty-router: {error}; the shared terminal keeps running", file=sys.stderr)
         return 1

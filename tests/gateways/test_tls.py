@@ -87,7 +87,7 @@ def test_a_client_without_a_trusted_certificate_gets_no_session(
             plain.sendall(b"id\n" * 100)
             plain.settimeout(30)
             assert b"uid=" not in plain.recv(65536)
-    router.wait_for_log("TLS client 127.0.0.1 port .*: no session")
+    router.wait_for_log("TLS client 127.0.0.1 port .*: the handshake failed")
     assert "session 1" not in router.log
 
 
@@ -194,7 +194,7 @@ def test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_
         port = server.getsockname()[1]
         inherited = (f"fd://{server.fileno()}", "--allow-user", "root", *authority.options("server"))
         router = start_router(*inherited, "--forkptyrouter-command", "echo IN", pass_fds=[server.fileno()])
-        assert b"the rules of this router are about users" in attached(authority, port).stderr
+        assert b"the access rules need to know your user" in attached(authority, port).stderr
         router.end()
         start_router(
             *inherited, "--allow-tls-name", "alice", "--forkptyrouter-command", "echo IN", pass_fds=[server.fileno()]
@@ -211,7 +211,7 @@ def test_a_client_that_offers_only_tls_1_2_is_refused(
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises(ssl.SSLError, match="version"):
         context.wrap_socket(plain, server_hostname="localhost")
-    router.wait_for_log("TLS client 127.0.0.1 port .*: no session")
+    router.wait_for_log("TLS client 127.0.0.1 port .*: the handshake failed")
     assert "session 1" not in router.log
 
 

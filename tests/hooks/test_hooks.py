@@ -318,4 +318,4 @@ def test_without_root_as_root_hooks_are_an_error(tmp_path: Path) -> None:
         router = Router(f"--{option}", value, str(tmp_path / "socket"), program=AS_NOBODY)
         assert router.process.wait(30) == 1
         router.end()
-        assert f"{option} needs root: start as root, or add unshare = user" in router.log
+        assert f"{option} needs root: start as root, add unshare = user" in router.log

@@ -274,5 +274,5 @@ def test_a_router_whose_first_workers_cannot_start_ends_and_says_so(
         timeout=PATIENCE_SECONDS,
     )
     assert ended.returncode == 1
-    assert ended.stderr.endswith("fastpty-router: no worker can start (exit status 3)\n")
+    assert ended.stderr.endswith("fastpty-router: no worker could start (exit status 3)\n")
     assert not Path(faulty.path).exists()

@@ -142,7 +142,7 @@ def test_a_web_page_cannot_read_the_statistics_through_another_name_of_this_mach
     assert answer.startswith(b"HTTP/1.0 %d " % status)
     assert (b'"pid"' in answer) == (status == 200)
     if status == 403:
-        router.wait_for_log("statistics: refused a client on 127.0.0.1:.*: the request is for another host")
+        router.wait_for_log("statistics: refused a client on 127.0.0.1:.*: the request names another host")
 
 
 def test_no_web_page_of_another_site_can_read_the_statistics(
