@@ -47,10 +47,10 @@ bench: $(VENV)/bench.stamp
 # Works in a copy, because the C part is built in place. PYTHONMALLOC: Python's own allocator would hide errors. Leaks are
 # not reported, because the interpreter frees little at its exit. Left out are tests that measure memory or instructions,
 # tests that start the interpreter with closed descriptors, without an environment or /proc, as another user or under
-# strace(1), because a script starts the sanitized one.
+# strace(1) or systemd, because a script starts the sanitized one.
 SANITIZED_BUT := not bounded_memory and not memory_is_short and not few_instructions and not closed_standard_descriptor \
 	and not hostile_image and not any_moment_of_the_start and not broken_output \
-	and not what_needs_proc and not modules_are_loaded and not named_with_its_owner
+	and not that_needs_proc and not modules_are_loaded and not named_with_its_owner and not under_systemd
 SANITIZED := SANITIZED_PYTHON=$(CURDIR)/$(BIN)/python PYTHONPATH=tests/sanitize
 
 sanitize: $(VENV)/test.stamp
@@ -59,7 +59,7 @@ sanitize: $(VENV)/test.stamp
 		build/sanitize
 	cd build/sanitize && rm -f fastpty/*.so tests/probes/*.so
 	cd build/sanitize && FASTPTY_BUILD=sanitize FASTPTY_TEST_PROBES=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
-	cd build/sanitize && $(SANITIZED) SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/asan PYTHONMALLOC=malloc \
+	cd build/sanitize && $(SANITIZED) FASTPTY_TEST_PATIENCE=60 SANITIZED_EXECUTABLE=$(CURDIR)/tests/sanitize/asan PYTHONMALLOC=malloc \
 		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 		tests/sanitize/asan -m pytest -q $(SIDE_BY_SIDE) -p no:cacheprovider -k '$(SANITIZED_BUT)' $(TESTS)
 

@@ -1,7 +1,7 @@
 """Measures one figure of all contestants in turn, and compares it with its targets.
 
-pytest-benchmark times fastpty's rounds; before each of them its `setup` lets the peers have theirs, so that whatever
-else the machine does meets all alike. The figures of all go into the report's `extra_info`.
+pytest-benchmark times fastpty's rounds. Before each of them its `setup` runs a round of every other contestant, so that
+other load on the machine affects all of them alike. The report's `extra_info` holds the figures of all.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Figure:
 def compare(
     benchmark: Any, field: Field, names: list[str], measure: Measure, figures: list[Figure], rounds: int = ROUNDS
 ) -> None:
-    """Measures the contestants in turn, `rounds` times and once to warm up; the first is pytest-benchmark's own.
+    """Measures the contestants in turn, `rounds` times and once to warm up; pytest-benchmark times the first.
 
     `measure` returns the values of all figures by their names. A ratio is the median of those of each round, since
     two values of one round saw the same machine.

@@ -25,7 +25,7 @@ KEYSTROKES = 500
 STARTS = 40
 SOCAT_MOST = 64  # one process per session
 QUIET_SECONDS = 2.0
-SETTLE_SECONDS = 1.5  # until the starts are over and the router does not poll any more (--busy-poll)
+SETTLE_SECONDS = 1.5  # until the starts are over and the router has stopped polling (--busy-poll)
 VERY_MANY = 20_000
 PTY_MAX = Path("/proc/sys/kernel/pty/max")
 

@@ -1,6 +1,7 @@
 from collections.abc import Iterable
 from typing import Any, Literal, final
 
+from fastpty.relay.settings import Settings
 from fastpty.relay.upcalls import Handler, SessionRow
 
 def do_errand(fd: int, message: bytes) -> None:
@@ -13,14 +14,6 @@ def do_errand(fd: int, message: bytes) -> None:
 class Relay:
     """Relays between sockets and terminals: one epoll loop in C for any number of sessions.
 
-    splice: use splice(2) for streams; read(2) and write(2) where the kernel refuses it.
-    idle_seconds: end a private session after this time without a transfer; 0 = never.
-    grace_seconds: the time between SIGHUP and SIGKILL.
-    lifetime_seconds: end every private session after this time; 0 = never.
-    greeting_seconds: end a session whose uwsgi client has sent no byte in this time; 0 = never.
-    busy_poll_seconds: poll for this time without sleeping after a key, and half of it during a stream; 0 = never.
-    events: the most epoll events that one turn takes, 1 to 1024.
-    buffer_bytes: the most bytes that each direction of a session holds, 4096 to 65536.
     heartbeat: at least 24 writable bytes, perhaps shared with other processes. The relay keeps three native int64
     there: when the present turn of the loop began (CLOCK_MONOTONIC in nanoseconds; 0 while it waits), the live
     sessions, and the sessions accepted in all.
@@ -28,20 +21,7 @@ class Relay:
     Raises ValueError if events, buffer_bytes or heartbeat are out of range.
     """
 
-    def __init__(
-        self,
-        handler: Handler,
-        *,
-        splice: bool = True,
-        idle_seconds: float = 0,
-        grace_seconds: float = 10,
-        events: int = 64,
-        buffer_bytes: int = 65536,
-        heartbeat: Any = None,
-        lifetime_seconds: float = 0,
-        greeting_seconds: float = 0,
-        busy_poll_seconds: float = 0,
-    ) -> None: ...
+    def __init__(self, handler: Handler, settings: Settings = ..., *, heartbeat: Any = None) -> None: ...
     def listen(self, fd: int, *, framed: bool, negotiates: Literal["never", "by name", "always"] = "never") -> int:
         """Accepts clients from a listening stream socket. It becomes non-blocking; the caller closes it.
 

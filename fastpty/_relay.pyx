@@ -17,7 +17,9 @@ from fastpty.relay.accept cimport (
     LISTENERS_MOST, NEGOTIATES_ALWAYS, NEGOTIATES_BY_NAME, NEGOTIATES_NEVER, Arrival, Listeners, listener_accept,
     listeners_abandon, listeners_add, listeners_open, listeners_resume,
 )
-from fastpty.relay.begin cimport arrival_session, session_new, session_release, session_start
+from fastpty.relay.begin cimport (
+    arrival_session, session_new, session_new_own_viewer, session_release, session_start,
+)
 from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.errands cimport Errand
@@ -25,7 +27,7 @@ from fastpty.relay.events cimport events_handle
 from fastpty.relay.greeting cimport greetings_stop, request_free, session_begin_program, session_fail, session_welcome
 from fastpty.relay.hang_up cimport sessions_stop
 from fastpty.relay.loop cimport (
-    ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, EVENTS_USUAL, Heartbeat, Loop, loop_check_returned,
+    ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, Heartbeat, Loop, loop_check_returned,
     loop_defer_reports, loop_due, loop_retry, loop_wait, loop_watch_errands, loop_watch_signals,
 )
 from fastpty.relay.peer cimport peer_credentials
@@ -43,6 +45,7 @@ from fastpty.system.linux cimport (
 from fastpty.wire.extension cimport ERROR_INTERNAL
 
 from fastpty.log import logger
+from fastpty.relay.settings import Settings
 from fastpty.relay.upcalls import JOIN, Failure, SessionEnd, SessionRow
 
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
@@ -76,36 +79,34 @@ cdef class Relay:
         self.loop.last_number = &self.loop.own_number
         self.loop.errands.queue = -1
         self.loop.errands.closed = &self.loop.errands.sent
-        self.signals_fd = self.listeners.spare_fd = -1
+        self.signals_fd = self.listeners.spare_fd = self.loop.mark_fd = -1
         self.loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.loop.epoll_fd < 0:
             raise OSError(errno, "epoll_create1")
-        listeners_open(&self.listeners)
+        listeners_open(&self.loop, &self.listeners)
 
-    def __init__(self, handler, *, bint splice=True, double idle_seconds=0, double grace_seconds=10,
-                 double lifetime_seconds=0, double greeting_seconds=0, double busy_poll_seconds=0,
-                 int events=EVENTS_USUAL, int buffer_bytes=BUFFER_BYTES, heartbeat=None):
-        if not 1 <= events <= EVENTS_MOST:
+    def __init__(self, handler, settings=Settings(), *, heartbeat=None):
+        if not 1 <= settings.events <= EVENTS_MOST:
             raise ValueError(f"events: from 1 to {EVENTS_MOST}")
-        if not BUFFER_LEAST_BYTES <= buffer_bytes <= BUFFER_BYTES:
+        if not BUFFER_LEAST_BYTES <= settings.buffer_bytes <= BUFFER_BYTES:
             raise ValueError(f"buffer_bytes: from {BUFFER_LEAST_BYTES} to {BUFFER_BYTES}")
         if heartbeat is not None:
             self.loop.heartbeat = <Heartbeat *>self.borrow(0, heartbeat, sizeof(Heartbeat))
         self.handler = handler
-        self.loop.events_most = events
-        self.loop.pool.buffer_bytes = buffer_bytes
-        self.loop.splice = splice
-        self.loop.busy_poll.limit_ns = <int64_t>(busy_poll_seconds * 1e9)
-        self.loop.idle_ns = <int64_t>(idle_seconds * 1e9)
-        self.loop.grace_ns = <int64_t>(grace_seconds * 1e9)
-        self.loop.lifetime_ns = <int64_t>(lifetime_seconds * 1e9)
-        self.loop.greeting_ns = <int64_t>(greeting_seconds * 1e9)
+        self.loop.events_most = settings.events
+        self.loop.pool.buffer_bytes = settings.buffer_bytes
+        self.loop.splice = settings.splice
+        self.loop.busy_poll.limit_ns = <int64_t>(<double>settings.busy_poll_seconds * 1e9)
+        self.loop.idle_ns = <int64_t>(<double>settings.idle_seconds * 1e9)
+        self.loop.grace_ns = <int64_t>(<double>settings.grace_seconds * 1e9)
+        self.loop.lifetime_ns = <int64_t>(<double>settings.lifetime_seconds * 1e9)
+        self.loop.greeting_ns = <int64_t>(<double>settings.greeting_seconds * 1e9)
 
     def __dealloc__(self):
         pool_drop_spares(&self.loop.pool)
         shared_free(self.shared)
         free(self.loop.sessions)
-        for fd in (self.loop.epoll_fd, self.signals_fd, self.listeners.spare_fd):
+        for fd in (self.loop.epoll_fd, self.signals_fd, self.listeners.spare_fd, self.loop.mark_fd):
             if fd >= 0:
                 close(fd)
         for index in range(3):
@@ -141,10 +142,9 @@ cdef class Relay:
         if self.shared == NULL:
             raise ValueError("there is no shared terminal")
         os.set_blocking(fd, False)
-        session = session_new(&self.loop)
+        session = session_new_own_viewer(&self.loop, self.shared)
         if session == NULL:
             raise MemoryError()
-        session.shared = self.shared
         self.start(session, fd, False)
         return session.number
 

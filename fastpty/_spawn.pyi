@@ -1,5 +1,8 @@
+from collections.abc import Iterable
+from typing import Self, final
+
 def reserve() -> None:
-    """Reserves two low descriptors, so that spawn() does not become slower with many descriptors open.
+    """Reserves two low descriptors, so that starts do not become slower with many descriptors open.
 
     Call it once, before many are open. Raises OSError if no descriptor is left.
     """
@@ -11,51 +14,84 @@ def leave_keys() -> None:
     no keys or a filter forbids the call. Raises OSError if there is no room for a keyring.
     """
 
-def spawn(
-    argv: list[bytes],
-    environment: list[bytes],
-    directory: bytes | None,
-    rows: int,
-    columns: int,
-    files: tuple[int, int],
-    *,
-    program: bytes | list[bytes] | None = None,
-    account: tuple[int, int, list[int]] | None = None,
-    no_new_privs: bool = False,
-    cgroup: int = -1,
-    apart: bool = False,
-    joins: tuple[int, ...] = (),
-    terminals: int = -1,
-    pixels: tuple[int, int] = (0, 0),
-    needs_directory: bool = False,
-    report: int = -1,
-) -> tuple[int, int, int]:
-    """Starts a program as the leader of a new session whose controlling terminal is a new pty.
+@final
+class Command:
+    """What a session runs. Immutable; one object can start any number of sessions.
 
     argv: the program's path (PATH is not searched) and its arguments, at least one.
     environment: the whole environment, as `NAME=value`.
     directory: the working directory, or None for this process's.
-    rows, columns: the window size, 0 to 65535.
-    files: RLIMIT_NOFILE, soft and hard.
-    program: the path, if it is not argv[0], as for a login shell; or paths, of which the first that can be executed is.
+    path: the program's path, if it is not argv[0], as for a login shell; or paths, of which the first that can be
+    executed is.
     account: uid, gid and supplementary groups to become permanently, which needs root. The terminal belongs to that
     user, and the login uid (audit) is set. Unless it is root, it has no capability and no raised priority.
-    no_new_privs: sets PR_SET_NO_NEW_PRIVS (prctl(2)).
-    cgroup: a descriptor of the directory of a version 2 cgroup to start in, or -1 for this process's.
-    joins: descriptors of cgroup.procs, open for writing, of cgroups (version 1 or 2) to enter.
-    apart: do not wait for the child, because somebody else may delay it; see below.
-    pixels: the width and height of the window.
     needs_directory: with an account, fail if the directory cannot be entered.
-    report: the end for writing of a pipe into which the child writes StartReports (fastpty/spawn/report.pxd). It is not
-    waited for then, as with `apart`.
+
+    Raises ValueError if argv is empty or there is no path.
+    """
+
+    def __new__(
+        cls,
+        argv: Iterable[bytes],
+        environment: Iterable[bytes],
+        directory: bytes | None = None,
+        *,
+        path: bytes | Iterable[bytes] | None = None,
+        account: tuple[int, int, list[int]] | None = None,
+        needs_directory: bool = False,
+    ) -> Self: ...
+    @property
+    def argv(self) -> tuple[bytes, ...]: ...
+    @property
+    def environment(self) -> tuple[bytes, ...]: ...
+    @property
+    def directory(self) -> bytes | None: ...
+    @property
+    def paths(self) -> tuple[bytes, ...]: ...
+    @property
+    def account(self) -> tuple[int, int, list[int]] | None: ...
+    @property
+    def needs_directory(self) -> bool: ...
+
+@final
+class Spawner:
+    """Starts commands as leaders of new sessions, each with a new pty as its controlling terminal. Immutable.
+
+    files: RLIMIT_NOFILE, soft and hard.
+    no_new_privs: sets PR_SET_NO_NEW_PRIVS (prctl(2)).
+    apart: do not wait for the child, because somebody else may delay it; see spawn().
+    joins: descriptors of cgroup.procs, open for writing, of cgroups (version 1 or 2) to enter.
     terminals: a descriptor of the directory whose `ptmx` to open, in a foreign root, or -1 for /dev/ptmx.
 
-    The child has only descriptors 0, 1 and 2, on the terminal, default signal dispositions and an empty mask. This
-    process sleeps until the child executes the program, as after vfork(2), so its memory is never copied. With an
-    `account` or `apart` it does not wait: the child writes failures to its terminal and exits with 127. With an
-    `account` the child starts in / if it cannot enter its directory.
-
-    Returns the pty master (non-blocking, close-on-exec), the pid, and a pidfd. The caller closes and reaps them.
-    Raises OSError with a text for the client's user: no pty or descriptor left, no process allowed, or the directory or
-    program cannot be used; ExecuteError, if this process has waited for the child, and that could not use them.
+    The descriptors must stay open. Raises ValueError for more than 32 of `joins`.
     """
+
+    def __new__(
+        cls,
+        files: tuple[int, int],
+        *,
+        no_new_privs: bool = False,
+        apart: bool = False,
+        joins: tuple[int, ...] = (),
+        terminals: int = -1,
+    ) -> Self: ...
+    def spawn(
+        self, command: Command, window: tuple[int, int, int, int], *, cgroup: int = -1, report: int = -1
+    ) -> tuple[int, int, int]:
+        """Starts the command on a new terminal.
+
+        window: rows, columns, width and height in pixels, 0 to 65535.
+        cgroup: a descriptor of the directory of a version 2 cgroup to start in, or -1 for this process's.
+        report: the end for writing of a pipe into which the child writes StartReports (fastpty/spawn/report.pxd). The
+        child is not waited for then, as with `apart`.
+
+        The child has only descriptors 0, 1 and 2, on the terminal, default signal dispositions and an empty mask. This
+        process sleeps until the child executes the program, as after vfork(2), so its memory is never copied. With an
+        account or `apart` it does not wait: the child writes failures to its terminal and exits with 127. With an
+        account the child starts in / if it cannot enter its directory.
+
+        Returns the pty master (non-blocking, close-on-exec), the pid, and a pidfd. The caller closes and reaps them.
+        Raises OSError with a text for the client's user: no pty or descriptor left, no process allowed, or the
+        directory or program cannot be used; ExecuteError, if this process has waited for the child, and that could
+        not use them.
+        """

@@ -2,11 +2,12 @@
 
 import os
 
+cimport cython
 from libc.errno cimport ENOSYS, EPERM, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
-from posix.types cimport gid_t
+from posix.types cimport gid_t, uid_t
 
 from fastpty.spawn.child cimport (
     JOINS_MOST,
@@ -135,7 +136,7 @@ cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
     return pid
 
 
-cdef char **pointers(list strings) except NULL:
+cdef char **pointers(tuple strings) except NULL:
     """Returns a NULL-terminated array of pointers into `strings`, which must stay alive. The caller frees it."""
     cdef Py_ssize_t count = len(strings)
     cdef Py_ssize_t index
@@ -148,20 +149,6 @@ cdef char **pointers(list strings) except NULL:
     return array
 
 
-cdef fill_account(Account *account, tuple wanted):
-    """Copies uid, gid and the list of groups from `wanted`. The caller frees the two arrays."""
-    cdef list groups = wanted[2]
-    cdef int index
-    account.uid, account.gid = wanted[:2]
-    account.group_count = len(groups)
-    account.groups = <gid_t *>malloc((account.group_count + 1) * sizeof(gid_t))
-    account.found = <gid_t *>malloc((account.group_count + 1) * sizeof(gid_t))
-    if account.groups == NULL or account.found == NULL:
-        raise MemoryError()
-    for index in range(account.group_count):
-        account.groups[index] = groups[index]
-
-
 cdef open_terminal(int directory, tuple window, int *master, int *slave):
     """Opens a new pty: a non-blocking master, a slave with default termios and IUTF8, both close-on-exec.
 
@@ -170,14 +157,14 @@ cdef open_terminal(int directory, tuple window, int *master, int *slave):
     """
     cdef termios attributes
     cdef winsize size
+    memset(&size, 0, sizeof(size))
+    size.ws_row, size.ws_col, size.ws_xpixel, size.ws_ypixel = window
     if directory < 0:
         master[0] = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
     else:
         master[0] = open_ptmx(directory)
     if master[0] < 0:
         raise OSError(errno, f"cannot open a pseudo-terminal: {os.strerror(errno)}")
-    memset(&size, 0, sizeof(size))
-    size.ws_row, size.ws_col, size.ws_xpixel, size.ws_ypixel = window
     unlockpt(master[0])
     slave[0] = ioctl(master[0], TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)
     if slave[0] < 0:
@@ -216,64 +203,125 @@ def leave_keys():
         raise OSError(errno, os.strerror(errno))
 
 
-def spawn(
-    list argv, list environment, directory, int rows, int columns, tuple files,
-    *, program=None, account=None, bint no_new_privs=False, int cgroup=-1, bint apart=False, tuple joins=(),
-    int terminals=-1, tuple pixels=(0, 0), bint needs_directory=False, int report=-1
-):
-    """Starts `argv` on a new terminal; see _spawn.pyi."""
-    cdef Plan plan
-    cdef Account becomes
-    cdef int master = -1
-    cdef int pidfd = -1
-    cdef int index
-    if report >= 0:
-        joins = (*joins, report)
-    if len(joins) > JOINS_MOST:
-        raise ValueError(f"more than {JOINS_MOST} control groups to enter")
-    plan.argv = plan.envp = plan.programs = NULL
-    plan.slave = -1
-    plan.error = 0
-    plan.stage = STAGE_SESSION
-    plan.directory = NULL if directory is None else <char *><bytes>directory
-    plan.files.rlim_cur, plan.files.rlim_max = files
-    programs = [program or argv[0]] if not isinstance(program, list) else program
-    plan.program = <char *><bytes>programs[0]
-    plan.needs_directory = needs_directory
-    plan.report = report
-    plan.account = NULL if account is None else &becomes
-    plan.no_new_privs = no_new_privs
-    plan.cgroup = cgroup
-    plan.enters_cgroup = False
-    plan.is_apart = apart or account is not None or report >= 0
-    plan.join_count = len(joins)
-    for index, join in enumerate(sorted(joins)):
-        plan.joins[index] = join
-    plan.shares_table = False
-    plan.compares_devpts = terminals >= 0 and is_devpts(terminals)
-    becomes.groups = becomes.found = NULL
-    try:
+@cython.final
+cdef class Command:
+    """A program with its arguments, environment, directory and account; see _spawn.pyi."""
+
+    # The pointers of the second half point into the objects of the first.
+    cdef readonly tuple argv
+    cdef readonly tuple environment
+    cdef readonly bytes directory
+    cdef readonly tuple paths
+    cdef readonly tuple account
+    cdef readonly bint needs_directory
+    cdef char **argv_pointers
+    cdef char **environment_pointers
+    cdef char **path_pointers
+    cdef Account becomes         # used if there is an account
+
+    def __cinit__(self, argv, environment, bytes directory=None, *, path=None, tuple account=None,
+                  bint needs_directory=False):
+        self.argv = tuple(argv)
+        if not self.argv:
+            raise ValueError("argv is empty")
+        self.environment = tuple(environment)
+        self.directory = directory
+        self.paths = self.argv[:1] if path is None else (path,) if isinstance(path, bytes) else tuple(path)
+        if not self.paths:
+            raise ValueError("there is no path to execute")
+        self.account = account
+        self.needs_directory = needs_directory
+        self.argv_pointers = pointers(self.argv)
+        self.environment_pointers = pointers(self.environment)
+        self.path_pointers = pointers(self.paths)
         if account is not None:
-            fill_account(&becomes, account)
-        plan.argv = pointers(argv)
-        plan.programs = pointers(programs)
-        plan.envp = pointers(environment)
-        open_terminal(terminals, (rows, columns, *pixels), &master, &plan.slave)
-        if account is not None and fchown(plan.slave, becomes.uid, <gid_t>-1) < 0:
-            raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
-        pid = run_child(&plan, &pidfd)
-    except BaseException:
-        if pidfd >= 0:
-            close(pidfd)
-        if master >= 0:
-            close(master)
-        raise
-    finally:
-        free(plan.argv)
-        free(plan.programs)
-        free(plan.envp)
-        free(becomes.groups)
-        free(becomes.found)
-        if plan.slave >= 0 and not plan.shares_table:
-            close(plan.slave)
-    return master, pid, pidfd
+            uid, gid, groups = account
+            self.take_account(uid, gid, groups)
+
+    def __dealloc__(self):
+        free(self.argv_pointers)
+        free(self.environment_pointers)
+        free(self.path_pointers)
+        free(self.becomes.groups)
+        free(self.becomes.found)
+
+    cdef take_account(self, uid_t uid, gid_t gid, list groups):
+        cdef int index
+        self.becomes.uid = uid
+        self.becomes.gid = gid
+        self.becomes.group_count = len(groups)
+        self.becomes.groups = <gid_t *>malloc((len(groups) + 1) * sizeof(gid_t))
+        self.becomes.found = <gid_t *>malloc((len(groups) + 1) * sizeof(gid_t))
+        if self.becomes.groups == NULL or self.becomes.found == NULL:
+            raise MemoryError()
+        for index in range(self.becomes.group_count):
+            self.becomes.groups[index] = groups[index]
+
+
+cdef void plan_command(Plan *plan, Command command) noexcept:
+    plan.programs, plan.argv, plan.envp = command.path_pointers, command.argv_pointers, command.environment_pointers
+    plan.program = plan.programs[0]
+    plan.directory = NULL if command.directory is None else <char *>command.directory
+    plan.needs_directory = command.needs_directory
+    if command.account is not None:
+        plan.account = &command.becomes
+        plan.is_apart = True
+
+
+cdef void plan_report(Plan *plan, int report) noexcept:
+    """Adds the report to `joins`, which are sorted and which the child keeps open."""
+    cdef int index = plan.join_count
+    while index > 0 and plan.joins[index - 1] > report:
+        plan.joins[index] = plan.joins[index - 1]
+        index -= 1
+    plan.joins[index] = plan.report = report
+    plan.join_count += 1
+    plan.is_apart = True
+
+
+@cython.final
+cdef class Spawner:
+    """Starts commands, each on a new terminal; see _spawn.pyi."""
+
+    cdef Plan common             # the part of the plan that is the same for all sessions
+    cdef int terminals
+
+    def __cinit__(self, tuple files, *, bint no_new_privs=False, bint apart=False, tuple joins=(), int terminals=-1):
+        cdef int index
+        if len(joins) >= JOINS_MOST:   # one is for a report
+            raise ValueError(f"more than {JOINS_MOST - 1} control groups to enter")
+        self.terminals = terminals
+        self.common.files.rlim_cur, self.common.files.rlim_max = files
+        self.common.no_new_privs = no_new_privs
+        self.common.is_apart = apart
+        self.common.join_count = len(joins)
+        for index, join in enumerate(sorted(joins)):
+            self.common.joins[index] = join
+        self.common.compares_devpts = terminals >= 0 and is_devpts(terminals)
+        self.common.stage = STAGE_SESSION
+        self.common.slave = self.common.report = -1
+
+    def spawn(self, Command command not None, tuple window, *, int cgroup=-1, int report=-1):
+        """Starts the command on a new terminal; see _spawn.pyi."""
+        cdef Plan plan = self.common
+        cdef int master = -1
+        cdef int pidfd = -1
+        plan.cgroup = cgroup
+        plan_command(&plan, command)
+        if report >= 0:
+            plan_report(&plan, report)
+        try:
+            open_terminal(self.terminals, window, &master, &plan.slave)
+            if plan.account != NULL and fchown(plan.slave, plan.account.uid, <gid_t>-1) < 0:
+                raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
+            pid = run_child(&plan, &pidfd)
+        except BaseException:
+            if pidfd >= 0:
+                close(pidfd)
+            if master >= 0:
+                close(master)
+            raise
+        finally:
+            if plan.slave >= 0 and not plan.shares_table:
+                close(plan.slave)
+        return master, pid, pidfd

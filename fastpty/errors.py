@@ -37,6 +37,11 @@ class ExecuteError(OSError):
     """A program cannot be executed, or its directory cannot be entered."""
 
 
+def counted(number: int, thing: str) -> str:
+    """The number and the noun, in the plural unless it is 1."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """Escapes control characters, such as those in file names, so that the text is one line and safe on a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

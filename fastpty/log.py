@@ -5,9 +5,11 @@ Nothing ever waits for the log. A line that cannot be written at once is dropped
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
+import mmap
 import os
 import re
 import select
@@ -143,6 +145,14 @@ def _utc(record: logging.LogRecord) -> str:
     return f"{moment}.{int(record.msecs):03d}Z"
 
 
+def _reserve() -> mmap.mmap:
+    """Address space to give up when memory is short, so that the end of a session is still logged.
+
+    It is never written to, so it takes no memory. Raises OSError.
+    """
+    return mmap.mmap(-1, _RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
 class _NeverWaits(logging.Handler):
     """Writes a line if that is possible at once, and otherwise drops and counts it.
 
@@ -154,19 +164,19 @@ class _NeverWaits(logging.Handler):
         self.setFormatter(_Json(json_head) if _settings.format == "json" else _OneLine(head))
         self._lost = 0
         self._is_of_this_root = foreign_root.is_entered()
-        # Released for a moment when memory is short, so that the end of a session is still logged.
-        self._reserve = bytearray(_RESERVE_BYTES)
+        self._reserve = _reserve()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._emit(record)
         except MemoryError:
-            del self._reserve[:]
+            self._reserve.close()
             try:
                 self._emit(record)
-                self._reserve = bytearray(_RESERVE_BYTES)
             except MemoryError:
                 self._lost += 1
+            with contextlib.suppress(OSError):
+                self._reserve = _reserve()
 
     def _emit(self, record: logging.LogRecord) -> None:
         if self._lost:
@@ -188,9 +198,6 @@ class _NeverWaits(logging.Handler):
     def _write(self, line: bytes, level: int) -> bool:
         raise NotImplementedError
 
-    def reopen(self) -> None:
-        """Opens the file again, in case it was renamed (logrotate(8)); raises OSError."""
-
     def descriptor(self) -> int | None:
         """The descriptor that it writes to, or None."""
         return None
@@ -198,7 +205,7 @@ class _NeverWaits(logging.Handler):
     def _check_root(self) -> None:
         """Raises OSError if the process has entered another root since: the path could name somebody else's file."""
         if foreign_root.is_entered() and not self._is_of_this_root:
-            raise OSError(errno.EXDEV, "it lies outside this root: rotate it with copytruncate")
+            raise OSError(errno.EXDEV, "it lies outside the router's root: rotate it with copytruncate")
 
 
 class _ToDescriptor(_NeverWaits):
@@ -226,7 +233,7 @@ class _ToDescriptor(_NeverWaits):
 class _ToFile(_ToDescriptor):
     def __init__(self, path: str, fd: int | None = None) -> None:
         """Opens the file, as descriptor `fd` if given; raises OSError."""
-        self._path = path
+        self.path = path
         opened = _open(path)
         if fd is not None:
             os.dup2(opened, fd)
@@ -234,8 +241,9 @@ class _ToFile(_ToDescriptor):
         super().__init__(opened if fd is None else fd)
 
     def reopen(self) -> None:
+        """Opens the file again, in case it was renamed (logrotate(8)); raises OSError."""
         self._check_root()
-        opened = _open(self._path)
+        opened = _open(self.path)
         os.dup2(opened, self._fd, inheritable=self._fd <= 2)
         os.close(opened)
         if self._fd == 2:
@@ -354,9 +362,9 @@ def descriptors() -> set[int]:
 def reopen(*, complains: bool = True) -> None:
     """Opens the log files again after they were renamed (logrotate(8)). If that fails, the old file stays in use."""
     for handler in logger.handlers:
-        if isinstance(handler, _NeverWaits):
+        if isinstance(handler, _ToFile):
             try:
                 handler.reopen()
             except OSError as error:
                 if complains:
-                    logger.warning("cannot reopen the log: %s", error.strerror)
+                    logger.warning("cannot reopen the log %s: %s", handler.path, error.strerror)

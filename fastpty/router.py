@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from fastpty import __version__, cli, end_quietly_on_interrupt, log
+from fastpty import __version__, end_quietly_on_interrupt, log
 from fastpty.access import accounts
 from fastpty.configuration import reread
 from fastpty.configuration.config import Config
@@ -69,6 +69,8 @@ def be_client_in_jail(config: Config) -> int:
 
 def be_client(config: Config) -> None:
     """Connects as `fastpty` does, for --pty-connect and --pty-uconnect, and exits with its status."""
+    from fastpty import cli  # jail/imports.py has loaded it before another root is entered
+
     option, place = (
         ("--pty-connect", config.pty_connect) if config.pty_connect else ("--pty-uconnect", config.pty_uconnect)
     )
@@ -156,7 +158,11 @@ def _serve(prepared: _Prepared, config: Config) -> None:
 def _supervise(prepared: _Prepared, pidfiles: Sequence[PidFile], config: Config) -> None:
     """Runs the supervisor until all workers have ended."""
     log.logger.info(
-        "fastpty-router %s, uid %d gid %d, for: %s", __version__, os.getuid(), os.getgid(), config.command
+        "fastpty-router %s started as uid %d gid %d; command: %s",
+        __version__,
+        os.getuid(),
+        os.getgid(),
+        config.command,
     )
     for name in dict.fromkeys(place.name for place in prepared.listeners):
         log.logger.info("listening on %s", name)

@@ -6,6 +6,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -21,20 +22,43 @@ def pytest_configure() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-@pytest.fixture(autouse=True)
-def _its_share_of_the_machine(request: pytest.FixtureRequest) -> Iterator[None]:
+_LOCK_SECONDS = 900.0
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Lets tests run in parallel (pytest-xdist), except those marked `whole_machine`, which run alone.
+
+    It wraps the whole test, so that the wait for the others does not count into the test's time limit.
 
     The lock files are ones that every account may open, even in a container. Each pid namespace has its own /proc, so
     tests in a fresh system (tests/fresh) use those of the machine.
     """
-    alone = request.node.get_closest_marker("whole_machine") is not None
+    alone = item.get_closest_marker("whole_machine") is not None
     locks = os.environ.get("FASTPTY_TEST_LOCKS", "/proc/sys/kernel/pty")
     with open(f"{locks}/reserve") as turnstile, open(f"{locks}/max") as lock:
-        fcntl.flock(turnstile, fcntl.LOCK_EX)  # tests that start later wait behind one that will run alone
-        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        take(turnstile, fcntl.LOCK_EX)  # tests that start later wait behind one that will run alone
+        take(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(turnstile, fcntl.LOCK_UN)
         yield
+
+
+def take(lock: TextIO, kind: int) -> None:
+    """Takes a lock. Ends the test run if that is impossible: a process of an earlier test may hold it for ever."""
+
+    def is_taken() -> bool:
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    try:
+        eventually(is_taken, "the lock is free", _LOCK_SECONDS)
+    except AssertionError:
+        pytest.exit(
+            f"{lock.name} is locked for more than {_LOCK_SECONDS:.0f} s: see /proc/locks, and end the process"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ class Account:
 def check(run_as: str | None) -> None:
     """Raises FastptyError if `run-as peer` is set and this process cannot change its user."""
     if run_as == "peer" and os.geteuid() != 0:
-        raise FastptyError("run-as peer needs root: start as root, or leave it out")
+        raise FastptyError("run-as peer needs root: start the router as root, or remove run-as")
 
 
 def lookup(in_changed_root: bool) -> Callable[[int], Account]:
@@ -114,12 +114,12 @@ def _read(path: str) -> str:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         with open(foreign_root.open_no_link(path, flags), "rb") as file:
             if not _is_root_s_alone(os.fstat(file.fileno())):
-                raise RefusedError(f"{path} of this root can be written by other users than root")
+                raise RefusedError(f"{path} in the router's root can be written by users other than root")
             data = file.read(_FILE_BYTES_MOST + 1)
     except OSError as error:
-        raise RefusedError(f"{path} of this root cannot be read: {error.strerror}") from error
+        raise RefusedError(f"{path} in the router's root cannot be read: {error.strerror}") from error
     if len(data) > _FILE_BYTES_MOST:
-        raise RefusedError(f"{path} of this root is longer than 1 MiB")
+        raise RefusedError(f"{path} in the router's root is longer than 1 MiB")
     return os.fsdecode(data)
 
 

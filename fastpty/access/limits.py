@@ -7,7 +7,7 @@ import os
 
 from fastpty.configuration.config import Config
 from fastpty.configuration.values import SESSIONS_MOST
-from fastpty.errors import RefusedError
+from fastpty.errors import RefusedError, counted
 from fastpty.system.credentials import UNKNOWN_PEER
 
 
@@ -63,15 +63,15 @@ class Limits:
         uid = _UNKNOWN if user is None else user
         taken: list[int] = []
         for first, count, whose in (
-            (_SEATS_OF_ALL, config.max_sessions, "all"),
-            (uid * SESSIONS_MOST, config.max_sessions_per_uid, "of your user"),
+            (_SEATS_OF_ALL, config.max_sessions, ""),
+            (uid * SESSIONS_MOST, config.max_sessions_per_uid, " for your user"),
         ):
             if count is None:
                 continue
             seat = self._seats.take(first, count)
             if seat is None:
                 self.leave(taken)
-                raise RefusedError(f"no more than {count} sessions at a time ({whose}): try again later")
+                raise RefusedError(f"the limit of {counted(count, 'session')}{whose} is reached: try again later")
             taken.append(seat)
         return taken
 

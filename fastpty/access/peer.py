@@ -92,7 +92,7 @@ def peer_behind_tls(
     if user == "-":
         return Peer(f"TLS client {who}", is_admitted=is_admitted)
     if int(user) not in users:
-        raise RefusedError(f"no tls-user is uid {user}")
+        raise RefusedError(f"uid {user} is not listed in tls-user")
     groups = frozenset(account_of(int(user)).groups) if account_of else frozenset[int]()
     return Peer(f"TLS client {who} uid {user}", int(user), groups, is_admitted)
 

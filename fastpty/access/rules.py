@@ -11,11 +11,12 @@ from collections.abc import Callable
 from fastpty.access import accounts
 from fastpty.access.peer import Peer
 from fastpty.access.subordinates import Subordinates
+from fastpty.access.user_names import UserNames
 from fastpty.configuration.config import Config
 from fastpty.errors import RefusedError
 from fastpty.system.user_namespace import is_unmapped
 
-_NO_USER = "the rules of this router are about users, and your connection has none"
+_NO_USER = "the access rules need to know your user, which this connection does not carry"
 
 _KNOWN_SECONDS = 10.0
 _KNOWN_MOST = 1024
@@ -46,6 +47,7 @@ class Rules:
         self._subgids = Subordinates("/etc/subgid" if self._denies else None)
         self._groups_of = _account_groups(config) if self._denies else None
         self._known: dict[int, tuple[float, frozenset[int] | None]] = {}
+        self._user_names = UserNames()
 
     @property
     def need_groups(self) -> bool:
@@ -57,10 +59,10 @@ class Rules:
         if self._run_as_peer and not peer.is_known:
             raise RefusedError(_NO_USER)
         if self._run_as_peer and peer.uid is not None and is_unmapped(peer.uid):
-            raise RefusedError("your user has no number in the container of this router")
+            raise RefusedError("your uid is not mapped in the user namespace of this router")
         self.check_connection(peer)
         if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:
-            raise RefusedError("root may not connect here (it needs allow-user root)")
+            raise RefusedError("root is not allowed to connect (that needs allow-user root)")
 
     def check_connection(self, peer: Peer) -> None:
         """Raises RefusedError, with a text for the client, unless it may connect, for a session or for statistics.
@@ -74,7 +76,7 @@ class Rules:
         has_allow_rule = bool(self._allow_users or self._allow_groups)
         allowed = peer.is_admitted or peer.uid in self._allow_users or peer.groups & self._allow_groups
         if has_allow_rule and not allowed:
-            raise RefusedError(f"uid {peer.uid} may not connect here")
+            raise RefusedError(f"{self._in_words(peer.uid)} is not allowed to connect")
         if self._denies:
             self._check_denied(peer, peer.uid, needs_account=not (has_allow_rule or peer.is_admitted))
 
@@ -87,9 +89,15 @@ class Rules:
         users = self._subuids.owners(uid).union({uid}, *(self._subgids.owners(gid) for gid in peer.groups))
         groups = [found for user in users if (found := self._groups(user)) is not None]
         if users & self._deny_users or any(found & self._deny_groups for found in (peer.groups, *groups)):
-            raise RefusedError(f"uid {uid} may not connect here")
+            raise RefusedError(f"{self._in_words(uid)} is not allowed to connect")
         if needs_account and not groups:
-            raise RefusedError(f"uid {uid} has no account here, and so needs an allow-user of its own")
+            raise RefusedError(
+                f"uid {uid} has no account, so the deny rules cannot be checked: only an allow-user rule admits it"
+            )
+
+    def _in_words(self, uid: int) -> str:
+        name = self._user_names.find(uid)
+        return f"uid {uid}" + (f" ({name})" if name else "")
 
     def _groups(self, uid: int) -> frozenset[int] | None:
         """The groups of the uid's account, None if it has none. A result is cached for ten seconds.

@@ -67,7 +67,7 @@ def _read(path: str) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise FastptyError(f"{path}: cannot be read, and rules about users need it: {error.strerror}") from error
+        raise FastptyError(f"cannot read {path}, which the rules about users need: {error.strerror}") from error
     if len(data) > _BYTES_MOST:
         raise FastptyError(f"{path}: has more than {_BYTES_MOST} bytes, too many for rules about users")
     return data.decode("utf-8", "surrogateescape")

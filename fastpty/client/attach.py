@@ -14,11 +14,11 @@ import time
 
 from fastpty.client import escape
 from fastpty.client.escape import EscapeFilter
-from fastpty.client.legacy import LateWelcomeError
+from fastpty.client.legacy import EndedByRouterError, LateWelcomeError
 from fastpty.client.link import HIGH_WATER_BYTES, SHORT_OF_MEMORY, Link
 from fastpty.client.negotiation import SILENCE_SECONDS
 from fastpty.client.output import Output
-from fastpty.client.peer import RouterProcess, is_not_accepted
+from fastpty.client.peer import RouterProcess
 from fastpty.client.streams import CHUNK_BYTES, Streams
 from fastpty.client.terminal import FATAL, HeldSignals, RawTerminal, signal_name, window_size
 from fastpty.errors import FastptyError, SessionError
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from fastpty.wire.extension import Status
+
+__all__ = ["AttachedClient", "DisconnectedError", "EndedByRouterError", "attach"]
 
 # How long to wait before a call that failed for lack of memory is tried again.
 _PAUSE_SECONDS = 0.05
@@ -88,6 +90,7 @@ class AttachedClient:
         self._output = Output(streams, holds_notices=link.protocol.ends_with_notices)
         self._stdin_open = True
         self._began = time.monotonic()
+        self._found_events = 0
         self.accept_until: float | None = None
         self.show_notice: Callable[[str], None] | None = None
         self._decide_by: float | None = None
@@ -107,7 +110,7 @@ class AttachedClient:
 
     def _loop(self) -> None:
         if self._link.early:
-            self._output.add(self._link.take(self._link.early))
+            self._output.add(self._link.take(self._link.early), is_marked=self._link.is_marked)
             self._show_notices()
         self._link.announce(self._window_size())
         self._take_keys(self._terminal.typed_ahead)
@@ -134,7 +137,8 @@ class AttachedClient:
         for fd, events, act in self._interests():
             poll.register(fd, events)
             actions[fd] = act
-        for fd, _ in poll.poll(patience):
+        for fd, found in poll.poll(patience):
+            self._found_events = found
             actions[fd]()
 
     def _interests(self) -> Iterator[tuple[int, int, Callable[[], None]]]:
@@ -175,6 +179,8 @@ class AttachedClient:
         """
         if not self._link.protocol.is_waiting:
             return None
+        from fastpty.client.waiting import is_not_accepted  # rarely needed
+
         now = time.monotonic()
         if self._decide_by is None or is_not_accepted(self._link.sock):
             self._decide_by = now + SILENCE_SECONDS
@@ -196,6 +202,8 @@ class AttachedClient:
         if left > 0:
             return left
         self.accept_until = None
+        from fastpty.client.waiting import is_not_accepted  # rarely needed
+
         if is_not_accepted(self._link.sock):
             raise FastptyError(
                 f"{self._link.name}: the router does not accept the connection: it is stopped, or it hangs"
@@ -255,9 +263,13 @@ class AttachedClient:
 
     def _on_socket(self) -> None:
         self._link.send()
-        if len(self._output) < HIGH_WATER_BYTES:
-            self._output.add(self._link.receive())
-            self._show_notices()
+        if len(self._output) >= HIGH_WATER_BYTES or self._found_events == select.POLLOUT:
+            return
+        data = self._link.receive()
+        self._output.add(data, is_marked=self._link.is_marked)
+        if not self._link.output_open and self._output.holds_line and not self._link.has_notice():
+            self._output.release()
+        self._show_notices()
 
     def _show_notices(self) -> None:
         for text in self._link.protocol.take_notices():

@@ -10,7 +10,7 @@ from fastpty.client import negotiation
 from fastpty.client.attach import DisconnectedError, attach
 from fastpty.client.legacy import LateWelcomeError
 from fastpty.client.link import Link
-from fastpty.client.peer import is_not_accepted, stranger
+from fastpty.client.peer import stranger
 from fastpty.client.streams import check_streams
 from fastpty.client.terminal import window_size
 from fastpty.client.wanted import Wanted, read
@@ -87,6 +87,7 @@ class Connection:
         wanted = self._wanted
         name = negotiation.new_name() if self._is_local and wanted.protocol in ("auto", "fpty") else None
         self._size = window_size(0) or window_size(1)
+        deadline = time.monotonic() + wanted.connect_seconds if wanted.connect_seconds else None
         sock = dial(wanted.address, wanted.connect_seconds or None, name)
         try:
             greeting = self._greeting(sock, name)
@@ -94,7 +95,7 @@ class Connection:
                 return self._converse(sock, sock, greeting)
             from fastpty.client.tunnel import tunnel  # `ssl` is slow to load
 
-            with tunnel(sock, wanted.tls, wanted.tls_name, wanted.address.text) as plain:
+            with tunnel(sock, wanted.tls, wanted.tls_name, wanted.address.text, deadline) as plain:
                 return self._converse(plain, sock, greeting)
         finally:
             sock.close()
@@ -111,6 +112,10 @@ class Connection:
     ) -> int:
         """Runs a session over `sock`, whose bytes go over the connection `network`."""
         link = Link(sock, self._wanted.framed, self._name, greeting)
+        if self._wanted.tls is not None:
+            from fastpty.client.tunnel import wait_for_mark
+
+            link.ask_mark = lambda: wait_for_mark(network)
         # At once, so that the program does not start in a window of another size.
         link.announce(self._size)
         _send_at_once(link)
@@ -151,6 +156,8 @@ class Connection:
         if greeting is None and not self._is_local:
             return f"{self._name}: {need} needs an fpty-router address, and --protocol fpty"
         if greeting is not None and greeting.is_welcome is None:
+            from fastpty.client.waiting import is_not_accepted  # rarely needed
+
             what = "accept the connection" if is_not_accepted(link.sock) else "answer"
             return f"{self._name}: the router does not {what}: it is stopped, or it hangs"
         return f"{self._name}: {need} needs a router that speaks the extension, and this one does not"

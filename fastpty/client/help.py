@@ -61,8 +61,9 @@ Options:
   -v                    show who is listening at ADDR, and at the end how much
                         was sent and received
   --connect-timeout SECONDS
-                        fail when the router has not accepted the connection
-                        within SECONDS; 0 waits forever (default: 10)
+                        fail when the router has not accepted the connection,
+                        with TLS also finished its handshake, within SECONDS;
+                        0 waits forever (default: 10)
   --tls-cert FILE       speak TLS, with this certificate (PEM)
   --tls-key FILE        the certificate's key
   --tls-ca FILE         the authorities that may sign the router's certificate

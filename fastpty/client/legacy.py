@@ -14,7 +14,17 @@ KEPT_BYTES = 65536
 
 # How far into the output a sign of the wrong protocol is looked for.
 _BEGINNING_BYTES = 1024
-_TLS_ALERT = b"\x15\x03"
+
+# How servers of other protocols answer on TCP, and what to do.
+_OTHER_SERVERS = {
+    b"\x15\x03": "speaks TLS: give --tls-cert, --tls-key and --tls-ca",
+    b"HTTP/1.1 400 ": "is a web server, not a router",
+    b"SSH-2.0-": "is an SSH server, not a router",
+}
+
+
+class EndedByRouterError(FastptyError):
+    """The router refused or ended the session, and said why."""
 
 
 class LateWelcomeError(FastptyError):
@@ -102,10 +112,10 @@ class Legacy:
 
         `why` is the cause, if one is known, for which the connection ended, and `notice` the router's last line.
         """
+        if notice is not None:
+            raise EndedByRouterError(notice)
         if why is not None:
             raise FastptyError(f"the connection broke: {why}")
-        if notice is not None:
-            raise FastptyError(notice)
 
     def take(self, data: bytes) -> bytes:
         """The output in the received `data`; none: the connection has ended.
@@ -135,8 +145,9 @@ class Legacy:
     def _check_protocol(self, data: bytes) -> None:
         assert self._beginning is not None
         self._beginning += data
-        if self._beginning.startswith(_TLS_ALERT) and not self._is_local:
-            raise FastptyError(f"{self._address} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
+        for answer, what in _OTHER_SERVERS.items():
+            if self._beginning.startswith(answer) and not self._is_local:
+                raise FastptyError(f"{self._address} {what}")
         if self._window and _echo(self._window) in self._beginning:
             raise FastptyError(f"{self._address} speaks the raw protocol: connect without --uwsgi")
         if len(self._beginning) > _BEGINNING_BYTES:

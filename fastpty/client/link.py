@@ -14,6 +14,7 @@ from fastpty.client.legacy import Legacy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from fastpty.client.keep_alive import KeepAlive
     from fastpty.client.negotiation import Greeting
@@ -25,6 +26,8 @@ HIGH_WATER_BYTES = 262144
 SHORT_OF_MEMORY = frozenset({errno.ENOMEM, errno.ENOBUFS})
 """Errors of system calls that succeed when they are tried again later."""
 
+_URGENT_MARK = b"!"
+
 _TAKES_NO_MORE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
 
@@ -33,6 +36,8 @@ class Link:
 
     `name` is the address for messages. The caller closes `sock`. `broken` is why the connection broke, or None. While
     `greeting` is not decided, take() may raise LateWelcomeError. `early` was received already, and is for take().
+    `is_marked`: a mark has come that shows that the output ends with a notice of the router's. `ask_mark` asks for it
+    where `sock` only leads to the router.
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class Link:
         self.takes_input = True
         self.output_open = True
         self.broken: str | None = None
+        self.ask_mark: Callable[[], bool] | None = None
+        self.is_marked = False
         self.bytes_sent = 0
         self.bytes_received = 0
         self._unsent = bytearray()
@@ -160,8 +167,21 @@ class Link:
         return self.sock.family == _socket.AF_UNIX
 
     def read(self) -> bytes:
-        """Reads from the connection; raises OSError."""
+        """Reads from the connection, and notes a mark that a notice of the router carries (fastpty/relay/notice.pxd).
+
+        Raises OSError.
+        """
+        if self._is_local:
+            # The kernel drops the descriptor, as there is no room for it, and says that it did.
+            data, _, flags, _ = self.sock.recvmsg(CHUNK_BYTES)
+            self.is_marked = self.is_marked or bool(flags & _socket.MSG_CTRUNC)
+            return data
+        self.is_marked = self.is_marked or has_urgent_mark(self.sock)
         return self.sock.recv(CHUNK_BYTES)
+
+    def has_notice(self) -> bool:
+        """True if the last line of the output is the router's, not the program's. For the end of the output."""
+        return self.is_marked or (self.ask_mark is not None and self.ask_mark())
 
     def receive(self) -> bytes:
         """Returns the next output; none if there is none yet, or if it has ended (see `output_open`)."""
@@ -188,3 +208,14 @@ class Link:
         if self._sends:
             self._unsent += self.protocol.replies()
         return output
+
+
+def has_urgent_mark(sock: socket.socket | _socket.socket) -> bool:
+    """True if the router has marked the end of its output on this TCP connection.
+
+    Ask before reading what can be read: a read that finds nothing before the mark passes over it.
+    """
+    try:
+        return sock.recv(1, _socket.MSG_OOB) == _URGENT_MARK
+    except OSError:  # there is no urgent data
+        return False

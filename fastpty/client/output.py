@@ -13,12 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastpty.client.streams import Streams
 
-# A router that ends a session, or begins none, says why in a line of this form and closes the connection.
+# A router that ends a session, or begins none, says why in a line of this form, marks it (fastpty/relay/notice.pxd)
+# and closes the connection.
 _NOTICE = b"fastpty: "
 _NOTICE_MOST_BYTES = 1024
 
-# How long such a line is held back: if the connection is not closed by then, a program has written it.
+# How long such a line is held back: if the output has not ended by then, a program has written it.
 _HOLD_SECONDS = 0.2
+_FOR_EVER = float("inf")
 
 
 class Output:
@@ -41,12 +43,17 @@ class Output:
     def __len__(self) -> int:
         return len(self._buffer)
 
-    def add(self, data: bytes) -> None:
-        """Queues output of the session. The beginning of a line that may be the router's notice is held back."""
+    def add(self, data: bytes, *, is_marked: bool = False) -> None:
+        """Queues output of the session. The beginning of a line that may be the router's notice is held back.
+
+        If `is_marked`, it is one, and is held back until the output ends.
+        """
         self._buffer += data
         held = _notice_bytes(self._buffer, self._last) if self._holds_notices else 0
         if held and not self._held_bytes:
             self._held_until = time.monotonic() + _HOLD_SECONDS
+        if is_marked:
+            self._held_until = _FOR_EVER
         self._held_bytes = held
 
     def add_own(self, text: bytes) -> None:
@@ -54,8 +61,17 @@ class Output:
         self._held_bytes = 0
         self._buffer += text
 
+    @property
+    def holds_line(self) -> bool:
+        """True if a line is held back."""
+        return self._held_bytes > 0
+
+    def release(self) -> None:
+        """Writes the line that is held back: it is the program's."""
+        self._held_bytes = 0
+
     def take_notice(self) -> str | None:
-        """Takes the router's notice out of the queue, at the end of the session's output; None if there is none."""
+        """Takes the line that is held back out of the queue, at the end of the session's output; None if none is."""
         if not self._held_bytes:
             return None
         notice = self._buffer[-self._held_bytes :]
@@ -69,8 +85,8 @@ class Output:
         return len(self._buffer) > self._held_bytes
 
     def held_for(self) -> float | None:
-        """Seconds until a line that is held back is to be written; None if none is. Releases it after that."""
-        if not self._held_bytes:
+        """Seconds until a line that is held back is to be written; None if never. Releases it after that."""
+        if not self._held_bytes or self._held_until == _FOR_EVER:
             return None
         left = self._held_until - time.monotonic()
         if left <= 0:

@@ -1,8 +1,9 @@
-"""What the kernel knows of the router behind a local socket: its user, whether it lives, whether it has accepted."""
+"""What the kernel knows of the router behind a local socket: whose it is, and whether it still runs."""
 
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import select
 import stat
@@ -16,16 +17,15 @@ if TYPE_CHECKING:
     from fastpty.net.address import Address
 
 _DYING_MS = 50
-_PARTS_OF_A_LINE = 8  # /proc/net/unix: address, count, protocol, flags, type, state, inode, path
-_CONNECTING = b"02"
+_LINKS_MOST = 40  # as the kernel follows
 
 
 def stranger(sock: _socket.socket, address: Address) -> str | None:
-    """A warning if another user's program listens at `address`, in a place where any user can put a socket.
+    """A warning if another user's program listens at `address`, and nobody whom this user trusts has put it there.
 
-    After a router has ended, such a program can take its place and receive what is typed. No warning is given if the
-    program belongs to root, to the caller, or to the owner of the socket's directory. Abstract names have no directory:
-    any user can take them.
+    After a router has ended, such a program can take its place and receive what is typed. Trusted are root, the caller
+    and the owners of the directories that lead to the socket, as far as no other user can have made them. Abstract
+    names have no directory: any user can take them.
     """
     if sock.family != _socket.AF_UNIX:
         return None
@@ -33,35 +33,48 @@ def stranger(sock: _socket.socket, address: Address) -> str | None:
     trusted = {0, os.geteuid()}
     others = "nor you"
     if isinstance(address, UnixAddress):
-        directory = os.path.dirname(os.path.realpath(address.path))
         try:
-            status = os.stat(directory)
-        except OSError:
+            shared = _find_shared(address.path, trusted)
+        except OSError:  # it has gone meanwhile
+            shared = "its directory"
+        if shared is None:
             return None
-        if not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return None
-        trusted.add(status.st_uid)
-        others = f"nor you, nor the owner of {printable(directory)}"
+        others = f"nor you, nor the owner of {printable(shared)}"
     if uid in trusted:
         return None
-    return f"at {printable(address.text)} uid {uid} is listening, neither root, {others}: it gets what is typed here"
+    listener = f"the listener at {printable(address.text)} is uid {uid}"
+    return f"{listener}, neither root, {others}: that user reads what you type"
 
 
-def is_not_accepted(sock: _socket.socket) -> bool:
-    """True if a connection to the listener of the local socket `sock` waits to be accepted.
+def _find_shared(path: str, trusted: set[int]) -> str | None:
+    """The first directory on the way to the socket `path` in which a user who is not trusted can put what follows.
 
-    That may be a later connection than this one, but listeners accept in order and at once. False if it is not known.
+    Returns None if there is none. Adds the owners of the directories up to that one to `trusted`. In a sticky
+    directory, such as /tmp, other users cannot replace what a trusted user owns. That does not hold for the socket
+    itself: its owner says nothing about the program that listens. Raises OSError.
     """
-    if sock.family != _socket.AF_UNIX:
-        return False
-    name = sock.getpeername()
-    path = os.fsencode(name) if isinstance(name, str) else bytes(name).replace(b"\0", b"@")
-    try:
-        with open("/proc/net/unix", "rb") as file:
-            lines = [line.rstrip(b"\n").split(None, _PARTS_OF_A_LINE - 1) for line in file]
-    except OSError:
-        return False
-    return any(len(line) == _PARTS_OF_A_LINE and line[5] == _CONNECTING and line[7] == path for line in lines)
+    names = os.path.join(os.getcwd(), path).split("/")
+    where, links = "/", 0
+    while names:
+        name = names.pop(0)
+        if name in ("", "."):
+            continue
+        directory, following = os.stat(where), os.lstat(os.path.join(where, name))
+        trusted.add(directory.st_uid)
+        is_link = stat.S_ISLNK(following.st_mode)
+        is_kept = directory.st_mode & stat.S_ISVTX and following.st_uid in trusted and (names or is_link)
+        if directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_kept:
+            return where
+        if is_link:
+            links += 1
+            if links > _LINKS_MOST:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = os.readlink(os.path.join(where, name))
+            names[:0] = target.split("/")
+            where = "/" if target.startswith("/") else where
+        else:
+            where = os.path.normpath(os.path.join(where, name))  # no link is left in `where`, so /a/.. is /
+    return None
 
 
 class RouterProcess:

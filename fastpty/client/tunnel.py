@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import select
 import signal
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 
+from fastpty.client.link import has_urgent_mark
 from fastpty.errors import FastptyError, UsageError
 from fastpty.net.tls import Pump, context_of, reason
 from fastpty.net.tls_files import Identity
 
 _END_SECONDS = 12.0
+_MARK_SECONDS = 1.0
 
 # OpenSSL's words for an answer that is not TLS.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 
 
+def wait_for_mark(network: _socket.socket) -> bool:
+    """True if the router has marked the end of its output. It does so behind the end of TLS, where nothing else comes.
+
+    Waits a second at most.
+    """
+    poll = select.poll()
+    poll.register(network, select.POLLPRI)
+    poll.poll(_MARK_SECONDS * 1000)
+    return has_urgent_mark(network)
+
+
 @contextlib.contextmanager
-def tunnel(network: _socket.socket, identity: Identity, server_name: str, name: str) -> Iterator[socket.socket]:
+def tunnel(
+    network: _socket.socket, identity: Identity, server_name: str, name: str, deadline: float | None
+) -> Iterator[socket.socket]:
     """A plain socket whose bytes a thread moves through TLS over `network`; closed at the end.
 
-    `server_name` is the name in the router's certificate, `name` the address for messages. Raises FastptyError if the
-    router is not `server_name` or refuses this client, and, at the end, if the connection broke.
+    `server_name` is the name in the router's certificate, `name` the address for messages, `deadline` that of the
+    handshake (time.monotonic()). Raises FastptyError if the router is not `server_name`, refuses this client or does
+    not answer in time, and, at the end, if the connection broke.
     """
     context = context_of(identity, server=False)
     try:
@@ -33,7 +50,9 @@ def tunnel(network: _socket.socket, identity: Identity, server_name: str, name: 
     except ValueError as error:  # empty, longer than DNS allows, or not text
         raise UsageError(f"tls-name: {server_name!r} cannot be the name in a certificate") from error
     try:
-        pump.shake_hands()
+        pump.shake_hands(deadline)
+    except TimeoutError as error:
+        raise FastptyError(f"{name}: no answer in TLS in time: is this a router's TLS address?") from error
     except OSError as error:
         if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
             raise FastptyError(
@@ -59,6 +78,6 @@ def tunnel(network: _socket.socket, identity: Identity, server_name: str, name: 
         yield ours
     thread.join(_END_SECONDS)
     if thread.is_alive():
-        failures.append("the router did not take the rest in time")
+        failures.append("the router did not read the rest of the input in time")
     if failures:
         raise FastptyError(f"the connection broke: {failures[0]}")

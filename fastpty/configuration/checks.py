@@ -30,7 +30,7 @@ def check_user_namespace(config: Config) -> None:
     if config.tls_users:
         raise UsageError(
             "in another user namespace users have other numbers than outside, so a certificate of tls-user would stand "
-            "for another user: leave tls-user out, and use allow-tls-name"
+            "for another user: remove tls-user, and use allow-tls-name"
         )
 
 
@@ -47,7 +47,7 @@ def _check_addresses(config: Config) -> None:
     texts = [address.text for address in config.addresses]
     for text in texts:
         if texts.count(text) > 1:
-            raise UsageError(f"{text} is given twice: a socket can serve one protocol only")
+            raise UsageError(f"{text} is given twice: keep one, because a socket serves one protocol only")
     for address in config.addresses:
         speaks_tls = config.tls_identity and address in for_sessions
         if not (address.is_loopback or config.insecure_tcp or speaks_tls):

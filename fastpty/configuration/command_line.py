@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from fastpty import __version__
@@ -132,7 +133,9 @@ class _ShowVersion(argparse.Action):
 
 
 def _parser() -> _Parser:
-    parser = _Parser(prog=PROGRAM, add_help=False, allow_abbrev=False)
+    # Without a width, argparse would load a library to ask for the terminal's. help.py shows the help.
+    formatter = partial(argparse.HelpFormatter, width=80)
+    parser = _Parser(prog=PROGRAM, formatter_class=formatter, add_help=False, allow_abbrev=False)
     actions = {"help": _ShowHelp, "help-all": _ShowHelpAll, "version": _ShowVersion}
     for option in OPTIONS:
         action = actions.get(option.name, _Record)

@@ -127,7 +127,7 @@ class Config:
 
     @property
     def changes_root(self) -> bool:
-        """Whether a path inside the jail may be under the control of somebody without rights over the router.
+        """Whether a user without rights over the router may control a path inside the jail.
 
         A new mount namespace alone does not count: it starts as a copy of the mounts outside, and only the router's own
         rights can change it.

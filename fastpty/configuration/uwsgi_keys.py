@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from functools import lru_cache
 
 from fastpty.configuration.options import BY_NAME
@@ -77,6 +76,8 @@ def is_confining(name: str) -> bool:
 
 def nearest(name: str, *, in_files: bool) -> str | None:
     """The option name that is most like `name`, for a hint; None if none is similar."""
+    from difflib import get_close_matches  # only errors and warnings need it
+
     known = [known for known, option in BY_NAME.items() if option.in_files or not in_files]
     close = get_close_matches(name, known, n=1, cutoff=0.7)
     return close[0] if close else None

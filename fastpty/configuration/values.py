@@ -100,7 +100,7 @@ def address(value: str) -> Address:
 
 
 def window_edge(value: str) -> int:
-    """Rows or columns of a terminal. The kernel stores them in an unsigned short; 0 would mean that nobody knows."""
+    """Rows or columns of a terminal. The kernel stores them in an unsigned short; 0 means an unknown size."""
     return whole(value, 1, 65535)
 
 
@@ -122,7 +122,9 @@ def startup_count(value: str) -> int:
 def run_as(value: str) -> str:
     """The word `peer`, the only choice."""
     if value != "peer":
-        raise ValueError(f"{quoted(value)} is not supported, only peer: use uid to run everything as one user")
+        raise ValueError(
+            f"{quoted(value)} is not supported: the only value is peer (to run all sessions as one user, set uid)"
+        )
     return value
 
 

@@ -93,7 +93,7 @@ class Errands:
                 self.take(self._kept[-1])
                 self._kept.pop()
         except OSError as error:
-            logger.error("a client's connection cannot be closed now: %s", error.strerror)
+            logger.error("cannot close a client's connection now, trying again later: %s", error.strerror)
 
     def take(self, descriptor: int, owner: int = OWNER_CLIENTS) -> None:
         """Has a descriptor closed. owner: as in the keeper.
@@ -124,10 +124,12 @@ class Errands:
 
 def _log_wait(kind: bytes, number: int) -> None:
     if kind == BUSY:
-        logger.warning("terminals or connections of ended sessions cannot be closed yet: %d processes wait", number)
+        logger.warning("%d processes wait to close terminals or connections of ended sessions", number)
     elif kind == SHARE_USED:
         whose = f"uid {number}" if number < OWNER_CLIENTS - 1 else "all clients"
-        logger.warning("%s: too many of its terminals cannot be closed: further ones stay open until then", whose)
+        logger.warning(
+            "%s: too many terminals of its ended sessions cannot be closed yet: further ones stay open", whose
+        )
 
 
 def close_elsewhere(sock: socket.socket) -> None:

@@ -54,7 +54,7 @@ class Gateway:
             signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
         elif self._kill_at is not None and now >= self._kill_at and self.is_running:
             self._kill_at = math.inf
-            logger.error("%s %d does not end: killed", self._name, self._pid)
+            logger.error("killed %s %d, which did not end", self._name, self._pid)
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def timeout(self, *, wanted: bool) -> float | None:

@@ -16,11 +16,12 @@ from fastpty.errors import RefusedError
 from fastpty.gateways.tls_front import Front
 from fastpty.log import logger
 from fastpty.net import tcp
-from fastpty.net.tls import Pump, certificate_names
+from fastpty.net.tls import Pump, begins_with_hello, certificate_names, handshake_deadline
 
 # Times the buffer of the relay: each turn of the proxy costs more than one of the relay.
 _BUFFERS = 4
 _NAMES_SHOWN = 10
+_NOT_TLS = b"fastpty: this port speaks TLS: connect with --tls-cert, --tls-key and --tls-ca\r\n"
 
 
 class Connections:
@@ -71,7 +72,7 @@ class Connections:
                 threading.Thread(target=self._serve, args=arguments, name="connection", daemon=True).start()
             except (OSError, RuntimeError) as error:
                 self._handshakes.release()
-                self._log(f"a TLS client was not accepted: {error}", "TLS clients, before they were accepted")
+                self._log(f"a TLS client was not accepted: {error}", "TLS clients that could not be accepted")
                 time.sleep(0.1)
 
     def _serve(self, network: socket.socket, text: str, front: Front) -> None:
@@ -79,13 +80,13 @@ class Connections:
             with network:
                 pump = self._greet(network, text)
                 if pump is not None:
-                    self._serve_admitted(pump, text, front)
+                    self._serve_admitted(pump, network, text, front)
         except OSError as error:
             self._log(f"TLS client {text}: {error}", "TLS clients: the connection broke")
         except Exception:
             logger.exception("TLS client %s: internal error", text)
 
-    def _serve_admitted(self, pump: Pump, text: str, front: Front) -> None:
+    def _serve_admitted(self, pump: Pump, network: socket.socket, text: str, front: Front) -> None:
         """Checks the certificate's names and moves the bytes of an allowed client. Raises OSError if that breaks."""
         names: list[str] = []
         try:
@@ -93,11 +94,11 @@ class Connections:
             uid = self._admit(names)
         except RefusedError as error:
             self._log(f"TLS client {text} ({_in_words(names)}): refused: {error}", f"TLS clients: {error}")
-            pump.say(b"fastpty: refused: the names of your certificate may not connect here\r\n")
+            pump.say(b"fastpty: refused: no name of your certificate is allowed to connect\r\n")
             return
         who = f"{text} {names[0] if names else 'nameless'}"
         # The name is random: another user of the machine could bind a name that it can guess.
-        self._connect(pump, name_behind_tls(secrets.token_hex(16), uid, who), front)
+        self._connect(pump, network, name_behind_tls(secrets.token_hex(16), uid, who), front)
 
     def _log(self, line: str, kind: str) -> None:
         """Logs a line that any client can cause. If they are too many, logs their number each second."""
@@ -119,31 +120,42 @@ class Connections:
     def _admit(self, names: Sequence[str]) -> int | None:
         """The uid of a certificate with these names, or None. Raises RefusedError if it may not connect."""
         if self._allowed and not self._allowed.intersection(names):
-            raise RefusedError("no name of it is allowed")
+            raise RefusedError("no name of its certificate is in allow-tls-name")
         uids = {self._users[name] for name in names if name in self._users}
         if len(uids) > 1:
-            raise RefusedError("its names are more than one user's")
+            raise RefusedError("its names stand for more than one tls-user")
         return uids.pop() if uids else None
 
     def _greet(self, network: socket.socket, text: str) -> Pump | None:
         try:
             tcp.prepare(network)
+            deadline = handshake_deadline()
+            if not begins_with_hello(network, deadline):
+                _turn_away(network)
+                raise ConnectionError("it does not speak TLS")
             pump = Pump(network, self._context, server_side=True, high_water_bytes=self._high_water_bytes)
-            pump.shake_hands()
+            pump.shake_hands(deadline)
         except OSError as error:
-            self._log(f"TLS client {text}: no session: {error}", "TLS clients: no handshake")
+            self._log(f"TLS client {text}: the handshake failed: {error}", "TLS clients: the handshake failed")
             return None
         finally:
             self._handshakes.release()
         return pump
 
-    def _connect(self, pump: Pump, name: bytes, front: Front) -> None:
+    def _connect(self, pump: Pump, network: socket.socket, name: bytes, front: Front) -> None:
         """Connects to the relay and moves bytes. The socket's own name tells the relay who the client is."""
         with socket.socket(socket.AF_UNIX) as plain:
             plain.bind(name)
             plain.connect(f"/proc/self/fd/{front.entrance}")
             pump.run(plain)
-        pump.part()
+        tcp.wait_until_read(network)
+
+
+def _turn_away(network: socket.socket) -> None:
+    """Tells a client that does not speak TLS what this port is. A client that waits for a prompt sends nothing."""
+    network.send(_NOT_TLS, socket.MSG_DONTWAIT)
+    tcp.mark_notice(network)
+    tcp.wait_until_read(network)
 
 
 def _names_of(pump: Pump) -> list[str]:

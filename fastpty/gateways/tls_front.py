@@ -7,7 +7,6 @@ import errno
 import os
 import socket
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,6 +54,8 @@ def _private_directory() -> Iterator[int]:
 
     The directory is used through the descriptor, because the owner of TMPDIR could replace it.
     """
+    import tempfile  # only TLS needs it, and it loads a lot
+
     path = tempfile.mkdtemp(prefix="fastpty-tls-")
     try:
         directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

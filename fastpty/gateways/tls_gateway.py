@@ -55,7 +55,7 @@ class Proxy:
                     raise FastptyError(f"{where}: TLS cannot be set up: {error.strerror}") from error
                 listeners.put_behind_tls(place, self._fronts[-1].inside)
         if not self._fronts:
-            raise UsageError("tls-cert: there is no TCP address to speak TLS on")
+            raise UsageError("tls-cert: there is no TCP address to serve TLS on: add one, or remove tls-cert")
         if os.geteuid() == 0 and not wanted.uid:
             self._id = unused_id()
 

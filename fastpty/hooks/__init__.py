@@ -1,1 +1,4 @@
-"""The hooks of a jail: their values are parsed, then run. The package `jail` decides when."""
+"""The hooks of a jail: parsing their values, and running them.
+
+When a hook runs belongs to `jail`. The names of the options belong to `configuration`.
+"""

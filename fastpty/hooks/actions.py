@@ -99,7 +99,7 @@ def run_command(command: str, what: str) -> None:
             _end_group(process)
             raise
     if status > 0:
-        raise FastptyError(f"{what} failed with exit code {status}")
+        raise FastptyError(f"{what} failed with exit status {status}")
     if status < 0:
         raise FastptyError(f"{what} was killed by signal {-status} ({signal.strsignal(-status)})")
 

@@ -1,4 +1,5 @@
 """Entering the jail: the steps in their order, namespaces, containers, and giving up privileges.
 
-What a session runs, and as which user, belongs to `sessions`. System calls belong to `system`.
+Which program a session runs, as which user, belongs to `sessions`; starting it belongs to `spawn`. System calls belong
+to `system`, and the actions of hooks belong to `hooks`.
 """

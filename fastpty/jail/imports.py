@@ -14,13 +14,17 @@ from typing import Any
 from fastpty.configuration.config import Config
 
 # Modules that Python or this program would otherwise import at their first use.
-_LATER = ("encodings.ascii", "encodings.idna", "encodings.latin_1", "tokenize", "warnings")
-_LATER_FOR_TLS = ("fastpty.net.tls", "fastpty.gateways.tls_connections")
+_LATER = ("difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1", "tokenize", "warnings")
+_LATER_FOR_TLS = ("fastpty.net.tls", "fastpty.gateways.tls_connections", "tempfile")
+_LATER_FOR_CLIENT = ("fastpty.cli", "fastpty.client.connect", "fastpty.client.help", "fastpty.client.tunnel")
 
 
 def stop(config: Config) -> None:
     """Loads all modules that may be needed later, then prevents imports from files."""
-    for name in (*_LATER, *(_LATER_FOR_TLS if config.tls_identity or config.is_client else ())):
+    of_tls = _LATER_FOR_TLS if config.tls_identity else ()
+    of_client = _LATER_FOR_CLIENT if config.is_client else ()
+    of_terminal = ("fastpty.client.attach",) if config.pty_input else ()
+    for name in (*_LATER, *of_tls, *of_client, *of_terminal):
         with contextlib.suppress(ImportError):  # this user cannot read it, now or later
             importlib.import_module(name)
     sys.meta_path[:] = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter]

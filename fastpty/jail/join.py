@@ -132,7 +132,7 @@ def _foreign_to(target: Target, stack: ExitStack) -> dict[str, int]:
     for fd in found.values():
         stack.callback(os.close, fd)
     if not found:
-        raise FastptyError("that process is in no container: its namespaces are those of this router")
+        raise FastptyError("this process is in no container: its namespaces are the router's own")
     return found
 
 
@@ -205,7 +205,7 @@ def _foreign(fds: Sequence[int]) -> dict[str, int]:
         try:
             name = _NAMES[fcntl.ioctl(fd, _NS_GET_NSTYPE)]
         except (OSError, KeyError):
-            raise FastptyError("that is no namespace") from None
+            raise FastptyError("this file is not a namespace") from None
         if name in found or os.path.samestat(os.fstat(fd), os.stat(f"/proc/self/ns/{name}")):
             os.close(fd)
         else:
@@ -216,7 +216,7 @@ def _foreign(fds: Sequence[int]) -> dict[str, int]:
 def _ask_server(where: str) -> list[int]:
     server = parse(where)
     if not isinstance(server, UnixAddress | AbstractAddress):
-        raise FastptyError("namespaces come through a path or an @name only")
+        raise FastptyError("the address must be a path or an @name")
     deadline = time.monotonic() + _SERVER_WAIT_SECONDS
     while True:
         try:
@@ -231,11 +231,11 @@ def _ask_server(where: str) -> list[int]:
             continue
         if word.startswith(_SERVER_WORD):
             return fds
-        raise FastptyError("what answers there is no setns-socket of uWSGI: use setns-pid PID")
+        raise FastptyError("the server there is not a setns-socket of uWSGI: use setns-pid PID")
 
 
 def _check_server(sock: socket.socket) -> None:
     """Raises FastptyError unless root or this user listens there: any user can take an abstract name first."""
     _, uid, _ = peer_credentials(sock)
     if uid not in (0, os.geteuid()):
-        raise FastptyError(f"uid {uid} listens there: only namespaces of root's or of this user's are entered")
+        raise FastptyError(f"the server there runs as uid {uid}: only one of root or of this user is trusted")

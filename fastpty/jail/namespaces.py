@@ -52,7 +52,7 @@ def _why_not(error: OSError, with_user: bool) -> str:
             "instead), and the sysctl kernel.unprivileged_userns_clone or an AppArmor profile may forbid it"
         )
     if error.errno == errno.EPERM:
-        return " needs CAP_SYS_ADMIN: start as root, or add user to the list, or leave it out"
+        return " needs CAP_SYS_ADMIN: start as root, add user to the list, or remove it"
     if error.errno == errno.ENOSPC:
         return ": there are too many namespaces: raise the limit in /proc/sys/user, max_NAME_namespaces"
     return f" failed: {error.strerror}"

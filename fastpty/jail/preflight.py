@@ -87,7 +87,7 @@ def _check_tls(config: Config) -> None:
     context_of(config.tls_identity, server=True)
     for_sessions = config.session_addresses
     if not any(isinstance(address, TcpAddress | FdAddress) for address in for_sessions):
-        raise UsageError("tls-cert: there is no TCP address to speak TLS on")
+        raise UsageError("tls-cert: there is no TCP address to serve TLS on: add one, or remove tls-cert")
 
 
 def _check_tcp(address: TcpAddress) -> None:
@@ -157,7 +157,7 @@ def _check_jail(config: Config) -> None:
     join.check(config)
     cgroup = config.session_cgroup
     if cgroup not in (None, "own") and not os.path.exists(f"{cgroup}/cgroup.procs"):
-        raise FastptyError(f"session-cgroup: {cgroup} is no cgroup of version 2")
+        raise FastptyError(f"session-cgroup: {cgroup} is not a version 2 cgroup")
     _, permitted, _ = linux.capget()
     for name, number in CAPABILITIES.items():
         if number in config.cap and "user" not in config.unshare and not permitted >> number & 1:
@@ -167,7 +167,7 @@ def _check_jail(config: Config) -> None:
     root = config.chroot or (config.pivot_root[0] if config.pivot_root else None)
     for option, directory in (("chroot", config.chroot), ("pivot-root", root if config.pivot_root else None)):
         if directory is not None and not os.path.isdir(directory):
-            raise FastptyError(f"{option}: cannot enter {directory}: it is no directory")
+            raise FastptyError(f"{option}: cannot enter {directory}: it is not a directory")
     for option, directory in (("chdir", config.chdir), ("chdir2", config.chdir2)):
         outside = f"{root or ''}{directory}"
         # A symbolic link in a new root leads elsewhere outside of it.
@@ -177,7 +177,7 @@ def _check_jail(config: Config) -> None:
             and os.path.realpath(outside) == os.path.normpath(outside)
         ):
             raise FastptyError(
-                f"{option}: cannot enter {directory}: it is no directory{' in ' + root if root else ''}"
+                f"{option}: cannot enter {directory}: it is not a directory{' in ' + root if root else ''}"
             )
     if not config.hides_files:
         for option, path in _files_of_jail(config):

@@ -53,7 +53,7 @@ def keep_hidden() -> None:
     """Hides this process again after a change of ids. Raises FastptyError if the kernel reports otherwise."""
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     if linux.prctl(linux.PR_GET_DUMPABLE) != 0:
-        raise FastptyError("this process can still be traced")
+        raise FastptyError("cannot protect this process from being traced (PR_SET_DUMPABLE)")
 
 
 def leave_groups(credentials: Credentials | None, *, has_user_namespace: bool) -> None:

@@ -144,7 +144,7 @@ def check(config: Config) -> None:
     }
     for name, given in needing.items():
         if given:
-            raise FastptyError(f"{name} needs root: start as root, or add unshare = user, or leave it out")
+            raise FastptyError(f"{name} needs root: start as root, add unshare = user, or remove the option")
     if config.uid is not None and os.getresuid() != (config.uid,) * 3:
         raise FastptyError(f"uid {config.uid} needs root: start as root, or as that user")
     if config.gid is not None and os.getresgid() != (config.gid,) * 3:

@@ -40,7 +40,7 @@ def wanted(config: Config) -> OwnIds | None:
         own_map = Path("/proc/self/uid_map").read_text()
     except OSError as error:
         raise FastptyError(
-            f"a user namespace of root needs /proc/self/uid_map: {error.strerror}: mount /proc, or leave user out"
+            f"a user namespace of root needs /proc/self/uid_map: {error.strerror}: mount /proc, or remove user"
         ) from error
     if own_map.split() != ["0", "0", str(2**32 - 1)]:
         return None
@@ -62,6 +62,7 @@ def first_of_root(path: str) -> int:
     for owner, first, count in ranges:
         if first < FIRST + COUNT and first + count > FIRST:
             raise FastptyError(
-                f"{path} gives ids from {FIRST} to {owner}: give root {COUNT} others there, or give uid"
+                f"{path} already gives ids from {FIRST} to {owner}: add a line root:FIRST:{COUNT} with free ids there, "
+                "or set uid"
             )
     return FIRST

@@ -109,13 +109,13 @@ class Target:
             read = partial(_read_at_most, fd, _ENVIRONMENT_BYTES_MOST + 1)
             data, _ = child.ask("reading an environment", read, _ENVIRONMENT_SECONDS, keep=[fd])
         except TimeoutError:
-            raise FastptyError(f"{what} cannot be read within {_ENVIRONMENT_SECONDS:g} s: give clear-env") from None
+            raise FastptyError(f"{what} cannot be read within {_ENVIRONMENT_SECONDS:g} s: set clear-env") from None
         except OSError:
-            raise FastptyError(f"{what} cannot be read: give clear-env") from None
+            raise FastptyError(f"{what} cannot be read: set clear-env") from None
         finally:
             os.close(fd)
         if len(data) > _ENVIRONMENT_BYTES_MOST:
-            raise FastptyError(f"{what} is larger than a program can get: give clear-env")
+            raise FastptyError(f"{what} is larger than a program can get: set clear-env")
         return variables(data)
 
     def _check_kind(self) -> None:

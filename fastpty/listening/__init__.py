@@ -1,1 +1,4 @@
-"""Listening: sockets, their files, inherited sockets, and the set of sockets that a router has."""
+"""Listening sockets: binding, socket files and their removal, sockets inherited from systemd or an old router.
+
+What an address means belongs to `net`. Accepting clients belongs to `relay`, and admitting them belongs to `access`.
+"""

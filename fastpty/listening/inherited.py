@@ -37,7 +37,7 @@ def _doubts_of_local(listener: Listener, config: Config, for_sessions: bool) -> 
     has_rule = bool(config.allow_users or config.allow_groups or (for_sessions and config.run_as == "peer"))
     if isinstance(name, bytes):
         if config.socket_owner is not None:
-            raise _refusal(listener, "it is abstract and has no file: leave chown-socket out")
+            raise _refusal(listener, "it is abstract and has no file: remove chown-socket")
         text = os.fsdecode(name[1:].rstrip(b"\0"))
         yield from _doubts_of_mode(listener, f"@{text} is abstract, which is as mode 666", 0o666, config, has_rule)
     elif found is None or not stat.S_ISSOCK(found.st_mode):
@@ -104,7 +104,7 @@ def _check_tcp(listener: Listener, config: Config, for_sessions: bool) -> None:
         raise _refusal(listener, "reuse-port takes effect where a socket is made (ReusePort= of systemd)")
     has_file = any(isinstance(each, UnixAddress | FdAddress) for each in config.addresses if each != listener.address)
     if config.socket_owner is not None and not has_file:
-        raise _refusal(listener, "it is TCP and has no file: leave chown-socket out")
+        raise _refusal(listener, "it is TCP and has no file: remove chown-socket")
 
 
 def _refusal(listener: Listener, why: str) -> FastptyError:

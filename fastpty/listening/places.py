@@ -127,7 +127,7 @@ class Listeners:
             try:
                 place.listener.close(remover.remove if remover and is_its else None)
             except OSError as error:
-                logger.warning("%s stays behind: %s", place.listener.address.text, error.strerror or error)
+                logger.warning("cannot remove %s: %s", place.listener.address.text, error.strerror or error)
 
     def become(self, other: Listeners) -> None:
         """Closes the sockets that `other` does not have, and takes over its sockets and rules."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import socket
+import time
 
 # tcp(7). TCP_NODELAY: keystrokes are sent at once. Keep-alive detects a peer that disappears within 60 to 90 s: after
 # 30 s of silence it sends three probes, 10 s apart. No probes are sent while sent data is unacknowledged: then the
@@ -29,3 +30,28 @@ def prepare(connection: _socket.socket) -> None:
         connection.setsockopt(level, option, value)
     with contextlib.suppress(OSError):  # an older kernel
         connection.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, RESEND_MOST_MS)
+
+
+_LINGER_SECONDS = 2.0
+_CHUNK_BYTES = 65536
+_MARK = b"!"
+
+
+def mark_notice(connection: _socket.socket) -> None:
+    """Marks what was sent last as a notice of the router, as fastpty/relay/notice.pxd does."""
+    with contextlib.suppress(OSError):
+        connection.send(_MARK, socket.MSG_OOB | socket.MSG_DONTWAIT)
+
+
+def wait_until_read(connection: _socket.socket) -> None:
+    """Ends the sending direction, and waits up to two seconds for the peer to close.
+
+    Closing at once could make TCP discard what the peer has not read (RFC 1122).
+    """
+    deadline = time.monotonic() + _LINGER_SECONDS
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        while (left := deadline - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(_CHUNK_BYTES):
+                return

@@ -20,12 +20,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastpty.errors import UsageError
+from fastpty.net import tcp
 from fastpty.net.tls_files import Identity, read_pem
 
 _CHUNK_BYTES = 65536
 _HIGH_WATER_BYTES = 262144
 _HANDSHAKE_SECONDS = 10.0
-_LINGER_SECONDS = 2.0
+_HANDSHAKE_RECORD = b"\x16"  # RFC 8446, 5.1
 # After the plain end is gone, the peer must receive at least _LEFTOVER_BYTES every _LEFTOVER_SECONDS. A modem can, and
 # so can a person who reads page by page.
 _LEFTOVER_SECONDS = 60.0
@@ -119,6 +120,7 @@ class Pump:
         self._network_open = True  # no close_notify has come from the peer
         self._plain_open = True
         self._sent_close_notify = False
+        self._is_marked = False  # the plain side's last line is a notice, and the network's side is to be told
         self._sent = 0
         self._received_by_peer = 0  # of the sent bytes, at the last check
         self._check_at: float | None = None  # set once the plain end is gone
@@ -128,9 +130,11 @@ class Pump:
         """The peer's certificate, after the handshake. Raises ValueError if Python cannot decode it."""
         return self._tls.getpeercert()
 
-    def shake_hands(self) -> None:
-        """Performs the handshake. Raises OSError (such as ssl.SSLError) if it fails or takes over ten seconds."""
-        deadline = time.monotonic() + _HANDSHAKE_SECONDS
+    def shake_hands(self, deadline: float | None) -> None:
+        """Performs the handshake. Raises OSError (such as ssl.SSLError) if it fails or is not done at the deadline.
+
+        deadline: of time.monotonic(); None for no deadline.
+        """
         done = False
         while not done:
             try:
@@ -149,12 +153,13 @@ class Pump:
                 self._received.write(data)
 
     def say(self, text: bytes) -> None:
-        """Sends the text and close_notify, and waits for the peer to read them."""
+        """Sends a notice and close_notify, and waits for the peer to read them."""
         self._network.settimeout(_HANDSHAKE_SECONDS)
         self._tls.write(text)
         self._send_close_notify()
         self._network.sendall(self._to_network)
-        self.part()
+        tcp.mark_notice(self._network)
+        tcp.wait_until_read(self._network)
 
     def run(self, plain: socket.socket) -> None:
         """Returns when both directions have ended, or the plain end is gone and its bytes are sent.
@@ -176,16 +181,6 @@ class Pump:
             if events.get(plain.fileno(), 0) & (select.POLLIN | select.POLLHUP | select.POLLERR):
                 self._read(plain)
             self._pass_on(plain)
-
-    def part(self) -> None:
-        """Waits for the peer to read what was sent: closing at once could make TCP discard it (RFC 1122)."""
-        deadline = time.monotonic() + _LINGER_SECONDS
-        with contextlib.suppress(OSError):
-            self._network.shutdown(socket.SHUT_WR)
-            while True:
-                self._network.settimeout(_left(deadline))
-                if not self._network.recv(_CHUNK_BYTES):
-                    return
 
     def _finished(self) -> bool:
         under_way = self._network_open or self._plain_open or self._to_plain or self._to_network
@@ -236,6 +231,9 @@ class Pump:
                 sent = self._network.send(self._to_network[:_CHUNK_BYTES])
                 self._sent += sent
                 del self._to_network[:sent]
+        if self._is_marked and self._sent_close_notify and not self._to_network:
+            self._is_marked = False
+            tcp.mark_notice(self._network)
         if not self._network_open and not self._to_plain:
             with contextlib.suppress(OSError):
                 plain.shutdown(socket.SHUT_WR)
@@ -274,7 +272,7 @@ class Pump:
             except ssl.SSLError as error:
                 if not _is_end_of_tcp(error):
                     raise
-                raise ConnectionError("it was cut off: the other side did not say goodbye") from None
+                raise ConnectionError("it was cut off: the other side sent no close_notify") from None
             self._to_plain += data
             self._network_open = bool(data)
         self._to_network += self._encrypted.read()  # an answer of TLS itself, such as a new key
@@ -286,7 +284,9 @@ class Pump:
         if not self._may_read():
             return
         try:
-            data = plain.recv(_CHUNK_BYTES)
+            data, _, flags, _ = plain.recvmsg(_CHUNK_BYTES)
+            # A mark of the relay's notices (fastpty/relay/notice.pxd) is a descriptor, which the kernel drops here.
+            self._is_marked = self._is_marked or bool(flags & socket.MSG_CTRUNC)
         except BlockingIOError:
             return
         except ConnectionResetError:
@@ -318,8 +318,30 @@ def _is_end_of_tcp(error: ssl.SSLError) -> bool:
     return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
-def _left(deadline: float) -> float:
-    """Seconds, for the next timeout of a socket: each begins anew, so who trickles would never meet one of them."""
+def begins_with_hello(network: _socket.socket, deadline: float) -> bool:
+    """Waits for the peer's first byte, which stays there; False if it is none of TLS or does not come.
+
+    Raises OSError.
+    """
+    network.settimeout(_left(deadline))
+    try:
+        return network.recv(1, socket.MSG_PEEK) in (_HANDSHAKE_RECORD, b"")
+    except TimeoutError:
+        return False
+
+
+def handshake_deadline() -> float:
+    """When a handshake that begins now must be done, for a server."""
+    return time.monotonic() + _HANDSHAKE_SECONDS
+
+
+def _left(deadline: float | None) -> float | None:
+    """The timeout for the next call on a socket, in seconds. Raises TimeoutError after the deadline.
+
+    A socket's own timeout begins anew with each call, so a peer that sends one byte a second would never exceed it.
+    """
+    if deadline is None:
+        return None
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("timed out")
@@ -329,7 +351,7 @@ def _left(deadline: float) -> float:
 def reason(error: OSError) -> str:
     """Words for an error of TLS or of its connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is not good: {error.verify_message}"
+        return f"the certificate was rejected: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower().replace("_", " ")
     if isinstance(error, TimeoutError):

@@ -1,5 +1,6 @@
-"""The parts of the relay, which moves bytes between clients and terminals; fastpty/_relay.pyx is its door.
+"""The parts of the relay, which moves bytes between clients and terminals.
 
-`.pxd` files hold its C part; `upcalls.py` says what it asks of Python. What a client may do and what runs for it is
-decided in fastpty/sessions/ and fastpty/access/; how bytes on a connection are framed is in fastpty/wire/.
+fastpty/_relay.pyx is its Python interface, the `.pxd` files are its C part, and `upcalls.py` declares what it asks of
+Python. Whether a client is admitted belongs to `access`, and what runs for it belongs to `sessions`. The framing of
+bytes on a connection belongs to `wire`.
 """

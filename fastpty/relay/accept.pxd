@@ -9,6 +9,7 @@ from fastpty.relay.errands cimport PASSED_MOST, errands_close_kept, may_pass_des
 from fastpty.relay.loop cimport (
     ABOUT_LISTENER, MILLISECOND_NS, Loop, loop_due, loop_set_deadline, loop_token, loop_watch,
 )
+from fastpty.relay.notice cimport notice_open_mark
 from fastpty.relay.refuse cimport refuse_connection
 from fastpty.system.linux cimport (
     AF_UNIX, EFD_CLOEXEC, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, RLIMIT_NOFILE, SOCK_CLOEXEC,
@@ -55,7 +56,8 @@ cdef struct Listeners:
     int spare_fd
 
 
-cdef inline void listeners_open(Listeners *listeners) noexcept nogil:
+cdef inline void listeners_open(Loop *loop, Listeners *listeners) noexcept nogil:
+    """Opens the descriptors that every client may need, before a client can use up all."""
     cdef rlimit files
     listeners.count = 0
     listeners.guarded_fd_most = INT_MAX
@@ -63,6 +65,7 @@ cdef inline void listeners_open(Listeners *listeners) noexcept nogil:
         # A passed descriptor for which there is no room is closed by the kernel in this process, which could block.
         listeners.guarded_fd_most = <int>files.rlim_cur - PASSED_MOST - FILES_OF_A_START
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
+    loop.mark_fd = notice_open_mark()
 
 
 cdef inline int listener_watch(Loop *loop, Listeners *listeners, int index) noexcept nogil:
@@ -153,7 +156,7 @@ cdef inline void arrival_refuse(Loop *loop, Arrival *arrival, int error) noexcep
     cdef const uint8_t *nonce = NULL
     if arrival.is_extended:
         nonce = arrival.nonce
-    refuse_connection(&loop.errands, arrival.fd, arrival.is_guarded, nonce, error)
+    refuse_connection(loop, arrival.fd, not arrival.is_unix, arrival.is_guarded, nonce, error)
 
 
 cdef inline int listener_accept(

@@ -14,7 +14,7 @@ from fastpty.relay.loop cimport Loop, loop_defer_reports, loop_wake, loop_watch_
 from fastpty.relay.pool cimport BUFFER_BYTES
 from fastpty.relay.refuse cimport refuse_say_session
 from fastpty.relay.shared cimport shared_join, shared_set_program
-from fastpty.relay.state cimport ENDING_PEER_LEFT, Session
+from fastpty.relay.state cimport ENDING_PEER_LEFT, Session, Shared
 from fastpty.relay.terminal cimport terminal_signal_leader
 from fastpty.system.check cimport check
 from fastpty.system.linux cimport SIGKILL
@@ -59,6 +59,15 @@ cdef inline Session *session_new(Loop *loop) noexcept nogil:
     session.terminal.errands = &loop.errands
     session.terminal.session = session.number
     session.started_ns = session.active_ns = loop.now_ns
+    return session
+
+
+cdef inline Session *session_new_own_viewer(Loop *loop, Shared *shared) noexcept nogil:
+    """As session_new, for a viewer of the router's own, such as the log of a shared terminal's output."""
+    cdef Session *session = session_new(loop)
+    if session != NULL:
+        session.shared = shared
+        session.peer.is_own = True
     return session
 
 

@@ -7,8 +7,8 @@ from libc.stdint cimport int64_t, uint32_t
 
 from fastpty.relay.greeting cimport session_start_is_late
 from fastpty.relay.lifecycle cimport (
-    session_close_peer, session_complete, session_end_input, session_end_with_line, session_finish,
-    session_leader_exited, session_leave_open, session_reopened, session_send_final,
+    session_close_peer, session_complete, session_end_input, session_finish, session_leader_exited,
+    session_leave_open, session_reopened, session_send_final,
 )
 from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_due, loop_note_deadline, loop_set_deadline, loop_wake
 from fastpty.relay.peer cimport peer_probe
@@ -36,18 +36,18 @@ cdef inline void deadlines_expect_limits(Loop *loop, const Session *session) noe
 
 
 cdef inline void deadlines_meet_limits(Loop *loop, Session *session) noexcept nogil:
-    """Ends a private session that has reached one of its limits, and tells the client which."""
+    """Ends a private session that has reached one of its limits."""
     if session.role != ROLE_PRIVATE:
         return
     if loop.idle_ns > 0 and session.active_ns + loop.idle_ns <= loop.now_ns:
-        session_end_with_line(loop, session, ENDING_IDLE, b"\r\nfastpty: the session was idle for too long\r\n")
+        session_finish(loop, session, ENDING_IDLE)
     elif loop.lifetime_ns > 0 and session.started_ns + loop.lifetime_ns <= loop.now_ns:
-        session_end_with_line(loop, session, ENDING_LIFETIME, b"\r\nfastpty: the session's time is over\r\n")
+        session_finish(loop, session, ENDING_LIFETIME)
     elif (
         loop.greeting_ns > 0 and session.peer.framed and session.input.channel.read_bytes == 0
         and session.started_ns + loop.greeting_ns <= loop.now_ns
     ):
-        session_end_with_line(loop, session, ENDING_SILENT, b"\r\nfastpty: the client never said anything\r\n")
+        session_finish(loop, session, ENDING_SILENT)
     else:
         deadlines_expect_limits(loop, session)
 

@@ -7,7 +7,6 @@ Released: the handler was told, and the slot is free (fastpty/relay/begin.pxd).
 
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport strlen
 
 from fastpty.relay.channel cimport (
     CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_flush, channel_holds, channel_read,
@@ -18,6 +17,7 @@ from fastpty.relay.hang_up cimport session_hang_up
 from fastpty.relay.loop cimport (
     MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_retry, loop_set_deadline, loop_source_ready, loop_watch_room,
 )
+from fastpty.relay.notice cimport notice_send_ending
 from fastpty.relay.pool cimport memory_is_short
 from fastpty.relay.queue cimport queue_push, queue_remove
 from fastpty.relay.shared cimport shared_remove, shared_wake_inputs
@@ -27,9 +27,7 @@ from fastpty.relay.state cimport (
 from fastpty.relay.terminal cimport (
     terminal_close, terminal_end_input, terminal_events, terminal_group_remains, terminal_reap,
 )
-from fastpty.system.linux cimport (
-    MSG_DONTWAIT, MSG_NOSIGNAL, POLLIN, SHUT_WR, SOL_SOCKET, SO_SNDBUF, close, send, setsockopt, shutdown,
-)
+from fastpty.system.linux cimport POLLIN, SHUT_WR, SOL_SOCKET, SO_SNDBUF, close, setsockopt, shutdown
 
 cdef enum:
     AFTER_EXIT_BYTES = 65536           # read after the leader's exit; the buffers of a pty hold less
@@ -41,21 +39,17 @@ cdef enum:
     NO_MEMORY_MOST_MS = 1000           # a channel waits this long for memory
 
 
-cdef inline void session_end_with_line(Loop *loop, Session *session, Ending ending, const char *text) noexcept nogil:
-    """Sends the client a line, as far as its socket has room, and finishes the session."""
-    if session.extension == NULL:   # else the final frame says it
-        send(session.peer.fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL)
-    session_finish(loop, session, ending)
-
-
 cdef inline void session_finish(Loop *loop, Session *session, Ending ending) noexcept nogil:
     """Finishes a session: hangs up and closes the terminal. The connection stays open until the client closes it.
 
-    If it were closed at once while input is unread, the kernel would discard output that the client has not read yet
-    (TCP), or report a broken connection (unix(7)).
+    If the router has ended the session, a notice says why. If the connection were closed at once while input is
+    unread, the kernel would discard output that the client has not read yet (TCP), or report a broken connection
+    (unix(7)).
     """
     if session.finished:
         return
+    if session.extension == NULL:   # else the final frame says why
+        notice_send_ending(loop, session, ending)
     session_hang_up(loop, session)
     session.finished = True
     session.ending = ending

@@ -28,7 +28,6 @@ cdef enum:
     RETRY_SLOWEST_MS = 5000            # the longest
     DEFER_MS = 20                      # the log of a session's start waits, so that its program gets the CPU first
     EVENTS_MOST = 1024                 # the most events that a turn can take from epoll
-    EVENTS_USUAL = 64                  # the default
     STREAM_FROM_BYTES = 512            # a stream moved at least this many bytes in its last transfer,
     STREAM_GAP_TRANSFERS = 8           # and waited no longer than its share of turns and this many transfers
 
@@ -85,6 +84,7 @@ cdef struct Loop:
     int events_most                    # the most events that a turn takes, 1 to EVENTS_MOST
     BusyPoll busy_poll
     Errands errands
+    int mark_fd                        # see fastpty/relay/notice.pxd; -1 = none
     bint leaves_open                   # some descriptors stay open: no process took them to close them
     Heartbeat *heartbeat
 

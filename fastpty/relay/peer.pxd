@@ -1,40 +1,39 @@
 """The client's end of a connection: who it is, whether it speaks another protocol, and whether it still exists."""
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 
-from fastpty.relay.lifecycle cimport session_end_with_line
+from fastpty.relay.lifecycle cimport session_finish
 from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_set_deadline
 from fastpty.relay.pool cimport Buffer
-from fastpty.relay.state cimport ENDING_HTTP, ENDING_TLS, Session
+from fastpty.relay.state cimport ENDING_FRAMES, ENDING_HTTP, ENDING_RAW, ENDING_TLS, Session
 from fastpty.system.linux cimport (
     MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SOL_SOCKET, SO_PEERCRED, getsockopt, send, socklen_t, ucred,
 )
-from fastpty.wire.http cimport http_request_begins, tls_hello_begins
+from fastpty.wire.strays cimport STRAY_HTTP, STRAY_NONE, STRAY_RAW, STRAY_TLS, Stray, stray_kind
 
 cdef enum:
     PROBE_AFTER_MS = 1000     # after a TCP client has sent its last byte
 
 
 cdef inline bint peer_reject_stray(Loop *loop, Session *session) noexcept nogil:
-    """Ends a session whose TCP client begins with HTTP or TLS, before a program reads that as a command.
+    """Ends a session whose client speaks another protocol, before a program reads that as a command.
 
-    Returns True if it did.
+    For the first read. Returns True if it did.
     """
     cdef const Buffer *buffer = session.input.channel.buffer
-    cdef const uint8_t *data
-    cdef size_t held
-    if not session.peer.is_tcp or buffer == NULL:
+    cdef Stray stray = STRAY_NONE
+    if buffer != NULL:
+        stray = stray_kind(buffer.data + buffer.start, buffer.end - buffer.start, session.peer.framed,
+                           session.peer.is_tcp)
+    if stray == STRAY_NONE:
         return False
-    data, held = buffer.data + buffer.start, buffer.end - buffer.start
-    if http_request_begins(data, held):
-        session_end_with_line(loop, session, ENDING_HTTP, (
-            b"HTTP/1.0 400 Bad Request\r\n\r\nfastpty: this port gives terminals, not web pages\r\n"))
-        return True
-    if tls_hello_begins(data, held):
-        session_end_with_line(loop, session, ENDING_TLS, (
-            b"fastpty: this port does not speak TLS: connect without it\r\n"))
-        return True
-    return False
+    if stray == STRAY_HTTP:
+        session_finish(loop, session, ENDING_HTTP)
+    elif stray == STRAY_TLS:
+        session_finish(loop, session, ENDING_TLS)
+    else:
+        session_finish(loop, session, ENDING_RAW if stray == STRAY_RAW else ENDING_FRAMES)
+    return True
 
 
 cdef inline void peer_expect_probe(Loop *loop, Session *session) noexcept nogil:

@@ -1,15 +1,15 @@
 """Clients that get no terminal: sends them a line that says why, and closes the connection."""
 
 from libc.errno cimport ENOBUFS, ENOMEM, ENOSPC
-from libc.stdint cimport uint32_t, uint8_t
-from libc.string cimport memcpy, strlen, strncmp
+from libc.stdint cimport uint8_t
+from libc.string cimport strlen, strncmp
 
 from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT, channel_drop, channel_flush
 from fastpty.relay.errands cimport Errands, errands_close
 from fastpty.relay.final cimport final_set_error
 from fastpty.relay.loop cimport Loop
+from fastpty.relay.notice cimport notice_send
 from fastpty.relay.outbox cimport FINAL_MOST
-from fastpty.relay.pool cimport Buffer, buffer_lend
 from fastpty.relay.state cimport Session
 from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, read, send, shutdown
 from fastpty.wire.extension cimport (
@@ -26,20 +26,16 @@ cdef inline const char *refuse_reason(int error) noexcept nogil:
     if error == ENOMEM or error == ENOBUFS:
         return b"fastpty: the router has no memory left for another session; try again later\r\n"
     if error == ENOSPC:   # fs.epoll.max_user_watches
-        return b"fastpty: the kernel watches no more sessions for the router; try again later\r\n"
+        return b"fastpty: the kernel's limit of epoll watches is reached; try again later\r\n"
     return b"fastpty: the router has no descriptor left for another session; try again later\r\n"
 
 
-cdef inline void refuse_say(
+cdef inline void refuse_say_frames(
     int fd, const uint8_t *nonce, ErrorCode code, const char *text, size_t size
 ) noexcept nogil:
-    """Sends the line, if the socket has room; as frames if there is a nonce: the client speaks the extension."""
+    """Sends the line to a client of the extension as WELCOME and ERROR, if the socket has room."""
     cdef uint8_t frames[FRAME_HEADER_BYTES + WELCOME_BYTES + FINAL_MOST]
-    cdef uint8_t *end
-    if nonce == NULL:
-        send(fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
-        return
-    end = put_welcome(frames, nonce, 0, 0, 0)
+    cdef uint8_t *end = put_welcome(frames, nonce, 0, 0, 0)
     end = put_error(end, code, 0, ERROR_IN_GREETING, refuse_bare(text, &size), size)
     send(fd, frames, end - frames, MSG_DONTWAIT | MSG_NOSIGNAL)
 
@@ -56,10 +52,10 @@ cdef inline const char *refuse_bare(const char *text, size_t *size) noexcept nog
 
 
 cdef inline void refuse_say_session(Loop *loop, Session *session, int error) noexcept nogil:
-    """Tells the client of a session why it cannot begin."""
+    """Tells the client of a session that it cannot begin because of this errno."""
     cdef const char *reason = refuse_reason(error)
     if session.extension == NULL:
-        refuse_say(session.peer.fd, NULL, ERROR_LIMIT, reason, strlen(reason))
+        notice_send(loop.mark_fd, session.peer.fd, session.peer.is_tcp, reason, strlen(reason))
     else:
         refuse_by_frames(session, ERROR_LIMIT, reason, strlen(reason))
         channel_flush(&session.output.channel, &loop.pool)
@@ -86,34 +82,36 @@ cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcep
 
 
 cdef inline void refuse_connection(
-    Errands *errands, int fd, bint is_guarded, const uint8_t *nonce, int error
+    Loop *loop, int fd, bint is_tcp, bint is_guarded, const uint8_t *nonce, int error
 ) noexcept nogil:
-    """Refuses a client for which there is no session, because of this errno. nonce: as in refuse_say."""
+    """Refuses a client for which there is no session, because of this errno. nonce: of a client of the extension."""
     cdef const char *reason = refuse_reason(error)
-    refuse_say(fd, nonce, ERROR_LIMIT, reason, strlen(reason))
-    refuse_close(errands, fd, is_guarded)
+    if nonce == NULL:
+        notice_send(loop.mark_fd, fd, is_tcp, reason, strlen(reason))
+    else:
+        refuse_say_frames(fd, nonce, ERROR_LIMIT, reason, strlen(reason))
+    refuse_close(&loop.errands, fd, is_guarded)
 
 
 cdef inline void refuse_session(Loop *loop, Session *session, const char *text, size_t size) noexcept nogil:
     """Makes a text the session's only output, and takes no input. Call it before session_start.
 
-    A refused client may connect again and again, so only REFUSED_MOST of them may hold a descriptor to read the text.
+    A new connection has room for the text. A refused client may connect again and again, so only REFUSED_MOST of them
+    may hold a descriptor for two seconds to read the text.
     """
     cdef bint stays = loop.refused < REFUSED_MOST
-    cdef Buffer *buffer = buffer_lend(&loop.pool) if stays and session.extension == NULL else NULL
     session.input.channel.state = CHANNEL_SHUT
     session.output.channel.state = CHANNEL_DRAINING
     session.refused = True
     loop.refused += 1
-    if stays and session.extension != NULL:
+    if session.extension == NULL:
+        notice_send(loop.mark_fd, session.peer.fd, session.peer.is_tcp, text, size)
+        session.output.channel.bytes = size
+    elif stays:
         refuse_by_frames(session, ERROR_REFUSED, text, size)
-    elif buffer != NULL:
-        buffer.end = <uint32_t>min(size, <size_t>loop.pool.buffer_bytes)
-        memcpy(buffer.data, text, buffer.end)
-        session.output.channel.buffer = buffer
     else:
-        refuse_say(session.peer.fd, session.extension.nonce if session.extension != NULL else NULL, ERROR_REFUSED,
-                   text, size)
+        refuse_say_frames(session.peer.fd, session.extension.nonce, ERROR_REFUSED, text, size)
+    if not stays:
         refuse_close(&loop.errands, session.peer.fd, session.peer.is_guarded)
         channel_drop(&session.output.channel, &loop.pool)
         session.peer.fd = -1

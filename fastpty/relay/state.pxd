@@ -28,6 +28,8 @@ cdef enum Ending:
     ENDING_SILENT       # a uwsgi client sent no byte in time
     ENDING_HTTP         # a TCP client sent an HTTP request
     ENDING_TLS          # a TCP client sent a TLS hello
+    ENDING_RAW          # a client of a uwsgi socket sent no frames
+    ENDING_FRAMES       # a client of a raw socket sent frames
     ENDING_MEMORY       # no memory for a channel for too long
     ENDING_PROTOCOL     # a client of the extension violated the protocol
     ENDING_NOT_STARTED  # the program of a client of the extension could not be started
@@ -42,6 +44,7 @@ cdef struct Peer:
     int fd                  # the connection; -1 = closed, or there is none
     bint framed             # it speaks the uwsgi protocol
     bint is_tcp
+    bint is_own             # the router's own viewer: it gets the program's output and no notices
     bint is_guarded         # the client may pass descriptors (SCM_RIGHTS): their close could block
     bint is_probed          # see peer_expect_probe
     bint leaving            # the connection is to be closed as soon as possible
@@ -156,11 +159,15 @@ cdef inline const char *ending_name(Ending ending) noexcept nogil:
     if ending == ENDING_LIFETIME:
         return "lifetime over"
     if ending == ENDING_SILENT:
-        return "never said anything"
+        return "sent nothing"
     if ending == ENDING_HTTP:
         return "an HTTP request"
     if ending == ENDING_TLS:
         return "a TLS hello"
+    if ending == ENDING_RAW:
+        return "raw bytes on a uwsgi socket"
+    if ending == ENDING_FRAMES:
+        return "uwsgi frames on a raw socket"
     if ending == ENDING_MEMORY:
         return "out of memory"
     if ending == ENDING_PROTOCOL:

@@ -39,8 +39,8 @@ class SessionEnd(NamedTuple):
 
     number: int
     ending: str
-    """"exit", "client left", "idle", "lifetime over", "never said anything", "an HTTP request", "a TLS hello",
-    "out of memory" or "stopped"."""
+    """"exit", "client left", "idle", "lifetime over", "sent nothing", "an HTTP request", "a TLS hello",
+    "raw bytes on a uwsgi socket", "uwsgi frames on a raw socket", "out of memory" or "stopped"."""
     exit_code: int
     """os.CLD_EXITED, os.CLD_KILLED, … (waitid(2)); 0 if the session had no program: refused, or a viewer."""
     exit_status: int

@@ -71,7 +71,7 @@ def _wait(reader: int) -> None:
     # Reads one message and not to the end of file: children of the router may hold the other end open.
     report = os.read(reader, _MESSAGE_BYTES_MOST)
     if not report:
-        report = b"\1the router has ended without a report"
+        report = b"\1the router ended during its start without saying why: see its log"
     if report[0]:
         print(f"fastpty-router: {os.fsdecode(report[1:])}", file=sys.stderr)
     sys.stderr.flush()

@@ -45,7 +45,7 @@ class ControlSocket:
             made.listen(_BACKLOG)
         except OSError as error:
             made.close()
-            logger.warning("--reload will not learn the outcome: no control socket: %s", error.strerror)
+            logger.warning("no control socket (%s): --reload cannot wait for its outcome", error.strerror)
         else:
             self.socket = made
 
@@ -83,5 +83,5 @@ def request(pidfile: int, router: int, what: bytes) -> str | None:
         connection.send(what)
         message = connection.recv(_ANSWER_BYTES_MOST)
     if not message:
-        raise ConnectionError("no answer")
+        raise ConnectionError("the router gave no answer")
     return None if message[:1] == _DONE else os.fsdecode(message[1:])

@@ -122,7 +122,7 @@ def reload(path: str, *, wait: bool) -> str:
                     raise FastptyError(error)
                 return "reloaded"
         router.send(signal.SIGHUP)
-        return "asked for a reload: the router's log tells the outcome" if wait else ""
+        return "reload requested: see the router's log for the outcome" if wait else ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class _Router:
         found = re.search(r"^SigIgn:\s*([0-9a-f]+)$", _status(self.path, self.pid), re.MULTILINE)
         if found and int(found[1], 16) >> (number - 1) & 1:
             raise FastptyError(
-                f"pidfile {self.path}: router {self.pid} ignores {number.name}, as it was started (nohup?)"
+                f"pidfile {self.path}: router {self.pid} ignores {number.name}, because it was started so (nohup?)"
             )
         try:
             signal.pidfd_send_signal(self.pidfd, number)
@@ -155,7 +155,7 @@ def _router(path: str) -> Iterator[_Router]:
     with _opened(path, os.O_NOFOLLOW) as descriptor:
         pid = None if descriptor is None else _writer(path, descriptor)
         if descriptor is None or pid is None:
-            raise FastptyError(f"pidfile {path}: no router that wrote it runs")
+            raise FastptyError(f"pidfile {path}: no running router holds this pid file")
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -199,7 +199,9 @@ def _writer(path: str, descriptor: int) -> int | None:
         return None
     # kill(2) takes -1 for every process and 0 for the process group.
     if pid <= 0:
-        raise FastptyError(f"pidfile {path} is locked by a process without a number here (in another pid namespace?)")
+        raise FastptyError(
+            f"pidfile {path} is locked by a process whose pid is not visible here (in another pid namespace?)"
+        )
     return int(pid)
 
 

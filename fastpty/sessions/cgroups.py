@@ -50,9 +50,9 @@ class SessionCgroups:
             if owner is not None and os.geteuid() == 0:
                 self._give_to(owner)
         except FileNotFoundError as error:
-            raise FastptyError(f"session-cgroup: {above} is no cgroup of version 2 with cgroup.kill") from error
+            raise FastptyError(f"session-cgroup: {above} is not a version 2 cgroup with cgroup.kill") from error
         except OSError as error:
-            raise FastptyError(f"session-cgroup: no cgroup can be made in {above}: {error.strerror}") from error
+            raise FastptyError(f"session-cgroup: cannot make a cgroup in {above}: {error.strerror}") from error
 
     def _open_base(self, above: Path) -> int:
         if not self._is_hidden:
@@ -63,7 +63,7 @@ class SessionCgroups:
             os.rmdir(self._name, dir_fd=self._above)
             raise FastptyError(
                 f"session-cgroup: {above} would be a way out of the jail, and cannot be made a mount of its own: "
-                f"{error.strerror}: leave session-cgroup out"
+                f"{error.strerror}: remove session-cgroup"
             ) from error
 
     def _give_to(self, uid: int) -> None:
@@ -224,7 +224,7 @@ def _own_cgroup() -> Path:
     mounts = re.findall(r"^\S+ \S+ \S+ (\S+) (\S+) .* - cgroup2 ", mountinfo, re.M)
     own = re.findall(r"^0::(.*)$", cgroup, re.M)
     if not mounts or not own:
-        raise FastptyError("session-cgroup: no cgroup of version 2 is mounted here")
+        raise FastptyError("session-cgroup: no version 2 cgroup is mounted here")
     root, where = mounts[0]
     found = Path(where, os.path.relpath(own[0], root))
     if not (found / "cgroup.procs").exists():

@@ -7,11 +7,11 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from fastpty import log
-from fastpty._spawn import spawn
+from fastpty._spawn import Spawner
 from fastpty.access import accounts
 from fastpty.access.limits import Limits
 from fastpty.access.peer import Peer, local_peer, peer_behind_tls, tcp_peer
@@ -32,16 +32,6 @@ from fastpty.sessions.record import Record, tty_name
 from fastpty.system import at_start
 from fastpty.system.credentials import UNKNOWN_PEER
 from fastpty.wire import extension, uwsgi
-
-
-@dataclass(frozen=True)
-class Start:
-    """What one start needs beside its program. report: the pipe for fastpty/spawn/report.pxd, or -1."""
-
-    rows: int
-    columns: int
-    pixels: tuple[int, int] = (0, 0)
-    report: int = -1
 
 
 class Sessions:
@@ -71,7 +61,14 @@ class Sessions:
         self._requests = requests.Requests(config)
         self._limits = limits
         self._cgroups = cgroups
-        self._joins = config.entered.cgroups if config.entered else ()
+        self._window = config.rows, config.cols, 0, 0
+        self._spawner = Spawner(
+            at_start.FILES,
+            no_new_privs=config.no_new_privs,
+            apart=config.changes_root,
+            joins=config.entered.cgroups if config.entered else (),
+            terminals=config.terminals,
+        )
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
         self._open_terminals: set[int] = set()  # sessions that have ended, and whose terminals errands will close
@@ -81,7 +78,7 @@ class Sessions:
         self._user_names = UserNames()
         self._refusals = Refusals()
         self.errands = Errands()
-        self._unlogged: set[int] = set()  # sessions whose refusal was only counted: their end is not logged
+        self._refused: set[int] = set()  # sessions whose client was refused: one line tells all about them
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
@@ -100,17 +97,16 @@ class Sessions:
                 self._log(number, "join", record)
                 return JOIN
             self._admit(number, client)
-            start = self._first_start(fd, place)
-            program, (master, pid, pidfd) = self._start(number, client, start)
+            window = self._first_window(fd, place)
+            program, (master, pid, pidfd) = self._start(number, client, window)
         except (OSError, RefusedError) as error:
             return self._refuse(number, client, place, error)
         record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
         self._unlogged_starts.append((time.time(), number, record))
-        uid = program.account[0] if program.account else None
-        return Terminal(master, pid, pidfd, start.rows, start.columns, uid)
+        return Terminal(master, pid, pidfd, *window[:2], program.uid)
 
-    def _first_start(self, fd: int, place: Place) -> Start:
-        """The start of a client that does not speak the extension, with its window if that has arrived already.
+    def _first_window(self, fd: int, place: Place) -> requests.Window:
+        """The window of a client that does not speak the extension, if its first frames have arrived already.
 
         Clients send it right after they have connected, and it usually arrives while the rules are applied. The frames
         stay in the socket for the relay. Nothing is waited for: uWSGI's client sends none.
@@ -121,7 +117,7 @@ class Sessions:
             with suppress(OSError):
                 window = uwsgi.first_window(connection.recv(8, socket.MSG_PEEK | socket.MSG_DONTWAIT))
             connection.detach()
-        return Start(*(window or (self._config.rows, self._config.cols)))
+        return (*window, 0, 0) if window else self._window
 
     def client_greeted(self, number: int, listener: int, fd: int, peer: tuple[int, int, int]) -> int | bytes:
         """Admits a client of the extension, or refuses it as session_wanted does."""
@@ -161,36 +157,35 @@ class Sessions:
         rows, cols, width, height = wanted.window or (
             window[0] or self._config.rows, window[1] or self._config.cols, *window[2:]
         )  # fmt: skip
-        start = Start(rows, cols, (width, height))
-        uid = program.account[0] if program.account else None
-        if not (wanted.chooses or program.account or self._config.changes_root):
-            return Terminal(*self._spawn(number, program, start), rows, cols, uid)
+        start = rows, cols, width, height
+        if not (wanted.chooses or program.uid is not None or self._config.changes_root):
+            return Terminal(*self._spawn(number, program, start), rows, cols, program.uid)
         report, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            master, pid, pidfd = self._spawn(number, program, replace(start, report=told))
+            master, pid, pidfd = self._spawn(number, program, start, told)
         except BaseException:
             os.close(report)
             raise
         finally:
             os.close(told)
-        return Terminal(master, pid, pidfd, rows, cols, uid, report)
+        return Terminal(master, pid, pidfd, rows, cols, program.uid, report)
 
     def _refuse(self, number: int, client: Peer, place: Place, error: OSError | RefusedError) -> bytes:
         """Logs a refusal, and returns the line for the client."""
-        why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"
+        why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         line = f"session {number}: refused {client.text} on {place.name}: {why}"
-        if not self._refusals.tell(line, clients(client.uid, place.name, why)):
-            self._unlogged.add(number)
+        self._refusals.tell(line, clients(client.uid, place.name, why))
+        self._refused.add(number)
         self._records[number] = Record(client, place)
-        return os.fsencode(f"fastpty: {why}\r\n")
+        return os.fsencode(f"fastpty: {'' if isinstance(error, OSError) else 'refused: '}{why}\r\n")
 
     def _not_started(self, number: int, record: Record, code: int, text: str, error: int = 0) -> Failure:
         """Logs that a session has not begun, and returns what its client is told."""
         assert record.client is not None
         assert record.place is not None
         line = f"session {number}: not started for {record.client.text} on {record.place.name}: {text}"
-        if not self._refusals.tell(line, clients(record.client.uid, record.place.name, text)):
-            self._unlogged.add(number)
+        self._refusals.tell(line, clients(record.client.uid, record.place.name, text))
+        self._refused.add(number)
         return Failure(code, error, os.fsencode(text))
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
@@ -200,14 +195,14 @@ class Sessions:
         self._shared_started = True
         program = self._programs.shared
         try:
-            master, pid, pidfd = self._spawn(number, program, Start(self._config.rows, self._config.cols))
+            master, pid, pidfd = self._spawn(number, program, self._window)
         except OSError as error:
-            line = f"session {number}: refused the shared terminal: {error.strerror}"
+            line = f"session {number}: cannot start the shared terminal: {error.strerror}"
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         record = self._records[number] = Record(None, None, pid, tty_name(master), program.text, "program")
         self._log(number, "start", record)
-        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, None)
+        return Terminal(master, pid, pidfd, *self._window[:2], None)
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
@@ -221,17 +216,17 @@ class Sessions:
         self._refusals.sum_up(at_once=True)
 
     def session_ended(self, end: SessionEnd) -> None:
-        """Logs how a session ended, unless its refusal was only counted, and frees its place."""
+        """Logs how a session ended, unless its client was refused, and frees its place."""
         if end.number not in self._open_terminals:
             self._limits.leave(self._seats.pop(end.number, []))
         if self._cgroups is not None:
             self._cgroups.end(end.number)
         record = self._records.pop(end.number, None)
-        if end.number in self._unlogged:
-            self._unlogged.remove(end.number)
+        if end.number in self._refused:
+            self._refused.remove(end.number)
             return
         ignored = f", {end.ignored_frames} unknown frames" if end.ignored_frames else ""
-        lagged = f", {end.lagged_bytes} bytes lagged" if end.lagged_bytes else ""
+        lagged = f", {end.lagged_bytes} bytes missed" if end.lagged_bytes else ""
         how = f"{end.ending}, {_describe_exit(end.exit_code, end.exit_status)} after {end.seconds:.3f} s"
         moved = f"{end.bytes_in} bytes in, {end.bytes_out} bytes out"
         self._log(end.number, "end", record, f"{how}, {moved}{ignored}{lagged}")
@@ -269,51 +264,31 @@ class Sessions:
         self._rules.check(client)
         self._seats[number] = self._limits.admit(self._config, self._rules.account_uid(client))
 
-    def _start(self, number: int, client: Peer, start: Start) -> tuple[Program, tuple[int, int, int]]:
+    def _start(self, number: int, client: Peer, window: requests.Window) -> tuple[Program, tuple[int, int, int]]:
         """Starts the program of a client that was admitted; returns that with its pty master, pid and pidfd."""
         try:
             program = self._programs.for_peer(client)
-            return program, self._spawn(number, program, start)
+            return program, self._spawn(number, program, window)
         except BaseException:
             self._limits.leave(self._seats.pop(number))
             raise
 
-    def _spawn(self, number: int, program: Program, start: Start) -> tuple[int, int, int]:
+    def _spawn(self, number: int, program: Program, window: requests.Window, report: int = -1) -> tuple[int, int, int]:
         if self._cgroups is None:
-            return self._spawn_in(program, start, -1)
+            return self._spawner.spawn(program.command, window, report=report)
         cgroup = self._cgroups.begin(number)
         try:
-            return self._spawn_in(program, start, cgroup)
+            return self._spawner.spawn(program.command, window, cgroup=cgroup, report=report)
         except OSError:
             self._cgroups.end(number)
             raise
         finally:
             os.close(cgroup)
 
-    def _spawn_in(self, program: Program, start: Start, cgroup: int) -> tuple[int, int, int]:
-        return spawn(
-            program.argv,
-            program.environment,
-            program.directory,
-            start.rows,
-            start.columns,
-            at_start.FILES,
-            program=program.paths or program.path,
-            account=program.account,
-            no_new_privs=self._config.no_new_privs,
-            cgroup=cgroup,
-            apart=self._config.changes_root,
-            joins=self._joins,
-            terminals=self._config.terminals,
-            pixels=start.pixels,
-            needs_directory=program.needs_directory,
-            report=start.report,
-        )
-
     def accept_failed(self, error: int) -> None:
         """Logs that a connection could not be accepted or served."""
         why = os.strerror(error)
-        self._refusals.tell(f"a client was not accepted: {why}", f"clients, before they were accepted: {why}")
+        self._refusals.tell(f"a client was not accepted: {why}", f"clients that could not be accepted: {why}")
 
     def errands_wanted(self) -> int:
         """Starts the process that receives errands."""
@@ -323,7 +298,7 @@ class Sessions:
         try:
             return self.errands.attend()
         except OSError as error:
-            logger.error("no process can be started to close what sessions have left: %s", error)
+            logger.error("cannot start the process that closes terminals of ended sessions: %s", error)
             return -1
 
     def errands_told(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from fastpty._spawn import Command
 from fastpty.access import accounts
 from fastpty.access.peer import Peer
 from fastpty.configuration.config import DEFAULT_PATH, Config
@@ -20,17 +21,11 @@ _LOOK_UP_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Program:
-    """The arguments of `fastpty._spawn.spawn` that depend on the client; `text` names the program in the log."""
+    """What a client gets. `text` names it in the log; `uid` is the account that it becomes, or None."""
 
     text: str
-    path: bytes
-    argv: list[bytes]
-    environment: list[bytes]
-    directory: bytes | None = None
-    account: tuple[int, int, list[int]] | None = None
-    needs_directory: bool = False
-    paths: list[bytes] | None = None
-    """Files to try instead of `path`, in this order."""
+    command: Command
+    uid: int | None = None
 
 
 class Programs:
@@ -48,26 +43,27 @@ class Programs:
         if self._config.run_as != "peer":
             return self._own
         if peer.uid is None:
-            raise RefusedError("sessions run as their users here, and your connection has none")
+            raise RefusedError("sessions run as the client's user, which this connection does not carry")
         account = self._account_of(peer.uid)
         command = self._config.given_command
         argv = account.login_argv if command is None else command_argv(command)
         environment = self._environment(account.environment)
         path = account.shell if command is None else _file(argv[0], environment)
-        return Program(
-            f"{command or path} as {account.name}",
-            os.fsencode(path),
+        to_run = Command(
             _encoded(argv),
             _entries(environment),
             os.fsencode(account.home),
-            (account.uid, account.gid, list(account.groups)),
+            path=os.fsencode(path),
+            account=(account.uid, account.gid, list(account.groups)),
         )
+        return Program(f"{command or path} as {account.name}", to_run, account.uid)
 
     def _of_router(self, command: str) -> Program:
         """The program for a command that runs as the router's own user."""
         argv = command_argv(command)
         environment = self._environment({})
-        return Program(command, os.fsencode(_file(argv[0], environment)), _encoded(argv), _entries(environment))
+        path = os.fsencode(_file(argv[0], environment))
+        return Program(command, Command(_encoded(argv), _entries(environment), path=path))
 
     def _environment(self, account: Mapping[str, str]) -> dict[str, str]:
         return self._config.environ({**self._base, **account})

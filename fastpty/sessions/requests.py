@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
+from fastpty._spawn import Command
 from fastpty.configuration.config import Config
 from fastpty.sessions.program import Program, command_argv
 from fastpty.system import foreign_root
@@ -102,7 +103,29 @@ class Requests:
 
     def grant(self, request: Request, program: Program) -> Program:
         """Returns the configured `program` with what the client has chosen; raises RequestError if it may not."""
-        environment = dict(_split(entry) for entry in program.environment)
+        if request.chooses and not self.may_choose:
+            raise _refused("a command" if request.argv else "a directory")
+        command = program.command
+        environment = self._environment(request, command.environment)
+        directory, text, argv, paths = command.directory, program.text, command.argv, command.paths
+        if request.directory is not None:
+            directory = os.path.join(directory or b"", request.directory)
+        if request.argv:
+            path = environment.get(b"PATH", _DEFAULT_PATH)
+            text, argv, paths = _chosen(program, tuple(request.argv), path)
+        granted = Command(
+            argv,
+            [name + b"=" + value for name, value in environment.items()],
+            directory,
+            path=paths,
+            account=command.account,
+            needs_directory=request.directory is not None,
+        )
+        return replace(program, text=text, command=granted)
+
+    def _environment(self, request: Request, configured: tuple[bytes, ...]) -> dict[bytes, bytes]:
+        """Returns the configured variables with those of the request; raises RequestError for one it may not set."""
+        environment = dict(_split(entry) for entry in configured)
         if request.term is not None and b"TERM" not in self._own_names:
             environment[b"TERM"] = request.term
         for entry in request.offered:
@@ -112,29 +135,7 @@ class Requests:
             if not (self.may_choose or self._is_accepted(entry)):
                 raise _refused(f"the variable {os.fsdecode(_split(entry)[0])}")
             environment.update([_split(entry)])
-        granted = replace(program, environment=[name + b"=" + value for name, value in environment.items()])
-        if request.chooses and not self.may_choose:
-            raise _refused("a command" if request.argv else "a directory")
-        if request.directory is not None:
-            directory = os.path.join(program.directory or b"", request.directory)
-            granted = replace(granted, directory=directory, needs_directory=True)
-        if not request.argv:
-            return granted
-        return self._with_command(granted, request.argv, environment.get(b"PATH", _DEFAULT_PATH))
-
-    def _with_command(self, program: Program, argv: list[bytes], path: bytes) -> Program:
-        words = shlex.join(os.fsdecode(word) for word in argv)
-        text = shown(words)
-        if program.account is not None:
-            # As sshd does: so accounts whose shell is nologin, rbash or git-shell stay as restricted as these are.
-            shell = program.path
-            argv = [os.path.basename(shell), b"-c", os.fsencode(words)]
-            _, _, account = program.text.rpartition(" as ")
-            return replace(program, text=f"{text} as {account}", argv=argv)
-        paths = [argv[0]]
-        if argv[0] and b"/" not in argv[0]:
-            paths = [os.path.join(folder or b".", argv[0]) for folder in path.split(b":")]
-        return replace(program, text=text, paths=paths, argv=argv)
+        return environment
 
     def _is_accepted(self, entry: bytes) -> bool:
         if not _ENTRY.match(entry):
@@ -142,6 +143,20 @@ class Requests:
         name, value = _split(entry)
         is_named = any(fnmatchcase(os.fsdecode(name), os.fsdecode(pattern)) for pattern in self._accepted)
         return is_named and name not in self._own_names and _ACCEPTED_VALUE.fullmatch(value) is not None
+
+
+def _chosen(program: Program, argv: tuple[bytes, ...], path: bytes) -> tuple[str, tuple[bytes, ...], tuple[bytes, ...]]:
+    """Returns the text for the log, the arguments and the files to try for a command that the client has chosen."""
+    words = shlex.join(os.fsdecode(word) for word in argv)
+    text = shown(words)
+    if program.uid is not None:
+        # As sshd does: so accounts whose shell is nologin, rbash or git-shell stay as restricted as these are.
+        shell = program.command.paths[0]
+        _, _, account = program.text.rpartition(" as ")
+        return f"{text} as {account}", (os.path.basename(shell), b"-c", os.fsencode(words)), (shell,)
+    if not argv[0] or b"/" in argv[0]:
+        return text, argv, (argv[0],)
+    return text, argv, tuple(os.path.join(folder or b".", argv[0]) for folder in path.split(b":"))
 
 
 def _split(entry: bytes) -> tuple[bytes, bytes]:

@@ -103,7 +103,7 @@ cdef inline const char *stage_text(Stage stage) noexcept nogil:
     if stage == STAGE_CGROUP:
         return b"cannot enter the session's cgroup"
     if stage == STAGE_ACCOUNT:
-        return b"cannot give up the router's rights"
+        return b"cannot give up the router's privileges"
     if stage == STAGE_DIRECTORY:
         return b"cannot change to directory "
     return b"cannot execute "
@@ -117,8 +117,8 @@ cdef inline const char *stage_object(const Plan *plan) noexcept nogil:
     return b""
 
 
-cdef inline void child_tell(const Plan *plan) noexcept nogil:
-    """Writes what went wrong to the terminal."""
+cdef inline void child_write_failure(const Plan *plan) noexcept nogil:
+    """Writes to the terminal what failed and why."""
     dprintf(plan.slave, "fastpty: %s%s: %s\n", stage_text(plan.stage),
             stage_object(plan), strerror(errno))
 
@@ -149,7 +149,7 @@ cdef inline int child_fail(Plan *plan) noexcept nogil:
     if plan.report >= 0:
         child_report(plan, plan.error)
     elif plan.is_apart:
-        child_tell(plan)      # the parent does not read plan.error
+        child_write_failure(plan)      # the parent does not read plan.error
     # Not _exit(2): the sanitizers intercept it, and would complain about this unknown stack.
     syscall(SYS_exit_group, 127)
     return 127
@@ -219,7 +219,7 @@ cdef inline int child_go_home(Plan *plan) noexcept nogil:
         return 0
     if plan.account == NULL or plan.needs_directory:
         return -1
-    child_tell(plan)
+    child_write_failure(plan)
     return chdir("/")
 
 
@@ -284,6 +284,49 @@ cdef inline void child_execute(Plan *plan) noexcept nogil:
         (&errno)[0] = EACCES
 
 
+cdef inline void child_reset_signals() noexcept nogil:
+    """Gives all signals their default action."""
+    cdef int number
+    cdef uint64_t default_action[4]   # the kernel's struct sigaction: SIG_DFL, no flags, no mask
+    memset(default_action, 0, sizeof(default_action))
+    for number in range(1, NSIG):
+        # Not signal(2): glibc refuses its own signals 32 and 33, which would stay ignored if they were.
+        syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t))
+
+
+cdef inline int child_begin_session(Plan *plan) noexcept nogil:
+    """Enters the session's cgroups, takes its terminal, and closes all other descriptors. -1 with errno set."""
+    plan.stage = STAGE_CGROUP
+    if plan.enters_cgroup and child_enter_cgroup(plan) < 0:
+        return -1
+    plan.stage = STAGE_DESCRIPTORS
+    if plan.shares_table and syscall(SYS_close_range, plan.slave + 1, <unsigned int>-1, CLOSE_RANGE_UNSHARE) < 0:
+        return -1
+    plan.stage = STAGE_SESSION
+    if child_take_terminal(plan) < 0:
+        return -1
+    plan.stage = STAGE_DESCRIPTORS
+    if child_close(plan) < 0:
+        return -1
+    if plan.is_apart:
+        plan.slave = 2   # where the terminal is now
+    plan.stage = STAGE_CGROUP
+    return child_join(plan)
+
+
+cdef inline int child_change_rights(Plan *plan) noexcept nogil:
+    """Sets the limit of descriptors, becomes the account, and gives up new privileges. -1 with errno set."""
+    if plan.account != NULL:
+        login_as(plan.account.uid)
+    setrlimit(RLIMIT_NOFILE, &plan.files)
+    plan.stage = STAGE_ACCOUNT
+    if plan.account != NULL and (child_become(plan.account) < 0 or leave_session_keyring() < 0):
+        return -1
+    if plan.no_new_privs and syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0:
+        return -1
+    return 0
+
+
 cdef inline int child_main(void *argument) noexcept nogil:
     """The child. It usually runs in the memory of its sleeping parent, and only makes system calls on prepared data.
 
@@ -291,36 +334,8 @@ cdef inline int child_main(void *argument) noexcept nogil:
     """
     cdef Plan *plan = <Plan *>argument
     cdef sigset_t none
-    cdef int number
-    cdef uint64_t default_action[4]   # the kernel's struct sigaction: SIG_DFL, no flags, no mask
-    memset(default_action, 0, sizeof(default_action))
-    for number in range(1, NSIG):
-        # Not signal(2): glibc refuses its own signals 32 and 33, which would stay ignored if they were.
-        syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t))
-    plan.stage = STAGE_CGROUP
-    if plan.enters_cgroup and child_enter_cgroup(plan) < 0:
-        return child_fail(plan)
-    plan.stage = STAGE_DESCRIPTORS
-    if plan.shares_table and syscall(SYS_close_range, plan.slave + 1, <unsigned int>-1, CLOSE_RANGE_UNSHARE) < 0:
-        return child_fail(plan)
-    plan.stage = STAGE_SESSION
-    if child_take_terminal(plan) < 0:
-        return child_fail(plan)
-    plan.stage = STAGE_DESCRIPTORS
-    if child_close(plan) < 0:
-        return child_fail(plan)
-    if plan.is_apart:
-        plan.slave = 2   # where the terminal is now
-    plan.stage = STAGE_CGROUP
-    if child_join(plan) < 0:
-        return child_fail(plan)
-    if plan.account != NULL:
-        login_as(plan.account.uid)
-    setrlimit(RLIMIT_NOFILE, &plan.files)
-    plan.stage = STAGE_ACCOUNT
-    if plan.account != NULL and (child_become(plan.account) < 0 or leave_session_keyring() < 0):
-        return child_fail(plan)
-    if plan.no_new_privs and syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0:
+    child_reset_signals()
+    if child_begin_session(plan) < 0 or child_change_rights(plan) < 0:
         return child_fail(plan)
     child_compare_devpts(plan)
     if child_go_home(plan) < 0:

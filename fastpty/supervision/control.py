@@ -56,7 +56,9 @@ class Control:
             return
         except OSError as error:
             # While descriptors or memory are short, the socket stays readable: the supervisor would spin.
-            logger.warning("--reload will not learn the outcome any more: accept: %s", error.strerror)
+            logger.warning(
+                "the control socket failed (%s): --reload cannot wait for its outcome any longer", error.strerror
+            )
             self._selector.unregister(listener)
             return
         client.setblocking(False)

@@ -45,7 +45,7 @@ class Supervisor(Protocol):
 
     @property
     def has_no_workers(self) -> bool:
-        """True while no worker is wanted until somebody connects."""
+        """True while no worker runs until a client connects."""
 
     def start(
         self, config: Config, listeners: Listeners, *, has_shared_terminal: bool, on_trial: bool = False
@@ -101,7 +101,7 @@ class Reload:
             self._trial.listeners.close(keep=self._supervisor.listeners)
             self._trial = None
         for answer in (*self._answers, *self._next_answers):
-            answer("not reloaded: the router stops")
+            answer("reload refused: the router is stopping")
         self._answers, self._next_answers = [], []
 
     def let_go(self) -> None:
@@ -122,13 +122,15 @@ class Reload:
         if self._trial is not None and worker in self._trial.workers:
             self._trial.workers.discard(worker)
             if not self._trial.workers:
-                self._fail(f"no worker can start with the new one ({how})")
+                self._fail(f"no worker could start with the new one ({how})")
 
     def check_deadline(self) -> None:
         """Refuses a configuration that takes too long to read. Workers have a deadline of their own."""
         if self._reading is not None and time.monotonic() >= self._reading.until:
             self._end_reading()
-            self._refuse(f"it was not read within {READ_SECONDS:g} s: is a file, a command or a name service slow?")
+            self._refuse(
+                f"the new one was not read within {READ_SECONDS:g} s: is a file, a command or a name service slow?"
+            )
 
     def timeout(self) -> float | None:
         """The seconds until check_deadline() has something to do; None: no deadline."""
@@ -178,7 +180,7 @@ class Reload:
         self._refuse(why)
 
     def _refuse(self, why: str) -> None:
-        error = f"not reloaded, the old configuration goes on: {why}"
+        error = f"reload refused, keeping the old configuration: {why}"
         logger.error("%s", error)
         answers, self._answers = self._answers, []
         for answer in answers:
@@ -227,6 +229,6 @@ class FinishedReloads:
     def _log(self) -> None:
         while self._reloads and not self._reloads[0].draining:
             finished = self._reloads.pop(0)
-            logger.info("reloaded, for: %s", finished.config.command)
+            logger.info("reloaded; command: %s", finished.config.command)
             for answer in finished.answers:
                 answer(None)

@@ -37,7 +37,7 @@ _REJECTED_SECONDS = 2.0
 _REJECTED_MOST = 32
 _EXHAUSTED_SECONDS = 0.1
 _RESERVED_FILES = 16  # besides three for each worker and three for its successor
-_FULL = "too many ask for statistics at a time: try again later"
+_FULL = "too many statistics clients at a time: try again later"
 
 
 class Supervised(Protocol):
@@ -49,7 +49,7 @@ class Supervised(Protocol):
 
     @property
     def has_no_workers(self) -> bool:
-        """True while no worker is wanted until somebody connects."""
+        """True while no worker runs until a client connects."""
 
 
 class StatsServer:
@@ -135,7 +135,7 @@ class StatsServer:
                 return True
             status, why = "503 Service Unavailable", _FULL
         except RefusedError as error:
-            status, why = "403 Forbidden", f"refused: {error}"
+            status, why = "403 Forbidden", str(error)
         except OSError as error:
             status, why = "403 Forbidden", error.strerror or str(error)
         line = f"statistics: refused {peer.text} on {place.name}: {why}"
@@ -151,7 +151,7 @@ class StatsServer:
 
     def _reject(self, client: Client, status: str, why: str) -> None:
         """Tells a client why it gets no statistics. It may stay to read that, if not too many do."""
-        text = f"fastpty: {why}\r\n"
+        text = f"fastpty: refused: {why}\r\n"
         client.queue(in_http(status, text) if self._supervisor.config.stats_http else text.encode())
         if client.step() and len(self._rejected) < _REJECTED_MOST and not self._is_reserved(client.connection):
             self._rejected.add(client)
@@ -173,7 +173,7 @@ class StatsServer:
                 self._enqueue(client)
                 return
             self._clients.discard(client)
-            why = "refused: the request is for another host than localhost, as a web page's may be"
+            why = "the request names another host than localhost (perhaps a web page sent it)"
             self._refusals.tell(
                 f"statistics: refused a client on {place.name}: {why}", clients(None, place.name, why)
             )

@@ -96,7 +96,7 @@ class Supervisor:
 
     @property
     def has_no_workers(self) -> bool:
-        """True while no worker is wanted until somebody connects (forkptyrouter-cheap, idle)."""
+        """True while no worker runs until a client connects (forkptyrouter-cheap, idle)."""
         return self._has_no_workers
 
     @property
@@ -143,7 +143,7 @@ class Supervisor:
             self._watch_listeners(False)
         self._has_no_workers = False
         self._reload.cancel()
-        self._finished_reloads.abandon("not reloaded: the router stops")
+        self._finished_reloads.abandon("reload refused: the router is stopping")
         passed_on = worker.KILL_SIGNAL if self._is_stopping else worker.STOP_SIGNAL
         for each in self.workers.values():
             # A worker that is not ready takes no signals yet, and has no session.
@@ -278,7 +278,7 @@ class Supervisor:
         if self._is_stopping or as_wanted:
             return
         if not (self._has_started or self.workers):
-            raise FastptyError(f"no worker can start ({how})")
+            raise FastptyError(f"no worker could start ({how})")
         is_replaced = not (ended.draining or ended.on_trial)
         logger.error("worker %d has ended (%s)%s", ended.pid, how, "; another one starts" if is_replaced else "")
         self._reload.has_ended(ended, how)
@@ -295,7 +295,7 @@ class Supervisor:
         if not self._is_stopping:
             self._reload.begin(answer)
         elif answer is not None:
-            answer("not reloaded: the router stops")
+            answer("reload refused: the router is stopping")
 
     def change_to(
         self, config: Config, listeners: Listeners, workers: Collection[Worker], answers: Collection[Answer]
@@ -325,7 +325,7 @@ class Supervisor:
         for each in self.active:
             each.drain()
         self._watch_listeners(True)
-        logger.info("no worker until somebody connects: ready")
+        logger.info("no worker runs until a client connects: ready")
 
     def _connection_came(self) -> None:
         if self._has_no_workers:
@@ -347,13 +347,13 @@ class Supervisor:
         for each in [*self.workers.values()]:
             if each.seconds_to_be_gone(now) == 0:
                 # The kernel waits for something. It stays our child, so its pid cannot be reused.
-                logger.error("worker %d was killed and does not end: no longer waited for", each.pid)
+                logger.error("worker %d was killed but does not end: not waiting for it any longer", each.pid)
                 self._forget_worker(each, "killed")
                 continue
             if now >= self._stop_deadline and not each.is_killed:
                 each.kill("does not stop")
             if harakiri is not None and each.stuck.sample(now, each.link.pulse()[0], harakiri):
-                each.kill(f"is stuck for {harakiri:g} s")
+                each.kill(f"has been stuck for {harakiri:g} s")
             each.check_ready(now)
 
     def _check_idle(self) -> None:

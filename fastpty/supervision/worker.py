@@ -17,8 +17,10 @@ from fastpty.access.limits import Limits
 from fastpty.configuration.config import Config
 from fastpty.errands import processes
 from fastpty.errands.heir import Heir
+from fastpty.errors import counted
 from fastpty.listening.places import PTY, UWSGI, Listeners, Place
 from fastpty.log import logger, signal_name
+from fastpty.relay.settings import Settings
 from fastpty.service import process_name
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.handler import Sessions
@@ -140,7 +142,7 @@ class _Worker:
         self._listeners.let_go()
         log.reopen(complains=False)  # the supervisor has reported a failure already
         self._link.announce(DRAINED)
-        logger.info("draining: %d sessions go on", self._relay.counters()["sessions"])
+        logger.info("no longer accepting; %s left", counted(int(self._relay.counters()["sessions"]), "session"))
 
     def _log_shared_terminal(self) -> OutputLog:
         ours, theirs = socket.socketpair()
@@ -183,8 +185,7 @@ def run(config: Config, listeners: Listeners, link: Link, has_shared_terminal: b
 
 
 def _build_relay(config: Config, sessions: Sessions, link: Link, common: Common) -> Relay:
-    relay = Relay(
-        sessions,
+    settings = Settings(
         splice=config.splice,
         idle_seconds=config.idle_timeout_seconds or 0,
         grace_seconds=config.stop_timeout_seconds,
@@ -193,8 +194,8 @@ def _build_relay(config: Config, sessions: Sessions, link: Link, common: Common)
         busy_poll_seconds=config.busy_poll_us / 1e6,
         events=config.events,
         buffer_bytes=config.buffer_bytes,
-        heartbeat=link.heartbeat,
     )
+    relay = Relay(sessions, settings, heartbeat=link.heartbeat)
     relay.number_sessions(common.session_numbers)
     relay.use_errands(sessions.errands.fileno(), sessions.errands.closed)
     return relay
@@ -211,5 +212,8 @@ def _start_heir(config: Config) -> Heir | None:
     try:
         return Heir()
     except OSError as error:
-        logger.warning("a worker that is killed may take long to end: %s", error.strerror or error)
+        logger.warning(
+            "if this worker is killed, it may take long to end, because its heir cannot start: %s",
+            error.strerror or error,
+        )
         return None

@@ -83,7 +83,7 @@ def _open_no_link(name: str, flags: int, mode: int, directory: int) -> int:
         return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=directory)
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            what = f"{name} is a link, or no directory, and in another root no link is followed"
+            what = f"{name} is a link or not a directory, and in another root no link is followed"
             raise OSError(error.errno, what) from error
         raise
 
@@ -93,8 +93,11 @@ def _check(status: os.stat_result) -> None:
     if stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL):
         return
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EPERM, "it is not a file, and in another root no device is written to")
+        raise OSError(errno.EPERM, "it is not a regular file, and in another root nothing else is written to")
     if status.st_uid not in (0, os.geteuid()):
         raise OSError(errno.EPERM, f"it belongs to uid {status.st_uid}: remove it, or choose another one")
     if status.st_nlink != 1:
-        raise OSError(errno.EPERM, "it has another name, and may be another file: remove it, or choose another one")
+        raise OSError(
+            errno.EPERM,
+            "it has a second hard link, so it may be somebody else's file: remove it, or choose another one",
+        )

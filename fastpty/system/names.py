@@ -10,7 +10,6 @@ import grp
 import pwd
 import re
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 
 from fastpty.system import linux
 
@@ -105,8 +104,7 @@ def capabilities(value: str) -> tuple[int, ...]:
     for word in comma_list(value):
         name = word.lower().removeprefix("cap_")
         if name not in CAPABILITIES:
-            close = get_close_matches(shown(name), CAPABILITIES, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else " (see capabilities(7))"
+            hint = _suggestion(name, CAPABILITIES) or " (see capabilities(7))"
             raise ValueError(f"{quoted(word)} is not a capability{hint}")
         numbers.append(CAPABILITIES[name])
     if not numbers:
@@ -129,9 +127,15 @@ def _account(kind: str, value: str, find: Callable[[str], int], known: Callable[
     try:
         return find(text(value))
     except KeyError:
-        close = get_close_matches(shown(value), known(), n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ValueError(f"no {kind} {quoted(value)} here{hint}") from None
+        raise ValueError(f"no {kind} {quoted(value)} here{_suggestion(value, known())}") from None
+
+
+def _suggestion(value: str, known: Iterable[str]) -> str:
+    """The known name that is most like `value`, as a hint; "" if none is similar."""
+    from difflib import get_close_matches  # only errors need it
+
+    close = get_close_matches(shown(value), known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def user(value: str) -> int:

@@ -54,7 +54,7 @@ def _checked() -> int:
     proc = linux.openat2("/proc", _DIRECTORY, linux.RESOLVE_NO_MAGICLINKS)
     try:
         if linux.file_system_type(proc) != _PROC_SUPER_MAGIC or os.fstat(proc).st_ino != _ROOT_INODE:
-            raise OSError(errno.ENOENT, "no proc file system is mounted on /proc of this root")
+            raise OSError(errno.ENOENT, "no proc file system is mounted on /proc in the router's root")
         return linux.openat2("self", _DIRECTORY, _STRICTLY, proc)
     finally:
         os.close(proc)

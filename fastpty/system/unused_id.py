@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def unused_id() -> int | None:
         taken = _ids_of_processes()
     except OSError:
         return None
-    start = secrets.randbelow(len(_RANGE))
+    start = int.from_bytes(os.urandom(4)) % len(_RANGE)
     order: list[int] = [*_RANGE[start:], *_RANGE[:start]]
     for number in order:
         if number not in taken and not _is_known(pwd.getpwuid, number) and not _is_known(grp.getgrgid, number):

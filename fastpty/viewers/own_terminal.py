@@ -11,11 +11,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from fastpty.client.attach import attach
-from fastpty.client.link import Link
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.net.address import Address, FdAddress, connect
@@ -64,14 +62,18 @@ class OwnTerminal:
     """
 
     def __init__(self, addresses: Sequence[Address]) -> None:
+        from fastpty.client.attach import attach  # few routers need it, and inside the jail it may be out of reach
+        from fastpty.client.link import Link
+
         place = next((address for address in addresses if not isinstance(address, FdAddress)), None)
         if place is None:
             raise FastptyError("pty-input needs a pty-socket with an address that can be connected to")
         self._connection = connect(place)
+        self._attach = partial(attach, Link(self._connection, framed=False))
 
     def start(self) -> None:
         """Forks a child in the same process group, so that the child may use the terminal."""
-        pid = child.fork("pty-input", partial(_attach, self._connection))
+        pid = child.fork("pty-input", partial(_attach, self._connection, self._attach))
         self._pidfd = os.pidfd_open(pid)
         self._connection.close()
 
@@ -86,14 +88,18 @@ class OwnTerminal:
         os.close(self._pidfd)
 
 
-def _attach(connection: socket.socket) -> int:
+def _attach(connection: socket.socket, attach: Callable[[], object]) -> int:
+    from fastpty.client.attach import EndedByRouterError  # loaded already
+
     # An open copy of a listening socket would keep its address in use after the router's end.
     child.keep_only([0, 1, 2, connection.fileno()])
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        attach(Link(connection, framed=False))
+        attach()
+    except EndedByRouterError:  # it is this router: its log says why
+        return 0
     except FastptyError as error:
-        print(f"fastpty-router: {error}; the shared terminal goes on", file=sys.stderr)
+        print(f"fastpty-router: {error}; the shared terminal keeps running", file=sys.stderr)
         return 1
     return 0
 

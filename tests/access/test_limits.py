@@ -51,7 +51,7 @@ def said_by(path: str) -> bytes:
         return client.read_to_end()
 
 
-OVER = b"fastpty: refused: no more than 3 sessions at a time (all): try again later\r\n"
+OVER = b"fastpty: refused: the limit of 3 sessions is reached: try again later\r\n"
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -65,7 +65,7 @@ def test_max_sessions_holds_over_all_workers_and_a_freed_place_is_reused(
     clients = take(path, 3)
     for _ in range(2 * workers):
         assert said_by(path) == OVER
-    router.wait_for_log("refused pid .* no more than 3 sessions", 2 * workers)
+    router.wait_for_log("refused pid .* the limit of 3 sessions is reached", 2 * workers)
     clients.pop().socket.close()
     router.wait_for_log("end: client left")
     clients += take(path, 1)
@@ -94,7 +94,7 @@ def test_max_sessions_per_uid_counts_each_user_alone(start_router: Callable[...,
     path = f"{directory}/s"
     start_router("--chmod-socket=666", "--max-sessions-per-uid", "2", "--forkptyrouter-command", HELLO, path)
     clients = take(path, 2)
-    refusal = b"fastpty: refused: no more than 2 sessions at a time (of your user): try again later\r\n"
+    refusal = b"fastpty: refused: the limit of 2 sessions for your user is reached: try again later\r\n"
     assert said_by(path) == refusal
     assert "READY" in talk_as(path, 54_001, 54_001, text="x\n\x04")
     clients.pop().socket.close()
@@ -130,7 +130,7 @@ def test_a_client_refused_by_its_user_s_limit_takes_no_place_from_others(
     with Client(path) as client:
         client.read_until(b"READY")
         for _ in range(3):
-            assert b"no more than 1 sessions at a time (of your user)" in said_by(path)
+            assert b"the limit of 1 session for your user is reached" in said_by(path)
         assert "READY" in talk_as(path, 54_001, 54_001, text="x\n\x04")
 
 
@@ -149,7 +149,7 @@ def test_a_session_ends_when_its_lifetime_is_over_even_if_it_is_used(serve: Call
     service.wait_until_idle()
 
 
-def test_an_idle_session_is_ended_and_told_so(serve: Callable[..., Service]) -> None:
+def test_an_idle_session_ends_with_a_message(serve: Callable[..., Service]) -> None:
     service = serve("--forkptyrouter-timeout", "0.3", command="printf READY; exec sleep 1000")
     with service.connect() as client:
         assert client.read_to_end() == b"READY\r\nfastpty: the session was idle for too long\r\n"
@@ -165,8 +165,8 @@ def test_a_uwsgi_client_that_sends_nothing_is_disconnected_and_another_is_not(
     )  # fmt: skip
     with Client(path) as polite, Client(path) as silent:
         polite.frame(100, 40)
-        assert silent.read_to_end() == b"READY\r\nfastpty: the client never said anything\r\n"
-        router.wait_for_log("session 2: end: never said anything")
+        assert silent.read_to_end() == b"READY\r\nfastpty: no input arrived in time\r\n"
+        router.wait_for_log("session 2: end: sent nothing")
         polite.frame(0, payload=b"still here\n")
         polite.read_until(b"still here")
 
@@ -259,7 +259,7 @@ def test_listen_limits_how_many_connections_wait_to_be_accepted(
             clients[-1].setblocking(False)
         os.kill(router.pid, signal.SIGCONT)
         refused = clients.pop()
-        assert len(clients) == 6, "one more than listen(2) is told, by the kernel's count"
+        assert len(clients) == 6, "the kernel lets one more wait than listen(2) asks for"
         for client in clients:
             client.settimeout(30)
             assert client.recv(5) == b"READY"

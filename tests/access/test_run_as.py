@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from fastpty.system import linux
 from tests.jail.test_jail import NO_SETUID_FIXUP, PR_SET_SECUREBITS
 from tests.support.accounts import Login, make_account, peer_router, remove_account, talk_as
 from tests.support.harness import Client, Router, eventually
@@ -76,19 +77,23 @@ def test_a_router_s_children_cannot_become_root_again(
     assert "uid=0" not in said
 
 
-def test_root_needs_to_be_allowed_by_name(start_router: Callable[..., Router], directory: Path, login: Login) -> None:
+def test_root_gets_a_session_only_if_allowed_by_name(
+    start_router: Callable[..., Router], directory: Path, login: Login
+) -> None:
     command = ("--forkptyrouter-command", "id -u")
     first = peer_router(start_router, f"{directory}/s", *command)
-    assert "root may not connect here (it needs allow-user root)" in talk_as(f"{directory}/s", 0, 0)
+    assert "root is not allowed to connect (that needs allow-user root)" in talk_as(f"{directory}/s", 0, 0)
     first.end()
     second = peer_router(start_router, f"{directory}/s", "--allow-group", "root", *command)
-    assert "root may not connect here" in talk_as(f"{directory}/s", 0, 0)
+    assert "root is not allowed to connect" in talk_as(f"{directory}/s", 0, 0)
     second.end()
     peer_router(start_router, f"{directory}/s", "--allow-user", "root", *command)
     assert talk_as(f"{directory}/s", 0, 0) == "0\r\n"
 
 
-def test_a_uid_without_an_account_is_told_so(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_client_whose_uid_has_no_account_gets_a_message(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     need_root()
     peer_router(start_router, f"{directory}/s")
     assert talk_as(f"{directory}/s", 54_321, 54_321) == "fastpty: refused: uid 54321 has no account here\r\n"
@@ -105,7 +110,7 @@ def test_with_a_missing_home_the_client_gets_a_line_and_starts_in_the_root_direc
     )
 
 
-def test_a_client_is_told_why_its_program_cannot_run(
+def test_a_client_gets_the_reason_why_its_program_cannot_run(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
     program = broken_program(directory)
@@ -124,19 +129,17 @@ def test_a_session_ends_with_a_message_if_the_router_s_rights_remain(
     env = preload(directory, changed_syscall(f"if (number == SYS_{call}) return 0;"))
     peer_router(start_router, f"{directory}/s", *kept, "--forkptyrouter-command", "id -u", env=env)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
-    assert said == "fastpty: cannot give up the router's rights: Operation not permitted\r\n"
+    assert said == "fastpty: cannot give up the router's privileges: Operation not permitted\r\n"
 
 
 def test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed(
     start_router: Callable[..., Router], directory: Path, login: Login
 ) -> None:
-    def keep_capabilities() -> None:
-        # With this securebit a change of user keeps the capabilities, which allow to become root again.
-        assert ctypes.CDLL(None).prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) == 0
-
-    peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "id -u", preexec=keep_capabilities)
+    # With this securebit a change of user keeps the capabilities, which allow to become root again.
+    keep_capabilities = partial(linux.prctl, PR_SET_SECUREBITS, NO_SETUID_FIXUP)
+    peer_router(start_router, f"{directory}/s", "--forkptyrouter-command", "id -u", first=keep_capabilities)
     said = talk_as(f"{directory}/s", login.uid, login.gid)
-    assert said == "fastpty: cannot give up the router's rights: Operation not permitted\r\n"
+    assert said == "fastpty: cannot give up the router's privileges: Operation not permitted\r\n"
 
 
 def test_a_peer_that_stops_its_starting_process_stops_nobody_else(

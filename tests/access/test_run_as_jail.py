@@ -11,7 +11,7 @@ import pytest
 from tests.support.accounts import peer_router, talk_as
 from tests.support.harness import Router
 from tests.support.jails import binds, small_root
-from tests.support.nss_module import hostile_module
+from tests.support.nss_module import with_hostile_module
 from tests.support.peers import need_root
 
 UID, GID, MORE = 54_321, 54_322, 54_323  # no account of the host has them
@@ -52,7 +52,7 @@ def test_account_files_in_a_changed_root_must_be_writable_by_root_only(
 ) -> None:
     """Whoever may write there could join any group, and a gid means the same outside."""
     jailed_router(start_router, root, "--forkptyrouter-command", "echo ran")
-    refusal = f"fastpty: refused: /etc/{name} of this root can be written by other users than root\r\n"
+    refusal = f"fastpty: refused: /etc/{name} in the router's root can be written by users other than root\r\n"
     file = root / "etc" / name
     file.chmod(0o664)
     assert talk_as(f"{root.parent}/s", UID, GID) == refusal
@@ -67,9 +67,8 @@ def test_account_files_in_a_changed_root_must_be_writable_by_root_only(
 
 def test_no_library_of_a_changed_root_is_loaded_into_the_router(start_router: Start, root: Path) -> None:
     """The router stays root, and others may control the files inside."""
-    with_module = hostile_module(root)
     jail = ("--unshare", "mount", "--chroot", str(root), "--mount-post-jail", f"none /dev {root}/dev bind,rec")
-    peer_router(start_router, f"{root.parent}/s", *jail, preexec=with_module)
+    peer_router(start_router, f"{root.parent}/s", *jail, first=with_hostile_module(root))
     no_shell = "fastpty: cannot execute /bin/sh: No such file or directory\r\n"
     assert talk_as(f"{root.parent}/s", UID, GID).endswith(no_shell)
     assert talk_as(f"{root.parent}/s", 65534, 65534) == "fastpty: refused: uid 65534 has no account here\r\n"

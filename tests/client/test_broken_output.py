@@ -61,7 +61,7 @@ def run(command: list[str], stdout: int, stderr: int = subprocess.PIPE, number: 
 
 
 @pytest.mark.parametrize("command", SHOWN, ids=name)
-def test_output_that_nobody_reads_ends_quietly(command: list[str]) -> None:
+def test_output_to_a_pipe_without_a_reader_ends_a_command_quietly(command: list[str]) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:
@@ -71,7 +71,7 @@ def test_output_that_nobody_reads_ends_quietly(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", SHOWN, ids=name)
-def test_output_that_cannot_be_written_is_one_line_and_a_status(command: list[str]) -> None:
+def test_output_that_cannot_be_written_is_reported_in_one_line_with_a_status(command: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         status, _, complaint = run(command, full.fileno())
     assert status != 0
@@ -80,7 +80,7 @@ def test_output_that_cannot_be_written_is_one_line_and_a_status(command: list[st
 
 
 @pytest.mark.parametrize("command", SHOWN, ids=name)
-def test_output_to_a_closed_descriptor_is_one_line_and_a_status(command: list[str]) -> None:
+def test_output_to_a_closed_descriptor_is_reported_in_one_line_with_a_status(command: list[str]) -> None:
     ended = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], cwd=ROOT, capture_output=True, timeout=60)
     assert ended.returncode != 0
     assert b"cannot write the output" in ended.stderr
@@ -88,7 +88,7 @@ def test_output_to_a_closed_descriptor_is_one_line_and_a_status(command: list[st
 
 
 @pytest.mark.parametrize("command", SHOWN + WRONG, ids=name)
-def test_no_locale_makes_a_traceback(command: list[str]) -> None:
+def test_no_locale_causes_a_traceback(command: list[str]) -> None:
     for number in range(0, len(ENVIRONMENTS), 7):  # 7 has no factor in common with the lengths of the lists
         status, output, complaint = run(command, subprocess.PIPE, number=number)
         assert b"Traceback" not in complaint, environment(number)
@@ -100,7 +100,7 @@ def test_no_locale_makes_a_traceback(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", WRONG, ids=name)
-def test_an_error_that_nobody_reads_still_gives_its_status(command: list[str]) -> None:
+def test_an_error_that_cannot_be_printed_still_gives_its_status(command: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         assert run(command, subprocess.DEVNULL, full.fileno())[0] not in (0, 120)
 

@@ -58,7 +58,7 @@ def run(*arguments: str, data: bytes = b"", command: list[str] | None = None) ->
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 10 * MIB])
-def test_what_a_router_echoes_comes_back_as_it_went_in(router: ScriptedRouter, size: int) -> None:
+def test_echoed_input_comes_back_unchanged(router: ScriptedRouter, size: int) -> None:
     data = random.Random(size).randbytes(size)
     with router.playing(echo):
         status, output, complaint = run("connect", router.address, data=data)
@@ -86,7 +86,7 @@ def test_after_the_end_of_its_input_the_output_still_comes(router: ScriptedRoute
 
 
 @pytest.mark.parametrize("redirection", ["</dev/null", "<&-", "</dev/null 2>&-"])
-def test_no_input_at_all_is_an_end_of_input(router: ScriptedRouter, redirection: str) -> None:
+def test_an_empty_or_closed_standard_input_ends_the_input(router: ScriptedRouter, redirection: str) -> None:
     def answer(peer: socket.socket) -> None:
         assert receive_all(peer) == b""
         peer.sendall(b"bye\n")
@@ -329,12 +329,12 @@ def test_escapes_can_be_switched_off_or_changed(router: ScriptedRouter, characte
         assert receive_until(peer, b"~~") == keys
 
 
-def test_escapes_are_for_the_keyboard_alone(router: ScriptedRouter) -> None:
+def test_escapes_in_piped_input_are_sent_as_they_are(router: ScriptedRouter) -> None:
     with router.playing(echo):
         assert run("connect", router.address, data=b"~.\n~?\n~~") == (0, b"~.\n~?\n~~", b"")
 
 
-def test_what_is_typed_after_the_end_is_for_the_local_shell(router: ScriptedRouter) -> None:
+def test_keys_typed_after_the_end_go_to_the_local_shell(router: ScriptedRouter) -> None:
     shell = ["sh", "-c", '"$@"; read line; echo "the shell got $line"', "sh", *CLIENT]
     with terminal_client("connect", router.address, command=shell) as client, router.accept() as peer:
         client.type(b"x")

@@ -126,11 +126,11 @@ def test_no_message_is_written_to_standard_output(directory: Path) -> None:
 
 
 def listening_as(uid: int, name: str) -> socket.socket:
-    """A listening socket that the kernel reports as this user's."""
+    """A listening socket that the kernel reports as this user's: that of listen(2)."""
     server = socket.socket(socket.AF_UNIX)
+    server.bind(name)
     os.seteuid(uid)
     try:
-        server.bind(name)
         server.listen()
     finally:
         os.seteuid(0)
@@ -138,6 +138,7 @@ def listening_as(uid: int, name: str) -> socket.socket:
 
 
 def warned(name: str, uid: int, address: str) -> str:
+    """The messages of a client of `address`, where a program of this user listens at `name`."""
     with listening_as(uid, name) as server:
         router = ScriptedRouter(server)
         with router.playing(lambda peer: peer.sendall(b"bye")):
@@ -149,8 +150,8 @@ def warned(name: str, uid: int, address: str) -> str:
 def test_a_stranger_in_the_place_of_a_router_causes_a_warning(shared: Path) -> None:
     path = f"{shared}/s"
     assert warned(path, MALLORY, path) == (
-        f"fastpty: warning: at {path} uid {MALLORY} is listening, neither root, nor you, nor the owner of {shared}: "
-        "it gets what is typed here\n"
+        f"fastpty: warning: the listener at {path} is uid {MALLORY}, neither root, nor you, nor the owner of {shared}: "
+        "that user reads what you type\n"
     )
     link = shared.parent / "link"
     link.symlink_to(path)
@@ -163,6 +164,37 @@ def test_a_stranger_with_the_abstract_name_of_a_router_causes_a_warning(director
     name = f"fastpty-taken-{directory.name}"
     assert f"at @{name} uid {MALLORY} is listening" in warned(f"\0{name}", MALLORY, f"@{name}")
     assert warned(f"\0{name}-root", 0, f"@{name}-root") == ""
+
+
+@pytest.mark.parametrize("way", ["a directory", "a link", "a link to a directory"])
+def test_a_stranger_who_has_made_the_way_to_the_socket_causes_a_warning(
+    shared: Path, directory: Path, way: str
+) -> None:
+    """Any user can make a private directory, or a link to one, in /tmp."""
+    place = shared / "d" if way == "a directory" else directory / "private"
+    place.mkdir(mode=0o755)
+    os.chown(place, MALLORY, MALLORY)
+    address = path = f"{place}/s"
+    if way != "a directory":
+        (shared / "l").symlink_to(path if way == "a link" else place)
+        os.chown(shared / "l", MALLORY, MALLORY, follow_symlinks=False)
+        address = f"{shared}/l" if way == "a link" else f"{shared}/l/s"
+        # Only the user who made the link can follow it where fs.protected_symlinks is set.
+        if Path("/proc/sys/fs/protected_symlinks").read_text() == "1\n":
+            shared.chmod(0o777)
+    assert warned(path, MALLORY, address) == (
+        f"fastpty: warning: at {address} uid {MALLORY} is listening, neither root, nor you, "
+        f"nor the owner of {shared}: it gets what is typed here\n"
+    )
+
+
+def test_a_directory_of_root_s_in_a_shared_one_is_trusted_but_not_if_others_can_replace_it(shared: Path) -> None:
+    place = shared / "d"
+    place.mkdir(mode=0o755)
+    assert warned(f"{place}/s", MALLORY, f"{shared}/./d/../d/s") == ""
+    os.unlink(f"{place}/s")
+    shared.chmod(0o777)  # not sticky
+    assert f"nor the owner of {shared}: " in warned(f"{place}/s", MALLORY, f"{place}/s")
 
 
 @pytest.mark.parametrize(("mode", "owner"), [(0o1777, MALLORY), (0o755, 0)])

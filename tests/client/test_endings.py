@@ -19,9 +19,19 @@ from hypothesis import strategies as st
 
 from fastpty.client.modes import ModeTracker
 from tests import ROOT
-from tests.support.client_harness import CLIENT, ScriptedRouter, receive_all, scripted_router, terminal_client
+from tests.support.client_harness import (
+    CLIENT,
+    ScriptedRouter,
+    piped_client,
+    receive_all,
+    receive_until,
+    scripted_router,
+    send_notice,
+    terminal_client,
+)
 from tests.support.harness import Router, eventually
 from tests.support.programs import broken_program
+from tests.support.tls_harness import Authority
 
 
 def connect(address: str, *options: str) -> tuple[int, bytes, str]:
@@ -52,7 +62,7 @@ def connect(address: str, *options: str) -> tuple[int, bytes, str]:
     ],
 )
 @pytest.mark.parametrize("protocol", ["raw", "fpty"])
-def test_a_session_that_the_router_ends_is_no_success(
+def test_the_client_exits_with_an_error_when_the_router_ends_the_session(
     start_router: Callable[..., Router],
     directory: Path,
     options: list[str],
@@ -69,7 +79,7 @@ def test_a_session_that_the_router_ends_is_no_success(
 
 
 @pytest.mark.parametrize(("protocol", "status"), [("raw", 255), ("fpty", 127)])
-def test_a_program_that_cannot_be_executed_is_no_success(
+def test_the_client_exits_with_an_error_when_the_program_cannot_be_executed(
     start_router: Callable[..., Router], directory: Path, protocol: str, status: int
 ) -> None:
     program = broken_program(directory)
@@ -86,12 +96,75 @@ def unread(peer: socket.socket) -> int:
 
 def test_a_notice_that_comes_in_two_pieces_is_one(router: ScriptedRouter) -> None:
     def part(peer: socket.socket) -> None:
-        peer.sendall(b"output\r\nfastpty: the sess")
+        send_notice(peer, b"output\r\nfastpty: the sess")
         eventually(lambda: unread(peer) == 0, "the client has read the first piece")
         peer.sendall(b"ion's time is over\r\n")
 
     with router.playing(part):
         assert connect(router.address) == (255, b"output\r\n", "fastpty: the session's time is over\n")
+
+
+@pytest.fixture(params=["raw", "uwsgi", "TCP", "TLS"])
+def start(
+    request: pytest.FixtureRequest, start_router: Callable[..., Router], directory: Path, authority: Authority
+) -> Callable[..., tuple[Router, list[str]]]:
+    """Starts a router of one kind; returns it and the arguments of a client."""
+
+    def start(command: str, *options: str) -> tuple[Router, list[str]]:
+        options = ("--forkptyrouter-command", command, *options)
+        if request.param == "raw":
+            return start_router(f"{directory}/s", *options), [f"{directory}/s"]
+        if request.param == "uwsgi":
+            return start_router("--forkpty-urouter", f"{directory}/s", *options), ["--uwsgi", f"{directory}/s"]
+        tls = authority.options("server") if request.param == "TLS" else []
+        router = start_router("127.0.0.1:0", *tls, *options)
+        port = router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1]
+        return router, [*(authority.options("alice") if tls else []), f"localhost:{port}"]
+
+    return start
+
+
+@pytest.mark.parametrize("before", ["", "output\\n"])
+def test_a_last_line_of_a_program_that_looks_like_a_notice_is_output(
+    start: Callable[..., tuple[Router, list[str]]], before: str
+) -> None:
+    _, arguments = start(f"printf '{before}fastpty: refused: you may not\\n'")
+    shown = f"{before}fastpty: refused: you may not\n".replace("\\n", "\n").replace("\n", "\r\n").encode()
+    assert connect(arguments[-1], *arguments[:-1]) == (0, shown, "")
+
+
+def test_a_router_that_is_stopped_tells_its_clients(start: Callable[..., tuple[Router, list[str]]]) -> None:
+    router, arguments = start("stty -echo; printf READY; exec cat")
+    with piped_client("connect", *arguments) as client:
+        assert client.stdout is not None
+        assert client.stderr is not None
+        assert client.stdout.read(5) == b"READY"
+        router.process.terminate()
+        assert (client.stdout.read(), client.stderr.read()) == (b"\r\n", b"fastpty: the router was stopped\n")
+        assert client.wait(60) == 255
+
+
+def test_a_session_s_time_that_is_over_is_told_to_every_client(
+    start: Callable[..., tuple[Router, list[str]]],
+) -> None:
+    _, arguments = start("stty -echo; printf 'fastpty: mine'; exec cat", "--session-lifetime", "1")
+    status, output, complaint = connect(arguments[-1], *arguments[:-1])
+    assert (status, complaint) == (255, "fastpty: the session's time is over\n")
+    assert output == b"fastpty: mine\r\n"
+
+
+def test_a_router_that_is_stopped_tells_the_viewers_of_a_shared_terminal(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    path = f"{directory}/s"
+    router = start_router("--pty-socket", path, "--pty-exec", "stty -echo; printf READY; exec cat")
+    with piped_client("connect", path) as client:
+        assert client.stdout is not None
+        assert client.stderr is not None
+        assert client.stdout.read(5) == b"READY"
+        router.process.terminate()
+        assert (client.stdout.read(), client.stderr.read()) == (b"\r\n", b"fastpty: the router was stopped\n")
+        assert client.wait(60) == 255
 
 
 def test_a_program_s_line_that_looks_like_a_notice_is_output(router: ScriptedRouter) -> None:
@@ -148,15 +221,12 @@ def test_a_client_that_is_suspended_by_its_escape_goes_on(router: ScriptedRouter
         client.read_until(b"go on\r\n")
         eventually(lambda: client.is_raw, "raw mode after fg")
         client.type(b"y")
-        received = b""
-        while not received.endswith(b"y"):
-            received += peer.recv(100)
-        assert received == b"x\ry"
+        assert receive_until(peer, b"y") == b"x\ry"
         peer.close()
         client.read_until(b"status 0\r\n")
 
 
-def test_the_connection_is_shown_when_asked(router: ScriptedRouter) -> None:
+def test_an_escape_shows_the_connection_and_its_counts(router: ScriptedRouter) -> None:
     with terminal_client("connect", router.address) as client, router.accept() as peer:
         peer.sendall(b"12345")
         client.read_until(b"12345")
@@ -199,7 +269,7 @@ FULL_SCREEN = b"\x1b[?1049h\x1b[?1000;1006h\x1b[?2004h\x1b[?25l\x1b[>1u\x1b="
 
 
 @pytest.mark.parametrize("end", ["escape", "signal", "broken"])
-def test_an_abrupt_end_turns_off_what_the_program_turned_on(tmp_path: Path, end: str) -> None:
+def test_an_abrupt_end_turns_off_the_terminal_modes_that_the_program_turned_on(tmp_path: Path, end: str) -> None:
     with (
         scripted_router(tmp_path, tcp=True) as router,
         terminal_client("connect", router.address) as client,

@@ -52,12 +52,12 @@ def model(data: bytes) -> tuple[bytes, list[bytes]]:
 
 
 @given(ANY_BYTES, st.lists(st.integers(0, 1000)))
-def test_without_an_escape_character_everything_passes_as_it_is(data: bytes, cuts: list[int]) -> None:
+def test_without_an_escape_character_every_key_is_sent_as_typed(data: bytes, cuts: list[int]) -> None:
     assert passed(None, split(data, cuts)) == (data, [])
 
 
 @given(ANY_BYTES, st.lists(st.integers(0, 1000)))
-def test_tildes_inside_a_line_pass_as_they_are(data: bytes, cuts: list[int]) -> None:
+def test_tildes_inside_a_line_are_sent_as_typed(data: bytes, cuts: list[int]) -> None:
     data = b"x" + data.replace(b"\r~", b"\rx~").replace(b"\n~", b"\nx~")
     assert passed(b"~", split(data, cuts)) == (data, [])
 
@@ -78,11 +78,11 @@ def test_escapes_mean_the_same_however_the_input_is_split(data: bytes, cuts: lis
         (b"\n~/bin\n", b"\n~/bin\n"),
     ],
 )
-def test_other_pairs_are_sent_as_typed(typed: bytes, sent: bytes) -> None:
+def test_a_tilde_before_an_unknown_command_is_sent_as_typed(typed: bytes, sent: bytes) -> None:
     assert passed(b"~", [typed]) == (sent, [])
 
 
-def test_commands_come_in_their_order_and_what_follows_is_sent() -> None:
+def test_escape_commands_keep_their_order_and_the_keys_after_them_are_sent() -> None:
     assert passed(b"~", [b"~#~\x1a", b"~?ls\r"]) == (b"ls\r", [SHOW_CONNECTION, SUSPEND, HELP])
 
 

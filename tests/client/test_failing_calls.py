@@ -70,7 +70,7 @@ def calls_before_and_after_connecting(trace: Path) -> tuple[list[str], list[str]
 
 
 @pytest.mark.parametrize("error", ["ENOMEM", "ENOBUFS"])
-@pytest.mark.parametrize("call", ["sendto", "recvfrom", "read", "write", "poll", "shutdown"])
+@pytest.mark.parametrize("call", ["sendto", "recvmsg", "read", "write", "poll", "shutdown"])
 def test_a_call_that_fails_for_lack_of_memory_is_tried_again(
     router: ScriptedRouter, tmp_path: Path, call: str, error: str
 ) -> None:
@@ -89,7 +89,7 @@ def test_whatever_call_fails_nothing_is_sent_after_a_gap_and_no_success_is_repor
     session(router, tmp_path / "trace")
     before, after = calls_before_and_after_connecting(tmp_path / "trace")
     injected = sorted(set(after) - {"exit_group", "munmap", "brk", "mmap", "rt_sigreturn"})
-    assert {"poll", "sendto", "recvfrom", "read", "write", "shutdown", "getsockopt", "fcntl"} <= set(injected)
+    assert {"poll", "sendto", "recvmsg", "read", "write", "shutdown", "getsockopt", "fcntl"} <= set(injected)
     for call in injected:
         number = before.count(call) + 1
         ended = session(router, tmp_path / "injected", "-e", f"inject={call}:error=ENOMEM:when={number}")

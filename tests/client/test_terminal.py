@@ -19,6 +19,7 @@ from tests.support.client_harness import (
     CLIENT,
     ScriptedRouter,
     TerminalClient,
+    receive_until,
     terminal_client,
 )
 from tests.support.harness import eventually
@@ -116,10 +117,7 @@ def test_keys_that_were_typed_ahead_are_sent_as_typed(router: ScriptedRouter, ty
     ):
         attached(client, peer)
         client.type(b"late\r")
-        received = b""
-        while not received.endswith(b"late\r"):
-            received += peer.recv(100)
-        assert received == sent + b"late\r"
+        assert receive_until(peer, b"late\r") == sent + b"late\r"
 
 
 def test_escapes_that_were_typed_ahead_are_obeyed(router: ScriptedRouter) -> None:

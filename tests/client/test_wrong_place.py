@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.support.client_harness import CLIENT, receive_all, scripted_router, terminal_client
-from tests.support.harness import Router
-from tests.support.peers import need_root
+from tests.support.client_harness import CLIENT, piped_client, receive_all, scripted_router, terminal_client
+from tests.support.harness import Router, eventually
+from tests.support.peers import need, need_root
+from tests.support.real_uwsgi import RealRouter
 from tests.support.tls_harness import Authority
 
 
@@ -142,6 +144,61 @@ def test_a_program_that_says_nothing_is_not_taken_for_a_stopped_router(
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"woke\r\n", b"")
 
 
+def test_no_other_user_can_make_a_silent_session_look_like_a_stopped_router(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """A socket's name may have a line end in it, and then forges a line of /proc/net/unix."""
+    path = f"{directory}/s"
+    start_router(path, "--forkptyrouter-command", "stty -echo; sleep 1; echo woke")
+    forged = f"\n0: 2 0 0 0001 02 1 {path}"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(f"\0{os.getpid()}{forged}")
+        assert forged in Path("/proc/net/unix").read_text()
+        command = [*CLIENT, "connect", "-n", "--connect-timeout", "0.2", path]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"woke\r\n", b"")
+
+
+def test_where_the_kernel_does_not_tell_a_session_goes_on(tmp_path: Path) -> None:
+    """In a container without sock_diag, for example."""
+    path, trace = f"{tmp_path}/s", tmp_path / "trace"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        options = ["-qq", "-o", str(trace), "-e", "trace=socket", "-e", "inject=socket:error=EPERM:when=2"]
+        command = [need("strace"), *options, *CLIENT]
+        with piped_client("connect", "--connect-timeout", "0.2", path, command=command) as client:
+            eventually(lambda: trace.exists() and "AF_NETLINK" in trace.read_text(), "the kernel was asked")
+            with server.accept()[0] as peer:
+                peer.sendall(b"late\n")
+            assert client.communicate(timeout=60) == (b"late\n", b"")
+
+
+def test_a_tls_server_that_does_not_answer_is_reported_within_the_timeout(
+    tmp_path: Path, authority: Authority
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"localhost:{server.getsockname()[1]}"
+        ended = complaint("connect", "--connect-timeout", "0.3", *authority.options("alice"), address)
+    assert ended == (255, f"{address}: no answer in TLS in time: is this a router's TLS address?")
+
+
+def test_a_tls_server_that_sends_a_byte_at_a_time_is_reported_within_the_timeout(
+    tmp_path: Path, authority: Authority
+) -> None:
+    def trickle(peer: socket.socket) -> None:
+        # A record of 16 KiB, the beginning of a handshake.
+        for byte in b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + bytes(16380):
+            if select.select([peer], [], [], 0.05)[0] and len(peer.recv(65536)) == 0:
+                return
+            peer.send(bytes([byte]))
+
+    with scripted_router(tmp_path, tcp=True) as router, router.playing(trickle):
+        address = f"localhost:{router.address.rpartition(':')[2]}"
+        ended = complaint("connect", "--connect-timeout", "0.5", *authority.options("alice"), address)
+    assert ended == (255, f"{address}: no answer in TLS in time: is this a router's TLS address?")
+
+
 # The wrong protocol
 
 
@@ -151,21 +208,48 @@ def test_a_uwsgi_client_on_a_raw_socket_says_so_and_leaves(
     router = start_router(f"{directory}/s")
     with terminal_client("connect", "--protocol", "uwsgi", f"{directory}/s") as client:
         assert client.wait() == 255
-        assert f"fastpty: {directory}/s speaks the raw protocol: connect without --uwsgi\r\n".encode() in client.shown
-    router.wait_for_log("session 1: end: ")
+        assert client.shown == b"fastpty: this socket speaks the raw protocol: connect without --uwsgi\r\n"
+    router.wait_for_log("session 1: end: uwsgi frames on a raw socket")
 
 
-def test_a_plain_client_on_a_tls_port_says_so(tmp_path: Path) -> None:
-    alert = b"\x15\x03\x03\x00\x02\x02\x46"
+def test_a_uwsgi_client_on_a_raw_socket_of_uwsgi_s_says_so_and_leaves(tmp_path: Path) -> None:
+    router = RealRouter(tmp_path)
+    try:
+        with terminal_client("connect", "--uwsgi", router.raw) as client:
+            assert client.wait() == 255
+            line = f"fastpty: {router.raw} speaks the raw protocol: connect without --uwsgi\r\n"
+            assert line.encode() in client.shown
+    finally:
+        router.stop()
 
+
+def test_a_raw_client_on_a_uwsgi_socket_says_so_and_leaves(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    router = start_router("--forkpty-urouter", f"{directory}/s", "--forkptyrouter-command", "stty -echo; exec cat")
+    why = "this socket speaks the uwsgi protocol: connect with --uwsgi"
+    assert complaint("connect", f"{directory}/s", data=b"ls\n") == (255, why)
+    router.wait_for_log("session 1: end: raw bytes on a uwsgi socket")
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (b"\x15\x03\x03\x00\x02\x02\x46", "speaks TLS: give --tls-cert, --tls-key and --tls-ca"),
+        (b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n", "is a web server, not a router"),
+        (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "is an SSH server, not a router"),
+    ],
+    ids=["TLS", "HTTP", "SSH"],
+)
+def test_a_server_of_another_protocol_is_named_as_what_it_is(tmp_path: Path, answer: bytes, what: str) -> None:
     def refuse(peer: socket.socket) -> None:
         peer.recv(100)
-        peer.sendall(alert)
+        peer.sendall(answer)
 
     with scripted_router(tmp_path, tcp=True) as router, router.playing(refuse):
         address = router.address
         ended = complaint("connect", address, data=b"ls\n")
-    assert ended == (255, f"{address} speaks TLS: give --tls-cert, --tls-key and --tls-ca")
+    assert ended == (255, f"{address} {what}")
 
 
 def test_a_tls_client_on_a_plain_port_says_so(tmp_path: Path, authority: Authority) -> None:

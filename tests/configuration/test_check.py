@@ -95,7 +95,7 @@ def test_check_shows_warnings_too(tmp_path: Path) -> None:
     ended = run("--check", "x.ini", cwd=tmp_path)
     assert ended.returncode == 0
     assert ended.stderr == (
-        "fastpty-router: warning: x.ini:3: '%q' is no variable and is removed (write %% for a %)\n"
+        "fastpty-router: warning: x.ini:3: '%q' is not a variable and is removed (write %% for a %)\n"
         "fastpty-router: warning: x.ini:3: unknown option 'bogus'; ignored\n"
     )
 

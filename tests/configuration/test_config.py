@@ -36,7 +36,7 @@ def test_nothing_but_a_socket_gives_the_defaults() -> None:
     assert (wanted.uid, wanted.gid, wanted.unshare, wanted.backlog) == (None, None, (), 100)
 
 
-def test_the_whole_file_of_a_jail_is_understood(tmp_path: Path) -> None:
+def test_a_complete_configuration_of_a_jail_is_understood(tmp_path: Path) -> None:
     user = pwd.getpwnam("daemon")
     wanted, warnings = from_file(
         tmp_path,

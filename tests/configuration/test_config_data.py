@@ -7,6 +7,7 @@ import pwd
 import socket
 from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -123,20 +124,27 @@ def test_a_chain_of_names_is_followed_up_to_a_depth() -> None:
         read(f"print = %(a0)\n{chain}")
 
 
-@given(variable=ODD, content=ODD, line=ODD, found=NAMES, folder_name=NAMES, host=ODD, account=ODD)
+class Outside(NamedTuple):
+    """Texts that a configuration takes from outside of its file."""
+
+    variable: str
+    content: str
+    line: str
+    found: str
+    folder: str
+    host: str
+    account: str
+
+
+@given(
+    outside=st.builds(Outside, variable=ODD, content=ODD, line=ODD, found=NAMES, folder=NAMES, host=ODD, account=ODD)
+)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_from_outside_is_ever_expanded(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    variable: str,
-    content: str,
-    line: str,
-    found: str,
-    folder_name: str,
-    host: str,
-    account: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: Outside
 ) -> None:
-    home = tmp_path / "home" / folder_name
+    variable, content, line, found, folder, host, account = outside
+    home = tmp_path / "home" / folder
     for path in (home, tmp_path / "found"):
         path.mkdir(parents=True, exist_ok=True)
     for old in (tmp_path / "found").iterdir():

@@ -184,7 +184,7 @@ REFUSED = [
     (["s", "--daemonize", "/tmp"], "daemonize: cannot write /tmp: something else is there"),
     (["s", "--pidfile", "/tmp/no/such/directory/pid"], "pidfile: cannot write /tmp/no/such/directory/pid: its direc"),
     (["s", "--setns", "/tmp/no/such/ns"], "setns: cannot enter /tmp/no/such/ns: No such file"),
-    (["s", "--session-cgroup=/tmp"], "session-cgroup: /tmp is no cgroup of version 2"),
+    (["s", "--session-cgroup=/tmp"], "session-cgroup: /tmp is not a version 2 cgroup"),
     (["--pty-socket", "fd://3", "--pty-input"], "pty-input needs a pty-socket with an address"),
     (["s", "--tls-cert", "no", "--tls-key", "no", "--tls-ca", "no"], "tls-ca: "),
     (["s", "--chdir", "/tmp/no/such/directory"], "chdir: cannot enter /tmp/no/such/directory: "),
@@ -211,7 +211,7 @@ def test_check_looks_for_the_working_directory_in_the_new_root(folder: Path) -> 
         assert run(*argv, "--chdir", good).returncode == 0
     ended = run(*argv, "--chdir2", str(folder))
     assert ended.returncode == 2
-    assert f"chdir2: cannot enter {folder}: it is no directory in {folder}/root" in ended.stderr
+    assert f"chdir2: cannot enter {folder}: it is not a directory in {folder}/root" in ended.stderr
 
 
 # Python starts as root, since another account may be unable to read the checkout.

@@ -10,18 +10,15 @@ from pathlib import Path
 
 from tests import ROOT
 
-DOCUMENT = ROOT / "docs" / "configuration.md"
+_TEXT = (ROOT / "docs" / "configuration.md").read_text()
+FILES = re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", _TEXT, re.MULTILINE | re.DOTALL)
+SESSIONS = re.findall(r"^```console\n\$ (.*?)\n(.*?)^```$", _TEXT, re.MULTILINE | re.DOTALL)
 
 
 def test_the_examples_give_what_the_document_shows(tmp_path: Path) -> None:
-    text = DOCUMENT.read_text()
-    files = re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert len(files) == 3
-    for name, content in files:
+    for name, content in FILES:
         (tmp_path / name).write_text(content)
-    examples = re.findall(r"^```console\n\$ (.*?)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert len(examples) == 2
-    for command, shown in examples:
+    for command, shown in SESSIONS:
         assert run(command, tmp_path) == shown
 
 

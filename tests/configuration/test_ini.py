@@ -114,7 +114,7 @@ def test_bytes_that_are_not_utf8_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "line", "reason"),
     [
-        ("chroot = /x\n[uwsgi]\n", 1, "in no section"),
+        ("chroot = /x\n[uwsgi]\n", 1, "before the first section: put .fastpty. above it"),
         ("<uwsgi>\n<master/>\n</uwsgi>\n", 1, "this looks like XML, not like an ini file: name the file with --xml"),
         ('{"uwsgi": {}}', 1, "this looks like JSON, not like an ini file: name the file with --json"),
         ("[uwsgi]\n[unclosed\n", 2, "not a section"),

@@ -80,7 +80,7 @@ def test_magic_variables_of_odd_names_are_uwsgis(corpus: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["link.ini", "/absolute"])
-def test_magic_variables_of_a_link_tell_its_own_name(corpus: Path, name: str) -> None:
+def test_magic_variables_of_a_link_hold_the_link_s_own_name(corpus: Path, name: str) -> None:
     os.symlink("magic.ini", "link.ini")
     shutil.rmtree("more")
     Path("magic.ini").write_text("[uwsgi]\n" + "file = %n|%s|%e|%p|%d|%c|%i|%j\n" * 9)
@@ -293,13 +293,13 @@ def test_a_reference_to_nothing_is_a_warning_if_it_looks_like_one(read: Read) ->
     lines += "if-file = %(p)\nendif"
     assert read(lines, HOME="/root").warnings == [
         "x.ini:6: if-file: '%(p)' is taken as written: arguments of blocks are not expanded",
-        "x.ini:2: chdir: nothing is called %(naem), so it stays as written",
-        "x.ini:4: env: nothing is called $(HOME), so it stays as written",
+        "x.ini:2: chdir: %(naem) is not defined, so it stays as written",
+        "x.ini:4: env: $(HOME) is not defined, so it stays as written",
     ]
 
 
 def test_an_unknown_magic_variable_is_a_warning(read: Read) -> None:
-    assert read("env = A=%q1%q").warnings == ["x.ini:2: '%q' is no variable and is removed (write %% for a %)"]
+    assert read("env = A=%q1%q").warnings == ["x.ini:2: '%q' is not a variable and is removed (write %% for a %)"]
 
 
 def test_blocks_that_are_not_closed_or_not_opened_are_warnings(read: Read) -> None:

@@ -30,7 +30,7 @@ def test_the_fields_of_the_table_are_those_of_config() -> None:
     assert {option.field for option in OPTIONS} - {None} == fields
 
 
-def test_no_name_stands_twice() -> None:
+def test_no_name_belongs_to_two_options() -> None:
     names = [name for option in OPTIONS for name in option.names]
     assert sorted(names) == sorted(set(names))
     assert not set(names) & IGNORED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.support.client_harness import ROOT
@@ -23,6 +24,6 @@ def test_a_reload_works_where_the_account_cannot_enter_the_start_directory(
     closed.chmod(0o700)
     router = start_router(
         f"{directory}/s", "--uid", str(NOBODY), "--gid", str(NOBODY),
-        preexec=lambda: os.chdir(closed / "below"), env={"PYTHONPATH": str(ROOT)},
+        first=partial(os.chdir, closed / "below"), env={"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     reload(router, 1)

@@ -161,8 +161,9 @@ def test_a_file_that_others_may_replace_cannot_be_included(read: Read, mode: int
 @pytest.fixture
 def login(read: Read, tmp_path: Path) -> Iterator[Login]:
     """A user with a private group and a second group."""
-    yield make_account("fastpty-private", tmp_path)
-    remove_account("fastpty-private")
+    made = make_account(f"fastpty-own-{os.getpid()}", tmp_path)  # another pytest process has its own
+    yield made
+    remove_account(made.name)
 
 
 def included(login: Login, gid: int) -> list[Setting]:
@@ -188,7 +189,7 @@ def test_a_file_that_a_shared_group_can_write_to_cannot_be_included(login: Login
 
 @pytest.mark.parametrize("how", [["-a", "-G"], ["-g"]])
 def test_a_user_s_group_with_another_member_is_not_private(login: Login, how: list[str]) -> None:
-    other = make_account("fastpty-other", login.home)
+    other = make_account(f"fastpty-other-{os.getpid()}", login.home)
     try:
         subprocess.run(["usermod", *how, login.name, other.name], check=True)
         with pytest.raises(

@@ -14,7 +14,7 @@ from tests.support.peers import need_root
 
 @pytest.fixture
 def fuse(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Serves a file system whose files never give their bytes; when it ends, processes that wait for them go on."""
+    """Serves a file system whose files never return data. When it ends, blocked processes go on."""
     need_root()
     mounted = directory / "mounted"
     mounted.mkdir()

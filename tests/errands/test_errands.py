@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 import struct
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.accounts import connected_as, talk_as
+from tests.support.first_steps import limit_files
 from tests.support.harness import RAW_CAT, Client, Router, children, descriptors, eventually, run, state
 from tests.support.peers import need_root, preload
 from tests.support.stuck import GID, OTHER_UID, UID, Stuck
@@ -26,16 +26,10 @@ def echoes(client: Client, text: bytes) -> None:
     assert client.read_exactly(len(text)) == text
 
 
-def few_descriptors() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
-
-
-def test_errands_are_done_under_a_low_limit_of_descriptors(
-    start_router: Callable[..., Router], directory: Path
-) -> None:
+def test_errands_work_under_a_low_limit_of_descriptors(start_router: Callable[..., Router], directory: Path) -> None:
     """A background job keeps the terminal open, so another process closes the router's end of it."""
     command = "tty; (trap '' HUP; exec sleep 1000) & exit"
-    router = start_router(f"{directory}/s", "--forkptyrouter-command", command, preexec=few_descriptors)
+    router = start_router(f"{directory}/s", "--forkptyrouter-command", command, first=limit_files(100))
     with Client(f"{directory}/s") as client:
         terminal = client.read_to_end().decode().strip()
     router.wait_for_log("session 1: end: exit")
@@ -69,7 +63,7 @@ def test_blocked_terminals_do_not_keep_others_open(
         pass
     with stuck.cat():
         pass
-    stuck.router.wait_for_log("cannot be closed yet: 2 processes wait")
+    stuck.router.wait_for_log("2 processes wait to close terminals")
     stuck.router.wait_for_log("session 3: end: client left")
     assert stuck.router.end() == 0
 
@@ -84,7 +78,7 @@ def test_a_user_who_blocks_many_terminals_keeps_no_terminal_of_others_open(
     stuck = Stuck(start_router, directory, stuck_files, "write")
     for number in range(20):
         stuck.stuck(f"page{number}").socket.close()
-    stuck.router.wait_for_log(f"uid {UID}: too many of its terminals cannot be closed")
+    stuck.router.wait_for_log(f"uid {UID}: too many terminals of its ended sessions cannot be closed yet")
     with stuck.cat(OTHER_UID) as client:
         client.frame(0, payload=b"x")
         client.read_until(b"x")
@@ -101,11 +95,11 @@ def test_a_session_keeps_its_place_until_its_terminal_is_closed(
     stuck = Stuck(start_router, directory, stuck_files, "apart", "--max-sessions-per-uid", "1")
     stuck.stuck("page").socket.close()
     stuck.router.wait_for_log("session 1: end: client left")
-    assert "no more than 1 sessions at a time (of your user)" in talk_as(stuck.path, UID, GID)
+    assert "the limit of 1 session for your user is reached" in talk_as(stuck.path, UID, GID)
     with stuck.cat(OTHER_UID):
         pass
     fuse.kill()
-    eventually(stuck.lets_in, "its place is free again")
+    eventually(stuck.gives_a_session, "its place is free again")
     assert stuck.router.end() == 0
 
 

@@ -79,7 +79,7 @@ def test_a_stop_does_not_wait_for_a_killed_worker_stuck_in_the_kernel(
         eventually(lambda: state(killed) == "D", "the killed worker is stuck in the kernel")
         assert stuck.router.end() == 0
         assert state(killed) == "D"
-    stuck.router.wait_for_log(f"worker {killed} was killed and does not end: no longer waited for")
+    stuck.router.wait_for_log(f"worker {killed} was killed but does not end: not waiting for it any longer")
 
 
 def test_a_killed_worker_stuck_in_the_kernel_is_replaced(
@@ -93,7 +93,7 @@ def test_a_killed_worker_stuck_in_the_kernel_is_replaced(
         killed = stuck.router.pid
         gate.touch()
         with Client(stuck.path):
-            stuck.router.wait_for_log(f"worker {killed} is stuck for 1 s: killed")
+            stuck.router.wait_for_log(f"worker {killed} has been stuck for 1 s: killed")
             gate.unlink()
             stuck.router.wait_for_log(rf"worker {killed} has ended \(killed\); another one starts")
         with stuck.cat() as client:

@@ -7,7 +7,6 @@ sizes, which only the uwsgi protocol has.
 from __future__ import annotations
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.client_harness import terminal_client
 from tests.support.harness import Client, Router, children, eventually, frame, process_gone
 from tests.support.peers import need, need_root
 
@@ -146,21 +146,11 @@ def test_a_line_that_is_too_long_is_cut_as_a_bare_terminal_cuts_it(run: Callable
 
 def on_a_bare_terminal(program: str, typed: bytes) -> str:
     """What the program writes after READY, on a terminal that nothing relays."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv("/bin/sh", ["sh", "-c", program])
-    output = b""
-    try:
-        while b"READY" not in output:
-            output += os.read(terminal, 4096)
-        os.write(terminal, typed)
-        while data := os.read(terminal, 4096):
-            output += data
-    except OSError:  # EIO: the program has ended
-        pass
-    os.waitpid(pid, 0)
-    os.close(terminal)
-    return output.decode().partition("READY")[2]
+    with terminal_client("-c", program, command=["/bin/sh"]) as shell:
+        shell.read_until(b"READY")
+        shell.type(typed)
+        shell.wait()
+        return shell.shown.decode()
 
 
 def test_tty_names_a_terminal_that_exists_and_dev_tty_is_it(run: Callable[..., Session]) -> None:
@@ -250,7 +240,7 @@ def test_a_program_that_hangs_its_terminal_up_ends_its_session(run: Callable[...
     run(VHANGUP).expect_end(".*killed by SIGHUP")
 
 
-def test_what_is_written_just_before_the_exit_arrives(run: Callable[..., Session]) -> None:
+def test_output_written_just_before_the_exit_arrives(run: Callable[..., Session]) -> None:
     session = run("seq 100000; exit 3")
     assert session.expect_end("exit, exit status 3") == "".join(f"{number}\r\n" for number in range(1, 100_001))
 

@@ -17,7 +17,7 @@ from fastpty.relay.greeting cimport (
 )
 from fastpty.relay.hang_up cimport sessions_stop
 from fastpty.relay.loop cimport (
-    EVENTS_MOST, EVENTS_USUAL, Loop, loop_check_returned, loop_timeout_ms, loop_wait, loop_wake, loop_watch_session,
+    EVENTS_MOST, Loop, loop_check_returned, loop_timeout_ms, loop_wait, loop_wake, loop_watch_session,
 )
 from fastpty.relay.pool cimport Buffer, buffer_lend, pool_drop_spares
 from fastpty.relay.state cimport ENDING_EXIT, Session
@@ -37,6 +37,7 @@ cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t g
                            int64_t busy_poll_ns, uint32_t buffer_bytes) noexcept nogil:
     memset(&loop, 0, sizeof(loop))
     loop.epoll_fd = epoll_fd
+    loop.mark_fd = -1
     loop.events_most = EVENTS_USUAL
     loop.pool.buffer_bytes = buffer_bytes
     loop.splice = splice

@@ -8,7 +8,8 @@
 
 /* IDLE_TURNS_MOST: a buffer of 64 KiB can hold 16,384 frames without a payload, and the relay obeys 16 of them a turn.
  * Such a turn may make no call that counts as progress. */
-enum { ACTS = 20, FRIENDLY_TURNS_MOST = 20000, IDLE_TURNS_MOST = WORLDS_MOST * 1024 + 64 };
+/* EXIT_MS: lifecycle.pxd. */
+enum { EXIT_MS = 200, ACTS = 20, FRIENDLY_TURNS_MOST = 20000, IDLE_TURNS_MOST = WORLDS_MOST * 1024 + 64 };
 
 void door_open(int epoll_fd, int splice, int64_t idle_ns, int64_t grace_ns, int64_t busy_poll_ns,
                uint32_t buffer_bytes);
@@ -146,7 +147,8 @@ void kernel_ended(int number, int exited, uint64_t bytes_in, uint64_t bytes_out)
 
 /* -- turns -- */
 
-static void check_no_wakeup_is_lost(const struct world *world)
+/* The relay sleeps for `timeout_ms`. */
+static void check_no_wakeup_is_lost(const struct world *world, int timeout_ms)
 {
     if (!world->used || world->ended || world->vanished)
         return;
@@ -156,6 +158,10 @@ static void check_no_wakeup_is_lost(const struct world *world)
         REQUIRE(world->arrived == world->taken || world->write_failed, "what a client of the extension sends is read");
     if (world->start != START_EXECUTED)
         return;   /* the terminal is not looked at before the program runs */
+    if (world->reopened) {
+        REQUIRE(timeout_ms >= 0 && timeout_ms <= EXIT_MS + 1, "a terminal that was closed is looked at again soon");
+        return;
+    }
     bool waits = world->flushed > world->read || (!world->slave_open && !world->saw_eio);
     REQUIRE(!(waits && world->socket_room > 0 && world->read == world->received), "output goes on if it has room");
     REQUIRE(!(world->read > world->received && world->socket_room > 0), "output that the relay holds goes out");
@@ -177,7 +183,7 @@ static void turn(bool clock_runs)
     bool starved = machine.memory_failed && timeout_ms > 0 && timeout_ms <= 21;
     if (asleep && !starved) {
         for (int index = 0; index < WORLDS_MOST; index++)
-            check_no_wakeup_is_lost(&worlds[index]);
+            check_no_wakeup_is_lost(&worlds[index], timeout_ms);
     }
     if (asleep && (clock_runs || starved) && timeout_ms > 0)
         machine.now_ns += (int64_t)timeout_ms * MILLISECOND;
@@ -209,6 +215,7 @@ static void act(struct world *world, unsigned what)
     case 15: world->traced = false; break;   /* without an edge: the relay has to try again by itself */
     case 16: start_settles(world, START_EXECUTED); break;
     case 17: start_settles(world, START_FAILED); break;
+    case 18: slave_reopens(world); break;
     default: files[world->peer >= 0 ? world->peer : FIRST_FD].pending = world->peer >= 0;
     }
 }

@@ -210,6 +210,8 @@ void send_bytes(struct world *world, const uint8_t *bytes, size_t size)
     if (world->end_sent || world->vanished || world->sent + size > SENT_MOST)
         return;
     memcpy(sent_bytes[number_of(world)] + world->sent, bytes, size);
+    if (world->sent == 0 && size > 0) /* no other first byte: such a client is refused (fastpty/wire/strays.pxd) */
+        sent_bytes[number_of(world)][0] = world->framed ? 0 : 1;
     world->sent += size;
 }
 
@@ -314,6 +316,16 @@ void slave_closes(struct world *world)
     world->slave_open = false;
     world->group_alive = false;
     edge(world->terminal, EPOLLIN);
+}
+
+/* A leader that has hung up its own terminal opens it again, as login and agetty do. No event reports that. */
+void slave_reopens(struct world *world)
+{
+    if (!world->alive || world->slave_open || world->terminal < 0 || world->hung_up)
+        return;
+    world->slave_open = true;
+    world->reopened = world->saw_eio || world->write_failed;
+    world->saw_eio = false;
 }
 
 static bool is_fatal(const struct world *world, int number)

@@ -87,7 +87,7 @@ def test_a_client_without_a_trusted_certificate_gets_no_session(
             plain.sendall(b"id\n" * 100)
             plain.settimeout(30)
             assert b"uid=" not in plain.recv(65536)
-    router.wait_for_log("TLS client 127.0.0.1 port .*: no session")
+    router.wait_for_log("TLS client 127.0.0.1 port .*: the handshake failed")
     assert "session 1" not in router.log
 
 
@@ -98,10 +98,10 @@ def test_the_client_refuses_a_router_without_a_valid_certificate(
     certificate, key = authority.give("alice")
     other = Authority(tmp_path, "other")
     for options, words in (
-        (["--tls-ca", str(other.certificate)], b"the certificate is not good"),
+        (["--tls-ca", str(other.certificate)], b"the certificate was rejected"),
         (
             ["--tls-ca", str(authority.certificate), "--tls-name", "elsewhere"],
-            b"the certificate is not good: Hostname",
+            b"the certificate was rejected: Hostname",
         ),
     ):
         command = [*CLIENT, "connect", "--tls-cert", certificate, "--tls-key", key, *options, f"localhost:{port}"]
@@ -120,13 +120,13 @@ def test_allow_tls_name_decides_by_the_certificate_s_names(
     rules = ("--allow-tls-name", "alice", "--allow-tls-name", "ops@example.org")
     router, port = tls_router(*rules, "--forkptyrouter-command", "echo IN")
     ended = attached(authority, port, name=name, extra=extra)
-    refusal = b"fastpty: refused: the names of your certificate may not connect here\n"
+    refusal = b"fastpty: refused: no name of your certificate is allowed to connect\n"
     assert (ended.stdout, ended.stderr) == ((b"IN\r\n", b"") if comes_in else (b"", refusal))
     if not comes_in:
         router.wait_for_log(r"TLS client 127.0.0.1 port \d+ \(bob, localhost, 127.0.0.1\): refused")
 
 
-def test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input(
+def test_a_connection_that_is_cut_hangs_up_and_does_not_end_the_input(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority, directory: Path
 ) -> None:
     """An attacker who cuts a connection must not make a program take its input for complete."""
@@ -183,7 +183,7 @@ def test_workers_share_the_proxy_and_the_limits_hold(
     with connected(authority, port) as first, connected(authority, port) as second:
         assert (first.recv(1), second.recv(1)) == (b"R", b"R")
         with connected(authority, port) as third:
-            assert b"no more than 2 sessions" in read_to_end(third)
+            assert b"the limit of 2 sessions is reached" in read_to_end(third)
 
 
 def test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_inherited_socket(
@@ -194,7 +194,7 @@ def test_rules_about_users_keep_out_a_certificate_without_an_allowed_name_on_an_
         port = server.getsockname()[1]
         inherited = (f"fd://{server.fileno()}", "--allow-user", "root", *authority.options("server"))
         router = start_router(*inherited, "--forkptyrouter-command", "echo IN", pass_fds=[server.fileno()])
-        assert b"the rules of this router are about users" in attached(authority, port).stderr
+        assert b"the access rules need to know your user" in attached(authority, port).stderr
         router.end()
         start_router(
             *inherited, "--allow-tls-name", "alice", "--forkptyrouter-command", "echo IN", pass_fds=[server.fileno()]
@@ -211,11 +211,11 @@ def test_a_client_that_offers_only_tls_1_2_is_refused(
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises(ssl.SSLError, match="version"):
         context.wrap_socket(plain, server_hostname="localhost")
-    router.wait_for_log("TLS client 127.0.0.1 port .*: no session")
+    router.wait_for_log("TLS client 127.0.0.1 port .*: the handshake failed")
     assert "session 1" not in router.log
 
 
-def test_the_way_from_the_proxy_to_the_relay_has_no_name_in_the_file_system(
+def test_the_socket_between_the_proxy_and_the_relay_has_no_name_in_the_file_system(
     tls_router: Callable[..., tuple[Router, int]], directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that could connect to it would pass for a client with a valid certificate."""
@@ -249,5 +249,5 @@ def test_an_open_address_is_allowed_with_tls(start_router: Callable[..., Router]
 
 def test_tls_without_a_tcp_address_is_refused(authority: Authority, directory: Path) -> None:
     ended = run(*authority.options("server"), f"{directory}/s")
-    assert "there is no TCP address to speak TLS on" in ended.stderr
+    assert "there is no TCP address to serve TLS on" in ended.stderr
     assert ended.returncode == 2

@@ -14,12 +14,12 @@ import pytest
 from tests import ROOT
 from tests.support.client_harness import CLIENT
 from tests.support.harness import Router, eventually
-from tests.support.key_updates import Asker
+from tests.support.key_updates import KeyUpdateClient
 from tests.support.tls_harness import Authority, client_context, connected, proxy_of, read_to_end, status
 
 
-def hasty(name: str, seconds: float) -> list[str]:
-    """A router with one of its TLS timeouts shortened for the test."""
+def with_timeout(name: str, seconds: float) -> list[str]:
+    """The program of a router with the constant `name` of fastpty.net.tls, a timeout, set to `seconds`."""
     return [
         "-c",
         f"import sys; from fastpty import router; from fastpty.net import tls; tls.{name} = {seconds}; "
@@ -27,10 +27,10 @@ def hasty(name: str, seconds: float) -> list[str]:
     ]
 
 
-def narrow(end: socket.socket) -> None:
-    """The kernel shall hold little on the way. The connections of a listening socket have its sizes.
+def shrink_buffers(end: socket.socket) -> None:
+    """Makes the kernel hold little data of a connection, or of each connection that a listening socket accepts.
 
-    Loopback's segments are larger than these buffers. With them TCP stalls for seconds, which no network does.
+    Loopback's usual segments are larger than these buffers, and TCP would stall for seconds. So they become smaller.
     """
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
     end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
@@ -38,23 +38,23 @@ def narrow(end: socket.socket) -> None:
 
 
 @contextmanager
-def narrowly_connected(authority: Authority, port: int) -> Iterator[ssl.SSLSocket]:
+def connected_with_small_buffers(authority: Authority, port: int) -> Iterator[ssl.SSLSocket]:
     """A connection with small buffers from the start: a buffer that is shrunk later stalls until it is almost empty."""
     context = client_context(authority, authority.give("alice"))
     with socket.socket() as plain:
-        narrow(plain)
+        shrink_buffers(plain)
         plain.connect(("127.0.0.1", port))
         with context.wrap_socket(plain, server_hostname="localhost") as connection:
             yield connection
 
 
 @pytest.fixture
-def start_narrow(
+def start_with_small_buffers(
     start_router: Callable[..., Router], authority: Authority
 ) -> Iterator[Callable[..., tuple[Router, int]]]:
     """Starts a router with TLS and small socket buffers; returns it and its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        narrow(server)
+        shrink_buffers(server)
         address = f"fd://{server.fileno()}"
 
         def start(*arguments: str, **keywords: object) -> tuple[Router, int]:
@@ -75,7 +75,7 @@ def test_a_slow_handshake_times_out_and_the_next_client_is_served(
     tls_router: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
     options = ("--max-startups", "1", "--forkptyrouter-command", "echo IN")
-    router, port = tls_router(*options, program=hasty("_HANDSHAKE_SECONDS", 3))
+    router, port = tls_router(*options, program=with_timeout("_HANDSHAKE_SECONDS", 3))
     command = [*CLIENT, "connect", *authority.options("alice"), f"localhost:{port}"]
     with socket.create_connection(("127.0.0.1", port)) as slow:
         slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -88,7 +88,7 @@ def test_a_slow_handshake_times_out_and_the_next_client_is_served(
                         break
                     select.select([], [], [], 0.002)
             assert polite.communicate(timeout=60)[0] == b"IN\r\n"
-    router.wait_for_log(r"TLS client 127.0.0.1 port \d+: no session: timed out")
+    router.wait_for_log(r"TLS client 127.0.0.1 port \d+: the handshake failed: timed out")
 
 
 def test_a_refused_client_that_goes_on_sending_is_cut_off(
@@ -109,13 +109,13 @@ def test_a_refused_client_that_goes_on_sending_is_cut_off(
 
 
 def test_a_client_that_requests_keys_without_reading_waits_and_loses_nothing(
-    start_narrow: Callable[..., tuple[Router, int]], authority: Authority
+    start_with_small_buffers: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
-    _, port = start_narrow("--session-buffer", "4K", "--forkptyrouter-command", "exec cat")
+    _, port = start_with_small_buffers("--session-buffer", "4K", "--forkptyrouter-command", "exec cat")
     with socket.socket() as network:
-        narrow(network)
+        shrink_buffers(network)
         network.connect(("127.0.0.1", port))
-        asker = Asker(authority, network)
+        asker = KeyUpdateClient(authority, network)
         assert asker.ask_until_refused(MUCH) < MUCH
         asker.converse(b"still here\n", until=b"still here\r\nstill here\r\n")
 
@@ -129,9 +129,9 @@ ENDLESS = ("--session-lifetime", "1", "--forkptyrouter-command", "exec yes")
 
 
 def test_a_client_that_never_reads_is_dropped_after_its_session(
-    start_narrow: Callable[..., tuple[Router, int]], authority: Authority
+    start_with_small_buffers: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
-    router, port = start_narrow(*ENDLESS, program=hasty("_LEFTOVER_SECONDS", 1))
+    router, port = start_with_small_buffers(*ENDLESS, program=with_timeout("_LEFTOVER_SECONDS", 1))
     with ExitStack() as unread:
         for _ in range(3):
             unread.enter_context(connected(authority, port))
@@ -141,10 +141,10 @@ def test_a_client_that_never_reads_is_dropped_after_its_session(
 
 
 def test_a_slow_client_gets_the_rest_after_its_session(
-    start_narrow: Callable[..., tuple[Router, int]], authority: Authority
+    start_with_small_buffers: Callable[..., tuple[Router, int]], authority: Authority
 ) -> None:
-    router, port = start_narrow(*ENDLESS, program=hasty("_LEFTOVER_SECONDS", 2))
-    with narrowly_connected(authority, port) as connection:
+    router, port = start_with_small_buffers(*ENDLESS, program=with_timeout("_LEFTOVER_SECONDS", 2))
+    with connected_with_small_buffers(authority, port) as connection:
         connection.suppress_ragged_eofs = False  # the end must be one of TLS's
         router.wait_for_log("session 1: end: lifetime over")
         while data := connection.recv(16384):
@@ -159,7 +159,7 @@ def test_clients_over_the_limit_that_never_read_do_not_add_up(
         assert served.recv(1) == b"R"
         for _ in range(5):
             unread.enter_context(connected(authority, port))
-        router.wait_for_log("refused .* no more than 1 sessions", 5)
+        router.wait_for_log("refused .* the limit of 1 session is reached", 5)
         eventually(lambda: threads(router) == 3, "their connections have ended")
         served.sendall(b"still here\n")
         assert served.recv(65536)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from fastpty.system import child, linux
+from fastpty.system import child
+from tests.support.first_steps import become_root_of_a_user_namespace
 from tests.support.harness import Router, descriptors, eventually, process_gone
 from tests.support.peers import need_root
 from tests.support.tls_harness import Authority, attached, proxy_of, status
@@ -134,19 +135,12 @@ def test_a_stopped_tls_process_does_not_delay_the_end_of_the_router(tls_router: 
     os.kill(proxy, signal.SIGSTOP)
     assert router.end() == 0
     assert process_gone(proxy)
-    assert f"the TLS proxy {proxy} does not end: killed" in router.log
+    assert f"killed the TLS proxy {proxy}, which did not end" in router.log
 
 
 def test_without_an_unused_user_the_router_warns_and_serves(tls_router: Start, authority: Authority) -> None:
     """Root of a user namespace without other ids, as in some containers."""
-    uid, gid = os.geteuid(), os.getegid()
-
-    def become_root_of_a_namespace() -> None:
-        linux.unshare(linux.CLONE_NEWUSER)
-        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-            Path(f"/proc/self/{name}").write_text(text)
-
-    router, port = tls_router("--forkptyrouter-command", "echo IN", preexec=become_root_of_a_namespace)
+    router, port = tls_router("--forkptyrouter-command", "echo IN", first=become_root_of_a_user_namespace)
     router.wait_for_log("the TLS proxy runs as root: there is no unused user id that it could run as")
     assert attached(authority, port).stdout == b"IN\r\n"
     assert "CapEff:\t0000000000000000\n" in status(proxy_of(router))

@@ -20,7 +20,7 @@ from tests.support.tls_harness import Authority, attached, client_context, conne
 
 Start = Callable[..., tuple[Router, int]]
 
-REFUSAL = b"fastpty: refused: the names of your certificate may not connect here\r\n"
+REFUSAL = b"fastpty: refused: no name of your certificate is allowed to connect\r\n"
 
 
 def session_with(context: ssl.SSLContext, port: int, session: ssl.SSLSession | None = None) -> ssl.SSLSession | None:
@@ -159,7 +159,7 @@ def test_a_certificate_whose_name_is_no_text_is_refused_in_one_line(tls_router: 
 
 
 @pytest.mark.parametrize("name", [".x", "x" * 64, "\udcff"])
-def test_a_name_that_no_certificate_can_have_is_one_line_of_the_client(
+def test_the_client_reports_a_name_that_no_certificate_can_have_in_one_line(
     tls_router: Start, authority: Authority, name: str
 ) -> None:
     _, port = tls_router()

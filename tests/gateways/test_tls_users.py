@@ -19,7 +19,7 @@ from tests.support.tls_harness import Authority, attached, connected, read_to_en
 Start = Callable[..., tuple[Router, int]]
 
 NAME = f"fastpty-tls-{os.getpid()}"  # not another pytest's that runs at the same time
-NO_USER = b"fastpty: refused: the rules of this router are about users, and your connection has none\n"
+NO_USER = b"fastpty: refused: the access rules need to know your user, which this connection does not carry\n"
 
 
 @pytest.fixture
@@ -53,11 +53,13 @@ def test_a_certificate_without_a_user_gets_no_account(tls_router: Start, authori
     router.wait_for_log(r"refused TLS client 127\.0\.0\.1 port \d+ bob on ")
 
 
-def test_a_certificate_of_root_s_needs_root_to_be_allowed_by_name(tls_router: Start, authority: Authority) -> None:
+def test_a_certificate_for_root_gets_a_session_only_if_root_is_allowed_by_name(
+    tls_router: Start, authority: Authority
+) -> None:
     need_root()
     names = ("--run-as", "peer", "--tls-user", "alice=root", "--allow-tls-name", "alice")
     _, port = tls_router(*names, "--forkptyrouter-command", "echo IN")
-    assert b"root may not connect here" in attached(authority, port).stderr
+    assert b"root is not allowed to connect" in attached(authority, port).stderr
     _, port = tls_router(*names, "--allow-user", "root", "--forkptyrouter-command", "echo IN")
     assert attached(authority, port).stdout == b"IN\r\n"
 
@@ -78,7 +80,7 @@ def test_the_rules_about_users_hold_for_those_of_certificates(
     tls_router: Start, authority: Authority, login: Login, rules: list[str], comes_in: bool
 ) -> None:
     _, port = tls_router("--tls-user", f"alice={NAME}", *rules, "--forkptyrouter-command", "echo IN")
-    refusal = f"fastpty: refused: uid {login.uid} may not connect here\n".encode()
+    refusal = f"fastpty: refused: uid {login.uid} ({NAME}) is not allowed to connect\n".encode()
     ended = attached(authority, port)
     assert (ended.stdout, ended.stderr) == ((b"IN\r\n", b"") if comes_in else (b"", refusal))
 
@@ -94,7 +96,7 @@ def test_certificates_of_one_user_share_its_session_limit(tls_router: Start, aut
     with connected(authority, port, "alice") as first:
         assert first.recv(1) == b"R"
         with connected(authority, port, "bob") as second:
-            assert b"no more than 1 sessions at a time (of your user)" in read_to_end(second)
+            assert b"the limit of 1 session for your user is reached" in read_to_end(second)
         with connected(authority, port, "carol") as other:
             assert other.recv(1) == b"R"
 
@@ -102,8 +104,8 @@ def test_certificates_of_one_user_share_its_session_limit(tls_router: Start, aut
 def test_a_certificate_of_two_users_is_refused(tls_router: Start, authority: Authority) -> None:
     router, port = tls_router("--tls-user", "alice=daemon", "--tls-user", "ops@example.org=nobody")
     ended = attached(authority, port, extra=",email:ops@example.org")
-    assert ended.stderr == b"fastpty: refused: the names of your certificate may not connect here\n"
-    router.wait_for_log("refused: its names are more than one user's")
+    assert ended.stderr == b"fastpty: refused: no name of your certificate is allowed to connect\n"
+    router.wait_for_log("refused: its names stand for more than one tls-user")
 
 
 def test_a_compromised_proxy_can_claim_only_users_of_tls_user(directory: Path) -> None:
@@ -113,7 +115,7 @@ def test_a_compromised_proxy_can_claim_only_users_of_tls_user(directory: Path) -
         proxy.bind(name_behind_tls(f"{os.getpid()}.1", 0, "127.0.0.1 port 1 root"))
         proxy.connect(f"{directory}/relay")
         with relay.accept()[0] as connection:
-            with pytest.raises(RefusedError, match="no tls-user is uid 0"):
+            with pytest.raises(RefusedError, match="uid 0 is not listed in tls-user"):
                 peer_behind_tls(connection, {1, 2}, is_admitted=True, account_of=None)
             assert peer_behind_tls(connection, {0}, is_admitted=True, account_of=None).uid == 0
 

@@ -90,7 +90,7 @@ def test_a_failing_command_stops_the_start_in_every_phase_and_its_exit_code_is_s
     )
     assert router.process.wait(30) == 1
     router.end()
-    assert f"fastpty-router: {kind}-{phase} '{prefix}exit 3' failed with exit code 3" in router.log
+    assert f"fastpty-router: {kind}-{phase} '{prefix}exit 3' failed with exit status 3" in router.log
     assert not after.exists()
     assert not (tmp_path / "socket").exists()
 
@@ -112,7 +112,7 @@ def test_a_failing_hook_at_exit_is_reported_and_the_others_run(start_router: Sta
     at_exit = ("--exec-as-user-atexit", "exit 3", "--exec-as-user-atexit", f"id -u > {note}")
     router = start_router(*at_exit, str(tmp_path / "socket"))
     assert router.end() == 0
-    assert "exec-as-user-atexit 'exit 3' failed with exit code 3" in router.log
+    assert "exec-as-user-atexit 'exit 3' failed with exit status 3" in router.log
     assert note.read_text() == f"{os.getuid()}\n"
 
 
@@ -157,7 +157,7 @@ def test_the_exit_action_ends_the_start_with_its_status(tmp_path: Path) -> None:
         router.end()
 
 
-def test_actions_on_files(tmp_path: Path) -> None:
+def test_hooks_can_write_create_change_and_remove_files(tmp_path: Path) -> None:
     file, folder = tmp_path / "file", tmp_path / "folder"
     act(f"write:{file} one two")
     assert file.read_text() == "one two"
@@ -180,7 +180,7 @@ def test_actions_on_files(tmp_path: Path) -> None:
         act(f"unlink:{file}")
 
 
-def test_actions_on_owners(tmp_path: Path) -> None:
+def test_hooks_can_change_owners(tmp_path: Path) -> None:
     need_root()
     file = tmp_path / "a file"
     file.touch()
@@ -200,7 +200,7 @@ def test_writing_to_a_fifo_without_a_reader_has_no_effect(tmp_path: Path) -> Non
     os.close(reader)
 
 
-def test_actions_on_the_process(tmp_path: Path) -> None:
+def test_hooks_can_change_the_process(tmp_path: Path) -> None:
     need_root()
 
     def all_of_them() -> list[str]:
@@ -305,7 +305,7 @@ def test_a_hook_cannot_wait_for_something_else_than_an_address(text: str) -> Non
         ("mountpoint", "/proc", "/usr/bin"),
     ],
 )
-def test_each_kind_of_wait_knows_its_own_kind_of_thing(kind: str, there: str, absent: str) -> None:
+def test_each_kind_of_wait_ends_only_for_its_own_kind_of_file(kind: str, there: str, absent: str) -> None:
     Wait(kind, there).run(0)
     with pytest.raises(FastptyError, match="does not exist after 0 s"):
         Wait(kind, absent).run(0)
@@ -318,4 +318,4 @@ def test_without_root_as_root_hooks_are_an_error(tmp_path: Path) -> None:
         router = Router(f"--{option}", value, str(tmp_path / "socket"), program=AS_NOBODY)
         assert router.process.wait(30) == 1
         router.end()
-        assert f"{option} needs root: start as root, or add unshare = user" in router.log
+        assert f"{option} needs root: start as root, add unshare = user" in router.log

@@ -217,7 +217,7 @@ def test_setns_pid_refuses_a_process_that_is_not_in_a_container(kind: str, path:
         router.end()
         process.kill()
     reason = {
-        "host": "that process is in no container: its namespaces are those of this router",
+        "host": "this process is in no container: its namespaces are the router's own",
         "zombie": f"process {pid} has ended",
         "kernel": f"process {pid} is a thread of the kernel, not a process of a container",
     }[kind]
@@ -241,7 +241,7 @@ def test_reading_an_environment_ends_at_its_deadline(monkeypatch: pytest.MonkeyP
     silent, other = os.pipe()
     with container("uts") as pid, Target(pid) as target:
         monkeypatch.setattr(Target, "open", lambda *_: silent)
-        with pytest.raises(FastptyError, match=r"cannot be read within .* s: give clear-env"):
+        with pytest.raises(FastptyError, match=r"cannot be read within .* s: set clear-env"):
             target.environment()
     os.close(other)
 
@@ -249,7 +249,7 @@ def test_reading_an_environment_ends_at_its_deadline(monkeypatch: pytest.MonkeyP
 def test_an_environment_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with container("uts") as pid, Target(pid) as target:
         monkeypatch.setattr(Target, "open", lambda *_: os.open("/", os.O_RDONLY))
-        with pytest.raises(FastptyError, match="cannot be read: give clear-env"):
+        with pytest.raises(FastptyError, match="cannot be read: set clear-env"):
             target.environment()
 
 

@@ -94,8 +94,8 @@ def test_accounts_of_a_foreign_root_are_not_read_through_links(
     path = f"{directory}/s"
     start_router(*options, "--run-as", "peer", "--chmod-socket=666", "--forkptyrouter-command", "echo IN", path)
     assert talk_as(path, 1, 1) == (
-        "fastpty: refused: /etc/passwd of this root cannot be read: passwd is a link, or no directory, and in another "
-        "root no link is followed\r\n"
+        "fastpty: refused: /etc/passwd in the router's root cannot be read: passwd is a link or not a directory, "
+        "and in another root no link is followed\r\n"
     )
     passwd.unlink()
     passwd.write_text("daemon:x:1:1::/:/bin/sh\n")

@@ -59,8 +59,8 @@ def test_a_log_outside_the_jail_is_not_reopened_by_its_path(
     try:
         assert set(said(jail.socket, f"echo {wait_for(log, 'ready')}")) == {"ready"}
         router.process.send_signal(signal.SIGHUP)
-        wait_for(log, "cannot reopen the log: it lies outside this root: rotate it with copytruncate")
-        wait_for(log, "not reloaded, the old configuration goes on: the jail has another root")
+        wait_for(log, f"cannot reopen the log {log}: it lies outside the router's root: rotate it with copytruncate")
+        wait_for(log, "reload refused, keeping the old configuration: the jail has another root")
         assert router.end() == 0
         wait_for(log, "] stopped")
         assert not victim.exists()
@@ -88,7 +88,9 @@ def test_a_file_in_the_jail_is_not_opened_through_a_link(jail: Jail, option: str
         assert router.process.wait(PATIENCE_SECONDS) == 1
         router.end()
         name = "file" if linked == "file" else "own"
-        assert f"/own/file: {name} is a link, or no directory, and in another root no link is followed" in router.log
+        assert (
+            f"/own/file: {name} is a link or not a directory, and in another root no link is followed" in router.log
+        )
     finally:
         router.destroy()
     assert victim.read_text() == "precious\n"
@@ -105,11 +107,11 @@ def test_a_log_in_the_jail_is_reopened_but_not_through_a_link(
         for moved in ("log.1", "log.2"):
             log.rename(log.with_name(moved))
             router.process.send_signal(signal.SIGHUP)
-            wait_for(log, "not reloaded")
+            wait_for(log, "reload refused")
         log.rename(log.with_name("log.3"))
         jail.link("/own/log", victim)
         router.process.send_signal(signal.SIGHUP)
-        wait_for(log.with_name("log.3"), "cannot reopen the log: ")
+        wait_for(log.with_name("log.3"), "cannot reopen the log /own/log: ")
         assert router.end() == 0
         wait_for(log.with_name("log.3"), "] stopped")
         assert not victim.exists()
@@ -120,9 +122,9 @@ def test_a_log_in_the_jail_is_reopened_but_not_through_a_link(
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("another name", "it has another name"),
+        ("another name", "it has a second hard link"),
         ("another owner", "it belongs to uid 65534"),
-        ("device", "no device is written to"),
+        ("device", "nothing else is written to"),
     ],
 )
 def test_a_log_in_the_jail_must_be_a_file_of_the_router(jail: Jail, what: str, words: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty._spawn import spawn
+from fastpty._spawn import Command, Spawner
 from tests.support.harness import descriptors, eventually
 from tests.support.peers import need_root, need_unified_control_groups
 
@@ -30,7 +30,8 @@ def frozen() -> Iterator[Path]:
 def test_a_frozen_first_process_has_no_descriptor_of_other_sessions(frozen: Path) -> None:
     joins = tuple(os.open(frozen / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for _ in range(2))
     other, theirs = os.pipe()
-    master, pid, pidfd = spawn([b"/bin/true"], [], None, 24, 80, (1024, 1024), apart=True, joins=joins)
+    spawner = Spawner((1024, 1024), apart=True, joins=joins)
+    master, pid, pidfd = spawner.spawn(Command([b"/bin/true"], []), (24, 80))
     try:
         eventually(lambda: str(pid) in (frozen / "cgroup.procs").read_text().split(), "it is in the cgroup")
         kept = {number: what for number, what in descriptors(pid).items() if "cgroup.procs" not in what}

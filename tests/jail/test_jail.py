@@ -184,8 +184,8 @@ def test_commands_run_as_root_in_their_order_in_the_namespace_before_privileges_
 @pytest.mark.parametrize(
     ("command", "end"),
     [
-        ("exit 3", "failed with exit code 3"),
-        ("nosuchcommand 2>/dev/null", "failed with exit code 127"),
+        ("exit 3", "failed with exit status 3"),
+        ("nosuchcommand 2>/dev/null", "failed with exit status 127"),
         ("kill -TERM $$", r"was killed by signal 15 \(Terminated\)"),
     ],
 )

@@ -128,7 +128,7 @@ def test_several_workers_live_in_the_pid_namespace(start_router: Start, path: st
     assert said(path, "cat /proc/1/comm && echo $PPID")[1] in ("2", "3")
 
 
-def test_an_ordinary_user_is_root_inside_and_himself_outside(start_router: Start, path: str) -> None:
+def test_an_ordinary_user_is_root_inside_and_itself_outside(start_router: Start, path: str) -> None:
     need_root()
     router = start_router("--unshare", "user,uts", "--hook-as-root", "hostname:inside", path, program=AS_NOBODY)
     assert namespace(router.pid, "user") != namespace("self", "user")
@@ -172,7 +172,7 @@ def test_root_keeps_all_ids_in_its_user_namespace(start_router: Start, path: str
         (["--immediate-uid", "daemon"], "immediate-uid 1 needs root"),
     ],
 )
-def test_what_a_user_namespace_cannot_give_to_an_ordinary_user_is_said(
+def test_an_ordinary_user_gets_an_error_for_what_a_user_namespace_cannot_give(
     settings: list[str], reason: str, path: str
 ) -> None:
     need_root()
@@ -334,7 +334,7 @@ def test_setns_refuses_namespaces_that_another_user_serves(
         router = Router("--setns", where, path)
         assert router.process.wait(30) == 1
         router.end()
-        reason = f"uid {NOBODY} listens there: only namespaces of root's or of this user's are entered"
+        reason = f"the server there runs as uid {NOBODY}: only one of root or of this user is trusted"
         assert router.lines == [f"fastpty-router: setns={where}: {reason}"]
     with server_of_setns(f"{where}-2", 0) as server:
         router = start_router("--setns", f"{where}-2", path)
@@ -346,7 +346,7 @@ def test_setns_refuses_namespaces_that_another_user_serves(
     [
         (["--setns-pid", "4194304"], "setns-pid=4194304: there is no such process: is the container running?"),
         (["--setns", "/etc"], "setns=/etc: there are no namespaces there: give /proc/PID/ns, or use setns-pid"),
-        (["--setns", "/etc/passwd"], "setns=/etc/passwd: that is no namespace"),
+        (["--setns", "/etc/passwd"], "setns=/etc/passwd: this file is not a namespace"),
     ],
 )
 def test_missing_namespaces_are_an_error(arguments: list[str], reason: str, path: str) -> None:

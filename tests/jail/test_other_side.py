@@ -42,7 +42,7 @@ def test_rules_about_users_hold_in_a_user_namespace_with_the_ids_of_outside(
     options = ("--chmod-socket=666", "--unshare", "user", "--uid", "nobody", "--allow-user", "daemon")
     start_router(*options, "--forkptyrouter-command", "echo IN", path)
     assert talk_as(path, DAEMON, DAEMON) == "IN\r\n"
-    assert "may not connect here" in talk_as(path, first_of_root("/etc/subuid") + DAEMON, DAEMON)
+    assert "is not allowed to connect" in talk_as(path, first_of_root("/etc/subuid") + DAEMON, DAEMON)
 
 
 @pytest.mark.parametrize("how", ["setns", "setns-pid"])
@@ -62,7 +62,7 @@ def test_no_certificate_stands_for_a_user_in_a_container_with_other_ids(
     with container("mount", mapped=True) as pid:
         ended = run("--setns-pid", str(pid), *options)
     assert ended.returncode == 2
-    assert "a certificate of tls-user would stand for another user: leave tls-user out" in ended.stderr
+    assert "a certificate of tls-user would stand for another user: remove tls-user" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
@@ -89,7 +89,7 @@ def test_a_client_without_an_id_in_the_container_is_refused(
         start_router("--setns-pid", str(pid), *options, path)
         assert talk_as(path, MAPPED + DAEMON, MAPPED + DAEMON) == f"{DAEMON}\r\n"
         assert talk_as(path, DAEMON, DAEMON) == (
-            "fastpty: refused: your user has no number in the container of this router\r\n"
+            "fastpty: refused: your uid is not mapped in the user namespace of this router\r\n"
         )
 
 
@@ -116,9 +116,9 @@ def test_a_container_cannot_see_the_router_s_arguments(start_router: Callable[..
     [
         (
             "--setns-pid=self",
-            "setns-pid={self}: that process is in no container: its namespaces are those of this router",
+            "setns-pid={self}: this process is in no container: its namespaces are the router's own",
         ),
-        ("--setns=/etc/passwd", "setns=/etc/passwd: that is no namespace"),
+        ("--setns=/etc/passwd", "setns=/etc/passwd: this file is not a namespace"),
         ("--setns=/etc", "setns=/etc: there are no namespaces there: give /proc/PID/ns, or use setns-pid"),
     ],
 )
@@ -144,4 +144,4 @@ def test_a_reload_refuses_rules_about_users_where_root_has_other_ids(
     router = start_router(str(file))
     file.write_text(f"{text}max-sessions-per-uid = 1\n")
     router.process.send_signal(signal.SIGHUP)
-    router.wait_for_log(f"not reloaded, the old configuration goes on: {re.escape(REFUSAL.strip())}")
+    router.wait_for_log(f"reload refused, keeping the old configuration: {re.escape(REFUSAL.strip())}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from fastpty.system import linux
 from fastpty.system.names import CAPABILITIES
 from tests.jail.test_jail import entered, status, wanted
+from tests.support.first_steps import drop_capability
 from tests.support.harness import Client, Router, children
 from tests.support.peers import need_root
 
@@ -73,14 +75,7 @@ def test_no_program_of_the_jail_can_gain_a_capability_that_was_not_kept(start_ro
 def test_a_capability_that_the_router_lacks_is_an_error(tmp_path: Path) -> None:
     need_root()
     path = str(tmp_path / "socket")
-    effective, permitted, inheritable = linux.capget()
-    missing = 1 << CAPABILITIES["sys_boot"]
-
-    def drop_one() -> None:
-        linux.prctl(linux.PR_CAPBSET_DROP, CAPABILITIES["sys_boot"])
-        linux.capset(effective & ~missing, permitted & ~missing, inheritable & ~missing)
-
-    router = Router("--cap", "kill,sys_boot", path, preexec=drop_one)
+    router = Router("--cap", "kill,sys_boot", path, first=partial(drop_capability, "sys_boot"))
     assert router.process.wait(30) == 1
     router.end()
     assert "cap: sys_boot cannot be kept, since this process does not have it" in router.log

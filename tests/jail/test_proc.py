@@ -32,7 +32,7 @@ MAPS = ("uid_map", "gid_map", "setgroups")
         ),
     ],
 )
-def test_what_needs_proc_says_so_in_one_line(options: list[str], message: str) -> None:
+def test_an_option_that_needs_proc_says_so_in_one_line(options: list[str], message: str) -> None:
     need_root()
     router = [sys.executable, "-m", "fastpty.router", *options, "@fastpty-test-no-proc"]
     argv = [need("unshare"), "--mount", "sh", "-c", 'umount --lazy /proc; exec "$@"', "sh", *router]
@@ -70,7 +70,10 @@ def test_id_maps_are_written_into_a_proc_file_system_only(directory: Path) -> No
     for name in MAPS:
         (own / name).write_text("0 0 1\n")
     log = jail.refused()
-    assert "unshare2=user,uts: cannot write the id maps: no proc file system is mounted on /proc of this root" in log
+    assert (
+        "unshare2=user,uts: cannot write the id maps: no proc file system is mounted on /proc in the router's root"
+        in log
+    )
     assert {(own / name).read_text() for name in MAPS} == {"0 0 1\n"}
 
 

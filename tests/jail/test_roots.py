@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.jail.test_namespaces import innermost
+from tests.support.client_harness import terminal_client
 from tests.support.harness import Router, eventually
 from tests.support.jails import binds, said, small_root
 from tests.support.peers import need_root
@@ -58,6 +61,40 @@ def test_a_pivoted_root_leaves_nothing_of_the_old_one_when_that_is_unmounted(
     assert said(path, "echo /old/*; cat /proc/1/comm | wc -l") == ["/old/*", "1"]
     assert router.end() == 0
     assert os.path.isdir("/proc/1")
+
+
+def test_the_router_as_a_client_connects_from_a_changed_root(start_router: Start, tmp_path: Path) -> None:
+    need_root()
+    root = tmp_path / "root"
+    small_root(root)
+    address = f"@fastpty-test-{os.getpid()}"  # an abstract name, which a root does not hide
+    start_router(address)
+    jail = ["--unshare", "mount", *binds(root), "--chroot", str(root)]
+    client = subprocess.run(
+        [sys.executable, "-m", "fastpty.router", *jail, "--pty-connect", address],
+        input=b"echo 6 times 7 is $((6*7)); exit\n",
+        capture_output=True,
+        timeout=60,
+    )
+    assert (client.returncode, client.stderr) == (0, b"")
+    assert b"6 times 7 is 42\r\n" in client.stdout
+
+
+def test_pty_input_works_in_a_changed_root(path: str, tmp_path: Path) -> None:
+    need_root()
+    root = tmp_path / "root"
+    small_root(root)
+    jail = ["--unshare", "mount", *binds(root), "--chroot", str(root)]
+    options = ["--pty-socket", path, "--pty-input", "--env", "PS1=prompt:"]
+    command = [sys.executable, "-m", "fastpty.router", *jail, *options]
+    with terminal_client(command=command) as own:
+        own.read_until(b"prompt:")
+        eventually(lambda: own.is_raw, "the terminal is in raw mode")
+        own.type(b"~.")
+        own.read_until(b"disconnected; the shared terminal goes on")
+        eventually(lambda: own.modes_are_as_before, "the terminal has its modes back")
+        own.type(b"\x03")
+        assert own.wait() == 0
 
 
 def test_a_jail_in_which_no_terminal_can_be_opened_is_an_error_at_the_start(tmp_path: Path, path: str) -> None:

@@ -60,5 +60,5 @@ def test_the_ids_of_a_new_user_namespace_are_root_s_subordinate_ones(
 def test_subordinate_ids_of_another_user_are_not_used(tmp_path: Path) -> None:
     file = tmp_path / "subuid"
     file.write_text(f"somebody:{FIRST + 5}:10\n")
-    with pytest.raises(FastptyError, match=f"gives ids from {FIRST} to somebody"):
+    with pytest.raises(FastptyError, match=f"already gives ids from {FIRST} to somebody"):
         first_of_root(str(file))

@@ -100,7 +100,7 @@ def test_a_socket_file_can_be_given_to_another_owner(tmp_path: Path) -> None:
         assert (found.st_uid, found.st_gid) == (12345, os.getegid())
 
 
-def test_a_start_that_fails_leaves_no_socket_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_leaves_no_socket_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -194,7 +194,7 @@ def test_closing_removes_the_file_after_a_change_of_directory(
     assert not os.listdir(tmp_path)
 
 
-def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
+def test_closing_a_listener_twice_is_harmless(tmp_path: Path) -> None:
     with listening(f"{tmp_path}/s") as (first,):
         first.close()
         with listening(f"{tmp_path}/s"):

@@ -86,7 +86,7 @@ def test_an_inherited_socket_with_run_as_peer_gives_each_client_its_own_account(
 ) -> None:
     need_root()
     serve(start_router, server, "--run-as", "peer")
-    assert "root may not connect here" in talk_as(f"{directory}/s", 0, 0)
+    assert "root is not allowed to connect" in talk_as(f"{directory}/s", 0, 0)
 
 
 def test_run_as_peer_opens_no_inherited_socket_of_the_statistics(server: socket.socket, directory: Path) -> None:
@@ -163,7 +163,7 @@ def test_an_inherited_abstract_name_needs_a_rule_or_mode_666(
     name = f"fastpty-inherited-{directory.name}"
     with made(f"\0{name}") as server:
         assert refused(server).startswith(f"@{name} is abstract, which is as mode 666, so more users")
-        assert "has no file: leave chown-socket out" in refused(server, "--chown-socket", str(os.getuid()))
+        assert "has no file: remove chown-socket" in refused(server, "--chown-socket", str(os.getuid()))
         serve(start_router, server, "--chmod-socket=666")
         with Client(f"\0{name}") as client:
             assert client.read_to_end() == b"IN\r\n"
@@ -180,7 +180,7 @@ def test_an_inherited_port_open_to_the_network_needs_insecure_tcp_or_tls(
 def test_options_that_do_not_apply_to_an_inherited_port_are_refused(start_router: Callable[..., Router]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert "reuse-port takes effect where a socket is made" in refused(server, "--reuse-port")
-        assert "has no file: leave chown-socket out" in refused(server, "--chown-socket", str(os.getuid()))
+        assert "has no file: remove chown-socket" in refused(server, "--chown-socket", str(os.getuid()))
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
         serve(start_router, server, "--reuse-port")
 
@@ -205,7 +205,7 @@ def test_listen_sets_the_backlog_of_an_inherited_socket(start_router: Callable[.
         os.kill(router.pid, signal.SIGCONT)
         for client in clients:
             client.close()
-        assert len(clients) == 5, "one more than listen(2) is told, by the kernel's count, and who is refused"
+        assert len(clients) == 5, "the kernel lets one more wait than listen(2) asks for, and one is refused"
 
 
 def test_an_inherited_socket_of_another_family_is_refused() -> None:
@@ -223,7 +223,7 @@ def test_a_reload_does_not_open_an_inherited_socket(
     router = start_router(str(file), pass_fds=[server.fileno()])
     file.write_text(text)
     router.process.send_signal(signal.SIGHUP)
-    router.wait_for_log(r"not reloaded, .*/s has mode 666")
+    router.wait_for_log(r"reload refused, .*/s has mode 666")
     file.write_text(f"{text}chmod-socket = 666\n")
     router.process.send_signal(signal.SIGHUP)
-    router.wait_for_log("reloaded, for")
+    router.wait_for_log("reloaded; command: ")

@@ -24,7 +24,7 @@ COPIED = (
     *(".ci", ".gitignore", "setup.py", "pyproject.toml", "MANIFEST.in", "Makefile", "README.md", "CONTRIBUTING.md"),
     *("LICENSE", "bin", "docs", "fastpty", "tests", "tools", "bench"),
 )
-WORKS = "supervision/test_router.py::test_both_protocols_on_several_sockets_at_once"
+WORKS = "supervision/test_router.py::test_both_protocols_work_on_several_sockets_at_once"
 PATIENCE_SECONDS = 10  # most tests of a missing protection wait for an event that does not come
 TESTS_FAILED = 1  # pytest's exit status; others mean that the test did not run
 

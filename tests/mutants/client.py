@@ -57,17 +57,40 @@ _REFUSES = (
     Mutant(
         "a stranger with an abstract name causes a warning",
         "fastpty/client/peer.py",
-        "    if isinstance(address, UnixAddress):\n        directory = os.path.dirname(os.path.realpath",
-        "    if not isinstance(address, UnixAddress):\n        return None\n    if True:\n"
-        "        directory = os.path.dirname(os.path.realpath",
+        "    if isinstance(address, UnixAddress):\n        try:\n            shared",
+        "    if not isinstance(address, UnixAddress):\n        return None\n"
+        "    if True:\n        try:\n            shared",
         "client/test_client_refuses.py::test_a_stranger_with_the_abstract_name_of_a_router_causes_a_warning",
     ),
     Mutant(
         "a socket that only root can have made causes no warning",
         "fastpty/client/peer.py",
-        "        if not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):\n",
-        "        if False:\n",
+        "        if directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_kept:\n",
+        "        if not is_kept:\n",
         "client/test_client_refuses.py::test_a_socket_that_the_owner_of_its_directory_allows_causes_no_warning",
+    ),
+    Mutant(
+        "a private directory of a stranger's in a shared one is not trusted",
+        "fastpty/client/peer.py",
+        "    while names:\n        name = names.pop(0)\n",
+        "    while names:\n        name = names.pop(0)\n        if names:\n"
+        "            where = os.path.join(where, name)\n            continue\n",
+        "client/test_client_refuses.py::test_a_stranger_who_has_made_the_way_to_the_socket_causes_a_warning",
+    ),
+    Mutant(
+        "a link of a stranger's in a shared directory is not trusted",
+        "fastpty/client/peer.py",
+        "    names = os.path.join(os.getcwd(), path).split",
+        "    names = os.path.realpath(path).split",
+        "client/test_client_refuses.py::test_a_stranger_who_has_made_the_way_to_the_socket_causes_a_warning",
+    ),
+    Mutant(
+        "what others can replace in a directory that is not sticky is not trusted",
+        "fastpty/client/peer.py",
+        "directory.st_mode & stat.S_ISVTX and following",
+        "following",
+        "client/test_client_refuses.py::"
+        "test_a_directory_of_root_s_in_a_shared_one_is_trusted_but_not_if_others_can_replace_it",
     ),
 )
 
@@ -137,6 +160,35 @@ _WRONG_PLACES = (
         _PLACES + "test_a_program_that_says_nothing_is_not_taken_for_a_stopped_router",
     ),
     Mutant(
+        "nobody can forge that a router has not accepted",
+        "fastpty/client/waiting.py",
+        "        return _peer_inode(os.fstat(sock.fileno()).st_ino) == 0 and not _has_news(sock)\n",
+        "        names = [line.split()[7:] for line in open('/proc/net/unix') if line.split()[5:6] == ['02']]\n"
+        "        return [sock.getpeername()] in names\n",
+        _PLACES + "test_no_other_user_can_make_a_silent_session_look_like_a_stopped_router",
+    ),
+    Mutant(
+        "a session goes on where the kernel does not tell whether it was accepted",
+        "fastpty/client/waiting.py",
+        "        return False\n\n\ndef _peer_inode",
+        "        return True\n\n\ndef _peer_inode",
+        _PLACES + "test_where_the_kernel_does_not_tell_a_session_goes_on",
+    ),
+    Mutant(
+        "the client's timeout holds for the TLS handshake",
+        "fastpty/client/tunnel.py",
+        "        pump.shake_hands(deadline)\n",
+        "        pump.shake_hands(None)\n",
+        _PLACES + "test_a_tls_server_that_does_not_answer_is_reported_within_the_timeout",
+    ),
+    Mutant(
+        "the client's timeout holds for all of the TLS handshake, not for each read",
+        "fastpty/net/tls.py",
+        '    if left <= 0:\n        raise TimeoutError("timed out")\n    return left',
+        "    return max(0.5, left)",
+        _PLACES + "test_a_tls_server_that_sends_a_byte_at_a_time_is_reported_within_the_timeout",
+    ),
+    Mutant(
         "a uwsgi client leaves a raw socket",
         "fastpty/client/legacy.py",
         "        if self._window and _echo(",
@@ -146,21 +198,85 @@ _WRONG_PLACES = (
     Mutant(
         "a TLS alert is not shown as output",
         "fastpty/client/legacy.py",
-        "        if self._beginning.startswith(_TLS_ALERT) and not self._is_local:\n",
-        "        if False:\n",
-        _PLACES + "test_a_plain_client_on_a_tls_port_says_so",
+        "            if self._beginning.startswith(answer) and not self._is_local:\n",
+        "            if False:\n",
+        _PLACES + "test_a_server_of_another_protocol_is_named_as_what_it_is",
+    ),
+    Mutant(
+        "what a local program prints first is not taken for another server",
+        "fastpty/client/legacy.py",
+        "startswith(answer) and not self._is_local:\n",
+        "startswith(answer):\n",
+        _PLACES + "test_bytes_like_a_tls_alert_from_a_local_program_are_output",
     ),
 )
 
 _ENDINGS = "client/test_endings.py::"
+_LAST_LINE = _ENDINGS + "test_a_last_line_of_a_program_that_looks_like_a_notice_is_output"
 
 _ENDS = (
     Mutant(
         "a session that the router ends is no success",
         "fastpty/client/legacy.py",
-        "        if notice is not None:\n            raise FastptyError(notice)\n",
+        "        if notice is not None:\n            raise EndedByRouterError(notice)\n",
         "",
         _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
+    ),
+    Mutant(
+        "over a local socket a program's last line is not taken for the router's",
+        "fastpty/client/link.py",
+        "self.is_marked or bool(flags & _socket.MSG_CTRUNC)",
+        "True",
+        _LAST_LINE,
+    ),
+    Mutant(
+        "over TCP a program's last line is not taken for the router's",
+        "fastpty/client/link.py",
+        "self.is_marked or has_urgent_mark(self.sock)",
+        "True",
+        _LAST_LINE,
+    ),
+    Mutant(
+        "over TLS a program's last line is not taken for the router's",
+        "fastpty/client/tunnel.py",
+        "    return has_urgent_mark(network)\n",
+        "    return True\n",
+        _LAST_LINE,
+    ),
+    Mutant(
+        "the router marks its notices on a local socket",
+        "fastpty/relay/notice.pxd",
+        "mark_fd < 0 or send_descriptors",
+        "True or send_descriptors",
+        _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
+    ),
+    Mutant(
+        "the router marks its notices on TCP",
+        "fastpty/relay/notice.pxd",
+        '        send(fd, b"!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL)\n',
+        "",
+        _ENDINGS + "test_a_session_s_time_that_is_over_is_told_to_every_client[TCP]",
+    ),
+    Mutant(
+        "the TLS process passes the mark of a notice on",
+        "fastpty/net/tls.py",
+        "            self._is_marked = False\n            tcp.mark_notice(self._network)\n",
+        "            self._is_marked = False\n",
+        _ENDINGS + "test_a_session_s_time_that_is_over_is_told_to_every_client[TLS]",
+    ),
+    Mutant(
+        "a router that is stopped tells its clients",
+        "fastpty/relay/notice.pxd",
+        "        ending = ENDING_STOPPED   # the",
+        "        pass   # the",
+        _ENDINGS + "test_a_router_that_is_stopped_tells_its_clients",
+    ),
+    Mutant(
+        "a router that is stopped tells the viewers of a shared terminal",
+        "fastpty/relay/notice.pxd",
+        "(session.hung_up or session.role == ROLE_VIEWER)",
+        "session.hung_up",
+        _ENDINGS + "test_a_router_that_is_stopped_tells_the_viewers_of_a_shared_terminal",
     ),
     Mutant(
         "a line that looks like a notice is held back for a moment only",

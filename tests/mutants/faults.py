@@ -9,14 +9,14 @@ _NUMBER = "    session.number = atomic_add_fetch(loop.last_number, 1, ATOMIC_REL
 
 FAULTS = (
     Mutant(
-        "who comes when descriptors are exhausted is told",
+        "a client that connects when descriptors are exhausted gets a message",
         "fastpty/relay/accept.pxd",
         "    if listeners.spare_fd >= 0:\n        close(listeners.spare_fd)\n    if listener_accept_one",
         "    if listener_accept_one",
         "sessions/test_session_start.py::test_clients_that_find_no_descriptor_get_their_line_at_once",
     ),
     Mutant(
-        "there is a spare descriptor again after somebody was turned away",
+        "the spare descriptor is reserved again after a client was refused",
         "fastpty/relay/accept.pxd",
         "        listener_pause(loop, listeners, index)\n    listeners.spare_fd = eventfd(",
         "        listener_pause(loop, listeners, index)\n    listeners.spare_fd = -1 if fd >= 0 else eventfd(",
@@ -30,17 +30,17 @@ FAULTS = (
         "sessions/test_session_start.py::test_accepting_goes_on_after_a_pause_when_not_even_the_spare_descriptor_helps",
     ),
     Mutant(
-        "a connection that is not accepted since there is no descriptor is not tried again and again at once",
+        "accepting pauses when no descriptor is free, instead of retrying in a busy loop",
         "fastpty/relay/accept.pxd",
         "    else:\n        listener_pause(loop, listeners, index)\n    listeners.spare_fd",
         "    listeners.spare_fd",
         "sessions/test_session_start.py::test_accepting_goes_on_after_a_pause_when_not_even_the_spare_descriptor_helps",
     ),
     Mutant(
-        "what a start has opened before it failed is given back",
+        "a failed start closes what it has opened",
         "fastpty/_spawn.pyx",
-        "        if master >= 0:\n            close(master)\n        raise",
-        "        raise",
+        "            if master >= 0:\n                close(master)\n            raise",
+        "            raise",
         "sessions/test_session_start.py::test_a_start_with_many_open_descriptors_copies_none_of_them",
     ),
     Mutant(
@@ -51,14 +51,14 @@ FAULTS = (
         "sessions/test_session_start.py::test_a_start_with_many_open_descriptors_copies_none_of_them",
     ),
     Mutant(
-        "between starts nothing keeps a terminal open",
+        "no descriptor of a terminal stays open between starts",
         "fastpty/_spawn.pyx",
         "        dup3(filler_fd, slot_fd, O_CLOEXEC)\n",
         "        pass\n",
         "sessions/test_session_start.py::test_a_start_with_many_open_descriptors_copies_none_of_them",
     ),
     Mutant(
-        "a start with a cgroup does not wait until the kernel has moved the program there",
+        "a program starts in its cgroup and is not moved there, which would block the worker",
         "fastpty/_spawn.pyx",
         "raw_clone3(&args, child_main, plan)",
         "-ENOSYS",
@@ -72,7 +72,7 @@ FAULTS = (
         "sessions/test_session_start.py::test_the_client_and_the_log_get_a_line_about_a_command_that_cannot_run",
     ),
     Mutant(
-        "ptys that are exhausted are told in a line",
+        "a client gets a message when ptys are exhausted",
         "fastpty/sessions/handler.py",
         "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
         "        except (OSError, RefusedError) as error:\n",
@@ -81,7 +81,7 @@ FAULTS = (
         "sessions/test_session_start.py::test_a_client_that_finds_no_pty_gets_a_line_and_others_go_on",
     ),
     Mutant(
-        "a fork that is refused is told in a line",
+        "a client gets a message when the fork fails",
         "fastpty/sessions/handler.py",
         "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
         "        except (OSError, RefusedError) as error:\n",
@@ -90,7 +90,7 @@ FAULTS = (
         "relay/test_faults.py::test_a_failed_fork_is_reported_and_other_sessions_go_on",
     ),
     Mutant(
-        "a full control group is told in a line",
+        "a client gets a message when the control group is full",
         "fastpty/sessions/handler.py",
         "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
         "        except (OSError, RefusedError) as error:\n",
@@ -99,14 +99,14 @@ FAULTS = (
         "relay/test_faults.py::test_a_full_control_group_is_reported_and_other_sessions_go_on",
     ),
     Mutant(
-        "a session that epoll does not take ends",
+        "a session that cannot be added to epoll ends",
         "fastpty/relay/begin.pxd",
         "        return session_abandon(loop, session, errno)",
         "        return 0",
         "sessions/test_session_start.py::test_a_session_that_epoll_refuses_gets_a_line_and_leaves_nothing",
     ),
     Mutant(
-        "a channel without memory for a buffer is not taken for one at its end",
+        "a channel without memory for a buffer is not taken for one that has ended",
         "fastpty/relay/channel.pxd",
         "    if channel.no_memory:\n        return\n    while",
         "    if channel.no_memory:\n        channel.state = CHANNEL_DRAINING\n        return\n    while",
@@ -120,7 +120,7 @@ FAULTS = (
         "relay/test_faults.py::test_floods_without_memory_end_some_sessions_and_the_others_lose_nothing",
     ),
     Mutant(
-        "no session waits for memory without end",
+        "a session that waits for memory ends after a while",
         "fastpty/relay/lifecycle.pxd",
         "loop.now_ns - task.no_memory_since_ns > NO_MEMORY_MOST_MS",
         "loop.now_ns - task.no_memory_since_ns > 3600 * NO_MEMORY_MOST_MS",
@@ -141,35 +141,35 @@ FAULTS = (
         "relay/test_rare_faults.py::test_a_moment_without_memory_in_the_kernel_costs_no_byte",
     ),
     Mutant(
-        "a viewer for whom the kernel has no memory is tried again with pauses, and not without end",
+        "writing to a viewer is retried with pauses when the kernel has no memory, and ends after a while",
         "fastpty/relay/shared_step.pxd",
         "    elif not session_waits_for_memory(loop, task) and channel.readable:\n",
         "    elif channel.readable:\n",
         "relay/test_rare_faults.py::test_a_session_without_memory_in_the_kernel_ends_after_a_while_and_says_why",
     ),
     Mutant(
-        "a listener that epoll does not take back is offered again",
+        "a listener that could not be added to epoll is added later",
         "fastpty/relay/accept.pxd",
         "        failure[0] = listener_watch_again(loop, listeners, index)\n",
         "        listener_watch(loop, listeners, index)\n",
         "relay/test_rare_faults.py::test_adding_a_listener_to_epoll_is_retried",
     ),
     Mutant(
-        "a listener is offered until epoll takes it",
+        "adding a listener to epoll is retried until it succeeds",
         "fastpty/relay/accept.pxd",
         "            listener_watch_again(loop, listeners, index)\n\n",
         "            listener_watch(loop, listeners, index)\n\n",
         "relay/test_rare_faults.py::test_adding_a_listener_to_epoll_is_retried",
     ),
     Mutant(
-        "a killed leader that does not end stops no worker",
+        "a killed leader that does not end does not block the worker",
         "fastpty/relay/terminal.pxd",
         "&info, WEXITED | WNOHANG)",
         "&info, WEXITED)",
         "relay/test_rare_faults.py::test_a_killed_leader_that_does_not_end_delays_nobody",
     ),
     Mutant(
-        "a leader whose end no event tells is reaped",
+        "a leader is reaped even if no event reports its end",
         "fastpty/relay/lifecycle.pxd",
         "            loop_retry(loop, &session.retry_reap)\n",
         "            pass\n",
@@ -192,12 +192,12 @@ FAULTS = (
     Mutant(
         "the end of a session is logged where memory is short",
         "fastpty/log.py",
-        "            del self._reserve[:]\n",
+        "            self._reserve.close()\n",
         "            self._lost += 1\n            return\n",
         "service/test_background.py::test_a_line_is_logged_even_if_memory_is_short",
     ),
     Mutant(
-        "no session ends for a clock that jumps, and idle ones end as they should",
+        "a clock that jumps ends no session early and keeps no idle one",
         "fastpty/relay/busy_poll.pxd",
         "    clock_gettime(CLOCK_MONOTONIC, &now)",
         "    clock_gettime(0, &now)",
@@ -218,7 +218,7 @@ FAULTS = (
         "relay/test_faults.py::test_a_client_that_sends_a_byte_at_a_time_is_served_and_delays_nobody",
     ),
     Mutant(
-        "a frame that is not STDIN has no payload",
+        "only a STDIN frame has a payload",
         "fastpty/wire/uwsgi.pxd",
         "    if frame.kind == FRAME_STDIN:\n        parser.payload_left = size\n",
         "    parser.payload_left = size\n    if frame.kind == FRAME_STDIN:\n        pass\n",
@@ -226,7 +226,7 @@ FAULTS = (
         "test_only_stdin_frames_have_a_payload_whatever_the_size_field_of_others_holds[fastpty-two writes]",
     ),
     Mutant(
-        "programs that do not read delay nobody",
+        "programs that do not read do not delay other sessions",
         "fastpty/_spawn.pyx",
         "posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)",
         "posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)",

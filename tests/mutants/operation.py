@@ -10,6 +10,13 @@ _FORMATS = "service/test_log_format.py::"
 
 OPERATION = (
     Mutant(
+        "a router loads only the modules that it needs",
+        "fastpty/gateways/tls_front.py",
+        "import socket\n",
+        "import socket\nimport tempfile\n",
+        "supervision/test_loaded_modules.py::test_a_plain_router_loads_no_module_that_it_does_not_need",
+    ),
+    Mutant(
         "a signal to the worker and one to the supervisor are one stop",
         "fastpty/supervision/worker.py",
         "is_second = number == KILL_SIGNAL or (number in STOPPING and self._was_signalled)",
@@ -45,28 +52,28 @@ OPERATION = (
         _CONTROL + "test_reload_returns_when_new_sessions_get_the_new_configuration",
     ),
     Mutant(
-        "--reload fails where the router refuses",
+        "--reload fails if the router refuses the configuration",
         "fastpty/supervision/reload.py",
         "            answer(error)\n        self._begin_next()\n",
         "            answer(None)\n        self._begin_next()\n",
         _CONTROL + "test_reload_says_why_the_router_refuses_and_exits_with_1",
     ),
     Mutant(
-        "a reload during another one gets its own outcome",
+        "a reload during another one reports its own outcome",
         "fastpty/supervision/reload.py",
         "            self._next_answers.append(answer)\n",
         "            self._answers.append(answer)\n",
         _CONTROL + "test_a_reload_during_another_one_gets_the_outcome_of_its_own",
     ),
     Mutant(
-        "another user cannot have a router reload",
+        "another user cannot reload a router",
         "fastpty/service/control.py",
         "    return uid in {0, os.geteuid()} and not is_unmapped(uid)\n",
         "    return True\n",
-        _CONTROL + "test_another_user_cannot_have_a_router_reload",
+        _CONTROL + "test_another_user_cannot_reload_a_router",
     ),
     Mutant(
-        "a request goes to no program that has taken the control socket's name",
+        "no request is sent to a program that has taken the control socket's name",
         "fastpty/service/control.py",
         "        if (peer.pid, peer.uid) != (router, os.fstat(pidfile).st_uid):\n",
         "        if False:\n",
@@ -94,14 +101,14 @@ OPERATION = (
         "gateways/test_tls_process.py::test_the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
     ),
     Mutant(
-        "a pid file of root's is removed after a change of user",
+        "root's pid file is removed after a change of user",
         "fastpty/router.py",
         "        if config.vacuum and gives_up_removing(config):\n",
         "        if False:\n",
         "service/test_background.py::test_vacuum_removes_root_s_pid_file_after_a_change_of_user",
     ),
     Mutant(
-        "a pid file is removed outside, where its path still means the file",
+        "a pid file is removed by a process outside the jail, where its path still leads to the file",
         "fastpty/router.py",
         "        if config.vacuum and gives_up_removing(config):\n",
         "        if False:\n",
@@ -109,7 +116,7 @@ OPERATION = (
         "test_vacuum_removes_a_pid_file_of_the_host_and_not_what_its_path_means_in_the_jail",
     ),
     Mutant(
-        "a late answer about one file is not taken for the next one's",
+        "a late answer about one socket file is not taken for the next one's",
         "fastpty/listening/removal.py",
         "            if not answer or answered == number:\n",
         "            if True:\n",
@@ -130,7 +137,7 @@ OPERATION = (
         _FORMATS + "test_a_journal_that_is_not_standard_error_changes_nothing",
     ),
     Mutant(
-        "a request goes to no process of another user than the pid file's",
+        "no request is sent to a process of another user than the pid file's owner",
         "fastpty/service/control.py",
         "        if (peer.pid, peer.uid) != (router, os.fstat(pidfile).st_uid):\n",
         "        if peer.pid != router:\n",
@@ -151,14 +158,14 @@ OPERATION = (
         "errands/test_errands.py::test_no_socket_of_the_router_takes_descriptors",
     ),
     Mutant(
-        "no file of a foreign root is read for user names",
+        "user names are not looked up in files of a foreign root",
         "fastpty/access/user_names.py",
         "        if foreign_root.is_entered():\n",
         "        if False:\n",
         "access/test_user_names.py::test_in_a_foreign_root_no_file_is_read_for_names",
     ),
     Mutant(
-        "only the newest window size waits",
+        "only the newest window size of a terminal is queued",
         "fastpty/errands/keeper.py",
         "        return self.kind != _CLOSE and (self.kind, self.session) == (other.kind, other.session)\n",
         "        return False\n",

@@ -1,4 +1,4 @@
-"""Who is refused again and again, and who vanishes without a word."""
+"""Clients that are refused again and again, and peers that disappear without closing their connection."""
 
 from __future__ import annotations
 
@@ -6,52 +6,52 @@ from tests.mutants.mutant import Mutant
 
 REFUSALS = (
     Mutant(
-        "only so many who were refused may stay to read why",
+        "the number of refused clients whose connection stays open to read the reason is limited",
         "fastpty/relay/refuse.pxd",
-        "stays = loop.refused < REFUSED_MOST",
-        "stays = True",
+        "    if not stays:\n",
+        "    if False:\n",
         "access/test_refusals.py::test_a_client_refused_again_and_again_takes_no_descriptor_from_others",
     ),
     Mutant(
-        "who has to go at once and has said something sees an end, not a broken connection",
+        "a refused client that is disconnected at once and has sent something sees an end, not a reset",
         "fastpty/relay/refuse.pxd",
         "    read(fd, dropped, sizeof(dropped))\n",
         "",
         "access/test_refusals.py::test_a_client_refused_again_and_again_takes_no_descriptor_from_others",
     ),
     Mutant(
-        "who has gone makes room for others who were refused",
+        "a refused client that has left makes room for another one",
         "fastpty/relay/begin.pxd",
         "    loop.refused -= session.refused\n",
         "",
         "access/test_refusals.py::test_after_a_flood_a_refused_client_reads_why_even_if_it_had_sent_something",
     ),
     Mutant(
-        "equal refusals are gathered",
+        "equal refusals are logged as a count",
         "fastpty/access/refusals.py",
         "        if burst.logged == _LOGGED_MOST:",
         "        if False:",
         "access/test_refusals.py::test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number",
     ),
     Mutant(
-        "how many more were refused is told though nobody comes any more",
+        "the count of further refusals is logged even if no client comes any more",
         "fastpty/sessions/handler.py",
         "        return self._refusals.sum_up()\n",
         "        self._refusals.sum_up()\n        return False\n",
         "access/test_refusals.py::test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number[False]",
     ),
     Mutant(
-        "how many more were refused is told at the end",
+        "the count of further refusals is logged at the router's end",
         "fastpty/supervision/worker.py",
         "            self._sessions.close()\n",
         "",
         "access/test_refusals.py::test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number[True]",
     ),
     Mutant(
-        "the end of who has no line has none",
+        "a refused client has no second line in the log",
         "fastpty/sessions/handler.py",
-        "clients(client.uid, place.name, why)):\n            self._unlogged.add(number)\n",
-        "clients(client.uid, place.name, why)):\n            pass\n",
+        "        self._refusals.tell(line, clients(client.uid, place.name, why))\n        self._refused.add(number)\n",
+        "        self._refusals.tell(line, clients(client.uid, place.name, why))\n",
         "access/test_refusals.py::test_the_log_has_few_lines_about_a_flood_of_refusals_and_their_number",
     ),
 )

@@ -1,4 +1,4 @@
-"""All mutants of what keeps the router running."""
+"""All mutants about a router that keeps running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All mutants of what keeps out clients and programs that have no right."""
+"""All mutants about clients and programs that must not get more rights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tests.mutants.security_foreign import FOREIGN
 from tests.mutants.security_fresh import FRESH
 from tests.mutants.security_inherited import INHERITED
 from tests.mutants.security_killed import KILLED
+from tests.mutants.security_messages import MESSAGES
 from tests.mutants.security_pidfiles import PIDFILES
+from tests.mutants.security_privileges import PRIVILEGES
 from tests.mutants.security_relay import RELAY
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
@@ -22,6 +24,7 @@ from tests.mutants.security_tls import TLS
 from tests.mutants.security_tls_attacks import TLS_ATTACKS
 from tests.mutants.security_tls_users import TLS_USERS
 from tests.mutants.security_together import TOGETHER
+from tests.mutants.security_trusted_files import TRUSTED_FILES
 
 SECURITY = (
     *BYSTANDERS,
@@ -29,6 +32,9 @@ SECURITY = (
     *CONFIG,
     *SOCKETS,
     *SESSIONS,
+    *PRIVILEGES,
+    *MESSAGES,
+    *TRUSTED_FILES,
     *TLS,
     *INHERITED,
     *TLS_ATTACKS,

@@ -1,4 +1,4 @@
-"""Who may connect, how many sessions there may be, and whose rights a session has with `run-as peer`."""
+"""The rules about clients, the limits of sessions, and the rights of a session with `run-as peer`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ RULES = (
         "access/test_access.py::test_rules_decide_by_the_client_s_uid_and_groups",
     ),
     Mutant(
-        "with an allow rule whom none of them names is refused",
+        "with an allow rule, a client that no rule names is refused",
         "fastpty/access/rules.py",
         "        if has_allow_rule and not allowed:\n",
         "        if False:\n",
         "access/test_access.py::test_rules_decide_by_the_client_s_uid_and_groups",
     ),
     Mutant(
-        "root is nobody special to the rules",
+        "the rules apply to root as to everybody",
         "fastpty/access/rules.py",
         "        has_allow_rule = ",
         "        if peer.uid == 0:\n            return\n        has_allow_rule = ",
@@ -34,7 +34,7 @@ RULES = (
         "access/test_access.py::test_rules_decide_by_the_client_s_uid_and_groups",
     ),
     Mutant(
-        "a member of many groups is recognised by each",
+        "a member of many groups is recognised by each of them",
         "fastpty/access/peer.py",
         "        room = _GROUPS_MOST\n",
         "        return list(groups)\n",
@@ -55,35 +55,35 @@ RULES = (
         "access/test_access.py::test_rules_and_limits_hold_for_a_shared_terminal",
     ),
     Mutant(
-        "an abstract name without a rule is warned of",
+        "an abstract name without a rule causes a warning",
         "fastpty/configuration/checks.py",
         "        if isinstance(address, AbstractAddress) and not wants_users:",
         "        if False:",
         "access/test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
     ),
     Mutant(
-        "an abstract name of the statistics' without a rule is warned of",
+        "an abstract name of the statistics without a rule causes a warning",
         "fastpty/configuration/checks.py",
         "        if isinstance(address, AbstractAddress) and not config.has_rules:",
         "        if False:",
         "access/test_access.py::test_an_abstract_name_of_statistics_without_a_rule_is_warned_of",
     ),
     Mutant(
-        "the rules hold for the statistics",
+        "the rules apply to the statistics",
         "fastpty/supervision/statistics.py",
         "            self._rules.check_connection(peer)\n",
         "",
         "access/test_access.py::test_only_clients_that_the_rules_allow_get_statistics",
     ),
     Mutant(
-        "who may read statistics is decided by all its groups",
+        "all groups of a client decide whether it may read statistics",
         "fastpty/supervision/statistics.py",
         "plain_peer(connection, self._rules.need_groups)",
         "plain_peer(connection, False)",
         "access/test_access.py::test_only_clients_that_the_rules_allow_get_statistics",
     ),
     Mutant(
-        "a reload's rules hold for the statistics",
+        "rules changed by a reload apply to the statistics",
         "fastpty/supervision/statistics.py",
         "        self._rules = self._supervisor.listeners.rules\n",
         "",
@@ -97,52 +97,52 @@ RULES = (
         "access/test_access.py::test_rules_that_cannot_work_are_refused_at_the_start",
     ),
     Mutant(
-        "an inherited TCP socket tells nobody statistics where there are rules",
+        "with rules, an inherited TCP socket gives nobody statistics",
         "fastpty/supervision/statistics.py",
         "            self._rules.check_connection(peer)\n",
         "            if peer.is_known:\n                self._rules.check_connection(peer)\n",
         "access/test_access.py::test_with_rules_an_inherited_tcp_socket_gives_nobody_statistics",
     ),
     Mutant(
-        "an abstract name of a shared terminal's without a rule is warned of",
+        "an abstract name of a shared terminal without a rule causes a warning",
         "fastpty/jail/preflight.py",
         "config.session_addresses",
         "config.raw_addresses + config.uwsgi_addresses",
         "access/test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
     ),
     Mutant(
-        "nothing is started for who is refused",
+        "nothing is started for a refused client",
         "fastpty/sessions/handler.py",
-        "            self._admit(number, client)\n            start = self._first_start(fd, place)\n"
-        "            program, (master, pid, pidfd) = self._start(number, client, start)\n",
-        "            start = self._first_start(fd, place)\n"
-        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "            self._admit(number, client)\n            window = self._first_window(fd, place)\n"
+        "            program, (master, pid, pidfd) = self._start(number, client, window)\n",
+        "            window = self._first_window(fd, place)\n"
+        "            program, (master, pid, pidfd) = self._start(number, client, window)\n"
         "            self._admit(number, client)\n",
-        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
+        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_in_one_line_with_pid_uid_and_gid",
     ),
     Mutant(
-        "the log tells who was refused",
+        "the log names refused clients",
         "fastpty/access/peer.py",
         'Peer(f"pid {pid}{where} uid {uid} gid {gid}", ',
         'Peer(f"pid {pid}", ',
-        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
+        "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_in_one_line_with_pid_uid_and_gid",
     ),
     Mutant(
-        "rules about users with an address of TCP are refused at the start",
+        "rules about users with a TCP address are refused at the start",
         "fastpty/configuration/checks.py",
         "        if wants_users and isinstance(address, TcpAddress) and not has_names:",
         "        if False:",
         "access/test_access.py::test_rules_that_cannot_work_are_refused_at_the_start",
     ),
     Mutant(
-        "an inherited TCP socket lets nobody in where there are rules",
+        "with rules, an inherited TCP socket refuses everybody",
         "fastpty/access/rules.py",
         "            if self._any and not peer.is_admitted:",
         "            if False:",
         "access/test_access.py::test_with_rules_an_inherited_tcp_socket_refuses_everybody",
     ),
     Mutant(
-        "a certificate alone does not pass over rules about users",
+        "a certificate alone does not satisfy rules about users",
         "fastpty/sessions/handler.py",
         "bool(self._config.allow_tls_names)",
         "True",
@@ -152,42 +152,42 @@ RULES = (
 
 LIMITS = (
     Mutant(
-        "there is a limit to all sessions",
+        "the number of all sessions is limited",
         "fastpty/access/limits.py",
-        '(_SEATS_OF_ALL, config.max_sessions, "all")',
-        '(_SEATS_OF_ALL, None, "all")',
+        '(_SEATS_OF_ALL, config.max_sessions, "")',
+        '(_SEATS_OF_ALL, None, "")',
         "access/test_limits.py::test_max_sessions_holds_over_all_workers_and_a_freed_place_is_reused",
     ),
     Mutant(
-        "the limit holds over all workers",
+        "the limit of sessions counts those of all workers",
         "fastpty/access/limits.py",
         "seat not in self._mine and self._lock(seat)",
         "seat not in self._mine",
         "access/test_limits.py::test_max_sessions_holds_over_all_workers_and_a_freed_place_is_reused",
     ),
     Mutant(
-        "a place that is free is given again",
+        "the place of an ended session is reused",
         "fastpty/access/limits.py",
         "        self._mine.remove(seat)\n",
         "        return\n",
         "access/test_limits.py::test_max_sessions_holds_over_all_workers_and_a_freed_place_is_reused",
     ),
     Mutant(
-        "one user cannot take all sessions",
+        "the number of a user's sessions is limited",
         "fastpty/access/limits.py",
-        '(uid * SESSIONS_MOST, config.max_sessions_per_uid, "of your user")',
-        '(uid * SESSIONS_MOST, None, "of your user")',
+        '(uid * SESSIONS_MOST, config.max_sessions_per_uid, " for your user")',
+        '(uid * SESSIONS_MOST, None, " for your user")',
         "access/test_limits.py::test_max_sessions_per_uid_counts_each_user_alone",
     ),
     Mutant(
-        "one user's sessions take no place of another's",
+        "a user over its limit takes no place of other users",
         "fastpty/access/limits.py",
         "        uid = _UNKNOWN if user is None else user\n",
         "        uid = _UNKNOWN\n",
         "access/test_limits.py::test_max_sessions_per_uid_counts_each_user_alone",
     ),
     Mutant(
-        "a killed worker's sessions count no more",
+        "sessions of a killed worker no longer count",
         "fastpty/access/limits.py",
         "            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, seat)\n",
         '            if os.pread(self._file, 1, seat) == b"x":\n                raise BlockingIOError\n'
@@ -212,32 +212,32 @@ RUN_AS = (
         "access/test_run_as.py::test_a_session_has_its_peers_ids_groups_home_and_login_shell",
     ),
     Mutant(
-        "run-as peer takes the router's groups away",
+        "run-as peer removes the router's supplementary groups",
         "fastpty/sessions/program.py",
         "(account.uid, account.gid, list(account.groups))",
         "(account.uid, account.gid, [*account.groups, 0])",
         "access/test_run_as.py::test_a_session_has_its_peers_ids_groups_home_and_login_shell",
     ),
     Mutant(
-        "who logs in does not see the router's environment",
+        "a session of run-as peer does not see the router's environment",
         "fastpty/sessions/program.py",
         'clear = config.clear_environment or config.run_as == "peer"',
         "clear = config.clear_environment",
         "access/test_run_as.py::test_a_session_has_its_peers_ids_groups_home_and_login_shell",
     ),
     Mutant(
-        "run-as peer makes nobody root who is not allowed by name",
+        "run-as peer gives root a session only if root is allowed by name",
         "fastpty/access/rules.py",
         "        if peer.uid == 0 and self._run_as_peer and 0 not in self._allow_users:",
         "        if False:",
-        "access/test_run_as.py::test_root_needs_to_be_allowed_by_name",
+        "access/test_run_as.py::test_root_gets_a_session_only_if_allowed_by_name",
     ),
     Mutant(
-        "root's group is not root's name",
+        "with run-as peer, a rule that names root's group does not allow root",
         "fastpty/access/rules.py",
         "self._run_as_peer and 0 not in self._allow_users:",
         "self._run_as_peer and not (0 in self._allow_users or peer.groups & self._allow_groups):",
-        "access/test_run_as.py::test_root_needs_to_be_allowed_by_name",
+        "access/test_run_as.py::test_root_gets_a_session_only_if_allowed_by_name",
     ),
     Mutant(
         "the real uid is given up, too",
@@ -248,14 +248,14 @@ RUN_AS = (
         "access/test_run_as.py::test_a_router_s_children_cannot_become_root_again",
     ),
     Mutant(
-        "ids that did not change end the session",
+        "a session ends if its ids did not change",
         "fastpty/spawn/child.pxd",
         "        if uids[index] != account.uid or gids[index] != account.gid:\n            return False\n",
         "        pass\n",
         "access/test_run_as.py::test_a_session_ends_with_a_message_if_the_router_s_rights_remain",
     ),
     Mutant(
-        "groups that did not change end the session",
+        "a session ends if its groups did not change",
         "fastpty/spawn/child.pxd",
         "    if syscall(SYS_getgroups, account.group_count, account.found) != account.group_count:\n"
         "        return False\n    for index in range(account.group_count):\n",
@@ -263,14 +263,14 @@ RUN_AS = (
         "access/test_run_as.py::test_a_session_ends_with_a_message_if_the_router_s_rights_remain[setgroups]",
     ),
     Mutant(
-        "a way back to root ends the session",
+        "a session ends if it could become root again",
         "fastpty/spawn/child.pxd",
         "    return account.uid == 0 or syscall(SYS_setresuid, 0, 0, 0) < 0\n",
         "    return True\n",
         "access/test_run_as.py::test_a_way_back_to_root_ends_the_session_though_all_ids_have_changed",
     ),
     Mutant(
-        "a child that becomes somebody else is not waited for",
+        "a worker does not wait for a child that changes its user",
         "fastpty/_spawn.pyx",
         "    if not plan.is_apart:\n        flags |= CLONE_VM | CLONE_VFORK\n",
         "    if True:\n        flags |= CLONE_VM | CLONE_VFORK\n",

@@ -1,4 +1,4 @@
-"""What reading a configuration must not do: expand data, wait, grow without measure, ignore a misspelt protection."""
+"""Reading a configuration does not expand data, is bounded in time and memory, and refuses misspelt protections."""
 
 from __future__ import annotations
 
@@ -6,63 +6,63 @@ from tests.mutants.mutant import Mutant
 
 DATA = (
     Mutant(
-        "what a variable of the environment holds is not expanded",
+        "the value of an environment variable is not expanded",
         "fastpty/configuration/language/expansion.py",
         "        return None if value is None else Text.outside(value)\n",
         "        return None if value is None else Text.written(value)\n",
         "configuration/test_config_data.py::test_the_value_of_a_variable_is_not_expanded",
     ),
     Mutant(
-        "what a condition found in a variable is not expanded",
+        "a value that a condition takes from a variable is not expanded",
         "fastpty/configuration/language/blocks.py",
         "    return None if value is None else Text.data(value)\n",
         "    return None if value is None else Text.written(value)\n",
         "configuration/test_config_data.py::test_the_value_of_a_variable_is_not_expanded",
     ),
     Mutant(
-        "a variable that is more than a word is no part of a command",
+        "a variable with more than a plain word cannot be part of a command",
         "fastpty/configuration/language/text.py",
         "        return Text(text, _WORD * len(text)) if _PLAIN.fullmatch(text) else Text.data(text)\n",
         '        return Text.data(text) if "(" in text else Text.written(text)\n',
         "configuration/test_config_data.py::test_a_variable_with_more_than_a_plain_word_cannot_be_part_of_a_command",
     ),
     Mutant(
-        "no variable makes a command of what is a file's name without it",
+        "a variable cannot turn a file name into a command",
         "fastpty/configuration/language/expansion.py",
         "            elif place.has_data or not _SCHEME.match(place.markup):\n",
         "            elif place.has_data:\n",
         "configuration/test_config_data.py::test_a_plain_word_cannot_turn_a_file_name_into_a_command",
     ),
     Mutant(
-        "a misspelt section is no start",
+        "a misspelt section stops the start",
         "fastpty/configuration/language/source.py",
         "            if meant := misspelt_section(name):\n",
         "            if meant := None:\n",
         "configuration/test_config_refused.py::test_a_misspelt_section_stops_the_start",
     ),
     Mutant(
-        "what one pass has brought the next does not expand",
+        "the result of one pass of expansion is not expanded by the next",
         "fastpty/configuration/language/expansion.py",
         "    text = setting.text\n",
         '    text = Text.written(setting.value or "")\n',
         "configuration/test_config_data.py::test_nothing_from_outside_is_ever_expanded",
     ),
     Mutant(
-        "nothing of hosts, users and directories is expanded",
+        "the names of hosts, users and directories are not expanded",
         "fastpty/configuration/language/magic.py",
         "            parts.append(Text.outside(variables[name]))\n",
         "            parts.append(Text.written(variables[name]))\n",
         "configuration/test_config_data.py::test_nothing_from_outside_is_ever_expanded",
     ),
     Mutant(
-        "the name of a directory is no pattern",
+        "the name of a directory is not taken for a pattern",
         "fastpty/configuration/language/blocks.py",
         "glob.glob(pattern.escaped(glob.escape))",
         "glob.glob(pattern.whole)",
         "configuration/test_config_data.py::test_the_name_of_a_directory_is_not_a_pattern",
     ),
     Mutant(
-        "what cannot be given to the kernel is refused with file and line",
+        "a value that the kernel cannot take is refused with file and line",
         "fastpty/configuration/language/loader.py",
         "    if flaw := setting.flaw:\n",
         "    if (flaw := setting.flaw) and False:\n",
@@ -76,7 +76,7 @@ DATA = (
         "configuration/test_config_data.py::test_a_name_or_value_that_the_kernel_cannot_take_is_refused_with_file_and_line",
     ),
     Mutant(
-        "many references that name nothing are no error",
+        "many references to nothing are no error",
         "fastpty/configuration/language/expansion.py",
         "        if value is None:\n            level.add(here)\n",
         "        if value is None and budget.take_bytes(1 << 14) is None:\n            level.add(here)\n",
@@ -93,42 +93,42 @@ BOUNDS = (
         "configuration/test_config_budget.py::test_only_regular_files_are_read_and_opening_others_does_not_wait",
     ),
     Mutant(
-        "a slow command is ended in time, in a thread as well",
+        "a slow command is killed at its deadline, in a thread as well",
         "fastpty/configuration/language/budget.py",
         "        if not select.select([descriptor], [], [], self.seconds_left())[0]:\n",
         "        if not select.select([descriptor], [], [])[0]:\n",
         "configuration/test_config_budget.py::test_a_slow_command_is_killed_in_a_thread_as_well",
     ),
     Mutant(
-        "a command that was ended leaves nothing behind",
+        "a killed command leaves no process behind",
         "fastpty/configuration/language/budget.py",
         "                os.killpg(process.pid, signal.SIGKILL)",
         "                process.kill()",
         "configuration/test_config_budget.py::test_a_slow_command_is_killed_with_all_its_processes",
     ),
     Mutant(
-        "a command that writes without end is ended",
+        "a command with endless output is killed",
         "fastpty/configuration/language/budget.py",
         "            parts.append(part)\n            left -= len(part)\n        if left <= 0:\n",
         "            parts = [part]\n        if left <= 0:\n",
         "configuration/test_config_budget.py::test_a_command_with_endless_output_is_killed",
     ),
     Mutant(
-        "what computes for too long is ended",
+        "a computation ends at the deadline",
         "fastpty/configuration/language/budget.py",
         "signal.setitimer(signal.ITIMER_REAL, max(self.seconds_left(), 1e-6), _AGAIN_SECONDS)",
         "signal.setitimer(signal.ITIMER_REAL, 0)",
         "configuration/test_config_budget.py::test_a_computation_ends_at_the_deadline",
     ),
     Mutant(
-        "somebody else's timer goes on",
+        "a timer of the caller keeps running",
         "fastpty/configuration/language/budget.py",
         "            if left:  # restore",
         "            if False:  # restore",
         "configuration/test_config_budget.py::test_a_timer_of_the_caller_keeps_running",
     ),
     Mutant(
-        "files that read each other again and again come to an end",
+        "files that include each other again and again are an error",
         "fastpty/configuration/language/budget.py",
         "        self.take_bytes(max(len(content), _LEAST_COST))\n",
         "        self.take_bytes(len(content))\n",
@@ -142,7 +142,7 @@ BOUNDS = (
         "configuration/test_config_budget.py::test_values_that_grow_are_counted_together",
     ),
     Mutant(
-        "one file is no more than a mebibyte",
+        "a file of more than a mebibyte is refused",
         "fastpty/configuration/language/budget.py",
         "        if len(content) > SOURCE_BYTES:\n",
         "        if False:\n",
@@ -166,21 +166,21 @@ BOUNDS = (
 
 MISTAKES = (
     Mutant(
-        "a misspelt key is no start",
+        "a misspelt key stops the start",
         "fastpty/configuration/build.py",
         "    if (meant or setting.is_ours or",
         "    if (setting.is_ours or",
         "configuration/test_config_refused.py::test_a_misspelt_key_stops_the_start_even_in_a_uwsgi_section",
     ),
     Mutant(
-        "a misspelt variable is no start",
+        "a misspelt environment variable stops the start",
         "fastpty/configuration/language/loader.py",
         " or (misspelt(name) and not setting.is_used)\n",
         "\n",
         "configuration/test_config_refused.py::test_a_misspelt_variable_stops_the_start",
     ),
     Mutant(
-        "an unknown key in a place of our own is an error",
+        "an unknown key outside of uWSGI's sections is an error",
         "fastpty/configuration/build.py",
         "    if (meant or setting.is_ours or",
         "    if (meant or",
@@ -201,14 +201,14 @@ MISTAKES = (
         "configuration/test_config_refused.py::test_check_refuses_what_a_start_would_refuse",
     ),
     Mutant(
-        "--check sees which rights are missing",
+        "--check reports missing rights",
         "fastpty/jail/preflight.py",
         "    steps.check(config)\n",
         "",
         "configuration/test_config_refused.py::test_check_by_an_ordinary_user_sees_missing_rights",
     ),
     Mutant(
-        "--check reads the files of TLS",
+        "--check reads the TLS files",
         "fastpty/jail/preflight.py",
         "    context_of(config.tls_identity, server=True)\n",
         "",
@@ -253,7 +253,7 @@ READING = (
         "configuration/test_plain_names.py::test_a_fastpty_section_wins_and_a_warning_names_the_ignored_uwsgi_section",
     ),
     Mutant(
-        "an option of uWSGI's that has a plain name here keeps its meaning in files for uWSGI",
+        "a plain name that is also an option of uWSGI keeps uWSGI's meaning in files for uWSGI",
         "fastpty/configuration/options.py",
         "    return None if is_uwsgis and name in MEANT_FOR_UWSGI else BY_NAME.get(name)\n",
         "    return BY_NAME.get(name)\n",
@@ -261,7 +261,7 @@ READING = (
         "test_a_name_that_uwsgi_has_for_something_else_stays_uwsgi_s_where_uwsgi_reads_it",
     ),
     Mutant(
-        "a second SOCKET is an error",
+        "a second SOCKET argument is an error",
         "fastpty/configuration/command_line.py",
         "    if len(sockets) > 1:\n",
         "    if False:\n",
@@ -289,7 +289,7 @@ READING = (
         "sessions/test_command_lookup.py::test_a_reload_to_a_command_that_cannot_be_executed_is_refused",
     ),
     Mutant(
-        "--check sees a command that cannot be executed",
+        "--check reports a command that cannot be executed",
         "fastpty/jail/preflight.py",
         "    return _check_commands(config)\n",
         "    return []\n",

@@ -9,7 +9,7 @@ _PROC = "jail/test_proc.py::"
 
 FOREIGN = (
     Mutant(
-        "foreign terminals: /dev is looked at with a deadline",
+        "foreign terminals: the check of /dev has a deadline",
         "fastpty/jail/terminals.py",
         'child.ask("looking for /dev/ptmx", _find, _SECONDS)',
         "_find()",
@@ -18,19 +18,19 @@ FOREIGN = (
     Mutant(
         "foreign terminals: sessions open no path of the root",
         "fastpty/sessions/handler.py",
-        "            terminals=self._config.terminals,\n",
+        "            terminals=config.terminals,\n",
         "            terminals=-1,\n",
         _TERMINALS + "test_a_dev_that_stops_answering_holds_up_no_other_session",
     ),
     Mutant(
         "foreign terminals: the worker does not wait for a program to run",
         "fastpty/sessions/handler.py",
-        "            apart=self._config.changes_root,\n",
-        "            apart=self._config.entered is not None,\n",
+        "            apart=config.changes_root,\n",
+        "            apart=config.entered is not None,\n",
         _TERMINALS + "test_a_program_on_a_file_system_that_never_answers_holds_up_no_other_session",
     ),
     Mutant(
-        "foreign terminals: only a ptmx is taken at the start",
+        "foreign terminals: only a ptmx is accepted at the start",
         "fastpty/jail/terminals.py",
         "    if not _is_ptmx(ptmx):\n",
         "    if False:\n",
@@ -44,14 +44,14 @@ FOREIGN = (
         _TERMINALS + "test_a_ptmx_that_opens_no_terminal_of_this_root_is_refused",
     ),
     Mutant(
-        "foreign terminals: the devpts is that of ptmx",
+        "foreign terminals: /dev/pts and ptmx must be the same devpts",
         "fastpty/jail/terminals.py",
         "(is_in_devpts and not _are_in_one_file_system(devpts, ptmx))",
         "False",
         _TERMINALS + "test_a_ptmx_that_opens_no_terminal_of_this_root_is_refused",
     ),
     Mutant(
-        "foreign terminals: a node of a file system that may not answer is not taken",
+        "foreign terminals: a ptmx on a file system that may not answer is refused",
         "fastpty/jail/terminals.py",
         "    if linux.file_system_type(dev) not in _ANSWERING:\n",
         "    if False:\n",
@@ -65,21 +65,21 @@ FOREIGN = (
         _TERMINALS + "test_a_file_that_replaces_ptmx_is_not_opened",
     ),
     Mutant(
-        "foreign terminals: nothing that is mounted over a ptmx is opened",
+        "foreign terminals: a file mounted over a ptmx is not opened",
         "fastpty/spawn/foreign.pxd",
         "    how.resolve = RESOLVE_NO_XDEV | ",
         "    how.resolve = ",
         _TERMINALS + "test_a_file_mounted_over_ptmx_is_not_opened",
     ),
     Mutant(
-        "foreign terminals: a session says when /dev/pts is another one",
+        "foreign terminals: a session warns if another devpts is mounted on /dev/pts",
         "fastpty/spawn/child.pxd",
         "    child_compare_devpts(plan)\n",
         "",
         _TERMINALS + "test_a_session_warns_when_another_devpts_was_mounted_on_dev_pts",
     ),
     Mutant(
-        "id maps are written into a proc file system only",
+        "id maps are written only into a proc file system",
         "fastpty/system/own_proc.py",
         "        if linux.file_system_type(proc) != _PROC_SUPER_MAGIC or os.fstat(proc).st_ino != _ROOT_INODE:\n",
         "        if False:\n",
@@ -93,10 +93,10 @@ FOREIGN = (
         _PROC + "test_id_maps_are_not_written_into_a_file_that_is_mounted_over_them",
     ),
     Mutant(
-        "without /proc there is a line and no traceback",
+        "without /proc there is an error of one line",
         "fastpty/jail/subordinate.py",
         '    except OSError as error:\n        raise FastptyError(\n            f"a user namespace of root needs',
         '    except ValueError as error:\n        raise FastptyError(\n            f"a user namespace of root needs',
-        _PROC + "test_what_needs_proc_says_so_in_one_line",
+        _PROC + "test_an_option_that_needs_proc_says_so_in_one_line",
     ),
 )

@@ -1,4 +1,4 @@
-"""What holds on a fresh system: whose files are trusted, what is said, what is given away."""
+"""Which files are trusted on a fresh system, the messages there, and what the packages contain."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ FRESH = (
         "configuration/test_trusted_files.py::test_a_file_that_a_shared_group_can_write_to_cannot_be_included",
     ),
     Mutant(
-        "a user's private group may write to a file",
+        "a file that a user's private group may write to can be included",
         "fastpty/configuration/language/files.py",
         " and not _is_private_group(status.st_gid, status.st_uid)",
         "",
         "configuration/test_trusted_files.py::test_a_file_that_a_private_group_can_write_to_can_be_included",
     ),
     Mutant(
-        "a group with a member who has it as a second one is not private",
+        "a group with another member is not private",
         "fastpty/configuration/language/files.py",
         " or set(group.gr_mem) - {user.pw_name}",
         "",
         "configuration/test_trusted_files.py::test_a_user_s_group_with_another_member_is_not_private[how0]",
     ),
     Mutant(
-        "a group with a member who has it as the first one is not private",
+        "a group that is another user's primary group is not private",
         "fastpty/configuration/language/files.py",
         "    return [account.pw_uid for account in pwd.getpwall() if account.pw_gid == gid] == [uid]",
         "    return True",

@@ -1,4 +1,4 @@
-"""What hooks and sessions inherit of the router's process, protection by protection."""
+"""What hooks and sessions inherit from the router's process."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ ENVIRONMENT = (
         _HANDED_ON,
     ),
     Mutant(
-        "the settings of the router are not handed on",
+        "hooks and sessions do not inherit the router's settings",
         "fastpty/jail/inherited.py",
         "startswith((*_OPTIONS, *_SERVICE))",
         "startswith(_SERVICE)",
         _HANDED_ON,
     ),
     Mutant(
-        "the sockets and the watchdog of the service are not handed on",
+        "hooks and sessions do not inherit the service's socket and watchdog variables",
         "fastpty/jail/inherited.py",
         "startswith((*_OPTIONS, *_SERVICE))",
         "startswith(_OPTIONS)",
         _HANDED_ON,
     ),
     Mutant(
-        "no name is removed that only begins in the same way",
+        "a variable whose name only begins like a removed one is inherited",
         "fastpty/jail/inherited.py",
         '_SERVICE = ("LISTEN_", "WATCHDOG_")',
         '_SERVICE = ("LISTEN", "WATCHDOG_")',
         _HANDED_ON,
     ),
     Mutant(
-        "the log and the notifications of the service are not handed on",
+        "hooks and sessions do not inherit the service's log and notification variables",
         "fastpty/jail/inherited.py",
         " and name not in _SERVICE_NAMES",
         "",
         _HANDED_ON,
     ),
     Mutant(
-        "a locale that the interpreter has set is not handed on",
+        "hooks and sessions do not inherit a locale that Python has set",
         "fastpty/jail/inherited.py",
         "kept = handed_on(as_given(os.environ, names_at_start()))",
         "kept = handed_on(os.environ)",
         f"{_VARIABLES}test_a_locale_that_the_interpreter_has_set_for_itself_is_not_handed_on[None]",
     ),
     Mutant(
-        "a locale that was given is handed on",
+        "hooks and sessions inherit a locale that was given",
         "fastpty/jail/inherited.py",
         'if name in at_start or not (name == "LC_CTYPE" or name.startswith("PYTHON"))',
         'if not (name == "LC_CTYPE" or name.startswith("PYTHON"))',
         f"{_VARIABLES}test_a_locale_that_the_interpreter_has_set_for_itself_is_not_handed_on[C.UTF-8]",
     ),
     Mutant(
-        "what the interpreter was given is handed on, and nothing else of it",
+        "hooks and sessions inherit only those Python variables that the starter set",
         "fastpty/jail/inherited.py",
         'if name in at_start or not (name == "LC_CTYPE" or name.startswith("PYTHON"))',
         'if name in at_start or name != "LC_CTYPE"',
         f"{_VARIABLES}test_python_variables_that_the_starter_has_set_stay",
     ),
     Mutant(
-        "a reload reads the environment of the start",
+        "a reload uses the environment of the start",
         "fastpty/configuration/reread.py",
         "loader.load(parse(argv), environ, is_reload=True)",
         "loader.load(parse(argv), is_reload=True)",
@@ -78,21 +78,21 @@ ENVIRONMENT = (
 
 HOMES = (
     Mutant(
-        "with uid the home is the account's",
+        "with uid, HOME is the account's",
         "fastpty/jail/steps.py",
         "        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),\n",
         "",
         f"{_HOME}[--uid]",
     ),
     Mutant(
-        "with immediate-uid the home is the account's",
+        "with immediate-uid, HOME is the account's",
         "fastpty/jail/steps.py",
         "        *(_take_account(config.immediate_uid, config, in_changed_root=False) if os.geteuid() == 0 else ()),\n",
         "",
         f"{_HOME}[--immediate-uid]",
     ),
     Mutant(
-        "the hooks of root have root's home",
+        "hooks that run as root have root's HOME",
         "fastpty/jail/steps.py",
         '        *_hooks(config, "as-root"),\n'
         "        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),\n",
@@ -101,49 +101,49 @@ HOMES = (
         f"{_HOME}[--uid]",
     ),
     Mutant(
-        "a home that the configuration sets wins",
+        "a HOME that the configuration sets wins over the account's",
         "fastpty/jail/inherited.py",
         "explicit = {name for name, _ in config.environment} | {",
         "explicit = {",
         f"{_VARIABLES}test_a_home_that_the_configuration_or_a_hook_sets_wins_over_the_account_s",
     ),
     Mutant(
-        "what a hook sets wins over the account's",
+        "a variable that a hook sets wins over the account's",
         "fastpty/hooks/actions.py",
         'return argument.partition("=")[0] if (self.kind, action) == ("hook", "putenv") else None',
         "return None",
         f"{_VARIABLES}test_a_home_that_the_configuration_or_a_hook_sets_wins_over_the_account_s",
     ),
     Mutant(
-        "a uid without an account does not have root's home",
+        "a uid without an account does not get root's HOME",
         "fastpty/access/accounts.py",
         'return {"HOME": "/", "USER": None, "LOGNAME": None, "SHELL": _NO_SHELL, "MAIL": None}',
         "return {}",
         f"{_VARIABLES}test_a_uid_without_an_account_has_the_root_directory_as_home_and_no_name",
     ),
     Mutant(
-        "no library of a changed root is loaded for its user's home",
+        "no library of a changed root is loaded to look up HOME",
         "fastpty/access/accounts.py",
         "account = _entry_in_files(uid) if in_changed_root else account_of(uid)",
         "account = account_of(uid)",
         f"{_VARIABLES}test_no_library_of_a_changed_root_is_loaded_for_its_user_s_home",
     ),
     Mutant(
-        "in a changed root the home is looked up there",
+        "in a changed root, HOME is looked up in its own accounts",
         "fastpty/jail/steps.py",
         "partial(inherited.become, uid, config, in_changed_root)",
         "partial(inherited.become, 0 if in_changed_root else uid, config, False)",
         f"{_VARIABLES}test_in_a_changed_root_the_home_is_that_of_the_account_there",
     ),
     Mutant(
-        "an account file of a changed root is read up to a limit",
+        "the size of an account file of a changed root is limited",
         "fastpty/access/accounts.py",
         "            data = file.read(_FILE_BYTES_MOST + 1)\n",
         "            data = file.read()[:_FILE_BYTES_MOST]\n",
         f"{_VARIABLES}test_an_invalid_account_of_a_changed_root_is_refused",
     ),
     Mutant(
-        "an account of a changed root has a group that there can be",
+        "an account of a changed root with an impossible gid is refused",
         "fastpty/access/accounts.py",
         "    if not entries or int(entries[0][2]) > _ID_MOST:\n",
         "    if not entries:\n",
@@ -167,14 +167,14 @@ PROCESS = (
         f"{_DOORS}test_the_hooks_at_the_end_have_the_file_limit_that_the_router_was_given",
     ),
     Mutant(
-        "a session has no blocked signal of the router's",
+        "no signal is blocked in a session",
         "fastpty/spawn/child.pxd",
         "    pthread_sigmask(SIG_SETMASK, &none, NULL)\n",
         "",
         f"{_ALL}[plain]",
     ),
     Mutant(
-        "with uid no inheritable capability is left",
+        "with uid, a session has no inheritable capability",
         "fastpty/jail/privileges.py",
         "        if not keep and any(linux.capget()):\n",
         "        if False:\n",
@@ -191,7 +191,7 @@ LOGIN = (
         f"{_DOORS}test_a_session_of_another_user_has_no_capability_though_its_router_keeps_some",
     ),
     Mutant(
-        "capabilities that stay end the session",
+        "a session ends if capabilities remain",
         "fastpty/spawn/login.pxd",
         "        if data[index] != 0:\n",
         "        if False:\n",
@@ -233,7 +233,7 @@ LOGIN = (
         f"{_ALL}[peer]",
     ),
     Mutant(
-        "a session of another user does not go first at the disk",
+        "a session of another user has no high I/O priority",
         "fastpty/spawn/login.pxd",
         "        syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0)\n",
         "        pass\n",
@@ -247,7 +247,7 @@ LOGIN = (
         f"{_DOORS}test_a_session_of_another_user_keeps_the_lower_priorities_that_its_router_has",
     ),
     Mutant(
-        "nothing that only looks like /proc is written to",
+        "the router writes only to files of a proc file system",
         "fastpty/spawn/login.pxd",
         "    if proc >= 0 and is_proc(proc):\n",
         "    if proc >= 0:\n",
@@ -257,7 +257,7 @@ LOGIN = (
 
 BETWEEN_USERS = (
     Mutant(
-        "a user cannot look into its starting process",
+        "a user cannot trace its session's first process before its program runs",
         "fastpty/spawn/child.pxd",
         "    return 0 if account.uid == 0 else leave_capabilities()\n",
         "    syscall(SYS_prctl, 4, 1, 0, 0, 0)   # PR_SET_DUMPABLE\n"
@@ -265,7 +265,7 @@ BETWEEN_USERS = (
         "sessions/test_between_users.py::test_a_user_can_stop_its_starting_process_but_not_look_into_it",
     ),
     Mutant(
-        "a user's session is not another user's",
+        "a session of run-as peer runs as its client's user",
         "fastpty/sessions/program.py",
         "account = self._account_of(peer.uid)",
         "account = self._account_of(1)",

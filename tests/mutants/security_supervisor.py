@@ -1,4 +1,4 @@
-"""What nothing outside can do to a router: stop its supervisor, break its start, or have it write elsewhere."""
+"""Nothing outside can stop the supervisor, break the start, or make the router write to other files."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ _FAILED = '        except OSError as error:\n            self._fail(f"no process
 
 RELOADS = (
     Mutant(
-        "the supervisor does not wait for what reads a reload's configuration",
+        "the supervisor does not wait for the process that reads a reload's configuration",
         "fastpty/supervision/errand.py",
         "        os.set_blocking(self._reader, False)\n",
         "        os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)\n",
         _RELOADS + "test_a_router_goes_on_while_a_reload_reads_its_configuration",
     ),
     Mutant(
-        "what a reload has started ends with it",
+        "the processes that a reload has started end with it",
         "fastpty/supervision/errand.py",
         "            os.killpg(self._pid, signal.SIGKILL)",
         "            os.kill(self._pid, signal.SIGKILL)",
         _RELOADS + "test_a_router_goes_on_while_a_reload_reads_its_configuration",
     ),
     Mutant(
-        "the supervisor looks up no name",
+        "the supervisor looks up no host name",
         "fastpty/net/address.py",
         "        if self._found is None:\n",
         "        if True:\n",
@@ -37,7 +37,7 @@ RELOADS = (
         _RELOADS + "test_a_configuration_that_cannot_be_read_in_time_is_refused",
     ),
     Mutant(
-        "a reload that is asked for during another is not forgotten",
+        "a reload requested during another one is done afterwards",
         "fastpty/supervision/reload.py",
         "            self._wanted_again = True\n",
         "",
@@ -104,7 +104,7 @@ STARTS = (
         "signals are held back during the start", "fastpty/router.py", "        signals.hold()\n", "", _ANY_MOMENT
     ),
     Mutant(
-        "signals that stop nothing wait for the end of the start, too",
+        "signals other than stops wait for the end of the start",
         "fastpty/system/signals.py",
         "[*stop_signals(), *others]",
         "stop_signals()",
@@ -118,35 +118,35 @@ STARTS = (
         _STARTS + "test_a_reload_waits_for_the_end_of_the_start",
     ),
     Mutant(
-        "a stop ends what the start waits for",
+        "a stop during the start ends the process that the start waits for",
         "fastpty/jail/steps.py",
         "        with signals.interruptible():\n            goes_on_in_a_child",
         "        if True:\n            goes_on_in_a_child",
         _STARTS + "test_a_stop_ends_a_start_that_waits",
     ),
     Mutant(
-        "a stop ends all of the hook that the start waits for",
+        "a stop during the start ends all processes of the running hook",
         "fastpty/hooks/actions.py",
         "            _end_group(process)\n",
         "            process.kill()\n",
         _STARTS + "test_a_stop_ends_the_hook_that_the_start_waits_for",
     ),
     Mutant(
-        "a stop in a pid namespace is a stop",
+        "a stop during the start works in a pid namespace",
         "fastpty/jail/pid_namespace.py",
         "    except Stopped:\n        return 0\n",
         "    except Stopped:\n        return 1\n",
         _STARTS + "test_a_stop_ends_a_hook_in_a_pid_namespace",
     ),
     Mutant(
-        "the starter of a router in the background hears that it was stopped",
+        "the starter of a router in the background learns that it was stopped",
         "fastpty/service/background.py",
         '        self._report(1, f"stopped by {signal_name(number)} before it was ready")\n',
         "",
-        _STARTS + "test_the_starter_of_a_router_in_the_background_hears_that_it_was_stopped",
+        _STARTS + "test_the_starter_of_a_router_in_the_background_learns_that_it_was_stopped",
     ),
     Mutant(
-        "an interrupt while modules are loaded is no traceback",
+        "an interrupt while modules are loaded causes no traceback",
         "fastpty/__init__.py",
         "    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:\n",
         "    if False:\n",
@@ -158,21 +158,21 @@ _ROOTS = "jail/test_foreign_root.py::"
 
 ROOTS = (
     Mutant(
-        "a log of the host is not opened anew by its path in a jail",
+        "in a jail, a log outside is not reopened by its path",
         "fastpty/log.py",
-        "    def reopen(self) -> None:\n        self._check_root()\n",
-        "    def reopen(self) -> None:\n",
+        "        self._check_root()\n        opened = _open(self.path)\n",
+        "        opened = _open(self.path)\n",
         _ROOTS + "test_a_log_outside_the_jail_is_not_reopened_by_its_path",
     ),
     Mutant(
-        "the system's log is not looked for in a jail",
+        "in a jail, the syslog socket is not reopened",
         "fastpty/log.py",
         "    def _connect(self) -> socket.socket:\n        self._check_root()\n",
         "    def _connect(self) -> socket.socket:\n",
         _ROOTS + "test_the_syslog_socket_is_not_reopened_in_the_jail",
     ),
     Mutant(
-        "no link is followed to the router's own files in a jail",
+        "in a jail, the router's files are not opened through links",
         "fastpty/system/foreign_root.py",
         "flags | os.O_NOFOLLOW",
         "flags",
@@ -186,35 +186,35 @@ ROOTS = (
         _ROOTS + "test_a_file_in_the_jail_is_not_opened_through_a_link",
     ),
     Mutant(
-        "a log in a jail is not opened anew behind a link",
+        "a log in a jail is not reopened through a link",
         "fastpty/log.py",
         "    fd = foreign_root.open_file(path, flags, 0o640)\n",
         "    fd = os.open(path, flags, 0o640)\n",
         _ROOTS + "test_a_log_in_the_jail_is_reopened_but_not_through_a_link",
     ),
     Mutant(
-        "a log in a jail is no device",
+        "a log in a jail must not be a device",
         "fastpty/system/foreign_root.py",
         "    if not stat.S_ISREG(status.st_mode):\n",
         "    if False:\n",
         _ROOTS + "test_a_log_in_the_jail_must_be_a_file_of_the_router",
     ),
     Mutant(
-        "a log in a jail is nobody else's file",
+        "a log in a jail must not be another user's file",
         "fastpty/system/foreign_root.py",
         "    if status.st_uid not in (0, os.geteuid()):\n",
         "    if False:\n",
         _ROOTS + "test_a_log_in_the_jail_must_be_a_file_of_the_router",
     ),
     Mutant(
-        "a log in a jail is no file that has another name",
+        "a log in a jail must not be a file with a second name",
         "fastpty/system/foreign_root.py",
         "    if status.st_nlink != 1:\n",
         "    if False:\n",
         _ROOTS + "test_a_log_in_the_jail_must_be_a_file_of_the_router",
     ),
     Mutant(
-        "a pid file in the jail is not written behind a link",
+        "a pid file in a jail is not written through a link",
         "fastpty/system/foreign_root.py",
         "    directory = _walk(path) if _is_entered else os.open(path, _DIRECTORY)\n",
         "    directory = os.open(path, _DIRECTORY)\n",
@@ -226,14 +226,14 @@ _CGROUPS = "sessions/test_session_cgroup_shared.py::"
 
 CGROUPS = (
     Mutant(
-        "a router leaves the cgroup of another one alone",
+        "a router leaves the cgroup of another router alone",
         "fastpty/sessions/cgroup_base.py",
         "            killer = lock(left)\n",
         '            killer = os.open(left / "cgroup.kill", os.O_WRONLY)\n',
         _CGROUPS + "test_a_router_leaves_the_cgroup_of_another_one_alone",
     ),
     Mutant(
-        "a living router holds its cgroup",
+        "a running router locks its cgroup",
         "fastpty/sessions/cgroup_base.py",
         "        fcntl.fcntl(killer, fcntl.F_OFD_SETLK, _FLOCK)\n",
         "        pass\n",
@@ -247,7 +247,7 @@ CGROUPS = (
         _CGROUPS + "test_a_cgroup_that_is_swept_before_it_is_locked_is_made_again",
     ),
     Mutant(
-        "a cgroup that somebody has removed is made again",
+        "a cgroup that another program has removed is made again",
         "fastpty/sessions/cgroups.py",
         "        except FileNotFoundError:\n            self._renew()\n",
         "        except InterruptedError:\n            self._renew()\n",

@@ -1,4 +1,4 @@
-"""TLS: what a certificate is believed for, where its files come from, and the process that ends it."""
+"""TLS: which certificates are accepted, which files are trusted, and the rights of the TLS process."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ PROCESS = "gateways/test_tls_process.py::test_"
 
 _TRUST = (
     Mutant(
-        "TCP's end alone is no end of the input, whatever is the default of Python's ssl",
+        "the end of TCP alone is not the end of the input, whatever the default of Python's ssl is",
         "fastpty/net/tls.py",
         "    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF\n",
         "    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF if server else 0\n",
-        "gateways/test_tls.py::test_a_connection_that_is_cut_hangs_up_and_is_no_end_of_input",
+        "gateways/test_tls.py::test_a_connection_that_is_cut_hangs_up_and_does_not_end_the_input",
     ),
     Mutant(
-        "TCP's end alone is no end of the session for the client either",
+        "the end of TCP alone is not the end of the session for the client",
         "fastpty/net/tls.py",
         "    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF\n",
         "    context.options |= 0 if server else ssl.OP_IGNORE_UNEXPECTED_EOF\n",
         f"{TRUST}output_that_was_cut_is_no_end_of_the_session_for_the_client",
     ),
     Mutant(
-        "no session without showing the certificate, not by TLS resumption either",
+        "TLS resumption gives no session without a certificate",
         "fastpty/net/tls.py",
         "        context.num_tickets = 0\n",
         "        pass\n",
@@ -38,21 +38,21 @@ _TRUST = (
         f"{TRUST}a_name_that_is_no_longer_allowed_gets_no_session_by_tls_resumption",
     ),
     Mutant(
-        "OpenSSL's own configuration does not change which TLS is spoken",
+        "OpenSSL's configuration does not change the version of TLS",
         "fastpty/net/tls.py",
         "    context.maximum_version = ssl.TLSVersion.TLSv1_3\n",
         "",
         f"{TRUST}a_configuration_of_openssl_and_the_environment_change_nothing",
     ),
     Mutant(
-        "the environment does not have the keys of sessions written down",
+        "the environment cannot make the router write TLS session keys to a file",
         "fastpty/net/tls.py",
         "    context.post_handshake_auth = False\n",
         '    context.keylog_filename = os.environ.get("SSLKEYLOGFILE")\n',
         f"{TRUST}a_configuration_of_openssl_and_the_environment_change_nothing",
     ),
     Mutant(
-        "a certificate with a name that is no text of any kind is used by its others",
+        "a certificate with an unreadable name is recognised by its other names",
         "fastpty/net/tls.py",
         "        if kind in _NAME_KINDS and value != _NO_ADDRESS:\n",
         "        if value != _NO_ADDRESS:\n",
@@ -60,14 +60,14 @@ _TRUST = (
         "[a directory name]",
     ),
     Mutant(
-        "Python's word for a kind of names that it cannot show is no name",
+        "Python's placeholder for an unsupported kind of name is not taken for a name",
         "fastpty/net/tls.py",
         "        if kind in _NAME_KINDS and value != _NO_ADDRESS:\n",
         "        if isinstance(value, str) and value != _NO_ADDRESS:\n",
         f"{TRUST}python_s_description_of_an_unprintable_name_is_not_a_name",
     ),
     Mutant(
-        "Python's word for an address that it cannot show is no name",
+        "Python's placeholder for an invalid address is not taken for a name",
         "fastpty/net/tls.py",
         "        if kind in _NAME_KINDS and value != _NO_ADDRESS:\n",
         "        if kind in _NAME_KINDS:\n",
@@ -81,59 +81,59 @@ _TRUST = (
         f"{TRUST}a_certificate_whose_name_is_no_text_is_refused_in_one_line",
     ),
     Mutant(
-        "a name that no certificate can have is one line of the client",
+        "the client reports a name that no certificate can have in one line",
         "fastpty/client/tunnel.py",
         "    except ValueError as error:  # empty",
         "    except KeyError as error:  # empty",
-        f"{TRUST}a_name_that_no_certificate_can_have_is_one_line_of_the_client",
+        f"{TRUST}the_client_reports_a_name_that_no_certificate_can_have_in_one_line",
     ),
 )
 
 _FILES = (
     Mutant(
-        "no file of TLS that belongs to another user",
+        "a TLS file of another user is refused",
         "fastpty/net/tls_files.py",
         "    if status.st_uid not in {0, os.geteuid()}:\n",
         "    if False:\n",
         f"{FILES}a_tls_file_that_others_may_write_or_that_is_no_file_is_refused[another user's-tls-ca]",
     ),
     Mutant(
-        "no file of TLS that a group may write to",
+        "a TLS file that a group may write to is refused",
         "fastpty/net/tls_files.py",
         "(stat.S_IWGRP | stat.S_IWOTH)",
         "stat.S_IWOTH",
         f"{FILES}a_tls_file_that_others_may_write_or_that_is_no_file_is_refused[the group may write-tls-cert]",
     ),
     Mutant(
-        "no file of TLS that everybody may write to",
+        "a TLS file that everybody may write to is refused",
         "fastpty/net/tls_files.py",
         "(stat.S_IWGRP | stat.S_IWOTH)",
         "stat.S_IWGRP",
         f"{FILES}a_tls_file_that_others_may_write_or_that_is_no_file_is_refused[everybody may write-tls-key]",
     ),
     Mutant(
-        "a FIFO in place of a file of TLS does not hold up the start",
+        "a FIFO in place of a TLS file does not block the start",
         "fastpty/net/tls_files.py",
         "flags | os.O_NONBLOCK | os.O_NOCTTY",
         "flags | os.O_NOCTTY",
         f"{FILES}a_tls_file_that_others_may_write_or_that_is_no_file_is_refused[a fifo-tls-ca]",
     ),
     Mutant(
-        "a huge file of TLS is not read into memory",
+        "the size of a TLS file is limited",
         "fastpty/net/tls_files.py",
         "    if not problem and len(content) > _BYTES_MOST:\n",
         "    if False:\n",
         f"{FILES}a_tls_file_that_others_may_write_or_that_is_no_file_is_refused[huge-tls-cert]",
     ),
     Mutant(
-        "no key that everybody may read",
+        "a key that everybody may read is refused",
         "fastpty/net/tls_files.py",
         "    if is_secret and status.st_mode & stat.S_IROTH:\n",
         "    if False:\n",
         f"{FILES}a_key_that_every_user_may_read_is_refused",
     ),
     Mutant(
-        "the client, too, looks at who may write to its key",
+        "the client also checks who may write to its key",
         "fastpty/net/tls.py",
         'read_pem("tls-key", identity.key, is_secret=True)',
         'open(identity.key, "rb").read()',
@@ -143,21 +143,21 @@ _FILES = (
 
 _PROCESS = (
     Mutant(
-        "the TLS process of root is another user",
+        "the TLS process of a root router runs as another user",
         "fastpty/gateways/tls_gateway.py",
         "            privileges.drop(number, number, [])\n",
         "            pass\n",
         f"{PROCESS}the_tls_process_of_root_runs_as_an_unused_user_without_rights[root]",
     ),
     Mutant(
-        "the TLS process is out of reach for what runs as nobody",
+        "processes of user nobody cannot signal the TLS process",
         "fastpty/gateways/tls_gateway.py",
         "            privileges.drop(number, number, [])\n",
         "            privileges.drop(65534, 65534, [])\n",
         f"{PROCESS}a_process_of_user_nobody_cannot_signal_the_tls_process",
     ),
     Mutant(
-        "two routers do not share the user of their TLS processes",
+        "the TLS processes of two routers run as different users",
         "fastpty/system/unused_id.py",
         "        if number not in taken and",
         "        number = _RANGE[0]\n        if",
@@ -171,21 +171,21 @@ _PROCESS = (
         f"{PROCESS}without_an_unused_user_the_router_warns_and_serves",
     ),
     Mutant(
-        "the memory of the TLS process is out of a session's reach",
+        "a session cannot read the memory of the TLS process",
         "fastpty/gateways/tls_gateway.py",
         "    linux.prctl(linux.PR_SET_DUMPABLE, 0)",
         "    linux.prctl(linux.PR_SET_DUMPABLE, 1)",
         f"{PROCESS}no_session_can_read_the_tls_process_s_memory",
     ),
     Mutant(
-        "the TLS process holds its sockets and the log only",
+        "the TLS process holds only its sockets and the log",
         "fastpty/gateways/tls_gateway.py",
         "    child.keep_only([0, 1, 2, *log.descriptors(), *own])\n",
         "    assert own\n",
         f"{PROCESS}the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
     ),
     Mutant(
-        "the TLS process has no memory in common with the workers",
+        "the TLS process does not map the workers' shared memory",
         "fastpty/gateways/gateway.py",
         "            in_child()\n",
         "",
@@ -199,7 +199,7 @@ _PROCESS = (
         f"{PROCESS}a_tls_process_that_dies_is_replaced_also_in_a_jail",
     ),
     Mutant(
-        "a TLS process that stands still does not hold up the router's end",
+        "a stopped TLS process does not delay the router's end",
         "fastpty/gateways/gateway.py",
         "            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)\n",
         "            pass\n",

@@ -1,4 +1,4 @@
-"""What holds where the parts of the router meet."""
+"""Protections that several parts of the router give together."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ _PROCESS = "jail/test_own_process.py::"
 
 TOGETHER = (
     Mutant(
-        "no rule about users where root gets other ids",
+        "rules about users are refused where root gets other ids",
         "fastpty/jail/steps.py",
         "(os.geteuid() != 0 or subordinate.wanted(config))",
         "False",
         _NUMBERS + "test_rules_about_users_are_refused_where_root_gets_other_ids",
     ),
     Mutant(
-        "no rule about users in a container with other ids",
+        "rules about users are refused in a container with other ids",
         "fastpty/jail/steps.py",
         "        check_user_namespace(way.config)\n",
         "        pass\n",
         _NUMBERS + "test_rules_about_users_are_refused_in_a_container_with_other_ids",
     ),
     Mutant(
-        "no rule about users by a reload where root has other ids",
+        "a reload refuses rules about users where root has other ids",
         "fastpty/configuration/reread.py",
         "        if users_differ():\n",
         "        if False:\n",
         _NUMBERS + "test_a_reload_refuses_rules_about_users_where_root_has_other_ids",
     ),
     Mutant(
-        "rules about users where the ids are those of outside",
+        "rules about users work in a user namespace with the ids of outside",
         "fastpty/jail/steps.py",
         "    if way.witness.users_differ():\n",
         "    if way.config.unshare:\n",
         _NUMBERS + "test_rules_about_users_hold_in_a_user_namespace_with_the_ids_of_outside",
     ),
     Mutant(
-        "no certificate stands for a user of a container with other ids",
+        "tls-user is refused in a container with other ids",
         "fastpty/configuration/checks.py",
         "    if config.tls_users:\n        raise",
         "    if False:\n        raise",
         _NUMBERS + "test_no_certificate_stands_for_a_user_in_a_container_with_other_ids",
     ),
     Mutant(
-        "an included file that others may replace",
+        "an included file that others may replace is refused",
         "fastpty/configuration/language/files.py",
         "                _check_directory(place.path, owners)\n",
         "",
         "configuration/test_trusted_files.py::test_a_file_that_others_may_replace_cannot_be_included",
     ),
     Mutant(
-        "who has no number in a container is no user of its",
+        "a client without an id in the container is refused",
         "fastpty/access/rules.py",
         "        if self._run_as_peer and peer.uid is not None and is_unmapped(peer.uid):\n",
         "        if False:\n",
@@ -63,7 +63,7 @@ TOGETHER = (
         "fastpty/listening/places.py",
         " or subordinate.wanted(config) is not None",
         "",
-        "listening/test_socket_files.py::test_a_router_that_cannot_remove_its_socket_file_has_it_removed",
+        "listening/test_socket_files.py::test_a_socket_file_that_the_router_cannot_remove_is_removed_at_its_end",
     ),
     Mutant(
         "a container does not see the router's arguments",
@@ -73,7 +73,7 @@ TOGETHER = (
         _NUMBERS + "test_a_container_cannot_see_the_router_s_arguments",
     ),
     Mutant(
-        "check looks at what is to be entered",
+        "--check reports namespaces and roots that cannot be entered",
         "fastpty/jail/preflight.py",
         "    join.check(config)\n",
         "",
@@ -87,7 +87,7 @@ TOGETHER = (
         _PROCESS + "test_another_user_cannot_take_the_names_of_connections_behind_tls",
     ),
     Mutant(
-        "the relay does not open /dev/null of a root of somebody else's",
+        "the relay does not open /dev/null of a foreign root",
         "fastpty/system/linux.pxd",
         "    int eventfd(unsigned int value, int flags)\n",
         '    int c_eventfd "eventfd"(unsigned int value, int flags)\n\n'
@@ -96,14 +96,14 @@ TOGETHER = (
         _DEVICES + "test_the_relay_does_not_open_dev_null_of_a_foreign_root",
     ),
     Mutant(
-        "the TLS process does not open /dev/null of a root of somebody else's",
+        "the TLS process does not open /dev/null of a foreign root",
         "fastpty/gateways/tls_gateway.py",
         '    nothing = os.memfd_create("nothing")',
         "    nothing = os.open(os.devnull, os.O_RDWR)",
         _DEVICES + "test_the_tls_process_holds_no_file_of_the_root",
     ),
     Mutant(
-        "accounts of a root are read along no link",
+        "the accounts of a foreign root are not read through links",
         "fastpty/access/accounts.py",
         "foreign_root.open_no_link(path, flags)",
         "os.open(path, flags)",
@@ -117,14 +117,14 @@ TOGETHER = (
         "gateways/test_tls_process.py::test_the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
     ),
     Mutant(
-        "errands need no /dev/null",
+        "errands work without /dev/null",
         "fastpty/errands/keeper.py",
         '    nothing = os.memfd_create("nothing")',
         "    nothing = os.open(os.devnull, os.O_RDWR)",
         _DEVICES + "test_errands_are_run_in_a_root_without_dev_null",
     ),
     Mutant(
-        "directories of socket files are opened before anybody can replace them",
+        "the directory of a socket file is opened before another user can replace it",
         "fastpty/listening/removal.py",
         "    os.setsid()\n",
         "    os.setsid()\n    select.select([], [], [], 0.5)\n"
@@ -139,21 +139,35 @@ TOGETHER = (
         _PROCESS + "test_no_socket_of_the_router_takes_the_place_of_a_closed_standard_descriptor",
     ),
     Mutant(
-        "the way to the relay is made in a directory of one's own",
+        "the socket behind TLS is created in a directory of the router's user",
         "fastpty/gateways/tls_front.py",
         "found.st_uid != os.geteuid()",
         "False",
         _PROCESS + "test_the_socket_behind_tls_is_not_made_in_a_directory_of_another_user",
     ),
     Mutant(
-        "no source is read for a traceback in the log",
+        "the client in a jail is loaded before another root is entered",
+        "fastpty/jail/imports.py",
+        "_LATER_FOR_CLIENT if config.is_client else ()",
+        "()",
+        "jail/test_roots.py::test_the_router_as_a_client_connects_from_a_changed_root",
+    ),
+    Mutant(
+        "what pty-input needs is loaded before another root is entered",
+        "fastpty/jail/imports.py",
+        '("fastpty.client.attach",) if config.pty_input else ()',
+        "()",
+        "jail/test_roots.py::test_pty_input_works_in_a_changed_root",
+    ),
+    Mutant(
+        "a traceback in the log reads no source file",
         "fastpty/jail/imports.py",
         "    linecache.updatecache = _no_lines\n",
         "",
         _PROCESS + "test_a_traceback_reads_no_source_in_a_foreign_root",
     ),
     Mutant(
-        "no source is read for a traceback at the end",
+        "a traceback at the end reads no source file",
         "fastpty/jail/imports.py",
         "    sys.excepthook = _show\n",
         "",

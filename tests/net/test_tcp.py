@@ -35,7 +35,7 @@ def copies(pid: int, peer: tuple[str, int]) -> list[socket.socket]:
     return found
 
 
-def notices_who_vanishes(connection: socket.socket) -> bool:
+def detects_a_vanished_peer(connection: socket.socket) -> bool:
     """True if silence of about a minute ends it, even while sent data is unacknowledged.
 
     But not with TCP_USER_TIMEOUT: that would end one, too, whose other side is there and does not read.
@@ -47,7 +47,7 @@ def notices_who_vanishes(connection: socket.socket) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _a_kernel_that_can() -> None:
+def need_rto_max() -> None:
     need_tcp_option(tcp.TCP_RTO_MAX_MS, "Linux 6.15")
 
 
@@ -58,7 +58,7 @@ def test_a_client_that_disappears_during_output_is_detected(start_router: Callab
         client.read_until(b"READY")
         (ours,) = copies(router.pid, client.socket.getsockname())
         with closing(ours):
-            assert notices_who_vanishes(ours)
+            assert detects_a_vanished_peer(ours)
 
 
 def test_a_tls_client_that_disappears_is_detected(
@@ -73,7 +73,7 @@ def test_a_tls_client_that_disappears_is_detected(
             tree += children(pid)
         (ours,) = [copy for pid in tree for copy in copies(pid, client.getsockname())]
         with closing(ours):
-            assert notices_who_vanishes(ours)
+            assert detects_a_vanished_peer(ours)
 
 
 def test_the_client_detects_a_router_that_disappears() -> None:
@@ -81,4 +81,4 @@ def test_the_client_detects_a_router_that_disappears() -> None:
         socket.create_server(("127.0.0.1", 0)) as server,
         address.connect(address.parse(f"127.0.0.1:{server.getsockname()[1]}")) as client,
     ):
-        assert notices_who_vanishes(client)
+        assert detects_a_vanished_peer(client)

@@ -1,4 +1,4 @@
-"""The links of the documents lead somewhere, their tables are whole, and the files that they name exist."""
+"""The documents' links lead somewhere, tables are whole, named files exist, and tests run the examples."""
 
 from __future__ import annotations
 
@@ -8,10 +8,24 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.support.documents import named_files
+from tests.configuration import test_configuration_doc
+from tests.jail import test_jails_document
+from tests.project import test_examples
+from tests.support.documents import Block, blocks, named_files
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+
+# What the tests of the examples run: whole blocks, and single lines.
+BLOCKS_RUN = {
+    *(content for example in test_examples.ALL for _, content in example.files),
+    *test_examples.CERTIFICATES,
+    *test_examples.MEMORY,
+    *(content for _, content in test_configuration_doc.FILES),
+    *(f"$ {command}\n{shown}" for command, shown in test_configuration_doc.SESSIONS),
+    *(test_jails_document.START, *test_jails_document.EXAMPLES.values(), test_jails_document.DEVPTS),
+}
+LINES_RUN = {example.line for example in test_examples.ALL}
 
 
 def prose(document: Path) -> str:
@@ -53,3 +67,21 @@ def test_every_file_that_a_document_names_exists(name: str) -> None:
     folders = [ROOT, ROOT / "fastpty", ROOT / "tests"]
     missing = {file for file in named_files(ROOT / name) if not any((folder / file).exists() for folder in folders)}
     assert missing == set()
+
+
+def is_run(block: Block) -> bool:
+    lines = [re.sub(r"\s+#.*", "", line) for line in block.text.splitlines() if line]
+    return block.text in BLOCKS_RUN or not (block.language or set(lines) - LINES_RUN)
+
+
+@pytest.mark.parametrize("name", ["README.md", *(name for name in NAMES if name.startswith("docs/"))])
+def test_every_block_of_code_is_run_by_a_test_or_says_why_not(name: str) -> None:
+    wrong = [block.text for block in blocks(ROOT / name) if is_run(block) == bool(block.not_run)]
+    assert wrong == []
+
+
+def test_a_line_that_looks_like_a_mark_marks_a_block() -> None:
+    """A mark that no block follows would go unnoticed."""
+    for document in DOCUMENTS:
+        marks = document.read_text().count("<!-- not run:")
+        assert marks == len([block for block in blocks(document) if block.not_run]), document

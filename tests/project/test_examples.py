@@ -1,4 +1,4 @@
-"""The command lines of README.md, docs/shared-pty.md and docs/security.md do what the text around them says.
+"""The command lines of README.md and of some pages in docs/ do what the text around them says.
 
 They run as they are written, but with a directory of the test's own in place of /tmp, /run and /etc.
 """
@@ -20,7 +20,7 @@ from tests import ROOT
 from tests.jail.test_namespaces import container
 from tests.support.accounts import Login, connected_as, make_account, remove_account
 from tests.support.client_harness import terminal_client
-from tests.support.documents import Example, examples, sections
+from tests.support.documents import Example, blocks, examples, sections
 from tests.support.harness import Client, Router, frame
 from tests.support.peers import need, need_root
 
@@ -50,6 +50,9 @@ PRINTED = {
     + re.escape(os.uname().release)
     + r"\r\n.*",
 }
+# In docs/security.md: to make certificates, to serve and to connect. In docs/performance.md: to measure memory.
+CERTIFICATES = [block.text for block in blocks(ROOT / "docs" / "security.md")]
+MEMORY = [block.text for block in blocks(ROOT / "docs" / "performance.md")]
 SERVICE = "fastpty connect --uwsgi /run/fastpty/login.socket"
 
 
@@ -163,7 +166,7 @@ def test_the_lines_that_make_certificates_give_the_router_and_the_client_what_th
     start_router: Callable[..., Router], directory: Path, path: str
 ) -> None:
     need("openssl")
-    make, serve, attach = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "security.md").read_text(), re.M | re.S)
+    make, serve, attach = CERTIFICATES
     subprocess.run(["sh", "-ec", make], cwd=directory, check=True, capture_output=True)
     with socket.create_server(("localhost", 0)) as free:
         port = str(free.getsockname()[1])
@@ -178,3 +181,11 @@ def test_the_lines_that_make_certificates_give_the_router_and_the_client_what_th
     )
     assert (attached.returncode, attached.stderr) == (0, b"")
     assert b"6 times 7 is 42\r\n" in attached.stdout
+
+
+def test_the_lines_that_measure_memory_print_a_figure_for_supervisor_and_worker(directory: Path, path: str) -> None:
+    (measure,) = MEMORY
+    lines = ["sh", "-ec", here(measure, directory)]
+    shown = subprocess.run(lines, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, text=True, check=True)
+    assert re.fullmatch(r"(Pss: +\d+ kB\n){2}", shown.stdout)
+    assert not (directory / "idle.socket").exists()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import pwd
 import re
 import socket
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.client_harness import terminal_client
 from tests.support.harness import PROMPT, Client, Router, children, eventually, frame
 from tests.support.peers import need, need_root, need_seed
 
@@ -90,18 +87,9 @@ def test_the_document_s_python_script_is_a_terminal(start_router: Callable[..., 
     assert script
     (directory / "attach.py").write_text(script[0])
     start_router(f"{directory}/s")
-    pid, master = pty.fork()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, f"{directory}/attach.py", f"{directory}/s"])
-    try:
-        seen = b""
-        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        wait_for = [(PROMPT, b"echo $((6*7))\r"), (b"42\r\n", b"exit\r")]
-        for text, answer in wait_for:
-            while text not in seen:
-                seen += os.read(master, 4096)
-            os.write(master, answer)
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-    finally:
-        os.close(master)
+    with terminal_client(f"{directory}/s", command=[sys.executable, f"{directory}/attach.py"]) as client:
+        client.read_until(PROMPT)
+        client.type(b"echo $((6*7))\r")
+        client.read_until(b"42\r\n")
+        client.type(b"exit\r")
+        assert client.wait() == 0

@@ -11,7 +11,7 @@ FRAMES = 1_000_000
 WORKER = r"""
 import os, signal, socket, sys
 from fastpty._relay import Relay
-from fastpty._spawn import spawn
+from fastpty._spawn import Command, Spawner
 from fastpty.relay.upcalls import Terminal
 
 FRAMES = int(sys.argv[1])
@@ -23,8 +23,8 @@ counts = []
 class Handler:
     def session_wanted(self, number, listener, fd, peer):
         command = b"stty raw -echo; printf READY; head -c %d | wc -c; printf DONE" % FRAMES
-        program = spawn([b"/bin/sh", b"-c", command], [b"PATH=/usr/bin:/bin"], None, 24, 80, (1024, 1024))
-        return Terminal(*program, 24, 80, None)
+        program = Command([b"/bin/sh", b"-c", command], [b"PATH=/usr/bin:/bin"])
+        return Terminal(*Spawner((1024, 1024)).spawn(program, (24, 80)), 24, 80, None)
     def caught_up(self):
         pass
     def terminal_closes_later(self, number):

@@ -88,7 +88,7 @@ def test_a_worker_that_has_signalled_as_a_client_still_ends_with_its_supervisor(
         worker = router.pid
         assert int(re.findall(r"^Uid:\s+(.*)", Path(f"/proc/{worker}/status").read_text(), re.M)[0].split()[1]) == 0
         router.kill_supervisor()
-        router.wait_for_log("draining: 1 sessions go on")
+        router.wait_for_log("no longer accepting; 1 session left")
         client.frame(0, payload=b"still here")
         client.read_until(b"still here")
     eventually(lambda: process_gone(worker), "the worker has ended")

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_sixty_four_clients_that_never_read_delay_nobody(serve: Callable[..., Se
         (directory / "flood").touch()
         stalled = [crowd.enter_context(service.connect()) for _ in range(64)]
         for client in stalled:
-            select.select([client.socket], [], [])
+            client.wait_for_output()
         for _ in range(25):
             for client in normal:
                 echoes(client, service.framed, b"k")
@@ -236,7 +237,7 @@ def test_a_failed_fork_is_reported_and_other_sessions_go_on(
     need_root()
     router = start_router(
         f"{directory}/s", "--uid", "4242", "--gid", "4242", "--forkptyrouter-command", "/bin/cat",
-        preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (4, 4)),
+        first=partial(resource.setrlimit, resource.RLIMIT_NPROC, (4, 4)),
     )  # fmt: skip
     with Client(f"{directory}/s") as first:
         with Client(f"{directory}/s") as second:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import select
 import socket
 import threading
 from collections.abc import Callable
@@ -223,7 +222,7 @@ def test_a_stalled_client_does_not_delay_others(serve: Callable[..., Service], d
         command=f"[ -e {directory}/first ] && {{ {RAW_CAT}; }}; touch {directory}/first; exec cat /dev/zero"
     )
     with service.connect() as stalled:
-        select.select([stalled.socket], [], [])
+        stalled.wait_for_output()
         with service.connect() as other:
             other.read_until(b"READY")
             for _ in range(100):
@@ -242,12 +241,12 @@ def memory_kib(pid: int) -> int:
 def test_clients_that_do_not_read_use_bounded_memory(serve: Callable[..., Service]) -> None:
     service = serve(command="cat /dev/zero")
     with service.connect() as first:
-        select.select([first.socket], [], [])
+        first.wait_for_output()
         wait_until_quiet(service.router.pid)
         before = memory_kib(service.router.pid)
         stalled = [service.connect() for _ in range(20)]
         for client in stalled:
-            select.select([client.socket], [], [])
+            client.wait_for_output()
         wait_until_quiet(service.router.pid)
         assert memory_kib(service.router.pid) - before < 20 * 80
         for client in stalled:
@@ -260,7 +259,7 @@ def test_input_goes_on_while_the_client_does_not_read(serve: Callable[..., Servi
     """^C interrupts a program whose output the client does not read. In uWSGI each direction waits for the other."""
     service = serve(command="/bin/sh -c 'exec cat /dev/zero'")
     with service.connect() as client:
-        select.select([client.socket], [], [])
+        client.wait_for_output()
         wait_until_quiet(service.router.pid)
         client.send(frame(0, payload=b"\x03") if service.framed else b"\x03")
         rest = client.read_to_end()
@@ -270,12 +269,17 @@ def test_input_goes_on_while_the_client_does_not_read(serve: Callable[..., Servi
 
 
 def test_a_slow_tcp_client_reads_little_more_after_an_interrupt(start_router: Callable[..., Router]) -> None:
-    """By default Linux lets the send buffer grow to megabytes, which the client would have to read after ^C."""
+    """By default Linux lets the send buffer grow to megabytes, which the client would have to read after ^C.
+
+    The client's receive buffer counts too, so it has a fixed size. The client reads 0.2 MB; without a limit, 4 MB.
+    """
     router = start_router("127.0.0.1:0", "--forkptyrouter-command", "/bin/sh -c 'exec cat /dev/zero'")
     port = int(router.wait_for_log(r"listening on .*:(\d+) ")[0][1])
-    with Client(("127.0.0.1", port)) as client:
-        client.read_exactly(8 << 20)  # the send buffer grows while the client reads fast
-        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    slow.connect(("127.0.0.1", port))
+    with Client(slow) as client:
+        client.read_exactly(8 << 20)
         wait_until_quiet(router.pid)
         (program,) = children(router.pid)
         client.send(b"\x03")

@@ -40,7 +40,7 @@ def test_with_pty_input_the_router_s_own_terminal_is_a_client(directory: Path) -
             other.send(b"echo fr''om other\n")
             own.read_until(b"from other\r\n")
             own.type(b"\x03\r~.")
-            own.read_until(b"disconnected; the shared terminal goes on")
+            own.read_until(b"disconnected; the shared terminal keeps running")
             eventually(lambda: own.modes_are_as_before, "the terminal has its modes back")
             other.send(b"echo sti''ll\n")
             other.read_until(b"still\r\n")

@@ -37,12 +37,14 @@ def test_a_program_that_always_ends_at_once_is_restarted_with_growing_delays(sha
     assert (moments[-1] - moments[0]).total_seconds() > 0.6
 
 
-def test_viewers_are_told_that_the_command_cannot_be_executed(share: Callable[..., Shared], directory: Path) -> None:
+def test_viewers_get_a_message_if_the_command_cannot_be_executed(
+    share: Callable[..., Shared], directory: Path
+) -> None:
     program = broken_program(directory)
     shared = share(command=program)
     with shared.join() as client:
         client.read_until(f"fastpty: cannot execute {program}: No such file or directory\r\n".encode())
-    shared.router.wait_for_log(f"refused the shared terminal: cannot execute {program}", 2)
+    shared.router.wait_for_log(f"cannot start the shared terminal: cannot execute {program}", 2)
 
 
 def test_with_pty_once_the_program_s_end_ends_all_sessions(share: Callable[..., Shared]) -> None:
@@ -73,7 +75,7 @@ def test_a_stop_hangs_up_the_program_and_ends_all_sessions(share: Callable[..., 
             client.read_until(b"READY")
         shared.router.process.send_signal(signal.SIGTERM)
         for client in (one, two):
-            assert client.read_to_end().endswith(b"hung up\r\n")
+            assert client.read_to_end().endswith(b"hung up\r\n\r\nfastpty: the router was stopped\r\n")
     assert shared.router.process.wait(30) == 0
     shared.router.wait_for_log("end: exit, exit status 5")
     assert len(shared.router.wait_for_log("start: the shared terminal")) == 1

@@ -161,10 +161,10 @@ def test_a_viewer_that_keeps_up_receives_every_byte_though_another_does_not_read
         assert seen.startswith(b"READY" + data[: CHUNK_BYTES // 8])
         assert seen.endswith(data[-(RING_BYTES - CHUNK_BYTES) :])
         assert len(seen) < len(data)
-    end = shared.router.wait_for_log(r"session \d+: end: .*, (\d+) bytes out, (\d+) bytes lagged")
+    end = shared.router.wait_for_log(r"session \d+: end: .*, (\d+) bytes out, (\d+) bytes missed")
     assert int(end[0][1]) == len(seen)
     assert int(end[0][1]) + int(end[0][2]) == len(data) + len(b"READY")
-    assert sum("lagged" in line for line in shared.router.lines) == 1
+    assert sum("bytes missed" in line for line in shared.router.lines) == 1
 
 
 def test_a_viewer_that_does_not_read_does_not_stop_a_flood(share: Callable[..., Shared], directory: Path) -> None:

@@ -40,7 +40,7 @@ def traced(start_router: Callable[..., Router], directory: Path) -> Iterator[tup
             tracer.kill()
 
 
-def test_a_dead_leader_that_is_traced_costs_nothing_until_it_can_be_reaped(
+def test_a_dead_leader_that_is_traced_costs_no_cpu_time_until_it_can_be_reaped(
     traced: tuple[Router, subprocess.Popen[bytes]],
 ) -> None:
     router, tracer = traced
@@ -61,18 +61,18 @@ ZOMBIE = """
 import os, signal
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-told, tell = os.pipe()
+reader, writer = os.pipe()
 if (parent := os.fork()) == 0:
     job = os.fork()
     if job == 0:
         os.setpgid(0, 0)
         os.tcsetpgrp(0, os.getpid())
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        os.write(tell, b"x")
+        os.write(writer, b"x")
         signal.pause()
     os.setsid()
     signal.pause()
-os.read(told, 1)
+os.read(reader, 1)
 print("parent", parent, flush=True)
 signal.pause()
 """

@@ -9,11 +9,12 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone, read_until_ready
 from tests.support.peers import need_root
 from tests.support.syslog import SYSLOG_SHIM, SyslogDaemon
 
@@ -39,7 +40,7 @@ def test_a_pid_file_names_the_supervisor_and_only_its_owner_may_write_it(
     start_router: Callable[..., Router], directory: Path, option: str
 ) -> None:
     file = directory / "pid"
-    router = start_router(f"{directory}/s", f"--{option}", str(file), preexec=lambda: os.umask(0))
+    router = start_router(f"{directory}/s", f"--{option}", str(file), first=partial(os.umask, 0))
     assert file.read_text() == f"{router.process.pid}\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert router.end() == 0
@@ -96,7 +97,7 @@ def test_stop_and_reload_find_the_router_by_its_pid_file(
     for flag in ("--stop", "--reload"):
         late = run(flag, file)
         assert late.returncode == 1
-        assert late.stderr == f"fastpty-router: pidfile {file}: no router that wrote it runs\n"
+        assert late.stderr == f"fastpty-router: pidfile {file}: no running router holds this pid file\n"
 
 
 def test_stop_does_not_signal_a_stranger_that_a_stale_pid_file_names(directory: Path) -> None:
@@ -171,7 +172,7 @@ def test_the_log_goes_to_a_file_and_is_opened_anew_at_a_reload(directory: Path, 
             eventually(lambda: "session 1: end" in log.read_text(), "the session is in the log")
             log.rename(moved)
             process.send_signal(signal.SIGHUP)
-            for who in ("reloaded", "draining", "ready"):  # the supervisor, the old worker, the new one
+            for who in ("reloaded", "no longer accepting", "ready"):  # the supervisor, the old worker, the new one
                 eventually(lambda who=who: log.exists() and who in log.read_text(), f"the new log has {who!r}")
             session(f"{directory}/s")
             eventually(lambda: "session 2: end" in log.read_text(), "the session is in the new log")
@@ -240,8 +241,7 @@ def test_a_log_whose_reader_is_gone_does_not_stop_the_router(directory: Path) ->
     with subprocess.Popen([sys.executable, "-m", "fastpty.router", f"{directory}/s"], stderr=writer) as process:
         os.close(writer)
         with open(reader, "rb") as log:
-            while b"ready" not in log.readline():
-                pass
+            read_until_ready(log)
         try:
             for _ in range(3):
                 session(f"{directory}/s")

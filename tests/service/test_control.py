@@ -14,6 +14,7 @@ import pytest
 from fastpty.service import control
 from tests.service.test_background import run
 from tests.supervision.test_reload_waits import SlowReading
+from tests.support.first_steps import ignore_hangup
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone
 from tests.support.peers import need_root
 from tests.support.reloads import configured, greeted
@@ -21,21 +22,16 @@ from tests.support.reloads import configured, greeted
 NOBODY = 65534
 
 
-def ignore_hangup() -> None:
-    """What nohup(1) does before it executes a command."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
 def start(start_router: Callable[..., Router], directory: Path, *arguments: str, **keywords: object) -> Router:
     ini = configured(directory / "r.ini", f"{directory}/s")
     return start_router(ini, "--pidfile", f"{directory}/pid", *arguments, **keywords)
 
 
-@pytest.mark.parametrize("preexec", [lambda: None, ignore_hangup], ids=["", "nohup"])
+@pytest.mark.parametrize("first", [None, ignore_hangup], ids=["", "nohup"])
 def test_reload_returns_when_new_sessions_get_the_new_configuration(
-    start_router: Callable[..., Router], directory: Path, preexec: Callable[[], None]
+    start_router: Callable[..., Router], directory: Path, first: Callable[[], object] | None
 ) -> None:
-    start(start_router, directory, preexec=preexec)
+    start(start_router, directory, first=first)
     configured(directory / "r.ini", f"{directory}/s", word="new")
     reloaded = run("--reload", f"{directory}/pid")
     assert (reloaded.returncode, reloaded.stdout, reloaded.stderr) == (0, "reloaded\n", "")
@@ -51,7 +47,7 @@ def test_reload_says_why_the_router_refuses_and_exits_with_1(
     refused = run("--reload", f"{directory}/pid")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
-        "fastpty-router: not reloaded, the old configuration goes on: "
+        "fastpty-router: reload refused, keeping the old configuration: "
         f"{directory}/r.ini:4: forkptyrouter-rows: 'abc' is not a whole number from 1 to 65535\n"
     )
 
@@ -67,7 +63,7 @@ def test_a_reload_that_a_stop_interrupts_is_not_a_success(
         eventually((directory / "running").exists, "the reload reads")
         assert slow.router.end() == 0
         _, error = waiting.communicate(timeout=PATIENCE_SECONDS)
-    assert (waiting.returncode, error) == (1, "fastpty-router: not reloaded: the router stops\n")
+    assert (waiting.returncode, error) == (1, "fastpty-router: reload refused: the router is stopping\n")
 
 
 def test_a_reload_during_another_one_gets_the_outcome_of_its_own(
@@ -134,10 +130,12 @@ def test_with_no_wait_reload_returns_at_once(start_router: Callable[..., Router]
 
 
 def test_a_signal_that_the_router_ignores_is_an_error(start_router: Callable[..., Router], directory: Path) -> None:
-    router = start(start_router, directory, preexec=ignore_hangup)
+    router = start(start_router, directory, first=ignore_hangup)
     ignored = run("--no-wait", "--reload", f"{directory}/pid")
     assert ignored.returncode == 1
-    assert ignored.stderr.endswith(f"router {router.process.pid} ignores SIGHUP, as it was started (nohup?)\n")
+    assert ignored.stderr.endswith(
+        f"router {router.process.pid} ignores SIGHUP, because it was started so (nohup?)\n"
+    )
 
 
 def test_no_wait_alone_is_refused() -> None:
@@ -166,7 +164,7 @@ except FastptyError as error:
 """
 
 
-def test_another_user_cannot_have_a_router_reload(start_router: Callable[..., Router], directory: Path) -> None:
+def test_another_user_cannot_reload_a_router(start_router: Callable[..., Router], directory: Path) -> None:
     need_root()
     router = start(start_router, directory)
     ended = subprocess.run(

@@ -80,7 +80,9 @@ def test_a_journal_that_is_not_standard_error_changes_nothing(directory: Path) -
 
 
 def test_an_error_for_the_journal_has_the_priority_of_an_error(directory: Path) -> None:
-    lines = log_of(directory, ["--forkptyrouter-command", broken_program(directory)], "session 1: end", journal=True)
+    lines = log_of(
+        directory, ["--forkptyrouter-command", broken_program(directory)], "session 1: refused", journal=True
+    )
     assert any(re.match(r"<3>\[\d+\] session 1: refused ", line) for line in lines)
 
 
@@ -115,7 +117,9 @@ def test_a_request_format_of_uwsgi_changes_nothing(start_router: Callable[..., R
         (["--log-format", "xml"], "--log-format: must be text or json, not 'xml'"),
     ],
 )
-def test_an_unknown_level_or_format_is_one_line(directory: Path, arguments: list[str], words: str) -> None:
+def test_an_unknown_level_or_format_is_reported_in_one_line(
+    directory: Path, arguments: list[str], words: str
+) -> None:
     ended = run(f"{directory}/s", *arguments)
     assert (ended.returncode, ended.stderr) == (2, f"fastpty-router: {words}\n")
 

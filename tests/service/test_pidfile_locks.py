@@ -60,7 +60,7 @@ def file(directory: Path) -> Path:
     return file
 
 
-def told_to_stop(file: Path, *command: str) -> str:
+def error_of_stop(file: Path, *command: str) -> str:
     """The error of `--stop`. Its signals are blocked, and the test fails if it tries to send one."""
     calls = "kill,tkill,tgkill,pidfd_send_signal"
     trace = file.with_name("trace")
@@ -77,10 +77,12 @@ def told_to_stop(file: Path, *command: str) -> str:
 
 
 @pytest.mark.parametrize("command", [fcntl.F_SETLK, fcntl.F_OFD_SETLK])
-def test_a_reader_of_a_pid_file_cannot_have_a_process_signalled(file: Path, hold: Hold, command: int) -> None:
+def test_a_reader_of_a_pid_file_cannot_choose_the_process_that_stop_signals(
+    file: Path, hold: Hold, command: int
+) -> None:
     need_root()
     hold(file, command, fcntl.F_RDLCK, NOBODY)
-    assert told_to_stop(file) == ": no router that wrote it runs\n"
+    assert error_of_stop(file) == ": no running router holds this pid file\n"
 
 
 @pytest.mark.parametrize("command", [fcntl.F_SETLK, fcntl.F_OFD_SETLK])
@@ -93,20 +95,20 @@ def test_a_reader_of_a_pid_file_cannot_keep_a_router_from_starting(
     assert file.read_text() == f"{router.process.pid}\n"
 
 
-UNNAMED = " is locked by a process without a number here (in another pid namespace?)\n"
+UNNAMED = " is locked by a process whose pid is not visible here (in another pid namespace?)\n"
 
 
 def test_a_lock_without_a_process_is_refused(file: Path, hold: Hold) -> None:
     """The kernel gives -1 for its owner, which means every process to kill(2)."""
     hold(file, fcntl.F_OFD_SETLK, fcntl.F_WRLCK)
-    assert told_to_stop(file) == UNNAMED
+    assert error_of_stop(file) == UNNAMED
 
 
 def test_a_lock_of_another_pid_namespace_is_refused(file: Path, hold: Hold) -> None:
     """The kernel gives 0 for its owner, which means the process group to kill(2)."""
     need_root()
     hold(file, fcntl.F_SETLK, fcntl.F_WRLCK)
-    assert told_to_stop(file, need("unshare"), "--pid", "--fork", "--mount-proc") == UNNAMED
+    assert error_of_stop(file, need("unshare"), "--pid", "--fork", "--mount-proc") == UNNAMED
 
 
 def test_a_pid_file_cannot_name_another_user_s_process(file: Path, hold: Hold) -> None:
@@ -114,7 +116,7 @@ def test_a_pid_file_cannot_name_another_user_s_process(file: Path, hold: Hold) -
     need_root()
     os.chown(file, NOBODY, NOBODY)
     stranger = hold(file, fcntl.F_SETLK, fcntl.F_WRLCK)
-    assert told_to_stop(file) == f": process {stranger} does not belong to the file's owner (uid {NOBODY})\n"
+    assert error_of_stop(file) == f": process {stranger} does not belong to the file's owner (uid {NOBODY})\n"
 
 
 def test_a_link_cannot_pass_for_a_pid_file(start_router: Callable[..., Router], directory: Path, file: Path) -> None:
@@ -122,7 +124,7 @@ def test_a_link_cannot_pass_for_a_pid_file(start_router: Callable[..., Router], 
     start_router(f"{directory}/s", "--pidfile", f"{directory}/another")
     file.unlink()
     file.symlink_to(directory / "another")
-    assert told_to_stop(file).endswith("Too many levels of symbolic links\n")
+    assert error_of_stop(file).endswith("Too many levels of symbolic links\n")
 
 
 def test_a_router_that_has_changed_its_user_is_found_by_both_of_its_pid_files(

@@ -101,7 +101,7 @@ def test_a_reload_to_a_command_that_cannot_be_executed_is_refused(start_router: 
     router = start_router(str(ini))
     ini.write_text(f"[fastpty]\nlisten-raw = {directory}/s\ncommand = nosuchtool\n")
     router.process.send_signal(1)
-    router.wait_for_log("not reloaded, the old configuration goes on: command: cannot execute 'nosuchtool'")
+    router.wait_for_log("reload refused, keeping the old configuration: command: cannot execute 'nosuchtool'")
     assert said(directory / "s") == b"old\r\n"
     ini.write_text(f"[fastpty]\nlisten-raw = {directory}/s\ncommand = id\n")
     reload(router, 1)

@@ -6,6 +6,7 @@ import os
 import pwd
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from fastpty.jail import inherited
 from tests.sessions.test_session_start import ask
 from tests.support.harness import Client, Router, children
 from tests.support.jails import binds, small_root
-from tests.support.nss_module import hostile_module
+from tests.support.nss_module import with_hostile_module
 from tests.support.peers import need_root
 from tests.support.programs import broken_program
 
@@ -118,10 +119,10 @@ def test_a_reload_reads_the_environment_that_the_router_was_started_with(
     path = f"{directory}/s"
     router = start_router(
         "--uid", "daemon", "--chdir", "$(HOME)", path,
-        env={"HOME": "/tmp", "UWSGI_FORKPTYROUTER_ROWS": "43"}, preexec=lambda: os.chdir(directory),
+        env={"HOME": "/tmp", "UWSGI_FORKPTYROUTER_ROWS": "43"}, first=partial(os.chdir, directory),
     )  # fmt: skip
     router.process.send_signal(signal.SIGHUP)
-    router.wait_for_log("reloaded, for: ")
+    router.wait_for_log("reloaded; command: ")
     assert ask(path, "stty size") == "43 80\n"
 
 
@@ -157,7 +158,7 @@ def test_with_uid_sessions_and_its_hooks_have_the_account_s_home(
     assert last.read_text() == user
 
 
-def test_without_uid_home_is_that_of_whoever_started_the_router(start_router: Start, directory: Path) -> None:
+def test_without_uid_home_is_that_of_the_router_s_starter(start_router: Start, directory: Path) -> None:
     start_router(f"{directory}/s", env=ROOT)
     assert ask(f"{directory}/s", SHOW) == f"{os.geteuid()} " + " ".join(ROOT.values()) + "\n"
 
@@ -204,11 +205,10 @@ def test_no_library_of_a_changed_root_is_loaded_for_its_user_s_home(start_router
     need_root()
     root = directory / "root"
     small_root(root)
-    with_module = hostile_module(root)
     start_router(
         *("--unshare", "mount", "--mount-post-jail", f"none /dev {root}/dev bind,rec", "--chroot", str(root)),
         *("--uid", "daemon", "--no-initgroups", "--command", f"/{Path(broken_program(root)).name}", f"{directory}/s"),
-        preexec=with_module,
+        first=with_hostile_module(root),
     )
     assert not (root / "loaded").exists()
 

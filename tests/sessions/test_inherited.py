@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import resource
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,13 +15,24 @@ import pytest
 
 from fastpty.access import accounts
 from fastpty.sessions.program import DEFAULT_PATH, DEFAULT_TERM
-from fastpty.system import linux
 from fastpty.system.names import CAPABILITIES
 from tests.sessions.test_environment_of_sessions import environment
 from tests.support.accounts import connected_as, peer_router
+from tests.support.first_steps import (
+    HAS_AUDIT_CONTROL,
+    HAS_SYS_NICE,
+    HAS_SYS_RESOURCE,
+    IOPRIO_BEST_EFFORT_LAST,
+    SYS_IOPRIO_GET,
+    become_a_service,
+    libc,
+    limit_files,
+    lower_priorities,
+)
 from tests.support.harness import Client, Router, children, frame
 from tests.support.jails import binds, small_root
 from tests.support.peers import changed_syscall, need_root, preload
+from tests.support.start_with import start_with
 
 Start = Callable[..., Router]
 
@@ -32,48 +41,13 @@ ACCOUNT = pwd.getpwnam(USER)
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapAmb")
 NONE = "0" * 16
 
-_IOPRIO_BEST_EFFORT_LAST = 2 << 13 | 7
-_IOPRIO_REAL_TIME = 1 << 13 | 4
-_SYS_IOPRIO_SET, _SYS_IOPRIO_GET = {"x86_64": (251, 252), "aarch64": (30, 31)}[os.uname().machine]
-_PERSONALITY = 0x0040000  # ADDR_NO_RANDOMIZE
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-# Not every root has these capabilities.
-MAY_SPARE_ITSELF, MAY_GO_FIRST, MAY_SET_LOGIN_UID = (
-    bool(linux.capget()[0] >> CAPABILITIES[name] & 1) for name in ("sys_resource", "sys_nice", "audit_control")
-)
-
-
 LOGIN_UID_UNSET = "4294967295"
 UID = 54_321  # without an account outside
 
 
 def ioprio(pid: int) -> int:
-    found: int = _libc.syscall(_SYS_IOPRIO_GET, 1, pid)
+    found: int = libc.syscall(SYS_IOPRIO_GET, 1, pid)
     return found
-
-
-def as_a_service() -> None:
-    """Sets what an administrator may configure for a service; as root, more than a user may set."""
-    os.umask(0o027)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_STACK, (1 << 22, 1 << 23))
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    Path("/proc/self/coredump_filter").write_text("0x3")
-    Path("/proc/self/timerslack_ns").write_text("70000")
-    assert _libc.personality(_PERSONALITY) >= 0
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH, signal.SIGRTMIN])
-    os.setpriority(os.PRIO_PROCESS, 0, -5 if MAY_GO_FIRST else 5)
-    Path("/proc/self/oom_score_adj").write_text("-300" if MAY_SPARE_ITSELF else "300")
-    assert _libc.syscall(_SYS_IOPRIO_SET, 1, 0, _IOPRIO_REAL_TIME if MAY_GO_FIRST else _IOPRIO_BEST_EFFORT_LAST) == 0
-    if MAY_GO_FIRST:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    if os.geteuid() == 0:
-        effective, permitted, _ = linux.capget()
-        linux.capset(effective, permitted, permitted)  # as old container engines do
 
 
 def look(pid: int) -> dict[str, Any]:
@@ -99,7 +73,7 @@ def look(pid: int) -> dict[str, Any]:
         **{name: (proc / name).read_text() for name in ("oom_score_adj", "coredump_filter", "personality", "cgroup")},
         **{f"ns/{name}": os.readlink(proc / "ns" / name) for name in sorted(os.listdir(proc / "ns"))},
         "loginuid": (proc / "loginuid").read_text() if (proc / "loginuid").exists() else "",
-        "timerslack": (proc / "timerslack_ns").read_text() if MAY_GO_FIRST else "",
+        "timerslack": (proc / "timerslack_ns").read_text() if HAS_SYS_NICE else "",
         "nice": os.getpriority(os.PRIO_PROCESS, pid),
         "scheduler": (os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority),
         "ioprio": ioprio(pid),
@@ -113,7 +87,13 @@ def plain_process() -> Iterator[int]:
     """A process with the same starter as the router."""
     # A library of the tests may have added variables that os.environ does not show.
     environ = dict(os.environ)
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, preexec_fn=as_a_service, env=environ) as process:
+    argv = start_with(become_a_service, ["/bin/cat"])
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"started\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"started\n"
         yield process.pid
         process.kill()
 
@@ -144,10 +124,10 @@ def expected_of(door: str, plain: dict[str, Any]) -> dict[str, Any]:
     session |= {"Uid": [str(ACCOUNT.pw_uid)] * 4, "Gid": [str(ACCOUNT.pw_gid)] * 4, "Groups": [str(ACCOUNT.pw_gid)]}
     session |= {name: [NONE] for name in CAPABILITY_SETS}
     if door == "peer":
-        may_set_login_uid = plain["loginuid"] and (MAY_SET_LOGIN_UID or plain["loginuid"] == LOGIN_UID_UNSET)
+        may_set_login_uid = plain["loginuid"] and (HAS_AUDIT_CONTROL or plain["loginuid"] == LOGIN_UID_UNSET)
         # No better priority for the CPU, the disk and the OOM killer than a user could set itself.
-        session |= {"nice": 0, "scheduler": (os.SCHED_OTHER, 0), "ioprio": 0} if MAY_GO_FIRST else {}
-        session |= {"oom_score_adj": "0\n"} if MAY_SPARE_ITSELF else {}
+        session |= {"nice": 0, "scheduler": (os.SCHED_OTHER, 0), "ioprio": 0} if HAS_SYS_NICE else {}
+        session |= {"oom_score_adj": "0\n"} if HAS_SYS_RESOURCE else {}
         session |= {
             "cwd": ACCOUNT.pw_dir,
             "loginuid": str(ACCOUNT.pw_uid) if may_set_login_uid else plain["loginuid"],
@@ -174,7 +154,7 @@ def test_a_session_inherits_what_the_router_was_started_with_and_no_changes_of_i
     option = {"shared": "--pty-socket", "uwsgi": "--forkpty-urouter"}.get(door, "--forkpty-router")
     path = f"{directory}/s"
     arguments = (*DOORS[door], "--chmod-socket=666", "--forkptyrouter-command", "/bin/cat", option, path)
-    router = start_router(*arguments, preexec=as_a_service)
+    router = start_router(*arguments, first=become_a_service)
     client = Client(connected_as(path, ACCOUNT.pw_uid, ACCOUNT.pw_gid) if door == "peer" else path)
     with plain_process() as plain, client:
         program = program_of(router, client, door == "uwsgi")
@@ -194,7 +174,7 @@ def test_the_hooks_at_the_end_have_the_file_limit_that_the_router_was_given(
     note = directory / "note"
     router = start_router(
         "--exec-as-user-atexit", f"ulimit -Sn > {note}; ulimit -Hn >> {note}", f"{directory}/s",
-        preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096)),
+        first=limit_files(256, 4096),
     )  # fmt: skip
     assert resource.prlimit(router.pid, resource.RLIMIT_NOFILE) == (4096, 4096)
     assert router.end() == 0
@@ -213,17 +193,11 @@ def peer_router_with_client(
 def test_a_session_of_another_user_keeps_the_lower_priorities_that_its_router_has(
     start_router: Start, directory: Path
 ) -> None:
-    def lower() -> None:
-        os.setpriority(os.PRIO_PROCESS, 0, 7)
-        Path("/proc/self/oom_score_adj").write_text("300")
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        assert _libc.syscall(_SYS_IOPRIO_SET, 1, 0, _IOPRIO_BEST_EFFORT_LAST) == 0
-
-    router, client = peer_router_with_client(start_router, directory, preexec=lower)
+    router, client = peer_router_with_client(start_router, directory, first=lower_priorities)
     with client:
         found = look(program_of(router, client))
     assert (found["nice"], found["oom_score_adj"], found["scheduler"]) == (7, "300\n", (os.SCHED_BATCH, 0))
-    assert found["ioprio"] == _IOPRIO_BEST_EFFORT_LAST
+    assert found["ioprio"] == IOPRIO_BEST_EFFORT_LAST
 
 
 OPENS_ANOTHER = """

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_daemon_ends_with_its_session(above: Path, start_router: Callable[...,
         eventually(lambda: cgroup not in cgroups(above), "the cgroup is removed")
 
 
-def test_each_session_has_its_own(above: Path, start_router: Callable[..., Router], directory: Path) -> None:
+def test_each_session_has_its_own_cgroup(above: Path, start_router: Callable[..., Router], directory: Path) -> None:
     router, client = begin(start_router, directory, f"--session-cgroup={above}")
     with client, Client(f"{directory}/s") as other:
         other.read_until(b"READY")
@@ -77,11 +78,12 @@ def test_each_session_has_its_own(above: Path, start_router: Callable[..., Route
 
 BEGUN_IN_A_CGROUP = """
 import os, sys
-from fastpty._spawn import spawn
+from fastpty._spawn import Command, Spawner
 cgroup = os.open(sys.argv[1], os.O_RDONLY)
 for program in (b"/no/such/program", b"/bin/cat"):
     try:
-        master, pid, _ = spawn([program, b"/proc/self/cgroup"], [], None, 24, 80, (1024, 1024), cgroup=cgroup)
+        command = Command([program, b"/proc/self/cgroup"], [])
+        master, pid, _ = Spawner((1024, 1024)).spawn(command, (24, 80), cgroup=cgroup)
     except OSError as error:
         print(error.strerror)
 os.waitpid(pid, 0)
@@ -150,7 +152,7 @@ def test_a_shared_terminal_s_program_that_cannot_run_leaves_no_cgroups(
     program = broken_program(directory)
     shared = ("--pty-socket", f"{directory}/s", "--pty-exec", program)
     router = start_router(*shared, f"--session-cgroup={above}")
-    router.wait_for_log("refused the shared terminal: cannot execute " + program, 3)
+    router.wait_for_log("cannot start the shared terminal: cannot execute " + program, 3)
     eventually(lambda: len(cgroups(above)) <= 1, "the cgroups are removed")
 
 
@@ -161,7 +163,7 @@ def test_a_jail_is_not_entered_with_a_cgroup_that_leads_outside(above: Path, dir
     assert ended.returncode == 1
     assert ended.stderr == (
         f"fastpty-router: session-cgroup: {above} would be a way out of the jail, and cannot be made a mount of its "
-        "own: Function not implemented: leave session-cgroup out\n"
+        "own: Function not implemented: remove session-cgroup\n"
     )
     assert not list(above.glob("fastpty-*/"))
     assert not (directory / "s").exists()
@@ -214,10 +216,6 @@ def test_no_worker_keeps_a_file_of_the_cgroups_that_was_opened_as_root(
             assert [what for what in descriptors(pid).values() if "cgroup" in what] == [str(base)]
 
 
-def write_to(file: Path, text: str) -> None:
-    file.write_text(text)
-
-
 # Looks for a way out through each directory that a process of the router has open; `.%s` lies outside.
 LEAVE = """
 for held in /proc/1/fd/* /proc/2/fd/*; do
@@ -244,7 +242,7 @@ def test_no_directory_that_a_jailed_router_holds_leads_outside(
     router = start_router(
         *(f"--session-cgroup={above}", "--unshare", names, *binds(root), "--pivot-root", f"{root} {root}/old"),
         *("--mount-as-root", "proc proc /proc", "--umount-as-root", "/old detach", f"{directory}/s"),
-        preexec=lambda: write_to(above / "cgroup.procs", "0"),
+        first=partial(Path.write_text, above / "cgroup.procs", "0"),
         **program,
     )
     # Root of a user namespace cannot see the router's descriptors at all.
@@ -254,8 +252,8 @@ def test_no_directory_that_a_jailed_router_holds_leads_outside(
     assert not list(above.glob("fastpty-*/"))
 
 
-def test_a_cgroup_that_cannot_be_made_is_one_line(directory: Path) -> None:
+def test_a_cgroup_that_cannot_be_made_is_reported_in_one_line(directory: Path) -> None:
     ended = run(f"{directory}/s", f"--session-cgroup={directory}")
     assert ended.returncode == 1
-    assert ended.stderr == f"fastpty-router: session-cgroup: {directory} is no cgroup of version 2 with cgroup.kill\n"
+    assert ended.stderr == f"fastpty-router: session-cgroup: {directory} is not a version 2 cgroup with cgroup.kill\n"
     assert [entry.name for entry in directory.iterdir()] == []

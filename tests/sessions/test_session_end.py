@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -280,7 +281,7 @@ def test_a_program_that_closes_its_terminal_and_opens_it_again_goes_on(
     service.router.wait_for_log("session 1: end: exit, exit status 0")
 
 
-def test_the_last_words_on_a_terminal_that_was_opened_again_arrive(serve: Callable[..., Service]) -> None:
+def test_the_last_output_on_a_terminal_that_was_opened_again_arrives(serve: Callable[..., Service]) -> None:
     """The router may learn of the words and of the program's end at once."""
     service = serve(command="tty=$(tty); printf first; exec <&- >&- 2>&-; sleep 0.05; printf last >$tty; exit 3")
     for number in range(1, 21):
@@ -321,7 +322,7 @@ def test_tcp_delivers_everything_and_ends_cleanly(start_router: Callable[..., Ro
         assert client.read_to_end().endswith(NUMBERS)
 
 
-def test_tcp_delivers_everything_to_a_client_that_says_something_and_closes_after_the_end(
+def test_tcp_delivers_everything_to_a_client_that_sends_and_closes_after_the_program_s_end(
     start_router: Callable[..., Router],
 ) -> None:
     """Both come in one event while most output is unsent. A close with unread bytes would discard that output."""
@@ -382,7 +383,7 @@ def test_a_router_whose_parent_ignored_sigchld_still_sees_its_programs_end(
         f"{directory}/s",
         "--forkptyrouter-command",
         "exit 3",
-        preexec=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+        first=partial(signal.signal, signal.SIGCHLD, signal.SIG_IGN),
     )
     with Client(f"{directory}/s") as client:
         client.read_to_end()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Service
+from tests.support.first_steps import limit_files
 from tests.support.harness import PROMPT, RAW_CAT, Client, Router, children, descriptors, eventually
 from tests.support.peers import need, need_root, preload
 from tests.support.programs import broken_program
@@ -67,13 +68,14 @@ def test_a_start_with_many_open_descriptors_copies_none_of_them() -> None:
     """The child gets only the first part of the table. A failure is reported, and no descriptor is left."""
     code = """
 import os
-from fastpty._spawn import reserve, spawn
+from fastpty._spawn import Command, Spawner, reserve
 reserve()
+spawner = Spawner((1024, 1024))
 many = [os.eventfd(0) for _ in range(500)]
 before = os.listdir("/proc/self/fd")
 for program in (b"/bin/true", b"/no/such/program", b"/bin/true"):
     try:
-        master, pid, pidfd = spawn([program], [], None, 24, 80, (1024, 1024))
+        master, pid, pidfd = spawner.spawn(Command([program], []), (24, 80))
     except OSError as error:
         print(error.strerror)
         continue
@@ -98,13 +100,13 @@ def test_signals_are_default_and_unblocked() -> None:
     """Whatever the router itself ignores or blocks. uWSGI's programs inherit six ignored signals."""
     code = """
 import os, signal
-from fastpty._spawn import spawn
+from fastpty._spawn import Command, Spawner
 for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGQUIT):
     signal.signal(number, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGINT])
 # Not through a shell, which would change some of it.
 argv = [b"/bin/grep", b"-E", b"^Sig(Blk|Ign):", b"/proc/self/status"]
-master, pid, _ = spawn(argv, [], None, 24, 80, (1024, 1024))
+master, pid, _ = Spawner((1024, 1024)).spawn(Command(argv, []), (24, 80))
 os.waitpid(pid, 0)
 print(os.read(master, 4096).decode())
 """
@@ -188,7 +190,7 @@ def test_the_program_gets_the_file_limit_that_the_router_was_given(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """The router raises its own limit. Programs that use select(2) or close all descriptors need the usual one."""
-    start_router(f"{directory}/s", preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096)))
+    start_router(f"{directory}/s", first=limit_files(256, 4096))
     assert ask(f"{directory}/s", "ulimit -Sn", "ulimit -Hn") == "256\n4096\n"
 
 
@@ -197,14 +199,14 @@ def test_a_client_that_finds_no_descriptor_gets_a_line_and_others_go_on(serve: C
     service = serve()
     resource.prlimit(service.router.pid, resource.RLIMIT_NOFILE, (40, 40))
     clients = [service.connect() for _ in range(24)]
-    told, served = [], []
+    refused, served = [], []
     for client in clients:
         client.socket.settimeout(30)
         first = client.socket.recv(200)
-        (told if first.startswith(b"fastpty: ") else served).append(client)
-    assert told
+        (refused if first.startswith(b"fastpty: ") else served).append(client)
+    assert refused
     assert served
-    for client in told:
+    for client in refused:
         assert client.read_to_end() == b""
         client.socket.close()
     say(served[0], service.framed, b"echo alive''\n")
@@ -353,7 +355,7 @@ def test_a_session_that_epoll_refuses_gets_a_line_and_leaves_nothing(
 ) -> None:
     router = start_router(f"{directory}/s", env=preload(directory, SHIM, f'FULL_AT="{full_at}"'))
     with Client(f"{directory}/s") as client:
-        assert b"the kernel watches no more sessions" in client.read_to_end()
+        assert b"the kernel's limit of epoll watches is reached" in client.read_to_end()
     router.wait_for_log("a client was not accepted: No space left")
     router.wait_for_log("session 1: end: client left, killed by SIGKILL")
     eventually(lambda: children(router.pid) == [], "no child is left")

@@ -43,11 +43,11 @@ def test_an_idle_router_ends_its_workers_and_starts_them_again(
     )
     for count in (1, 2, 3):
         with greeted(f"{directory}/s", "hi") as client:
-            asleep = len([line for line in router.lines if "until somebody connects" in line])
+            asleep = len([line for line in router.lines if "until a client connects" in line])
             select_nothing(1.5)
             echoes(client)
-            assert len([line for line in router.lines if "until somebody connects" in line]) == asleep
-        router.wait_for_log("no worker until somebody connects", count)
+            assert len([line for line in router.lines if "until a client connects" in line]) == asleep
+        router.wait_for_log("no worker runs until a client connects", count)
         eventually(lambda: router.workers == [], "no worker is left")
 
 
@@ -70,7 +70,7 @@ def test_a_worker_stuck_in_one_turn_is_killed_and_replaced(
         worker = router.pid
         stuck.touch()
         with Client(f"{directory}/s") as another:
-            router.wait_for_log(f"worker {worker} is stuck for 1 s: killed")
+            router.wait_for_log(f"worker {worker} has been stuck for 1 s: killed")
             stuck.unlink()
             router.wait_for_log(f"worker {worker} has ended .killed by SIGKILL.; another one starts")
             client.read_to_end()
@@ -102,7 +102,7 @@ def test_a_router_that_was_stopped_and_continued_goes_on(
         assert router.workers == [worker]
 
 
-def test_a_router_without_work_wakes_nobody(start_router: Callable[..., Router], directory: Path) -> None:
+def test_the_processes_of_a_router_without_work_sleep(start_router: Callable[..., Router], directory: Path) -> None:
     router = start_router(f"{directory}/s")
     everybody = [router.process.pid, router.pid]
     eventually(lambda: all(state(pid) == "S" for pid in everybody), "all rest")

@@ -48,7 +48,7 @@ def test_time_without_samples_does_not_count() -> None:
     ("sessions", "accepted", "idle"),
     [([0] * 5, [0] * 5, True), ([1] * 9, [1] * 9, False), ([0] * 9, [1, 1, 1, 2, 2, 2, 3, 3, 3], False)],
 )
-def test_no_session_and_no_new_one_for_the_whole_time_is_idle(
+def test_a_router_without_sessions_for_the_whole_time_is_idle(
     sessions: list[int], accepted: list[int], idle: bool
 ) -> None:
     detector = IdleDetector()

@@ -81,7 +81,7 @@ def test_a_stop_ends_all_workers_and_their_sessions(router: Router, directory: P
     assert len(router.wait_for_log("session .* end: exit, killed by SIGHUP", 6)) == 6
 
 
-def test_workers_carry_their_sessions_on_when_their_supervisor_is_killed(
+def test_workers_keep_their_sessions_when_their_supervisor_is_killed(
     start_router: Callable[..., Router], router: Router, directory: Path
 ) -> None:
     """They stop accepting, so that a new router can start at once on the same address."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.client_harness import terminal_client
 from tests.support.harness import Client, Router, eventually, process_gone
 from tests.support.reloads import configured, echoes, greeted, reload
 
@@ -41,7 +42,7 @@ def test_a_reload_with_statistics_logs_no_error(start_router: Callable[..., Rout
     configuration = configured(directory / "r.ini", f"{directory}/s", f"forkptyrouter-stats = {directory}/stats")
     router = start_router(configuration, sockets=2)
     reload(router)
-    router.wait_for_log("draining: 0 sessions")
+    router.wait_for_log("no longer accepting; 0 sessions left")
     assert "cannot" not in router.log
 
 
@@ -66,14 +67,14 @@ def test_no_connection_is_refused_in_10_000_during_20_reloads(
         path, "--forkptyrouter-command", "/bin/true", "--listen", "1000", "--forkptyrouter-workers=2"
     )
     failures: list[OSError] = []
-    told: list[bytes] = []
+    outputs: list[bytes] = []
 
     def connect(count: int) -> None:
         for number in range(count):
             try:
                 with Client(path) as client:
                     if number % 10 == 0:
-                        told.append(client.read_to_end())
+                        outputs.append(client.read_to_end())
             except OSError as error:
                 failures.append(error)
 
@@ -84,7 +85,7 @@ def test_no_connection_is_refused_in_10_000_during_20_reloads(
         reload(router, count)
     for thread in threads:
         thread.join()
-    assert (failures, set(told)) == ([], {b""})
+    assert (failures, set(outputs)) == ([], {b""})
     eventually(lambda: len(router.workers) == 2, "the draining workers end")
 
 
@@ -104,14 +105,14 @@ def test_a_wrong_configuration_is_refused_and_the_old_one_goes_on(
     worker = router.pid
     configured(directory / "r.ini", path, line, word="new")
     router.process.send_signal(signal.SIGHUP)
-    (refused,) = router.wait_for_log("not reloaded, the old configuration goes on: (.*)")
+    (refused,) = router.wait_for_log("reload refused, keeping the old configuration: (.*)")
     assert words in refused[1]
     with greeted(path, "old") as client:
         echoes(client)
     assert router.workers == [worker]
 
 
-def test_addresses_come_and_go_with_a_reload(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_reload_adds_and_removes_addresses(start_router: Callable[..., Router], directory: Path) -> None:
     kept, gone, new = (f"{directory}/{name}" for name in ("kept", "gone", "new"))
     ini = configured(directory / "r.ini", kept, f"forkpty-router = {gone}")
     router = start_router(ini, sockets=2)
@@ -141,13 +142,9 @@ def test_a_removed_socket_file_costs_no_session_and_comes_back_with_a_reload(
 
 def test_a_terminal_that_closes_stops_a_router_in_its_foreground(directory: Path) -> None:
     """The kernel's SIGHUP for a closed terminal does not reload."""
-    pid, master = os.forkpty()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "fastpty.router", f"{directory}/s"])
-    shown = b""
-    while b"ready" not in shown:
-        shown += os.read(master, 65536)
-    os.close(master)
-    eventually(lambda: process_gone(pid), "the router has stopped")
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    with terminal_client(f"{directory}/s", command=[sys.executable, "-m", "fastpty.router"]) as router:
+        router.read_until(b"ready")
+        router.close_screen()
+        eventually(lambda: process_gone(router.pid), "the router has stopped")
+        assert router.wait() == 0
     assert not Path(f"{directory}/s").exists()

@@ -23,7 +23,7 @@ NOBODY = 65534
 def refused(router: Router) -> str:
     """Reloads, and returns why that was refused."""
     router.process.send_signal(signal.SIGHUP)
-    return router.wait_for_log("not reloaded, the old configuration goes on: (.*)")[0][1]
+    return router.wait_for_log("reload refused, keeping the old configuration: (.*)")[0][1]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def refused(router: Router) -> str:
         ([], ["allow-tls-name = alice"], "allow-tls-name"),
     ],
 )
-def test_a_reload_that_would_confine_otherwise_is_refused(
+def test_a_reload_cannot_change_options_that_confine(
     start_router: Callable[..., Router], directory: Path, before: list[str], after: list[str], names: str
 ) -> None:
     path, another = f"{directory}/s", f"{directory}/t"
@@ -52,7 +52,7 @@ def test_a_reload_that_would_confine_otherwise_is_refused(
     greeted(path, "old").socket.close()
 
 
-def test_hooks_that_are_the_same_are_no_change(start_router: Callable[..., Router], directory: Path) -> None:
+def test_unchanged_hooks_do_not_prevent_a_reload(start_router: Callable[..., Router], directory: Path) -> None:
     path = f"{directory}/s"
     hooks = ("exec-asap = true", "hook-pre-jail = exec:true")
     router = start_router(configured(directory / "r.ini", path, *hooks))
@@ -73,7 +73,7 @@ def test_a_reload_cannot_drop_run_as(start_router: Callable[..., Router], direct
     assert "old" in talk_as(path, NOBODY, NOBODY, text="\x04")
 
 
-def test_a_reload_does_not_listen_in_plain_where_tls_was_asked_for(
+def test_a_reload_does_not_turn_tls_into_plain_tcp(
     start_router: Callable[..., Router], directory: Path, authority: Authority
 ) -> None:
     path = f"{directory}/s"
@@ -85,7 +85,7 @@ def test_a_reload_does_not_listen_in_plain_where_tls_was_asked_for(
     assert "listening on 127.0.0.1" not in router.log
 
 
-def test_no_address_is_added_in_plain_beside_tls(
+def test_a_reload_adds_no_plain_tcp_address_beside_tls(
     start_router: Callable[..., Router], directory: Path, authority: Authority
 ) -> None:
     """An inherited socket may be a TCP socket."""
@@ -99,7 +99,7 @@ def test_no_address_is_added_in_plain_beside_tls(
         for address in ("127.0.0.2:0", f"fd://{number}"):
             configured(directory / "r.ini", f"{directory}/s", *lines, f"forkpty-router = {address}")
             router.process.send_signal(signal.SIGHUP)
-            router.wait_for_log(f"not reloaded.*: {address}: an address for TLS can be added by a restart only")
+            router.wait_for_log(f"reload refused.*: {address}: an address for TLS can be added by a restart only")
 
 
 def test_a_reload_refuses_what_a_start_refuses(start_router: Callable[..., Router], directory: Path) -> None:
@@ -111,11 +111,11 @@ def test_a_reload_refuses_what_a_start_refuses(start_router: Callable[..., Route
     ):
         configured(directory / "r.ini", path, *line.splitlines(), word="new")
         router.process.send_signal(signal.SIGHUP)
-        router.wait_for_log(f"not reloaded, the old configuration goes on: {words}")
+        router.wait_for_log(f"reload refused, keeping the old configuration: {words}")
     greeted(path, "old").socket.close()
 
 
-def test_a_socket_file_that_stays_is_as_its_configuration_says(
+def test_a_reload_applies_the_configured_mode_to_a_socket_file_that_stays(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """If the old mode of the file stayed, the rules of the new configuration would not match it."""
@@ -124,14 +124,14 @@ def test_a_socket_file_that_stays_is_as_its_configuration_says(
     configured(directory / "r.ini", path, "chmod-socket = 600", word="new")
     assert refused(router) == f"a reload cannot change chmod-socket of {path}, which stays open: restart the router"
     if os.geteuid() == 0:
-        assert "may not connect here" in talk_as(path, NOBODY, NOBODY)
+        assert "is not allowed to connect" in talk_as(path, NOBODY, NOBODY)
     configured(directory / "r.ini", another, "chmod-socket = 600", word="new")
     reload(router)
     greeted(another, "new").socket.close()
     assert (os.stat(another).st_mode & 0o777, os.path.exists(path)) == (0o600, False)
 
 
-def test_options_that_only_a_start_can_change_stay_and_a_warning_says_so(
+def test_options_that_need_a_restart_stay_and_cause_a_warning(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     path = f"{directory}/s"
@@ -146,7 +146,7 @@ def test_options_that_only_a_start_can_change_stay_and_a_warning_says_so(
     greeted(path, "new").socket.close()
 
 
-def test_a_reload_reads_nothing_in_another_root(
+def test_a_reload_reads_no_file_in_another_root(
     start_router: Callable[..., Router], directory: Path, tmp_path: Path
 ) -> None:
     need_root()
@@ -163,7 +163,9 @@ def test_a_reload_reads_nothing_in_another_root(
     assert said(path, "echo still here") == ["still", "here"]
 
 
-def test_a_reload_in_new_namespaces_alone_is_as_outside(start_router: Callable[..., Router], directory: Path) -> None:
+def test_a_reload_works_in_new_namespaces_without_another_root(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     need_root()
     path = f"{directory}/s"
     lines = ("unshare = pid,fs,uts,ipc",)

@@ -58,8 +58,8 @@ class SlowReading:
 def test_a_router_goes_on_while_a_reload_reads_its_configuration(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    told = f"{directory}/stats"
-    slow = SlowReading(start_router, directory, f"forkptyrouter-stats-server = {told}", sockets=2)
+    statistics = f"{directory}/stats"
+    slow = SlowReading(start_router, directory, f"forkptyrouter-stats-server = {statistics}", sockets=2)
     (worker,) = slow.router.workers
     slow.be_slow()
     reading = slow.reload()
@@ -67,7 +67,7 @@ def test_a_router_goes_on_while_a_reload_reads_its_configuration(
     slow.router.wait_for_log(f"worker {worker} has ended .killed by SIGKILL.; another one starts")
     with greeted(slow.path, "old") as client:
         echoes(client)
-        with Client(told) as asked:
+        with Client(statistics) as asked:
             assert json.loads(asked.read_to_end())["active_sessions"] == 1
     assert slow.router.end() == 0
     eventually(lambda: all(process_gone(pid) for pid in reading), "what the reload has started ends with the router")
@@ -79,7 +79,7 @@ def test_a_configuration_that_cannot_be_read_in_time_is_refused(
     slow = SlowReading(start_router, directory, program=IMPATIENT)
     slow.be_slow()
     reading = slow.reload()
-    slow.router.wait_for_log("not reloaded, the old configuration goes on: it was not read within 0.5 s")
+    slow.router.wait_for_log("reload refused, keeping the old configuration: the new one was not read within 0.5 s")
     eventually(lambda: all(process_gone(pid) for pid in reading), "what reads it is killed")
     with greeted(slow.path, "old") as client:
         echoes(client)
@@ -106,7 +106,7 @@ def test_a_reload_that_is_asked_for_during_another_follows_it(
     greeted(slow.path, "new").socket.close()
 
 
-TELLS_WHO_ASKS = r"""
+REPORTS_NAME_LOOKUPS = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
@@ -129,7 +129,7 @@ def test_the_supervisor_does_not_look_up_host_names_of_a_reload(
 ) -> None:
     """A name server may be slow."""
     path, asked = f"{directory}/s", directory / "asked"
-    shim = preload(directory, TELLS_WHO_ASKS, f'ASKED="{asked}"')
+    shim = preload(directory, REPORTS_NAME_LOOKUPS, f'ASKED="{asked}"')
     router = start_router(configured(directory / "r.ini", path), env=shim)
     configured(directory / "r.ini", path, "forkpty-router = localhost:0", word="new")
     reload(router)
@@ -160,7 +160,7 @@ int epoll_create1(int flags)
 """
 
 
-class Trial:
+class FaultyWorkers:
     """A router, and files that make new workers end or hang before they are ready."""
 
     def __init__(self, start_router: Callable[..., Router], directory: Path) -> None:
@@ -182,95 +182,97 @@ class Trial:
 
 
 @pytest.fixture
-def trial(start_router: Callable[..., Router], directory: Path) -> Trial:
-    return Trial(start_router, directory)
+def faulty(start_router: Callable[..., Router], directory: Path) -> FaultyWorkers:
+    return FaultyWorkers(start_router, directory)
 
 
 @pytest.mark.parametrize("options", [(), ("forkptyrouter-processes = 2",)])
-def test_a_reload_with_which_no_worker_can_start_is_refused(trial: Trial, options: tuple[str, ...]) -> None:
-    router = trial.start(*options)
+def test_a_reload_with_which_no_worker_can_start_is_refused(faulty: FaultyWorkers, options: tuple[str, ...]) -> None:
+    router = faulty.start(*options)
     router.wait_for_log(r"\] ready$", 1 + len(options))  # the option asks for a second worker
     before = router.workers
-    with greeted(trial.path, "old") as old:
-        trial.change()
-        trial.ends.touch()
+    with greeted(faulty.path, "old") as old:
+        faulty.change()
+        faulty.ends.touch()
         router.process.send_signal(signal.SIGHUP)
-        router.wait_for_log("not reloaded, the old .* goes on: no worker can start with the new one .exit status 3.")
+        router.wait_for_log(
+            "reload refused, keeping the old .*: no worker could start with the new one .exit status 3."
+        )
         eventually(lambda: router.workers == before, "only the workers of before are left")
-        assert not Path(trial.new_path).exists()
-        greeted(trial.path, "old").socket.close()
+        assert not Path(faulty.new_path).exists()
+        greeted(faulty.path, "old").socket.close()
         echoes(old)
-        trial.ends.unlink()
+        faulty.ends.unlink()
         reload(router)
-        greeted(trial.new_path, "new").socket.close()
+        greeted(faulty.new_path, "new").socket.close()
         echoes(old)
 
 
-def test_a_reload_whose_worker_hangs_before_it_is_ready_is_refused(trial: Trial) -> None:
-    router = trial.start(program=IMPATIENT)
+def test_a_reload_whose_worker_hangs_before_it_is_ready_is_refused(faulty: FaultyWorkers) -> None:
+    router = faulty.start(program=IMPATIENT)
     before = router.workers
-    trial.change()
-    trial.hangs.touch()
+    faulty.change()
+    faulty.hangs.touch()
     router.process.send_signal(signal.SIGHUP)
     router.wait_for_log(r"worker \d+ is not ready after 0.5 s: killed")
-    router.wait_for_log("not reloaded, the old configuration goes on: no worker can start")
+    router.wait_for_log("reload refused, keeping the old configuration: no worker could start")
     eventually(lambda: router.workers == before, "only the workers of before are left")
-    greeted(trial.path, "old").socket.close()
+    greeted(faulty.path, "old").socket.close()
 
 
-def test_the_old_workers_accept_until_a_new_one_is_ready(trial: Trial) -> None:
-    router = trial.start()
-    trial.change()
-    trial.hangs.touch()
+def test_the_old_workers_accept_until_a_new_one_is_ready(faulty: FaultyWorkers) -> None:
+    router = faulty.start()
+    faulty.change()
+    faulty.hangs.touch()
     router.process.send_signal(signal.SIGHUP)
-    trial.wait_until_one_hangs()
+    faulty.wait_until_one_hangs()
     for _ in range(3):
-        greeted(trial.path, "old").socket.close()
-    trial.hangs.unlink()
+        greeted(faulty.path, "old").socket.close()
+    faulty.hangs.unlink()
     router.wait_for_log(r"\] reloaded")
-    greeted(trial.path, "new").socket.close()
+    greeted(faulty.path, "new").socket.close()
 
 
-def test_a_router_without_workers_tries_the_new_configuration_with_one(trial: Trial) -> None:
+def test_a_router_without_workers_tries_the_new_configuration_with_one(faulty: FaultyWorkers) -> None:
     """Otherwise only a connection would show that the new configuration does not work."""
-    router = trial.start("forkptyrouter-cheap = true")
-    trial.change()
-    trial.ends.touch()
+    router = faulty.start("forkptyrouter-cheap = true")
+    faulty.change()
+    faulty.ends.touch()
     router.process.send_signal(signal.SIGHUP)
-    router.wait_for_log("not reloaded, the old configuration goes on: no worker can start")
-    trial.ends.unlink()
+    router.wait_for_log("reload refused, keeping the old configuration: no worker could start")
+    faulty.ends.unlink()
     reload(router)
     eventually(lambda: router.workers == [], "the one that was tried has ended")
-    greeted(trial.new_path, "new").socket.close()
+    greeted(faulty.new_path, "new").socket.close()
 
 
-def test_a_second_stop_ends_a_router_whose_new_worker_hangs(trial: Trial) -> None:
-    router = trial.start()
-    trial.change()
-    trial.hangs.touch()
+def test_a_second_stop_ends_a_router_whose_new_worker_hangs(faulty: FaultyWorkers) -> None:
+    router = faulty.start()
+    faulty.change()
+    faulty.hangs.touch()
     router.process.send_signal(signal.SIGHUP)
-    trial.wait_until_one_hangs()
+    faulty.wait_until_one_hangs()
     router.process.send_signal(signal.SIGTERM)
     router.wait_for_log("SIGTERM: stopping")
     assert router.end() == 0
-    assert not Path(trial.path).exists()
-    assert not Path(trial.new_path).exists()
+    assert not Path(faulty.path).exists()
+    assert not Path(faulty.new_path).exists()
 
 
 @pytest.mark.parametrize("background", [False, True])
 def test_a_router_whose_first_workers_cannot_start_ends_and_says_so(
-    trial: Trial, directory: Path, background: bool
+    faulty: FaultyWorkers, directory: Path, background: bool
 ) -> None:
-    trial.ends.touch()
+    faulty.ends.touch()
     options = ["--daemonize", f"{directory}/log"] if background else []
     ended = subprocess.run(
-        [sys.executable, "-m", "fastpty.router", configured(trial.ini, trial.path), *options],
-        env={**os.environ, **trial.environment},
+        [sys.executable, "-m", "fastpty.router", configured(faulty.ini, faulty.path), *options],
+        env={**os.environ, **faulty.environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
     )
     assert ended.returncode == 1
-    assert ended.stderr.endswith("fastpty-router: no worker can start (exit status 3)\n")
-    assert not Path(trial.path).exists()
+    assert ended.stderr.endswith("fastpty-router: no worker could start (exit status 3)\n")
+    assert not Path(faulty.path).exists()

@@ -17,15 +17,15 @@ from tests.support.peers import need, need_root
 from tests.support.tls_harness import Authority
 
 # System calls that change something outside the process.
-TELLING = {"bind", "listen", "chmod", "fchmod", "fchmodat", "rename", "renameat", "renameat2", "unlink", "unlinkat"}
-TELLING |= {"mkdirat", "clone", "clone3", "vfork", "unshare", "signalfd4"}
-OF_THE_REST = 25  # one in 25 of the other calls
+CHANGING = {"bind", "listen", "chmod", "fchmod", "fchmodat", "rename", "renameat", "renameat2", "unlink", "unlinkat"}
+CHANGING |= {"mkdirat", "clone", "clone3", "vfork", "unshare", "signalfd4"}
+EVERY_NTH_OTHER = 25  # one in 25 of the other calls
 
 TRACED = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class Start:
-    """A router whose start leaves all kinds of traces, in a directory of its own."""
+    """A router that makes a socket, a pid file and processes at its start, in a directory of its own."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
@@ -37,7 +37,7 @@ class Start:
         """Starts it, under strace if there are options for strace."""
         argv = [need("strace"), "-D", *tracing, sys.executable, "-m", "fastpty.router"] if tracing else []
         program = ("-c", TRACED, *argv) if tracing else ("-m", "fastpty.router")
-        self.routers.append(Router(*self.options, *options, program=program, preexec=os.setsid))
+        self.routers.append(Router(*self.options, *options, program=program, first=os.setsid))
         return self.routers[-1]
 
     def expect_nothing_left(self, router: Router) -> None:
@@ -80,7 +80,7 @@ def start(directory: Path, authority: Authority) -> Iterator[Callable[..., Start
             router.destroy()
 
 
-def moments(start: Start, directory: Path) -> list[tuple[str, int]]:
+def calls_of_the_start(start: Start, directory: Path) -> list[tuple[str, int]]:
     """The system calls from signals.hold() to the supervisor's first poll: name, and count of that name."""
     trace = directory / "trace"
     router = start.run("-o", str(trace)).wait_until_listening()
@@ -93,8 +93,8 @@ def moments(start: Start, directory: Path) -> list[tuple[str, int]]:
     for index, (name, _) in enumerate(calls[: end + 1]):
         counts[name] = counts.get(name, 0) + 1
         if index > begin:
-            others += name not in TELLING
-            if name in TELLING or others % OF_THE_REST == 0:
+            others += name not in CHANGING
+            if name in CHANGING or others % EVERY_NTH_OTHER == 0:
                 found.append((name, counts[name]))
     return found
 
@@ -105,7 +105,7 @@ def test_a_stop_at_any_moment_of_the_start_leaves_nothing_behind(
 ) -> None:
     options = ["--forkpty-router", "127.0.0.1:0", *authority.options("server"), "--exec-as-user", "true"]
     starting = start(*options)
-    tried = moments(starting, directory)
+    tried = calls_of_the_start(starting, directory)
     assert [name for name, _ in tried].count("bind") >= 3  # the socket file, the port, and what is behind TLS
     for name, number in tried:
         router = stopped_at(starting, directory / "injected", name, number)
@@ -114,9 +114,9 @@ def test_a_stop_at_any_moment_of_the_start_leaves_nothing_behind(
 
 
 def stopped_at(start: Start, trace: Path, name: str, number: int) -> Router:
-    """A router that is sent SIGTERM at this call; if it does not make that many this time, when it is ready.
+    """A router that is sent SIGTERM at this call, or when it is ready if it makes fewer calls this time.
 
-    The search for a uid for the TLS process reads a file of every process on the machine, and these come and go.
+    The number varies: the search for a uid for the TLS process reads a file of every process on the machine.
     """
     router = start.run("-o", str(trace), "-e", f"trace={name}", "-e", f"inject={name}:signal=TERM:when={number}")
     eventually(lambda: router.process.poll() is not None or "ready" in router.log, "it ends or is ready")
@@ -128,10 +128,10 @@ def stopped_at(start: Start, trace: Path, name: str, number: int) -> Router:
 def test_a_signal_that_is_no_stop_waits_at_any_moment_of_the_start(
     start: Callable[..., Start], directory: Path
 ) -> None:
-    """Of all three SIGUSR1: a SIGHUP of strace's would be one that the kernel itself has sent."""
+    """Only SIGUSR1 is tried: the router takes a SIGHUP that strace injects for one of the kernel, and stops."""
     starting = start("--exec-as-user", "true")
-    tried = moments(starting, directory)
-    for name, number in [moment for moment in tried if moment[0] in TELLING]:
+    tried = calls_of_the_start(starting, directory)
+    for name, number in [moment for moment in tried if moment[0] in CHANGING]:
         router = starting.run("-o", os.devnull, "-e", f"inject={name}:signal=USR1:when={number}")
         router.wait_for_log(r"statistics: 1 workers")
         assert router.end() == 0, f"{name} {number}: {router.log}"
@@ -204,7 +204,7 @@ def test_a_reload_waits_for_the_end_of_the_start(start: Callable[..., Start], di
     assert router.end() == 0
 
 
-def test_the_starter_of_a_router_in_the_background_hears_that_it_was_stopped(directory: Path) -> None:
+def test_the_starter_of_a_router_in_the_background_learns_that_it_was_stopped(directory: Path) -> None:
     options = ["--pidfile", f"{directory}/pid", "--vacuum", "--daemonize", f"{directory}/log"]
     starter = subprocess.Popen(
         [
@@ -221,8 +221,8 @@ def test_the_starter_of_a_router_in_the_background_hears_that_it_was_stopped(dir
     )
     hook = wait_for_hook(directory)
     os.kill(int((directory / "pid").read_text()), signal.SIGTERM)
-    _, told = starter.communicate(timeout=PATIENCE_SECONDS)
-    assert (starter.returncode, told) == (1, "fastpty-router: stopped by SIGTERM before it was ready\n")
+    _, message = starter.communicate(timeout=PATIENCE_SECONDS)
+    assert (starter.returncode, message) == (1, "fastpty-router: stopped by SIGTERM before it was ready\n")
     eventually(lambda: all(process_gone(pid) for pid in hook), "the hook has ended")
     eventually(lambda: not (directory / "s").exists(), "the socket is removed")
 
@@ -232,7 +232,7 @@ COMMAND = "import sys; from fastpty.__main__ import {}; sys.exit({}())"
 
 @pytest.mark.parametrize(("command", "argument"), [("router", "--help"), ("client", "--help")])
 def test_an_interrupt_while_modules_are_loaded_is_no_traceback(directory: Path, command: str, argument: str) -> None:
-    """Before that, Python handles it."""
+    """Until the first module of fastpty is loaded, Python itself handles the signal."""
     argv = [sys.executable, "-c", COMMAND.format(command, command), argument]
     trace = directory / "trace"
     subprocess.run([need("strace"), "-o", trace, "-e", "trace=openat", *argv], check=True, capture_output=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, children, eventually
 from tests.support.peers import need
-from tests.support.statistics import ask, told
+from tests.support.statistics import ask, read_statistics
 
 
 def test_the_keys_of_real_uwsgi_are_there_with_values_of_the_same_kind(
@@ -31,11 +31,11 @@ def test_the_keys_of_real_uwsgi_are_there_with_values_of_the_same_kind(
     )  # fmt: skip
     try:
         eventually(lambda: Path(f"{directory}/theirs").exists(), "uWSGI listens")
-        theirs = told(f"{directory}/theirs")
+        theirs = read_statistics(f"{directory}/theirs")
     finally:
         real.terminate()
         real.wait(PATIENCE_SECONDS)
-    ours = told(f"{directory}/ours")
+    ours = read_statistics(f"{directory}/ours")
     assert set(theirs) <= set(ours)
     assert {key: type(value) for key, value in theirs.items()} == {key: type(ours[key]) for key in theirs}
     assert ours["forkptyrouter"] == [f"{directory}/s", f"{directory}/u"]
@@ -53,7 +53,7 @@ def test_statistics_list_every_session_of_every_worker(start_router: Callable[..
         client.read_until(b"READY")
     clients[0].send(b"x" * 1000)
     clients[0].read_exactly(1000)
-    stats = told(f"{directory}/stats")
+    stats = read_statistics(f"{directory}/stats")
     workers = stats["workers"]
     assert sorted(worker["pid"] for worker in workers) == sorted(router.workers)
     assert all(worker["answered"] and not worker["draining"] for worker in workers)
@@ -68,13 +68,15 @@ def test_statistics_list_every_session_of_every_worker(start_router: Callable[..
     assert sum(worker["bytes_in"] for worker in workers) == 1000
     for client in clients:
         client.socket.close()
-    eventually(lambda: told(f"{directory}/stats")["active_sessions"] == 0, "all sessions have ended")
-    stats = told(f"{directory}/stats")
+    eventually(lambda: read_statistics(f"{directory}/stats")["active_sessions"] == 0, "all sessions have ended")
+    stats = read_statistics(f"{directory}/stats")
     assert sum(worker["bytes_out"] for worker in stats["workers"]) == 6 * 5 + 1000
     assert all(worker["sessions"] == [] for worker in stats["workers"])
 
 
-def test_stats_http_puts_headers_before_the_same(start_router: Callable[..., Router], directory: Path) -> None:
+def test_stats_http_adds_http_headers_to_the_same_statistics(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
     start_router(f"{directory}/s", "--forkptyrouter-stats-server", f"{directory}/stats", "--stats-http", sockets=2)
     head, _, body = ask(f"{directory}/stats", b"GET / HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 200 OK\r\n")
@@ -107,7 +109,7 @@ def test_statistics_clients_that_do_not_read_delay_nobody(
     for client in sessions:
         client.send(b"key")
         client.read_until(b"key")
-    assert told(f"{directory}/stats")["active_sessions"] == 60
+    assert read_statistics(f"{directory}/stats")["active_sessions"] == 60
     for connection in (*deaf, *(client.socket for client in sessions)):
         connection.close()
     assert router.end() == 0
@@ -123,12 +125,13 @@ def test_a_worker_that_does_not_answer_is_listed_as_such(
     silent, talking = router.workers
     os.kill(silent, signal.SIGSTOP)
     try:
-        answered = {worker["pid"]: worker["answered"] for worker in told(f"{directory}/stats")["workers"]}
+        answered = {worker["pid"]: worker["answered"] for worker in read_statistics(f"{directory}/stats")["workers"]}
     finally:
         os.kill(silent, signal.SIGCONT)
     assert answered == {silent: False, talking: True}
     eventually(
-        lambda: all(worker["answered"] for worker in told(f"{directory}/stats")["workers"]), "it answers again"
+        lambda: all(worker["answered"] for worker in read_statistics(f"{directory}/stats")["workers"]),
+        "it answers again",
     )
 
 
@@ -150,7 +153,7 @@ def test_statistics_go_on_over_a_reload(start_router: Callable[..., Router], dir
         client.read_until(b"READY")
         router.process.send_signal(signal.SIGHUP)
         router.wait_for_log("reloaded")
-        stats = told(f"{directory}/stats")
+        stats = read_statistics(f"{directory}/stats")
     assert [(worker["draining"], worker["active_sessions"]) for worker in stats["workers"]] == [(True, 1), (False, 0)]
 
 
@@ -166,7 +169,7 @@ def test_statistics_say_who_is_in_a_session_and_what_it_runs(
         client.frame(101, 132)
         client.read_until(b"READY")
         viewer.read_until(b"READY")
-        (worker,) = told(f"{directory}/stats")["workers"]
+        (worker,) = read_statistics(f"{directory}/stats")["workers"]
         pids = [session["pid"] for session in worker["sessions"] if session["pid"]]
         terminals = {pid: os.readlink(f"/proc/{pid}/fd/0") for pid in pids}
     sessions = {(session["protocol"], session["shared"]): session for session in worker["sessions"]}

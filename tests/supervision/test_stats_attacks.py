@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 
+from tests.support.first_steps import limit_files
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, descriptors, eventually
-from tests.support.statistics import told
+from tests.support.statistics import read_statistics
 
 FILES = 60
-BUSY = "fastpty: too many ask for statistics at a time: try again later\r\n"
+BUSY = "fastpty: refused: too many statistics clients at a time: try again later\r\n"
 
 
-def patient() -> list[str]:
-    """A router that gives statistics clients minutes, so that none is dropped for its time."""
+def without_timeouts() -> list[str]:
+    """The program of a router that drops no statistics client for being slow."""
     times = "stats._CLIENT_SECONDS = stats._PARTING_SECONDS = 1000"
     return [
         "-c",
@@ -39,13 +40,13 @@ def http_router(
     return router, int(router.wait_for_log(r"listening on 127.0.0.1:(\d+) \(stats\)")[0][1])
 
 
-def asked(port: int, request: bytes) -> bytes:
+def answer_to(port: int, request: bytes) -> bytes:
     with Client(("127.0.0.1", port)) as client:
         client.send(request)
         return client.read_to_end()
 
 
-def come_while_it_sleeps(router: Router, path: str, stack: ExitStack, count: int) -> list[Client]:
+def connect_while_stopped(router: Router, path: str, stack: ExitStack, count: int) -> list[Client]:
     """Many clients that the supervisor accepts at once."""
     os.kill(router.process.pid, signal.SIGSTOP)
     clients = [stack.enter_context(Client(path)) for _ in range(count)]
@@ -59,7 +60,7 @@ def test_clients_of_the_statistics_leave_descriptors_for_workers(
     path = f"{directory}/stats"
     router = start_router(
         f"{directory}/s", "--forkptyrouter-stats", path, "--forkptyrouter-command", "echo IN", "--listen", "200",
-        sockets=2, preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES)),
+        sockets=2, first=limit_files(FILES),
     )  # fmt: skip
     with ExitStack() as stack:
         worker = router.pid
@@ -82,7 +83,7 @@ def test_a_statistics_client_over_the_limit_gets_one_line(
     router = start_router(f"{directory}/s", "--forkptyrouter-stats", path, "--listen", "300", *arguments, sockets=2)
     os.kill(router.pid, signal.SIGSTOP)
     with ExitStack() as stack:
-        clients = come_while_it_sleeps(router, path, stack, 150)
+        clients = connect_while_stopped(router, path, stack, 150)
         for client in clients[64:]:
             said = client.read_to_end().decode()
             assert said.startswith("HTTP/1.0 503 ") if http else said == BUSY
@@ -96,22 +97,22 @@ def test_a_refused_tcp_client_can_finish_its_request_and_read_the_answer(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """Closing the connection at once would break it before the answer is read."""
-    _, port = http_router(start_router, directory, program=patient())
+    _, port = http_router(start_router, directory, program=without_timeouts())
     with Client(("127.0.0.1", port)) as client:
         client.send(b"POST / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
         assert client.read_to_end().startswith(b"HTTP/1.0 403 ")
         for _ in range(3):
             client.send(b"x" * 2000)
-            asked(port, b"GET / HTTP/1.0\n\n")  # by then the router has handled the first request
+            answer_to(port, b"GET / HTTP/1.0\n\n")  # by then the router has handled the first request
 
 
 @pytest.mark.parametrize("http", [False, True])
-def test_a_request_without_an_end_is_not_read_without_an_end(
+def test_an_endless_request_is_read_up_to_a_limit(
     start_router: Callable[..., Router], directory: Path, http: bool
 ) -> None:
     arguments = ["--stats-http"] if http else []
     stats = ("--forkptyrouter-stats", "127.0.0.1:0")
-    router = start_router(f"{directory}/s", *stats, *arguments, sockets=2, program=patient())
+    router = start_router(f"{directory}/s", *stats, *arguments, sockets=2, program=without_timeouts())
     port = int(router.wait_for_log(r"listening on 127.0.0.1:(\d+) \(stats\)")[0][1])
     with Client(("127.0.0.1", port)) as client:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
@@ -133,22 +134,22 @@ def send_much(client: Client) -> None:
         (b"localhost.evil", 403), (b"127.0.0.1.evil.example", 403), (b"[evil]", 403), (b"127.0.0.1@evil.example", 403),
     ],
 )  # fmt: skip
-def test_a_web_page_cannot_have_the_statistics_by_another_name_for_this_machine(
+def test_a_web_page_cannot_read_the_statistics_through_another_name_of_this_machine(
     start_router: Callable[..., Router], directory: Path, host: bytes, status: int
 ) -> None:
     router, port = http_router(start_router, directory)
-    answer = asked(port, b"GET / HTTP/1.1\r\nAccept: */*\r\nHost: %s\r\n\r\n" % host)
+    answer = answer_to(port, b"GET / HTTP/1.1\r\nAccept: */*\r\nHost: %s\r\n\r\n" % host)
     assert answer.startswith(b"HTTP/1.0 %d " % status)
     assert (b'"pid"' in answer) == (status == 200)
     if status == 403:
-        router.wait_for_log("statistics: refused a client on 127.0.0.1:.*: the request is for another host")
+        router.wait_for_log("statistics: refused a client on 127.0.0.1:.*: the request names another host")
 
 
 def test_no_web_page_of_another_site_can_read_the_statistics(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     _, port = http_router(start_router, directory)
-    head, _, body = asked(port, b"GET / HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n").partition(b"\r\n\r\n")
+    head, _, body = answer_to(port, b"GET / HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n").partition(b"\r\n\r\n")
     assert json.loads(body)["pid"]
     assert b"access-control" not in head.lower()
 
@@ -158,7 +159,7 @@ def test_over_tcp_no_answer_comes_before_the_request(start_router: Callable[...,
     _, port = http_router(start_router, directory)
     with Client(("127.0.0.1", port)) as client:
         client.send(b"GET / HTTP/1.1\r\n")
-        assert json.loads(asked(port, b"GET / HTTP/1.0\n\n").partition(b"\r\n\r\n")[2])["pid"]
+        assert json.loads(answer_to(port, b"GET / HTTP/1.0\n\n").partition(b"\r\n\r\n")[2])["pid"]
         client.socket.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.socket.recv(1)
@@ -187,9 +188,9 @@ def test_frequent_requests_do_not_make_workers_report_without_a_pause(
 ) -> None:
     path = f"{directory}/stats"
     router = start_router(f"{directory}/s", "--forkptyrouter-stats", path, sockets=2)
-    first = told(path)["uptime_seconds"]
+    first = read_statistics(path)["uptime_seconds"]
     for _ in range(10):
-        last = told(path)["uptime_seconds"]
+        last = read_statistics(path)["uptime_seconds"]
     assert last - first >= 10 * 0.1
     assert router.end() == 0
 

@@ -65,7 +65,7 @@ def test_a_reload_for_which_no_worker_can_start_is_refused(
         refused.touch()
         router_without_fork.process.send_signal(signal.SIGHUP)
         router_without_fork.wait_for_log(
-            "not reloaded, the old configuration goes on: no process can start: Resource temporarily unavailable"
+            "reload refused, keeping the old configuration: no process can start: Resource temporarily unavailable"
         )
         assert router_without_fork.workers == [worker]
         with greeted(f"{directory}/s", "old"):

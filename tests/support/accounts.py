@@ -71,8 +71,8 @@ def make_account(name: str, home: Path, shell: str = "/bin/sh") -> Login:
 
 
 def remove_account(name: str) -> None:
-    """Removes a user and its groups, if they exist."""
-    for command in (["userdel", name], ["groupdel", name], ["groupdel", f"{name}-more"]):
+    """Removes a user and its groups, if they exist, even if a process of another test has the same uid."""
+    for command in (["userdel", "--force", name], ["groupdel", name], ["groupdel", f"{name}-more"]):
         with suppress(subprocess.CalledProcessError):
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests import ROOT
+from tests.support.harness import join_thread
 
 DEADLINE_SECONDS = 30.0
 
@@ -56,8 +57,7 @@ class ScriptedRouter:
         thread = threading.Thread(target=play, daemon=True)
         thread.start()
         yield
-        thread.join(DEADLINE_SECONDS)
-        assert not thread.is_alive()
+        join_thread(thread)
         if failures:
             raise failures[0]
 
@@ -69,6 +69,15 @@ def scripted_router(directory: Path, *, tcp: bool = False) -> Iterator[ScriptedR
             server.bind(f"{directory}/router")
             server.listen()
         yield ScriptedRouter(server)
+
+
+def send_notice(peer: socket.socket, line: bytes) -> None:
+    """Sends a line as a router does that ends the session, with a mark (fastpty/relay/notice.pxd)."""
+    if peer.family == socket.AF_UNIX:
+        socket.send_fds(peer, [line], [peer.fileno()])
+    else:
+        peer.sendall(line)
+        peer.send(b"!", socket.MSG_OOB)
 
 
 def receive_until(peer: socket.socket, wanted: bytes) -> bytes:
@@ -114,13 +123,11 @@ class TerminalClient:
         self.modes = termios.tcgetattr(self.terminal)
         self.type(typed_ahead)
         self._process = subprocess.Popen(
-            argv,
+            ["setsid", "--ctty", *argv],  # makes it the controlling terminal
             cwd=ROOT,
             stdin=self.terminal,
             stdout=self.terminal,
             stderr=self.terminal,
-            start_new_session=True,
-            preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # makes it the controlling terminal
         )
         self.shown = b""
 
@@ -180,10 +187,15 @@ class TerminalClient:
         return status
 
     def _read_for(self, seconds: float) -> bool:
-        ready, _, _ = select.select([self.screen], [], [], seconds)
+        ready, _, _ = select.select([self.screen] if self.screen >= 0 else [], [], [], seconds)
         if ready:
             self.shown += os.read(self.screen, 65536)
         return bool(ready)
+
+    def close_screen(self) -> None:
+        """Hangs up the terminal."""
+        os.close(self.screen)
+        self.screen = -1
 
     def signal(self, signum: int) -> None:
         self._process.send_signal(signum)
@@ -193,7 +205,8 @@ class TerminalClient:
         with suppress(ProcessLookupError):  # processes left in the session
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
-        os.close(self.screen)
+        if self.screen >= 0:
+            os.close(self.screen)
         os.close(self.terminal)
 
 

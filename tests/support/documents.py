@@ -24,6 +24,32 @@ class Example:
         return self.line.startswith("fastpty-router ")
 
 
+@dataclass(frozen=True)
+class Block:
+    """A block of code: its language ("" if it is indented), its lines, and why it is not run, or ""."""
+
+    language: str
+    text: str
+    not_run: str
+
+
+_BLOCK = re.compile(
+    r"(?:^<!-- not run: (?P<why>.+) -->\n\n?)?"
+    r"(?:^```(?P<language>\w+)\n(?P<fenced>[\s\S]*?)^```$|(?<=\n\n)(?P<indented>(?: {4}\S.*\n|\n(?= {4}\S))+))",
+    re.M,
+)
+
+
+def blocks(document: Path) -> list[Block]:
+    """The blocks of code of a document. A line `<!-- not run: REASON -->` before a block says that no test runs it."""
+    found = []
+    for match in _BLOCK.finditer(document.read_text()):
+        indented = match["indented"]
+        text = match["fenced"] if indented is None else re.sub(r"^ {4}", "", indented, flags=re.M)
+        found.append(Block(match["language"] or "", text, match["why"] or ""))
+    return found
+
+
 def sections(document: Path) -> dict[str, str]:
     """The text below each heading of the second level."""
     _, *parts = re.split(r"^## (.*)\n", document.read_text(), flags=re.M)

@@ -1,8 +1,9 @@
 """A FUSE file system whose files never return data: a process that touches a mapped page of one blocks.
 
 Every name is a file, and each look-up gives a new one. Needs no library: it uses /dev/fuse directly (linux/fuse.h). As
-root, `python -m tests.support.fuse DIRECTORY` mounts it, prints `mounted`, and serves it until it is killed. With
-`--silent` it answers no look-up either.
+root, `python -m tests.support.fuse DIRECTORY` mounts it, prints `mounted`, and serves it until it is killed. It adds a
+byte to `DIRECTORY.reads` for each read of a file that it has taken: even SIGKILL does not end a process that waits for
+one of these. With `--silent` it answers no look-up either.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import stat
 import struct
 import sys
 import tempfile
+from typing import BinaryIO
 
 INIT, LOOKUP, GETATTR, OPEN, READ, OPENDIR, FORGET, BATCH_FORGET, INTERRUPT = 26, 1, 3, 14, 15, 27, 2, 42, 36
 _SIZE = 4096
@@ -48,12 +50,17 @@ def _attributes(node: int) -> bytes:
     )
 
 
-def serve(fuse: int, *, silent: bool = False) -> None:
-    """Answers all requests except reads of files; with `silent`, nothing after the mount."""
+def serve(fuse: int, reads: BinaryIO, *, silent: bool) -> None:
+    """Answers all requests except reads of files, for which it adds a byte to `reads`.
+
+    silent: answers nothing after the mount.
+    """
     node_of_last_file = _ROOT
     while True:
         request = os.read(fuse, 1 << 17)
         _, kind, unique, node, *_ = struct.unpack_from("<IIQQIIII", request)
+        if kind == READ:
+            reads.write(b".")
         if kind in (READ, FORGET, BATCH_FORGET, INTERRUPT) or (silent and kind != INIT):
             continue
         error, answer = 0, b""
@@ -73,9 +80,11 @@ def serve(fuse: int, *, silent: bool = False) -> None:
 
 def main() -> None:
     fuse = device()
-    mount(fuse, sys.argv[1], os.getuid(), os.getgid())
-    print("mounted", flush=True)
-    serve(fuse, silent="--silent" in sys.argv)
+    silent = "--silent" in sys.argv
+    with open(os.devnull if silent else f"{sys.argv[1]}.reads", "ab", buffering=0) as reads:
+        mount(fuse, sys.argv[1], os.getuid(), os.getgid())
+        print("mounted", flush=True)
+        serve(fuse, reads, silent=silent)
 
 
 if __name__ == "__main__":

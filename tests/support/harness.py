@@ -16,10 +16,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import IO, AnyStr
 
 import pytest
 
 from fastpty.errors import FastptyError
+from tests.support.start_with import start_with
 
 PATIENCE_SECONDS = float(os.environ.get("FASTPTY_TEST_PATIENCE", "30"))
 
@@ -86,6 +88,26 @@ def wait_until_quiet(pid: int) -> None:
     eventually(quiet, "the router is quiet")
 
 
+def read_until_ready(log: IO[AnyStr]) -> None:
+    """Reads a router's log up to the line that says that it is ready."""
+    lines = []
+    for line in log:
+        lines.append(line)
+        if "ready" in str(line):
+            return
+    raise AssertionError(f"the router has ended before it was ready: {lines}")
+
+
+def join_thread(thread: threading.Thread) -> None:
+    """Waits until a thread has ended, for the kernel too.
+
+    At its end the C library and a sanitizer hold locks. If the process forks at that moment, as in_child() does, they
+    stay locked in the child, which waits for ever.
+    """
+    thread.join(PATIENCE_SECONDS)
+    eventually(lambda: not Path(f"/proc/self/task/{thread.native_id}").exists(), "the thread has ended")
+
+
 def message_of(error: pytest.ExceptionInfo[FastptyError]) -> str:
     """The message of an expected error, which must be one line."""
     text = str(error.value)
@@ -94,25 +116,26 @@ def message_of(error: pytest.ExceptionInfo[FastptyError]) -> str:
 
 
 class Router:
-    """A running fastpty-router; a thread reads its log."""
+    """A running fastpty-router; a thread reads its log. first: what the process does before it becomes the router."""
 
     def __init__(
         self,
         *arguments: str,
-        preexec: Callable[[], None] = lambda: None,
+        first: Callable[[], object] | None = None,
         env: dict[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         program: Sequence[str] = ("-m", "fastpty.router"),
     ):
         self.lines: list[str] = []
+        self._log_is_complete = False
         self._news = threading.Condition()
         self._orphans: list[int] = []
+        argv = [sys.executable, *program, *arguments]
         self.process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
+            start_with(first, argv) if first else argv,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=preexec,
             pass_fds=pass_fds,
             env={**os.environ, **(env or {})},
         )
@@ -122,7 +145,9 @@ class Router:
     @property
     def pid(self) -> int:
         """The first worker: the process that relays, whose children are the sessions' programs."""
-        return children(self.process.pid)[0]
+        workers = self.workers
+        assert workers, f"the router has no worker: {self.log}"
+        return workers[0]
 
     @property
     def workers(self) -> list[int]:
@@ -135,18 +160,23 @@ class Router:
             with self._news:
                 self.lines.append(line.rstrip("\n"))
                 self._news.notify_all()
+        with self._news:
+            self._log_is_complete = True
+            self._news.notify_all()
 
     def wait_for_log(self, pattern: str, count: int = 1) -> list[re.Match[str]]:
         """The first `count` lines of the log that match."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        found: list[re.Match[str]] = []
+
+        def has_come() -> bool:
+            found[:] = [match for line in self.lines if (match := re.search(pattern, line))]
+            return len(found) >= count or self._log_is_complete
+
         with self._news:
-            while True:
-                found = [match for line in self.lines if (match := re.search(pattern, line))]
-                if len(found) >= count:
-                    return found[:count]
-                left = deadline - time.monotonic()
-                assert left > 0, f"{len(found)} of {count} lines with {pattern!r} in the log:\n" + self.log
-                assert self._news.wait(left), f"{len(found)} of {count} lines with {pattern!r} in:\n" + self.log
+            self._news.wait_for(has_come, PATIENCE_SECONDS)
+            end = " The router has ended." if self._log_is_complete else ""
+            assert len(found) >= count, f"{len(found)} of {count} lines with {pattern!r}.{end} Its log:\n{self.log}"
+            return found[:count]
 
     def wait_until_listening(self, sockets: int = 1) -> Router:
         self.wait_for_log("listening on ", sockets)
@@ -180,7 +210,7 @@ class Router:
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
         status = self.process.wait(PATIENCE_SECONDS)
-        self._reader.join(PATIENCE_SECONDS)
+        join_thread(self._reader)
         return status
 
 
@@ -213,6 +243,10 @@ class Client:
 
     def half_close(self) -> None:
         self.socket.shutdown(socket.SHUT_WR)
+
+    def wait_for_output(self) -> None:
+        """Waits until there is something to read, and reads nothing."""
+        assert select.select([self.socket], [], [], PATIENCE_SECONDS)[0], "no output has come"
 
     def read_until(self, *wanted: bytes) -> bytes:
         """Reads until all of `wanted` have come, in this order; returns everything read so far."""

@@ -38,8 +38,8 @@ def in_child(act: Callable[[], Any]) -> Any:
     return answer["value"]
 
 
-# An ordinary user may not be able to read the interpreter's files, so they are read before; and a process that has
-# changed its user is not its own to write to, as one that has executed a program is (prctl(2), PR_SET_DUMPABLE).
+# The modules are imported first, because an ordinary user may not be able to read them. A process that changes its user
+# cannot write to its own files in /proc (PR_SET_DUMPABLE); one that has executed a program as that user can.
 AS_NOBODY = (
     "-c",
     f"""import ctypes, encodings.utf_8_sig, os, shutil, sys

@@ -15,7 +15,7 @@ _REQUESTED = 1  # SSL_KEY_UPDATE_REQUESTED: the other side must answer with a Ke
 _AT_A_TIME = 1000
 
 
-class Asker:
+class KeyUpdateClient:
     """A TLS connection after its handshake, made with the libssl that Python has loaded."""
 
     def __init__(self, authority: Authority, network: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""A machine on which the C library looks up accounts with a module that a test has put into its root."""
+"""A root with a module for account look-ups (nsswitch.conf(5)) that leaves a trace when the C library loads it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from fastpty.system import linux
+from tests.support.first_steps import use_nsswitch
 from tests.support.peers import need
 
 MODULE = """
@@ -16,19 +16,14 @@ __attribute__((constructor)) static void loaded(void) { open("/loaded", O_CREAT,
 """
 
 
-def other_nsswitch(file: Path) -> None:
-    """In the router's process, before it executes Python: /etc/nsswitch.conf is another file for it."""
-    linux.unshare(linux.CLONE_NEWNS)
-    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    linux.mount(str(file), "/etc/nsswitch.conf", None, linux.MS_BIND)
-
-
-def hostile_module(root: Path) -> Callable[[], None]:
-    """Puts the module into this root; makes, as `preexec` of a router, a machine on which the C library asks it."""
+def with_hostile_module(root: Path) -> Callable[[], None]:
+    """Puts the module into this root. Returns a function for Router(first=...) that makes the C library ask it."""
     nsswitch = root.parent / "nsswitch.conf"
-    nsswitch.write_text("passwd: files fastpty\ngroup: files fastpty\n")
+    (root / "etc").mkdir(exist_ok=True)
+    for file in (nsswitch, root / "etc/nsswitch.conf"):  # read before or after the change of root
+        file.write_text("passwd: files fastpty\ngroup: files fastpty\n")
     (root.parent / "module.c").write_text(MODULE)
     for place in (root / "lib", root / "lib64"):
         command = [need("cc"), "-shared", "-fPIC", "-o", f"{place}/libnss_fastpty.so.2", "module.c"]
         subprocess.run(command, cwd=root.parent, check=True)
-    return partial(other_nsswitch, nsswitch)
+    return partial(use_nsswitch, nsswitch)

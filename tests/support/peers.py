@@ -28,6 +28,7 @@ _PACKAGES = {
     "script": "bsdutils",
     "setpriv": "util-linux",
     "su": "util-linux",
+    "systemd-nspawn": "systemd-container",
     "unshare": "util-linux",
     "useradd": "passwd",
     "uwsgi": "uwsgi-core",

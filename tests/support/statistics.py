@@ -16,7 +16,7 @@ def ask(path: str, words: bytes = b"") -> bytes:
         return client.read_to_end()
 
 
-def told(path: str) -> dict[str, Any]:
+def read_statistics(path: str) -> dict[str, Any]:
     """The statistics, parsed."""
     answer: dict[str, Any] = json.loads(ask(path))
     return answer

@@ -65,6 +65,7 @@ class Stuck:
         command = f'read what; if [ "$what" = cat ]; then {RAW_CAT}; fi; {program}'
         self.path = f"{directory}/u"
         self.typed = directory / "typed"
+        self._reads = Path(f"{files}.reads")
         self.router = start_router(
             "--run-as", "peer", "--chmod-socket=666", "--stop-timeout", "1", "--forkptyrouter-command", command,
             "--forkpty-urouter", self.path, *options,
@@ -76,14 +77,15 @@ class Stuck:
         client.read_until(b"READY")
         return client
 
-    def lets_in(self) -> bool:
+    def gives_a_session(self) -> bool:
         """True if a client gets a session."""
         with Client(connected_as(self.path, UID, GID)) as client:
             client.frame(0, payload=b"cat\n")
             return not client.socket.recv(7).startswith(b"fastpty")
 
     def stuck(self, file: str) -> Client:
-        """A client whose program blocks in the kernel on this file."""
+        """A client whose program blocks in the kernel on this file, where not even SIGKILL ends it."""
+        reads = self._reads.stat().st_size
         client = Client(connected_as(self.path, UID, GID))
         client.frame(0, payload=file.encode() + b"\n")
         blocked = int(client.read_until(b"pid ", b" READY").split()[-2])
@@ -91,5 +93,6 @@ class Stuck:
         self.typed.touch()
         wchan = Path(f"/proc/{blocked}/wchan")
         eventually(lambda: "request_wait_answer" in wchan.read_text(), "the program is stuck")
+        eventually(lambda: self._reads.stat().st_size > reads, "its read has been taken")
         eventually(lambda: all(state(child) == "D" for child in children(blocked)), "what it has started is, too")
         return client

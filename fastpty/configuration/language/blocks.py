@@ -61,7 +61,7 @@ class Block:
     def turn(self, setting: Setting) -> None:
         """Handles `else`: inverts the condition from here on. Raises UsageError in a loop and for a second else."""
         if self.opener.name in _LOOPS or self._turned:
-            raise UsageError(f"{setting.label} has no if")
+            raise UsageError(f"{setting.label} without an if")
         self._turned = True
 
     def apply(self, line: Setting) -> Iterator[Setting]:

@@ -94,7 +94,7 @@ class Names:
     def _expanded(self, setting: Setting) -> Text:
         own = self._values.get(setting.name) is setting
         if own and setting.name in self._open:
-            raise UsageError(f"{setting.label}: %(…) has no end: {setting.name!r} refers to itself")
+            raise UsageError(f"{setting.label}: %({setting.name}) refers to itself")
         if len(self._open) >= _MOST_DEEP:
             raise UsageError(f"{setting.label}: %(…) refers to names more than {_MOST_DEEP} deep")
         self._open.append(setting.name if own else "")

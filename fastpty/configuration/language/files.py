@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from fastpty.configuration.language import formats, ini, xml
+from fastpty.configuration.language import formats, ini
 from fastpty.configuration.language.budget import Budget, opened
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.language.source import Expand, Source
@@ -18,12 +18,19 @@ from fastpty.errors import UsageError
 
 _Parser = Callable[[Source], Iterator[Setting]]
 
+
+def _parse_xml(source: Source) -> Iterator[Setting]:
+    from fastpty.configuration.language import xml  # only XML files need its library
+
+    return xml.parse(source)
+
+
 FORMATS: dict[str, _Parser] = {
     "ini": ini.parse,
     "json": formats.parse_json,
     "js": formats.parse_json,
     "toml": formats.parse_toml,
-    "xml": xml.parse,
+    "xml": _parse_xml,
     "yaml": formats.parse_yaml,
     "yml": formats.parse_yaml,
 }

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -101,6 +100,8 @@ def parse_toml(source: Source) -> Iterator[Setting]:
 
 
 def _toml(source: Source) -> dict[str, Any]:
+    import tomllib  # only TOML files need it
+
     try:
         return tomllib.loads(source.text, parse_float=str)
     except ValueError as error:  # TOMLDecodeError, and a number with too many digits

@@ -46,7 +46,7 @@ def _why_outside(line: str) -> str:
     if line[0] in formats:
         name = formats[line[0]]
         return f"this looks like {name}, not like an ini file: name the file with --{name.lower()}"
-    return "this line is in no section: put [fastpty] or [uwsgi] above it"
+    return "this line stands before the first section: put [fastpty] above it"
 
 
 def _section(line: str, origin: str) -> str:

@@ -192,7 +192,7 @@ class _Loader:
                 block = blocks.Block(entry, self._facts)
             elif entry.name == blocks.ELSE:
                 if block is None:
-                    raise UsageError(f"{entry.label} has no if")
+                    raise UsageError(f"{entry.label} without an if")
                 block.turn(entry)
             elif block is None:
                 self._add(entry, self._files)
@@ -210,7 +210,8 @@ class _Loader:
         except ValueError as error:
             raise UsageError(f"{origin}: {error}") from error
         self._warnings += [
-            f"{origin}: {name!r} is no variable and is removed (write %% for a %)" for name in dict.fromkeys(unknown)
+            f"{origin}: {name!r} is not a variable and is removed (write %% for a %)"
+            for name in dict.fromkeys(unknown)
         ]
         return text
 
@@ -277,7 +278,7 @@ class _Loader:
                     hint = f" (did you mean {near!r}?)" if near else ""
                     lines.append(f"{setting.origin}: unknown option {setting.name!r}{hint}; ignored")
             elif _is_option(setting) and (left := expansion.left_over(setting.text)):
-                lines.append(f"{setting.label}: nothing is called {left}, so it stays as written")
+                lines.append(f"{setting.label}: {left} is not defined, so it stays as written")
         return lines
 
 

@@ -1,0 +1,71 @@
+"""Notices: lines that tell a client why it gets no session, or why the router has ended it.
+
+A program can write a line that looks the same. So a notice carries a mark that no program's output has: over a local
+socket a descriptor (SCM_RIGHTS), over TCP a byte of urgent data behind the line. A client that does not look for the
+mark does not notice it: the kernel drops both, as they are not part of the stream (unix(7), tcp(7)).
+"""
+
+from libc.string cimport strlen
+
+from fastpty.relay.errands cimport send_descriptors
+from fastpty.relay.loop cimport Loop
+from fastpty.relay.state cimport (
+    ENDING_EXIT, ENDING_FRAMES, ENDING_HTTP, ENDING_IDLE, ENDING_LIFETIME, ENDING_MEMORY, ENDING_RAW, ENDING_SILENT,
+    ENDING_STOPPED, ENDING_TLS, ROLE_VIEWER, Ending, Session,
+)
+from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, O_CLOEXEC, O_NONBLOCK, close, pipe2, send
+
+
+cdef inline int notice_open_mark() noexcept nogil:
+    """Returns the descriptor that marks notices, or -1: a pipe that nobody can write to, and whose end has come."""
+    cdef int ends[2]
+    if pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0:
+        return -1
+    close(ends[1])
+    return ends[0]
+
+
+cdef inline void notice_send(int mark_fd, int fd, bint is_tcp, const char *text, size_t size) noexcept nogil:
+    """Sends a notice, as far as the connection has room. Never waits."""
+    if is_tcp:
+        send(fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        send(fd, b"!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL)
+    elif mark_fd < 0 or send_descriptors(fd, text, size, &mark_fd, 1) < 0:
+        send(fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+
+
+cdef inline const char *notice_of(Ending ending) noexcept nogil:
+    """Returns the line about such an ending, or NULL if there is none. One that may follow output begins a new line."""
+    if ending == ENDING_IDLE:
+        return b"\r\nfastpty: the session was idle for too long\r\n"
+    if ending == ENDING_LIFETIME:
+        return b"\r\nfastpty: the session's time is over\r\n"
+    if ending == ENDING_SILENT:
+        return b"\r\nfastpty: no input arrived in time\r\n"
+    if ending == ENDING_MEMORY:
+        return b"\r\nfastpty: the router had no memory left for the session\r\n"
+    if ending == ENDING_STOPPED:
+        return b"\r\nfastpty: the router was stopped\r\n"
+    if ending == ENDING_HTTP:
+        return b"HTTP/1.0 400 Bad Request\r\n\r\nfastpty: this port gives terminals, not web pages\r\n"
+    if ending == ENDING_TLS:
+        return b"fastpty: this port does not speak TLS: connect without it\r\n"
+    if ending == ENDING_RAW:
+        return b"fastpty: this socket speaks the uwsgi protocol: connect with --uwsgi\r\n"
+    if ending == ENDING_FRAMES:
+        return b"fastpty: this socket speaks the raw protocol: connect without --uwsgi\r\n"
+    return NULL
+
+
+cdef inline void notice_send_ending(Loop *loop, const Session *session, Ending ending) noexcept nogil:
+    """Tells the client why the router ends its session. Call it when all output is sent or dropped."""
+    cdef const char *text
+    if ending == ENDING_EXIT and loop.stopping and (session.hung_up or session.role == ROLE_VIEWER):
+        ending = ENDING_STOPPED   # the program has exited because the stop has hung it up
+    text = notice_of(ending)
+    if text != NULL and session.peer.fd >= 0 and not session.peer.is_own:
+        # The probe was a byte of urgent data, too: a second one could put it into the stream (peer_probe).
+        if session.peer.is_probed:
+            send(session.peer.fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL)
+        else:
+            notice_send(loop.mark_fd, session.peer.fd, session.peer.is_tcp, text, strlen(text))
