@@ -273,7 +273,9 @@ class Sessions:
             self._limits.leave(self._seats.pop(number))
             raise
 
-    def _spawn(self, number: int, program: Program, window: requests.Window, report: int = -1) -> tuple[int, int, int]:
+    def _spawn(
+        self, number: int, program: Program, window: requests.Window, report: int = -1
+    ) -> tuple[int, int, int]:
         if self._cgroups is None:
             return self._spawner.spawn(program.command, window, report=report)
         cgroup = self._cgroups.begin(number)

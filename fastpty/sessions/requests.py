@@ -145,7 +145,9 @@ class Requests:
         return is_named and name not in self._own_names and _ACCEPTED_VALUE.fullmatch(value) is not None
 
 
-def _chosen(program: Program, argv: tuple[bytes, ...], path: bytes) -> tuple[str, tuple[bytes, ...], tuple[bytes, ...]]:
+def _chosen(
+    program: Program, argv: tuple[bytes, ...], path: bytes
+) -> tuple[str, tuple[bytes, ...], tuple[bytes, ...]]:
     """Returns the text for the log, the arguments and the files to try for a command that the client has chosen."""
     words = shlex.join(os.fsdecode(word) for word in argv)
     text = shown(words)

@@ -44,7 +44,7 @@ def test_what_a_program_is_given(router: ScriptedRouter) -> None:
     with (
         playing(router, part),
         fastpty.Session(
-            router.address, ["ls", b"-l"], env={"A": "1"}, cwd="/srv", size=(43, 132), term="vt100"
+            router.address, ["ls", b"-l"], env={"A": "1", "TERM": "vt100"}, cwd="/srv", size=(43, 132)
         ) as session,
     ):
         assert session.number == 9

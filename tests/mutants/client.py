@@ -220,7 +220,7 @@ _ENDS = (
         "fastpty/client/legacy.py",
         "        if notice is not None:\n            raise EndedByRouterError(notice)\n",
         "",
-        _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
+        _ENDINGS + "test_the_client_exits_with_an_error_when_the_router_ends_the_session",
     ),
     Mutant(
         "over a local socket a program's last line is not taken for the router's",
@@ -248,7 +248,7 @@ _ENDS = (
         "fastpty/relay/notice.pxd",
         "mark_fd < 0 or send_descriptors",
         "True or send_descriptors",
-        _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
+        _ENDINGS + "test_the_client_exits_with_an_error_when_the_router_ends_the_session",
     ),
     Mutant(
         "the router marks its notices on TCP",
@@ -290,7 +290,7 @@ _ENDS = (
         "fastpty/client/output.py",
         "        text = self._modes.undo()\n",
         '        text = b""\n',
-        _ENDINGS + "test_an_abrupt_end_turns_off_what_the_program_turned_on",
+        _ENDINGS + "test_an_abrupt_end_turns_off_the_terminal_modes_that_the_program_turned_on",
     ),
     Mutant(
         "no escape sequence is added to output that is not a terminal",
@@ -335,14 +335,14 @@ _OUTPUTS = (
         "fastpty/system/standard_descriptors.py",
         "            _signal.raise_signal(_signal.SIGPIPE)\n",
         "            pass\n",
-        "client/test_broken_output.py::test_output_that_nobody_reads_ends_quietly",
+        "client/test_broken_output.py::test_output_to_a_pipe_without_a_reader_ends_a_command_quietly",
     ),
     Mutant(
         "a letter that the locale lacks is no traceback",
         "fastpty/system/standard_descriptors.py",
         'text.encode(encoding, "backslashreplace").decode(encoding)',
         "text",
-        "client/test_broken_output.py::test_no_locale_makes_a_traceback",
+        "client/test_broken_output.py::test_no_locale_causes_a_traceback",
     ),
     Mutant(
         "the client loads no slow module",

@@ -117,7 +117,7 @@ EXTENSION = (
     Mutant(
         "the worker does not wait for a command that a client chose",
         "fastpty/sessions/handler.py",
-        "        if not (wanted.chooses or program.account or self._config.changes_root):\n",
+        "        if not (wanted.chooses or program.uid is not None or self._config.changes_root):\n",
         "        if True:\n",
         START + "test_a_start_that_hangs_ends_and_holds_nobody_up",
     ),
@@ -131,7 +131,7 @@ EXTENSION = (
     Mutant(
         "a directory that a client chose is not replaced by another",
         "fastpty/sessions/requests.py",
-        "needs_directory=True",
+        "needs_directory=request.directory is not None",
         "needs_directory=False",
         START + "test_under_run_as_peer_a_directory_that_is_missing_is_an_error",
     ),
@@ -159,7 +159,7 @@ EXTENSION = (
     Mutant(
         "no text of the router is in the output",
         "fastpty/relay/lifecycle.pxd",
-        "    if session.extension == NULL:   # else the final frame says it\n",
+        "    if session.extension == NULL:   # else the final frame says why\n",
         "    if True:\n",
         ENDINGS + "test_a_limit_ends_the_session_with_an_error",
     ),
