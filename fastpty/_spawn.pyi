@@ -1,3 +1,8 @@
+from collections.abc import Callable
+
+# Program, arguments, environment, directory and account, as spawn() takes them.
+SpawnArguments = tuple[bytes, list[bytes], list[bytes], bytes | None, tuple[int, int, list[int]]]
+
 def reserve() -> None:
     """Reserves two low descriptors, so that spawn() does not become slower with many descriptors open.
 
@@ -26,6 +31,7 @@ def spawn(
     apart: bool = False,
     joins: tuple[int, ...] = (),
     terminals: int = -1,
+    complete: Callable[[int], SpawnArguments] | None = None,
 ) -> tuple[int, int, int]:
     """Starts a program as the leader of a new session whose controlling terminal is a new pty.
 
@@ -42,6 +48,9 @@ def spawn(
     joins: descriptors of cgroup.procs, open for writing, of cgroups (version 1 or 2) to enter.
     apart: do not wait for the child, because somebody else may delay it; see below.
     terminals: a descriptor of the directory whose `ptmx` to open, in a foreign root, or -1 for /dev/ptmx.
+    complete: called in the child, which is a copy of this process, with a descriptor of the terminal. It may block, and
+    should close other descriptors first. What it returns replaces the arguments; an exception ends the child. Only with
+    an `account`, whose uid must be the same.
 
     The child has only descriptors 0, 1 and 2, on the terminal, default signal dispositions and an empty mask. This
     process sleeps until the child executes the program, as after vfork(2), so its memory is never copied. With an

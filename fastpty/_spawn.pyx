@@ -1,6 +1,8 @@
 """Starts a program as the leader of a new session on a new pseudo-terminal."""
 
 import os
+import signal
+import traceback
 
 from libc.errno cimport ENOSYS, EPERM, errno
 from libc.stdint cimport uint64_t
@@ -55,6 +57,8 @@ from fastpty.system.linux cimport (
     waitid,
     winsize,
 )
+
+from fastpty.errors import RefusedError
 
 cdef enum:
     CHILD_STACK_BYTES = 65536   # used only between clone and execve
@@ -160,6 +164,45 @@ cdef fill_account(Account *account, tuple wanted):
         account.groups[index] = groups[index]
 
 
+cdef int fork_child(Plan *plan, int *pidfd, complete) except -1:
+    """As clone_child, for a child that first calls `complete` in a copy of this process. Raises OSError."""
+    cdef sigset_t everything, previous
+    sigfillset(&everything)
+    pthread_sigmask(SIG_BLOCK, &everything, &previous)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            complete_and_execute(plan, complete)
+    finally:
+        pthread_sigmask(SIG_SETMASK, &previous, NULL)
+    try:
+        pidfd[0] = os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    return pid
+
+
+cdef complete_and_execute(Plan *plan, complete):
+    """In the child: does not return."""
+    try:
+        program, argv, environment, directory, account = complete(plan.slave)
+        plan.enters_cgroup = plan.cgroup >= 0
+        plan.program = <char *><bytes>program
+        plan.argv = pointers(argv)
+        plan.envp = pointers(environment)
+        plan.directory = <char *><bytes>directory
+        fill_account(plan.account, account)
+        child_main(plan)
+    except RefusedError:
+        pass   # `complete` has told the client
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(127)
+
+
 cdef open_terminal(int directory, unsigned short rows, unsigned short columns, int *master, int *slave):
     """Opens a new pty: a non-blocking master, a slave with default termios and IUTF8, both close-on-exec.
 
@@ -187,10 +230,12 @@ cdef open_terminal(int directory, unsigned short rows, unsigned short columns, i
     tcsetattr(slave[0], TCSANOW, &attributes)
 
 
-cdef run_child(Plan *plan, int *pidfd):
+cdef run_child(Plan *plan, int *pidfd, complete):
     """Starts the child, and returns its pid. Raises OSError if a child that is waited for cannot run its program."""
     cdef siginfo_t info
     cdef int pid
+    if complete is not None:
+        return fork_child(plan, pidfd, complete)
     with nogil:
         pid = clone_child(plan, pidfd)
     if pid < 0:
@@ -218,7 +263,7 @@ def leave_keys():
 def spawn(
     list argv, list environment, directory, int rows, int columns, tuple files,
     *, program=None, account=None, bint no_new_privs=False, int cgroup=-1, bint apart=False, tuple joins=(),
-    int terminals=-1
+    int terminals=-1, complete=None
 ):
     """Starts `argv` on a new terminal; see _spawn.pyi."""
     cdef Plan plan
@@ -254,7 +299,7 @@ def spawn(
         open_terminal(terminals, rows, columns, &master, &plan.slave)
         if account is not None and fchown(plan.slave, becomes.uid, <gid_t>-1) < 0:
             raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
-        pid = run_child(&plan, &pidfd)
+        pid = run_child(&plan, &pidfd, complete)
     except BaseException:
         if pidfd >= 0:
             close(pidfd)

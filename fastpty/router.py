@@ -141,11 +141,12 @@ def _serve(prepared: _Prepared, config: Config) -> None:
     """In the jail: serves until a signal stops the router."""
     # If a parent has set SIGCHLD to be ignored, the kernel would reap the children that the supervisor waits for.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    program.check(config)
+    config = program.check(config)
     if prepared.cgroups is not None:
         prepared.cgroups.inside()
     with ExitStack() as stack:
         log.redirect(config.daemonize2 or config.logto2)
+        stack.callback(log.flush)
         pidfiles = [*prepared.pidfiles, *_keep_pidfiles(config.pidfiles2, config.vacuum, stack)]
         if prepared.terminal is not None:
             prepared.terminal.start()

@@ -34,7 +34,7 @@ def prepare(config: Config) -> None:
     check(config)
     steps: list[Step] = [
         inherited.remove_own_variables,
-        *(_take_account(config.immediate_uid, config, in_changed_root=False) if os.geteuid() == 0 else ()),
+        partial(_take_immediate_account, config),
         partial(privileges.become_immediately, config),
         partial(_set_umask, config),
         partial(_set_environment, config),
@@ -85,7 +85,7 @@ def _steps(way: _Way) -> list[Step]:
         partial(_hide, config),
         *_waits(config),
         *_hooks(config, "as-root"),
-        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),
+        *([partial(_take_account, way, config.uid)] if groups is not None and config.uid is not None else ()),
         lambda: privileges.become(config, groups, way.config.entered),
         partial(_hide, config),
         *_hooks(config, "as-user"),
@@ -182,9 +182,13 @@ def _set_environment(config: Config) -> None:
     os.environ.update(environment)
 
 
-def _take_account(uid: int | None, config: Config, in_changed_root: bool) -> Iterator[Step]:
-    if uid is not None:
-        yield partial(inherited.become, uid, config, in_changed_root)
+def _take_immediate_account(config: Config) -> None:
+    if config.immediate_uid is not None and os.geteuid() == 0:
+        inherited.become(config.immediate_uid, config, in_changed_root=False)
+
+
+def _take_account(way: _Way, uid: int) -> None:
+    way.config = inherited.become(uid, way.config, way.config.changes_root)
 
 
 def _join(way: _Way) -> bool:

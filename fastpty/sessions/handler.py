@@ -6,11 +6,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastpty import log
 from fastpty._spawn import spawn
-from fastpty.access import accounts
+from fastpty.access.accounts import ForeignAccounts
 from fastpty.access.limits import Limits
 from fastpty.access.peer import Peer, local_peer, peer_behind_tls, tcp_peer
 from fastpty.access.refusals import Refusals, clients
@@ -24,10 +26,14 @@ from fastpty.log import logger, signal_name
 from fastpty.net import tcp
 from fastpty.relay.upcalls import JOIN, SessionEnd, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
+from fastpty.sessions.outcomes import Outcome, Outcomes
 from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
-from fastpty.system import at_start
+from fastpty.system import at_start, child
 from fastpty.system.credentials import UNKNOWN_PEER
+
+if TYPE_CHECKING:
+    from fastpty._spawn import SpawnArguments
 
 
 class Sessions:
@@ -52,8 +58,7 @@ class Sessions:
         self._shared_started = False
         self._on_signal = on_signal
         self._rules = rules
-        self._account_of = accounts.lookup(config.changes_root)
-        self._programs = Programs(config)
+        self._programs = Programs(config, ForeignAccounts(limits.readers))
         self._limits = limits
         self._cgroups = cgroups
         self._joins = config.entered.cgroups if config.entered else ()
@@ -62,6 +67,8 @@ class Sessions:
         self._open_terminals: set[int] = set()  # sessions that have ended, and whose terminals errands will close
         self._closed_early: set[int] = set()  # sessions that have not ended, and whose terminals errands have closed
         self._unlogged_starts: list[tuple[float, int, Record]] = []
+        self._outcomes = Outcomes()
+        self._undecided: dict[int, float] = {}  # sessions whose first process has not reported, with their beginnings
         self._records: dict[int, Record] = {}
         self._user_names = UserNames()
         self._refusals = Refusals()
@@ -87,13 +94,13 @@ class Sessions:
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
             why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"
-            line = f"session {number}: refused {client.text} on {place.name}: {why}"
-            if not self._refusals.tell(line, clients(client.uid, place.name, why)):
-                self._unlogged.add(number)
-            self._records[number] = Record(client, place)
+            self._log_refusal(number, client, place, why)
             return os.fsencode(f"fastpty: {why}\r\n")
         record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
-        self._unlogged_starts.append((time.time(), number, record))
+        if program.complete is None:
+            self._unlogged_starts.append((time.time(), number, record))
+        else:
+            self._undecided[number] = time.time()
         uid = program.account[0] if program.account else None
         return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, uid)
 
@@ -115,10 +122,12 @@ class Sessions:
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
+        for outcome in self._outcomes.read():
+            self._take_outcome(outcome)
         for when, number, record in self._unlogged_starts:
             self._log(number, "start", record, when=when)
         self._unlogged_starts.clear()
-        return self._refusals.sum_up()
+        return self._refusals.sum_up() or bool(self._undecided)
 
     def close(self) -> None:
         """Logs the refusals that are only counted so far."""
@@ -130,6 +139,7 @@ class Sessions:
             self._limits.leave(self._seats.pop(end.number, []))
         if self._cgroups is not None:
             self._cgroups.end(end.number)
+        self._undecided.pop(end.number, None)
         record = self._records.pop(end.number, None)
         if end.number in self._unlogged:
             self._unlogged.remove(end.number)
@@ -144,6 +154,23 @@ class Sessions:
         """Returns what the statistics say about a session besides its counters."""
         record = self._records.get(number)
         return record.fields(self._user_names) if record else {}
+
+    def _take_outcome(self, outcome: Outcome) -> None:
+        when = self._undecided.pop(outcome.number, None)
+        record = self._records.get(outcome.number)
+        if when is None or record is None or record.client is None or record.place is None:
+            return
+        if outcome.is_refusal:
+            self._log_refusal(outcome.number, record.client, record.place, outcome.text)
+        else:
+            record = self._records[outcome.number] = replace(record, command=outcome.text)
+            self._unlogged_starts.append((when, outcome.number, record))
+
+    def _log_refusal(self, number: int, client: Peer, place: Place, why: str) -> None:
+        line = f"session {number}: refused {client.text} on {place.name}: {why}"
+        if not self._refusals.tell(line, clients(client.uid, place.name, why)):
+            self._unlogged.add(number)
+        self._records[number] = Record(client, place)
 
     def _log(
         self, number: int, event: str, record: Record | None, details: str = "", when: float | None = None
@@ -161,8 +188,8 @@ class Sessions:
         try:
             if behind_tls:
                 is_admitted = bool(self._config.allow_tls_names)
-                account_of = self._account_of if self._rules.need_groups else None
-                return peer_behind_tls(connection, self._tls_users, is_admitted, account_of)
+                groups_of = self._rules.groups_of_account if self._rules.need_groups else None
+                return peer_behind_tls(connection, self._tls_users, is_admitted, groups_of)
             tcp.prepare(connection)
             return tcp_peer(connection)
         finally:
@@ -185,17 +212,18 @@ class Sessions:
 
     def _spawn(self, number: int, program: Program) -> tuple[int, int, int]:
         if self._cgroups is None:
-            return self._spawn_in(program, -1)
+            return self._spawn_in(number, program, -1)
         cgroup = self._cgroups.begin(number)
         try:
-            return self._spawn_in(program, cgroup)
+            return self._spawn_in(number, program, cgroup)
         except OSError:
             self._cgroups.end(number)
             raise
         finally:
             os.close(cgroup)
 
-    def _spawn_in(self, program: Program, cgroup: int) -> tuple[int, int, int]:
+    def _spawn_in(self, number: int, program: Program, cgroup: int) -> tuple[int, int, int]:
+        complete = None if program.complete is None else partial(self._complete, number, program.complete, cgroup)
         return spawn(
             program.argv,
             program.environment,
@@ -210,7 +238,25 @@ class Sessions:
             apart=self._config.changes_root,
             joins=self._joins,
             terminals=self._config.terminals,
+            complete=complete,
         )
+
+    def _complete(self, number: int, complete: Callable[[], Program], cgroup: int, terminal: int) -> SpawnArguments:
+        """In a session's first process: completes its program. Tells the client and raises if it is refused.
+
+        It closes what belongs to other sessions first, because it may wait here.
+        """
+        needed = (terminal, cgroup, self._outcomes.writer, self._limits.readers.fileno(), *self._joins)
+        child.keep_only([0, 1, 2, *(descriptor for descriptor in needed if descriptor >= 0)])
+        try:
+            program = complete()
+        except RefusedError as error:
+            os.write(terminal, os.fsencode(f"fastpty: refused: {error}\n"))
+            self._outcomes.report(Outcome(number, f"refused: {error}", is_refusal=True))
+            raise
+        self._outcomes.report(Outcome(number, program.text, is_refusal=False))
+        assert program.account is not None
+        return program.path, program.argv, program.environment, program.directory, program.account
 
     def accept_failed(self, error: int) -> None:
         """Logs that a connection could not be accepted or served."""

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 from fastpty.errors import FastptyError
 from fastpty.system import linux
@@ -22,8 +23,8 @@ _logger = logging.getLogger("fastpty.router")
 _READ_BYTES = 65536
 _DESCRIPTORS_MOST = 8
 
-# The data and the descriptors that a child gives to its parent.
-Answer = tuple[bytes, Sequence[int]]
+# A value that can be pickled, and the descriptors that a child gives to its parent.
+Answer = tuple[Any, Sequence[int]]
 
 
 def fork(name: str, work: Callable[[], int | None]) -> int:
@@ -84,9 +85,9 @@ def start_orphan(name: str, work: Callable[[], object]) -> None:
 def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[int] = ()) -> Answer:
     """Runs `work` in a child and returns what it returns. The descriptors are the caller's to close.
 
-    The child may get stuck. It has none of this process's descriptors but 0, 1, 2 and those in `keep`. Raises the
-    OSError or FastptyError that `work` raised, or TimeoutError after `seconds`: then the child is killed, and is left
-    behind if even that does not end it.
+    The child may get stuck. It has none of this process's descriptors but those in `keep`. Raises the OSError or
+    FastptyError that `work` raised, or TimeoutError after `seconds`: then the child is killed, and is left behind if
+    even that does not end it.
     """
     deadline = time.monotonic() + seconds
     ours, theirs = socket.socketpair()
@@ -121,18 +122,28 @@ def keep_only(descriptors: Iterable[int]) -> None:
         first = descriptor + 1
 
 
+def leave_standard_descriptors() -> None:
+    """Replaces 0, 1 and 2: readers of this output wait until every process has closed it, also one that is stuck."""
+    nothing = os.memfd_create("nothing")  # /dev/null could be anything in a root of somebody else's
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+
+
 def _answer(work: Callable[[], Answer], channel: socket.socket, keep: Sequence[int]) -> None:
     """In the child of `ask`: the descriptors go with the first byte, then the pickled outcome."""
+    leave_standard_descriptors()
     keep_only([0, 1, 2, channel.fileno(), *keep])
     failure: Exception | None = None
-    data = b""
+    value = None
     descriptors: Sequence[int] = ()
     try:
-        data, descriptors = work()
+        value, descriptors = work()
     except (OSError, FastptyError) as error:
         failure = error
+    except Exception as error:
+        failure = OSError(errno.EIO, f"internal error: {error!r}")
     socket.send_fds(channel, [b"."], descriptors)
-    channel.sendall(pickle.dumps((failure, data)))
+    channel.sendall(pickle.dumps((failure, value)))
 
 
 def _received(channel: socket.socket, deadline: float) -> Answer:
