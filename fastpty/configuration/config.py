@@ -88,6 +88,7 @@ class Config:
     waits: tuple[Wait, ...]
     wait_interface_seconds: float
     wait_fs_seconds: float
+    wait_socket_seconds: float
     hooks: tuple[Hook, ...]
     immediate_uid: int | None
     immediate_gid: int | None

@@ -41,7 +41,7 @@ class FileWriter:
         try:
             with stream, orders:
                 child.start_orphan("log", partial(_be_the_writer, stream, orders, open_file, complaint))
-            answer = self._answer(foreign_root.SECONDS)
+            answer = self._answer(2 * foreign_root.SECONDS)
             if answer != _DONE:
                 number, _, text = answer.partition(b" ")
                 raise OSError(int(number or errno.EIO), text.decode() or "the process that writes it has ended")
@@ -78,12 +78,18 @@ def _be_the_writer(
     child.leave_standard_descriptors()
     child.keep_only([0, 1, 2, stream.fileno(), orders.fileno()])
     try:
-        file = open_file()
+        file = _opened(open_file)
     except OSError as error:
         orders.send(b"%d %b" % (error.errno or 0, (error.strerror or "").encode()))
         return
     orders.send(_DONE)
     _serve(stream, orders, _File(file, open_file, complaint))
+
+
+def _opened(open_file: OpenFile) -> int:
+    """Calls `open_file` with a deadline, so that the file that is open stays in use if it is not met."""
+    _, [descriptor] = foreign_root.in_time("opening the log", lambda: (None, [open_file()]))
+    return descriptor
 
 
 def _serve(stream: socket.socket, orders: socket.socket, file: _File) -> None:
@@ -130,7 +136,7 @@ class _File:
     def reopen(self) -> None:
         """Opens the file again. If that fails, the old one stays in use."""
         try:
-            opened = self._open_file()
+            opened = _opened(self._open_file)
         except OSError as error:
             self._append(self._complaint(error))
             return

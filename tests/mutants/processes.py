@@ -190,14 +190,14 @@ STOP = (
     Mutant(
         "the pid file of a running router is not taken",
         "fastpty/service/pidfile.py",
-        "        if running is not None:\n",
-        "        if False:\n",
+        "    if running is not None:\n",
+        "    if False:\n",
         "service/test_background.py::test_the_pid_file_of_a_running_router_is_not_taken",
     ),
     Mutant(
         "vacuum leaves a pid file alone that is another's",
         "fastpty/service/pidfile.py",
-        "if os.path.samestat(there, os.fstat(self._fd)):",
+        "if (there.st_dev, there.st_ino) == identity:",
         "if True:",
         "service/test_background.py::test_vacuum_does_not_remove_another_router_s_pid_file",
     ),
@@ -249,7 +249,7 @@ LOG = (
     Mutant(
         "a log file that was moved away is opened anew",
         "fastpty/log.py",
-        "                handler.reopen()",
+        "                handler.reopen(complains=complains)",
         "                pass",
         "service/test_background.py::test_the_log_goes_to_a_file_and_is_opened_anew_at_a_reload",
     ),

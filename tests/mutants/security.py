@@ -16,6 +16,7 @@ from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_relay import RELAY
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
+from tests.mutants.security_silent import SILENT
 from tests.mutants.security_sockets import SOCKETS
 from tests.mutants.security_supervisor import SUPERVISOR
 from tests.mutants.security_tls import TLS
@@ -41,6 +42,7 @@ SECURITY = (
     *VANISHED,
     *DOORS,
     *FOREIGN,
+    *SILENT,
     *FRESH,
     *KILLED,
     *RELAY,

@@ -160,8 +160,8 @@ ROOTS = (
     Mutant(
         "a log of the host is not opened anew by its path in a jail",
         "fastpty/log.py",
-        "    def reopen(self) -> None:\n        self._check_root()\n",
-        "    def reopen(self) -> None:\n",
+        "    def reopen(self, *, complains: bool) -> None:\n        self._check_root()\n",
+        "    def reopen(self, *, complains: bool) -> None:\n",
         _ROOTS + "test_a_log_outside_the_jail_is_not_reopened_by_its_path",
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""A FUSE file system whose files never return data: a process that touches a mapped page of one blocks.
+"""A FUSE file system whose files never return or take data: a process that touches a mapped page of one blocks.
 
 Every name is a file, and each look-up gives a new one. Needs no library: it uses /dev/fuse directly (linux/fuse.h). As
 root, `python -m tests.support.fuse DIRECTORY` mounts it, prints `mounted`, and serves it until it is killed. With
@@ -15,7 +15,7 @@ import struct
 import sys
 import tempfile
 
-INIT, LOOKUP, GETATTR, OPEN, READ, OPENDIR, FORGET, BATCH_FORGET, INTERRUPT = 26, 1, 3, 14, 15, 27, 2, 42, 36
+INIT, LOOKUP, GETATTR, OPEN, READ, WRITE, OPENDIR, FORGET, BATCH_FORGET, INTERRUPT = 26, 1, 3, 14, 15, 16, 27, 2, 42, 36
 _SIZE = 4096
 _ROOT = 1
 _CONFIG = "rootmode=40000,user_id={uid},group_id={gid},allow_other"
@@ -49,12 +49,12 @@ def _attributes(node: int) -> bytes:
 
 
 def serve(fuse: int, *, silent: bool = False) -> None:
-    """Answers all requests except reads of files; with `silent`, nothing after the mount."""
+    """Answers all requests except reads and writes of files; with `silent`, nothing after the mount."""
     node_of_last_file = _ROOT
     while True:
         request = os.read(fuse, 1 << 17)
         _, kind, unique, node, *_ = struct.unpack_from("<IIQQIIII", request)
-        if kind in (READ, FORGET, BATCH_FORGET, INTERRUPT) or (silent and kind != INIT):
+        if kind in (READ, WRITE, FORGET, BATCH_FORGET, INTERRUPT) or (silent and kind != INIT):
             continue
         error, answer = 0, b""
         if kind == INIT:
