@@ -1,8 +1,5 @@
 from collections.abc import Callable
 
-# Program, arguments, environment, directory and account, as spawn() takes them.
-SpawnArguments = tuple[bytes, list[bytes], list[bytes], bytes | None, tuple[int, int, list[int]]]
-
 def reserve() -> None:
     """Reserves two low descriptors, so that spawn() does not become slower with many descriptors open.
 
@@ -31,7 +28,8 @@ def spawn(
     apart: bool = False,
     joins: tuple[int, ...] = (),
     terminals: int = -1,
-    complete: Callable[[int], SpawnArguments] | None = None,
+    complete: Callable[[int], tuple[bytes, list[bytes], list[bytes], bytes | None, tuple[int, int, list[int]]]]
+    | None = None,
 ) -> tuple[int, int, int]:
     """Starts a program as the leader of a new session whose controlling terminal is a new pty.
 

@@ -78,13 +78,16 @@ def name_behind_tls(connection: str, uid: int | None, who: str) -> bytes:
 
 
 def peer_behind_tls(
-    connection: socket.socket, users: Collection[int], is_admitted: bool, groups_of: Callable[[int], frozenset[int]] | None
+    connection: socket.socket,
+    users: Collection[int],
+    is_admitted: bool,
+    groups_of: Callable[[int], frozenset[int]] | None,
 ) -> Peer:
     """The client that the TLS process reports; raises OSError if it has left already.
 
     groups_of: if given, finds the groups of a client whose certificate stands for a user; it may raise RefusedError.
-    Raises RefusedError if that user is not in `users`. So an attacker who takes over the TLS process can impersonate only users
-    listed in `tls-user`.
+    Raises RefusedError if that user is not in `users`. So an attacker who takes over the TLS process can impersonate
+    only users listed in `tls-user`.
     """
     name = connection.getpeername()
     _, user, who = os.fsdecode(name).split(" ", 2)

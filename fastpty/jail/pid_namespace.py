@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -30,7 +29,7 @@ _PASSED_ON = signal.valid_signals() - {
 }
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
-_GONE_SECONDS = 1.0
+_GONE_MS = 1000
 
 Work = Callable[[], int]
 
@@ -79,28 +78,27 @@ def stay_with_parent() -> None:
 def _wait_for(inner: int, reader: int) -> int:
     """Forwards signals and reaps all children until `inner` ends. Returns its exit status, negative for a signal.
 
-    reader: `inner` writes its exit status there. A second later it counts as ended.
+    reader: `inner` writes its exit status there. It counts as ended when nothing has happened for a second afterwards.
     """
     queue = SignalQueue([*_PASSED_ON, signal.SIGCHLD])
-    status, deadline = None, None
-    try:
-        while deadline is None or time.monotonic() < deadline:
-            watched = [queue] if deadline else [queue, reader]
-            patience = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = select.select(watched, [], [], patience)[0]
-            for received in queue:
-                if received.number != signal.SIGCHLD:
-                    _forward(received, inner)
-                elif (ended := _reap(inner)) is not None:
-                    return ended
-            if reader in ready:
-                report = os.read(reader, 1)
-                status, deadline = report[0] if report else -signal.SIGKILL, time.monotonic() + _GONE_SECONDS
-    finally:
-        queue.close()
+    poll = select.poll()
+    poll.register(queue, select.POLLIN)
+    poll.register(reader, select.POLLIN)
+    status = None
+    while (ready := poll.poll(None if status is None else _GONE_MS)) or status is None:
+        for received in queue:
+            if received.number != signal.SIGCHLD:
+                _forward(received, inner)
+            elif (ended := _reap(inner)) is not None:
+                queue.close()
+                return ended
+        if any(descriptor == reader for descriptor, _ in ready):
+            report = os.read(reader, 1)
+            status = report[0] if report else -signal.SIGKILL
+            poll.unregister(reader)
+    queue.close()
     logger.error("a process in the pid namespace was killed and does not end: no longer waited for")
-    assert status is not None
-    return int(status)
+    return status
 
 
 def _forward(received: ReceivedSignal, inner: int) -> None:

@@ -86,7 +86,7 @@ def _steps(way: _Way) -> list[Step]:
         *_waits(config, config.wait_interface_seconds, [INTERFACE]),
         *_waits(config, config.wait_fs_seconds, FILE_KINDS),
         *_hooks(config, "as-root"),
-        *([partial(_take_account, way, config.uid)] if groups is not None and config.uid is not None else ()),
+        *([] if groups is None else [partial(_take_account, way)]),
         lambda: privileges.become(config, groups, way.config.entered),
         partial(_hide, config),
         *_hooks(config, "as-user"),
@@ -187,8 +187,9 @@ def _take_immediate_account(config: Config) -> None:
         inherited.become(config.immediate_uid, config, in_changed_root=False)
 
 
-def _take_account(way: _Way, uid: int) -> None:
-    way.config = inherited.become(uid, way.config, way.config.changes_root)
+def _take_account(way: _Way) -> None:
+    if way.config.uid is not None:
+        way.config = inherited.become(way.config.uid, way.config, way.config.changes_root)
 
 
 def _join(way: _Way) -> bool:

@@ -29,8 +29,7 @@ _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence,
 class PidFile:
     """The pid file of this process, with mode 0644, and its control socket.
 
-    In a foreign root, children use the path, each with a deadline. Raises FastptyError if the file names another running
-    router, or cannot be written.
+    Raises FastptyError if the file names another running router, or cannot be written.
     remove_from_outside: removes the file at the end, if this process cannot.
     """
 

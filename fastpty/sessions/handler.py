@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from fastpty import log
 from fastpty._spawn import spawn
@@ -32,8 +32,8 @@ from fastpty.sessions.record import Record, tty_name
 from fastpty.system import at_start, child
 from fastpty.system.credentials import UNKNOWN_PEER
 
-if TYPE_CHECKING:
-    from fastpty._spawn import SpawnArguments
+# Program, arguments, environment, directory and account.
+_SpawnArguments = tuple[bytes, list[bytes], list[bytes], bytes | None, tuple[int, int, list[int]]]
 
 
 class Sessions:
@@ -241,7 +241,7 @@ class Sessions:
             complete=complete,
         )
 
-    def _complete(self, number: int, complete: Callable[[], Program], cgroup: int, terminal: int) -> SpawnArguments:
+    def _complete(self, number: int, complete: Callable[[], Program], cgroup: int, terminal: int) -> _SpawnArguments:
         """In a session's first process: completes its program. Tells the client and raises if it is refused.
 
         It closes what belongs to other sessions first, because it may wait here.

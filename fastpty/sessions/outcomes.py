@@ -29,8 +29,8 @@ class Outcomes:
 
     def report(self, outcome: Outcome) -> None:
         """In a session's process: sends the outcome. Raises OSError if the pipe is full."""
-        text = os.fsencode(outcome.text.replace("\n", " "))
-        os.write(self.writer, b"%d %d %b" % (outcome.number, outcome.is_refusal, text[: _REPORT_BYTES_MOST - 32]) + b"\n")
+        text = os.fsencode(outcome.text.replace("\n", " "))[: _REPORT_BYTES_MOST - 32]
+        os.write(self.writer, b"%d %d %b\n" % (outcome.number, outcome.is_refusal, text))
 
     def read(self) -> Iterator[Outcome]:
         """In the worker: yields the outcomes that have come."""

@@ -95,12 +95,14 @@ def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[in
         pid = start(name, partial(_answer, work, theirs, [*keep]), signal.SIGKILL)
         theirs.close()
         try:
-            answer = _received(ours, deadline)
+            failure, answer = _received(ours, deadline)
         except TimeoutError:
             os.kill(pid, signal.SIGKILL)
             _reap(pid, os.WNOHANG)
             raise
     _reap(pid, 0)
+    if failure is not None:
+        raise failure
     return answer
 
 
@@ -146,7 +148,8 @@ def _answer(work: Callable[[], Answer], channel: socket.socket, keep: Sequence[i
     channel.sendall(pickle.dumps((failure, value)))
 
 
-def _received(channel: socket.socket, deadline: float) -> Answer:
+def _received(channel: socket.socket, deadline: float) -> tuple[Exception | None, Answer]:
+    """The exception that `work` raised, or None, and its answer. Raises TimeoutError at the deadline."""
     channel.setblocking(False)
     descriptors: list[int] = []
     parts: list[bytes] = []
@@ -159,17 +162,15 @@ def _received(channel: socket.socket, deadline: float) -> Answer:
             parts.append(data)
             if not data:
                 break
-        said = b"".join(parts)[1:]
-        if not said:
-            raise OSError(errno.EIO, "the process that was to answer has ended")
-        failure, answer = pickle.loads(said)  # noqa: S301 - written by this program's own child
-        if failure is not None:
-            raise failure
     except BaseException:
         for fd in descriptors:
             os.close(fd)
         raise
-    return answer, descriptors
+    said = b"".join(parts)[1:]
+    if not said:
+        return OSError(errno.EIO, "the process that was to answer has ended"), (None, descriptors)
+    failure, value = pickle.loads(said)  # noqa: S301 - written by this program's own child
+    return failure, (value, descriptors)
 
 
 def _reap(pid: int, flags: int) -> None:

@@ -43,7 +43,7 @@ def is_entered() -> bool:
 
 
 def in_time(name: str, work: Callable[[], child.Answer], keep: Iterable[int] = ()) -> child.Answer:
-    """Returns what `work` returns: its value, and descriptors that the caller closes. `work` may use paths of this root.
+    """Runs `work`, which uses paths of this root, and returns its value and descriptors. The caller closes these.
 
     In a foreign root a child runs it, with a deadline. name: of the child. keep: the descriptors that `work` needs.
     Raises the OSError or FastptyError that `work` raises, or TimeoutError.

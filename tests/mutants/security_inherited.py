@@ -80,7 +80,7 @@ HOMES = (
     Mutant(
         "with uid the home is the account's",
         "fastpty/jail/steps.py",
-        "        *([partial(_take_account, way, config.uid)] if groups is not None and config.uid is not None else ()),\n",
+        "        *([] if groups is None else [partial(_take_account, way)]),\n",
         "",
         f"{_HOME}[--uid]",
     ),
@@ -94,10 +94,8 @@ HOMES = (
     Mutant(
         "the hooks of root have root's home",
         "fastpty/jail/steps.py",
-        '        *_hooks(config, "as-root"),\n'
-        "        *([partial(_take_account, way, config.uid)] if groups is not None and config.uid is not None else ()),\n",
-        "        *([partial(_take_account, way, config.uid)] if groups is not None and config.uid is not None else ()),\n"
-        '        *_hooks(config, "as-root"),\n',
+        '        *_hooks(config, "as-root"),\n        *([] if groups is None else [partial(_take_account, way)]),\n',
+        '        *([] if groups is None else [partial(_take_account, way)]),\n        *_hooks(config, "as-root"),\n',
         f"{_HOME}[--uid]",
     ),
     Mutant(
@@ -131,8 +129,8 @@ HOMES = (
     Mutant(
         "in a changed root the home is looked up there",
         "fastpty/jail/steps.py",
-        "inherited.become(uid, way.config, way.config.changes_root)",
-        "inherited.become(0 if way.config.changes_root else uid, way.config, False)",
+        "inherited.become(way.config.uid, way.config, way.config.changes_root)",
+        "inherited.become(0 if way.config.changes_root else way.config.uid, way.config, False)",
         f"{_VARIABLES}test_in_a_changed_root_the_home_is_that_of_the_account_there",
     ),
     Mutant(

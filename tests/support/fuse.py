@@ -15,7 +15,8 @@ import struct
 import sys
 import tempfile
 
-INIT, LOOKUP, GETATTR, OPEN, READ, WRITE, OPENDIR, FORGET, BATCH_FORGET, INTERRUPT = 26, 1, 3, 14, 15, 16, 27, 2, 42, 36
+INIT, LOOKUP, GETATTR, OPEN, OPENDIR = 26, 1, 3, 14, 27
+READ, WRITE, FORGET, BATCH_FORGET, INTERRUPT = 15, 16, 2, 42, 36
 _SIZE = 4096
 _ROOT = 1
 _CONFIG = "rootmode=40000,user_id={uid},group_id={gid},allow_other"
