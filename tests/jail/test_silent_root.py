@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,9 +17,9 @@ from fastpty.access.limits import Seats
 from fastpty.errors import RefusedError
 from fastpty.system import foreign_root
 from tests.support.accounts import connected_as, peer_router, talk_as
-from tests.support.harness import Client, Router, children, descriptors, eventually
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, descriptors, eventually
 from tests.support.jails import binds, refused, said, small_root, stuck_files
-from tests.support.peers import need_root
+from tests.support.peers import need, need_root
 
 UID, GID = 54_321, 54_322
 SILENT = "its file system does not answer within 5 s"
@@ -178,7 +179,7 @@ def serving(jail: Jail, *options: str) -> Iterator[Router]:
 
 
 def wait_for(log: Path, text: str) -> None:
-    eventually(lambda: text in log.read_text(), f"{text!r} in the log")
+    eventually(lambda: log.exists() and text in log.read_text(), f"{text!r} in the log")
 
 
 def test_a_log_that_cannot_be_reopened_delays_nobody(jail: Jail) -> None:
@@ -228,6 +229,47 @@ def test_a_pid_file_on_a_file_system_that_may_not_answer_is_refused(jail: Jail) 
     log = refused(*jail.options, mount, "--pidfile2", "/own/pid", jail.socket)
     why = "its file system may depend on another process: choose another directory"
     assert f"cannot write pidfile /own/pid: {why}" in log
+
+
+def test_a_router_that_serves_uses_no_path_of_its_root_itself(jail: Jail) -> None:
+    """Only the device 5:2 below a descriptor, which the kernel answers."""
+    log, trace = jail.root / "own/log", jail.root.parent / "trace"
+    router = Router(
+        *("-f", "-qq", "-o", str(trace), "-e", "trace=%file", sys.executable, "-m", "fastpty.router", *jail.options),
+        *(
+            "--run-as",
+            "peer",
+            "--chmod-socket=666",
+            "--command",
+            "id",
+            "--logto2",
+            "/own/log",
+            "--pidfile2",
+            "/own/pid",
+        ),
+        *("--vacuum", jail.socket),
+        program=("-c", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])", need("strace")),
+    )
+    try:
+        wait_for(log, "ready")
+        (supervisor,) = children(router.process.pid)
+        own = [supervisor, children(supervisor)[0]]
+        begin = trace.stat().st_size
+        assert talk_as(jail.socket, UID, GID).startswith(f"uid={UID}")
+        os.kill(supervisor, signal.SIGHUP)
+        wait_for(log, "not reloaded")
+        os.kill(own[1], signal.SIGKILL)
+        eventually(lambda: log.read_text().count("] ready") == 2, "another worker serves")
+        own.append(children(supervisor)[0])
+        assert talk_as(jail.socket, UID, GID).startswith(f"uid={UID}")
+        os.kill(supervisor, signal.SIGTERM)
+        assert router.process.wait(PATIENCE_SECONDS) == 0
+    finally:
+        router.destroy()
+    calls = [line.split(maxsplit=1) for line in trace.read_text()[begin:].splitlines()]
+    paths = [call for pid, call in calls if int(pid) in own and '"' in call and "AT_EMPTY_PATH" not in call]
+    assert [call for call in paths if '"ptmx"' not in call] == []
+    assert paths, "the trace has the calls for the terminals"
 
 
 def test_a_stuck_process_in_a_new_pid_namespace_does_not_delay_the_end(start_router: Start, jail: Jail) -> None:

@@ -195,6 +195,20 @@ STOP = (
         "service/test_background.py::test_the_pid_file_of_a_running_router_is_not_taken",
     ),
     Mutant(
+        "an error of a pid file names its line in the configuration",
+        "fastpty/configuration/build.py",
+        "                origins[value[0]] = setting.origin\n",
+        "                pass\n",
+        "service/test_background.py::test_an_unusable_pid_file_is_reported_with_file_and_line",
+    ),
+    Mutant(
+        "the start waits for the sockets of wait-for-socket",
+        "fastpty/jail/steps.py",
+        "        *_waits(config, config.wait_socket_seconds, [SOCKET]),\n",
+        "",
+        "hooks/test_hooks.py::test_the_start_waits_for_a_socket_as_the_user",
+    ),
+    Mutant(
         "vacuum leaves a pid file alone that is another's",
         "fastpty/service/pidfile.py",
         "if (there.st_dev, there.st_ino) == identity:",

@@ -92,6 +92,13 @@ SILENT = (
         _SILENT + "test_a_stuck_process_in_a_new_pid_namespace_does_not_delay_the_end",
     ),
     Mutant(
+        "foreign files: the supervisor does not reopen the log itself",
+        "fastpty/log.py",
+        "            self._writer.reopen()\n",
+        '            os.close(_open("/own/log"))\n',
+        _SILENT + "test_a_router_that_serves_uses_no_path_of_its_root_itself",
+    ),
+    Mutant(
         "foreign pid file: it is on a file system that answers",
         "fastpty/service/pidfile.py",
         "            foreign_root.check_answers(descriptor)\n",
