@@ -78,11 +78,18 @@ SILENT = (
         _SILENT + "test_a_log_that_cannot_be_reopened_delays_nobody",
     ),
     Mutant(
-        "foreign log: its last lines are written before the router ends",
-        "fastpty/router.py",
-        "        stack.callback(log.flush)\n",
-        "",
-        _SILENT + "test_the_log_is_complete_when_the_router_has_ended",
+        "foreign commands: a search at the start has a deadline",
+        "fastpty/sessions/program.py",
+        'foreign_root.in_time("looking for commands", partial(_look_up_commands, config))',
+        "_look_up_commands(config)",
+        _SILENT + "test_a_directory_of_path_that_never_answers_is_an_error_at_the_start",
+    ),
+    Mutant(
+        "foreign pid file: writing it has a deadline",
+        "fastpty/service/pidfile.py",
+        'foreign_root.in_time("writing a pid file", begin)',
+        "begin()",
+        _SILENT + "test_a_file_that_never_answers_is_an_error_at_the_start",
     ),
     Mutant(
         "foreign files: a stuck process does not keep a pid namespace's router from ending",
