@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self, final
 
 def reserve() -> None:
@@ -60,11 +60,21 @@ class Spawner:
         joins: tuple[int, ...] = (),
         terminals: int = -1,
     ) -> Self: ...
-    def spawn(self, command: Command, window: tuple[int, int], *, cgroup: int = -1) -> tuple[int, int, int]:
+    def spawn(
+        self,
+        command: Command,
+        window: tuple[int, int],
+        *,
+        cgroup: int = -1,
+        complete: Callable[[int], Command] | None = None,
+    ) -> tuple[int, int, int]:
         """Starts the command on a new terminal.
 
         window: rows and columns, 0 to 65535.
         cgroup: a descriptor of the directory of a version 2 cgroup to start in, or -1 for this process's.
+        complete: called in the child, which is a copy of this process, with a descriptor of the terminal. It may block,
+        and should close other descriptors first. The child runs the command that it returns; an exception ends the
+        child. Only for a command with an account; the returned command must have the same uid.
 
         The child has only descriptors 0, 1 and 2, on the terminal, default signal dispositions and an empty mask. This
         process sleeps until the child executes the program, as after vfork(2), so its memory is never copied. With an

@@ -1,6 +1,8 @@
 """Starts a program as the leader of a new session on a new pseudo-terminal."""
 
 import os
+import signal
+import traceback
 
 cimport cython
 from libc.errno cimport ENOSYS, EPERM, errno
@@ -56,6 +58,8 @@ from fastpty.system.linux cimport (
     waitid,
     winsize,
 )
+
+from fastpty.errors import RefusedError
 
 cdef enum:
     CHILD_STACK_BYTES = 65536   # used only between clone and execve
@@ -147,6 +151,50 @@ cdef char **pointers(tuple strings) except NULL:
     return array
 
 
+cdef int fork_child(Plan *plan, int *pidfd, complete) except -1:
+    """As clone_child, for a child that first calls `complete` in a copy of this process. Raises OSError."""
+    cdef sigset_t everything, previous
+    sigfillset(&everything)
+    pthread_sigmask(SIG_BLOCK, &everything, &previous)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            complete_and_execute(plan, complete)
+    finally:
+        pthread_sigmask(SIG_SETMASK, &previous, NULL)
+    try:
+        pidfd[0] = os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    return pid
+
+
+cdef complete_and_execute(Plan *plan, complete):
+    """In the child: does not return."""
+    cdef Command command
+    try:
+        command = complete(plan.slave)
+        plan.enters_cgroup = plan.cgroup >= 0
+        plan_command(plan, command)
+        child_main(plan)
+    except RefusedError:
+        pass   # `complete` has told the client
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(127)
+
+
+cdef void plan_command(Plan *plan, Command command) noexcept:
+    plan.program, plan.argv, plan.envp = command.path, command.argv, command.envp
+    plan.directory = command.directory
+    if command.becomes_account:
+        plan.account = &command.account
+        plan.is_apart = True
+
+
 cdef open_terminal(int directory, tuple window, int *master, int *slave):
     """Opens a new pty: a non-blocking master, a slave with default termios and IUTF8, both close-on-exec.
 
@@ -173,10 +221,12 @@ cdef open_terminal(int directory, tuple window, int *master, int *slave):
     tcsetattr(slave[0], TCSANOW, &attributes)
 
 
-cdef run_child(Plan *plan, int *pidfd):
+cdef run_child(Plan *plan, int *pidfd, complete):
     """Starts the child, and returns its pid. Raises OSError if a child that is waited for cannot run its program."""
     cdef siginfo_t info
     cdef int pid
+    if complete is not None:
+        return fork_child(plan, pidfd, complete)
     with nogil:
         pid = clone_child(plan, pidfd)
     if pid < 0:
@@ -267,22 +317,18 @@ cdef class Spawner:
         self.common.stage = STAGE_SESSION
         self.common.slave = -1
 
-    def spawn(self, Command command not None, tuple window, *, int cgroup=-1):
+    def spawn(self, Command command not None, tuple window, *, int cgroup=-1, complete=None):
         """Starts the command on a new terminal; see _spawn.pyi."""
         cdef Plan plan = self.common
         cdef int master = -1
         cdef int pidfd = -1
-        plan.program, plan.argv, plan.envp = command.path, command.argv, command.envp
-        plan.directory = command.directory
         plan.cgroup = cgroup
-        if command.becomes_account:
-            plan.account = &command.account
-            plan.is_apart = True
+        plan_command(&plan, command)
         try:
             open_terminal(self.terminals, window, &master, &plan.slave)
             if plan.account != NULL and fchown(plan.slave, plan.account.uid, <gid_t>-1) < 0:
                 raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
-            pid = run_child(&plan, &pidfd)
+            pid = run_child(&plan, &pidfd, complete)
         except BaseException:
             if pidfd >= 0:
                 close(pidfd)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastpty.configuration.entered import Entered
 from fastpty.hooks.actions import Hook
@@ -22,9 +22,10 @@ class Config:
     Times are in seconds, None means no limit. uid and gid are None if the process keeps its own. The gid in
     socket_owner is -1 if the group stays as it is. environment holds (name, value) pairs in the order of writing; the
     value is None for a variable to remove. unshare and unshare2 hold keys of NAMESPACE_FLAGS, cap holds numbers of
-    capabilities, pivot_root the new root and the place of the old one below it. entered and terminals are not options.
-    The jail sets them: what it found in the namespaces that it joined, and, in a foreign root, a descriptor of the
-    directory whose ptmx opens terminals.
+    capabilities, pivot_root the new root and the place of the old one below it. pidfile_origins holds file
+    and line of each pid file that a configuration file sets. The last three are not options, but what was found in the
+    jail: in the namespaces that it joined, and, in a foreign root, a descriptor of the directory whose ptmx opens
+    terminals, and the file that each command executes.
     """
 
     raw_addresses: tuple[Address, ...]
@@ -88,6 +89,7 @@ class Config:
     waits: tuple[Wait, ...]
     wait_interface_seconds: float
     wait_fs_seconds: float
+    wait_socket_seconds: float
     hooks: tuple[Hook, ...]
     immediate_uid: int | None
     immediate_gid: int | None
@@ -119,8 +121,10 @@ class Config:
     pidfiles2: tuple[str, ...]
     vacuum: bool
     plugins: tuple[str, ...]
+    pidfile_origins: Mapping[str, str] = field(default_factory=dict)
     entered: Entered | None = None
     terminals: int = -1
+    command_files: Mapping[str, str] | None = None
 
     @property
     def changes_root(self) -> bool:

@@ -6,11 +6,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from fastpty import log
-from fastpty._spawn import Spawner
-from fastpty.access import accounts
+from fastpty._spawn import Command, Spawner
+from fastpty.access.accounts import ForeignAccounts
 from fastpty.access.limits import Limits
 from fastpty.access.peer import Peer, local_peer, peer_behind_tls, tcp_peer
 from fastpty.access.refusals import Refusals, clients
@@ -20,14 +22,16 @@ from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
 from fastpty.listening.places import PTY, Place
-from fastpty.log import logger, signal_name
+from fastpty.log import logger
 from fastpty.net import tcp
 from fastpty.relay.upcalls import JOIN, SessionEnd, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
+from fastpty.sessions.outcomes import Outcome, Outcomes
 from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
-from fastpty.system import at_start
+from fastpty.system import at_start, child
 from fastpty.system.credentials import UNKNOWN_PEER
+from fastpty.system.signals import signal_name
 
 
 class Sessions:
@@ -52,16 +56,16 @@ class Sessions:
         self._shared_started = False
         self._on_signal = on_signal
         self._rules = rules
-        self._account_of = accounts.lookup(config.changes_root)
-        self._programs = Programs(config)
+        self._programs = Programs(config, ForeignAccounts(limits.readers))
         self._limits = limits
         self._cgroups = cgroups
         self._window = config.rows, config.cols
+        self._joins = config.entered.cgroups if config.entered else ()
         self._spawner = Spawner(
             at_start.FILES,
             no_new_privs=config.no_new_privs,
             apart=config.changes_root,
-            joins=config.entered.cgroups if config.entered else (),
+            joins=self._joins,
             terminals=config.terminals,
         )
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
@@ -69,6 +73,8 @@ class Sessions:
         self._open_terminals: set[int] = set()  # sessions that have ended, and whose terminals errands will close
         self._closed_early: set[int] = set()  # sessions that have not ended, and whose terminals errands have closed
         self._unlogged_starts: list[tuple[float, int, Record]] = []
+        self._outcomes = Outcomes()
+        self._undecided: dict[int, float] = {}  # sessions whose first process has not reported, with their beginnings
         self._records: dict[int, Record] = {}
         self._user_names = UserNames()
         self._refusals = Refusals()
@@ -94,13 +100,13 @@ class Sessions:
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
             why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-            line = f"session {number}: refused {client.text} on {place.name}: {why}"
-            self._refusals.tell(line, clients(client.uid, place.name, why))
-            self._refused.add(number)
-            self._records[number] = Record(client, place)
+            self._log_refusal(number, client, place, why)
             return os.fsencode(f"fastpty: {'' if isinstance(error, OSError) else 'refused: '}{why}\r\n")
         record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
-        self._unlogged_starts.append((time.time(), number, record))
+        if program.complete is None:
+            self._unlogged_starts.append((time.time(), number, record))
+        else:
+            self._undecided[number] = time.time()
         return Terminal(master, pid, pidfd, *self._window, program.uid)
 
     def program_wanted(self, number: int) -> Terminal | bytes | None:
@@ -121,10 +127,12 @@ class Sessions:
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
+        for outcome in self._outcomes.read():
+            self._take_outcome(outcome)
         for when, number, record in self._unlogged_starts:
             self._log(number, "start", record, when=when)
         self._unlogged_starts.clear()
-        return self._refusals.sum_up()
+        return self._refusals.sum_up() or bool(self._undecided)
 
     def close(self) -> None:
         """Logs the refusals that are only counted so far."""
@@ -136,6 +144,7 @@ class Sessions:
             self._limits.leave(self._seats.pop(end.number, []))
         if self._cgroups is not None:
             self._cgroups.end(end.number)
+        self._undecided.pop(end.number, None)
         record = self._records.pop(end.number, None)
         if end.number in self._refused:
             self._refused.remove(end.number)
@@ -150,6 +159,23 @@ class Sessions:
         """Returns what the statistics say about a session besides its counters."""
         record = self._records.get(number)
         return record.fields(self._user_names) if record else {}
+
+    def _take_outcome(self, outcome: Outcome) -> None:
+        when = self._undecided.pop(outcome.number, None)
+        record = self._records.get(outcome.number)
+        if when is None or record is None or record.client is None or record.place is None:
+            return
+        if outcome.is_refusal:
+            self._log_refusal(outcome.number, record.client, record.place, outcome.text)
+        else:
+            record = self._records[outcome.number] = replace(record, command=outcome.text)
+            self._unlogged_starts.append((when, outcome.number, record))
+
+    def _log_refusal(self, number: int, client: Peer, place: Place, why: str) -> None:
+        line = f"session {number}: refused {client.text} on {place.name}: {why}"
+        self._refusals.tell(line, clients(client.uid, place.name, why))
+        self._refused.add(number)
+        self._records[number] = Record(client, place)
 
     def _log(
         self, number: int, event: str, record: Record | None, details: str = "", when: float | None = None
@@ -167,8 +193,8 @@ class Sessions:
         try:
             if behind_tls:
                 is_admitted = bool(self._config.allow_tls_names)
-                account_of = self._account_of if self._rules.need_groups else None
-                return peer_behind_tls(connection, self._tls_users, is_admitted, account_of)
+                groups_of = self._rules.groups_of_account if self._rules.need_groups else None
+                return peer_behind_tls(connection, self._tls_users, is_admitted, groups_of)
             tcp.prepare(connection)
             return tcp_peer(connection)
         finally:
@@ -191,15 +217,35 @@ class Sessions:
 
     def _spawn(self, number: int, program: Program) -> tuple[int, int, int]:
         if self._cgroups is None:
-            return self._spawner.spawn(program.command, self._window)
+            return self._spawn_in(number, program, -1)
         cgroup = self._cgroups.begin(number)
         try:
-            return self._spawner.spawn(program.command, self._window, cgroup=cgroup)
+            return self._spawn_in(number, program, cgroup)
         except OSError:
             self._cgroups.end(number)
             raise
         finally:
             os.close(cgroup)
+
+    def _spawn_in(self, number: int, program: Program, cgroup: int) -> tuple[int, int, int]:
+        complete = None if program.complete is None else partial(self._complete, number, program.complete, cgroup)
+        return self._spawner.spawn(program.command, self._window, cgroup=cgroup, complete=complete)
+
+    def _complete(self, number: int, complete: Callable[[], Program], cgroup: int, terminal: int) -> Command:
+        """In a session's first process: completes its program. Tells the client and raises if it is refused.
+
+        It closes what belongs to other sessions first, because it may wait here.
+        """
+        needed = (terminal, cgroup, self._outcomes.writer, self._limits.readers.fileno(), *self._joins)
+        child.keep_only([0, 1, 2, *(descriptor for descriptor in needed if descriptor >= 0)])
+        try:
+            program = complete()
+        except RefusedError as error:
+            os.write(terminal, os.fsencode(f"fastpty: refused: {error}\n"))
+            self._outcomes.report(Outcome(number, str(error), is_refusal=True))
+            raise
+        self._outcomes.report(Outcome(number, program.text, is_refusal=False))
+        return program.command
 
     def accept_failed(self, error: int) -> None:
         """Logs that a connection could not be accepted or served."""

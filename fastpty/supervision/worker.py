@@ -19,13 +19,13 @@ from fastpty.errands import processes
 from fastpty.errands.heir import Heir
 from fastpty.errors import counted
 from fastpty.listening.places import PTY, UWSGI, Listeners, Place
-from fastpty.log import logger, signal_name
+from fastpty.log import logger
 from fastpty.relay.settings import Settings
 from fastpty.service import process_name
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.handler import Sessions
 from fastpty.supervision.link import DRAINED, READY, Link
-from fastpty.system.signals import STOPPING
+from fastpty.system.signals import STOPPING, signal_name
 from fastpty.viewers.own_terminal import OutputLog
 
 DRAIN_SIGNAL = signal.SIGHUP

@@ -248,7 +248,7 @@ _ENDS = (
         "fastpty/relay/notice.pxd",
         "mark_fd < 0 or send_descriptors",
         "True or send_descriptors",
-        _ENDINGS + "test_a_session_that_the_router_ends_is_no_success",
+        _ENDINGS + "test_the_client_exits_with_an_error_when_the_router_ends_the_session",
     ),
     Mutant(
         "the router marks its notices on TCP",

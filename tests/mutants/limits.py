@@ -177,8 +177,8 @@ CGROUPS = (
     Mutant(
         "all processes of a session end with it",
         "fastpty/sessions/handler.py",
-        "            self._cgroups.end(end.number)\n        record",
-        "            pass\n        record",
+        "            self._cgroups.end(end.number)\n        self._undecided",
+        "            pass\n        self._undecided",
         "sessions/test_session_cgroup.py::test_a_daemon_ends_with_its_session",
     ),
     Mutant(

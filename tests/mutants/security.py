@@ -18,6 +18,7 @@ from tests.mutants.security_privileges import PRIVILEGES
 from tests.mutants.security_relay import RELAY
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
+from tests.mutants.security_silent import SILENT
 from tests.mutants.security_sockets import SOCKETS
 from tests.mutants.security_supervisor import SUPERVISOR
 from tests.mutants.security_tls import TLS
@@ -47,6 +48,7 @@ SECURITY = (
     *VANISHED,
     *DOORS,
     *FOREIGN,
+    *SILENT,
     *FRESH,
     *KILLED,
     *RELAY,

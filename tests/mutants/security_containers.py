@@ -109,7 +109,7 @@ CONTAINERS = (
     Mutant(
         "containers: a session is in the control groups of the joined process",
         "fastpty/sessions/handler.py",
-        "            joins=config.entered.cgroups if config.entered else (),\n",
+        "            joins=self._joins,\n",
         "            joins=(),\n",
         _BOX + "test_a_session_of_setns_pid_is_in_the_control_groups_of_the_process_that_it_joins",
     ),
