@@ -63,10 +63,11 @@ class Relay:
     def watch_signals(self, signals: Iterable[int]) -> None:
         """Blocks these signals and passes them to Handler.signalled. To be called at most once."""
 
-    def use_errands(self, queue: int, closed: Any) -> None:
+    def use_errands(self, queue: int, closed: Any, *, reads_proc: bool = False) -> None:
         """Sends errands into this socket (fastpty/relay/errands.pxd). To be called at most once.
 
         closed: 8 writable bytes, shared with the processes that do the errands. Both come from fastpty.errands.
+        reads_proc: /proc is the kernel's and shows this pid namespace. Then leaders without children cost no errand.
         """
 
     def number_sessions(self, counter: Any) -> None:

@@ -21,7 +21,7 @@ from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.errands cimport Errand
 from fastpty.relay.events cimport events_handle
-from fastpty.relay.hang_up cimport sessions_stop
+from fastpty.relay.hang_up cimport hang_up_told, hang_ups_abandon, sessions_stop
 from fastpty.relay.loop cimport (
     ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, EVENTS_USUAL, Heartbeat, Loop, loop_check_returned,
     loop_defer_reports, loop_due, loop_retry, loop_wait, loop_watch_errands, loop_watch_signals,
@@ -151,8 +151,9 @@ cdef class Relay:
         if self.signals_fd < 0:
             raise OSError(errno, "signalfd")
 
-    def use_errands(self, int queue, closed):
+    def use_errands(self, int queue, closed, *, bint reads_proc=False):
         self.loop.errands.closed = <int64_t *>self.borrow(1, closed, sizeof(int64_t))
+        self.loop.errands.reads_proc = reads_proc
         loop_watch_errands(&self.loop, queue)
 
     def number_sessions(self, counter):
@@ -263,7 +264,7 @@ cdef class Relay:
                     self.handler.signalled(info.ssi_signo)
         elif about >> 56 == ABOUT_ERRANDS:
             with gil:
-                self.handler.errands_told()
+                self.hear_of_errands()
 
     cdef void accept_from(self, int index) noexcept nogil:
         cdef int failure, fd
@@ -396,5 +397,12 @@ cdef class Relay:
             logger.exception("internal error")
             return
         self.loop.errands.attended = queue >= 0
-        if queue >= 0 and queue != self.loop.errands.queue:
+        if queue < 0:
+            hang_ups_abandon(&self.loop)
+        if queue >= 0:
+            # A new socket may have the old one's number. If it is the old one, epoll says EEXIST.
             loop_watch_errands(&self.loop, queue)
+
+    cdef void hear_of_errands(self) noexcept:
+        for token in self.handler.errands_told():
+            hang_up_told(&self.loop, token)

@@ -98,7 +98,8 @@ cdef struct Session:
     int64_t probe_at_ns     # see peer_expect_probe
     Retry retry_end_input
     Retry retry_complete
-    Retry retry_reap        # the leader is dead, but its tracer has not waited for it yet
+    Retry retry_reap        # the leader is dead, but cannot be reaped yet
+    Retry retry_hang_up     # the errand that hangs up the background is sent again
     Shared *shared          # NULL for a private session
     Session *next_viewer
     Session *previous_viewer

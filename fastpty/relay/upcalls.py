@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
 JOIN: Final = "join"
@@ -108,8 +109,8 @@ class Handler(Protocol):
         It returns -1 if no process can be started. The relay asks again with the next errand.
         """
 
-    def errands_told(self) -> None:
-        """The socket for errands can be read."""
+    def errands_told(self) -> Sequence[int]:
+        """The socket for errands can be read. Returns `Errand.session` of each ERRAND_HANG_UP that is done."""
 
     def accept_failed(self, error: int) -> None:
         """A connection could not be accepted, for this errno. The client was refused, or accepting pauses for 0.1 s."""

@@ -228,13 +228,15 @@ class Sessions:
             logger.error("no process can be started to close what sessions have left: %s", error)
             return -1
 
-    def errands_told(self) -> None:
+    def errands_told(self) -> Sequence[int]:
         """Logs which errands take long, and frees the places of sessions whose terminals are closed now."""
-        for number in self.errands.news():
+        news = self.errands.news()
+        for number in news.closed:
             if number in self._open_terminals:
                 self._free_place_of_terminal(number)
             else:
                 self._closed_early.add(number)
+        return news.hung_up
 
     def terminal_closes_later(self, number: int) -> None:
         """Keeps the session's place until its terminal is closed.

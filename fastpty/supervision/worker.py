@@ -23,6 +23,7 @@ from fastpty.service import process_name
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.handler import Sessions
 from fastpty.supervision.link import DRAINED, READY, Link
+from fastpty.system import own_proc
 from fastpty.system.signals import STOPPING
 from fastpty.viewers.own_terminal import OutputLog
 
@@ -194,7 +195,8 @@ def _build_relay(config: Config, sessions: Sessions, link: Link, common: Common)
         heartbeat=link.heartbeat,
     )
     relay.number_sessions(common.session_numbers)
-    relay.use_errands(sessions.errands.fileno(), sessions.errands.closed)
+    reads_proc = own_proc.shows_this_process() and not config.changes_root
+    relay.use_errands(sessions.errands.fileno(), sessions.errands.closed, reads_proc=reads_proc)
     return relay
 
 
