@@ -39,7 +39,7 @@ from fastpty.system.linux cimport (
 )
 
 from fastpty.log import logger
-from fastpty.relay.upcalls import JOIN, SessionEnd, SessionRow
+from fastpty.relay.upcalls import JOIN, VIEW, SessionEnd, SessionRow
 
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
 
@@ -295,15 +295,16 @@ cdef class Relay:
         cdef ucred peer = peer_credentials(fd)
         try:
             answer = self.handler.session_wanted(session.number, index, fd, (peer.pid, peer.uid, peer.gid))
-            if answer == JOIN and self.shared == NULL:
+            if answer in (JOIN, VIEW) and self.shared == NULL:
                 raise ValueError("there is no shared terminal to join")
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
         if isinstance(answer, bytes):
             refuse_session(&self.loop, session, <const char *>answer, len(answer))
-        elif answer == JOIN:
+        elif answer in (JOIN, VIEW):
             session.shared = self.shared
+            session.is_read_only = answer == VIEW
         else:
             self.take_terminal(session, answer)
 

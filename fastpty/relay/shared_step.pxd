@@ -30,6 +30,8 @@ cdef enum:
 cdef inline void shared_step(Loop *loop, Task *task, bint streams) noexcept nogil:
     if task.session.role == ROLE_PROGRAM:
         program_step(loop, task, streams)
+    elif task == &task.session.input and task.session.is_read_only:
+        viewer_discard_step(loop, task)
     elif task == &task.session.input:
         viewer_input_step(loop, task)
     else:
@@ -107,6 +109,14 @@ cdef inline void viewer_output_step(Loop *loop, Task *task) noexcept nogil:
         queue_push(&loop.bulk, task)
 
 
+cdef inline bint viewer_read(Loop *loop, Task *task) noexcept nogil:
+    """Reads a viewer's input. Returns False if that has ended its session: it does not speak this protocol."""
+    cdef uint64_t before = task.channel.read_bytes
+    channel_fill(&task.channel, &loop.pool, loop.pool.buffer_bytes, QUIET_READS_MOST, False)
+    task.last_transfer_bytes = task.channel.read_bytes - before
+    return before != 0 or not peer_reject_stray(loop, task.session)
+
+
 cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
     """Reads a viewer's input and writes it to the terminal, or waits for its turn.
 
@@ -114,7 +124,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
     """
     cdef Channel *channel = &task.channel
     cdef Shared *shared = task.session.shared
-    cdef uint64_t before = channel.read_bytes
+    cdef uint64_t before
     if shared.program == NULL:
         if shared.ended and task.session.output.channel.state == CHANNEL_SHUT:
             session_finish(loop, task.session, ENDING_PEER_LEFT)
@@ -123,9 +133,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
         return
     channel.target = shared.program.terminal.fd
     if not channel_holds(channel) and channel.state == CHANNEL_OPEN and channel.readable:
-        channel_fill(channel, &loop.pool, loop.pool.buffer_bytes, QUIET_READS_MOST, False)
-        task.last_transfer_bytes = channel.read_bytes - before
-        if before == 0 and peer_reject_stray(loop, task.session):
+        if not viewer_read(loop, task):
             return
         if channel_holds(channel) and shared.waiting.head != NULL:
             queue_push(&shared.waiting, task)
@@ -151,6 +159,23 @@ cdef inline void viewer_input_settle(Loop *loop, Task *task) noexcept nogil:
         loop_watch_room(loop, &session.shared.program.input, True)
         return
     shared_wake_next_input(loop, session.shared)
+    viewer_input_go_on(loop, task)
+
+
+cdef inline void viewer_discard_step(Loop *loop, Task *task) noexcept nogil:
+    """Reads the input of a viewer that may not type, and drops it."""
+    cdef Channel *channel = &task.channel
+    if channel.state == CHANNEL_OPEN and channel.readable:
+        if not viewer_read(loop, task):
+            return
+        channel_drop(channel, &loop.pool)
+    viewer_input_go_on(loop, task)
+
+
+cdef inline void viewer_input_go_on(Loop *loop, Task *task) noexcept nogil:
+    """After a step of an input that does not wait for room: ends what has ended, or goes on."""
+    cdef Channel *channel = &task.channel
+    cdef Session *session = task.session
     if channel.state == CHANNEL_DRAINING and not channel_holds(channel):
         channel.state = CHANNEL_SHUT   # its input has ended, and it still gets output
     if channel.state == CHANNEL_SOURCE_FAILED or (

@@ -101,6 +101,7 @@ cdef struct Session:
     Retry retry_reap        # the leader is dead, but cannot be reaped yet
     Retry retry_hang_up     # the errand that hangs up the background is sent again
     Shared *shared          # NULL for a private session
+    bint is_read_only       # the input of this viewer is dropped
     Session *next_viewer
     Session *previous_viewer
     uint64_t position       # what this viewer reads next of the shared output

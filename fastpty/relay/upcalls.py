@@ -8,6 +8,9 @@ from typing import Final, Literal, NamedTuple, Protocol
 JOIN: Final = "join"
 """The answer of Handler.session_wanted that lets the client join the shared terminal."""
 
+VIEW: Final = "view"
+"""The answer that lets the client see the shared terminal. Its input is dropped."""
+
 
 class Terminal(NamedTuple):
     """A program on a terminal of its own. The relay takes over both descriptors."""
@@ -70,8 +73,8 @@ class Handler(Protocol):
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
-    ) -> Terminal | Literal["join"] | bytes:
-        """A client has connected. Returns a terminal for it; JOIN; or a text, which refuses the client.
+    ) -> Terminal | Literal["join", "view"] | bytes:
+        """A client has connected. Returns a terminal for it; JOIN or VIEW; or a text, which refuses the client.
 
         number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which the relay keeps.
         peer: the client's pid, uid and gid (SO_PEERCRED), or credentials.UNKNOWN_PEER.

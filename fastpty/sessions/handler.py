@@ -19,10 +19,10 @@ from fastpty.access.user_names import UserNames
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
-from fastpty.listening.places import PTY, Place
+from fastpty.listening.places import PTY_VIEWER, Place
 from fastpty.log import logger, signal_name
 from fastpty.net import tcp
-from fastpty.relay.upcalls import JOIN, SessionEnd, Terminal
+from fastpty.relay.upcalls import JOIN, VIEW, SessionEnd, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
@@ -70,7 +70,7 @@ class Sessions:
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
-    ) -> Terminal | Literal["join"] | bytes:
+    ) -> Terminal | Literal["join", "view"] | bytes:
         """Starts the program on a new terminal, or lets the client join the shared one.
 
         If that fails or is not allowed, the client gets a line about it, and so does the log.
@@ -79,11 +79,11 @@ class Sessions:
         client = Peer("a client")
         try:
             client = self._identify(fd, peer, place.is_behind_tls)
-            if place.protocol == PTY:
+            if place.is_shared:
                 self._admit(number, client)
                 record = self._records[number] = Record(client, place, shared="viewer")
                 self._log(number, "join", record)
-                return JOIN
+                return VIEW if place.protocol == PTY_VIEWER else JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
             why = (error.strerror or str(error)) if isinstance(error, OSError) else f"refused: {error}"

@@ -17,7 +17,7 @@ from fastpty.access.limits import Limits
 from fastpty.configuration.config import Config
 from fastpty.errands import processes
 from fastpty.errands.heir import Heir
-from fastpty.listening.places import PTY, UWSGI, Listeners, Place
+from fastpty.listening.places import UWSGI, Listeners, Place
 from fastpty.log import logger, signal_name
 from fastpty.service import process_name
 from fastpty.sessions.cgroups import SessionCgroups
@@ -100,7 +100,7 @@ class _Worker:
             signal.signal(number, signal.SIG_DFL)  # an ignored signal is never delivered, not even to a signalfd
         self._relay.watch_signals(watched)
         with ExitStack() as viewers:
-            if any(place.protocol == PTY for place in self._places):
+            if any(place.is_shared for place in self._places):
                 self._relay.share(scrollback_bytes=self._config.pty_scrollback_bytes)
                 if self._config.pty_log:
                     viewers.callback(self._log_shared_terminal().end)
@@ -169,7 +169,7 @@ def run(config: Config, listeners: Listeners, link: Link, has_shared_terminal: b
         common.cgroups.leave_the_end()
     reserve()
     heir = _start_heir(config)
-    places = [place for place in listeners.for_sessions if has_shared_terminal or place.protocol != PTY]
+    places = [place for place in listeners.for_sessions if has_shared_terminal or not place.is_shared]
     worker = _Worker(config, listeners, link, common, places)
     worker.serve()
     if not worker.leaves_open:

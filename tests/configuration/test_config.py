@@ -222,6 +222,14 @@ def test_an_option_of_a_shared_terminal_without_one_is_a_warning() -> None:
     assert warnings == ["pty-exec has no effect without pty-socket", "pty-log has no effect without pty-socket"]
 
 
+def test_a_viewer_socket_alone_makes_a_shared_terminal() -> None:
+    viewers = Setting("pty-viewer-socket", "/tmp/viewers.socket")
+    config, warnings = build([viewers, Setting("pty-exec", "top")])
+    assert (config.commands, warnings) == ([("pty-exec", "top")], [])
+    with pytest.raises(UsageError, match="run-as peer and pty-viewer-socket exclude each other"):
+        build([viewers, Setting("run-as", "peer")])
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

@@ -22,6 +22,7 @@ from tests.mutants.security_tls import TLS
 from tests.mutants.security_tls_attacks import TLS_ATTACKS
 from tests.mutants.security_tls_users import TLS_USERS
 from tests.mutants.security_together import TOGETHER
+from tests.mutants.shared import SHARED
 
 SECURITY = (
     *BYSTANDERS,
@@ -45,4 +46,5 @@ SECURITY = (
     *KILLED,
     *RELAY,
     *TOGETHER,
+    *SHARED,
 )

@@ -105,9 +105,9 @@ RULES = (
     ),
     Mutant(
         "an abstract name of a shared terminal's without a rule is warned of",
-        "fastpty/jail/preflight.py",
-        "config.raw_addresses + config.uwsgi_addresses + config.pty_addresses",
-        "config.raw_addresses + config.uwsgi_addresses",
+        "fastpty/configuration/config.py",
+        "        return self.raw_addresses + self.uwsgi_addresses + self.shared_addresses\n",
+        "        return self.raw_addresses + self.uwsgi_addresses\n",
         "access/test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
     ),
     Mutant(

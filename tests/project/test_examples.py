@@ -50,6 +50,8 @@ PRINTED = {
     + re.escape(os.uname().release)
     + r"\r\n.*",
 }
+# Clients that see what others type, and type nothing themselves.
+VIEWERS = {"fastpty connect /tmp/viewers.socket": "/tmp/shared.socket"}
 SERVICE = "fastpty connect --uwsgi /run/fastpty/login.socket"
 
 
@@ -83,7 +85,7 @@ def path(tmp_path: Path) -> str:
 
 
 def test_every_command_line_is_tried() -> None:
-    tried = {*TYPED, *PRINTED, SERVICE}
+    tried = {*TYPED, *PRINTED, *VIEWERS, SERVICE}
     lines = [example.line for example in ALL if example not in INSTALLS and not example.starts_a_router]
     assert sorted(set(lines)) == sorted(tried)
     routers = {example.line for example in ALL if example.starts_a_router}
@@ -107,6 +109,21 @@ def test_an_attached_terminal_shows_what_the_document_says(
         return
     start(example, start_router, directory)
     type_and_leave(command, keys, shown)
+
+
+@pytest.mark.parametrize("line", VIEWERS)
+def test_a_viewer_sees_what_others_type_and_types_nothing(
+    line: str, start_router: Callable[..., Router], directory: Path, path: str
+) -> None:
+    example = next(example for example in ALL if example.line == line)
+    start(example, start_router, directory)
+    command = ["env", f"PATH={path}", "sh", "-c", f"exec {here(line, directory)}"]
+    with terminal_client(command=command) as viewer, Client(here(VIEWERS[line], directory)) as other:
+        viewer.type(b"echo vie''wer\r")
+        other.send(b"echo oth''er\n")
+        assert b"viewer" not in viewer.read_until(b"\nother\r\n")
+        viewer.type(b"~.")
+        viewer.read_until(b"disconnected")
 
 
 def type_and_leave(command: list[str], keys: str, shown: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -338,10 +339,23 @@ def test_a_process_that_may_ignore_the_hang_up_is_not_killed(led: Led, monkeypat
             raise PermissionError
         return read(own, name)
 
+    sent: list[tuple[int, signal.Signals]] = []
+
+    def send(pidfd: int, signals: Iterable[signal.Signals], _: int | None) -> bool:
+        sent.extend((pid_of(pidfd), number) for number in signals)
+        return True
+
     monkeypatch.setattr(own_proc, "read", of_others)
+    monkeypatch.setattr(hang_up, "_send", send)
     hang_up.hang_up(led.session, 0)
-    assert not led.heeds()
-    assert not process_gone(led.pids[1])
+    assert (led.pids[1], signal.SIGHUP) in sent
+    assert (led.pids[1], signal.SIGKILL) not in sent
+
+
+def pid_of(pidfd: int) -> int:
+    found = re.search(r"^Pid:\s+(\d+)", Path(f"/proc/self/fdinfo/{pidfd}").read_text(), re.M)
+    assert found
+    return int(found[1])
 
 
 def test_a_stopped_process_is_continued_so_that_it_can_end(led: Led) -> None:
