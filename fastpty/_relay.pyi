@@ -48,10 +48,12 @@ class Relay:
         framed: the clients speak the uwsgi protocol. Returns the listener's index. Raises ValueError after 64 sockets.
         """
 
-    def share(self, *, scrollback_bytes: int) -> None:
-        """Starts the shared terminal, which clients join for which Handler.session_wanted returns JOIN.
+    def share(self, *, scrollback_bytes: int, rows: int = 24, columns: int = 80, is_fixed: bool = False) -> None:
+        """Starts the shared terminal, which clients join for which Handler.session_wanted returns JOIN or VIEW.
 
-        scrollback_bytes: the most earlier output that a new client gets. Raises ValueError if called again.
+        scrollback_bytes: the most earlier output that a new client gets. rows, columns: the window as long as no client
+        has told its own; then it has the fewest rows and columns of these, unless is_fixed is set. Raises ValueError if
+        called again.
         """
 
     def join(self, fd: int) -> int:

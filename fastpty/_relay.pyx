@@ -11,7 +11,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastpty.relay.accept cimport (
     LISTENERS_MOST, Listeners, listener_accept, listeners_abandon, listeners_add, listeners_open, listeners_resume,
@@ -30,12 +30,13 @@ from fastpty.relay.peer cimport peer_credentials
 from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES, pool_drop_spares
 from fastpty.relay.refuse cimport refuse_connection, refuse_session
 from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_show
+from fastpty.relay.shared_size cimport shared_size
 from fastpty.relay.state cimport ROLE_PROGRAM, Session, Shared, ending_name
 from fastpty.relay.step cimport step_queues
 from fastpty.relay.terminal cimport terminal_do_errand
 from fastpty.system.linux cimport (
     EPOLL_CLOEXEC, close, epoll_create1, epoll_event, read, sigaddset, sigemptyset, signalfd_siginfo, sigset_t,
-    ucred,
+    ucred, winsize,
 )
 
 from fastpty.log import logger
@@ -122,10 +123,13 @@ cdef class Relay:
             raise OSError(errno, "epoll_ctl")
         return index
 
-    def share(self, *, uint64_t scrollback_bytes):
+    def share(self, *, uint64_t scrollback_bytes, int rows=24, int columns=80, bint is_fixed=False):
+        cdef winsize size
         if self.shared != NULL:
             raise ValueError("there is a shared terminal already")
-        self.shared = shared_new(scrollback_bytes)
+        memset(&size, 0, sizeof(size))
+        size.ws_row, size.ws_col = rows, columns
+        self.shared = shared_new(scrollback_bytes, size, is_fixed)
         if self.shared == NULL:
             raise MemoryError()
         self.start_program()
@@ -323,8 +327,9 @@ cdef class Relay:
             session_release(&self.loop, session)
 
     cdef void ask_for_program(self, Session *session) noexcept:
+        cdef winsize size = shared_size(self.shared)
         try:
-            answer = self.handler.program_wanted(session.number)
+            answer = self.handler.program_wanted(session.number, size.ws_row, size.ws_col)
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR

@@ -30,6 +30,7 @@ class Config:
     raw_addresses: tuple[Address, ...]
     uwsgi_addresses: tuple[Address, ...]
     pty_addresses: tuple[Address, ...]
+    pty_uwsgi_addresses: tuple[Address, ...]
     pty_viewer_addresses: tuple[Address, ...]
     socket_mode: int
     socket_owner: tuple[int, int] | None
@@ -73,6 +74,7 @@ class Config:
     greeting_timeout_seconds: float | None
     pty_command: str | None
     pty_once: bool
+    pty_size: tuple[int, int] | None
     pty_scrollback_bytes: int
     pty_log: bool
     pty_input: bool
@@ -163,7 +165,7 @@ class Config:
     @property
     def shared_addresses(self) -> tuple[Address, ...]:
         """The addresses of the shared terminal."""
-        return self.pty_addresses + self.pty_viewer_addresses
+        return self.pty_addresses + self.pty_uwsgi_addresses + self.pty_viewer_addresses
 
     @property
     def tls_identity(self) -> Identity | None:

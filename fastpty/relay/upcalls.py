@@ -80,11 +80,11 @@ class Handler(Protocol):
         peer: the client's pid, uid and gid (SO_PEERCRED), or credentials.UNKNOWN_PEER.
         """
 
-    def program_wanted(self, number: int) -> Terminal | bytes | None:
+    def program_wanted(self, number: int, rows: int, columns: int) -> Terminal | bytes | None:
         """The shared terminal needs a program: its first one, or the next after one has ended.
 
         Returns a terminal for it; a text for the viewers, after which the relay asks again later; or None to end the
-        shared terminal. number: the session number of the program.
+        shared terminal. number: the session number of the program. rows, columns: its window.
         """
 
     def caught_up(self) -> bool:

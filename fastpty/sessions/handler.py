@@ -97,21 +97,21 @@ class Sessions:
         uid = program.account[0] if program.account else None
         return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, uid)
 
-    def program_wanted(self, number: int) -> Terminal | bytes | None:
+    def program_wanted(self, number: int, rows: int, columns: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command; with `pty-once` only the first time."""
         if self._shared_started and self._config.pty_once:
             return None
         self._shared_started = True
         program = self._programs.shared
         try:
-            master, pid, pidfd = self._spawn(number, program)
+            master, pid, pidfd = self._spawn(number, program, rows, columns)
         except OSError as error:
             line = f"session {number}: refused the shared terminal: {error.strerror}"
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         record = self._records[number] = Record(None, None, pid, tty_name(master), program.text, "program")
         self._log(number, "start", record)
-        return Terminal(master, pid, pidfd, self._config.rows, self._config.cols, None)
+        return Terminal(master, pid, pidfd, rows, columns, None)
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
@@ -178,30 +178,30 @@ class Sessions:
         self._admit(number, client)
         try:
             program = self._programs.for_peer(client)
-            return program, self._spawn(number, program)
+            return program, self._spawn(number, program, self._config.rows, self._config.cols)
         except BaseException:
             self._limits.leave(self._seats.pop(number))
             raise
 
-    def _spawn(self, number: int, program: Program) -> tuple[int, int, int]:
+    def _spawn(self, number: int, program: Program, rows: int, columns: int) -> tuple[int, int, int]:
         if self._cgroups is None:
-            return self._spawn_in(program, -1)
+            return self._spawn_in(program, rows, columns, -1)
         cgroup = self._cgroups.begin(number)
         try:
-            return self._spawn_in(program, cgroup)
+            return self._spawn_in(program, rows, columns, cgroup)
         except OSError:
             self._cgroups.end(number)
             raise
         finally:
             os.close(cgroup)
 
-    def _spawn_in(self, program: Program, cgroup: int) -> tuple[int, int, int]:
+    def _spawn_in(self, program: Program, rows: int, columns: int, cgroup: int) -> tuple[int, int, int]:
         return spawn(
             program.argv,
             program.environment,
             program.directory,
-            self._config.rows,
-            self._config.cols,
+            rows,
+            columns,
             at_start.FILES,
             program=program.path,
             account=program.account,

@@ -17,7 +17,7 @@ from fastpty.access.limits import Limits
 from fastpty.configuration.config import Config
 from fastpty.errands import processes
 from fastpty.errands.heir import Heir
-from fastpty.listening.places import UWSGI, Listeners, Place
+from fastpty.listening.places import PTY_UWSGI, UWSGI, Listeners, Place
 from fastpty.log import logger, signal_name
 from fastpty.service import process_name
 from fastpty.sessions.cgroups import SessionCgroups
@@ -101,7 +101,7 @@ class _Worker:
         self._relay.watch_signals(watched)
         with ExitStack() as viewers:
             if any(place.is_shared for place in self._places):
-                self._relay.share(scrollback_bytes=self._config.pty_scrollback_bytes)
+                self._share()
                 if self._config.pty_log:
                     viewers.callback(self._log_shared_terminal().end)
             self._link.announce(READY)
@@ -120,7 +120,7 @@ class _Worker:
                 # listen() again, so that SO_PEERCRED names this process to clients (unix(7)): their sessions end
                 # with it.
                 place.listener.socket.listen(self._config.backlog)
-            self._relay.listen(place.listener.socket.fileno(), framed=place.protocol == UWSGI)
+            self._relay.listen(place.listener.socket.fileno(), framed=place.protocol in (UWSGI, PTY_UWSGI))
 
     def _handle_signal(self, number: int) -> None:
         if number == DRAIN_SIGNAL:
@@ -140,6 +140,15 @@ class _Worker:
         log.reopen(complains=False)  # the supervisor has reported a failure already
         self._link.announce(DRAINED)
         logger.info("draining: %d sessions go on", self._relay.counters()["sessions"])
+
+    def _share(self) -> None:
+        rows, columns = self._config.pty_size or (self._config.rows, self._config.cols)
+        self._relay.share(
+            scrollback_bytes=self._config.pty_scrollback_bytes,
+            rows=rows,
+            columns=columns,
+            is_fixed=self._config.pty_size is not None,
+        )
 
     def _log_shared_terminal(self) -> OutputLog:
         ours, theirs = socket.socketpair()

@@ -69,8 +69,8 @@ BYSTANDERS = (
     Mutant(
         "an HTTP request to a shared terminal's port is no input",
         "fastpty/relay/shared_step.pxd",
-        "    return before != 0 or not peer_reject_stray(loop, task.session)\n",
-        "    return True\n",
+        "    if before == 0 and peer_reject_stray(loop, task.session):\n        return False\n",
+        "",
         "relay/test_bystanders.py::test_an_http_request_to_a_tcp_port_runs_no_command",
     ),
     Mutant(

@@ -114,8 +114,9 @@ RULES = (
         "nothing is started for who is refused",
         "fastpty/sessions/handler.py",
         "        self._admit(number, client)\n        try:\n            program = self._programs.for_peer(client)\n"
-        "            return program, self._spawn(number, program)\n",
-        "        program = self._programs.for_peer(client)\n        started = self._spawn(number, program)\n"
+        "            return program, self._spawn(number, program, self._config.rows, self._config.cols)\n",
+        "        program = self._programs.for_peer(client)\n"
+        "        started = self._spawn(number, program, self._config.rows, self._config.cols)\n"
         "        self._admit(number, client)\n        try:\n            return program, started\n",
         "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_with_pid_uid_and_gid",
     ),

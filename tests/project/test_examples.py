@@ -42,6 +42,7 @@ TYPED = {
         "name: boxed",
     ),
     "fastpty connect /tmp/shared.socket": ("stty size", "24 80"),
+    "fastpty connect --uwsgi /tmp/sized.socket": ("stty size", "31 97"),
 }
 # What such a line prints, as a regular expression.
 PRINTED = {
@@ -132,7 +133,7 @@ def type_and_leave(command: list[str], keys: str, shown: str) -> None:
         assert b"warning" not in seen
         client.type(f"{keys}\r".encode())
         client.read_until(f"\n{shown}\r\n".encode())
-        if "shared" in command[-1]:  # where `exit` ends the shell, and another one is started
+        if re.search("shared|sized", command[-1]):  # where `exit` ends the shell, and another one is started
             client.type(b"~.")
             client.read_until(b"disconnected")
         else:
