@@ -11,7 +11,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastpty.relay.accept cimport (
     LISTENERS_MOST, Listeners, listener_accept, listeners_abandon, listeners_add, listeners_open, listeners_resume,
@@ -21,7 +21,7 @@ from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.errands cimport Errand
 from fastpty.relay.events cimport events_handle
-from fastpty.relay.hang_up cimport sessions_stop
+from fastpty.relay.hang_up cimport hang_up_told, hang_ups_abandon, sessions_stop
 from fastpty.relay.loop cimport (
     ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, Heartbeat, Loop, loop_check_returned,
     loop_defer_reports, loop_due, loop_retry, loop_wait, loop_watch_errands, loop_watch_signals,
@@ -30,17 +30,19 @@ from fastpty.relay.peer cimport peer_credentials
 from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES, pool_drop_spares
 from fastpty.relay.refuse cimport refuse_connection, refuse_session
 from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_show
-from fastpty.relay.state cimport ROLE_PROGRAM, Session, Shared, ending_name
+from fastpty.relay.shared_size cimport shared_size
+from fastpty.relay.state cimport ROLE_PROGRAM, Session, Shared
 from fastpty.relay.step cimport step_queues
 from fastpty.relay.terminal cimport terminal_do_errand
+from fastpty.relay.values cimport loop_counters, session_end, session_rows, session_take_terminal
 from fastpty.system.linux cimport (
     EPOLL_CLOEXEC, close, epoll_create1, epoll_event, read, sigaddset, sigemptyset, signalfd_siginfo, sigset_t,
-    ucred,
+    ucred, winsize,
 )
 
 from fastpty.log import logger
 from fastpty.relay.settings import Settings
-from fastpty.relay.upcalls import JOIN, SessionEnd, SessionRow
+from fastpty.relay.upcalls import JOIN, VIEW, SessionEnd, SessionRow
 
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
 
@@ -121,10 +123,13 @@ cdef class Relay:
             raise OSError(errno, "epoll_ctl")
         return index
 
-    def share(self, *, uint64_t scrollback_bytes):
+    def share(self, *, uint64_t scrollback_bytes, int rows=24, int columns=80, bint is_fixed=False):
+        cdef winsize size
         if self.shared != NULL:
             raise ValueError("there is a shared terminal already")
-        self.shared = shared_new(scrollback_bytes)
+        memset(&size, 0, sizeof(size))
+        size.ws_row, size.ws_col = rows, columns
+        self.shared = shared_new(scrollback_bytes, size, is_fixed)
         if self.shared == NULL:
             raise MemoryError()
         self.start_program()
@@ -149,8 +154,9 @@ cdef class Relay:
         if self.signals_fd < 0:
             raise OSError(errno, "signalfd")
 
-    def use_errands(self, int queue, closed):
+    def use_errands(self, int queue, closed, *, bint reads_proc=False):
         self.loop.errands.closed = <int64_t *>self.borrow(1, closed, sizeof(int64_t))
+        self.loop.errands.reads_proc = reads_proc
         loop_watch_errands(&self.loop, queue)
 
     def number_sessions(self, counter):
@@ -194,32 +200,10 @@ cdef class Relay:
             shared_close(&self.loop, self.shared)
 
     def sessions(self):
-        cdef uint32_t slot
-        cdef const Session *session
-        cdef int64_t now_ns = clock_ns()
-        rows = []
-        for slot in range(self.loop.slots):
-            session = self.loop.sessions[slot]
-            if session != NULL:
-                rows.append(SessionRow(
-                    session.number, session.terminal.leader if session.terminal.pidfd >= 0 else 0,
-                    (now_ns - session.started_ns) / 1e9, (now_ns - session.active_ns) / 1e9,
-                    session.input.channel.bytes, session.output.channel.bytes, session.peer.ignored_frames,
-                    session.terminal.size.ws_row, session.terminal.size.ws_col,
-                ))
-        return rows
+        return session_rows(&self.loop, clock_ns(), SessionRow)
 
     def counters(self):
-        sessions = self.sessions()
-        return dict(
-            sessions=self.loop.live, accepted=self.loop.heartbeat.accepted,
-            bytes_in=self.loop.ended.bytes_in + sum(row.bytes_in for row in sessions),
-            bytes_out=self.loop.ended.bytes_out + sum(row.bytes_out for row in sessions),
-            ignored_frames=self.loop.ended.ignored_frames + sum(row.ignored_frames for row in sessions),
-            buffers_lent=self.loop.pool.lent_buffers, pipes_lent=self.loop.pool.lent_pipes,
-            splice_refused=bool(self.loop.pool.splice_refused),
-            transfers=self.loop.transfers, wakeups=self.loop.wakeups,
-        )
+        return loop_counters(&self.loop)
 
     cdef bint finished(self) noexcept nogil:
         return (self.loop.stopping or self.draining) and self.loop.live == 0
@@ -261,7 +245,7 @@ cdef class Relay:
                     self.handler.signalled(info.ssi_signo)
         elif about >> 56 == ABOUT_ERRANDS:
             with gil:
-                self.handler.errands_told()
+                self.hear_of_errands()
 
     cdef void accept_from(self, int index) noexcept nogil:
         cdef int failure, fd
@@ -292,17 +276,18 @@ cdef class Relay:
         cdef ucred peer = peer_credentials(fd)
         try:
             answer = self.handler.session_wanted(session.number, index, fd, (peer.pid, peer.uid, peer.gid))
-            if answer == JOIN and self.shared == NULL:
+            if answer in (JOIN, VIEW) and self.shared == NULL:
                 raise ValueError("there is no shared terminal to join")
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
         if isinstance(answer, bytes):
             refuse_session(&self.loop, session, <const char *>answer, len(answer))
-        elif answer == JOIN:
+        elif answer in (JOIN, VIEW):
             session.shared = self.shared
+            session.is_read_only = answer == VIEW
         else:
-            self.take_terminal(session, answer)
+            session_take_terminal(session, answer)
 
     cdef void start_program(self) noexcept nogil:
         """Starts a program on the shared terminal, unless the handler gives none."""
@@ -319,8 +304,9 @@ cdef class Relay:
             session_release(&self.loop, session)
 
     cdef void ask_for_program(self, Session *session) noexcept:
+        cdef winsize size = shared_size(self.shared)
         try:
-            answer = self.handler.program_wanted(session.number)
+            answer = self.handler.program_wanted(session.number, size.ws_row, size.ws_col)
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
@@ -330,15 +316,7 @@ cdef class Relay:
             shared_show(&self.loop, self.shared, <const char *>answer, len(answer))
             loop_retry(&self.loop, &self.shared.restart)
         else:
-            self.take_terminal(session, answer)
-
-    cdef void take_terminal(self, Session *session, answer) noexcept:
-        """Takes over a Terminal of fastpty/relay/upcalls.py."""
-        session.terminal.fd, session.terminal.pidfd = answer.master, answer.pidfd
-        session.terminal.leader = answer.leader
-        session.terminal.size.ws_row, session.terminal.size.ws_col = answer.rows, answer.columns
-        session.terminal.has_user = answer.uid is not None
-        session.terminal.uid = answer.uid or 0
+            session_take_terminal(session, answer)
 
     cdef void start(self, Session *session, int peer_fd, bint framed) noexcept nogil:
         cdef int failure = session_start(&self.loop, session, peer_fd, framed)
@@ -375,12 +353,7 @@ cdef class Relay:
     cdef void report_end(self, Session *session) noexcept:
         if session.terminal.closes_elsewhere:
             self.handler.terminal_closes_later(session.number)
-        self.handler.session_ended(SessionEnd(
-            session.number, ending_name(session.ending).decode(),
-            session.terminal.exit_code, session.terminal.exit_status,
-            session.input.channel.bytes, session.output.channel.bytes,
-            session.peer.ignored_frames, session.lagged_bytes, (self.loop.now_ns - session.started_ns) / 1e9,
-        ))
+        self.handler.session_ended(session_end(&self.loop, session, SessionEnd))
 
     # -- errands: calls that could block are done by other processes --
 
@@ -394,5 +367,12 @@ cdef class Relay:
             logger.exception("internal error")
             return
         self.loop.errands.attended = queue >= 0
-        if queue >= 0 and queue != self.loop.errands.queue:
+        if queue < 0:
+            hang_ups_abandon(&self.loop)
+        if queue >= 0:
+            # A new socket may have the old one's number. If it is the old one, epoll says EEXIST.
             loop_watch_errands(&self.loop, queue)
+
+    cdef void hear_of_errands(self) noexcept:
+        for token in self.handler.errands_told():
+            hang_up_told(&self.loop, token)

@@ -26,7 +26,14 @@ from fastpty.errors import UsageError
 from fastpty.net.address import Address, SharedAddress
 from fastpty.system.names import comma_list
 
-_ADDRESS_FIELDS = ("raw_addresses", "uwsgi_addresses", "pty_addresses", "stats_addresses")
+_ADDRESS_FIELDS = (
+    "raw_addresses",
+    "uwsgi_addresses",
+    "pty_addresses",
+    "pty_uwsgi_addresses",
+    "pty_viewer_addresses",
+    "stats_addresses",
+)
 _PIDFILE_FIELDS = ("pidfiles", "pidfiles2")
 _QUOTED = re.compile(r"""(["'])(?:(?!\1).)*\1""", re.DOTALL)
 _COMMENTED = re.compile(r"\s[#;](\s|$)")

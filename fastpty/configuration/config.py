@@ -31,6 +31,8 @@ class Config:
     raw_addresses: tuple[Address, ...]
     uwsgi_addresses: tuple[Address, ...]
     pty_addresses: tuple[Address, ...]
+    pty_uwsgi_addresses: tuple[Address, ...]
+    pty_viewer_addresses: tuple[Address, ...]
     socket_mode: int
     socket_owner: tuple[int, int] | None
     backlog: int
@@ -73,6 +75,7 @@ class Config:
     greeting_timeout_seconds: float | None
     pty_command: str | None
     pty_once: bool
+    pty_size: tuple[int, int] | None
     pty_scrollback_bytes: int
     pty_log: bool
     pty_input: bool
@@ -156,7 +159,17 @@ class Config:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """All addresses to listen on."""
-        return self.raw_addresses + self.uwsgi_addresses + self.pty_addresses + self.stats_addresses
+        return self.session_addresses + self.stats_addresses
+
+    @property
+    def session_addresses(self) -> tuple[Address, ...]:
+        """The addresses where clients get a terminal."""
+        return self.raw_addresses + self.uwsgi_addresses + self.shared_addresses
+
+    @property
+    def shared_addresses(self) -> tuple[Address, ...]:
+        """The addresses of the shared terminal."""
+        return self.pty_addresses + self.pty_uwsgi_addresses + self.pty_viewer_addresses
 
     @property
     def tls_identity(self) -> Identity | None:
@@ -181,7 +194,7 @@ class Config:
         found = []
         if (self.raw_addresses or self.uwsgi_addresses) and (self.given_command or self.run_as is None):
             found.append(("command", self.command))
-        if self.pty_addresses:
+        if self.shared_addresses:
             found.append(("command" if self.pty_command is None else "pty-exec", self.shared_command))
         return found
 

@@ -35,6 +35,7 @@ from fastpty.configuration.values import (
     syslog,
     tls_user,
     window_edge,
+    window_size,
 )
 from fastpty.hooks import actions, waits
 from fastpty.log import log_format, log_level
@@ -251,6 +252,16 @@ OPTIONS: tuple[Option, ...] = (
     Option("pty-socket", "pty_addresses", one(address), SHARED,
            "Serve one shared terminal on ADDR. All its clients are raw clients; everybody sees it and can type.",
            metavar="ADDR", repeatable=True, usual=True),
+    Option("pty-uwsgi-socket", "pty_uwsgi_addresses", one(address), SHARED,
+           "Serve the shared terminal on ADDR to clients of the uwsgi protocol (fastpty connect --uwsgi), which can "
+           "resize it and send signals.", metavar="ADDR", repeatable=True, own=True),
+    Option("pty-viewer-socket", "pty_viewer_addresses", one(address), SHARED,
+           "Show the shared terminal on ADDR to clients that cannot type, resize or signal: their input is dropped.",
+           metavar="ADDR", repeatable=True, own=True),
+    Option("pty-size", "pty_size", window_size, SHARED,
+           "Give the shared terminal the fewest rows and columns of all clients of pty-uwsgi-socket (smallest), or a "
+           "fixed size, such as 40x120. While no client has sent a size, it has that of rows and cols.",
+           metavar="SIZE", default="smallest", own=True),
     Option("pty-exec", "pty_command", text, SHARED,
            "Run CMD on the shared terminal. Default: the value of command.", metavar="CMD"),
     Option("pty-once", "pty_once", boolean, SHARED,

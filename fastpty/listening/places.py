@@ -17,7 +17,8 @@ from fastpty.log import logger
 from fastpty.net import address, socket_directory
 from fastpty.system import signals
 
-RAW, UWSGI, PTY, STATS = "raw", "uwsgi", "pty", "stats"
+RAW, UWSGI, PTY, PTY_UWSGI, PTY_VIEWER, STATS = "raw", "uwsgi", "pty", "pty-uwsgi", "pty-viewer", "stats"
+_SHARED = frozenset({PTY, PTY_UWSGI, PTY_VIEWER})
 
 # The workers of a killed router close its sockets within this time.
 _PREDECESSOR_SECONDS = 2.0
@@ -26,14 +27,19 @@ _PREDECESSOR_POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Place:
-    """A listening socket and its protocol: RAW, UWSGI, PTY (raw, to a shared terminal) or STATS.
+    """A listening socket and its protocol: RAW, UWSGI or STATS, or one of those of the shared terminal.
 
-    is_behind_tls: only the TLS process can connect to it.
+    PTY: raw. PTY_UWSGI: uwsgi. PTY_VIEWER: output only. is_behind_tls: only the TLS process can connect to it.
     """
 
     listener: bind.Listener
     protocol: str
     is_behind_tls: bool = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether its clients join the shared terminal."""
+        return self.protocol in _SHARED
 
     @property
     def name(self) -> str:
@@ -55,6 +61,8 @@ class Listeners:
         wanted = [(where, RAW) for where in config.raw_addresses]
         wanted += [(where, UWSGI) for where in config.uwsgi_addresses]
         wanted += [(where, PTY) for where in config.pty_addresses]
+        wanted += [(where, PTY_UWSGI) for where in config.pty_uwsgi_addresses]
+        wanted += [(where, PTY_VIEWER) for where in config.pty_viewer_addresses]
         wanted += [(where, STATS) for where in config.stats_addresses]
         try:
             for where, protocol in wanted:

@@ -21,10 +21,10 @@ from fastpty.access.user_names import UserNames
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
-from fastpty.listening.places import PTY, Place
+from fastpty.listening.places import PTY_VIEWER, Place
 from fastpty.log import logger
 from fastpty.net import tcp
-from fastpty.relay.upcalls import JOIN, SessionEnd, Terminal
+from fastpty.relay.upcalls import JOIN, VIEW, SessionEnd, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.outcomes import Outcome, Outcomes
 from fastpty.sessions.program import Program, Programs
@@ -83,7 +83,7 @@ class Sessions:
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
-    ) -> Terminal | Literal["join"] | bytes:
+    ) -> Terminal | Literal["join", "view"] | bytes:
         """Starts the program on a new terminal, or lets the client join the shared one.
 
         If that fails or is not allowed, the client gets a line about it, and so does the log.
@@ -92,11 +92,11 @@ class Sessions:
         client = Peer("a client")
         try:
             client = self._identify(fd, peer, place.is_behind_tls)
-            if place.protocol == PTY:
+            if place.is_shared:
                 self._admit(number, client)
                 record = self._records[number] = Record(client, place, shared="viewer")
                 self._log(number, "join", record)
-                return JOIN
+                return VIEW if place.protocol == PTY_VIEWER else JOIN
             program, (master, pid, pidfd) = self._start(number, client)
         except (OSError, RefusedError) as error:
             why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
@@ -109,21 +109,21 @@ class Sessions:
             self._undecided[number] = time.time()
         return Terminal(master, pid, pidfd, *self._window, program.uid)
 
-    def program_wanted(self, number: int) -> Terminal | bytes | None:
+    def program_wanted(self, number: int, rows: int, columns: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command; with `pty-once` only the first time."""
         if self._shared_started and self._config.pty_once:
             return None
         self._shared_started = True
         program = self._programs.shared
         try:
-            master, pid, pidfd = self._spawn(number, program)
+            master, pid, pidfd = self._spawn(number, program, (rows, columns))
         except OSError as error:
             line = f"session {number}: cannot start the shared terminal: {error.strerror}"
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         record = self._records[number] = Record(None, None, pid, tty_name(master), program.text, "program")
         self._log(number, "start", record)
-        return Terminal(master, pid, pidfd, *self._window, None)
+        return Terminal(master, pid, pidfd, rows, columns, None)
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
@@ -210,26 +210,26 @@ class Sessions:
         self._admit(number, client)
         try:
             program = self._programs.for_peer(client)
-            return program, self._spawn(number, program)
+            return program, self._spawn(number, program, self._window)
         except BaseException:
             self._limits.leave(self._seats.pop(number))
             raise
 
-    def _spawn(self, number: int, program: Program) -> tuple[int, int, int]:
+    def _spawn(self, number: int, program: Program, window: tuple[int, int]) -> tuple[int, int, int]:
         if self._cgroups is None:
-            return self._spawn_in(number, program, -1)
+            return self._spawn_in(number, program, window, -1)
         cgroup = self._cgroups.begin(number)
         try:
-            return self._spawn_in(number, program, cgroup)
+            return self._spawn_in(number, program, window, cgroup)
         except OSError:
             self._cgroups.end(number)
             raise
         finally:
             os.close(cgroup)
 
-    def _spawn_in(self, number: int, program: Program, cgroup: int) -> tuple[int, int, int]:
+    def _spawn_in(self, number: int, program: Program, window: tuple[int, int], cgroup: int) -> tuple[int, int, int]:
         complete = None if program.complete is None else partial(self._complete, number, program.complete, cgroup)
-        return self._spawner.spawn(program.command, self._window, cgroup=cgroup, complete=complete)
+        return self._spawner.spawn(program.command, window, cgroup=cgroup, complete=complete)
 
     def _complete(self, number: int, complete: Callable[[], Program], cgroup: int, terminal: int) -> Command:
         """In a session's first process: completes its program. Tells the client and raises if it is refused.
@@ -263,13 +263,15 @@ class Sessions:
             logger.error("cannot start the process that closes terminals of ended sessions: %s", error)
             return -1
 
-    def errands_told(self) -> None:
+    def errands_told(self) -> Sequence[int]:
         """Logs which errands take long, and frees the places of sessions whose terminals are closed now."""
-        for number in self.errands.news():
+        news = self.errands.news()
+        for number in news.closed:
             if number in self._open_terminals:
                 self._free_place_of_terminal(number)
             else:
                 self._closed_early.add(number)
+        return news.hung_up
 
     def terminal_closes_later(self, number: int) -> None:
         """Keeps the session's place until its terminal is closed.

@@ -18,6 +18,7 @@ int door_refusal(int world, int peer, const uint8_t *text, uint32_t size);
 int door_timeout_ms(void);
 void door_turn(void);
 void door_stop(void);
+void door_background_ended(int world);
 uint32_t door_live(void);
 void door_close(void);
 
@@ -161,6 +162,13 @@ static void turn(bool clock_runs)
     REQUIRE(idle_turns < IDLE_TURNS_MOST, "the relay does not turn in vain");
 }
 
+static void background_ends(struct world *world)
+{
+    if (world->hangs_up)
+        door_background_ended(number_of(world));
+    world->hangs_up = false;
+}
+
 static void act(struct world *world, unsigned what)
 {
     TRACE("world %d: act %d\n", number_of(world), what);
@@ -182,6 +190,7 @@ static void act(struct world *world, unsigned what)
     case 14: world->icanon = !world->icanon; world->job = world->group_alive; break;
     case 15: world->traced = false; break;   /* without an edge: the relay has to try again by itself */
     case 16: slave_reopens(world); break;
+    case 17: background_ends(world); break;
     default: files[world->peer >= 0 ? world->peer : FIRST_FD].pending = world->peer >= 0;
     }
 }
@@ -211,6 +220,7 @@ static void be_friendly(struct world *world)
         return;
     if (world->deaf)
         client_vanishes(world);
+    background_ends(world);
     world->traced = world->traced && machine.stopped;   /* a stop must not wait for a tracer */
     bytes_arrive(world, SENT_MOST);
     socket_gets_room(world, 1 << 20);

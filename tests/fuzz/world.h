@@ -62,6 +62,7 @@ struct world {
     bool reopened;                                  /* after the relay saw it closed, and it has not looked since */
     bool asked_veof;                                /* the relay has asked for VEOF in this turn and may write it */
     bool hung_up;                                   /* the relay has tried to have the terminal closed */
+    bool hangs_up;                                  /* another process hangs up the session's background */
 };
 
 struct machine {

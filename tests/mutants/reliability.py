@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.client import CLIENT
 from tests.mutants.faults import FAULTS
+from tests.mutants.hang_up import HANG_UP
 from tests.mutants.limits import BOUNDS, CGROUPS, LIMITS
 from tests.mutants.operation import OPERATION
 from tests.mutants.processes import LOG, RELOAD, STOP, WORKERS
@@ -12,6 +13,7 @@ from tests.mutants.sessions import ENDS, FLOW
 RELIABILITY = (
     *FAULTS,
     *ENDS,
+    *HANG_UP,
     *FLOW,
     *LIMITS,
     *BOUNDS,

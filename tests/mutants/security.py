@@ -26,6 +26,7 @@ from tests.mutants.security_tls_attacks import TLS_ATTACKS
 from tests.mutants.security_tls_users import TLS_USERS
 from tests.mutants.security_together import TOGETHER
 from tests.mutants.security_trusted_files import TRUSTED_FILES
+from tests.mutants.shared import SHARED
 
 SECURITY = (
     *BYSTANDERS,
@@ -53,4 +54,5 @@ SECURITY = (
     *KILLED,
     *RELAY,
     *TOGETHER,
+    *SHARED,
 )
