@@ -30,10 +30,12 @@ class Relay:
         after 64 sockets.
         """
 
-    def share(self, *, scrollback_bytes: int) -> None:
-        """Starts the shared terminal, which clients join for which Handler.session_wanted returns JOIN.
+    def share(self, *, scrollback_bytes: int, rows: int = 24, columns: int = 80, is_fixed: bool = False) -> None:
+        """Starts the shared terminal, which clients join for which Handler.session_wanted returns JOIN or VIEW.
 
-        scrollback_bytes: the most earlier output that a new client gets. Raises ValueError if called again.
+        scrollback_bytes: the most earlier output that a new client gets. rows, columns: the window as long as no client
+        has told its own; then it has the fewest rows and columns of these, unless is_fixed is set. Raises ValueError if
+        called again.
         """
 
     def join(self, fd: int) -> int:
@@ -45,10 +47,11 @@ class Relay:
     def watch_signals(self, signals: Iterable[int]) -> None:
         """Blocks these signals and passes them to Handler.signalled. To be called at most once."""
 
-    def use_errands(self, queue: int, closed: Any) -> None:
+    def use_errands(self, queue: int, closed: Any, *, reads_proc: bool = False) -> None:
         """Sends errands into this socket (fastpty/relay/errands.pxd). To be called at most once.
 
         closed: 8 writable bytes, shared with the processes that do the errands. Both come from fastpty.errands.
+        reads_proc: /proc is the kernel's and shows this pid namespace. Then leaders without children cost no errand.
         """
 
     def number_sessions(self, counter: Any) -> None:

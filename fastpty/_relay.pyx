@@ -17,27 +17,28 @@ from fastpty.relay.accept cimport (
     LISTENERS_MOST, NEGOTIATES_ALWAYS, NEGOTIATES_BY_NAME, NEGOTIATES_NEVER, Arrival, Listeners, listener_accept,
     listeners_abandon, listeners_add, listeners_open, listeners_resume,
 )
-from fastpty.relay.begin cimport (
-    arrival_session, session_new, session_new_own_viewer, session_release, session_start,
-)
+from fastpty.relay.begin cimport arrival_session, session_new, session_new_own_viewer, session_release, session_start
 from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.errands cimport Errand
 from fastpty.relay.events cimport events_handle
 from fastpty.relay.greeting cimport greetings_stop, request_free, session_begin_program, session_fail, session_welcome
-from fastpty.relay.hang_up cimport sessions_stop
+from fastpty.relay.hang_up cimport hang_up_told, hang_ups_abandon, sessions_stop
 from fastpty.relay.loop cimport (
     ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, Heartbeat, Loop, loop_check_returned,
     loop_defer_reports, loop_due, loop_retry, loop_wait, loop_watch_errands, loop_watch_signals,
 )
 from fastpty.relay.peer cimport peer_credentials
-from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES, pool_drop_spares
+from fastpty.relay.pool cimport pool_drop_spares
 from fastpty.relay.refuse cimport refuse_session
-from fastpty.relay.values cimport loop_counters, session_end, session_rows, session_take_terminal, window_values
 from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_show
+from fastpty.relay.shared_size cimport shared_size
 from fastpty.relay.state cimport ENDING_NOT_STARTED, ROLE_PROGRAM, Session, Shared
 from fastpty.relay.step cimport step_queues
 from fastpty.relay.terminal cimport terminal_do_errand
+from fastpty.relay.values cimport (
+    loop_counters, loop_set, session_end, session_rows, session_take_terminal, window_size, window_values,
+)
 from fastpty.system.linux cimport (
     EPOLL_CLOEXEC, close, epoll_create1, epoll_event, read, sigaddset, sigemptyset, signalfd_siginfo, sigset_t,
     ucred, winsize,
@@ -46,7 +47,7 @@ from fastpty.wire.extension cimport ERROR_INTERNAL
 
 from fastpty.log import logger
 from fastpty.relay.settings import Settings
-from fastpty.relay.upcalls import JOIN, Failure, SessionEnd, SessionRow
+from fastpty.relay.upcalls import JOIN, VIEW, Failure, SessionEnd, SessionRow
 
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
 INTERNAL_FAILURE = Failure(ERROR_INTERNAL, 0, b"internal error, see the router's log")
@@ -86,21 +87,10 @@ cdef class Relay:
         listeners_open(&self.loop, &self.listeners)
 
     def __init__(self, handler, settings=Settings(), *, heartbeat=None):
-        if not 1 <= settings.events <= EVENTS_MOST:
-            raise ValueError(f"events: from 1 to {EVENTS_MOST}")
-        if not BUFFER_LEAST_BYTES <= settings.buffer_bytes <= BUFFER_BYTES:
-            raise ValueError(f"buffer_bytes: from {BUFFER_LEAST_BYTES} to {BUFFER_BYTES}")
+        loop_set(&self.loop, settings)
         if heartbeat is not None:
             self.loop.heartbeat = <Heartbeat *>self.borrow(0, heartbeat, sizeof(Heartbeat))
         self.handler = handler
-        self.loop.events_most = settings.events
-        self.loop.pool.buffer_bytes = settings.buffer_bytes
-        self.loop.splice = settings.splice
-        self.loop.busy_poll.limit_ns = <int64_t>(<double>settings.busy_poll_seconds * 1e9)
-        self.loop.idle_ns = <int64_t>(<double>settings.idle_seconds * 1e9)
-        self.loop.grace_ns = <int64_t>(<double>settings.grace_seconds * 1e9)
-        self.loop.lifetime_ns = <int64_t>(<double>settings.lifetime_seconds * 1e9)
-        self.loop.greeting_ns = <int64_t>(<double>settings.greeting_seconds * 1e9)
 
     def __dealloc__(self):
         pool_drop_spares(&self.loop.pool)
@@ -129,10 +119,10 @@ cdef class Relay:
             raise OSError(errno, "epoll_ctl")
         return index
 
-    def share(self, *, uint64_t scrollback_bytes):
+    def share(self, *, uint64_t scrollback_bytes, int rows=24, int columns=80, bint is_fixed=False):
         if self.shared != NULL:
             raise ValueError("there is a shared terminal already")
-        self.shared = shared_new(scrollback_bytes)
+        self.shared = shared_new(scrollback_bytes, window_size(rows, columns), is_fixed)
         if self.shared == NULL:
             raise MemoryError()
         self.start_program()
@@ -157,8 +147,9 @@ cdef class Relay:
         if self.signals_fd < 0:
             raise OSError(errno, "signalfd")
 
-    def use_errands(self, int queue, closed):
+    def use_errands(self, int queue, closed, *, bint reads_proc=False):
         self.loop.errands.closed = <int64_t *>self.borrow(1, closed, sizeof(int64_t))
+        self.loop.errands.reads_proc = reads_proc
         loop_watch_errands(&self.loop, queue)
 
     def number_sessions(self, counter):
@@ -250,7 +241,7 @@ cdef class Relay:
                     self.handler.signalled(info.ssi_signo)
         elif about >> 56 == ABOUT_ERRANDS:
             with gil:
-                self.handler.errands_told()
+                self.hear_of_errands()
 
     cdef void accept_from(self, int index) noexcept nogil:
         cdef int failure
@@ -278,7 +269,7 @@ cdef class Relay:
         try:
             ask = self.handler.client_greeted if is_extended else self.handler.session_wanted
             answer = ask(session.number, index, fd, (peer.pid, peer.uid, peer.gid))
-            if answer == JOIN and self.shared == NULL:
+            if answer in (JOIN, VIEW) and self.shared == NULL:
                 raise ValueError("there is no shared terminal to join")
         except Exception:
             logger.exception("session %d: internal error", session.number)
@@ -289,8 +280,9 @@ cdef class Relay:
             refuse_session(&self.loop, session, <const char *>answer, len(answer))
         elif is_extended:
             return
-        elif answer == JOIN:
+        elif answer in (JOIN, VIEW):
             session.shared = self.shared
+            session.is_read_only = answer == VIEW
         else:
             session_take_terminal(session, answer)
 
@@ -334,8 +326,9 @@ cdef class Relay:
             session_release(&self.loop, session)
 
     cdef void ask_for_program(self, Session *session) noexcept:
+        cdef winsize size = shared_size(self.shared)
         try:
-            answer = self.handler.program_wanted(session.number)
+            answer = self.handler.program_wanted(session.number, size.ws_row, size.ws_col)
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
@@ -396,5 +389,12 @@ cdef class Relay:
             logger.exception("internal error")
             return
         self.loop.errands.attended = queue >= 0
-        if queue >= 0 and queue != self.loop.errands.queue:
+        if queue < 0:
+            hang_ups_abandon(&self.loop)
+        if queue >= 0:
+            # A new socket may have the old one's number. If it is the old one, epoll says EEXIST.
             loop_watch_errands(&self.loop, queue)
+
+    cdef void hear_of_errands(self) noexcept:
+        for token in self.handler.errands_told():
+            hang_up_told(&self.loop, token)

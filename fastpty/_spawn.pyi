@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self, final
 
 def reserve() -> None:
@@ -76,7 +76,13 @@ class Spawner:
         terminals: int = -1,
     ) -> Self: ...
     def spawn(
-        self, command: Command, window: tuple[int, int, int, int], *, cgroup: int = -1, report: int = -1
+        self,
+        command: Command,
+        window: tuple[int, int, int, int],
+        *,
+        cgroup: int = -1,
+        report: int = -1,
+        complete: Callable[[int], Command] | None = None,
     ) -> tuple[int, int, int]:
         """Starts the command on a new terminal.
 
@@ -84,6 +90,9 @@ class Spawner:
         cgroup: a descriptor of the directory of a version 2 cgroup to start in, or -1 for this process's.
         report: the end for writing of a pipe into which the child writes StartReports (fastpty/spawn/report.pxd). The
         child is not waited for then, as with `apart`.
+        complete: called in the child, which is a copy of this process, with a descriptor of the terminal. It may block,
+        and should close other descriptors first. The child runs the command that it returns; an exception ends the
+        child. Only for a command with an account; the returned command must have the same uid.
 
         The child has only descriptors 0, 1 and 2, on the terminal, default signal dispositions and an empty mask. This
         process sleeps until the child executes the program, as after vfork(2), so its memory is never copied. With an

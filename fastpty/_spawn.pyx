@@ -1,9 +1,11 @@
 """Starts a program as the leader of a new session on a new pseudo-terminal."""
 
 import os
+import signal
+import traceback
 
 cimport cython
-from libc.errno cimport ENOSYS, EPERM, errno
+from libc.errno cimport EACCES, ENOSYS, EPERM, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -15,6 +17,7 @@ from fastpty.spawn.child cimport (
     Account,
     Plan,
     child_main,
+    child_report,
     leave_session_keyring,
     stage_object,
     stage_text,
@@ -57,7 +60,7 @@ from fastpty.system.linux cimport (
     winsize,
 )
 
-from fastpty.errors import ExecuteError
+from fastpty.errors import ExecuteError, RefusedError
 
 cdef enum:
     CHILD_STACK_BYTES = 65536   # used only between clone and execve
@@ -149,6 +152,64 @@ cdef char **pointers(tuple strings) except NULL:
     return array
 
 
+cdef int fork_child(Plan *plan, int *pidfd, complete) except -1:
+    """As clone_child, for a child that first calls `complete` in a copy of this process. Raises OSError."""
+    cdef sigset_t everything, previous
+    sigfillset(&everything)
+    pthread_sigmask(SIG_BLOCK, &everything, &previous)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            complete_and_execute(plan, complete)
+    finally:
+        pthread_sigmask(SIG_SETMASK, &previous, NULL)
+    try:
+        pidfd[0] = os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    return pid
+
+
+cdef complete_and_execute(Plan *plan, complete):
+    """In the child: does not return."""
+    cdef Command command
+    try:
+        command = complete(plan.slave)
+        plan.enters_cgroup = plan.cgroup >= 0
+        plan_command(plan, command)
+        child_main(plan)
+    except RefusedError:   # `complete` has told the client, unless that reads a report
+        if plan.report >= 0:
+            child_report(plan, EACCES)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(127)
+
+
+cdef void plan_command(Plan *plan, Command command) noexcept:
+    plan.programs, plan.argv, plan.envp = command.path_pointers, command.argv_pointers, command.environment_pointers
+    plan.program = plan.programs[0]
+    plan.directory = NULL if command.directory is None else <char *>command.directory
+    plan.needs_directory = command.needs_directory
+    if command.account is not None:
+        plan.account = &command.becomes
+        plan.is_apart = True
+
+
+cdef void plan_report(Plan *plan, int report) noexcept:
+    """Adds the report to `joins`, which are sorted and which the child keeps open."""
+    cdef int index = plan.join_count
+    while index > 0 and plan.joins[index - 1] > report:
+        plan.joins[index] = plan.joins[index - 1]
+        index -= 1
+    plan.joins[index] = plan.report = report
+    plan.join_count += 1
+    plan.is_apart = True
+
+
 cdef open_terminal(int directory, tuple window, int *master, int *slave):
     """Opens a new pty: a non-blocking master, a slave with default termios and IUTF8, both close-on-exec.
 
@@ -175,10 +236,12 @@ cdef open_terminal(int directory, tuple window, int *master, int *slave):
     tcsetattr(slave[0], TCSANOW, &attributes)
 
 
-cdef run_child(Plan *plan, int *pidfd):
+cdef run_child(Plan *plan, int *pidfd, complete):
     """Starts the child, and returns its pid. Raises OSError if a child that is waited for cannot run its program."""
     cdef siginfo_t info
     cdef int pid
+    if complete is not None:
+        return fork_child(plan, pidfd, complete)
     with nogil:
         pid = clone_child(plan, pidfd)
     if pid < 0:
@@ -258,27 +321,6 @@ cdef class Command:
             self.becomes.groups[index] = groups[index]
 
 
-cdef void plan_command(Plan *plan, Command command) noexcept:
-    plan.programs, plan.argv, plan.envp = command.path_pointers, command.argv_pointers, command.environment_pointers
-    plan.program = plan.programs[0]
-    plan.directory = NULL if command.directory is None else <char *>command.directory
-    plan.needs_directory = command.needs_directory
-    if command.account is not None:
-        plan.account = &command.becomes
-        plan.is_apart = True
-
-
-cdef void plan_report(Plan *plan, int report) noexcept:
-    """Adds the report to `joins`, which are sorted and which the child keeps open."""
-    cdef int index = plan.join_count
-    while index > 0 and plan.joins[index - 1] > report:
-        plan.joins[index] = plan.joins[index - 1]
-        index -= 1
-    plan.joins[index] = plan.report = report
-    plan.join_count += 1
-    plan.is_apart = True
-
-
 @cython.final
 cdef class Spawner:
     """Starts commands, each on a new terminal; see _spawn.pyi."""
@@ -301,7 +343,7 @@ cdef class Spawner:
         self.common.stage = STAGE_SESSION
         self.common.slave = self.common.report = -1
 
-    def spawn(self, Command command not None, tuple window, *, int cgroup=-1, int report=-1):
+    def spawn(self, Command command not None, tuple window, *, int cgroup=-1, int report=-1, complete=None):
         """Starts the command on a new terminal; see _spawn.pyi."""
         cdef Plan plan = self.common
         cdef int master = -1
@@ -314,7 +356,7 @@ cdef class Spawner:
             open_terminal(self.terminals, window, &master, &plan.slave)
             if plan.account != NULL and fchown(plan.slave, plan.account.uid, <gid_t>-1) < 0:
                 raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
-            pid = run_child(&plan, &pidfd)
+            pid = run_child(&plan, &pidfd, complete)
         except BaseException:
             if pidfd >= 0:
                 close(pidfd)

@@ -13,16 +13,17 @@ import mmap
 import os
 import re
 import select
-import signal
 import socket
 import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastpty.errors import FastptyError
 from fastpty.system import foreign_root
+from fastpty.system.file_writer import FileWriter
 
 logger = logging.getLogger("fastpty.router")
 
@@ -37,16 +38,10 @@ FACILITIES: dict[str, int] = {name: index << 3 for index, name in enumerate(_FAC
 FACILITIES |= {f"local{index}": (16 + index) << 3 for index in range(8)}
 
 _RESERVE_BYTES = 1 << 20
+_HEAD = "{time} fastpty-router[{process}] "
+_NOT_REOPENED = "cannot reopen the log %s: %s"
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-def signal_name(number: int) -> str:
-    """The signal's name as in signal(7), or "signal N" for a real-time signal."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def info_of(when: float, text: str, fields: Mapping[str, Any]) -> None:
@@ -153,6 +148,10 @@ def _reserve() -> mmap.mmap:
     return mmap.mmap(-1, _RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
+def _formatter(head: str, json_head: str = "") -> logging.Formatter:
+    return _Json(json_head) if _settings.format == "json" else _OneLine(head)
+
+
 class _NeverWaits(logging.Handler):
     """Writes a line if that is possible at once, and otherwise drops and counts it.
 
@@ -161,7 +160,7 @@ class _NeverWaits(logging.Handler):
 
     def __init__(self, head: str, json_head: str = "") -> None:
         super().__init__()
-        self.setFormatter(_Json(json_head) if _settings.format == "json" else _OneLine(head))
+        self.setFormatter(_formatter(head, json_head))
         self._lost = 0
         self._is_of_this_root = foreign_root.is_entered()
         self._reserve = _reserve()
@@ -198,6 +197,9 @@ class _NeverWaits(logging.Handler):
     def _write(self, line: bytes, level: int) -> bool:
         raise NotImplementedError
 
+    def reopen(self, *, complains: bool) -> None:
+        """Opens the file again, in case it was renamed (logrotate(8)); raises OSError, or logs a failure itself."""
+
     def descriptor(self) -> int | None:
         """The descriptor that it writes to, or None."""
         return None
@@ -215,7 +217,7 @@ class _ToDescriptor(_NeverWaits):
         if _is_journal(fd):  # which records the time itself, and takes the priority from the first characters
             super().__init__("<{severity}>[{process}] ", "<{severity}>")
         else:
-            super().__init__("{time} fastpty-router[{process}] ")
+            super().__init__(_HEAD)
         self._fd = fd
         # pty-input may have put the terminal into raw mode.
         self._line_end = b"\r\n" if os.isatty(fd) else b"\n"
@@ -240,14 +242,36 @@ class _ToFile(_ToDescriptor):
             os.close(opened)
         super().__init__(opened if fd is None else fd)
 
-    def reopen(self) -> None:
-        """Opens the file again, in case it was renamed (logrotate(8)); raises OSError."""
+    def reopen(self, *, complains: bool) -> None:
         self._check_root()
         opened = _open(self.path)
         os.dup2(opened, self._fd, inheritable=self._fd <= 2)
         os.close(opened)
         if self._fd == 2:
             os.dup2(2, 1)
+
+
+class _ToWriter(_ToDescriptor):
+    """Writes to descriptor 2, which becomes a socket; another process writes to the file. Raises OSError."""
+
+    def __init__(self, path: str) -> None:
+        self._writer = FileWriter(partial(_open, path), partial(_complaint, path))
+        self.path = path
+        os.dup2(self._writer.stream.fileno(), 2)
+        self._writer.stream.close()
+        super().__init__(2)
+
+    def reopen(self, *, complains: bool) -> None:
+        if complains:  # all processes of the router share the writer
+            self._writer.reopen()
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+
+def _complaint(path: str, error: OSError) -> bytes:
+    record = logging.LogRecord(logger.name, logging.WARNING, "", 0, _NOT_REOPENED, (path, error.strerror), None)
+    return _formatter(_HEAD).format(record).encode("utf-8", "backslashreplace") + b"\n"
 
 
 class _ToSyslog(_NeverWaits):
@@ -343,7 +367,7 @@ def redirect(path: str | None) -> None:
     if path is None:
         return
     try:
-        handler = _ToFile(path, 2)
+        handler = _ToWriter(path) if foreign_root.is_entered() else _ToFile(path, 2)
     except OSError as error:
         raise FastptyError(f"cannot log to {path}: {error.strerror}") from error
     os.dup2(2, 1)
@@ -362,9 +386,15 @@ def descriptors() -> set[int]:
 def reopen(*, complains: bool = True) -> None:
     """Opens the log files again after they were renamed (logrotate(8)). If that fails, the old file stays in use."""
     for handler in logger.handlers:
-        if isinstance(handler, _ToFile):
+        if isinstance(handler, (_ToFile, _ToWriter)):
             try:
-                handler.reopen()
+                handler.reopen(complains=complains)
             except OSError as error:
                 if complains:
-                    logger.warning("cannot reopen the log %s: %s", handler.path, error.strerror)
+                    logger.warning(_NOT_REOPENED, handler.path, error.strerror)
+
+
+def flush() -> None:
+    """Waits up to a second for the process that writes the log, if there is one."""
+    for handler in logger.handlers:
+        handler.flush()

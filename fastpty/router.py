@@ -102,7 +102,7 @@ def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int
     with ExitStack() as stack:
         listeners = Listeners(config)
         stack.callback(listeners.close)
-        pidfiles = _keep_pidfiles(config.pidfiles, config.vacuum, stack)
+        pidfiles = _keep_pidfiles(config.pidfiles, config, stack)
         if config.vacuum and gives_up_removing(config):
             _remove_from_outside(pidfiles)
         # The key may be readable by root only, so it is read before the jail.
@@ -122,12 +122,16 @@ def _read_again(read: Callable[[Config], Config], present: Config) -> Config:
     return config
 
 
-def _keep_pidfiles(paths: Sequence[str], vacuum: bool, stack: ExitStack) -> list[PidFile]:
+def _keep_pidfiles(paths: Sequence[str], config: Config, stack: ExitStack) -> list[PidFile]:
     """Writes this process's id to each file. With vacuum they are removed at the end."""
     files = []
     for path in dict.fromkeys(paths):
-        files.append(PidFile(path))
-        stack.callback(_end_pidfile, files[-1], vacuum)
+        try:
+            files.append(PidFile(path))
+        except FastptyError as error:
+            origin = config.pidfile_origins.get(path)
+            raise FastptyError(f"{origin}: {error}" if origin else str(error)) from error
+        stack.callback(_end_pidfile, files[-1], config.vacuum)
     return files
 
 
@@ -143,12 +147,13 @@ def _serve(prepared: _Prepared, config: Config) -> None:
     """In the jail: serves until a signal stops the router."""
     # If a parent has set SIGCHLD to be ignored, the kernel would reap the children that the supervisor waits for.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    program.check(config)
+    config = program.check(config)
     if prepared.cgroups is not None:
         prepared.cgroups.inside()
     with ExitStack() as stack:
         log.redirect(config.daemonize2 or config.logto2)
-        pidfiles = [*prepared.pidfiles, *_keep_pidfiles(config.pidfiles2, config.vacuum, stack)]
+        stack.callback(log.flush)
+        pidfiles = [*prepared.pidfiles, *_keep_pidfiles(config.pidfiles2, config, stack)]
         if prepared.terminal is not None:
             prepared.terminal.start()
             stack.callback(prepared.terminal.end)

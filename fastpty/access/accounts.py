@@ -6,15 +6,20 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
+from fastpty.access.limits import Seats
 from fastpty.errors import FastptyError, RefusedError
-from fastpty.system import foreign_root
+from fastpty.system import child, foreign_root
 
 _NO_SHELL = "/bin/sh"  # passwd(5): an empty field means this
 _MAIL = "/var/mail"  # login.defs(5), MAIL_DIR
 _FILE_BYTES_MOST = 1 << 20
+_READERS_MOST = 16
+_READER_SECONDS = 0.01
 
 # Groups: name, uid, gid, home, shell; gid, members. Lines that begin with + or - are no entries: nsswitch.conf(5),
 # "compat".
@@ -55,23 +60,50 @@ def check(run_as: str | None) -> None:
         raise FastptyError("run-as peer needs root: start the router as root, or remove run-as")
 
 
-def lookup(in_changed_root: bool) -> Callable[[int], Account]:
-    """Returns the function that finds an account by its uid.
+class ForeignAccounts:
+    """The accounts of a foreign root, from /etc/passwd and /etc/group alone.
 
-    That function raises RefusedError if there is no account, or none that can be trusted. In a changed root it reads
-    only /etc/passwd and /etc/group: the C library would load modules from there (nsswitch.conf(5)), and so run code
-    from a root that others may control in a process with the rights of root.
+    The C library would load modules from there (nsswitch.conf(5)), and so run code from a root that others may control
+    in a process with the rights of root. seats: each process that reads has one of the first 16, so that no more can
+    get stuck.
     """
-    return _account_in_files if in_changed_root else account_of
+
+    def __init__(self, seats: Seats) -> None:
+        self._seats = seats
+
+    def find(self, uid: int) -> Account:
+        """Waits for an account, for up to five seconds: only for a process that serves nobody else.
+
+        Raises RefusedError if there is no account, or none that can be trusted, or if the files do not answer.
+        """
+        try:
+            account, _ = foreign_root.in_time("reading accounts", partial(self._read, uid), [self._seats.fileno()])
+        except OSError as error:
+            raise RefusedError(f"the accounts of this root cannot be read: {error.strerror}") from error
+        assert isinstance(account, Account)
+        return account
+
+    def _read(self, uid: int) -> child.Answer:
+        while self._seats.take(0, _READERS_MOST) is None:
+            time.sleep(_READER_SECONDS)
+        return _account_in_files(uid), ()
 
 
 def environment_of(uid: int, in_changed_root: bool) -> Mapping[str, str | None]:
-    """The variables that login(1) sets for this uid. None: to be removed. Without an account, HOME is /."""
+    """The variables that login(1) sets for this uid. None: to be removed. Without an account, HOME is /.
+
+    Raises FastptyError if the files of a changed root do not answer in time.
+    """
     try:
-        account = _entry_in_files(uid) if in_changed_root else account_of(uid)
-        return account.environment
+        if not in_changed_root:
+            return account_of(uid).environment
+        account, _ = foreign_root.in_time("reading /etc/passwd", lambda: (_entry_in_files(uid), ()))
     except RefusedError:
         return {"HOME": "/", "USER": None, "LOGNAME": None, "SHELL": _NO_SHELL, "MAIL": None}
+    except OSError as error:
+        raise FastptyError(f"/etc/passwd of this root cannot be read: {error.strerror}") from error
+    assert isinstance(account, Account)
+    return account.environment
 
 
 def account_of(uid: int) -> Account:

@@ -1,4 +1,4 @@
-"""Limits on the number of sessions, over all workers."""
+"""Limits that hold over all workers: on the number of sessions, and of processes that read accounts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ class Seats:
     def __init__(self) -> None:
         self._file = os.memfd_create("fastpty-seats", os.MFD_CLOEXEC)
         self._mine: set[int] = set()  # a process's own locks do not exclude it
+
+    def fileno(self) -> int:
+        """The descriptor of the file whose bytes are locked."""
+        return self._file
 
     def take(self, first: int, count: int) -> int | None:
         """Takes the first free seat of the `count` seats from `first` on; None if all are taken."""
@@ -50,10 +54,14 @@ _SEATS_OF_ALL = (_UNKNOWN + 1) * SESSIONS_MOST
 
 
 class Limits:
-    """Enforces `max-sessions` and `max-sessions-per-uid`. Create it before the workers are forked."""
+    """Enforces `max-sessions` and `max-sessions-per-uid`. Create it before the workers are forked.
+
+    readers: a seat for each process that reads the accounts of a foreign root.
+    """
 
     def __init__(self) -> None:
         self._seats = Seats()
+        self.readers = Seats()
 
     def admit(self, config: Config, user: int | None) -> list[int]:
         """Takes the seats for one more session of this uid and returns them, for leave(); raises RefusedError.

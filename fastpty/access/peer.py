@@ -9,7 +9,6 @@ import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from fastpty.access.accounts import Account
 from fastpty.errors import RefusedError
 from fastpty.system.credentials import UNKNOWN_PEER, peer_credentials
 
@@ -79,13 +78,16 @@ def name_behind_tls(connection: str, uid: int | None, who: str) -> bytes:
 
 
 def peer_behind_tls(
-    connection: socket.socket, users: Collection[int], is_admitted: bool, account_of: Callable[[int], Account] | None
+    connection: socket.socket,
+    users: Collection[int],
+    is_admitted: bool,
+    groups_of: Callable[[int], frozenset[int]] | None,
 ) -> Peer:
     """The client that the TLS process reports; raises OSError if it has left already.
 
-    account_of: if given, finds the groups of a client whose certificate stands for a user. Raises RefusedError if that
-    user has no account, or is not in `users`. So an attacker who takes over the TLS process can impersonate only users
-    listed in `tls-user`.
+    groups_of: if given, finds the groups of a client whose certificate stands for a user; it may raise RefusedError.
+    Raises RefusedError if that user is not in `users`. So an attacker who takes over the TLS process can impersonate
+    only users listed in `tls-user`.
     """
     name = connection.getpeername()
     _, user, who = os.fsdecode(name).split(" ", 2)
@@ -93,7 +95,7 @@ def peer_behind_tls(
         return Peer(f"TLS client {who}", is_admitted=is_admitted)
     if int(user) not in users:
         raise RefusedError(f"uid {user} is not listed in tls-user")
-    groups = frozenset(account_of(int(user)).groups) if account_of else frozenset[int]()
+    groups = groups_of(int(user)) if groups_of else frozenset[int]()
     return Peer(f"TLS client {who} uid {user}", int(user), groups, is_admitted)
 
 

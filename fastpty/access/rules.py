@@ -45,7 +45,7 @@ class Rules:
         needs_owners = self._denies or config.max_sessions_per_uid is not None
         self._subuids = Subordinates("/etc/subuid" if needs_owners else None)
         self._subgids = Subordinates("/etc/subgid" if self._denies else None)
-        self._groups_of = _account_groups(config) if self._denies else None
+        self._groups_of = _account_groups(config) if self._denies or (config.tls_users and self.need_groups) else None
         self._known: dict[int, tuple[float, frozenset[int] | None]] = {}
         self._user_names = UserNames()
 
@@ -53,6 +53,13 @@ class Rules:
     def need_groups(self) -> bool:
         """True if a rule needs the client's supplementary groups."""
         return bool(self._allow_groups or self._deny_groups)
+
+    def groups_of_account(self, uid: int) -> frozenset[int]:
+        """The groups of the account of a `tls-user`; raises RefusedError if it has none."""
+        groups = None if self._groups_of is None else self._groups_of(uid)
+        if groups is None:
+            raise RefusedError(f"uid {uid} has no account here")
+        return groups
 
     def check(self, peer: Peer) -> None:
         """Raises RefusedError, with a text for the client, unless it may start a session."""

@@ -34,16 +34,9 @@ def wait_for_mark(network: _socket.socket) -> bool:
     return has_urgent_mark(network)
 
 
-@contextlib.contextmanager
-def tunnel(
+def _shake_hands(
     network: _socket.socket, identity: Identity, server_name: str, name: str, deadline: float | None
-) -> Iterator[socket.socket]:
-    """A plain socket whose bytes a thread moves through TLS over `network`; closed at the end.
-
-    `server_name` is the name in the router's certificate, `name` the address for messages, `deadline` that of the
-    handshake (time.monotonic()). Raises FastptyError if the router is not `server_name`, refuses this client or does
-    not answer in time, and, at the end, if the connection broke.
-    """
+) -> Pump:
     context = context_of(identity, server=False)
     try:
         pump = Pump(network, context, server_side=False, server_name=server_name)
@@ -59,6 +52,20 @@ def tunnel(
                 f"{name} does not speak TLS: connect without --tls-cert, --tls-key and --tls-ca"
             ) from error
         raise FastptyError(f"TLS with {server_name} failed: {reason(error)}") from error
+    return pump
+
+
+@contextlib.contextmanager
+def tunnel(
+    network: _socket.socket, identity: Identity, server_name: str, name: str, deadline: float | None
+) -> Iterator[socket.socket]:
+    """A plain socket whose bytes a thread moves through TLS over `network`; closed at the end.
+
+    `server_name` is the name in the router's certificate, `name` the address for messages, `deadline` that of the
+    handshake (time.monotonic()). Raises FastptyError if the router is not `server_name`, refuses this client or does
+    not answer in time, and, at the end, if the connection broke.
+    """
+    pump = _shake_hands(network, identity, server_name, name, deadline)
     ours, theirs = socket.socketpair()
     failures: list[str] = []
 

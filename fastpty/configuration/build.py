@@ -26,7 +26,16 @@ from fastpty.errors import UsageError
 from fastpty.net.address import Address, SharedAddress
 from fastpty.system.names import comma_list
 
-_ADDRESS_FIELDS = ("raw_addresses", "uwsgi_addresses", "extended_addresses", "pty_addresses", "stats_addresses")
+_ADDRESS_FIELDS = (
+    "raw_addresses",
+    "uwsgi_addresses",
+    "extended_addresses",
+    "pty_addresses",
+    "pty_uwsgi_addresses",
+    "pty_viewer_addresses",
+    "stats_addresses",
+)
+_PIDFILE_FIELDS = ("pidfiles", "pidfiles2")
 _QUOTED = re.compile(r"""(["'])(?:(?!\1).)*\1""", re.DOTALL)
 _COMMENTED = re.compile(r"\s[#;](\s|$)")
 _METAVARS_OF_COMMANDS = frozenset({"CMD", "ACTION:ARGUMENT"})  # a comment in them is the shell's
@@ -54,12 +63,15 @@ def assemble(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     values: dict[str, Any] = {option.field: option.default_value() for option in OPTIONS if option.field}
     unknown: list[str] = []
     warnings: list[str] = []
+    origins: dict[str, str] = {}
     for setting in settings:
         option = find(setting.name, is_uwsgis=setting.is_uwsgis)
         if option is not None and option.field is not None:
             value = _parse(option, setting)
             values[option.field] = values[option.field] + value if option.repeatable else value
             warnings += _doubts(option, setting)
+            if option.field in _PIDFILE_FIELDS and setting.origin != COMMAND_LINE:
+                origins[value[0]] = setting.origin
         elif setting.name not in IGNORED:
             unknown.append(_unknown(setting))
             # It may be a name that is made up for %(name).
@@ -71,7 +83,7 @@ def assemble(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     warnings += _unused_sockets(values)
     for field in _ADDRESS_FIELDS:
         values[field] = tuple(_resolved(address, values["shared_sockets"]) for address in values[field])
-    return Config(**values), warnings
+    return Config(**values, pidfile_origins=origins), warnings
 
 
 def _parse(option: Option, setting: Setting) -> Any:

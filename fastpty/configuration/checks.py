@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fastpty.configuration.config import Config
 from fastpty.configuration.values import LISTENERS_MOST
 from fastpty.errors import UsageError
-from fastpty.net.address import AbstractAddress, TcpAddress
+from fastpty.net.address import AbstractAddress, Address, TcpAddress
 
 
 def check(config: Config) -> list[str]:
@@ -70,19 +70,29 @@ def _warn_of_idle_hooks(config: Config) -> Iterable[str]:
                 yield f"{hook.what} does not run without unshare (as in uWSGI): add jailed = true to run it"
 
 
+def _sockets_of_shared(config: Config) -> list[tuple[str, tuple[Address, ...]]]:
+    return [
+        ("pty-socket", config.pty_addresses),
+        ("pty-uwsgi-socket", config.pty_uwsgi_addresses),
+        ("pty-viewer-socket", config.pty_viewer_addresses),
+    ]
+
+
 def _check_shared_terminal(config: Config) -> list[str]:
     """Returns warnings about options of the shared terminal; raises UsageError for contradictions."""
     if config.pty_input and (config.daemonize or config.daemonize2):
         raise UsageError("pty-input needs the terminal that the router was started on: remove daemonize")
-    if config.pty_addresses and config.run_as is not None:
-        raise UsageError("run-as peer and pty-socket exclude each other: a shared terminal runs as one account")
+    if config.shared_addresses and config.run_as is not None:
+        option = next(name for name, addresses in _sockets_of_shared(config) if addresses)
+        raise UsageError(f"run-as peer and {option} exclude each other: a shared terminal runs as one account")
     wanted = {
         "pty-exec": config.pty_command is not None,
         "pty-once": config.pty_once,
+        "pty-size": config.pty_size is not None,
         "pty-log": config.pty_log,
         "pty-input": config.pty_input,
     }
-    if config.pty_addresses:
+    if config.shared_addresses:
         return []
     return [f"{name} has no effect without pty-socket" for name, is_set in wanted.items() if is_set]
 

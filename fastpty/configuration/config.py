@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastpty.configuration.entered import Entered
 from fastpty.hooks.actions import Hook
@@ -22,15 +22,18 @@ class Config:
     Times are in seconds, None means no limit. uid and gid are None if the process keeps its own. The gid in
     socket_owner is -1 if the group stays as it is. environment holds (name, value) pairs in the order of writing; the
     value is None for a variable to remove. unshare and unshare2 hold keys of NAMESPACE_FLAGS, cap holds numbers of
-    capabilities, pivot_root the new root and the place of the old one below it. entered and terminals are not options.
-    The jail sets them: what it found in the namespaces that it joined, and, in a foreign root, a descriptor of the
-    directory whose ptmx opens terminals.
+    capabilities, pivot_root the new root and the place of the old one below it. pidfile_origins holds file
+    and line of each pid file that a configuration file sets. The last three are not options, but what was found in the
+    jail: in the namespaces that it joined, and, in a foreign root, a descriptor of the directory whose ptmx opens
+    terminals, and the file that each command executes.
     """
 
     raw_addresses: tuple[Address, ...]
     uwsgi_addresses: tuple[Address, ...]
     extended_addresses: tuple[Address, ...]
     pty_addresses: tuple[Address, ...]
+    pty_uwsgi_addresses: tuple[Address, ...]
+    pty_viewer_addresses: tuple[Address, ...]
     socket_mode: int
     socket_owner: tuple[int, int] | None
     backlog: int
@@ -75,6 +78,7 @@ class Config:
     greeting_timeout_seconds: float | None
     pty_command: str | None
     pty_once: bool
+    pty_size: tuple[int, int] | None
     pty_scrollback_bytes: int
     pty_log: bool
     pty_input: bool
@@ -91,6 +95,7 @@ class Config:
     waits: tuple[Wait, ...]
     wait_interface_seconds: float
     wait_fs_seconds: float
+    wait_socket_seconds: float
     hooks: tuple[Hook, ...]
     immediate_uid: int | None
     immediate_gid: int | None
@@ -122,8 +127,10 @@ class Config:
     pidfiles2: tuple[str, ...]
     vacuum: bool
     plugins: tuple[str, ...]
+    pidfile_origins: Mapping[str, str] = field(default_factory=dict)
     entered: Entered | None = None
     terminals: int = -1
+    command_files: Mapping[str, str] | None = None
 
     @property
     def changes_root(self) -> bool:
@@ -159,8 +166,13 @@ class Config:
 
     @property
     def session_addresses(self) -> tuple[Address, ...]:
-        """All addresses that give sessions."""
-        return self.raw_addresses + self.uwsgi_addresses + self.extended_addresses + self.pty_addresses
+        """The addresses where clients get a terminal."""
+        return self.raw_addresses + self.uwsgi_addresses + self.extended_addresses + self.shared_addresses
+
+    @property
+    def shared_addresses(self) -> tuple[Address, ...]:
+        """The addresses of the shared terminal."""
+        return self.pty_addresses + self.pty_uwsgi_addresses + self.pty_viewer_addresses
 
     @property
     def tls_identity(self) -> Identity | None:
@@ -186,7 +198,7 @@ class Config:
         is_private = self.raw_addresses or self.uwsgi_addresses or self.extended_addresses
         if is_private and (self.given_command or self.run_as is None):
             found.append(("command", self.command))
-        if self.pty_addresses:
+        if self.shared_addresses:
             found.append(("command" if self.pty_command is None else "pty-exec", self.shared_command))
         return found
 

@@ -36,6 +36,7 @@ from fastpty.configuration.values import (
     syslog,
     tls_user,
     window_edge,
+    window_size,
 )
 from fastpty.hooks import actions, waits
 from fastpty.log import log_format, log_level
@@ -261,6 +262,16 @@ OPTIONS: tuple[Option, ...] = (
     Option("pty-socket", "pty_addresses", one(address), SHARED,
            "Serve one shared terminal on ADDR. All its clients are raw clients; everybody sees it and can type.",
            metavar="ADDR", repeatable=True, usual=True),
+    Option("pty-uwsgi-socket", "pty_uwsgi_addresses", one(address), SHARED,
+           "Serve the shared terminal on ADDR to clients of the uwsgi protocol (fastpty connect --uwsgi), which can "
+           "resize it and send signals.", metavar="ADDR", repeatable=True, own=True),
+    Option("pty-viewer-socket", "pty_viewer_addresses", one(address), SHARED,
+           "Show the shared terminal on ADDR to clients that cannot type, resize or signal: their input is dropped.",
+           metavar="ADDR", repeatable=True, own=True),
+    Option("pty-size", "pty_size", window_size, SHARED,
+           "Give the shared terminal the fewest rows and columns of all clients of pty-uwsgi-socket (smallest), or a "
+           "fixed size, such as 40x120. While no client has sent a size, it has that of rows and cols.",
+           metavar="SIZE", default="smallest", own=True),
     Option("pty-exec", "pty_command", text, SHARED,
            "Run CMD on the shared terminal. Default: the value of command.", metavar="CMD"),
     Option("pty-once", "pty_once", boolean, SHARED,
@@ -307,7 +318,12 @@ OPTIONS: tuple[Option, ...] = (
            "Wait at most TIME for wait-for-interface.", metavar="TIME", default="60s",
            aliases=("wait-interface-timeout", "wait-for-iface-timeout", "wait-iface-timeout")),
     Option("wait-for-fs-timeout", "wait_fs_seconds", seconds, JAIL,
-           "Wait at most TIME for each of the other wait-for options.", metavar="TIME", default="60s"),
+           "Wait at most TIME for each of wait-for-fs, -file, -dir and -mountpoint.", metavar="TIME", default="60s"),
+    Option("wait-for-socket", "waits", one(waits.parse("socket")), JAIL,
+           "Wait until a server accepts connections at ADDRESS, after the as-user hooks have run.", metavar="ADDRESS",
+           repeatable=True),
+    Option("wait-for-socket-timeout", "wait_socket_seconds", seconds, JAIL,
+           "Wait at most TIME for each wait-for-socket.", metavar="TIME", default="60s"),
     Option("immediate-uid", "immediate_uid", user, JAIL,
            "Become USER before anything else, including sockets and hooks.", metavar="USER"),
     Option("immediate-gid", "immediate_gid", group, JAIL,

@@ -104,6 +104,16 @@ def window_edge(value: str) -> int:
     return whole(value, 1, 65535)
 
 
+def window_size(value: str) -> tuple[int, int] | None:
+    """Rows and columns, such as 40x120; None for the word `smallest`."""
+    if value == "smallest":
+        return None
+    rows, by, columns = value.partition("x")
+    if not by:
+        raise ValueError("must be smallest or ROWSxCOLS, such as 40x120")
+    return window_edge(rows), window_edge(columns)
+
+
 def process_count(value: str) -> int:
     """A number of worker processes."""
     return whole(value, 1, 1024)

@@ -22,27 +22,46 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from fastpty._relay import do_errand
+from fastpty.errands import hang_up
 from fastpty.system import child
 
-ERRAND = struct.Struct("iHHHHqIQ")  # struct Errand (relay/errands.pxd)
-_CLOSE = 0  # enum ErrandKind
+ERRAND = struct.Struct("iHHHHqIiQiq")  # struct Errand (relay/errands.pxd)
+_CLOSE, _HANG_UP = 0, 3  # enum ErrandKind
 OWNER_ROUTER, OWNER_CLIENTS = 0xFFFFFFFE, 0xFFFFFFFF  # instead of a uid, as there
+_HANG_UPS = 1 << 32  # added to an owner
 
-CLOSED, BUSY, SHARE_USED = b"closed", b"busy", b"share used"
-"""The keeper's messages: a session's terminal is closed; how many helpers are busy; a user has blocked its share."""
+CLOSED, HUNG_UP, BUSY, SHARE_USED = b"closed", b"hung up", b"busy", b"share used"
+"""The keeper's messages: a session's terminal is closed; its background is hung up; how many helpers are busy; a user
+has blocked its share."""
 
 MESSAGE_BYTES_MOST = 64
 
 _HELPERS_MOST = 256  # each has 0.8 MB of its own; users without a helper get one more each
 _HELPERS_OF_ONE_USER = 16
-_HELPERS_OF = {OWNER_ROUTER: _HELPERS_MOST, OWNER_CLIENTS: 64}
+_HELPERS_OF = {OWNER_ROUTER: _HELPERS_MOST, OWNER_CLIENTS: 64, OWNER_ROUTER + _HANG_UPS: 64}
 _MOMENT_SECONDS = 0.05
 _SENDER_SECONDS = 0.0005  # about, between a sender's message and its close
 _DESCRIPTORS_MOST = 253  # in one message (SCM_MAX_FD)
 _OWN_DESCRIPTORS_MOST = 16
 _GO, _DONE = b"go", b"done"
+_REPORTED = {_CLOSE: CLOSED, _HANG_UP: HUNG_UP}
+
+
+class _Fields(NamedTuple):
+    kind: int
+    rows: int
+    columns: int
+    width: int
+    height: int
+    number: int
+    owner: int
+    leader: int
+    session: int
+    foreground: int
+    grace_ns: int
 
 
 @dataclass
@@ -51,16 +70,21 @@ class _Errand:
     descriptors: list[int]
 
     @property
+    def fields(self) -> _Fields:
+        return _Fields._make(ERRAND.unpack(self.message))
+
+    @property
     def owner(self) -> int:
-        return int(ERRAND.unpack(self.message)[-2])
+        """Whose share of the helpers it uses. Hanging up has one of its own, as it never blocks for ever."""
+        return self.fields.owner + (_HANG_UPS if self.kind == _HANG_UP else 0)
 
     @property
     def kind(self) -> int:
-        return int(ERRAND.unpack(self.message)[0])
+        return self.fields.kind
 
     @property
     def session(self) -> int:
-        return int(ERRAND.unpack(self.message)[-1])
+        return self.fields.session
 
     def replaces(self, other: _Errand) -> bool:
         """True if `other`, which waits, is out of date: an older size of the same terminal, or the same request."""
@@ -154,7 +178,7 @@ class _Keeper:
         if not any(self._waiting.values()):
             self._moved_at = time.monotonic()
         self._wait(errand)
-        self._wait_for_sender(int(ERRAND.unpack(message)[5]))
+        self._wait_for_sender(errand.fields.number)
         return True
 
     def _wait(self, errand: _Errand) -> None:
@@ -224,8 +248,8 @@ class _Keeper:
             lives = bool(helper.socket.recv(MESSAGE_BYTES_MOST))
         except ConnectionResetError:
             lives = False
-        if helper.errand is not None and helper.errand.kind == _CLOSE and helper.errand.session:
-            self._unsent.append(b"%s %d" % (CLOSED, helper.errand.session))
+        if helper.errand is not None and helper.errand.session and helper.errand.kind in _REPORTED:
+            self._unsent.append(b"%s %d" % (_REPORTED[helper.errand.kind], helper.errand.session))
         helper.errand = None
         self._moved_at = time.monotonic()
         if not lives:
@@ -238,14 +262,14 @@ class _Keeper:
         theirs.close()
         ours.recv(MESSAGE_BYTES_MOST)  # it has closed the descriptors of waiting errands
         helper = self._helpers[ours.fileno()] = _Helper(ours)
-        count = len(self._helpers)
+        count = sum(each.errand is None or each.errand.kind != _HANG_UP for each in self._helpers.values())
         if count > 1 and count.bit_count() == 1:  # 2, 4, 8: no flood of lines
             self._unsent.append(b"%s %d" % (BUSY, count))
         return helper
 
     def _report_shares(self) -> None:
         blocked = {owner for owner, errands in self._waiting.items() if errands} - {*self._unblocked()}
-        self._unsent.extend(b"%s %d" % (SHARE_USED, owner) for owner in blocked - self._told)
+        self._unsent.extend(b"%s %d" % (SHARE_USED, owner) for owner in blocked - self._told if owner < _HANG_UPS)
         self._told = blocked
 
     def _send_news(self) -> None:
@@ -260,9 +284,21 @@ def _be_helper(orders: socket.socket) -> None:
     child.keep_only([0, 1, 2, orders.fileno()])
     orders.send(_DONE)
     for message, descriptors in _errands(orders):
-        for descriptor in descriptors:
-            do_errand(descriptor, message)
+        errand = _Errand(message, descriptors)
+        if errand.kind == _HANG_UP:
+            _hang_up(errand.fields, *descriptors)
+        else:
+            for descriptor in descriptors:
+                do_errand(descriptor, message)
         orders.send(_DONE)
+
+
+def _hang_up(fields: _Fields, leader_pidfd: int) -> None:
+    uid = fields.owner if fields.owner < OWNER_ROUTER else None
+    try:
+        hang_up.hang_up(hang_up.Session(fields.leader, leader_pidfd, fields.foreground, uid), fields.grace_ns / 1e9)
+    finally:
+        os.close(leader_pidfd)
 
 
 def _errands(orders: socket.socket) -> Iterator[tuple[bytes, list[int]]]:

@@ -14,12 +14,20 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
-from fastpty.errands.keeper import BUSY, CLOSED, ERRAND, MESSAGE_BYTES_MOST, OWNER_CLIENTS, SHARE_USED, keep
+from fastpty.errands.keeper import BUSY, CLOSED, ERRAND, HUNG_UP, MESSAGE_BYTES_MOST, OWNER_CLIENTS, SHARE_USED, keep
 from fastpty.log import logger
 from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, prctl
 from fastpty.system.passed_descriptors import may_pass_descriptors
+
+
+class News(NamedTuple):
+    """What keepers report. closed: sessions whose terminals are closed. hung_up: as Handler.errands_told returns."""
+
+    closed: list[int]
+    hung_up: list[int]
 
 
 class Errands:
@@ -68,22 +76,21 @@ class Errands:
         self._intake = None
         return self.fileno()
 
-    def news(self) -> list[int]:
-        """Reads the keeper's messages and logs which closes take long.
-
-        Returns the numbers of the sessions whose terminals are closed now.
-        """
-        sessions = []
+    def news(self) -> News:
+        """Reads the keeper's messages and logs which closes take long."""
+        news = News([], [])
         try:
             while message := self._queue.recv(MESSAGE_BYTES_MOST):
                 kind, _, number = message.rpartition(b" ")
                 if kind == CLOSED:
-                    sessions.append(int(number))
+                    news.closed.append(int(number))
+                elif kind == HUNG_UP:
+                    news.hung_up.append(int(number))
                 else:
                     _log_wait(kind, int(number))
         except (BlockingIOError, ConnectionResetError):
             pass
-        return sessions
+        return news
 
     def close(self, connection: socket.socket) -> None:
         """Has a connection closed. One that cannot be closed now is kept until the next call."""
@@ -111,7 +118,7 @@ class Errands:
         return [each.fileno() for each in (self._queue, self._intake) if each is not None]
 
     def _send(self, descriptor: int, owner: int) -> None:
-        errand = ERRAND.pack(0, 0, 0, 0, 0, self._sent + 1, owner, 0)
+        errand = ERRAND.pack(0, 0, 0, 0, 0, self._sent + 1, owner, 0, 0, 0, 0)
         try:
             socket.send_fds(self._queue, [errand], [descriptor])
         except BlockingIOError:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 
 from fastpty.errors import FastptyError
-from fastpty.log import logger, signal_name
+from fastpty.log import logger
 from fastpty.system import child
+from fastpty.system.signals import signal_name
 
 # A gateway that ends sooner after its start would probably end again: its successor waits this long.
 _RESTART_PAUSE_SECONDS = 1.0

@@ -49,6 +49,7 @@ _EXISTS: dict[str, Callable[[str], bool]] = {
     "mountpoint": _is_mounted,
     SOCKET: _is_listening,
 }
+FILE_KINDS = _EXISTS.keys() - {INTERFACE, SOCKET}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 
 from fastpty.access import accounts
@@ -58,17 +59,24 @@ def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def become(uid: int, config: Config, in_changed_root: bool) -> None:
-    """Sets the variables of this uid's account, such as HOME, in this process's environment."""
-    take_account(os.environ, uid, config, in_changed_root)
+def become(uid: int, config: Config, in_changed_root: bool) -> Config:
+    """Sets the variables of this uid's account, such as HOME, in this process's environment and in that of sessions.
 
-
-def take_account(environ: MutableMapping[str, str], uid: int, config: Config, in_changed_root: bool) -> None:
-    """Sets the variables of this uid's account in `environ`, except those that `env`, `unenv` or a hook controls."""
+    Variables that `env`, `unenv` or a hook controls stay. Returns the config for the sessions. Raises FastptyError.
+    """
     explicit = {name for name, _ in config.environment} | {hook.variable for hook in config.hooks}
-    for name, value in accounts.environment_of(uid, in_changed_root).items():
-        if name in explicit:
-            continue
+    found = accounts.environment_of(uid, in_changed_root)
+    variables = {name: value for name, value in found.items() if name not in explicit}
+    _set(os.environ, variables)
+    if config.entered is None or config.entered.environment is None:
+        return config
+    environment = dict(config.entered.environment)
+    _set(environment, variables)
+    return replace(config, entered=replace(config.entered, environment=environment))
+
+
+def _set(environ: MutableMapping[str, str], variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
         environ.pop(name, None)
         if value is not None:
             environ[name] = value

@@ -3,7 +3,8 @@
 Only children of a process enter the pid namespace that it has created or joined (pid_namespaces(7)). So the router
 continues in a child. The original process stays outside: it forwards signals, and exits with the child's status. In a
 new namespace the child, the supervisor, is process 1: it reaps orphans, ignores signals that it does not handle, and
-when it ends the kernel kills all other processes inside.
+when it ends the kernel kills all other processes inside, and waits for them. One that is stuck in the kernel would keep
+the router from ending. So the child reports its status before it ends, and is waited for only a second longer.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from functools import partial
 from types import FrameType
 
 from fastpty.errors import FastptyError
+from fastpty.log import logger
 from fastpty.system import child, linux
-from fastpty.system.signals import SI_KERNEL, Stopped
+from fastpty.system.signals import SI_KERNEL, ReceivedSignal, SignalQueue, Stopped
 
 # All signals that can be caught, except those of job control and of faults.
 _PASSED_ON = signal.valid_signals() - {
@@ -26,6 +28,8 @@ _PASSED_ON = signal.valid_signals() - {
     *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS),
 }
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+_GONE_MS = 1000
 
 Work = Callable[[], int]
 
@@ -42,9 +46,12 @@ def in_child(work: Work) -> int:
     # The parent may have left it ignored. Then the kernel would reap the child, and its status would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [*_PASSED_ON, signal.SIGCHLD])
-    inner = child.fork("router", partial(_be_child, work, parent, before))
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    inner = child.fork("router", partial(_be_child, work, parent, before, writer))
     os.close(parent)
-    status = _wait_for(inner)
+    os.close(writer)
+    status = _wait_for(inner, reader)
+    os.close(reader)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if status < 0:
         raise FastptyError(f"the process in the pid namespace was killed by signal {-status}")
@@ -68,25 +75,54 @@ def stay_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _wait_for(inner: int) -> int:
+def _wait_for(inner: int, reader: int) -> int:
     """Forwards signals and reaps all children until `inner` ends. Returns its exit status, negative for a signal.
 
-    When the terminal closes, the kernel sends SIGHUP. The router should stop then, so it is forwarded as SIGTERM:
-    SIGHUP would mean a reload.
+    reader: `inner` writes its exit status there. It counts as ended when nothing has happened for a second afterwards.
     """
-    while True:
-        info = signal.sigwaitinfo([*_PASSED_ON, signal.SIGCHLD])
-        if info.si_signo != signal.SIGCHLD:
-            closed = info.si_signo == signal.SIGHUP and info.si_code == SI_KERNEL
-            os.kill(inner, signal.SIGTERM if closed else info.si_signo)
-            continue
-        while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
-            pid, status = found
-            if pid == inner:
-                return os.waitstatus_to_exitcode(status)
+    queue = SignalQueue([*_PASSED_ON, signal.SIGCHLD])
+    poll = select.poll()
+    poll.register(queue, select.POLLIN)
+    poll.register(reader, select.POLLIN)
+    status = None
+    while (ready := poll.poll(None if status is None else _GONE_MS)) or status is None:
+        for received in queue:
+            if received.number != signal.SIGCHLD:
+                _forward(received, inner)
+            elif (ended := _reap(inner)) is not None:
+                queue.close()
+                return ended
+        if any(descriptor == reader for descriptor, _ in ready):
+            report = os.read(reader, 1)
+            status = report[0] if report else -signal.SIGKILL
+            poll.unregister(reader)
+    queue.close()
+    logger.error("a process in the pid namespace was killed and does not end: no longer waited for")
+    return status
 
 
-def _be_child(work: Work, parent: int, mask: set[int | signal.Signals]) -> int:
+def _forward(received: ReceivedSignal, inner: int) -> None:
+    """Forwards a signal. SIGHUP from the kernel, when the terminal closes, becomes SIGTERM: SIGHUP means a reload."""
+    closed = received.number == signal.SIGHUP and received.code == SI_KERNEL
+    os.kill(inner, signal.SIGTERM if closed else received.number)
+
+
+def _reap(inner: int) -> int | None:
+    """Reaps all children that have ended. Returns the exit status of `inner`, or None if it was not among them."""
+    while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+        pid, status = found
+        if pid == inner:
+            return os.waitstatus_to_exitcode(status)
+    return None
+
+
+def _be_child(work: Work, parent: int, mask: set[int | signal.Signals], writer: int) -> int:
+    status = _run(work, parent, mask)
+    os.write(writer, bytes([status & 0xFF]))
+    return status
+
+
+def _run(work: Work, parent: int, mask: set[int | signal.Signals]) -> int:
     global _outside
     try:
         # Otherwise ^C would arrive twice: from the terminal, and forwarded by the parent.

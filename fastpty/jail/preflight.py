@@ -85,8 +85,7 @@ def _check_tls(config: Config) -> None:
     from fastpty.net.tls import context_of  # it takes a while to load
 
     context_of(config.tls_identity, server=True)
-    for_sessions = config.session_addresses
-    if not any(isinstance(address, TcpAddress | FdAddress) for address in for_sessions):
+    if not any(isinstance(address, TcpAddress | FdAddress) for address in config.session_addresses):
         raise UsageError("tls-cert: there is no TCP address to serve TLS on: add one, or remove tls-cert")
 
 

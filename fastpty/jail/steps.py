@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -17,7 +17,7 @@ from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.configuration.entered import Entered
 from fastpty.errors import FastptyError
 from fastpty.hooks.actions import KINDS
-from fastpty.hooks.waits import INTERFACE
+from fastpty.hooks.waits import FILE_KINDS, INTERFACE, SOCKET
 from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate, terminals
 from fastpty.jail.subordinate import OwnIds
 from fastpty.log import logger
@@ -34,7 +34,7 @@ def prepare(config: Config) -> None:
     check(config)
     steps: list[Step] = [
         inherited.remove_own_variables,
-        *(_take_account(config.immediate_uid, config, in_changed_root=False) if os.geteuid() == 0 else ()),
+        partial(_take_immediate_account, config),
         partial(privileges.become_immediately, config),
         partial(_set_umask, config),
         partial(_set_environment, config),
@@ -83,12 +83,14 @@ def _steps(way: _Way) -> list[Step]:
         *_unshare(config, "unshare2", None if "user" in config.unshare else own_ids),
         partial(_check_users, way),
         partial(_hide, config),
-        *_waits(config),
+        *_waits(config, config.wait_interface_seconds, [INTERFACE]),
+        *_waits(config, config.wait_fs_seconds, FILE_KINDS),
         *_hooks(config, "as-root"),
-        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),
+        *([] if groups is None else [partial(_take_account, way)]),
         lambda: privileges.become(config, groups, way.config.entered),
         partial(_hide, config),
         *_hooks(config, "as-user"),
+        *_waits(config, config.wait_socket_seconds, [SOCKET]),
         partial(_chdir, "chdir", config.chdir),
         partial(_chdir, "chdir2", config.chdir2),
         partial(_find_terminals, way),
@@ -165,10 +167,8 @@ def _hooks(config: Config, phase: str) -> Iterator[Step]:
     return iter(sorted(chosen, key=lambda hook: KINDS.index(hook.kind)))
 
 
-def _waits(config: Config) -> Iterator[Step]:
-    for wait in config.waits:
-        seconds = config.wait_interface_seconds if wait.kind == INTERFACE else config.wait_fs_seconds
-        yield partial(wait.run, seconds)
+def _waits(config: Config, seconds: float, kinds: Collection[str]) -> Iterator[Step]:
+    return (partial(wait.run, seconds) for wait in config.waits if wait.kind in kinds)
 
 
 def _set_umask(config: Config) -> None:
@@ -182,9 +182,14 @@ def _set_environment(config: Config) -> None:
     os.environ.update(environment)
 
 
-def _take_account(uid: int | None, config: Config, in_changed_root: bool) -> Iterator[Step]:
-    if uid is not None:
-        yield partial(inherited.become, uid, config, in_changed_root)
+def _take_immediate_account(config: Config) -> None:
+    if config.immediate_uid is not None and os.geteuid() == 0:
+        inherited.become(config.immediate_uid, config, in_changed_root=False)
+
+
+def _take_account(way: _Way) -> None:
+    if way.config.uid is not None:
+        way.config = inherited.become(way.config.uid, way.config, way.config.changes_root)
 
 
 def _join(way: _Way) -> bool:

@@ -18,7 +18,9 @@ from fastpty.log import logger
 from fastpty.net import address, socket_directory
 from fastpty.system import signals
 
-RAW, UWSGI, EXTENDED, PTY, STATS = "raw", "uwsgi", "fpty", "pty", "stats"
+RAW, UWSGI, EXTENDED, STATS = "raw", "uwsgi", "fpty", "stats"
+PTY, PTY_UWSGI, PTY_VIEWER = "pty", "pty-uwsgi", "pty-viewer"
+_SHARED = frozenset({PTY, PTY_UWSGI, PTY_VIEWER})
 
 # The workers of a killed router close its sockets within this time.
 _PREDECESSOR_SECONDS = 2.0
@@ -27,9 +29,9 @@ _PREDECESSOR_POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Place:
-    """A listening socket and its protocol: RAW, UWSGI, EXTENDED, PTY (raw, to a shared terminal) or STATS.
+    """A listening socket and its protocol: RAW, UWSGI, EXTENDED or STATS, or one of those of the shared terminal.
 
-    is_behind_tls: only the TLS process can connect to it.
+    PTY: raw. PTY_UWSGI: uwsgi. PTY_VIEWER: output only. is_behind_tls: only the TLS process can connect to it.
     """
 
     listener: bind.Listener
@@ -41,7 +43,12 @@ class Place:
         """Which of its clients speak the negotiated extension."""
         if self.protocol == EXTENDED:
             return "always"
-        return "never" if self.protocol == PTY or self.is_behind_tls else "by name"
+        return "never" if self.is_shared or self.is_behind_tls else "by name"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether its clients join the shared terminal."""
+        return self.protocol in _SHARED
 
     @property
     def name(self) -> str:
@@ -64,6 +71,8 @@ class Listeners:
         wanted += [(where, UWSGI) for where in config.uwsgi_addresses]
         wanted += [(where, EXTENDED) for where in config.extended_addresses]
         wanted += [(where, PTY) for where in config.pty_addresses]
+        wanted += [(where, PTY_UWSGI) for where in config.pty_uwsgi_addresses]
+        wanted += [(where, PTY_VIEWER) for where in config.pty_viewer_addresses]
         wanted += [(where, STATS) for where in config.stats_addresses]
         try:
             for where, protocol in wanted:

@@ -6,6 +6,7 @@ The loop knows only the earliest (`Loop.next_deadline_ns`). When it has come, al
 from libc.stdint cimport int64_t, uint32_t
 
 from fastpty.relay.greeting cimport session_start_is_late
+from fastpty.relay.hang_up cimport session_hang_up_background
 from fastpty.relay.lifecycle cimport (
     session_close_peer, session_complete, session_end_input, session_finish, session_leader_exited,
     session_leave_open, session_reopened, session_send_final,
@@ -87,6 +88,8 @@ cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept n
             session_send_final(loop, session, False)
         if loop_due(loop, &session.retry_complete.at_ns):
             session_complete(loop, session)
+    if loop_due(loop, &session.retry_hang_up.at_ns):
+        session_hang_up_background(loop, session)
     if loop_due(loop, &session.kill_at_ns):
         terminal_kill(&session.terminal)
         if loop.stopping:

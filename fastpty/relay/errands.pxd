@@ -10,6 +10,7 @@ after the relay has closed its own: so the relay's close is never the last. `Err
 from libc.errno cimport ECONNREFUSED, ECONNRESET, ENOBUFS, ENOTCONN, EPIPE, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
+from posix.types cimport pid_t
 
 from fastpty.system.linux cimport close, winsize
 
@@ -20,6 +21,7 @@ cdef enum ErrandKind:
     ERRAND_CLOSE
     ERRAND_RESIZE
     ERRAND_END_INPUT
+    ERRAND_HANG_UP
 
 cdef enum:
     # Owners that are no uid. No user can use up all processes that close descriptors.
@@ -31,13 +33,17 @@ cdef struct Errand:
     winsize size              # for ERRAND_RESIZE
     int64_t number            # counts the ERRAND_CLOSE ones, from 1
     uint32_t owner            # the uid whose programs can block this, or one of OWNER_…
+    pid_t leader              # for ERRAND_HANG_UP, whose descriptor is the leader's pidfd
     uint64_t session          # whose terminal it is; 0 = the end of ERRAND_CLOSE is not reported
+    pid_t foreground          # for ERRAND_HANG_UP: the process group that the relay has signalled
+    int64_t grace_ns          # for ERRAND_HANG_UP: between SIGHUP and SIGKILL
 
 cdef struct Errands:
     int queue                 # the socket that leads to the processes; -1 = there are none
     int64_t sent              # the number of the last ERRAND_CLOSE
     int64_t *closed           # shared memory: the last ERRAND_CLOSE whose descriptors are closed here
     bint attended             # a process takes errands from the queue
+    bint reads_proc           # /proc shows the processes of this pid namespace, and nobody else has mounted it
     bint wanted               # the handler is to be asked for such a process
     int kept[PASSED_MOST]     # descriptors that a client has passed and that could not be sent yet
     int kept_count

@@ -5,8 +5,8 @@ from libc.string cimport memmove
 
 from fastpty.relay.channel cimport FLUSH_ALL, channel_flush_buffer
 from fastpty.relay.pool cimport Buffer
+from fastpty.relay.shared_size cimport program_signal, window_apply
 from fastpty.relay.state cimport Session
-from fastpty.relay.terminal cimport terminal_resize, terminal_signal
 from fastpty.system.check cimport check
 from fastpty.wire.uwsgi cimport (
     FRAME_COLUMNS, FRAME_IGNORED, FRAME_PARTIAL, FRAME_ROWS, FRAME_SIGNAL, FRAME_STDIN, Frame, frame_next,
@@ -21,13 +21,13 @@ cdef inline bint frame_is_window_change(const Frame *frame) noexcept nogil:
 
 
 cdef inline void input_apply_frame(Session *session, const Frame *frame) noexcept nogil:
-    """Applies a frame that carries no input. The caller applies a new window size with terminal_resize."""
+    """Applies a frame that carries no input. The caller applies a new window size with window_apply."""
     if frame.kind == FRAME_ROWS:
         session.terminal.size.ws_row = frame.value
     elif frame.kind == FRAME_COLUMNS:
         session.terminal.size.ws_col = frame.value
     elif frame.kind == FRAME_SIGNAL:
-        terminal_signal(&session.terminal, frame.value)
+        program_signal(session, frame.value)
     elif frame.kind == FRAME_IGNORED:
         session.peer.ignored_frames += 1
 
@@ -48,7 +48,7 @@ cdef inline void input_parse(Session *session) noexcept nogil:
         buffer.parsed += <uint32_t>frame_next(&session.peer.parser, buffer.data + buffer.parsed,
                                               buffer.filled - buffer.parsed, &frame)
         if resized and frame.kind != FRAME_PARTIAL and not frame_is_window_change(&frame):
-            terminal_resize(&session.terminal)
+            window_apply(session)
             resized = False
             acts += 1
         if frame.kind == FRAME_STDIN:
@@ -62,7 +62,7 @@ cdef inline void input_parse(Session *session) noexcept nogil:
         input_apply_frame(session, &frame)
         resized = resized or frame_is_window_change(&frame)
     if resized:
-        terminal_resize(&session.terminal)
+        window_apply(session)
 
 
 cdef inline void input_begin_parse(Session *session) noexcept nogil:

@@ -8,24 +8,28 @@ from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, FLUSH_ALL, channel_drop
+from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, FLUSH_ALL
 from fastpty.relay.hang_up cimport session_hang_up
 from fastpty.relay.loop cimport MILLISECOND_NS, RETRY_SLOWEST_MS, Loop, loop_retry, loop_wake
 from fastpty.relay.queue cimport queue_pop, queue_push, queue_remove
 from fastpty.relay.replay cimport replay_start
 from fastpty.relay.ring cimport ring_open, ring_room
+from fastpty.relay.shared_size cimport shared_fit, viewer_drop_input
 from fastpty.relay.state cimport ROLE_PROGRAM, ROLE_VIEWER, Session, Shared, Task
+from fastpty.system.linux cimport winsize
 
 cdef enum:
     RING_BYTES_LEAST = 1048576   # how far a viewer may fall behind before it loses output
 
 
-cdef inline Shared *shared_new(uint64_t scrollback_bytes) noexcept nogil:
+cdef inline Shared *shared_new(uint64_t scrollback_bytes, winsize size, bint is_fixed) noexcept nogil:
     """Returns a shared terminal without a program or viewers, or NULL if there is no memory."""
     cdef Shared *shared = <Shared *>calloc(1, sizeof(Shared))
     if shared == NULL:
         return NULL
     shared.scrollback_bytes = scrollback_bytes
+    shared.usual_size = size
+    shared.is_fixed = is_fixed
     if not ring_open(&shared.output, max(scrollback_bytes, <uint64_t>RING_BYTES_LEAST)):
         free(shared)
         return NULL
@@ -59,6 +63,7 @@ cdef inline void shared_set_program(Loop *loop, Shared *shared, Session *program
     program.shared = shared
     program.input.channel.state = CHANNEL_SHUT   # the viewers' input channels write to the terminal
     shared.program = program
+    shared_fit(shared)
     shared_wake_inputs(loop, shared)
 
 
@@ -136,7 +141,7 @@ cdef inline void shared_remove(Loop *loop, Session *session) noexcept nogil:
         shared.program = NULL
         while viewer != NULL:
             queue_remove(&viewer.input)
-            channel_drop(&viewer.input.channel, &loop.pool)
+            viewer_drop_input(viewer, &loop.pool)
             viewer = viewer.next_viewer
         return
     if session.next_viewer != NULL:
@@ -145,6 +150,7 @@ cdef inline void shared_remove(Loop *loop, Session *session) noexcept nogil:
         session.previous_viewer.next_viewer = session.next_viewer
     else:
         shared.viewers = session.next_viewer
+    shared_fit(shared)
     shared_wake_next_input(loop, shared)   # it may have been this viewer's turn
     if shared.closing and shared.viewers == NULL and shared.program != NULL:
         session_hang_up(loop, shared.program)

@@ -8,8 +8,10 @@ from libc.stdint cimport int64_t, uint64_t, uint8_t
 
 from fastpty.relay.channel cimport (
     CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, CHANNEL_SOURCE_FAILED, CHANNEL_TARGET_FAILED, Channel,
-    channel_drop, channel_fill, channel_flush, channel_holds, channel_limit, channel_note_read, channel_note_write,
+    channel_drop, channel_fill, channel_flush, channel_has_frames, channel_held_bytes, channel_holds, channel_limit,
+    channel_note_read, channel_note_write,
 )
+from fastpty.relay.input cimport input_begin_parse, input_parse
 from fastpty.relay.lifecycle cimport LINGER_MS, session_finish, session_output_ended, session_waits_for_memory
 from fastpty.relay.loop cimport (
     MILLISECOND_NS, Loop, loop_runnable, loop_set_deadline, loop_source_ready, loop_watch_room,
@@ -18,6 +20,7 @@ from fastpty.relay.peer cimport peer_reject_stray
 from fastpty.relay.queue cimport queue_push, queue_remove
 from fastpty.relay.ring cimport ring_oldest, ring_piece, ring_room
 from fastpty.relay.shared cimport shared_announce, shared_wake_next_input
+from fastpty.relay.shared_size cimport viewer_drop_input, window_forget
 from fastpty.relay.state cimport ENDING_EXIT, ENDING_PEER_LEFT, ROLE_PROGRAM, Session, Shared, Task
 from fastpty.system.linux cimport read, write
 
@@ -30,6 +33,8 @@ cdef enum:
 cdef inline void shared_step(Loop *loop, Task *task, bint streams) noexcept nogil:
     if task.session.role == ROLE_PROGRAM:
         program_step(loop, task, streams)
+    elif task == &task.session.input and task.session.is_read_only:
+        viewer_discard_step(loop, task)
     elif task == &task.session.input:
         viewer_input_step(loop, task)
     else:
@@ -107,6 +112,18 @@ cdef inline void viewer_output_step(Loop *loop, Task *task) noexcept nogil:
         queue_push(&loop.bulk, task)
 
 
+cdef inline bint viewer_read(Loop *loop, Task *task) noexcept nogil:
+    """Reads a viewer's input, and parses frames. Returns False if that has ended its session: it speaks HTTP or TLS."""
+    cdef uint64_t before = task.channel.read_bytes
+    channel_fill(&task.channel, &loop.pool, loop.pool.buffer_bytes, QUIET_READS_MOST, False)
+    task.last_transfer_bytes = task.channel.read_bytes - before
+    if before == 0 and peer_reject_stray(loop, task.session):
+        return False
+    if task.session.peer.framed and task.channel.buffer != NULL:
+        input_begin_parse(task.session)
+    return True
+
+
 cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
     """Reads a viewer's input and writes it to the terminal, or waits for its turn.
 
@@ -114,7 +131,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
     """
     cdef Channel *channel = &task.channel
     cdef Shared *shared = task.session.shared
-    cdef uint64_t before = channel.read_bytes
+    cdef uint64_t before
     if shared.program == NULL:
         if shared.ended and task.session.output.channel.state == CHANNEL_SHUT:
             session_finish(loop, task.session, ENDING_PEER_LEFT)
@@ -123,19 +140,20 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
         return
     channel.target = shared.program.terminal.fd
     if not channel_holds(channel) and channel.state == CHANNEL_OPEN and channel.readable:
-        channel_fill(channel, &loop.pool, loop.pool.buffer_bytes, QUIET_READS_MOST, False)
-        task.last_transfer_bytes = channel.read_bytes - before
-        if before == 0 and peer_reject_stray(loop, task.session):
+        if not viewer_read(loop, task):
             return
-        if channel_holds(channel) and shared.waiting.head != NULL:
-            queue_push(&shared.waiting, task)
+        if channel_held_bytes(channel) > 0 and shared.waiting.head != NULL:
+            # Frames do not wait: a signal is for a program that does not read.
+            queue_push(&loop.bulk if channel_has_frames(channel) else &shared.waiting, task)
             return
+    elif channel_has_frames(channel):
+        input_parse(task.session)
     before = channel.bytes
     channel_flush(channel, &loop.pool)
     shared.program.input.channel.bytes += channel.bytes - before
     if channel.state == CHANNEL_TARGET_FAILED:
         # The terminal is hung up, and its output channel will finish the session. This input is lost with it.
-        channel_drop(channel, &loop.pool)
+        viewer_drop_input(task.session, &loop.pool)
         channel.state = CHANNEL_OPEN
         channel.readable = channel.writable = True
     viewer_input_settle(loop, task)
@@ -145,12 +163,29 @@ cdef inline void viewer_input_settle(Loop *loop, Task *task) noexcept nogil:
     """After a step: puts the input into the queue that it belongs to, or ends the session."""
     cdef Channel *channel = &task.channel
     cdef Session *session = task.session
-    if channel_holds(channel) and not channel.writable:
+    if channel_holds(channel) and not channel.writable and not channel_has_frames(channel):
         # To the end of the queue: the others that wait get the next room.
         queue_push(&session.shared.waiting, task)
         loop_watch_room(loop, &session.shared.program.input, True)
         return
     shared_wake_next_input(loop, session.shared)
+    viewer_input_go_on(loop, task)
+
+
+cdef inline void viewer_discard_step(Loop *loop, Task *task) noexcept nogil:
+    """Reads the input of a viewer that may not type, and drops it."""
+    cdef Channel *channel = &task.channel
+    if channel.state == CHANNEL_OPEN and channel.readable:
+        if not viewer_read(loop, task):
+            return
+        channel_drop(channel, &loop.pool)
+    viewer_input_go_on(loop, task)
+
+
+cdef inline void viewer_input_go_on(Loop *loop, Task *task) noexcept nogil:
+    """After a step of an input that does not wait for room: ends what has ended, or goes on."""
+    cdef Channel *channel = &task.channel
+    cdef Session *session = task.session
     if channel.state == CHANNEL_DRAINING and not channel_holds(channel):
         channel.state = CHANNEL_SHUT   # its input has ended, and it still gets output
     if channel.state == CHANNEL_SOURCE_FAILED or (
@@ -167,6 +202,7 @@ cdef inline void viewer_left(Loop *loop, Session *session) noexcept nogil:
     if output.state == CHANNEL_SHUT:
         return
     output.state = CHANNEL_SHUT
+    window_forget(session)
     queue_remove(&session.output)
     if session.input.channel.state == CHANNEL_SHUT:
         session_finish(loop, session, ENDING_PEER_LEFT)

@@ -11,6 +11,7 @@ from fastpty.relay.channel cimport Channel
 from fastpty.relay.outbox cimport Outbox
 from fastpty.relay.ring cimport Ring
 from fastpty.relay.terminal cimport Terminal
+from fastpty.system.linux cimport winsize
 from fastpty.wire.extension cimport NONCE_BYTES, ExtensionParser
 from fastpty.wire.uwsgi cimport FrameParser
 
@@ -106,6 +107,8 @@ cdef struct Shared:
     uint64_t scrollback_bytes  # the most earlier output that a new viewer gets
     Session *program           # the program that runs on it, or NULL
     Session *viewers           # the first of a list
+    winsize usual_size         # of the window, as configured
+    bint is_fixed              # the clients' windows do not change it
     Queue waiting              # input channels of viewers that wait for room in the terminal
     bint closing               # no viewer can join and no program will be started any more
     bint ended                 # the last program has ended
@@ -139,9 +142,11 @@ cdef struct Session:
     int64_t probe_at_ns     # see peer_expect_probe
     Retry retry_end_input
     Retry retry_complete
-    Retry retry_reap        # the leader is dead, but its tracer has not waited for it yet
+    Retry retry_reap        # the leader is dead, but cannot be reaped yet
+    Retry retry_hang_up     # the errand that hangs up the background is sent again
     Extension *extension    # NULL if the client does not speak it
     Shared *shared          # NULL for a private session
+    bint is_read_only       # the input of this viewer is dropped
     Session *next_viewer
     Session *previous_viewer
     uint64_t position       # what this viewer reads next of the shared output

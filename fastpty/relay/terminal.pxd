@@ -1,11 +1,11 @@
 """The terminal of a session: the pty master, the leader, and the foreground process group."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 from posix.types cimport pid_t, uid_t
 
 from fastpty.relay.errands cimport (
-    ERRAND_END_INPUT, ERRAND_RESIZE, OWNER_ROUTER, Errand, Errands, errands_close_all, errands_send,
+    ERRAND_END_INPUT, ERRAND_HANG_UP, ERRAND_RESIZE, OWNER_ROUTER, Errand, Errands, errands_close_all, errands_send,
 )
 from fastpty.relay.rights cimport kill_as
 from fastpty.system.linux cimport (
@@ -24,6 +24,7 @@ cdef struct Terminal:
     uid_t uid
     Errands *errands      # does the calls that a program of such a user could block
     uint64_t session      # the session's number
+    bint hangs_up         # an errand hangs up the background; until then the leader is not reaped
     bint closes_elsewhere  # an errand closes the master, perhaps much later, and this is reported
     int exit_code         # si_code of waitid(2): CLD_EXITED, CLD_KILLED, …; 0 until the leader is reaped
     int exit_status
@@ -84,6 +85,21 @@ cdef inline void terminal_hang_up(Terminal *terminal) noexcept nogil:
     terminal.hung_up_group = group
 
 
+cdef inline bint terminal_hang_up_background(Terminal *terminal, int64_t grace_ns, uint64_t token) noexcept nogil:
+    """Has the session's other processes hung up (fastpty/errands/hang_up.py). Returns False if it must be tried again.
+
+    token: what Handler.errands_told returns then.
+    """
+    cdef Errand errand
+    terminal_begin_errand(terminal, &errand)
+    errand.kind = ERRAND_HANG_UP
+    errand.leader = terminal.leader
+    errand.foreground = terminal.hung_up_group
+    errand.grace_ns = grace_ns
+    errand.session = token
+    return errands_send(terminal.errands, &errand, &terminal.pidfd, 1)
+
+
 cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil:
     """Returns whether the group that was hung up still exists.
 
@@ -105,10 +121,12 @@ cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
 
 
 cdef inline bint terminal_reap(Terminal *terminal) noexcept nogil:
-    """Reaps the leader and records how it ended. Returns False if it runs or its tracer must wait for it first."""
+    """Reaps the leader and records how it ended. Returns False if it runs, if its tracer must wait for it first, or if
+    an errand needs its pid as the session's number.
+    """
     cdef siginfo_t info
     cdef int result
-    if terminal.pidfd < 0:
+    if terminal.pidfd < 0 or terminal.hangs_up:
         return False
     memset(&info, 0, sizeof(info))
     result = waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | WNOHANG)
@@ -125,6 +143,7 @@ cdef inline void terminal_forget_leader(Terminal *terminal) noexcept nogil:
     if terminal.pidfd >= 0:
         close(terminal.pidfd)
         terminal.pidfd = -1
+        terminal.hangs_up = False
 
 
 cdef inline int terminal_events(const Terminal *terminal) noexcept nogil:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
 JOIN: Final = "join"
 """The answer of Handler.session_wanted that lets the client join the shared terminal."""
+
+VIEW: Final = "view"
+"""The answer that lets the client see the shared terminal. Its input is dropped."""
 
 
 class Terminal(NamedTuple):
@@ -81,8 +85,8 @@ class Handler(Protocol):
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
-    ) -> Terminal | Literal["join"] | bytes:
-        """A client has connected. Returns a terminal for it; JOIN; or a text, which refuses the client.
+    ) -> Terminal | Literal["join", "view"] | bytes:
+        """A client has connected. Returns a terminal for it; JOIN or VIEW; or a text, which refuses the client.
 
         number: the session's, from 1. listener: what Relay.listen returned. fd: the connection, which the relay keeps.
         peer: the client's pid, uid and gid (SO_PEERCRED), or credentials.UNKNOWN_PEER.
@@ -100,11 +104,11 @@ class Handler(Protocol):
         window: rows, columns, width and height that it has sent before START; 0 for those that it has not.
         """
 
-    def program_wanted(self, number: int) -> Terminal | bytes | None:
+    def program_wanted(self, number: int, rows: int, columns: int) -> Terminal | bytes | None:
         """The shared terminal needs a program: its first one, or the next after one has ended.
 
         Returns a terminal for it; a text for the viewers, after which the relay asks again later; or None to end the
-        shared terminal. number: the session number of the program.
+        shared terminal. number: the session number of the program. rows, columns: its window.
         """
 
     def caught_up(self) -> bool:
@@ -132,8 +136,8 @@ class Handler(Protocol):
         It returns -1 if no process can be started. The relay asks again with the next errand.
         """
 
-    def errands_told(self) -> None:
-        """The socket for errands can be read."""
+    def errands_told(self) -> Sequence[int]:
+        """The socket for errands can be read. Returns `Errand.session` of each ERRAND_HANG_UP that is done."""
 
     def accept_failed(self, error: int) -> None:
         """A connection could not be accepted, for this errno. The client was refused, or accepting pauses for 0.1 s."""

@@ -1,8 +1,10 @@
 """The values of fastpty/relay/upcalls.py: builds those that go to Python, and takes over those that come from there."""
 
 from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memset
 
-from fastpty.relay.loop cimport Loop
+from fastpty.relay.loop cimport EVENTS_MOST, Loop
+from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES
 from fastpty.relay.state cimport Session, ending_name
 from fastpty.system.linux cimport winsize
 
@@ -16,6 +18,30 @@ cdef inline void session_take_terminal(Session *session, answer):
     session.terminal.uid = answer.uid or 0
     if session.extension != NULL:
         session.extension.report_fd = answer.report
+
+
+cdef inline int loop_set(Loop *loop, settings) except -1:
+    """Takes over Settings (fastpty/relay/settings.py). Raises ValueError."""
+    if not 1 <= settings.events <= EVENTS_MOST:
+        raise ValueError(f"events: from 1 to {EVENTS_MOST}")
+    if not BUFFER_LEAST_BYTES <= settings.buffer_bytes <= BUFFER_BYTES:
+        raise ValueError(f"buffer_bytes: from {BUFFER_LEAST_BYTES} to {BUFFER_BYTES}")
+    loop.events_most = settings.events
+    loop.pool.buffer_bytes = settings.buffer_bytes
+    loop.splice = settings.splice
+    loop.busy_poll.limit_ns = <int64_t>(<double>settings.busy_poll_seconds * 1e9)
+    loop.idle_ns = <int64_t>(<double>settings.idle_seconds * 1e9)
+    loop.grace_ns = <int64_t>(<double>settings.grace_seconds * 1e9)
+    loop.lifetime_ns = <int64_t>(<double>settings.lifetime_seconds * 1e9)
+    loop.greeting_ns = <int64_t>(<double>settings.greeting_seconds * 1e9)
+    return 0
+
+
+cdef inline winsize window_size(int rows, int columns) noexcept:
+    cdef winsize size
+    memset(&size, 0, sizeof(size))
+    size.ws_row, size.ws_col = rows, columns
+    return size
 
 
 cdef inline tuple window_values(const winsize *size):

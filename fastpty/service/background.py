@@ -7,7 +7,8 @@ import select
 import sys
 
 from fastpty.errors import FastptyError
-from fastpty.log import logger, signal_name
+from fastpty.log import logger
+from fastpty.system.signals import signal_name
 
 _MESSAGE_BYTES_MOST = select.PIPE_BUF  # a pipe transfers this much in one piece
 

@@ -16,11 +16,12 @@ import signal
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fastpty.errors import FastptyError
 from fastpty.service import control
-from fastpty.system import foreign_root
+from fastpty.system import child, foreign_root
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
@@ -34,12 +35,8 @@ class PidFile:
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
-        running = holder(path)
-        if running is not None:
-            raise FastptyError(f"pidfile {path}: router {running} runs: stop it first, or choose another file")
         try:
-            with foreign_root.directory_of(self.path) as directory:
-                self._write(directory)
+            self._write(f"{self.path}.{os.getpid()}")
         except OSError as error:
             raise FastptyError(f"cannot write pidfile {path}: {error.strerror}") from error
         self.control = control.ControlSocket(self._fd)
@@ -50,19 +47,16 @@ class PidFile:
         """Its path and a descriptor."""
         return self.path, self._fd
 
-    def _write(self, directory: int) -> None:
-        """Renames a complete file into place: nobody reads half a number, and a symbolic link is not followed."""
-        name = os.path.basename(self.path)
-        fresh = f"{name}.{os.getpid()}"
-        self._fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    def _write(self, fresh: str) -> None:
+        """Renames a complete and locked file into place: nobody reads half a number, and no link is followed."""
+        begin = partial(_begin, self.path, fresh, os.getpid())
+        self._identity, [self._fd] = foreign_root.in_time("writing a pid file", begin)
         try:
-            os.write(self._fd, b"%d\n" % os.getpid())
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.fchmod(self._fd, 0o644)  # only now: a reader's lock would keep ours out
-            os.rename(fresh, name, src_dir_fd=directory, dst_dir_fd=directory)
+            foreign_root.in_time("writing a pid file", partial(_complete, self.path, fresh, self._fd), [self._fd])
         except OSError:
             with contextlib.suppress(OSError):
-                os.unlink(fresh, dir_fd=directory)
+                foreign_root.in_time("removing a pid file", partial(_remove, fresh, self._identity))
             os.close(self._fd)
             raise
 
@@ -73,16 +67,45 @@ class PidFile:
             if remove and self.remove_from_outside is not None:
                 self.remove_from_outside(self)
             elif remove:
-                self._remove()
+                # While it is open, no other file can have its inode number.
+                foreign_root.in_time("removing a pid file", partial(_remove, self.path, self._identity))
         finally:
             os.close(self._fd)
 
-    def _remove(self) -> None:
-        name = os.path.basename(self.path)
-        with foreign_root.directory_of(self.path) as directory:
-            there = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            if os.path.samestat(there, os.fstat(self._fd)):
-                os.unlink(name, dir_fd=directory)
+
+def _begin(path: str, fresh: str, pid: int) -> child.Answer:
+    """Writes the file `fresh`. Returns its device and inode, and a descriptor."""
+    running = holder(path)
+    if running is not None:
+        raise FastptyError(f"pidfile {path}: router {running} runs: stop it first, or choose another file")
+    with foreign_root.directory_of(fresh) as directory:
+        name, flags = os.path.basename(fresh), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+        try:
+            foreign_root.check_answers(descriptor)
+            os.write(descriptor, b"%d\n" % pid)
+            status = os.fstat(descriptor)
+        except OSError:
+            os.close(descriptor)
+            os.unlink(name, dir_fd=directory)
+            raise
+    return (status.st_dev, status.st_ino), [descriptor]
+
+
+def _complete(path: str, fresh: str, descriptor: int) -> child.Answer:
+    with foreign_root.directory_of(path) as directory:
+        os.fchmod(descriptor, 0o644)  # only now: a reader's lock would have kept ours out
+        os.rename(os.path.basename(fresh), os.path.basename(path), src_dir_fd=directory, dst_dir_fd=directory)
+    return None, ()
+
+
+def _remove(path: str, identity: tuple[int, int]) -> child.Answer:
+    name = os.path.basename(path)
+    with foreign_root.directory_of(path) as directory:
+        there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if (there.st_dev, there.st_ino) == identity:
+            os.unlink(name, dir_fd=directory)
+    return None, ()
 
 
 def holder(path: str) -> int | None:

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from fastpty import log
-from fastpty._spawn import Spawner
-from fastpty.access import accounts
+from fastpty.access.accounts import ForeignAccounts
 from fastpty.access.limits import Limits
 from fastpty.access.peer import Peer, local_peer, peer_behind_tls, tcp_peer
 from fastpty.access.refusals import Refusals, clients
@@ -21,16 +20,18 @@ from fastpty.access.user_names import UserNames
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import Errands
 from fastpty.errors import ExecuteError, RefusedError
-from fastpty.listening.places import PTY, UWSGI, Place
-from fastpty.log import logger, signal_name
+from fastpty.listening.places import PTY_VIEWER, UWSGI, Place
+from fastpty.log import logger
 from fastpty.net import tcp
-from fastpty.relay.upcalls import JOIN, Failure, SessionEnd, Terminal
+from fastpty.relay.upcalls import JOIN, VIEW, Failure, SessionEnd, Terminal
 from fastpty.sessions import requests
 from fastpty.sessions.cgroups import SessionCgroups
+from fastpty.sessions.outcomes import Outcome
 from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
-from fastpty.system import at_start
+from fastpty.sessions.starter import Starter, Window
 from fastpty.system.credentials import UNKNOWN_PEER
+from fastpty.system.signals import signal_name
 from fastpty.wire import extension, uwsgi
 
 
@@ -56,24 +57,18 @@ class Sessions:
         self._shared_started = False
         self._on_signal = on_signal
         self._rules = rules
-        self._account_of = accounts.lookup(config.changes_root)
-        self._programs = Programs(config)
-        self._requests = requests.Requests(config)
+        self._programs = Programs(config, ForeignAccounts(limits.readers))
         self._limits = limits
         self._cgroups = cgroups
         self._window = config.rows, config.cols, 0, 0
-        self._spawner = Spawner(
-            at_start.FILES,
-            no_new_privs=config.no_new_privs,
-            apart=config.changes_root,
-            joins=config.entered.cgroups if config.entered else (),
-            terminals=config.terminals,
-        )
+        self._requests = requests.Requests(config)
+        self._starter = Starter(config, limits, cgroups)
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
         self._open_terminals: set[int] = set()  # sessions that have ended, and whose terminals errands will close
         self._closed_early: set[int] = set()  # sessions that have not ended, and whose terminals errands have closed
         self._unlogged_starts: list[tuple[float, int, Record]] = []
+        self._undecided: dict[int, float] = {}  # sessions whose first process has not reported, with their beginnings
         self._records: dict[int, Record] = {}
         self._user_names = UserNames()
         self._refusals = Refusals()
@@ -82,7 +77,7 @@ class Sessions:
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
-    ) -> Terminal | Literal["join"] | bytes:
+    ) -> Terminal | Literal["join", "view"] | bytes:
         """Starts the program on a new terminal, or lets the client join the shared one.
 
         If that fails or is not allowed, the client gets a line about it, and so does the log.
@@ -91,21 +86,19 @@ class Sessions:
         client = Peer("a client")
         try:
             client = self._identify(fd, peer, place.is_behind_tls)
-            if place.protocol == PTY:
+            if place.is_shared:
                 self._admit(number, client)
                 record = self._records[number] = Record(client, place, shared="viewer")
                 self._log(number, "join", record)
-                return JOIN
-            self._admit(number, client)
+                return VIEW if place.protocol == PTY_VIEWER else JOIN
             window = self._first_window(fd, place)
             program, (master, pid, pidfd) = self._start(number, client, window)
         except (OSError, RefusedError) as error:
             return self._refuse(number, client, place, error)
-        record = self._records[number] = Record(client, place, pid, tty_name(master), program.text)
-        self._unlogged_starts.append((time.time(), number, record))
+        self._note_start(number, program, Record(client, place, pid, tty_name(master), program.text))
         return Terminal(master, pid, pidfd, *window[:2], program.uid)
 
-    def _first_window(self, fd: int, place: Place) -> requests.Window:
+    def _first_window(self, fd: int, place: Place) -> Window:
         """The window of a client that does not speak the extension, if its first frames have arrived already.
 
         Clients send it right after they have connected, and it usually arrives while the rules are applied. The frames
@@ -131,7 +124,7 @@ class Sessions:
         self._records[number] = Record(client, place)
         return self._requests.capabilities
 
-    def start_wanted(self, number: int, request: bytes, window: requests.Window) -> Terminal | Failure:
+    def start_wanted(self, number: int, request: bytes, window: Window) -> Terminal | Failure:
         """Starts the program that a client of the extension asks for, as far as that is allowed."""
         record = self._records[number]
         assert record.client is not None
@@ -147,69 +140,63 @@ class Sessions:
             code = extension.EXECUTE if isinstance(error, ExecuteError) else extension.LIMIT
             return self._not_started(number, record, code, error.strerror or str(error), error.errno or 0)
         record = replace(record, pid=terminal.leader, tty=tty_name(terminal.master), command=program.text)
-        self._records[number] = record
-        self._unlogged_starts.append((time.time(), number, record))
+        self._note_start(number, program, record)
         return terminal
 
-    def _start_requested(
-        self, number: int, program: Program, wanted: requests.Request, window: requests.Window
-    ) -> Terminal:
+    def _start_requested(self, number: int, program: Program, wanted: requests.Request, window: Window) -> Terminal:
         rows, cols, width, height = wanted.window or (
             window[0] or self._config.rows, window[1] or self._config.cols, *window[2:]
         )  # fmt: skip
-        start = rows, cols, width, height
+        size = rows, cols, width, height
         if not (wanted.chooses or program.uid is not None or self._config.changes_root):
-            return Terminal(*self._spawn(number, program, start), rows, cols, program.uid)
-        report, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            master, pid, pidfd = self._spawn(number, program, start, told)
-        except BaseException:
-            os.close(report)
-            raise
-        finally:
-            os.close(told)
+            return Terminal(*self._starter.start(number, program, size), rows, cols, program.uid)
+        master, pid, pidfd, report = self._starter.start_reported(number, program, size)
         return Terminal(master, pid, pidfd, rows, cols, program.uid, report)
+
+    def _note_start(self, number: int, program: Program, record: Record) -> None:
+        self._records[number] = record
+        if program.complete is None:
+            self._unlogged_starts.append((time.time(), number, record))
+        else:
+            self._undecided[number] = time.time()
 
     def _refuse(self, number: int, client: Peer, place: Place, error: OSError | RefusedError) -> bytes:
         """Logs a refusal, and returns the line for the client."""
         why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        line = f"session {number}: refused {client.text} on {place.name}: {why}"
-        self._refusals.tell(line, clients(client.uid, place.name, why))
-        self._refused.add(number)
-        self._records[number] = Record(client, place)
+        self._log_refusal(number, client, place, why)
         return os.fsencode(f"fastpty: {'' if isinstance(error, OSError) else 'refused: '}{why}\r\n")
 
     def _not_started(self, number: int, record: Record, code: int, text: str, error: int = 0) -> Failure:
         """Logs that a session has not begun, and returns what its client is told."""
         assert record.client is not None
         assert record.place is not None
-        line = f"session {number}: not started for {record.client.text} on {record.place.name}: {text}"
-        self._refusals.tell(line, clients(record.client.uid, record.place.name, text))
-        self._refused.add(number)
+        self._log_refusal(number, record.client, record.place, text, "not started for")
         return Failure(code, error, os.fsencode(text))
 
-    def program_wanted(self, number: int) -> Terminal | bytes | None:
+    def program_wanted(self, number: int, rows: int, columns: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command; with `pty-once` only the first time."""
         if self._shared_started and self._config.pty_once:
             return None
         self._shared_started = True
         program = self._programs.shared
         try:
-            master, pid, pidfd = self._spawn(number, program, self._window)
+            master, pid, pidfd = self._starter.start(number, program, (rows, columns, 0, 0))
         except OSError as error:
             line = f"session {number}: cannot start the shared terminal: {error.strerror}"
             self._refusals.tell(line, f"starts of the shared terminal: {error.strerror}")
             return os.fsencode(f"fastpty: {error.strerror}\r\n")
         record = self._records[number] = Record(None, None, pid, tty_name(master), program.text, "program")
         self._log(number, "start", record)
-        return Terminal(master, pid, pidfd, *self._window[:2], None)
+        return Terminal(master, pid, pidfd, rows, columns, None)
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
+        for outcome in self._starter.outcomes.read():
+            self._take_outcome(outcome)
         for when, number, record in self._unlogged_starts:
             self._log(number, "start", record, when=when)
         self._unlogged_starts.clear()
-        return self._refusals.sum_up()
+        return self._refusals.sum_up() or bool(self._undecided)
 
     def close(self) -> None:
         """Logs the refusals that are only counted so far."""
@@ -221,6 +208,7 @@ class Sessions:
             self._limits.leave(self._seats.pop(end.number, []))
         if self._cgroups is not None:
             self._cgroups.end(end.number)
+        self._undecided.pop(end.number, None)
         record = self._records.pop(end.number, None)
         if end.number in self._refused:
             self._refused.remove(end.number)
@@ -235,6 +223,23 @@ class Sessions:
         """Returns what the statistics say about a session besides its counters."""
         record = self._records.get(number)
         return record.fields(self._user_names) if record else {}
+
+    def _take_outcome(self, outcome: Outcome) -> None:
+        when = self._undecided.pop(outcome.number, None)
+        record = self._records.get(outcome.number)
+        if when is None or record is None or record.client is None or record.place is None:
+            return
+        if outcome.is_refusal:
+            self._log_refusal(outcome.number, record.client, record.place, outcome.text)
+        else:
+            record = self._records[outcome.number] = replace(record, command=outcome.text)
+            self._unlogged_starts.append((when, outcome.number, record))
+
+    def _log_refusal(self, number: int, client: Peer, place: Place, why: str, what: str = "refused") -> None:
+        line = f"session {number}: {what} {client.text} on {place.name}: {why}"
+        self._refusals.tell(line, clients(client.uid, place.name, why))
+        self._refused.add(number)
+        self._records[number] = Record(client, place)
 
     def _log(
         self, number: int, event: str, record: Record | None, details: str = "", when: float | None = None
@@ -252,8 +257,8 @@ class Sessions:
         try:
             if behind_tls:
                 is_admitted = bool(self._config.allow_tls_names)
-                account_of = self._account_of if self._rules.need_groups else None
-                return peer_behind_tls(connection, self._tls_users, is_admitted, account_of)
+                groups_of = self._rules.groups_of_account if self._rules.need_groups else None
+                return peer_behind_tls(connection, self._tls_users, is_admitted, groups_of)
             tcp.prepare(connection)
             return tcp_peer(connection)
         finally:
@@ -264,28 +269,15 @@ class Sessions:
         self._rules.check(client)
         self._seats[number] = self._limits.admit(self._config, self._rules.account_uid(client))
 
-    def _start(self, number: int, client: Peer, window: requests.Window) -> tuple[Program, tuple[int, int, int]]:
-        """Starts the program of a client that was admitted; returns that with its pty master, pid and pidfd."""
+    def _start(self, number: int, client: Peer, window: Window) -> tuple[Program, tuple[int, int, int]]:
+        """Admits the client and starts its program; returns that with its pty master, pid and pidfd."""
+        self._admit(number, client)
         try:
             program = self._programs.for_peer(client)
-            return program, self._spawn(number, program, window)
+            return program, self._starter.start(number, program, window)
         except BaseException:
             self._limits.leave(self._seats.pop(number))
             raise
-
-    def _spawn(
-        self, number: int, program: Program, window: requests.Window, report: int = -1
-    ) -> tuple[int, int, int]:
-        if self._cgroups is None:
-            return self._spawner.spawn(program.command, window, report=report)
-        cgroup = self._cgroups.begin(number)
-        try:
-            return self._spawner.spawn(program.command, window, cgroup=cgroup, report=report)
-        except OSError:
-            self._cgroups.end(number)
-            raise
-        finally:
-            os.close(cgroup)
 
     def accept_failed(self, error: int) -> None:
         """Logs that a connection could not be accepted or served."""
@@ -303,13 +295,15 @@ class Sessions:
             logger.error("cannot start the process that closes terminals of ended sessions: %s", error)
             return -1
 
-    def errands_told(self) -> None:
+    def errands_told(self) -> Sequence[int]:
         """Logs which errands take long, and frees the places of sessions whose terminals are closed now."""
-        for number in self.errands.news():
+        news = self.errands.news()
+        for number in news.closed:
             if number in self._open_terminals:
                 self._free_place_of_terminal(number)
             else:
                 self._closed_early.add(number)
+        return news.hung_up
 
     def terminal_closes_later(self, number: int) -> None:
         """Keeps the session's place until its terminal is closed.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from fastpty._spawn import Command
-from fastpty.access import accounts
+from fastpty.access.accounts import Account, ForeignAccounts, account_of
 from fastpty.access.peer import Peer
 from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError, RefusedError
@@ -16,24 +16,28 @@ from fastpty.jail import inherited
 from fastpty.system import child, executables, foreign_root
 
 DEFAULT_TERM = "xterm-256color"
-_LOOK_UP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Program:
-    """What a client gets. `text` names it in the log; `uid` is the account that it becomes, or None."""
+    """What a client gets. `text` names it in the log; `uid` is the account that it becomes, or None.
+
+    complete: if given, returns the complete program; raises RefusedError. It may wait, so only a session's own first
+    process calls it.
+    """
 
     text: str
     command: Command
     uid: int | None = None
+    complete: Callable[[], Program] | None = None
 
 
 class Programs:
-    """Chooses the programs that clients get, as configured."""
+    """Chooses the programs that clients get, as configured. foreign_accounts: used in a foreign root."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, foreign_accounts: ForeignAccounts) -> None:
         self._config = config
-        self._account_of = accounts.lookup(config.changes_root)
+        self._foreign_accounts = foreign_accounts
         self._base = base_environment(config)
         self._own = self._of_router(config.command)
         self.shared = self._of_router(config.shared_command)
@@ -44,11 +48,21 @@ class Programs:
             return self._own
         if peer.uid is None:
             raise RefusedError("sessions run as the client's user, which this connection does not carry")
-        account = self._account_of(peer.uid)
+        if not self._config.changes_root:
+            return self._of_account(account_of(peer.uid))
+        what = self._config.given_command or "login shell"
+        unknown_yet = Command([b""], [], account=(peer.uid, 0, []))
+        complete = partial(self._of_foreign_account, peer.uid)
+        return Program(f"{what} as uid {peer.uid}", unknown_yet, peer.uid, complete)
+
+    def _of_foreign_account(self, uid: int) -> Program:
+        return self._of_account(self._foreign_accounts.find(uid))
+
+    def _of_account(self, account: Account) -> Program:
         command = self._config.given_command
         argv = account.login_argv if command is None else command_argv(command)
         environment = self._environment(account.environment)
-        path = account.shell if command is None else _file(argv[0], environment)
+        path = account.shell if command is None else self._file(argv[0], environment)
         to_run = Command(
             _encoded(argv),
             _entries(environment),
@@ -62,39 +76,50 @@ class Programs:
         """The program for a command that runs as the router's own user."""
         argv = command_argv(command)
         environment = self._environment({})
-        path = os.fsencode(_file(argv[0], environment))
+        path = os.fsencode(self._file(argv[0], environment))
         return Program(command, Command(_encoded(argv), _entries(environment), path=path))
+
+    def _file(self, name: str, environment: Mapping[str, str]) -> str:
+        """Returns the file to execute. A name that is not found stays, and the client learns that."""
+        if self._config.command_files is not None:
+            return self._config.command_files.get(name, name)
+        try:
+            return executables.find(name, environment.get("PATH"))
+        except OSError:
+            return name
 
     def _environment(self, account: Mapping[str, str]) -> dict[str, str]:
         return self._config.environ({**self._base, **account})
 
 
-def check(config: Config) -> None:
-    """Raises FastptyError for a command that sessions cannot execute. To be called inside the jail."""
-    if not foreign_root.is_entered():
-        _look_up_commands(config)
-        return
-    try:  # a file system of that root may never answer
-        child.ask("command", partial(_look_up_commands, config), _LOOK_UP_SECONDS)
-    except TimeoutError as error:
-        raise FastptyError("the search for the command takes too long: give its full path") from error
+def check(config: Config) -> Config:
+    """Looks for the commands of sessions. Raises FastptyError for one that cannot be executed. Call it in the jail.
+
+    In a foreign root, returns the config with the files that were found: they are looked for only once.
+    """
+    try:
+        files, _ = foreign_root.in_time("looking for commands", partial(_look_up_commands, config))
     except OSError as error:
-        raise FastptyError(f"cannot look for the command: {error.strerror}") from error
+        raise FastptyError(f"cannot look for the command in PATH: {error.strerror}") from error
+    return replace(config, command_files=files) if foreign_root.is_entered() else config
 
 
 def _look_up_commands(config: Config) -> child.Answer:
     path = config.environ(base_environment(config)).get("PATH")
+    files = {}
     for option, command in config.commands:
-        if problem := executables.why_not(command_argv(command)[0], path):
+        name = command_argv(command)[0]
+        if problem := executables.why_not(name, path):
             raise FastptyError(f"{option}: {problem}")
-    return b"", ()
+        files[name] = executables.find(name, path)
+    return files, ()
 
 
 def base_environment(config: Config) -> dict[str, str]:
     """The environment of sessions, before the variables of a client's account and `env` are added.
 
-    This process's environment, or that of the container that the router has entered with the variables of the account
-    of `uid`.
+    This process's environment, or that of the container that the router has entered. Both have the variables of the
+    account of `uid`.
     """
     # Clients that log in as themselves must not see variables that root has set for the router.
     clear = config.clear_environment or config.run_as == "peer"
@@ -102,23 +127,7 @@ def base_environment(config: Config) -> dict[str, str]:
         return {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH}
     if config.entered is None or config.entered.environment is None:
         return {"TERM": DEFAULT_TERM, **os.environ}
-    found = {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH, **inherited.handed_on(config.entered.environment)}
-    if config.uid is not None:
-        inherited.take_account(found, config.uid, config, in_changed_root=True)
-    return found
-
-
-def _file(name: str, environment: Mapping[str, str]) -> str:
-    """Returns the file to execute. A name that cannot be found stays: the client learns why it cannot be executed.
-
-    A path is not looked at: in a foreign root that could block the worker.
-    """
-    if "/" in name:
-        return name
-    try:
-        return executables.find(name, environment.get("PATH"))
-    except OSError:
-        return name
+    return {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH, **inherited.handed_on(config.entered.environment)}
 
 
 def _entries(environment: Mapping[str, str]) -> list[bytes]:

@@ -13,12 +13,10 @@ from fnmatch import fnmatchcase
 from fastpty._spawn import Command
 from fastpty.configuration.config import Config
 from fastpty.sessions.program import Program, command_argv
+from fastpty.sessions.starter import Window
 from fastpty.system import foreign_root
 from fastpty.system.names import shown
 from fastpty.wire import extension
-
-Window = tuple[int, int, int, int]
-"""Rows, columns, and the width and height in pixels."""
 
 _TERM = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _ENTRY = re.compile(rb"[^=]+=")
@@ -105,6 +103,15 @@ class Requests:
         """Returns the configured `program` with what the client has chosen; raises RequestError if it may not."""
         if request.chooses and not self.may_choose:
             raise _refused("a command" if request.argv else "a directory")
+        for entry in request.environment:
+            if not (self.may_choose or self._is_accepted(entry)):
+                raise _refused(f"the variable {os.fsdecode(_split(entry)[0])}")
+        if program.complete is None:
+            return self._granted(request, program)
+        complete = program.complete
+        return replace(program, complete=lambda: self._granted(request, complete()))
+
+    def _granted(self, request: Request, program: Program) -> Program:
         command = program.command
         environment = self._environment(request, command.environment)
         directory, text, argv, paths = command.directory, program.text, command.argv, command.paths
@@ -124,17 +131,12 @@ class Requests:
         return replace(program, text=text, command=granted)
 
     def _environment(self, request: Request, configured: tuple[bytes, ...]) -> dict[bytes, bytes]:
-        """Returns the configured variables with those of the request; raises RequestError for one it may not set."""
+        """Returns the configured variables with those of the request."""
         environment = dict(_split(entry) for entry in configured)
         if request.term is not None and b"TERM" not in self._own_names:
             environment[b"TERM"] = request.term
-        for entry in request.offered:
-            if self._is_accepted(entry):
-                environment.update([_split(entry)])
-        for entry in request.environment:
-            if not (self.may_choose or self._is_accepted(entry)):
-                raise _refused(f"the variable {os.fsdecode(_split(entry)[0])}")
-            environment.update([_split(entry)])
+        environment.update(_split(entry) for entry in request.offered if self._is_accepted(entry))
+        environment.update(_split(entry) for entry in request.environment)
         return environment
 
     def _is_accepted(self, entry: bytes) -> bool:

@@ -18,14 +18,15 @@ from fastpty.configuration.config import Config
 from fastpty.errands import processes
 from fastpty.errands.heir import Heir
 from fastpty.errors import counted
-from fastpty.listening.places import PTY, UWSGI, Listeners, Place
-from fastpty.log import logger, signal_name
+from fastpty.listening.places import PTY_UWSGI, UWSGI, Listeners, Place
+from fastpty.log import logger
 from fastpty.relay.settings import Settings
 from fastpty.service import process_name
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.handler import Sessions
 from fastpty.supervision.link import DRAINED, READY, Link
-from fastpty.system.signals import STOPPING
+from fastpty.system import own_proc
+from fastpty.system.signals import STOPPING, signal_name
 from fastpty.viewers.own_terminal import OutputLog
 
 DRAIN_SIGNAL = signal.SIGHUP
@@ -101,8 +102,8 @@ class _Worker:
             signal.signal(number, signal.SIG_DFL)  # an ignored signal is never delivered, not even to a signalfd
         self._relay.watch_signals(watched)
         with ExitStack() as viewers:
-            if any(place.protocol == PTY for place in self._places):
-                self._relay.share(scrollback_bytes=self._config.pty_scrollback_bytes)
+            if any(place.is_shared for place in self._places):
+                self._share()
                 if self._config.pty_log:
                     viewers.callback(self._log_shared_terminal().end)
             self._link.announce(READY)
@@ -121,9 +122,8 @@ class _Worker:
                 # listen() again, so that SO_PEERCRED names this process to clients (unix(7)): their sessions end
                 # with it.
                 place.listener.socket.listen(self._config.backlog)
-            self._relay.listen(
-                place.listener.socket.fileno(), framed=place.protocol == UWSGI, negotiates=place.negotiates
-            )
+            framed = place.protocol in (UWSGI, PTY_UWSGI)
+            self._relay.listen(place.listener.socket.fileno(), framed=framed, negotiates=place.negotiates)
 
     def _handle_signal(self, number: int) -> None:
         if number == DRAIN_SIGNAL:
@@ -143,6 +143,15 @@ class _Worker:
         log.reopen(complains=False)  # the supervisor has reported a failure already
         self._link.announce(DRAINED)
         logger.info("no longer accepting; %s left", counted(int(self._relay.counters()["sessions"]), "session"))
+
+    def _share(self) -> None:
+        rows, columns = self._config.pty_size or (self._config.rows, self._config.cols)
+        self._relay.share(
+            scrollback_bytes=self._config.pty_scrollback_bytes,
+            rows=rows,
+            columns=columns,
+            is_fixed=self._config.pty_size is not None,
+        )
 
     def _log_shared_terminal(self) -> OutputLog:
         ours, theirs = socket.socketpair()
@@ -172,7 +181,7 @@ def run(config: Config, listeners: Listeners, link: Link, has_shared_terminal: b
         common.cgroups.leave_the_end()
     reserve()
     heir = _start_heir(config)
-    places = [place for place in listeners.for_sessions if has_shared_terminal or place.protocol != PTY]
+    places = [place for place in listeners.for_sessions if has_shared_terminal or not place.is_shared]
     worker = _Worker(config, listeners, link, common, places)
     worker.serve()
     if not worker.leaves_open:
@@ -197,7 +206,8 @@ def _build_relay(config: Config, sessions: Sessions, link: Link, common: Common)
     )
     relay = Relay(sessions, settings, heartbeat=link.heartbeat)
     relay.number_sessions(common.session_numbers)
-    relay.use_errands(sessions.errands.fileno(), sessions.errands.closed)
+    reads_proc = own_proc.shows_this_process() and not config.changes_root
+    relay.use_errands(sessions.errands.fileno(), sessions.errands.closed, reads_proc=reads_proc)
     return relay
 
 

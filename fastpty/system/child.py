@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 from fastpty.errors import FastptyError
 from fastpty.system import linux
@@ -22,8 +23,8 @@ _logger = logging.getLogger("fastpty.router")
 _READ_BYTES = 65536
 _DESCRIPTORS_MOST = 8
 
-# The data and the descriptors that a child gives to its parent.
-Answer = tuple[bytes, Sequence[int]]
+# A value that can be pickled, and the descriptors that a child gives to its parent.
+Answer = tuple[Any, Sequence[int]]
 
 
 def fork(name: str, work: Callable[[], int | None]) -> int:
@@ -84,9 +85,9 @@ def start_orphan(name: str, work: Callable[[], object]) -> None:
 def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[int] = ()) -> Answer:
     """Runs `work` in a child and returns what it returns. The descriptors are the caller's to close.
 
-    The child may get stuck. It has none of this process's descriptors but 0, 1, 2 and those in `keep`. Raises the
-    OSError or FastptyError that `work` raised, or TimeoutError after `seconds`: then the child is killed, and is left
-    behind if even that does not end it.
+    The child may get stuck. It has none of this process's descriptors but those in `keep`. Raises the OSError or
+    FastptyError that `work` raised, or TimeoutError after `seconds`: then the child is killed, and is left behind if
+    even that does not end it.
     """
     deadline = time.monotonic() + seconds
     ours, theirs = socket.socketpair()
@@ -94,12 +95,14 @@ def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[in
         pid = start(name, partial(_answer, work, theirs, [*keep]), signal.SIGKILL)
         theirs.close()
         try:
-            answer = _received(ours, deadline)
+            failure, answer = _received(ours, deadline)
         except TimeoutError:
             os.kill(pid, signal.SIGKILL)
             _reap(pid, os.WNOHANG)
             raise
     _reap(pid, 0)
+    if failure is not None:
+        raise failure
     return answer
 
 
@@ -121,21 +124,32 @@ def keep_only(descriptors: Iterable[int]) -> None:
         first = descriptor + 1
 
 
+def leave_standard_descriptors() -> None:
+    """Replaces 0, 1 and 2: readers of this output wait until every process has closed it, also one that is stuck."""
+    nothing = os.memfd_create("nothing")  # /dev/null could be anything in a root of somebody else's
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+
+
 def _answer(work: Callable[[], Answer], channel: socket.socket, keep: Sequence[int]) -> None:
     """In the child of `ask`: the descriptors go with the first byte, then the pickled outcome."""
+    leave_standard_descriptors()
     keep_only([0, 1, 2, channel.fileno(), *keep])
     failure: Exception | None = None
-    data = b""
+    value = None
     descriptors: Sequence[int] = ()
     try:
-        data, descriptors = work()
+        value, descriptors = work()
     except (OSError, FastptyError) as error:
         failure = error
+    except Exception as error:
+        failure = OSError(errno.EIO, f"internal error: {error!r}")
     socket.send_fds(channel, [b"."], descriptors)
-    channel.sendall(pickle.dumps((failure, data)))
+    channel.sendall(pickle.dumps((failure, value)))
 
 
-def _received(channel: socket.socket, deadline: float) -> Answer:
+def _received(channel: socket.socket, deadline: float) -> tuple[Exception | None, Answer]:
+    """The exception that `work` raised, or None, and its answer. Raises TimeoutError at the deadline."""
     channel.setblocking(False)
     descriptors: list[int] = []
     parts: list[bytes] = []
@@ -148,17 +162,15 @@ def _received(channel: socket.socket, deadline: float) -> Answer:
             parts.append(data)
             if not data:
                 break
-        said = b"".join(parts)[1:]
-        if not said:
-            raise OSError(errno.EIO, "the process that was to answer has ended")
-        failure, answer = pickle.loads(said)  # noqa: S301 - written by this program's own child
-        if failure is not None:
-            raise failure
     except BaseException:
         for fd in descriptors:
             os.close(fd)
         raise
-    return answer, descriptors
+    said = b"".join(parts)[1:]
+    if not said:
+        return OSError(errno.EIO, "the process that was to answer has ended"), (None, descriptors)
+    failure, value = pickle.loads(said)  # noqa: S301 - written by this program's own child
+    return failure, (value, descriptors)
 
 
 def _reap(pid: int, flags: int) -> None:

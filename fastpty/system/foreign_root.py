@@ -2,6 +2,9 @@
 
 There, a link through /proc/PID/root leads to the host, and one to /proc/sys changes kernel settings. So no symbolic
 link is followed, and a file must belong to the router's user or root.
+
+A file system there may never answer (FUSE), and whoever asks it is stuck in the kernel, where no signal ends it. So a
+running router uses no path of such a root itself: `in_time` lets a child do that, with a deadline.
 """
 
 from __future__ import annotations
@@ -10,7 +13,17 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+from fastpty.system import child, linux
+
+SECONDS = 5.0
+
+# linux/magic.h: file systems that answer from the kernel's own data or a disk: tmpfs, ext, xfs, btrfs, f2fs, overlayfs,
+# bcachefs, zfs.
+_ANSWERING = frozenset(
+    (0x0102_1994, 0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010, 0x794C_7630, 0xCA45_1A4E, 0x2FC1_2FC1)
+)
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _NULL = os.makedev(1, 3)
@@ -27,6 +40,29 @@ def enter() -> None:
 def is_entered() -> bool:
     """Returns True if this process is in a foreign root."""
     return _is_entered
+
+
+def in_time(name: str, work: Callable[[], child.Answer], keep: Iterable[int] = ()) -> child.Answer:
+    """Runs `work`, which uses paths of this root, and returns its value and descriptors. The caller closes these.
+
+    In a foreign root a child runs it, with a deadline. name: of the child. keep: the descriptors that `work` needs.
+    Raises the OSError or FastptyError that `work` raises, or TimeoutError.
+    """
+    if not _is_entered:
+        return work()
+    try:
+        return child.ask(name, work, SECONDS, keep)
+    except TimeoutError:
+        raise TimeoutError(errno.ETIMEDOUT, f"its file system does not answer within {SECONDS:g} s") from None
+
+
+def check_answers(fd: int) -> None:
+    """In a foreign root, raises OSError if the file system of `fd` may depend on another process.
+
+    Even the close of a file could then block. Call it within `in_time`.
+    """
+    if _is_entered and linux.file_system_type(fd) not in _ANSWERING:
+        raise OSError(errno.EPERM, "its file system may depend on another process: choose another directory")
 
 
 def open_file(path: str, flags: int, mode: int = 0) -> int:

@@ -50,6 +50,14 @@ def write(own: int, name: str, text: str) -> None:
         file.write(text)
 
 
+def shows_this_process(proc: int | None = None) -> bool:
+    """True if /proc, or the directory that the descriptor `proc` is open on, is of this process's pid namespace."""
+    try:
+        return os.readlink("/proc/self" if proc is None else "self", dir_fd=proc) == str(os.getpid())
+    except OSError:
+        return False
+
+
 def _checked() -> int:
     proc = linux.openat2("/proc", _DIRECTORY, linux.RESOLVE_NO_MAGICLINKS)
     try:

@@ -27,6 +27,14 @@ STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _MEANT_FOR_THE_SUPERVISOR = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
+def signal_name(number: int) -> str:
+    """The signal's name as in signal(7), or "signal N" for a real-time signal."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 class Stopped(BaseException):
     """A stop signal arrived within `interruptible`. It is not an Exception, so that no handler swallows it."""
 

@@ -222,6 +222,21 @@ def test_an_option_of_a_shared_terminal_without_one_is_a_warning() -> None:
     assert warnings == ["pty-exec has no effect without pty-socket", "pty-log has no effect without pty-socket"]
 
 
+@pytest.mark.parametrize("option", ["pty-socket", "pty-uwsgi-socket", "pty-viewer-socket"])
+def test_each_socket_of_a_shared_terminal_can_be_the_only_one(option: str) -> None:
+    only = Setting(option, "/tmp/one.socket")
+    config, warnings = build([only, Setting("pty-exec", "top"), Setting("pty-size", "40x120")])
+    assert (config.commands, config.pty_size, warnings) == ([("pty-exec", "top")], (40, 120), [])
+    with pytest.raises(UsageError, match=f"run-as peer and {option} exclude each other"):
+        build([only, Setting("run-as", "peer")])
+
+
+@pytest.mark.parametrize("value", ["x", "40", "40x", "0x80", "40x70000", "largest"])
+def test_a_window_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(UsageError, match="pty-size"):
+        build([SHARED, Setting("pty-size", value)])
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

@@ -25,8 +25,8 @@ TIMES = [option.name for option in OPTIONS if option.parse in (seconds, positive
 
 
 def test_the_fields_of_the_table_are_those_of_config() -> None:
-    # `entered` and `terminals` are not options: the jail sets them.
-    fields = {field.name for field in dataclasses.fields(Config)} - {"entered", "terminals"}
+    others = {"pidfile_origins", "entered", "terminals", "command_files"}
+    fields = {field.name for field in dataclasses.fields(Config)} - others
     assert {option.field for option in OPTIONS} - {None} == fields
 
 

@@ -15,7 +15,7 @@ from fastpty.relay.events cimport events_handle
 from fastpty.relay.greeting cimport (
     extension_open, greetings_stop, request_free, session_begin_program, session_welcome,
 )
-from fastpty.relay.hang_up cimport sessions_stop
+from fastpty.relay.hang_up cimport session_background_ended, sessions_stop
 from fastpty.relay.loop cimport (
     EVENTS_MOST, Loop, loop_check_returned, loop_timeout_ms, loop_wait, loop_wake, loop_watch_session,
 )
@@ -38,7 +38,7 @@ cdef public void door_open(int epoll_fd, bint splice, int64_t idle_ns, int64_t g
     memset(&loop, 0, sizeof(loop))
     loop.epoll_fd = epoll_fd
     loop.mark_fd = -1
-    loop.events_most = EVENTS_USUAL
+    loop.events_most = 64
     loop.pool.buffer_bytes = buffer_bytes
     loop.splice = splice
     loop.errands.closed = &loop.errands.sent
@@ -148,6 +148,15 @@ cdef public void door_stop() noexcept nogil:
     loop.now_ns = clock_ns()
     sessions_stop(&loop)
     greetings_stop(&loop)
+
+
+cdef public void door_background_ended(int world) noexcept nogil:
+    """The errand is done that hangs up the background of this world's session."""
+    cdef uint32_t slot
+    loop.now_ns = clock_ns()
+    for slot in range(loop.slots):
+        if loop.sessions[slot] != NULL and loop.sessions[slot].number == <uint64_t>world:
+            session_background_ended(&loop, loop.sessions[slot])
 
 
 cdef public uint32_t door_live() noexcept nogil:

@@ -101,25 +101,26 @@ int kernel_close(int fd)
     return 0;
 }
 
-/* Passes a terminal to another process, which closes it as soon as the relay has. */
+/* Passes a terminal to another process, which closes it as soon as the relay has; or a leader, whose session's
+ * background another process hangs up. */
 ssize_t kernel_sendmsg(int queue, const struct msghdr *message, int flags)
 {
     int fd;
     REQUIRE(flags == (MSG_DONTWAIT | MSG_NOSIGNAL), "the relay does not wait to pass a descriptor");
     memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(message)), sizeof fd);
-    file_of(fd)->world->hung_up = true;
+    if (file_of(fd)->kind == TERMINAL)
+        file_of(fd)->world->hung_up = true;
     if (machine.short_of_pipes && decide() % 4 == 3)
         return fail(EAGAIN);
     TRACE("  sendmsg(%d, %d)\n", queue, fd);
     file_of(fd)->passed = true;
+    file_of(fd)->world->hangs_up = file_of(fd)->world->hangs_up || file_of(fd)->kind == LEADER;
     return 1;
 }
 
 int kernel_poll(struct pollfd *polled, unsigned long count, int timeout_ms)
 {
-    struct world *world = file_of(polled->fd)->world;
     REQUIRE(count == 1 && timeout_ms == 0, "poll does not wait");
-    world->reopened = world->reopened && !world->slave_open;
     polled->revents = ready(file_of(polled->fd)) & EPOLLHUP ? POLLHUP : 0;
     polled->revents |= ready(file_of(polled->fd)) & EPOLLIN ? polled->events & POLLIN : 0;
     return polled->revents ? 1 : 0;

@@ -8,8 +8,7 @@
 
 /* IDLE_TURNS_MOST: a buffer of 64 KiB can hold 16,384 frames without a payload, and the relay obeys 16 of them a turn.
  * Such a turn may make no call that counts as progress. */
-/* EXIT_MS: lifecycle.pxd. */
-enum { EXIT_MS = 200, ACTS = 20, FRIENDLY_TURNS_MOST = 20000, IDLE_TURNS_MOST = WORLDS_MOST * 1024 + 64 };
+enum { ACTS = 20, FRIENDLY_TURNS_MOST = 20000, IDLE_TURNS_MOST = WORLDS_MOST * 1024 + 64 };
 
 void door_open(int epoll_fd, int splice, int64_t idle_ns, int64_t grace_ns, int64_t busy_poll_ns,
                uint32_t buffer_bytes);
@@ -19,6 +18,7 @@ int door_refusal(int world, int peer, const uint8_t *text, uint32_t size);
 int door_timeout_ms(void);
 void door_turn(void);
 void door_stop(void);
+void door_background_ended(int world);
 uint32_t door_live(void);
 void door_close(void);
 
@@ -147,8 +147,7 @@ void kernel_ended(int number, int exited, uint64_t bytes_in, uint64_t bytes_out)
 
 /* -- turns -- */
 
-/* The relay sleeps for `timeout_ms`. */
-static void check_no_wakeup_is_lost(const struct world *world, int timeout_ms)
+static void check_no_wakeup_is_lost(const struct world *world)
 {
     if (!world->used || world->ended || world->vanished)
         return;
@@ -158,10 +157,6 @@ static void check_no_wakeup_is_lost(const struct world *world, int timeout_ms)
         REQUIRE(world->arrived == world->taken || world->write_failed, "what a client of the extension sends is read");
     if (world->start != START_EXECUTED)
         return;   /* the terminal is not looked at before the program runs */
-    if (world->reopened) {
-        REQUIRE(timeout_ms >= 0 && timeout_ms <= EXIT_MS + 1, "a terminal that was closed is looked at again soon");
-        return;
-    }
     bool waits = world->flushed > world->read || (!world->slave_open && !world->saw_eio);
     REQUIRE(!(waits && world->socket_room > 0 && world->read == world->received), "output goes on if it has room");
     REQUIRE(!(world->read > world->received && world->socket_room > 0), "output that the relay holds goes out");
@@ -183,7 +178,7 @@ static void turn(bool clock_runs)
     bool starved = machine.memory_failed && timeout_ms > 0 && timeout_ms <= 21;
     if (asleep && !starved) {
         for (int index = 0; index < WORLDS_MOST; index++)
-            check_no_wakeup_is_lost(&worlds[index], timeout_ms);
+            check_no_wakeup_is_lost(&worlds[index]);
     }
     if (asleep && (clock_runs || starved) && timeout_ms > 0)
         machine.now_ns += (int64_t)timeout_ms * MILLISECOND;
@@ -191,6 +186,13 @@ static void turn(bool clock_runs)
     door_turn();
     idle_turns = timeout_ms == 0 && machine.progress == before ? idle_turns + 1 : 0;
     REQUIRE(idle_turns < IDLE_TURNS_MOST, "the relay does not turn in vain");
+}
+
+static void background_ends(struct world *world)
+{
+    if (world->hangs_up)
+        door_background_ended(number_of(world));
+    world->hangs_up = false;
 }
 
 static void act(struct world *world, unsigned what)
@@ -215,7 +217,7 @@ static void act(struct world *world, unsigned what)
     case 15: world->traced = false; break;   /* without an edge: the relay has to try again by itself */
     case 16: start_settles(world, START_EXECUTED); break;
     case 17: start_settles(world, START_FAILED); break;
-    case 18: slave_reopens(world); break;
+    case 18: background_ends(world); break;
     default: files[world->peer >= 0 ? world->peer : FIRST_FD].pending = world->peer >= 0;
     }
 }
@@ -245,6 +247,7 @@ static void be_friendly(struct world *world)
         return;
     if (world->deaf)
         client_vanishes(world);
+    background_ends(world);
     world->traced = world->traced && machine.stopped;   /* a stop must not wait for a tracer */
     if (world->extended)
         start_settles(world, START_EXECUTED);

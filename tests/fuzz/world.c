@@ -318,16 +318,6 @@ void slave_closes(struct world *world)
     edge(world->terminal, EPOLLIN);
 }
 
-/* A leader that has hung up its own terminal opens it again, as login and agetty do. No event reports that. */
-void slave_reopens(struct world *world)
-{
-    if (!world->alive || world->slave_open || world->terminal < 0 || world->hung_up)
-        return;
-    world->slave_open = true;
-    world->reopened = world->saw_eio || world->write_failed;
-    world->saw_eio = false;
-}
-
 static bool is_fatal(const struct world *world, int number)
 {
     return number == SIGKILL || (number == SIGHUP && !world->deaf);

@@ -116,8 +116,8 @@ def test_a_compromised_proxy_can_claim_only_users_of_tls_user(directory: Path) -
         proxy.connect(f"{directory}/relay")
         with relay.accept()[0] as connection:
             with pytest.raises(RefusedError, match="uid 0 is not listed in tls-user"):
-                peer_behind_tls(connection, {1, 2}, is_admitted=True, account_of=None)
-            assert peer_behind_tls(connection, {0}, is_admitted=True, account_of=None).uid == 0
+                peer_behind_tls(connection, {1, 2}, is_admitted=True, groups_of=None)
+            assert peer_behind_tls(connection, {0}, is_admitted=True, groups_of=None).uid == 0
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from fastpty.errors import FastptyError
 from fastpty.hooks import actions as hooks
 from fastpty.hooks.actions import PHASES
 from fastpty.hooks.waits import Wait
-from tests.support.harness import Client, Router, eventually
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually
 from tests.support.jails import AS_NOBODY, in_child
 from tests.support.peers import need, need_root
 
@@ -244,9 +244,9 @@ def test_a_read_only_bind_mount_is_read_only_and_umount_rec_unmounts_all_below(
     ]
 
 
-@pytest.mark.parametrize("kind", ["file", "fs", "dir", "mountpoint", "interface"])
+@pytest.mark.parametrize("kind", ["file", "fs", "dir", "mountpoint", "interface", "socket"])
 def test_a_wait_that_times_out_stops_the_start(kind: str, tmp_path: Path) -> None:
-    option = "wait-for-interface-timeout" if kind == "interface" else "wait-for-fs-timeout"
+    option = f"wait-for-{kind if kind in ('interface', 'socket') else 'fs'}-timeout"
     router = Router(f"--wait-for-{kind}", "/usr/x", f"--{option}", "0.1", str(tmp_path / "socket"))
     assert router.process.wait(30) == 1
     router.end()
@@ -265,6 +265,22 @@ def test_the_start_continues_when_the_awaited_file_appears(tmp_path: Path) -> No
         file.touch()
         router.wait_for_log("after")
         router.wait_until_listening()
+    finally:
+        router.end()
+
+
+def test_the_start_waits_for_a_socket_as_the_user(tmp_path: Path) -> None:
+    awaited, path = tmp_path / "awaited", tmp_path / "socket"
+    router = Router("--wait-for-socket", str(awaited), "--hook-as-user", "print:before", str(path))
+    try:
+        router.wait_for_log("before")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(awaited))
+            assert "ready" not in router.log
+            server.settimeout(PATIENCE_SECONDS)
+            server.listen()
+            server.accept()[0].close()
+            router.wait_until_listening()
     finally:
         router.end()
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.harness import PATIENCE_SECONDS, Client, Router
-from tests.support.jails import said, small_root
-from tests.support.peers import need, need_root
+from tests.support.harness import Client, Router
+from tests.support.jails import refused, said, small_root, stuck_files
+from tests.support.peers import need_root
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NULL = os.makedev(1, 3)
 
 
@@ -49,36 +45,9 @@ def jail(directory: Path) -> Jail:
     return Jail(directory)
 
 
-@contextlib.contextmanager
-def silent_file_system(directory: Path, pid: int | None = None) -> Iterator[None]:
-    """Mounts a file system that never answers, in the mount namespace of process `pid` if it is given."""
-    enter = [] if pid is None else [need("nsenter"), "--mount", "--target", str(pid)]
-    argv = [*enter, sys.executable, "-m", "tests.support.fuse", str(directory), "--silent"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as server:
-        try:
-            assert server.stdout is not None
-            assert server.stdout.readline() == b"mounted\n"
-            yield
-        finally:
-            server.kill()
-
-
-def refused(*options: str) -> str:
-    """Starts a router that must fail, and returns its log."""
-    router = Router(*options)
-    try:
-        assert router.process.wait(PATIENCE_SECONDS) == 1
-        router.end()
-        return router.log
-    finally:
-        router.destroy()
-
-
 def test_a_root_whose_dev_never_answers_is_refused_at_the_start(jail: Jail) -> None:
-    with silent_file_system(jail.root / "dev"):
+    with stuck_files(jail.root / "dev"):
         log = refused("--chroot", str(jail.root), jail.socket)
-        subprocess.run(["umount", "--lazy", str(jail.root / "dev")], check=True)
     assert "no terminal can be opened in the jail: /dev does not answer within 5 s" in log
 
 
@@ -89,7 +58,7 @@ def test_a_dev_that_stops_answering_holds_up_no_other_session(
     with Client(jail.socket) as before:
         before.send(b"echo be''fore\n")
         before.read_until(b"before\r\n")
-        with silent_file_system(jail.root / "dev", router.pid), Client(jail.socket):
+        with stuck_files(jail.root / "dev", router.pid), Client(jail.socket):
             before.send(b"echo af''ter\n")
             before.read_until(b"after\r\n")
             router.wait_for_log("session .*: start:", 2)
@@ -109,7 +78,7 @@ def test_a_program_on_a_file_system_that_never_answers_holds_up_no_other_session
         before.read_until(b"before\r\n")
         program.unlink()
         program.symlink_to("/stuck/program")
-        with silent_file_system(jail.root / "stuck", router.pid), Client(jail.socket):
+        with stuck_files(jail.root / "stuck", router.pid), Client(jail.socket):
             before.send(b"echo af''ter\n")
             before.read_until(b"after\r\n")
             router.wait_for_log("session .*: start:", 2)

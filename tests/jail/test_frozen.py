@@ -31,7 +31,7 @@ def test_a_frozen_first_process_has_no_descriptor_of_other_sessions(frozen: Path
     joins = tuple(os.open(frozen / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for _ in range(2))
     other, theirs = os.pipe()
     spawner = Spawner((1024, 1024), apart=True, joins=joins)
-    master, pid, pidfd = spawner.spawn(Command([b"/bin/true"], []), (24, 80))
+    master, pid, pidfd = spawner.spawn(Command([b"/bin/true"], []), (24, 80, 0, 0))
     try:
         eventually(lambda: str(pid) in (frozen / "cgroup.procs").read_text().split(), "it is in the cgroup")
         kept = {number: what for number, what in descriptors(pid).items() if "cgroup.procs" not in what}

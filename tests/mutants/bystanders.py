@@ -69,7 +69,7 @@ BYSTANDERS = (
     Mutant(
         "an HTTP request to a shared terminal's port is not taken for input",
         "fastpty/relay/shared_step.pxd",
-        "        if before == 0 and peer_reject_stray(loop, task.session):\n            return\n",
+        "    if before == 0 and peer_reject_stray(loop, task.session):\n        return False\n",
         "",
         "relay/test_bystanders.py::test_an_http_request_to_a_tcp_port_runs_no_command",
     ),

@@ -74,27 +74,27 @@ FAULTS = (
     Mutant(
         "a client gets a message when ptys are exhausted",
         "fastpty/sessions/handler.py",
-        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "            program, (master, pid, pidfd) = self._start(number, client, window)\n"
         "        except (OSError, RefusedError) as error:\n",
-        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "            program, (master, pid, pidfd) = self._start(number, client, window)\n"
         "        except RefusedError as error:\n",
         "sessions/test_session_start.py::test_a_client_that_finds_no_pty_gets_a_line_and_others_go_on",
     ),
     Mutant(
         "a client gets a message when the fork fails",
         "fastpty/sessions/handler.py",
-        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "            program, (master, pid, pidfd) = self._start(number, client, window)\n"
         "        except (OSError, RefusedError) as error:\n",
-        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "            program, (master, pid, pidfd) = self._start(number, client, window)\n"
         "        except RefusedError as error:\n",
         "relay/test_faults.py::test_a_failed_fork_is_reported_and_other_sessions_go_on",
     ),
     Mutant(
         "a client gets a message when the control group is full",
         "fastpty/sessions/handler.py",
-        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "            program, (master, pid, pidfd) = self._start(number, client, window)\n"
         "        except (OSError, RefusedError) as error:\n",
-        "            program, (master, pid, pidfd) = self._start(number, client, start)\n"
+        "            program, (master, pid, pidfd) = self._start(number, client, window)\n"
         "        except RefusedError as error:\n",
         "relay/test_faults.py::test_a_full_control_group_is_reported_and_other_sessions_go_on",
     ),

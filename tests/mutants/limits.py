@@ -177,8 +177,8 @@ CGROUPS = (
     Mutant(
         "all processes of a session end with it",
         "fastpty/sessions/handler.py",
-        "            self._cgroups.end(end.number)\n        record",
-        "            pass\n        record",
+        "            self._cgroups.end(end.number)\n        self._undecided",
+        "            pass\n        self._undecided",
         "sessions/test_session_cgroup.py::test_a_daemon_ends_with_its_session",
     ),
     Mutant(
@@ -211,7 +211,7 @@ CGROUPS = (
     ),
     Mutant(
         "a shared terminal's program that cannot run leaves no cgroup",
-        "fastpty/sessions/handler.py",
+        "fastpty/sessions/starter.py",
         "        except OSError:\n            self._cgroups.end(number)\n            raise\n",
         "        except OSError:\n            raise\n",
         "sessions/test_session_cgroup.py::test_a_shared_terminal_s_program_that_cannot_run_leaves_no_cgroups",

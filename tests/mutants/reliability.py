@@ -6,6 +6,7 @@ from tests.mutants.client import CLIENT
 from tests.mutants.extension import EXTENSION
 from tests.mutants.extension_client import EXTENSION_CLIENT
 from tests.mutants.faults import FAULTS
+from tests.mutants.hang_up import HANG_UP
 from tests.mutants.limits import BOUNDS, CGROUPS, LIMITS
 from tests.mutants.operation import OPERATION
 from tests.mutants.processes import LOG, RELOAD, STOP, WORKERS
@@ -14,6 +15,7 @@ from tests.mutants.sessions import ENDS, FLOW
 RELIABILITY = (
     *FAULTS,
     *ENDS,
+    *HANG_UP,
     *FLOW,
     *LIMITS,
     *BOUNDS,

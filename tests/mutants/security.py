@@ -18,6 +18,7 @@ from tests.mutants.security_privileges import PRIVILEGES
 from tests.mutants.security_relay import RELAY
 from tests.mutants.security_reload import RELOAD
 from tests.mutants.security_sessions import SESSIONS
+from tests.mutants.security_silent import SILENT
 from tests.mutants.security_sockets import SOCKETS
 from tests.mutants.security_supervisor import SUPERVISOR
 from tests.mutants.security_tls import TLS
@@ -25,6 +26,7 @@ from tests.mutants.security_tls_attacks import TLS_ATTACKS
 from tests.mutants.security_tls_users import TLS_USERS
 from tests.mutants.security_together import TOGETHER
 from tests.mutants.security_trusted_files import TRUSTED_FILES
+from tests.mutants.shared import SHARED
 
 SECURITY = (
     *BYSTANDERS,
@@ -47,8 +49,10 @@ SECURITY = (
     *VANISHED,
     *DOORS,
     *FOREIGN,
+    *SILENT,
     *FRESH,
     *KILLED,
     *RELAY,
     *TOGETHER,
+    *SHARED,
 )

@@ -105,19 +105,19 @@ RULES = (
     ),
     Mutant(
         "an abstract name of a shared terminal without a rule causes a warning",
-        "fastpty/jail/preflight.py",
-        "config.session_addresses",
-        "config.raw_addresses + config.uwsgi_addresses",
+        "fastpty/configuration/config.py",
+        "        return self.raw_addresses + self.uwsgi_addresses + self.extended_addresses + self.shared_addresses\n",
+        "        return self.raw_addresses + self.uwsgi_addresses + self.extended_addresses\n",
         "access/test_access.py::test_an_abstract_name_without_a_rule_is_warned_of",
     ),
     Mutant(
         "nothing is started for a refused client",
         "fastpty/sessions/handler.py",
-        "            self._admit(number, client)\n            window = self._first_window(fd, place)\n"
-        "            program, (master, pid, pidfd) = self._start(number, client, window)\n",
-        "            window = self._first_window(fd, place)\n"
-        "            program, (master, pid, pidfd) = self._start(number, client, window)\n"
-        "            self._admit(number, client)\n",
+        "        self._admit(number, client)\n        try:\n            program = self._programs.for_peer(client)\n"
+        "            return program, self._starter.start(number, program, window)\n",
+        "        program = self._programs.for_peer(client)\n"
+        "        started = self._starter.start(number, program, window)\n"
+        "        self._admit(number, client)\n        try:\n            return program, started\n",
         "access/test_access.py::test_a_refusal_starts_nothing_and_is_logged_in_one_line_with_pid_uid_and_gid",
     ),
     Mutant(

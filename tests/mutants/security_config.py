@@ -277,7 +277,7 @@ READING = (
     Mutant(
         "a command that cannot be executed stops the start",
         "fastpty/router.py",
-        "    program.check(config)\n    if prepared.cgroups is not None:\n",
+        "    config = program.check(config)\n    if prepared.cgroups is not None:\n",
         "    if prepared.cgroups is not None:\n",
         "sessions/test_command_lookup.py::test_a_command_that_cannot_be_executed_stops_the_start_and_the_check",
     ),

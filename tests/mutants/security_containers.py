@@ -108,8 +108,8 @@ CONTAINERS = (
     ),
     Mutant(
         "containers: a session is in the control groups of the joined process",
-        "fastpty/sessions/handler.py",
-        "            joins=config.entered.cgroups if config.entered else (),\n",
+        "fastpty/sessions/starter.py",
+        "            joins=self._joins,\n",
         "            joins=(),\n",
         _BOX + "test_a_session_of_setns_pid_is_in_the_control_groups_of_the_process_that_it_joins",
     ),
@@ -213,7 +213,7 @@ CONTAINERS = (
     ),
     Mutant(
         "containers: a frozen container delays only its own sessions",
-        "fastpty/sessions/handler.py",
+        "fastpty/sessions/starter.py",
         "            apart=config.changes_root,\n",
         "            apart=False,\n",
         _BOX + "test_a_frozen_container_delays_its_sessions_but_not_the_router",

@@ -17,14 +17,14 @@ FOREIGN = (
     ),
     Mutant(
         "foreign terminals: sessions open no path of the root",
-        "fastpty/sessions/handler.py",
+        "fastpty/sessions/starter.py",
         "            terminals=config.terminals,\n",
         "            terminals=-1,\n",
         _TERMINALS + "test_a_dev_that_stops_answering_holds_up_no_other_session",
     ),
     Mutant(
         "foreign terminals: the worker does not wait for a program to run",
-        "fastpty/sessions/handler.py",
+        "fastpty/sessions/starter.py",
         "            apart=config.changes_root,\n",
         "            apart=config.entered is not None,\n",
         _TERMINALS + "test_a_program_on_a_file_system_that_never_answers_holds_up_no_other_session",

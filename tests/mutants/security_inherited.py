@@ -80,24 +80,22 @@ HOMES = (
     Mutant(
         "with uid, HOME is the account's",
         "fastpty/jail/steps.py",
-        "        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),\n",
+        "        *([] if groups is None else [partial(_take_account, way)]),\n",
         "",
         f"{_HOME}[--uid]",
     ),
     Mutant(
         "with immediate-uid, HOME is the account's",
         "fastpty/jail/steps.py",
-        "        *(_take_account(config.immediate_uid, config, in_changed_root=False) if os.geteuid() == 0 else ()),\n",
+        "        partial(_take_immediate_account, config),\n",
         "",
         f"{_HOME}[--immediate-uid]",
     ),
     Mutant(
         "hooks that run as root have root's HOME",
         "fastpty/jail/steps.py",
-        '        *_hooks(config, "as-root"),\n'
-        "        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),\n",
-        "        *(_take_account(config.uid, config, config.changes_root) if groups is not None else ()),\n"
-        '        *_hooks(config, "as-root"),\n',
+        '        *_hooks(config, "as-root"),\n        *([] if groups is None else [partial(_take_account, way)]),\n',
+        '        *([] if groups is None else [partial(_take_account, way)]),\n        *_hooks(config, "as-root"),\n',
         f"{_HOME}[--uid]",
     ),
     Mutant(
@@ -124,15 +122,15 @@ HOMES = (
     Mutant(
         "no library of a changed root is loaded to look up HOME",
         "fastpty/access/accounts.py",
-        "account = _entry_in_files(uid) if in_changed_root else account_of(uid)",
-        "account = account_of(uid)",
+        "        if not in_changed_root:\n",
+        "        if True:\n",
         f"{_VARIABLES}test_no_library_of_a_changed_root_is_loaded_for_its_user_s_home",
     ),
     Mutant(
         "in a changed root, HOME is looked up in its own accounts",
         "fastpty/jail/steps.py",
-        "partial(inherited.become, uid, config, in_changed_root)",
-        "partial(inherited.become, 0 if in_changed_root else uid, config, False)",
+        "inherited.become(way.config.uid, way.config, way.config.changes_root)",
+        "inherited.become(0 if way.config.changes_root else way.config.uid, way.config, False)",
         f"{_VARIABLES}test_in_a_changed_root_the_home_is_that_of_the_account_there",
     ),
     Mutant(
@@ -267,8 +265,8 @@ BETWEEN_USERS = (
     Mutant(
         "a session of run-as peer runs as its client's user",
         "fastpty/sessions/program.py",
-        "account = self._account_of(peer.uid)",
-        "account = self._account_of(1)",
+        "self._of_account(account_of(peer.uid))",
+        "self._of_account(account_of(1))",
         "sessions/test_between_users.py::test_a_user_with_a_session_can_do_nothing_to_the_router_and_to_another_s_session",
     ),
 )

@@ -8,15 +8,15 @@ PRIVILEGES = (
     Mutant(
         "a router that stays root loads no library of a changed root",
         "fastpty/access/accounts.py",
-        "    return _account_in_files if in_changed_root else account_of\n",
-        "    return account_of\n",
+        "        return _account_in_files(uid), ()\n",
+        "        return account_of(uid), ()\n",
         "access/test_run_as_jail.py::test_no_library_of_a_changed_root_is_loaded_into_the_router",
     ),
     Mutant(
         "in a changed root only its own accounts count",
         "fastpty/sessions/program.py",
-        "accounts.lookup(config.changes_root)",
-        "accounts.lookup(False)",
+        "        if not self._config.changes_root:\n",
+        "        if True:\n",
         "access/test_run_as_jail.py::test_in_a_changed_root_accounts_come_from_its_passwd_and_group_files",
     ),
     Mutant(

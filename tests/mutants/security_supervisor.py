@@ -160,8 +160,8 @@ ROOTS = (
     Mutant(
         "in a jail, a log outside is not reopened by its path",
         "fastpty/log.py",
-        "        self._check_root()\n        opened = _open(self.path)\n",
-        "        opened = _open(self.path)\n",
+        "    def reopen(self, *, complains: bool) -> None:\n        self._check_root()\n",
+        "    def reopen(self, *, complains: bool) -> None:\n",
         _ROOTS + "test_a_log_outside_the_jail_is_not_reopened_by_its_path",
     ),
     Mutant(

@@ -38,7 +38,7 @@ TLS_USERS = (
     Mutant(
         "rules about groups apply to the groups of a certificate's user",
         "fastpty/access/peer.py",
-        "groups = frozenset(account_of(int(user)).groups) if account_of else frozenset[int]()",
+        "groups = groups_of(int(user)) if groups_of else frozenset[int]()",
         "groups = frozenset[int]()",
         f"{TESTS}the_rules_about_users_hold_for_those_of_certificates",
     ),

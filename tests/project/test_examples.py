@@ -42,6 +42,7 @@ TYPED = {
         "name: boxed",
     ),
     "fastpty connect /tmp/shared.socket": ("stty size", "24 80"),
+    "fastpty connect --uwsgi /tmp/sized.socket": ("stty size", "31 97"),
 }
 # What such a line prints, as a regular expression.
 PRINTED = {
@@ -53,6 +54,8 @@ PRINTED = {
 # In docs/security.md: to make certificates, to serve and to connect. In docs/performance.md: to measure memory.
 CERTIFICATES = [block.text for block in blocks(ROOT / "docs" / "security.md")]
 MEMORY = [block.text for block in blocks(ROOT / "docs" / "performance.md")]
+# Clients that see what others type, and type nothing themselves.
+VIEWERS = {"fastpty connect /tmp/viewers.socket": "/tmp/shared.socket"}
 SERVICE = "fastpty connect --uwsgi /run/fastpty/login.socket"
 
 
@@ -86,7 +89,7 @@ def path(tmp_path: Path) -> str:
 
 
 def test_every_command_line_is_tried() -> None:
-    tried = {*TYPED, *PRINTED, SERVICE}
+    tried = {*TYPED, *PRINTED, *VIEWERS, SERVICE}
     lines = [example.line for example in ALL if example not in INSTALLS and not example.starts_a_router]
     assert sorted(set(lines)) == sorted(tried)
     routers = {example.line for example in ALL if example.starts_a_router}
@@ -112,13 +115,28 @@ def test_an_attached_terminal_shows_what_the_document_says(
     type_and_leave(command, keys, shown)
 
 
+@pytest.mark.parametrize("line", VIEWERS)
+def test_a_viewer_sees_what_others_type_and_types_nothing(
+    line: str, start_router: Callable[..., Router], directory: Path, path: str
+) -> None:
+    example = next(example for example in ALL if example.line == line)
+    start(example, start_router, directory)
+    command = ["env", f"PATH={path}", "sh", "-c", f"exec {here(line, directory)}"]
+    with terminal_client(command=command) as viewer, Client(here(VIEWERS[line], directory)) as other:
+        viewer.type(b"echo vie''wer\r")
+        other.send(b"echo oth''er\n")
+        assert b"viewer" not in viewer.read_until(b"\nother\r\n")
+        viewer.type(b"~.")
+        viewer.read_until(b"disconnected")
+
+
 def type_and_leave(command: list[str], keys: str, shown: str) -> None:
     with terminal_client(command=command, rows=31, columns=97) as client:
         seen = client.read_until(b"# " if os.geteuid() == 0 and "jail.socket" not in command[-1] else b"$ ")
         assert b"warning" not in seen
         client.type(f"{keys}\r".encode())
         client.read_until(f"\n{shown}\r\n".encode())
-        if "shared" in command[-1]:  # where `exit` ends the shell, and another one is started
+        if re.search("shared|sized", command[-1]):  # where `exit` ends the shell, and another one is started
             client.type(b"~.")
             client.read_until(b"disconnected")
         else:

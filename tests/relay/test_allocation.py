@@ -24,7 +24,7 @@ class Handler:
     def session_wanted(self, number, listener, fd, peer):
         command = b"stty raw -echo; printf READY; head -c %d | wc -c; printf DONE" % FRAMES
         program = Command([b"/bin/sh", b"-c", command], [b"PATH=/usr/bin:/bin"])
-        return Terminal(*Spawner((1024, 1024)).spawn(program, (24, 80)), 24, 80, None)
+        return Terminal(*Spawner((1024, 1024)).spawn(program, (24, 80, 0, 0)), 24, 80, None)
     def caught_up(self):
         pass
     def terminal_closes_later(self, number):

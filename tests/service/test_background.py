@@ -271,6 +271,15 @@ def test_an_unusable_log_or_pid_file_is_reported_in_one_line(
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", ["pidfile", "safe-pidfile2"])
+def test_an_unusable_pid_file_is_reported_with_file_and_line(directory: Path, option: str) -> None:
+    ini = directory / "x.ini"
+    ini.write_text(f"[fastpty]\nlisten-raw = {directory}/s\n{option} = /no/such/directory/pid\n")
+    ended = run(str(ini))
+    why = f"{ini}:3: cannot write pidfile /no/such/directory/pid: No such file or directory"
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, f"fastpty-router: {why}")
+
+
 def test_vacuum_removes_root_s_pid_file_after_a_change_of_user(
     start_router: Callable[..., Router], directory: Path
 ) -> None:

@@ -231,4 +231,4 @@ def test_an_invalid_account_of_a_changed_root_is_refused(
     (tmp_path / "passwd").write_text(passwd)
     monkeypatch.setattr(accounts.os, "open", lambda path, flags, *_: opened(str(tmp_path / Path(path).name), flags))
     with pytest.raises(RefusedError, match=refusal):
-        accounts.lookup(True)(7)
+        accounts._account_in_files(7)

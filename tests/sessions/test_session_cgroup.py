@@ -83,7 +83,7 @@ cgroup = os.open(sys.argv[1], os.O_RDONLY)
 for program in (b"/no/such/program", b"/bin/cat"):
     try:
         command = Command([program, b"/proc/self/cgroup"], [])
-        master, pid, _ = Spawner((1024, 1024)).spawn(command, (24, 80), cgroup=cgroup)
+        master, pid, _ = Spawner((1024, 1024)).spawn(command, (24, 80, 0, 0), cgroup=cgroup)
     except OSError as error:
         print(error.strerror)
 os.waitpid(pid, 0)

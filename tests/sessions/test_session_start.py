@@ -75,7 +75,7 @@ many = [os.eventfd(0) for _ in range(500)]
 before = os.listdir("/proc/self/fd")
 for program in (b"/bin/true", b"/no/such/program", b"/bin/true"):
     try:
-        master, pid, pidfd = spawner.spawn(Command([program], []), (24, 80))
+        master, pid, pidfd = spawner.spawn(Command([program], []), (24, 80, 0, 0))
     except OSError as error:
         print(error.strerror)
         continue
@@ -106,7 +106,7 @@ for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGQUIT):
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGINT])
 # Not through a shell, which would change some of it.
 argv = [b"/bin/grep", b"-E", b"^Sig(Blk|Ign):", b"/proc/self/status"]
-master, pid, _ = Spawner((1024, 1024)).spawn(Command(argv, []), (24, 80))
+master, pid, _ = Spawner((1024, 1024)).spawn(Command(argv, []), (24, 80, 0, 0))
 os.waitpid(pid, 0)
 print(os.read(master, 4096).decode())
 """

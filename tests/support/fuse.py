@@ -1,4 +1,4 @@
-"""A FUSE file system whose files never return data: a process that touches a mapped page of one blocks.
+"""A FUSE file system whose files never return or take data: a process that touches a mapped page of one blocks.
 
 Every name is a file, and each look-up gives a new one. Needs no library: it uses /dev/fuse directly (linux/fuse.h). As
 root, `python -m tests.support.fuse DIRECTORY` mounts it, prints `mounted`, and serves it until it is killed. It adds a
@@ -17,7 +17,8 @@ import sys
 import tempfile
 from typing import BinaryIO
 
-INIT, LOOKUP, GETATTR, OPEN, READ, OPENDIR, FORGET, BATCH_FORGET, INTERRUPT = 26, 1, 3, 14, 15, 27, 2, 42, 36
+INIT, LOOKUP, GETATTR, OPEN, OPENDIR = 26, 1, 3, 14, 27
+READ, WRITE, FORGET, BATCH_FORGET, INTERRUPT = 15, 16, 2, 42, 36
 _SIZE = 4096
 _ROOT = 1
 _CONFIG = "rootmode=40000,user_id={uid},group_id={gid},allow_other"
@@ -51,7 +52,7 @@ def _attributes(node: int) -> bytes:
 
 
 def serve(fuse: int, reads: BinaryIO, *, silent: bool) -> None:
-    """Answers all requests except reads of files, for which it adds a byte to `reads`.
+    """Answers all requests except reads and writes of files, adding a byte to `reads` for each read.
 
     silent: answers nothing after the mount.
     """
@@ -61,7 +62,7 @@ def serve(fuse: int, reads: BinaryIO, *, silent: bool) -> None:
         _, kind, unique, node, *_ = struct.unpack_from("<IIQQIIII", request)
         if kind == READ:
             reads.write(b".")
-        if kind in (READ, FORGET, BATCH_FORGET, INTERRUPT) or (silent and kind != INIT):
+        if kind in (READ, WRITE, FORGET, BATCH_FORGET, INTERRUPT) or (silent and kind != INIT):
             continue
         error, answer = 0, b""
         if kind == INIT:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import subprocess
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fastpty.errors import FastptyError
-from tests.support.harness import Client
+from tests import ROOT
+from tests.support.harness import PATIENCE_SECONDS, Client, Router
+from tests.support.peers import need
 
 NOBODY = 65534
 
@@ -74,3 +79,34 @@ def binds(root: Path) -> list[str]:
     for name in ("bin", "usr", "lib", "lib64", "dev"):
         found.append(f"--mount-post-jail=none /{name} {root}/{name} bind,rec")
     return found
+
+
+@contextlib.contextmanager
+def stuck_files(directory: Path, pid: int | None = None, *, silent: bool = True) -> Iterator[None]:
+    """Mounts a file system that never answers (tests/support/fuse.py), in the mount namespace of `pid` if it is given.
+
+    silent: False for one where only reads and writes never end.
+    """
+    enter = [] if pid is None else [need("nsenter"), "--mount", "--target", str(pid)]
+    argv = [*enter, sys.executable, "-m", "tests.support.fuse", str(directory), *(["--silent"] if silent else [])]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"mounted\n"
+            yield
+        finally:
+            server.kill()
+            if pid is None:
+                subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+def refused(*options: str) -> str:
+    """Starts a router that must fail, and returns its log."""
+    router = Router(*options)
+    try:
+        assert router.process.wait(PATIENCE_SECONDS) == 1
+        router.end()
+        return router.log
+    finally:
+        router.destroy()
