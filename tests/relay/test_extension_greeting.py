@@ -270,7 +270,7 @@ def test_a_router_that_drains_takes_the_start_of_those_it_has_greeted(start_rout
     with ExtensionClient(path) as client:
         assert client.welcome
         router.kill_supervisor()
-        router.wait_for_log("draining")
+        router.wait_for_log("no longer accepting")
         client.start(["sh", "-c", "exit 4"])
         assert client.status().code == 4
 
