@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests import ROOT
-from tests.gateways.test_tls_attacks import hasty
+from tests.gateways.test_tls_attacks import with_timeout
 from tests.support.client_harness import CLIENT
 from tests.support.harness import PATIENCE_SECONDS, Router, eventually, frame
 from tests.support.peers import need
@@ -38,14 +38,14 @@ def test_a_plain_client_on_a_tls_port_gets_a_line_and_a_close(
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(sent)
         assert read_to_end(client) == LINE
-    router.wait_for_log(r"TLS client 127.0.0.1 port \d+: no session: it does not speak TLS")
+    router.wait_for_log(r"TLS client 127.0.0.1 port \d+: the handshake failed: it does not speak TLS")
     assert "session 1" not in router.log
 
 
 def test_a_plain_client_that_waits_for_a_prompt_of_a_tls_port_gets_a_line_in_time(
     tls_router: Callable[..., tuple[Router, int]],
 ) -> None:
-    _, port = tls_router(program=hasty("_HANDSHAKE_SECONDS", 0.5))
+    _, port = tls_router(program=with_timeout("_HANDSHAKE_SECONDS", 0.5))
     command = [*CLIENT, "connect", f"localhost:{port}"]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

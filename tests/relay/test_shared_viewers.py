@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.harness import RAW_CAT, Client, Router, children, eventually, frame
 from tests.support.shared_pty import Shared
-from tests.support.statistics import told
+from tests.support.statistics import read_statistics
 
 # Prints each line of its input with the window size, and each signal that it can catch.
 WITNESS = """
@@ -162,7 +162,9 @@ def test_the_log_and_the_statistics_tell_viewers_from_those_who_type(
     with shared.join(), Client(path):
         shared.router.wait_for_log(rf"join: .* on {path} \(pty-viewer\)")
         shared.router.wait_for_log(rf"join: .* on {shared.path} \(pty\)")
-        sessions = [each for worker in told(f"{directory}/stats")["workers"] for each in worker["sessions"]]
+        sessions = [
+            each for worker in read_statistics(f"{directory}/stats")["workers"] for each in worker["sessions"]
+        ]
     assert sorted(str(each["protocol"]) for each in sessions) == ["None", "pty", "pty-viewer"]
 
 
