@@ -81,9 +81,15 @@ def tunnel(
     thread = threading.Thread(target=move, daemon=True)
     thread.start()
     signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-    with ours:
-        yield ours
-    thread.join(_END_SECONDS)
+    try:
+        with ours:
+            yield ours
+    except BaseException:
+        with contextlib.suppress(OSError):
+            network.shutdown(socket.SHUT_RDWR)  # nothing more is wanted from the router, so the thread ends at once
+        raise
+    finally:
+        thread.join(_END_SECONDS)
     if thread.is_alive():
         failures.append("the router did not read the rest of the input in time")
     if failures:

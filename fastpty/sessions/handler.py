@@ -191,8 +191,9 @@ class Sessions:
 
     def caught_up(self) -> bool:
         """Writes the delayed log lines about starts and refusals."""
-        for outcome in self._starter.outcomes.read():
-            self._take_outcome(outcome)
+        if self._undecided:
+            for outcome in self._starter.outcomes.read():
+                self._take_outcome(outcome)
         for when, number, record in self._unlogged_starts:
             self._log(number, "start", record, when=when)
         self._unlogged_starts.clear()

@@ -206,7 +206,7 @@ def _build_relay(config: Config, sessions: Sessions, link: Link, common: Common)
     )
     relay = Relay(sessions, settings, heartbeat=link.heartbeat)
     relay.number_sessions(common.session_numbers)
-    reads_proc = own_proc.shows_this_process() and not config.changes_root
+    reads_proc = not config.changes_root and own_proc.shows_this_process()
     relay.use_errands(sessions.errands.fileno(), sessions.errands.closed, reads_proc=reads_proc)
     return relay
 

@@ -162,7 +162,7 @@ def test_a_stranger_in_the_place_of_a_router_causes_a_warning(shared: Path) -> N
 def test_a_stranger_with_the_abstract_name_of_a_router_causes_a_warning(directory: Path) -> None:
     need_root()
     name = f"fastpty-taken-{directory.name}"
-    assert f"at @{name} uid {MALLORY} is listening" in warned(f"\0{name}", MALLORY, f"@{name}")
+    assert f"the listener at @{name} is uid {MALLORY}," in warned(f"\0{name}", MALLORY, f"@{name}")
     assert warned(f"\0{name}-root", 0, f"@{name}-root") == ""
 
 
@@ -183,8 +183,8 @@ def test_a_stranger_who_has_made_the_way_to_the_socket_causes_a_warning(
         if Path("/proc/sys/fs/protected_symlinks").read_text() == "1\n":
             shared.chmod(0o777)
     assert warned(path, MALLORY, address) == (
-        f"fastpty: warning: at {address} uid {MALLORY} is listening, neither root, nor you, "
-        f"nor the owner of {shared}: it gets what is typed here\n"
+        f"fastpty: warning: the listener at {address} is uid {MALLORY}, neither root, nor you, "
+        f"nor the owner of {shared}: that user reads what you type\n"
     )
 
 

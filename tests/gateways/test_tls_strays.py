@@ -38,7 +38,7 @@ def test_a_plain_client_on_a_tls_port_gets_a_line_and_a_close(
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(sent)
         assert read_to_end(client) == LINE
-    router.wait_for_log(r"TLS client 127.0.0.1 port \d+: no session: it does not speak TLS")
+    router.wait_for_log(r"TLS client 127.0.0.1 port \d+: the handshake failed: it does not speak TLS")
     assert "session 1" not in router.log
 
 

@@ -91,7 +91,7 @@ def test_pty_input_works_in_a_changed_root(path: str, tmp_path: Path) -> None:
         own.read_until(b"prompt:")
         eventually(lambda: own.is_raw, "the terminal is in raw mode")
         own.type(b"~.")
-        own.read_until(b"disconnected; the shared terminal goes on")
+        own.read_until(b"disconnected; the shared terminal keeps running")
         eventually(lambda: own.modes_are_as_before, "the terminal has its modes back")
         own.type(b"\x03")
         assert own.wait() == 0

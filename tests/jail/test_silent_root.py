@@ -97,9 +97,9 @@ def test_accounts_that_do_not_answer_delay_no_other_session(start_router: Start,
 def test_a_client_whose_account_cannot_be_read_is_refused(start_router: Start, jail: Jail) -> None:
     router = peer_router(start_router, jail.socket, *jail.options)
     with stuck_files(jail.root / "etc", router.pid):
-        why = f"refused: the accounts of this root cannot be read: {SILENT}"
+        why = f"the accounts of this root cannot be read: {SILENT}"
         with Client(connected_as(jail.socket, UID, GID)) as client:
-            assert client.read_to_end() == f"fastpty: {why}\r\n".encode()
+            assert client.read_to_end() == f"fastpty: refused: {why}\r\n".encode()
         router.wait_for_log(f"session 1: refused pid .* uid {UID} .*: {why}$")
         assert router.end() == 0
     assert "session 1: start" not in router.log
@@ -112,7 +112,7 @@ def test_a_client_without_an_account_is_logged_as_refused(start_router: Start, j
     assert talk_as(jail.socket, UID, GID, text="exit\n")
     (start,) = router.wait_for_log("session [0-9]+: start: .*")
     assert start[0].endswith(": /bin/sh as inside")
-    router.wait_for_log(f"session [0-9]+: refused pid .* uid 1 gid 1 on {jail.socket} .raw.: refused: uid 1 has no")
+    router.wait_for_log(f"session [0-9]+: refused pid .* uid 1 gid 1 on {jail.socket} .raw.: uid 1 has no")
     router.wait_for_log("session 31: end: exit, exit status 0")
 
 
@@ -191,8 +191,8 @@ def test_a_log_that_cannot_be_reopened_delays_nobody(jail: Jail) -> None:
         router.process.send_signal(signal.SIGHUP)
         goes_on()
         assert said(jail.socket, "echo IN") == ["IN"]
-        wait_for(log, f"cannot reopen the log: {SILENT}")
-        wait_for(log, "not reloaded, the old configuration goes on: the jail has another root")
+        wait_for(log, f"cannot reopen the log /own/log: {SILENT}")
+        wait_for(log, "reload refused, keeping the old configuration: the jail has another root")
         wait_for(log, "session 3: end")
         assert router.end() == 0
     wait_for(log, "] stopped")
@@ -257,7 +257,7 @@ def test_a_router_that_serves_uses_no_path_of_its_root_itself(jail: Jail) -> Non
         begin = trace.stat().st_size
         assert talk_as(jail.socket, UID, GID).startswith(f"uid={UID}")
         os.kill(supervisor, signal.SIGHUP)
-        wait_for(log, "not reloaded")
+        wait_for(log, "reload refused")
         os.kill(own[1], signal.SIGKILL)
         eventually(lambda: log.read_text().count("] ready") == 2, "another worker serves")
         own.append(children(supervisor)[0])

@@ -14,7 +14,7 @@ import pytest
 from fastpty.listening import bind as listening
 from fastpty.listening import removal
 from fastpty.net.address import UnixAddress
-from tests.support.harness import Client, Router, eventually, process_gone, run, state
+from tests.support.harness import Client, Router, descriptors, eventually, process_gone, run, state
 from tests.support.peers import need_root
 
 MALLORY = 54_009
@@ -93,8 +93,10 @@ def test_the_process_that_removes_socket_files_ends_with_a_killed_router(
     need_root()
     router = start_router(f"{directory}/s", "--uid", str(MALLORY), "--gid", str(MALLORY))
     (remover,) = removers(router)
-    holds = os.listdir(f"/proc/{remover}/fd")
-    assert not any(os.readlink(f"/proc/{remover}/fd/{fd}").startswith("pipe:") for fd in holds)
+    eventually(
+        lambda: not any(target.startswith("pipe:") for target in descriptors(remover).values()),
+        "it has closed its copies of the router's pipes",
+    )
     os.kill(remover, signal.SIGTERM)  # as a service manager does to all processes
     with Client(f"{directory}/s") as client:  # the worker lives on, with copies of the router's descriptors
         client.read_until(b"$ ")

@@ -46,7 +46,7 @@ def test_the_last_output_of_a_program_at_a_stop_reaches_its_client(serve: Callab
     with service.connect() as client:
         client.read_until(b"READY\r\n")
         assert service.router.end() == 0
-        assert client.read_to_end().endswith(b"goodbye\r\n")
+        assert client.read_to_end().endswith(b"goodbye\r\n\r\nfastpty: the router was stopped\r\n")
     service.router.wait_for_log("session 1: end: exit, exit status 5")
 
 
