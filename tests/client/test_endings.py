@@ -108,14 +108,15 @@ def test_a_notice_that_comes_in_two_pieces_is_one(router: ScriptedRouter) -> Non
 def start(
     request: pytest.FixtureRequest, start_router: Callable[..., Router], directory: Path, authority: Authority
 ) -> Callable[..., tuple[Router, list[str]]]:
-    """Starts a router of one kind; returns it and the arguments of a client."""
+    """Starts a router of one kind; returns it and the arguments of a client that gets notices from it."""
 
     def start(command: str, *options: str) -> tuple[Router, list[str]]:
         options = ("--forkptyrouter-command", command, *options)
         if request.param == "raw":
-            return start_router(f"{directory}/s", *options), [f"{directory}/s"]
+            return start_router(f"{directory}/s", *options), ["--protocol", "raw", f"{directory}/s"]
         if request.param == "uwsgi":
-            return start_router("--forkpty-urouter", f"{directory}/s", *options), ["--uwsgi", f"{directory}/s"]
+            router = start_router("--forkpty-urouter", f"{directory}/s", *options)
+            return router, ["--protocol", "uwsgi", f"{directory}/s"]
         tls = authority.options("server") if request.param == "TLS" else []
         router = start_router("127.0.0.1:0", *tls, *options)
         port = router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1]

@@ -228,7 +228,7 @@ def test_a_raw_client_on_a_uwsgi_socket_says_so_and_leaves(
 ) -> None:
     router = start_router("--forkpty-urouter", f"{directory}/s", "--forkptyrouter-command", "stty -echo; exec cat")
     why = "this socket speaks the uwsgi protocol: connect with --uwsgi"
-    assert complaint("connect", f"{directory}/s", data=b"ls\n") == (255, why)
+    assert complaint("connect", "--protocol", "raw", f"{directory}/s", data=b"ls\n") == (255, why)
     router.wait_for_log("session 1: end: raw bytes on a uwsgi socket")
 
 
