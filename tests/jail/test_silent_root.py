@@ -172,10 +172,17 @@ def serving(jail: Jail, *options: str) -> Iterator[Router]:
     """A router whose log goes into the jail."""
     router = Router(*options, jail.socket)
     try:
-        eventually(lambda: Path(jail.socket).exists() and said(jail.socket, "echo IN") == ["IN"], "it serves")
+        eventually(lambda: serves(jail.socket), "it serves")
         yield router
     finally:
         router.destroy()
+
+
+def serves(path: str) -> bool:
+    try:
+        return said(path, "echo IN") == ["IN"]
+    except (FileNotFoundError, ConnectionRefusedError):  # it has not bound the socket, or does not listen yet
+        return False
 
 
 def wait_for(log: Path, text: str) -> None:
