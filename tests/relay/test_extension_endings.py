@@ -13,7 +13,7 @@ import pytest
 
 from fastpty.wire import extension
 from tests.support.extension_client import ExtensionClient
-from tests.support.harness import Router, children, eventually
+from tests.support.harness import Router, children, eventually, process_gone
 from tests.support.peers import need_root
 
 Starts = Callable[..., Router]
@@ -198,9 +198,11 @@ def test_a_killed_worker_sends_no_final_frame(setting: Setting) -> None:
     router = setting.serve()
     client = setting.run("sh", "-c", "echo begun; sleep 1000")
     client.read_output_until(b"begun")
+    (leader,) = children(router.pid)
     os.kill(router.pid, signal.SIGKILL)
     client.read_to_end()
     assert client.final is None
+    eventually(lambda: process_gone(leader), "the supervisor has ended the program")
 
 
 def test_a_client_that_dies_ends_its_session(setting: Setting) -> None:
