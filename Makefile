@@ -50,7 +50,8 @@ bench: $(VENV)/bench.stamp
 # strace(1) or systemd, because a script starts the sanitized one.
 SANITIZED_BUT := not bounded_memory and not memory_is_short and not few_instructions and not closed_standard_descriptor \
 	and not hostile_image and not any_moment_of_the_start and not broken_output \
-	and not that_needs_proc and not modules_are_loaded and not named_with_its_owner and not under_systemd
+	and not that_needs_proc and not modules_are_loaded and not named_with_its_owner and not under_systemd \
+	and not devpts_of_its_own
 SANITIZED := SANITIZED_PYTHON=$(CURDIR)/$(BIN)/python PYTHONPATH=tests/sanitize
 
 sanitize: $(VENV)/test.stamp
