@@ -21,10 +21,10 @@ _LINKS_MOST = 40  # as the kernel follows
 
 
 def stranger(sock: _socket.socket, address: Address) -> str | None:
-    """A warning if another user's program listens at `address`, and nobody whom this user trusts has put it there.
+    """Returns a warning if the listener at `address` belongs to a user that the caller does not trust, else None.
 
-    After a router has ended, such a program can take its place and receive what is typed. Trusted are root, the caller
-    and the owners of the directories that lead to the socket, as far as no other user can have made them. Abstract
+    After a router has ended, another user's program can take its place and receive what is typed. The caller trusts
+    root, itself, and the owner of each directory on the way to the socket that no other user can have made. Abstract
     names have no directory: any user can take them.
     """
     if sock.family != _socket.AF_UNIX:

@@ -123,7 +123,10 @@ def _send(pidfd: int, signals: Iterable[signal.Signals], uid: int | None) -> boo
 
 
 def _take_rights(uid: int) -> None:
-    """Takes the user's effective uid, and a real uid that is nobody's: both give rights to signal (kill(2))."""
+    """Takes the user's effective uid, and a real uid that no process has.
+
+    A process may signal another one if its effective or real uid is the other's (kill(2)).
+    """
     try:
         os.setresuid(_UNUSED_UIDS[0], uid, 0)
     except OSError:  # a user namespace does not map the first one

@@ -49,11 +49,11 @@ cdef inline const char *notice_of(Ending ending) noexcept nogil:
     if ending == ENDING_HTTP:
         return b"HTTP/1.0 400 Bad Request\r\n\r\nfastpty: this port gives terminals, not web pages\r\n"
     if ending == ENDING_TLS:
-        return b"fastpty: this port does not speak TLS: connect without it\r\n"
+        return b"\r\nfastpty: this port does not speak TLS: connect without it\r\n"
     if ending == ENDING_RAW:
-        return b"fastpty: this socket speaks the uwsgi protocol: connect with --uwsgi\r\n"
+        return b"\r\nfastpty: this socket speaks the uwsgi protocol: connect with --uwsgi\r\n"
     if ending == ENDING_FRAMES:
-        return b"fastpty: this socket speaks the raw protocol: connect without --uwsgi\r\n"
+        return b"\r\nfastpty: this socket speaks the raw protocol: connect without --uwsgi\r\n"
     return NULL
 
 
@@ -63,6 +63,8 @@ cdef inline void notice_send_ending(Loop *loop, const Session *session, Ending e
     if ending == ENDING_EXIT and loop.stopping and (session.hung_up or session.role == ROLE_VIEWER):
         ending = ENDING_STOPPED   # the program has exited because the stop has hung it up
     text = notice_of(ending)
+    if ending in (ENDING_TLS, ENDING_RAW, ENDING_FRAMES) and session.output.channel.bytes == 0:
+        text += 2   # the line is the first of the connection: it needs no line break before it
     if text != NULL and session.peer.fd >= 0 and not session.peer.is_own:
         # The probe was a byte of urgent data, too: a second one could put it into the stream (peer_probe).
         if session.peer.is_probed:

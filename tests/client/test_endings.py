@@ -134,8 +134,8 @@ def test_a_last_line_of_a_program_that_looks_like_a_notice_is_output(
     assert connect(arguments[-1], *arguments[:-1]) == (0, shown, "")
 
 
-def test_a_router_that_is_stopped_tells_its_clients(start: Callable[..., tuple[Router, list[str]]]) -> None:
-    router, arguments = start("stty -echo; printf READY; exec cat")
+def expect_to_hear_of_the_stop(router: Router, *arguments: str) -> None:
+    """Connects, stops the router, and expects its line and the exit status."""
     with piped_client("connect", *arguments) as client:
         assert client.stdout is not None
         assert client.stderr is not None
@@ -143,6 +143,11 @@ def test_a_router_that_is_stopped_tells_its_clients(start: Callable[..., tuple[R
         router.process.terminate()
         assert (client.stdout.read(), client.stderr.read()) == (b"\r\n", b"fastpty: the router was stopped\n")
         assert client.wait(60) == 255
+
+
+def test_a_router_that_is_stopped_tells_its_clients(start: Callable[..., tuple[Router, list[str]]]) -> None:
+    router, arguments = start("stty -echo; printf READY; exec cat")
+    expect_to_hear_of_the_stop(router, *arguments)
 
 
 def test_a_session_s_time_that_is_over_is_told_to_every_client(
@@ -159,13 +164,7 @@ def test_a_router_that_is_stopped_tells_the_viewers_of_a_shared_terminal(
 ) -> None:
     path = f"{directory}/s"
     router = start_router("--pty-socket", path, "--pty-exec", "stty -echo; printf READY; exec cat")
-    with piped_client("connect", path) as client:
-        assert client.stdout is not None
-        assert client.stderr is not None
-        assert client.stdout.read(5) == b"READY"
-        router.process.terminate()
-        assert (client.stdout.read(), client.stderr.read()) == (b"\r\n", b"fastpty: the router was stopped\n")
-        assert client.wait(60) == 255
+    expect_to_hear_of_the_stop(router, path)
 
 
 def test_a_program_s_line_that_looks_like_a_notice_is_output(router: ScriptedRouter) -> None:

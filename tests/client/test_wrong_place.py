@@ -205,7 +205,7 @@ def test_a_tls_server_that_sends_a_byte_at_a_time_is_reported_within_the_timeout
 def test_a_uwsgi_client_on_a_raw_socket_says_so_and_leaves(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
-    router = start_router(f"{directory}/s")
+    router = start_router(f"{directory}/s", "--forkptyrouter-command", "exec sleep 1000")
     with terminal_client("connect", "--protocol", "uwsgi", f"{directory}/s") as client:
         assert client.wait() == 255
         assert client.shown == b"fastpty: this socket speaks the raw protocol: connect without --uwsgi\r\n"

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness import PATIENCE_SECONDS, Router
-from tests.support.jails import binds, small_root
+from tests.support.jails import binds, refused, small_root
 from tests.support.peers import need, need_root
 
 MAPS = ("uid_map", "gid_map", "setgroups")
@@ -54,13 +53,7 @@ class Jail:
 
     def refused(self, *options: str) -> str:
         """Starts a router that must fail, and returns its log."""
-        router = Router(*self.options, *options)
-        try:
-            assert router.process.wait(PATIENCE_SECONDS) == 1
-            router.end()
-            return router.log
-        finally:
-            router.destroy()
+        return refused(*self.options, *options)
 
 
 def test_id_maps_are_written_into_a_proc_file_system_only(directory: Path) -> None:

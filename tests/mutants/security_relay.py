@@ -67,6 +67,13 @@ RELAY = (
         f"{PASSED}[an older kernel-at the statistics]",
     ),
     Mutant(
+        "a line about the protocol begins on a line of its own",
+        "fastpty/relay/notice.pxd",
+        " and session.output.channel.bytes == 0:\n",
+        ":\n",
+        "relay/test_strays.py::test_a_line_about_the_protocol_begins_on_a_line_of_its_own_after_output",
+    ),
+    Mutant(
         "a TLS client on a plain port gets a message",
         "fastpty/wire/strays.pxd",
         "    if is_tcp and tls_hello_begins(data, held):\n",

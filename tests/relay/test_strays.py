@@ -64,6 +64,22 @@ def test_a_uwsgi_client_on_a_raw_socket_types_nothing_and_gets_a_line(
 
 
 @pytest.mark.parametrize(
+    ("option", "sent", "line"),
+    [("--forkpty-router", SIZE, FRAMES), ("--forkpty-urouter", b"ls\n", RAW)],
+    ids=["frames", "raw bytes"],
+)
+def test_a_line_about_the_protocol_begins_on_a_line_of_its_own_after_output(
+    start_router: Callable[..., Router], directory: Path, option: str, sent: bytes, line: bytes
+) -> None:
+    """Otherwise a client that reads a prompt before would not recognise it."""
+    start_router(option, f"{directory}/s", "--forkptyrouter-command", RAW_CAT)
+    with Client(f"{directory}/s") as client:
+        client.read_until(b"READY")
+        client.send(sent)
+        assert client.read_to_end() == b"READY\r\n" + line
+
+
+@pytest.mark.parametrize(
     "sent", [b"ls\n", b"l", b"GET /", b"\x16\x03\x01\x02\x00\x01"], ids=["command", "key", "HTTP", "TLS"]
 )
 def test_a_raw_client_on_a_uwsgi_socket_types_nothing_and_gets_a_line(

@@ -31,6 +31,7 @@ def path(request: pytest.FixtureRequest, start_router: Callable[..., Router], di
 def test_only_stdin_frames_have_a_payload_whatever_the_size_field_of_others_holds(path: str, writes: str) -> None:
     for modifier2, size in itertools.product([*HARMLESS_SIGNALS, *UNKNOWN], [1, 300, 65_535]):
         with Client(path) as client:
+            client.wait_for_output()  # uWSGI can lose what comes before its shell is ready
             client.frame(0, payload=RAW_CAT.encode() + b"\n")
             client.read_until(b"READY")
             header, stdin = frame(modifier2, size), frame(0, payload=b"typed")
