@@ -12,6 +12,7 @@ from libc.errno cimport EINTR, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
+from posix.types cimport uid_t
 
 from fastpty.relay.accept cimport (
     LISTENERS_MOST, NEGOTIATES_ALWAYS, NEGOTIATES_BY_NAME, NEGOTIATES_NEVER, Arrival, Listeners, listener_accept,
@@ -22,7 +23,7 @@ from fastpty.relay.busy_poll cimport clock_ns
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.errands cimport Errand
 from fastpty.relay.events cimport events_handle
-from fastpty.relay.greeting cimport greetings_stop, request_free, session_begin_program, session_fail, session_welcome
+from fastpty.relay.greeting cimport greetings_stop, session_begin_program, session_fail, session_welcome
 from fastpty.relay.hang_up cimport hang_up_told, hang_ups_abandon, sessions_stop
 from fastpty.relay.loop cimport (
     ABOUT_ERRANDS, ABOUT_LISTENER, ABOUT_SIGNALS, EVENTS_MOST, Heartbeat, Loop, loop_check_returned,
@@ -30,7 +31,9 @@ from fastpty.relay.loop cimport (
 )
 from fastpty.relay.peer cimport peer_credentials
 from fastpty.relay.pool cimport pool_drop_spares
+from fastpty.relay.queue cimport queue_pop
 from fastpty.relay.refuse cimport refuse_session
+from fastpty.relay.request cimport request_free
 from fastpty.relay.shared cimport shared_close, shared_end, shared_free, shared_new, shared_program_ended, shared_show
 from fastpty.relay.shared_size cimport shared_size
 from fastpty.relay.state cimport ENDING_NOT_STARTED, ROLE_PROGRAM, Session, Shared
@@ -211,8 +214,9 @@ cdef class Relay:
         self.loop.heartbeat.turn_since_ns = self.loop.now_ns
         events_handle(&self.loop, events, count)
         step_queues(&self.loop)
-        if self.loop.requested != NULL:
-            self.start_requested()
+        if self.loop.requested.length > 0:   # one a turn: a start takes long, and the other sessions wait
+            with gil:
+                self.ask_to_start(queue_pop(&self.loop.requested).session)
         if 0 < self.loop.deferred_until_ns <= self.loop.now_ns:
             self.catch_up()
         # New connections come last: the sessions that exist go first.
@@ -275,6 +279,7 @@ cdef class Relay:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
         if is_extended:
+            session.extension.owner = peer.uid if peer.uid != <uid_t>-1 else -1 - index
             session_welcome(&self.loop, session, 0 if isinstance(answer, bytes) else answer)
         if isinstance(answer, bytes):
             refuse_session(&self.loop, session, <const char *>answer, len(answer))
@@ -286,17 +291,8 @@ cdef class Relay:
         else:
             session_take_terminal(session, answer)
 
-    cdef void start_requested(self) noexcept nogil:
-        """Asks the handler for the programs of clients of the extension whose START is whole."""
-        cdef Session *session
-        while self.loop.requested != NULL:
-            session = self.loop.requested
-            self.loop.requested = session.extension.next_requested
-            if not session.finished:
-                with gil:
-                    self.ask_to_start(session)
-
     cdef void ask_to_start(self, Session *session) noexcept:
+        """Asks the handler for the program of a client of the extension whose START is whole."""
         cdef winsize size = session.terminal.size
         request = session.extension.request[:session.extension.request_bytes]
         request_free(&self.loop, session.extension)

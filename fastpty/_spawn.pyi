@@ -18,16 +18,17 @@ def leave_keys() -> None:
 class Command:
     """What a session runs. Immutable; one object can start any number of sessions.
 
-    argv: the program's path (PATH is not searched) and its arguments, at least one.
+    argv: the program's path and its arguments, at least one.
     environment: the whole environment, as `NAME=value`.
     directory: the working directory, or None for this process's.
-    path: the program's path, if it is not argv[0], as for a login shell; or paths, of which the first that can be
-    executed is.
+    path: the program's path, if it is not argv[0], as for a login shell.
+    search: folders between colons, in which the child looks for the path, which is a name then, as execvp(3) does.
+    Without it, nothing is searched.
     account: uid, gid and supplementary groups to become permanently, which needs root. The terminal belongs to that
     user, and the login uid (audit) is set. Unless it is root, it has no capability and no raised priority.
     needs_directory: with an account, fail if the directory cannot be entered.
 
-    Raises ValueError if argv is empty or there is no path.
+    Raises ValueError if argv is empty.
     """
 
     def __new__(
@@ -36,7 +37,8 @@ class Command:
         environment: Iterable[bytes],
         directory: bytes | None = None,
         *,
-        path: bytes | Iterable[bytes] | None = None,
+        path: bytes | None = None,
+        search: bytes | None = None,
         account: tuple[int, int, list[int]] | None = None,
         needs_directory: bool = False,
     ) -> Self: ...
@@ -47,7 +49,9 @@ class Command:
     @property
     def directory(self) -> bytes | None: ...
     @property
-    def paths(self) -> tuple[bytes, ...]: ...
+    def path(self) -> bytes: ...
+    @property
+    def search(self) -> bytes | None: ...
     @property
     def account(self) -> tuple[int, int, list[int]] | None: ...
     @property

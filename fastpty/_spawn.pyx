@@ -190,8 +190,8 @@ cdef complete_and_execute(Plan *plan, complete):
 
 
 cdef void plan_command(Plan *plan, Command command) noexcept:
-    plan.programs, plan.argv, plan.envp = command.path_pointers, command.argv_pointers, command.environment_pointers
-    plan.program = plan.programs[0]
+    plan.program, plan.argv, plan.envp = command.path, command.argv_pointers, command.environment_pointers
+    plan.search = NULL if command.search is None else <char *>command.search
     plan.directory = NULL if command.directory is None else <char *>command.directory
     plan.needs_directory = command.needs_directory
     if command.account is not None:
@@ -274,29 +274,27 @@ cdef class Command:
     cdef readonly tuple argv
     cdef readonly tuple environment
     cdef readonly bytes directory
-    cdef readonly tuple paths
+    cdef readonly bytes path
+    cdef readonly bytes search
     cdef readonly tuple account
     cdef readonly bint needs_directory
     cdef char **argv_pointers
     cdef char **environment_pointers
-    cdef char **path_pointers
     cdef Account becomes         # used if there is an account
 
-    def __cinit__(self, argv, environment, bytes directory=None, *, path=None, tuple account=None,
-                  bint needs_directory=False):
+    def __cinit__(self, argv, environment, bytes directory=None, *, bytes path=None, bytes search=None,
+                  tuple account=None, bint needs_directory=False):
         self.argv = tuple(argv)
         if not self.argv:
             raise ValueError("argv is empty")
         self.environment = tuple(environment)
         self.directory = directory
-        self.paths = self.argv[:1] if path is None else (path,) if isinstance(path, bytes) else tuple(path)
-        if not self.paths:
-            raise ValueError("there is no path to execute")
+        self.path = self.argv[0] if path is None else path
+        self.search = search
         self.account = account
         self.needs_directory = needs_directory
         self.argv_pointers = pointers(self.argv)
         self.environment_pointers = pointers(self.environment)
-        self.path_pointers = pointers(self.paths)
         if account is not None:
             uid, gid, groups = account
             self.take_account(uid, gid, groups)
@@ -304,7 +302,6 @@ cdef class Command:
     def __dealloc__(self):
         free(self.argv_pointers)
         free(self.environment_pointers)
-        free(self.path_pointers)
         free(self.becomes.groups)
         free(self.becomes.found)
 

@@ -21,6 +21,7 @@ from fastpty.relay.input cimport ACTIONS_MOST
 from fastpty.relay.lifecycle cimport session_end_input, session_finish, session_waits_for_memory
 from fastpty.relay.loop cimport STREAM_FROM_BYTES, Loop, loop_runnable, loop_wake, loop_watch_room
 from fastpty.relay.outbox cimport PONG_MOST
+from fastpty.relay.peer cimport peer_reject_stray
 from fastpty.relay.pool cimport Buffer
 from fastpty.relay.queue cimport queue_push
 from fastpty.relay.state cimport (
@@ -60,11 +61,14 @@ cdef inline void extension_take_input(Loop *loop, Session *session, const Extens
         buffer.end += frame.size
         extension.window_left -= frame.size
         extension.received += frame.size
+        if frame.size > 0:
+            session.active_ns = loop.now_ns
 
 
 cdef inline void extension_signal(Loop *loop, Session *session, int number) noexcept nogil:
     """Passes a signal on; before the program runs, one that would end it cancels the start."""
     if session.extension.phase == PHASE_RUNNING:
+        session.active_ns = loop.now_ns
         if session.input.channel.writable:
             channel_flush_buffer(&session.input.channel, FLUSH_ALL)
         terminal_signal(&session.terminal, number)
@@ -201,6 +205,8 @@ cdef inline void extension_read(Loop *loop, Task *task) noexcept nogil:
     if 0 < task.last_transfer_bytes < STREAM_FROM_BYTES:
         busy_poll_expect_answer(&loop.busy_poll)
     buffer = channel.buffer
+    if read_before == 0 and peer_reject_stray(loop, session):
+        return
     if buffer != NULL and buffer.end > held:
         buffer.parsed, buffer.filled, buffer.end = held, buffer.end, held
         extension_parse(loop, session)
@@ -222,6 +228,7 @@ cdef inline void extension_step_input(Loop *loop, Task *task) noexcept nogil:
     cdef Session *session = task.session
     cdef Extension *extension = session.extension
     cdef Channel *channel = &task.channel
+    cdef uint64_t written = channel.bytes
     if channel_has_frames(channel):
         extension_parse(loop, session)
     elif channel.state == CHANNEL_OPEN and channel.readable:
@@ -231,6 +238,8 @@ cdef inline void extension_step_input(Loop *loop, Task *task) noexcept nogil:
     if channel.buffer != NULL and (extension.phase == PHASE_RUNNING and channel.writable
                                    or channel.buffer.start == channel.buffer.end):
         channel_flush(channel, &loop.pool)
+    if channel.bytes != written:
+        session.active_ns = loop.now_ns
     extension_credit(loop, session)
     if channel.state == CHANNEL_DRAINING:
         channel.state = CHANNEL_SHUT

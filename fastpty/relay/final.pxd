@@ -1,4 +1,4 @@
-"""The final frame of a session of the extension: STATUS or ERROR. docs/protocol.md, part B, section 6.
+"""The final frame of a session of the extension: STATUS or ERROR. docs/protocol.md, section 13.
 
 It is the last frame, and follows every byte of output. A session sends one, unless its client has left.
 """
@@ -13,9 +13,10 @@ from fastpty.relay.state cimport (
 )
 from fastpty.system.linux cimport CLD_DUMPED, CLD_EXITED, CLD_KILLED
 from fastpty.wire.extension cimport (
-    ERROR_IN_GREETING, ERROR_IN_SESSION, ERROR_IN_START, ERROR_INTERNAL, ERROR_LIMIT, ERROR_STOPPED, NUMBER_STATUS,
-    STATUS_BYTES, ErrorCode, ErrorPhase, put, put_error, put_header,
+    ERROR_HEAD_BYTES, ERROR_IN_GREETING, ERROR_IN_SESSION, ERROR_IN_START, ERROR_LIMIT, ERROR_STOPPED, NUMBER_ERROR,
+    NUMBER_STATUS, STATUS_BYTES, ErrorCode, ErrorPhase, get_u16, put, put_error, put_header,
 )
+from fastpty.wire.uwsgi cimport FRAME_HEADER_BYTES
 
 cdef enum StatusHow:
     STATUS_EXITED = 1
@@ -55,6 +56,18 @@ cdef inline void final_set_error(
     if outbox.final_bytes == 0 and not outbox.is_final:
         outbox.final_bytes = <uint32_t>(put_error(
             outbox.final, code, error, final_phase(session.extension), text, size) - outbox.final)
+
+
+cdef inline const uint8_t *final_error_text(const Session *session, size_t *size) noexcept nogil:
+    """Returns the text of the ERROR that ends or has ended a session; NULL if there is none."""
+    cdef const uint8_t *frame
+    if session.extension == NULL:
+        return NULL
+    frame = session.extension.outbox.final
+    if frame[FRAME_HEADER_BYTES - 1] != NUMBER_ERROR:
+        return NULL
+    size[0] = get_u16(frame + 1) - ERROR_HEAD_BYTES
+    return frame + FRAME_HEADER_BYTES + ERROR_HEAD_BYTES
 
 
 cdef inline void final_set_ending(Session *session, Ending ending) noexcept nogil:

@@ -8,9 +8,9 @@ Nothing is started before START, and the loop waits neither for it nor for the c
 client chose tells through a pipe whether it has executed it.
 """
 
-from libc.errno cimport EAGAIN, ENOMEM, errno
+from libc.errno cimport ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint8_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strlen
 from libc.stdio cimport snprintf
 
@@ -22,13 +22,15 @@ from fastpty.relay.loop cimport (
     loop_wake, loop_watch_part,
 )
 from fastpty.relay.outbox cimport outbox_add
+from fastpty.relay.queue cimport queue_push
+from fastpty.relay.request cimport report_close, request_abandon, request_make_room
 from fastpty.relay.state cimport (
     ENDING_NOT_STARTED, ENDING_PROTOCOL, ENDING_SILENT, ENDING_STOPPED, PHASE_GREETING, PHASE_REQUESTED, PHASE_RUNNING,
     PHASE_STARTING, Ending, Extension, Session,
 )
 from fastpty.relay.terminal cimport terminal_resize, terminal_signal_leader
 from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, StartReport
-from fastpty.system.linux cimport SIGKILL, close, read, strerror, winsize
+from fastpty.system.linux cimport SIGKILL, read, strerror, winsize
 from fastpty.wire.extension cimport (
     CAPABLE_TERMINAL, ERROR_EXECUTE, ERROR_LIMIT, ERROR_PROTOCOL, ERROR_TIMEOUT, NONCE_BYTES, NUMBER_STARTED,
     STARTED_BYTES, WELCOME_BYTES, ErrorCode, ExtensionFrame, put, put_header, put_welcome,
@@ -41,8 +43,6 @@ cdef enum:
     GREETING_STDIN_MOST = 4096     # bytes of STDIN before START
     WINDOW_RESERVE = 4096          # what the session's buffer has room for behind a full window of STDIN
     REQUEST_MOST = 262144          # bytes of START
-    REQUESTS_MOST = 4194304        # bytes of memory for the START frames of all clients
-    REQUEST_FIRST = 1024
 
 
 cdef inline bint extension_open(Loop *loop, Session *session, const uint8_t *nonce) noexcept nogil:
@@ -51,6 +51,7 @@ cdef inline bint extension_open(Loop *loop, Session *session, const uint8_t *non
     if extension == NULL:
         return False
     extension.phase = PHASE_GREETING
+    extension.start.session = session
     extension.report_fd = -1
     memcpy(extension.nonce, nonce, NONCE_BYTES)
     extension.window = loop.pool.buffer_bytes - min(<uint32_t>WINDOW_RESERVE, loop.pool.buffer_bytes / 2)
@@ -61,25 +62,9 @@ cdef inline bint extension_open(Loop *loop, Session *session, const uint8_t *non
 
 
 cdef inline void extension_free(Loop *loop, Session *session) noexcept nogil:
-    if session.extension != NULL:
-        request_free(loop, session.extension)
-        report_close(session.extension)
-        free(session.extension)
-        session.extension = NULL
-
-
-cdef inline void request_free(Loop *loop, Extension *extension) noexcept nogil:
-    """Frees the memory of START."""
-    loop.request_bytes -= extension.request_room
-    free(extension.request)
-    extension.request = NULL
-    extension.request_bytes = extension.request_room = 0
-
-
-cdef inline void report_close(Extension *extension) noexcept nogil:
-    if extension.report_fd >= 0:
-        close(extension.report_fd)
-        extension.report_fd = -1
+    request_abandon(loop, session.extension)
+    free(session.extension)
+    session.extension = NULL
 
 
 cdef inline void session_welcome(Loop *loop, Session *session, uint32_t capabilities) noexcept nogil:
@@ -101,25 +86,15 @@ cdef inline void session_fail(
 
 
 cdef inline void request_collect(Loop *loop, Session *session, const ExtensionFrame *frame) noexcept nogil:
-    """Adds a piece of START. When it is whole, the handler is to be asked for the program."""
+    """Adds a piece of START. When it is whole, the session waits for its turn to start."""
     cdef Extension *extension = session.extension
-    cdef uint32_t room = max(extension.request_room, <uint32_t>REQUEST_FIRST)
-    cdef uint8_t *wider
     if extension.request_bytes + frame.size > REQUEST_MOST:
         session_fail(loop, session, ENDING_PROTOCOL, ERROR_LIMIT, b"START is too long", 0)
         return
-    while room < extension.request_bytes + frame.size:
-        room *= 2
-    if room > extension.request_room:
-        wider = NULL
-        if loop.request_bytes + room - extension.request_room <= REQUESTS_MOST:
-            wider = <uint8_t *>realloc(extension.request, room)
-        if wider == NULL:
-            session_fail(loop, session, ENDING_NOT_STARTED, ERROR_LIMIT, b"the router has no memory left for START",
-                         ENOMEM)
-            return
-        loop.request_bytes += room - extension.request_room
-        extension.request, extension.request_room = wider, room
+    if not request_make_room(loop, extension, extension.request_bytes + frame.size):
+        session_fail(loop, session, ENDING_NOT_STARTED, ERROR_LIMIT,
+                     b"too many long START frames are under way; try again later", ENOMEM)
+        return
     memcpy(extension.request + extension.request_bytes, frame.payload, frame.size)
     extension.request_bytes += frame.size
     if frame.is_last and loop.stopping:
@@ -127,8 +102,7 @@ cdef inline void request_collect(Loop *loop, Session *session, const ExtensionFr
     elif frame.is_last:
         extension.phase = PHASE_REQUESTED
         extension.start_by_ns = 0
-        extension.next_requested = loop.requested
-        loop.requested = session
+        queue_push(&loop.requested, &extension.start)
 
 
 cdef inline void session_begin_program(Loop *loop, Session *session, const winsize *size) noexcept nogil:
@@ -164,6 +138,7 @@ cdef inline void session_run(Loop *loop, Session *session) noexcept nogil:
     cdef uint8_t *place = put_header(frame, NUMBER_STARTED, STARTED_BYTES)
     session.extension.phase = PHASE_RUNNING
     session.extension.start_by_ns = 0
+    session.active_ns = loop.now_ns
     session.input.channel.target = session.output.channel.source = session.terminal.fd
     session.input.channel.writable = True
     place = put(put(put(place, 2, 1), 8, 4), session.number, 8)
@@ -231,5 +206,5 @@ cdef inline void greetings_stop(Loop *loop) noexcept nogil:
     cdef Session *session
     for slot in range(loop.slots):
         session = loop.sessions[slot]
-        if session != NULL and session.extension != NULL and session.extension.phase == PHASE_GREETING:
+        if session != NULL and session.extension != NULL and session.extension.phase <= PHASE_REQUESTED:
             session_finish(loop, session, ENDING_STOPPED)

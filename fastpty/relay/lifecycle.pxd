@@ -20,12 +20,14 @@ from fastpty.relay.loop cimport (
 from fastpty.relay.notice cimport notice_send_ending
 from fastpty.relay.pool cimport memory_is_short
 from fastpty.relay.queue cimport queue_push, queue_remove
+from fastpty.relay.request cimport request_abandon
 from fastpty.relay.shared cimport shared_remove, shared_wake_inputs
 from fastpty.relay.state cimport (
     ENDING_EXIT, ENDING_MEMORY, ENDING_PEER_LEFT, ROLE_PRIVATE, ROLE_PROGRAM, Ending, Session, Task,
 )
 from fastpty.relay.terminal cimport (
-    terminal_close, terminal_end_input, terminal_events, terminal_group_remains, terminal_reap,
+    terminal_close, terminal_end_input, terminal_events, terminal_group_remains, terminal_leaders_group_remains,
+    terminal_reap,
 )
 from fastpty.system.linux cimport POLLIN, SHUT_WR, SOL_SOCKET, SO_SNDBUF, close, setsockopt, shutdown
 
@@ -48,7 +50,7 @@ cdef inline void session_finish(Loop *loop, Session *session, Ending ending) noe
     """
     if session.finished:
         return
-    if session.extension == NULL:   # else the final frame says why
+    if not final_is_owed(session):   # else that frame says why
         notice_send_ending(loop, session, ending)
     session_hang_up(loop, session)
     session.finished = True
@@ -56,6 +58,7 @@ cdef inline void session_finish(Loop *loop, Session *session, Ending ending) noe
     session.ended_ns = loop.now_ns
     queue_remove(&session.input)
     queue_remove(&session.output)
+    request_abandon(loop, session.extension)
     channel_drop(&session.input.channel, &loop.pool)
     if session.extension == NULL or ending == ENDING_PEER_LEFT:
         channel_drop(&session.output.channel, &loop.pool)
@@ -200,6 +203,18 @@ cdef inline void session_complete(Loop *loop, Session *session) noexcept nogil:
     loop.done = session
 
 
+cdef inline bint session_reap(Session *session) noexcept nogil:
+    """Reaps the leader, as terminal_reap does, and notes whether processes of its group may still have output.
+
+    The kernel hangs up the terminal when the leader exits, so what these processes write later is lost.
+    """
+    if not terminal_reap(&session.terminal):
+        return False
+    session.output_cut = session.output_cut or (
+        session.extension != NULL and terminal_leaders_group_remains(&session.terminal))
+    return True
+
+
 cdef inline void session_output_ended(Loop *loop, Session *session) noexcept nogil:
     """Ends a session whose terminal no process has open any more.
 
@@ -207,8 +222,8 @@ cdef inline void session_output_ended(Loop *loop, Session *session) noexcept nog
     they exit. So the leader gets EXIT_MS to exit by itself, with its own status, before it is hung up. In this time it
     can also open the terminal again, as login and agetty do (session_reopened).
     """
-    session.output_cut = session.output.channel.allowance == 0
-    if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal):
+    session.output_cut = session.output_cut or session.output.channel.allowance == 0
+    if session.terminal.pidfd >= 0 and not session_reap(session):
         loop_set_deadline(loop, &session.exit_by_ns, EXIT_MS * <int64_t>MILLISECOND_NS)
     else:
         session_finish(loop, session, ENDING_EXIT)
@@ -240,7 +255,7 @@ cdef inline void session_leader_exited(Loop *loop, Session *session) noexcept no
     If the leader is traced, its pidfd reports the exit before waitid(2) does: not until its tracer has waited for it.
     """
     cdef Channel *output = &session.output.channel
-    if not terminal_reap(&session.terminal):
+    if not session_reap(session):
         if session.terminal.pidfd >= 0:
             loop_retry(loop, &session.retry_reap)
         return

@@ -28,6 +28,7 @@ cdef enum:
     RETRY_SLOWEST_MS = 5000            # the longest
     DEFER_MS = 20                      # the log of a session's start waits, so that its program gets the CPU first
     EVENTS_MOST = 1024                 # the most events that a turn can take from epoll
+    REQUEST_SHARES = 64                # users with long STARTs at the same time
     STREAM_FROM_BYTES = 512            # a stream moved at least this many bytes in its last transfer,
     STREAM_GAP_TRANSFERS = 8           # and waited no longer than its share of turns and this many transfers
 
@@ -47,6 +48,11 @@ cdef struct Heartbeat:
     int64_t sessions                   # live ones
     int64_t accepted                   # in all
 
+# How much memory the STARTs of one user take.
+cdef struct RequestShare:
+    int64_t owner                      # see Extension.owner
+    int64_t bytes                      # 0 = the entry is free
+
 # The sums over all sessions that were released.
 cdef struct Totals:
     uint64_t bytes_in
@@ -63,8 +69,9 @@ cdef struct Loop:
     uint32_t refused                   # how many of these were refused
     uint64_t *last_number              # the number of the newest session; may be shared with other processes
     uint64_t own_number                # what it points to unless it is shared
-    Session *requested                 # sessions of the extension whose START is whole: the handler is to be asked
-    uint64_t request_bytes             # memory for START frames, of all sessions
+    Queue requested                    # sessions of the extension whose START is whole, for Handler.start_wanted
+    int64_t request_bytes              # counted memory for START, of all sessions (fastpty/relay/request.pxd)
+    RequestShare request_shares[REQUEST_SHARES]
     Session *done                      # sessions that have ended and are not reported yet
     Queue fresh                        # channels that were quiet
     Queue bulk                         # streams
@@ -263,7 +270,7 @@ cdef inline int loop_timeout_ms(const Loop *loop) noexcept nogil:
     """Returns how long the loop may sleep; -1 = until the next event."""
     cdef int64_t deadline_ns = loop.next_deadline_ns
     cdef int64_t left_ns
-    if loop.fresh.length + loop.bulk.length > 0:
+    if loop.fresh.length + loop.bulk.length + loop.requested.length > 0:
         return 0
     if deadline_ns == 0 or 0 < loop.deferred_until_ns < deadline_ns:
         deadline_ns = loop.deferred_until_ns
@@ -294,6 +301,7 @@ cdef inline int loop_wait(Loop *loop, epoll_event *events) noexcept nogil:
 cdef inline void loop_check_returned(const Loop *loop) noexcept nogil:
     """Checks, in a checked build, that nothing is lent, queued or unreported after the last session."""
     check(loop.live == 0 and loop.done == NULL, "no session is left")
-    check(loop.fresh.length == 0 and loop.bulk.length == 0, "nothing waits to be served")
+    check(loop.fresh.length + loop.bulk.length + loop.requested.length == 0, "nothing waits to be served")
+    check(loop.request_bytes == 0, "the memory of every START is freed")
     check(loop.pool.lent_buffers == 0, "every buffer has come back")
     check(loop.pool.lent_pipes == 0, "every pipe has come back")

@@ -56,6 +56,12 @@ cdef inline void outbox_empty(Outbox *outbox) noexcept nogil:
     outbox.final_bytes = 0
 
 
+cdef inline void outbox_close(Outbox *outbox) noexcept nogil:
+    """Discards all frames. No other follows, not even a final one."""
+    outbox_empty(outbox)
+    outbox.is_final = True
+
+
 cdef inline void outbox_prepare(Outbox *outbox, size_t held) noexcept nogil:
     """Puts the frames that wait into `data`, and after them the header of a frame for the `held` bytes of the channel.
 

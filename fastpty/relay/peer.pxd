@@ -4,12 +4,13 @@ from libc.stdint cimport int64_t
 
 from fastpty.relay.lifecycle cimport session_finish
 from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_set_deadline
+from fastpty.relay.outbox cimport outbox_close
 from fastpty.relay.pool cimport Buffer
 from fastpty.relay.state cimport ENDING_FRAMES, ENDING_HTTP, ENDING_RAW, ENDING_TLS, Session
 from fastpty.system.linux cimport (
     MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SOL_SOCKET, SO_PEERCRED, getsockopt, send, socklen_t, ucred,
 )
-from fastpty.wire.strays cimport STRAY_HTTP, STRAY_NONE, STRAY_RAW, STRAY_TLS, Stray, stray_kind
+from fastpty.wire.strays cimport STRAY_HTTP, STRAY_NONE, STRAY_RAW, STRAY_TLS, Stray, stray_kind, stray_over_tcp
 
 cdef enum:
     PROBE_AFTER_MS = 1000     # after a TCP client has sent its last byte
@@ -22,11 +23,17 @@ cdef inline bint peer_reject_stray(Loop *loop, Session *session) noexcept nogil:
     """
     cdef const Buffer *buffer = session.input.channel.buffer
     cdef Stray stray = STRAY_NONE
-    if buffer != NULL:
+    if buffer == NULL:
+        return False
+    if session.extension == NULL:
         stray = stray_kind(buffer.data + buffer.start, buffer.end - buffer.start, session.peer.framed,
                            session.peer.is_tcp)
+    elif session.peer.is_tcp:
+        stray = stray_over_tcp(buffer.data + buffer.start, buffer.end - buffer.start)
     if stray == STRAY_NONE:
         return False
+    if session.extension != NULL:
+        outbox_close(&session.extension.outbox)   # it does not speak the extension: it gets a line of text
     if stray == STRAY_HTTP:
         session_finish(loop, session, ENDING_HTTP)
     elif stray == STRAY_TLS:

@@ -55,33 +55,9 @@ cdef struct Peer:
 # How far the session of a client of the extension is. All other sessions begin with PHASE_RUNNING.
 cdef enum Phase:
     PHASE_GREETING          # nothing is started before the client's START
-    PHASE_REQUESTED         # START is whole: the session is in the list Loop.requested
+    PHASE_REQUESTED         # START is whole: the session waits in Loop.requested
     PHASE_STARTING          # its child has not executed the program yet
     PHASE_RUNNING
-
-# What a session needs beside the rest if its client speaks the negotiated extension.
-cdef struct Extension:
-    Phase phase
-    ExtensionParser parser
-    Outbox outbox
-    uint8_t nonce[NONCE_BYTES]
-    uint8_t small[32]           # the payload of a short frame
-    uint32_t small_bytes
-    uint8_t *request            # START as far as it has arrived
-    uint32_t request_bytes
-    uint32_t request_room
-    Session *next_requested
-    uint32_t window             # bytes of STDIN that the client may send before it gets credit
-    uint32_t window_left
-    uint64_t received           # bytes of STDIN
-    uint64_t credited           # those of them for which the client got credit, or will get it
-    bint end_was_typed          # the end of input was passed on to the terminal
-    bint input_ended            # END_INPUT has come, or the client has half-closed
-    uint64_t dropped            # bytes of STDIN that the terminal did not take
-    bint is_resized             # a window size has come after START
-    bint is_about_to_execute    # the child has told that it will execute the program next
-    int report_fd               # tells whether the child has executed the program; -1 = nothing is to be told
-    int64_t start_by_ns         # START, then the start of the program, must be complete by then
 
 # A channel and its place in the run queue.
 cdef struct Task:
@@ -94,6 +70,31 @@ cdef struct Task:
     uint64_t last_transfer_bytes
     int64_t no_memory_since_ns  # 0 = its last step found memory
     bint room_watched       # epoll watches the target for EPOLLOUT
+
+# What a session needs beside the rest if its client speaks the negotiated extension.
+cdef struct Extension:
+    Phase phase
+    ExtensionParser parser
+    Outbox outbox
+    uint8_t nonce[NONCE_BYTES]
+    uint8_t small[32]           # the payload of a short frame
+    uint32_t small_bytes
+    uint8_t *request            # START as far as it has arrived
+    uint32_t request_bytes
+    uint32_t request_room
+    Task start                  # its place in Loop.requested; it has no channel
+    int64_t owner               # the client's uid; if that is unknown, a negative number for the listening socket
+    uint32_t window             # bytes of STDIN that the client may send before it gets credit
+    uint32_t window_left
+    uint64_t received           # bytes of STDIN
+    uint64_t credited           # those of them for which the client got credit, or will get it
+    bint end_was_typed          # the end of input was passed on to the terminal
+    bint input_ended            # END_INPUT has come, or the client has half-closed
+    uint64_t dropped            # bytes of STDIN that the terminal did not take
+    bint is_resized             # a window size has come after START
+    bint is_about_to_execute    # the child has told that it will execute the program next
+    int report_fd               # tells whether the child has executed the program; -1 = nothing is to be told
+    int64_t start_by_ns         # START, then the start of the program, must be complete by then
 
 # Something that is tried again, at growing intervals (loop_retry).
 cdef struct Retry:
@@ -123,7 +124,7 @@ cdef struct Session:
     bint finished           # the terminal is closed; only the peer and the leader may remain
     bint completed          # nothing remains; it is in the list Loop.done
     bint hung_up            # SIGHUP was sent
-    bint output_cut         # the leader has exited, and the relay stopped reading although there was more output
+    bint output_cut         # output that was written after the leader's exit may be missing
     Ending ending           # why it is finished
     Session *next_done
     Peer peer

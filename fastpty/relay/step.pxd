@@ -41,6 +41,7 @@ cdef inline void step_channel(Loop *loop, Task *task) noexcept nogil:
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
     cdef bint streams = loop_is_streaming(loop, task)
+    cdef uint64_t moved = channel.read_bytes + channel.bytes
     if not channel.no_memory:
         task.no_memory_since_ns = 0
     loop.transfers += 1
@@ -54,7 +55,6 @@ cdef inline void step_channel(Loop *loop, Task *task) noexcept nogil:
     if session.role != ROLE_PRIVATE:
         shared_step(loop, task, streams)
         return
-    session.active_ns = loop.now_ns
     if session.extension != NULL and task == &session.input:
         extension_step_input(loop, task)
         return
@@ -65,6 +65,8 @@ cdef inline void step_channel(Loop *loop, Task *task) noexcept nogil:
         channel_flush(channel, &loop.pool)
     elif channel.state == CHANNEL_OPEN and channel.readable and (channel.gathering or not channel_holds(channel)):
         step_transfer(loop, task, streams)
+    if session.extension == NULL or channel.read_bytes + channel.bytes != moved:
+        session.active_ns = loop.now_ns   # frames that the router sends are no activity
     if session.finished:
         return
     if channel.state == CHANNEL_DRAINING and not channel_holds(channel):

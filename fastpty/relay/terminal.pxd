@@ -1,5 +1,6 @@
 """The terminal of a session: the pty master, the leader, and the foreground process group."""
 
+from libc.errno cimport EPERM, errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 from posix.types cimport pid_t, uid_t
@@ -110,6 +111,11 @@ cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil
         return False
     session = getsid(terminal.hung_up_group)
     return session < 0 or session == terminal.leader
+
+
+cdef inline bint terminal_leaders_group_remains(const Terminal *terminal) noexcept nogil:
+    """Returns whether other processes of a reaped leader's group run. A shell without job control has all there."""
+    return kill(-terminal.leader, 0) == 0 or errno == EPERM
 
 
 cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:

@@ -1,8 +1,9 @@
 """The values of fastpty/relay/upcalls.py: builds those that go to Python, and takes over those that come from there."""
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memset
 
+from fastpty.relay.final cimport final_error_text
 from fastpty.relay.loop cimport EVENTS_MOST, Loop
 from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES
 from fastpty.relay.state cimport Session, ending_name
@@ -67,8 +68,10 @@ cdef inline list session_rows(const Loop *loop, int64_t now_ns, row):
 
 cdef inline object session_end(const Loop *loop, const Session *session, end):
     """Makes an `end` (SessionEnd) of a session."""
+    cdef size_t size = 0
+    cdef const uint8_t *text = final_error_text(session, &size)
     return end(
-        session.number, ending_name(session.ending).decode(),
+        session.number, ending_name(session.ending).decode(), text[:size].decode(errors="replace") if text else "",
         session.terminal.exit_code, session.terminal.exit_status,
         session.input.channel.bytes, session.output.channel.bytes,
         session.peer.ignored_frames, session.lagged_bytes, (loop.now_ns - session.started_ns) / 1e9,

@@ -35,6 +35,10 @@ from fastpty.system.signals import signal_name
 from fastpty.wire import extension, uwsgi
 
 
+_EXPLAINED = ("not started", "sent nothing", "violated the protocol")
+"""Endings for the log that need the reason, which a client of the extension is told."""
+
+
 class Sessions:
     """Answers the relay's upcalls (`fastpty.handler.Handler`) as the configuration says.
 
@@ -133,12 +137,13 @@ class Sessions:
             program = self._requests.grant(wanted, self._programs.for_peer(record.client))
             terminal = self._start_requested(number, program, wanted, window)
         except requests.RequestError as error:
-            return self._not_started(number, record, error.code, str(error))
+            return self._not_started(number, record, Failure(error.code, 0, os.fsencode(str(error))), error.kind)
         except RefusedError as error:
-            return self._not_started(number, record, extension.REFUSED, f"refused: {error}")
+            return self._not_started(number, record, Failure(extension.REFUSED, 0, b"refused: " + os.fsencode(str(error))))
         except OSError as error:
             code = extension.EXECUTE if isinstance(error, ExecuteError) else extension.LIMIT
-            return self._not_started(number, record, code, error.strerror or str(error), error.errno or 0)
+            why = os.fsencode(error.strerror or str(error))
+            return self._not_started(number, record, Failure(code, error.errno or 0, why))
         record = replace(record, pid=terminal.leader, tty=tty_name(terminal.master), command=program.text)
         self._note_start(number, program, record)
         return terminal
@@ -166,12 +171,15 @@ class Sessions:
         self._log_refusal(number, client, place, why)
         return os.fsencode(f"fastpty: {'' if isinstance(error, OSError) else 'refused: '}{why}\r\n")
 
-    def _not_started(self, number: int, record: Record, code: int, text: str, error: int = 0) -> Failure:
-        """Logs that a session has not begun, and returns what its client is told."""
+    def _not_started(self, number: int, record: Record, failure: Failure, kind: str | None = None) -> Failure:
+        """Logs that a session has not begun, and returns the failure. kind: if the client has chosen a part of it."""
         assert record.client is not None
         assert record.place is not None
-        self._log_refusal(number, record.client, record.place, text, "not started for")
-        return Failure(code, error, os.fsencode(text))
+        why = os.fsdecode(failure.text)
+        line = f"session {number}: not started for {record.client.text} on {record.place.name}: {why}"
+        self._refusals.tell(line, clients(record.client.uid, record.place.name, kind or why))
+        self._refused.add(number)
+        return failure
 
     def program_wanted(self, number: int, rows: int, columns: int) -> Terminal | bytes | None:
         """Starts the shared terminal's command; with `pty-once` only the first time."""
@@ -216,7 +224,8 @@ class Sessions:
             return
         ignored = f", {end.ignored_frames} unknown frames" if end.ignored_frames else ""
         lagged = f", {end.lagged_bytes} bytes missed" if end.lagged_bytes else ""
-        how = f"{end.ending}, {_describe_exit(end.exit_code, end.exit_status)} after {end.seconds:.3f} s"
+        reason = f" ({end.reason})" if end.ending in _EXPLAINED else ""
+        how = f"{end.ending}{reason}, {_describe_exit(end.exit_code, end.exit_status)} after {end.seconds:.3f} s"
         moved = f"{end.bytes_in} bytes in, {end.bytes_out} bytes out"
         self._log(end.number, "end", record, f"{how}, {moved}{ignored}{lagged}")
 
@@ -236,8 +245,8 @@ class Sessions:
             record = self._records[outcome.number] = replace(record, command=outcome.text)
             self._unlogged_starts.append((when, outcome.number, record))
 
-    def _log_refusal(self, number: int, client: Peer, place: Place, why: str, what: str = "refused") -> None:
-        line = f"session {number}: {what} {client.text} on {place.name}: {why}"
+    def _log_refusal(self, number: int, client: Peer, place: Place, why: str) -> None:
+        line = f"session {number}: refused {client.text} on {place.name}: {why}"
         self._refusals.tell(line, clients(client.uid, place.name, why))
         self._refused.add(number)
         self._records[number] = Record(client, place)

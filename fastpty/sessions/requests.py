@@ -1,4 +1,8 @@
-"""What a client of the extension asks for in START, and what it gets of that."""
+"""What a client of the extension asks for in START, and what it gets of that.
+
+The worker's loop waits while it reads a START, so the work for the longest one is bounded: the number of items, the
+length of names, and no search for the command (the child does that).
+"""
 
 from __future__ import annotations
 
@@ -6,32 +10,41 @@ import os
 import re
 import shlex
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
 
 from fastpty._spawn import Command
 from fastpty.configuration.config import Config
+from fastpty.errors import RefusedError, printable
 from fastpty.sessions.program import Program, command_argv
 from fastpty.sessions.starter import Window
-from fastpty.system import foreign_root
 from fastpty.system.names import shown
 from fastpty.wire import extension
 
 _TERM = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-_ENTRY = re.compile(rb"[^=]+=")
+_ENTRY = re.compile(rb"[^=]{1,255}=")
+_OFFERED_NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{0,63}=")
+_OFFERED_MOST = 64
 _ACCEPTED_VALUE = re.compile(rb"[^/%\0]{0,64}")
-_SHELLS = "/etc/shells"
-_SHELLS_BYTES_MOST = 1 << 16
-_DEFAULT_PATH = b"/bin:/usr/bin"  # as execvp(3)
+_PLAIN_WORD = re.compile(rb"[A-Za-z0-9_@%+=:,./-]+")
+_SHOWN_WORDS_MOST = 16
+_SHOWN_BYTES_MOST = 80
+_DEFAULT_PATH = b"PATH=/bin:/usr/bin"  # as execvp(3)
+
+_SHELL = re.compile("/(usr/(local/)?)?bin/(sh|ash|bash|csh|dash|fish|ksh|ksh93|lksh|mksh|pdksh|tcsh|yash|zsh)")
+"""Shells that run any command. /etc/shells also lists others: rbash, tmux, git-shell, an operator's menu."""
 
 
 class RequestError(Exception):
-    """A START cannot be granted. code: of the ERROR frame."""
+    """A START cannot be granted.
 
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
+    code: of the ERROR frame. kind: what happened, in words that no client can choose. about: what the client sent.
+    """
+
+    def __init__(self, code: int, kind: str, about: bytes | None = None) -> None:
+        super().__init__(kind if about is None else f"{kind}: {_printable(about)}")
         self.code = code
+        self.kind = kind
 
 
 @dataclass
@@ -57,25 +70,26 @@ def parse(payload: bytes) -> Request:
     try:
         for tag, value in extension.read_items(payload):
             _take(request, tag, value)
-    except (extension.ProtocolError, struct.error) as error:
-        raise RequestError(extension.PROTOCOL, f"START: {error}") from error
+    except extension.ProtocolError as error:
+        raise _malformed(str(error)) from error
+    except struct.error as error:
+        raise _malformed("WINDOW has another length") from error
+    if len(request.offered) > _OFFERED_MOST:
+        raise _malformed(f"more than {_OFFERED_MOST} variables are offered")
     return request
 
 
 def _take(request: Request, tag: int, value: bytes) -> None:
-    lists = {
-        extension.ARGUMENT: request.argv,
-        extension.ENVIRONMENT: request.environment,
-        extension.OFFERED_ENVIRONMENT: request.offered,
-    }
-    if tag in (extension.ARGUMENT, extension.ENVIRONMENT, extension.DIRECTORY) and b"\0" in value:
-        raise RequestError(extension.PROTOCOL, "START: a text contains a NUL byte")
-    if tag == extension.ENVIRONMENT and not _ENTRY.match(value):
-        raise RequestError(extension.PROTOCOL, "START: a variable is not NAME=VALUE")
-    if tag in lists:
-        lists[tag].append(value)
+    if tag == extension.ARGUMENT:
+        request.argv.append(_without_nul(value))
+    elif tag == extension.ENVIRONMENT:
+        if not _ENTRY.match(value):
+            raise _malformed("a variable is not NAME=VALUE with a name of at most 255 bytes")
+        request.environment.append(_without_nul(value))
+    elif tag == extension.OFFERED_ENVIRONMENT:
+        request.offered.append(value)
     elif tag == extension.DIRECTORY:
-        request.directory = value
+        request.directory = _without_nul(value)
     elif tag == extension.TERM:
         request.term = value if _TERM.fullmatch(value) else None
     elif tag == extension.WINDOW:
@@ -85,14 +99,28 @@ def _take(request: Request, tag: int, value: bytes) -> None:
         raise RequestError(extension.UNSUPPORTED, f"START: the router does not know item {tag}")
 
 
+def _without_nul(value: bytes) -> bytes:
+    if b"\0" in value:
+        raise _malformed("a text contains a NUL byte")
+    return value
+
+
+def _malformed(what: str) -> RequestError:
+    return RequestError(extension.PROTOCOL, f"START: {what}")
+
+
 class Requests:
     """Applies clients' requests as `client-command` and `accept-env` allow."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._accepted = os.fsencode(config.accepted_environment).split()
+        patterns = [translate(pattern) for pattern in config.accepted_environment.split()]
+        self._accepted = re.compile(os.fsencode("|".join(patterns) or "(?!)"))
         self._own_names = {os.fsencode(name) for name, _ in config.environment}
         self.may_choose = _may_choose(config)
+        # A restricted shell, or a login shell whose profile runs one command, trusts its environment: with BASH_ENV or
+        # LD_PRELOAD a client could run anything. sshd(8), too, takes only what AcceptEnv names.
+        self._may_set_any = self.may_choose and (config.run_as != "peer" or config.client_command == "yes")
 
     @property
     def capabilities(self) -> int:
@@ -100,12 +128,15 @@ class Requests:
         return extension.CAN_TERMINAL | (extension.CAN_COMMAND if self.may_choose else 0)
 
     def grant(self, request: Request, program: Program) -> Program:
-        """Returns the configured `program` with what the client has chosen; raises RequestError if it may not."""
+        """Returns the configured `program` with what the client has chosen.
+
+        Raises RequestError if the client may not choose it. The program's `complete` may raise RefusedError.
+        """
         if request.chooses and not self.may_choose:
             raise _refused("a command" if request.argv else "a directory")
         for entry in request.environment:
-            if not (self.may_choose or self._is_accepted(entry)):
-                raise _refused(f"the variable {os.fsdecode(_split(entry)[0])}")
+            if not (self._may_set_any or self._is_accepted(entry)):
+                raise _refused("this variable", _name(entry))
         if program.complete is None:
             return self._granted(request, program)
         complete = program.complete
@@ -114,80 +145,84 @@ class Requests:
     def _granted(self, request: Request, program: Program) -> Program:
         command = program.command
         environment = self._environment(request, command.environment)
-        directory, text, argv, paths = command.directory, program.text, command.argv, command.paths
+        directory = command.directory
         if request.directory is not None:
+            if not (self._may_set_any or _SHELL.fullmatch(os.fsdecode(command.path))):
+                # git-shell(1) runs commands from a folder below the directory in which it starts.
+                raise RefusedError("clients whose shell is restricted may not choose a directory here")
             directory = os.path.join(directory or b"", request.directory)
-        if request.argv:
-            path = environment.get(b"PATH", _DEFAULT_PATH)
-            text, argv, paths = _chosen(program, tuple(request.argv), path)
+        text, argv, path, search = program.text, command.argv, command.path, command.search
+        if request.argv and program.uid is not None:
+            text, argv = _for_shell(program, request.argv)
+        elif request.argv:
+            text, argv, path, search = _described(request.argv), tuple(request.argv), request.argv[0], None
+            if path and b"/" not in path:
+                search = environment.get(b"PATH", _DEFAULT_PATH)[len(b"PATH=") :]
         granted = Command(
             argv,
-            [name + b"=" + value for name, value in environment.items()],
+            environment.values(),
             directory,
-            path=paths,
+            path=path,
+            search=search,
             account=command.account,
             needs_directory=request.directory is not None,
         )
         return replace(program, text=text, command=granted)
 
     def _environment(self, request: Request, configured: tuple[bytes, ...]) -> dict[bytes, bytes]:
-        """Returns the configured variables with those of the request."""
-        environment = dict(_split(entry) for entry in configured)
+        """Returns the configured variables with those of the request: the entries by their names."""
+        entries = {_name(entry): entry for entry in configured}
         if request.term is not None and b"TERM" not in self._own_names:
-            environment[b"TERM"] = request.term
-        environment.update(_split(entry) for entry in request.offered if self._is_accepted(entry))
-        environment.update(_split(entry) for entry in request.environment)
-        return environment
+            entries[b"TERM"] = b"TERM=" + request.term
+        entries.update((_name(entry), entry) for entry in request.offered if self._is_accepted(entry))
+        entries.update((_name(entry), entry) for entry in request.environment)
+        return entries
 
     def _is_accepted(self, entry: bytes) -> bool:
-        if not _ENTRY.match(entry):
+        if not _OFFERED_NAME.match(entry):
             return False
-        name, value = _split(entry)
-        is_named = any(fnmatchcase(os.fsdecode(name), os.fsdecode(pattern)) for pattern in self._accepted)
+        name, _, value = entry.partition(b"=")
+        is_named = self._accepted.match(name) is not None
         return is_named and name not in self._own_names and _ACCEPTED_VALUE.fullmatch(value) is not None
 
 
-def _chosen(
-    program: Program, argv: tuple[bytes, ...], path: bytes
-) -> tuple[str, tuple[bytes, ...], tuple[bytes, ...]]:
-    """Returns the text for the log, the arguments and the files to try for a command that the client has chosen."""
-    words = shlex.join(os.fsdecode(word) for word in argv)
-    text = shown(words)
-    if program.uid is not None:
-        # As sshd does: so accounts whose shell is nologin, rbash or git-shell stay as restricted as these are.
-        shell = program.command.paths[0]
-        _, _, account = program.text.rpartition(" as ")
-        return f"{text} as {account}", (os.path.basename(shell), b"-c", os.fsencode(words)), (shell,)
-    if not argv[0] or b"/" in argv[0]:
-        return text, argv, (argv[0],)
-    return text, argv, tuple(os.path.join(folder or b".", argv[0]) for folder in path.split(b":"))
+def _for_shell(program: Program, argv: list[bytes]) -> tuple[str, tuple[bytes, ...]]:
+    """Returns the text for the log and the arguments of the account's shell that make it run a client's command.
+
+    As sshd does it: so accounts whose shell is nologin, rbash or git-shell stay as restricted as these are.
+    """
+    words = b" ".join(word if _PLAIN_WORD.fullmatch(word) else _quoted(word) for word in argv)
+    _, _, account = program.text.rpartition(" as ")
+    return f"{_described(argv)} as {account}", (os.path.basename(program.command.path), b"-c", words)
 
 
-def _split(entry: bytes) -> tuple[bytes, bytes]:
-    name, _, value = entry.partition(b"=")
-    return name, value
+def _quoted(word: bytes) -> bytes:
+    """Quotes a word for sh(1)."""
+    return b"'" + word.replace(b"'", b"'\"'\"'") + b"'"
 
 
-def _refused(what: str) -> RequestError:
-    return RequestError(extension.REFUSED, f"refused: clients may not choose {what} here")
+def _described(argv: list[bytes]) -> str:
+    """Returns the beginning of a client's command for the log."""
+    words = shlex.join(os.fsdecode(word[: _SHOWN_BYTES_MOST + 1]) for word in argv[:_SHOWN_WORDS_MOST])
+    return printable(shown(words if len(argv) <= _SHOWN_WORDS_MOST else f"{words} …"))
 
 
-def _may_choose(config: Config, shells: Callable[[], list[str]] | None = None) -> bool:
+def _printable(value: bytes) -> str:
+    return printable(shown(value[: _SHOWN_BYTES_MOST + 1].decode(errors="surrogateescape")))
+
+
+def _name(entry: bytes) -> bytes:
+    return entry.partition(b"=")[0]
+
+
+def _refused(what: str, about: bytes | None = None) -> RequestError:
+    return RequestError(extension.REFUSED, f"refused: clients may not choose {what} here", about)
+
+
+def _may_choose(config: Config) -> bool:
     if config.client_command != "auto":
         return config.client_command == "yes"
     if config.given_command is None:
         return True
     argv = command_argv(config.given_command)
-    return len(argv) == 1 and argv[0] in (shells or _shells)()
-
-
-def _shells() -> list[str]:
-    """The shells of shells(5); none in a foreign root, whose file may never answer."""
-    if foreign_root.is_entered():
-        return []
-    try:
-        with open(_SHELLS, encoding="utf-8", errors="replace") as file:
-            lines = file.read(_SHELLS_BYTES_MOST).splitlines()
-    except OSError:
-        return []
-    return [line for line in map(str.strip, lines) if line.startswith("/")]
+    return len(argv) == 1 and _SHELL.fullmatch(argv[0]) is not None

@@ -3,9 +3,9 @@
 Code here must not allocate, lock or use Python: usually the child runs in the memory of its sleeping parent.
 """
 
-from libc.errno cimport EACCES, ENOENT, ENOSYS, ENOTDIR, EPERM, errno
+from libc.errno cimport EACCES, ENAMETOOLONG, ENOENT, ENOSYS, ENOTDIR, EPERM, errno
 from libc.stdint cimport uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset, strlen
 from posix.types cimport gid_t, uid_t
 
 from fastpty.system.linux cimport (
@@ -55,6 +55,9 @@ cdef enum:
 
     JOINS_MOST = 33                   # the report, and more than the kernel has kinds of control groups
 
+    NAME_BYTES_MOST = 255             # NAME_MAX and PATH_MAX of linux/limits.h
+    FILE_BYTES_MOST = 4096            # with the NUL at the end
+
 # The step at which the child failed.
 cdef enum Stage:
     STAGE_CGROUP
@@ -72,8 +75,8 @@ cdef struct Account:
     int group_count
 
 cdef struct Plan:
-    char *program             # the one that is tried now
-    char **programs           # files to try in turn, as execvp(3) does; NULL-terminated
+    char *program             # the file to execute, or its name if `search` is set
+    char *search              # folders between colons, in which the name is looked for; NULL: there is no search
     char **argv
     char **envp
     char *directory           # NULL: stay
@@ -267,21 +270,52 @@ cdef inline int child_join(const Plan *plan) noexcept nogil:
     return 0
 
 
-cdef inline void child_execute(Plan *plan) noexcept nogil:
-    """Executes the first of the files that can be executed. Returns only if there is none, with errno set."""
-    cdef int index = 0
+cdef inline const char *child_join_path(const char *folders, const char *name, char *file) noexcept nogil:
+    """Writes the first of the folders and the name into `file`; an empty one is the current directory.
+
+    If that is too long, `file` is empty. Returns the rest of the folders, or NULL.
+    """
+    cdef size_t size = 0
+    cdef size_t name_bytes = strlen(name) + 1
+    while folders[size] != 0 and folders[size] != c':':
+        size += 1
+    file[0] = 0
+    if size + 1 + name_bytes <= FILE_BYTES_MOST:
+        memcpy(file, folders, size)
+        file[size] = c'/'
+        memcpy(file + size + (size > 0), name, name_bytes)
+    return folders + size + 1 if folders[size] != 0 else NULL
+
+
+cdef inline void child_search(Plan *plan) noexcept nogil:
+    """Executes the program from the first folder of `search` that has it, as execvp(3) does.
+
+    Returns only if no folder has a file that can be executed, with errno set.
+    """
+    cdef char file[FILE_BYTES_MOST]
+    cdef const char *folders = plan.search
     cdef bint is_forbidden = False
-    if plan.report >= 0:
-        child_report(plan, 0)
-    while plan.programs[index] != NULL:
-        plan.program = plan.programs[index]
-        execve(plan.program, plan.argv, plan.envp)
+    if strlen(plan.program) > NAME_BYTES_MOST:
+        (&errno)[0] = ENAMETOOLONG
+        return
+    while folders != NULL:
+        folders = child_join_path(folders, plan.program, file)
+        execve(file, plan.argv, plan.envp)
         is_forbidden = is_forbidden or errno == EACCES
         if errno != EACCES and errno != ENOENT and errno != ENOTDIR:
             return
-        index += 1
     if is_forbidden:
         (&errno)[0] = EACCES
+
+
+cdef inline void child_execute(Plan *plan) noexcept nogil:
+    """Executes the program. Returns only if that fails, with errno set."""
+    if plan.report >= 0:
+        child_report(plan, 0)
+    if plan.search == NULL:
+        execve(plan.program, plan.argv, plan.envp)
+    else:
+        child_search(plan)
 
 
 cdef inline void child_reset_signals() noexcept nogil:

@@ -175,11 +175,36 @@ cdef inline uint8_t *put_welcome(
 cdef inline uint8_t *put_error(
     uint8_t *place, ErrorCode code, int error, ErrorPhase phase, const char *text, size_t size
 ) noexcept nogil:
-    """Writes an ERROR frame of at most FRAME_HEADER_BYTES + ERROR_HEAD_BYTES + ERROR_TEXT_MOST bytes."""
-    size = min(size, <size_t>ERROR_TEXT_MOST)
+    """Writes an ERROR frame of at most FRAME_HEADER_BYTES + ERROR_HEAD_BYTES + ERROR_TEXT_MOST bytes.
+
+    The text is shortened if it is too long, and each control character becomes a question mark.
+    """
+    size = text_size(text, size)
     place = put_header(place, NUMBER_ERROR, ERROR_HEAD_BYTES + <uint32_t>size)
     place = put(place, code, 2)
     place = put(place, error, 2)
     place = put(place, phase, 1)
-    memcpy(place, text, size)
+    put_text(place, text, size)
     return place + size
+
+
+cdef inline size_t text_size(const char *text, size_t size) noexcept nogil:
+    """Returns how many bytes of a UTF-8 text fit into an ERROR frame, without a cut character at the end."""
+    if size <= ERROR_TEXT_MOST:
+        return size
+    size = ERROR_TEXT_MOST
+    while size > 0 and (<uint8_t>text[size] & 0xC0) == 0x80:
+        size -= 1
+    return size
+
+
+cdef inline void put_text(uint8_t *place, const char *text, size_t size) noexcept nogil:
+    """Writes a UTF-8 text without control characters: a terminal obeys them, C1 (U+0080 to U+009F) too."""
+    cdef const uint8_t *bytes = <const uint8_t *>text
+    cdef size_t index
+    for index in range(size):
+        place[index] = bytes[index]
+        if bytes[index] < 0x20 or bytes[index] == 0x7F:
+            place[index] = c'?'
+        elif 0x80 <= bytes[index] < 0xA0 and index > 0 and bytes[index - 1] == 0xC2:
+            place[index - 1] = place[index] = c'?'

@@ -88,6 +88,9 @@ STREAMS = (OUTPUT, STDERR)
 PAYLOAD_BYTES = 65_535
 """Most bytes of payload in one frame."""
 
+ITEMS_MOST = 4096
+"""Most items of one message. A longer list is a violation of the protocol."""
+
 REQUEST_BYTES = 256 << 10
 """Most bytes of one message that goes on over several frames. A longer one is a violation of the protocol."""
 
@@ -128,17 +131,23 @@ def items(pairs: Iterable[tuple[int, bytes]]) -> bytes:
 
 
 def read_items(payload: bytes) -> list[tuple[int, bytes]]:
-    """The tagged values of a payload, in order; ProtocolError if the last one is cut."""
-    found, offset = [], 0
-    while offset < len(payload):
-        if offset + _ITEM.size > len(payload):
+    """Returns the tagged values of a payload, in order.
+
+    Raises ProtocolError if the last one is cut, or if there are more than ITEMS_MOST.
+    """
+    found: list[tuple[int, bytes]] = []
+    offset, size = 0, len(payload)
+    while offset < size:
+        start = offset + _ITEM.size
+        if start > size:
             raise ProtocolError("an item is cut")
         tag, length = _ITEM.unpack_from(payload, offset)
-        offset += _ITEM.size
-        if offset + length > len(payload):
+        offset = start + length
+        if offset > size:
             raise ProtocolError("an item is cut")
-        found.append((tag, payload[offset : offset + length]))
-        offset += length
+        if len(found) == ITEMS_MOST:
+            raise ProtocolError(f"more than {ITEMS_MOST} items")
+        found.append((tag, payload[start:offset]))
     return found
 
 

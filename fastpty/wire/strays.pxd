@@ -26,15 +26,19 @@ cdef inline Stray stray_kind(const uint8_t *data, size_t held, bint framed, bint
 
     On a local raw socket a person may type anything, also `GET `.
     """
-    if held == 0:
-        return STRAY_NONE
-    if is_tcp and http_request_begins(data, held):
-        return STRAY_HTTP
-    if is_tcp and tls_hello_begins(data, held):
-        return STRAY_TLS
+    cdef Stray stray = stray_over_tcp(data, held) if is_tcp else STRAY_NONE
+    if held == 0 or stray != STRAY_NONE:
+        return stray
     if framed:
         return STRAY_RAW if data[0] != 0 else STRAY_NONE   # modifier1: 0 from every client of this protocol
     return STRAY_FRAMES if frames_begin(data, held) else STRAY_NONE
+
+
+cdef inline Stray stray_over_tcp(const uint8_t *data, size_t held) noexcept nogil:
+    """Returns whether a TCP client's first read is an HTTP request or a TLS hello."""
+    if http_request_begins(data, held):
+        return STRAY_HTTP
+    return STRAY_TLS if tls_hello_begins(data, held) else STRAY_NONE
 
 
 cdef inline bint http_request_begins(const uint8_t *data, size_t held) noexcept nogil:

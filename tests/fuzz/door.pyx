@@ -13,13 +13,15 @@ from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_SHUT
 from fastpty.relay.deadlines cimport deadlines_meet
 from fastpty.relay.events cimport events_handle
 from fastpty.relay.greeting cimport (
-    extension_open, greetings_stop, request_free, session_begin_program, session_welcome,
+    extension_open, greetings_stop, session_begin_program, session_welcome,
 )
 from fastpty.relay.hang_up cimport session_background_ended, sessions_stop
 from fastpty.relay.loop cimport (
     EVENTS_MOST, Loop, loop_check_returned, loop_timeout_ms, loop_wait, loop_wake, loop_watch_session,
 )
 from fastpty.relay.pool cimport Buffer, buffer_lend, pool_drop_spares
+from fastpty.relay.queue cimport queue_pop
+from fastpty.relay.request cimport request_free
 from fastpty.relay.state cimport ENDING_EXIT, Session
 from fastpty.relay.step cimport step_queues
 from fastpty.relay.loop cimport Heartbeat
@@ -86,16 +88,14 @@ cdef void door_start_requested() noexcept nogil:
     cdef Session *session
     cdef winsize size
     cdef int leader
-    while loop.requested != NULL:
-        session = loop.requested
-        loop.requested = session.extension.next_requested
-        if not session.finished:
-            size = session.terminal.size
-            request_free(&loop, session.extension)
-            kernel_wants_program(<int>session.number, &session.terminal.fd, &leader, &session.terminal.pidfd,
-                                 &session.extension.report_fd)
-            session.terminal.leader = leader
-            session_begin_program(&loop, session, &size)
+    if loop.requested.length > 0:
+        session = queue_pop(&loop.requested).session
+        size = session.terminal.size
+        request_free(&loop, session.extension)
+        kernel_wants_program(<int>session.number, &session.terminal.fd, &leader, &session.terminal.pidfd,
+                             &session.extension.report_fd)
+        session.terminal.leader = leader
+        session_begin_program(&loop, session, &size)
 
 
 cdef public bint door_refusal(int world, int peer, const uint8_t *text, uint32_t size) noexcept nogil:

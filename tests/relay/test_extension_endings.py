@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
+import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -97,13 +100,42 @@ def test_a_slow_reader_gets_everything(setting: Setting) -> None:
     assert worker == router.pid
 
 
+def waiting_bytes(sock: socket.socket, more_than: int) -> int:
+    """Returns how many bytes wait to be read, as soon as they are more than this; or this, if no more come."""
+    found = bytearray(4)
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        fcntl.ioctl(sock, termios.FIONREAD, found)
+        if int.from_bytes(found, "little") > more_than:
+            return int.from_bytes(found, "little")
+        time.sleep(0.005)
+    return more_than
+
+
+def ask_for_pieces(client: ExtensionClient, most: int) -> int:
+    """Has the program write `most` pieces, one by one, and reads none. Returns how many of them the socket took."""
+    for pieces in range(most):
+        if pieces > 0:
+            client.type(b"\n")
+        if waiting_bytes(client.sock, 1000 * pieces + 100) < 1000 * (pieces + 1):
+            return pieces
+    return most
+
+
 def test_a_client_that_does_not_read_at_the_end_still_finds_the_status(setting: Setting) -> None:
-    client = setting.run("sh", "-c", "stty -opost; head -c 15000 /dev/zero; exit 6")
+    """Its socket is full when the program exits, and has no room for the status."""
+    program = "stty -opost -echo; while printf %01000d 0 && read line; do :; done; exit 6"
+    probe = setting.run("sh", "-c", program)
+    room = ask_for_pieces(probe, 1000)
+    probe.sock.close()
+    client = setting.run("sh", "-c", program)
+    assert ask_for_pieces(client, room) == room
+    client.send(extension.END_INPUT)
     router = setting.router
     assert router is not None
     router.wait_for_log("end: exit, exit status 6")
     assert client.status().code == 6
-    assert len(client.output) == 15_000
+    assert len(client.output) == 1000 * room
 
 
 def test_a_half_close_is_the_end_of_input_and_the_status_comes(setting: Setting) -> None:
@@ -157,8 +189,18 @@ def test_a_leader_that_lives_on_without_its_terminal_is_hung_up_and_its_status_t
 
 def test_a_background_job_does_not_keep_the_status_back(setting: Setting) -> None:
     client = setting.run("sh", "-c", "sleep 5 & echo begun; exit 4")
-    assert client.status().code == 4
+    status = client.status()
+    assert status.code == 4
+    assert status.flags & extension.CUT  # the job could still write
     assert b"begun" in client.output
+
+
+def test_output_that_nobody_could_still_write_is_not_reported_as_cut(setting: Setting) -> None:
+    assert not setting.run("sh", "-c", "echo all").status().flags & extension.CUT
+
+
+def test_output_beyond_the_limit_after_the_exit_is_reported_as_cut(setting: Setting) -> None:
+    assert setting.run("sh", "-c", "yes & sleep 0.2").status().flags & extension.CUT
 
 
 @pytest.mark.parametrize(
@@ -174,6 +216,32 @@ def test_a_limit_ends_the_session_with_an_error(options: tuple[str, ...], text: 
     refusal = client.error()
     assert (refusal.code, refusal.phase, refusal.text) == (extension.LIMIT, extension.RUNNING, text)
     assert client.output == b"begun\r\n"  # and no text of the router's
+
+
+@pytest.mark.parametrize("frame", [extension.frames(extension.PING, b"x"), extension.frames(extension.STDIN)])
+def test_frames_that_carry_no_input_do_not_keep_an_idle_session_alive(frame: bytes, setting: Setting) -> None:
+    router = setting.serve("--idle-timeout", "0.5")
+    client = setting.run("sh", "-c", "sleep 1000")
+    client.read_until(extension.STARTED)
+    ends = [line for line in router.lines if "end:" in line]
+    while not ends:
+        with suppress(BrokenPipeError):
+            client.sock.sendall(frame)
+        ends = [line for line in router.lines if "end: idle" in line]
+        time.sleep(0.02)
+    assert client.error().code == extension.LIMIT
+
+
+def test_input_and_signals_keep_a_session_from_being_idle(setting: Setting) -> None:
+    setting.serve("--idle-timeout", "2")
+    client = setting.run("sh", "-c", "stty -echo; trap : USR1; echo ready; while :; do sleep 0.1; done")
+    client.read_output_until(b"ready")
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        client.type(b"x") if time.monotonic() < until - 1.5 else client.send(signal.SIGUSR1)
+        time.sleep(0.1)
+    client.send(signal.SIGKILL)
+    assert client.status().code == signal.SIGKILL
 
 
 @pytest.mark.parametrize("command", ["sleep 1000", "trap 'exit 0' HUP; echo begun; while :; do sleep 0.1; done"])

@@ -14,6 +14,7 @@ from fastpty.wire.extension import Refusal, frames
 from fastpty.wire.uwsgi import window_frames
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import PROMPT, Client, Router, children, eventually
+from tests.support.peers import need_root
 
 Starts = Callable[..., Router]
 Connects = Callable[..., ExtensionClient]
@@ -137,11 +138,36 @@ def test_the_starts_of_all_clients_together_are_bounded(start_router: Starts, di
     eventually(lambda: sum(not client.has_nothing_to_read() for client in clients) >= 20, "some are refused")
     refused = [client for client in clients if not client.has_nothing_to_read()]
     assert all(client.error().code == extension.LIMIT for client in refused)
+    with ExtensionClient(path) as client:
+        client.start(["echo", "x" * 900])  # a short START is not counted
+        assert client.status().code == 0
     for client in clients:
         client.sock.close()
     with ExtensionClient(path) as client:
-        client.start(["true"])
+        client.start(["echo", "x" * 100_000])
         assert client.status().code == 0
+
+
+def test_one_user_cannot_take_the_memory_for_the_starts_of_others(start_router: Starts, directory: Path) -> None:
+    need_root()
+    path = str(directory / "socket")
+    start_router("--listen-raw", path, "--chmod-socket", "666")
+    part = b"\x01\xff\xff" + bytes([extension.START]) + bytes(65_535)
+    os.seteuid(65_534)
+    try:
+        clients = [ExtensionClient(path) for _ in range(20)]
+    finally:
+        os.seteuid(0)
+    for client in clients:
+        assert client.welcome
+        client.sock.sendall(part * 3)
+    # A quarter of 4 MiB is four times 256 KiB.
+    eventually(lambda: sum(not client.has_nothing_to_read() for client in clients) == 16, "16 of 20 are refused")
+    with ExtensionClient(path) as client:
+        client.start(["echo", "x" * 100_000])
+        assert client.status().code == 0
+    for client in clients:
+        client.sock.close()
 
 
 def test_without_a_start_in_time_the_session_ends(connect: Connects) -> None:
@@ -281,3 +307,21 @@ def test_an_error_of_another_length_is_read(connect: Connects) -> None:
     refusal = client.error()
     assert isinstance(refusal, Refusal)
     assert refusal.code == extension.EXECUTE
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.0 400 Bad Request\r\n"),
+        (bytes([22, 3, 1, 2, 0, 1]) + bytes(507), b"fastpty: this port does not speak TLS: connect without it\r\n"),
+    ],
+)
+def test_another_protocol_over_tcp_gets_a_line_that_says_so(sent: bytes, answer: bytes, start_router: Starts) -> None:
+    router = start_router("--fpty-router", "127.0.0.1:0")
+    port = int(router.wait_for_log(r"listening on 127\.0\.0\.1:(\d+)")[0][1])
+    with socket.create_connection(("127.0.0.1", port), 30) as sock:
+        sock.sendall(sent)
+        received = b"".join(iter(lambda: sock.recv(4096), b""))
+    welcome = 34  # bytes
+    assert answer in received[welcome:]
+    assert bytes([extension.ERROR]) not in received[welcome:]

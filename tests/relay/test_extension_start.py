@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pwd
+import re
 import signal
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from fastpty._spawn import Command
+from fastpty.configuration.build import build
+from fastpty.configuration.config import Config
+from fastpty.configuration.language.setting import Setting
+from fastpty.sessions.program import Program
+from fastpty.sessions.requests import Requests, parse
 from fastpty.wire import extension
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import Router, children, eventually
@@ -132,7 +141,7 @@ def test_a_command_is_searched_in_the_programs_path(ask: Asks, directory: Path) 
 
 
 @pytest.mark.parametrize(
-    ("argv", "more", "errno", "text"),
+    ("argv", "more", "code", "text"),
     [
         (["no-such-command"], [], 2, b"cannot execute the command: No such file or directory"),
         (["/etc/passwd"], [], 13, b"cannot execute the command: Permission denied"),
@@ -148,11 +157,11 @@ def test_a_command_is_searched_in_the_programs_path(ask: Asks, directory: Path) 
     ],
 )
 def test_what_cannot_be_executed_is_an_error_and_never_started(
-    argv: list[str], more: list[tuple[int, bytes]], errno: int, text: bytes, ask: Asks
+    argv: list[str], more: list[tuple[int, bytes]], code: int, text: bytes, ask: Asks
 ) -> None:
     client = ask(*argv, more=more)
     refusal = client.error()
-    assert (refusal.code, refusal.errno, refusal.phase) == (extension.EXECUTE, errno, extension.STARTING)
+    assert (refusal.code, refusal.errno, refusal.phase) == (extension.EXECUTE, code, extension.STARTING)
     assert refusal.text == text
     assert extension.STARTED not in [number for number, _ in client.messages]
     assert client.output == b""
@@ -205,6 +214,23 @@ def test_size_term_and_language_do_not_need_the_right_to_choose(ask: Asks) -> No
     assert result(client).startswith(b"30 100\nxterm|x|y|")
 
 
+@pytest.mark.parametrize("command", ["/bin/rbash", "/usr/bin/tmux", "/usr/bin/git-shell", "/srv/menu/sh", "sh"])
+def test_a_command_that_is_no_ordinary_shell_is_a_forced_command(command: str) -> None:
+    """Whatever /etc/shells says: it lists rbash and tmux, too."""
+    assert not Requests(configured(command=command)).may_choose
+    assert Requests(configured(command=command, client_command="yes")).may_choose
+
+
+@pytest.mark.parametrize("command", ["/bin/sh", "/bin/bash", "/usr/bin/zsh", "/usr/local/bin/fish"])
+def test_an_ordinary_shell_leaves_the_choice(command: str) -> None:
+    assert Requests(configured(command=command)).may_choose
+
+
+def configured(**options: str) -> Config:
+    settings = [Setting(name.replace("_", "-"), value) for name, value in options.items()]
+    return build([Setting("listen-raw", "/tmp/unused"), *settings])[0]
+
+
 @pytest.mark.parametrize("options", [("--command", "/bin/sh"), ("--command", "exec cat", "--client-command", "yes")])
 def test_a_shell_leaves_the_choice_and_so_does_yes(options: tuple[str, ...], ask: Asks) -> None:
     assert result(ask("echo", "chosen", options=options)) == b"chosen"
@@ -219,6 +245,110 @@ def test_under_run_as_peer_the_accounts_shell_runs_the_command(ask: Asks) -> Non
     client = ask("sh", "-c", "tr '\\0' ' ' < /proc/$PPID/cmdline; pwd; exit 0 # no exec")
     assert client.status().code == 0
     assert client.output.startswith(f"{shell} -c ".encode()) or b"/root" in client.output
+
+
+@pytest.mark.parametrize("name", ["BASH_ENV", "ENV", "LD_PRELOAD", "PATH", "SHELLOPTS", "EDITOR"])
+def test_under_run_as_peer_a_client_sets_only_variables_that_accept_env_names(name: str, ask: Asks) -> None:
+    """A restricted shell, or a profile that runs one command, trusts its environment."""
+    need_root()
+    chosen = [(ENVIRONMENT, f"{name}=chosen".encode())]
+    client = ask("true", options=("--run-as", "peer", "--allow-user", "root"), more=chosen)
+    refusal = client.error()
+    assert refusal.code == extension.REFUSED
+    assert refusal.text == f"refused: clients may not choose this variable here: {name}".encode()
+    assert ask("true", more=[(ENVIRONMENT, b"LC_ALL=C")]).status().code == 0
+
+
+@pytest.mark.parametrize("options", [("--client-command", "yes"), ("--accept-env", "EDITOR")])
+def test_under_run_as_peer_the_operator_can_accept_variables(options: tuple[str, ...], ask: Asks) -> None:
+    need_root()
+    options = ("--run-as", "peer", "--allow-user", "root", *options)
+    client = ask("printenv", "EDITOR", options=options, more=[(ENVIRONMENT, b"EDITOR=ed")])
+    assert result(client) == b"ed"
+
+
+@pytest.mark.parametrize(
+    ("argv", "path", "code"),
+    [
+        (["n" * 60_000], b":" * 60_000, errno.ENAMETOOLONG),
+        (["n" * 256], b"/bin", errno.ENAMETOOLONG),
+        (["n" * 255], b":" * 60_000 + b"/" + b"d" * 5000, errno.ENOENT),
+        (["/" + "n" * 5000], b"/bin", errno.ENAMETOOLONG),
+    ],
+)
+def test_a_long_name_or_path_does_not_hold_the_worker_up(
+    argv: list[str], path: bytes, code: int, ask: Asks
+) -> None:
+    refusal = ask(*argv, more=[(ENVIRONMENT, b"PATH=" + path)]).error()
+    assert (refusal.code, refusal.errno) == (extension.EXECUTE, code)
+
+
+def test_the_search_for_a_command_takes_no_memory_of_the_worker() -> None:
+    """The child searches. Here the search would need 3 GB."""
+    request = parse(extension.items([(1, b"n" * 60_000), (ENVIRONMENT, b"PATH=" + b":" * 60_000)]))
+    granting = Requests(configured())
+    tracemalloc.start()
+    granted = granting.grant(request, Program("a shell", Command([b"/bin/sh"], [])))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1_000_000
+    assert granted.command.search == b":" * 60_000
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        ([(1, b"")] * 4097, b"START: more than 4096 items"),
+        ([(OFFERED, b"LC_A=x")] * 65, b"START: more than 64 variables are offered"),
+        ([(ENVIRONMENT, b"n" * 200_000 + b"=")], b"START: a variable is not NAME=VALUE with a name of at most 255 bytes"),
+    ],
+)
+def test_the_items_of_a_start_are_bounded(items: list[tuple[int, bytes]], text: bytes, ask: Asks) -> None:
+    refusal = ask("true", more=items).error()
+    assert (refusal.code, refusal.text) == (extension.PROTOCOL, text)
+
+
+@pytest.mark.parametrize("name", [b"LC_\n", b"LC_\0A", b"LC_A\n", b"LC_" + b"A" * 62, b"LC_A=B"[:0], b"LC_\x1b[31m"])
+def test_an_offered_variable_with_a_strange_name_is_not_taken(name: bytes, ask: Asks) -> None:
+    client = ask("sh", "-c", "env | grep -c ^LC_; true", options=("--unenv", "LC_ALL"), more=[(OFFERED, name + b"=x")])
+    assert result(client) == b"0"
+
+
+def test_what_a_client_has_sent_is_escaped_and_short_in_what_it_is_told(ask: Asks) -> None:
+    name = b"A\n\x1b[31m\xc2\x9b\xff" + b"B" * 200
+    client = ask(options=("--command", "exec cat"), more=[(ENVIRONMENT, name + b"=x")])
+    text = client.error().text
+    assert text.startswith(b"refused: clients may not choose this variable here: A\\n\\x1b[31m\\x9b\\udcff")
+    assert len(text) < 250
+    assert text.decode().isprintable()
+
+
+def test_strange_names_do_not_fill_the_log(start_router: Starts, directory: Path) -> None:
+    path = str(directory / "socket")
+    router = start_router("--listen-raw", path, "--command", "exec cat")
+    for index in range(40):
+        with ExtensionClient(path) as client:
+            client.start(more=[(ENVIRONMENT, b"A%d=x" % index)])
+            assert client.error().code == extension.REFUSED
+    router.wait_for_log("refused [0-9]+ more clients of uid [0-9]+ on .*: clients may not choose this variable here$")
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (["/etc/passwd"], "not started (cannot execute the command: Permission denied)"),
+        (["/no/such"], "not started (cannot execute the command: No such file or directory)"),
+    ],
+)
+def test_the_log_says_why_a_command_did_not_start(
+    argv: list[str], reason: str, start_router: Starts, directory: Path
+) -> None:
+    path = str(directory / "socket")
+    router = start_router("--listen-raw", path)
+    with ExtensionClient(path) as client:
+        client.start(argv)
+        client.error()
+    router.wait_for_log("end: " + re.escape(reason))
 
 
 def test_a_start_that_hangs_ends_and_holds_nobody_up(ask: Asks, directory: Path) -> None:

@@ -1,0 +1,73 @@
+"""The worker's loop takes the STARTs of clients one by one, so a burst of them does not hold other sessions up."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from fastpty._relay import Relay
+from fastpty.relay.upcalls import Failure
+from fastpty.wire import extension
+from tests.support.extension_client import ExtensionClient
+
+CLIENTS = 12
+
+
+class Starts:
+    """A handler that notes the turn of each START. When the last client is greeted, all send theirs."""
+
+    def __init__(self, path: Path) -> None:
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen(CLIENTS)
+        self.relay = Relay(self)
+        self.relay.listen(self.listener.fileno(), framed=False, negotiates="by name")
+        self.clients = [ExtensionClient(str(path)) for _ in range(CLIENTS)]
+        self.turns: list[int] = []
+        self.started: list[int] = []
+        self.ended = 0
+        self.leaves: int | None = None
+
+    def client_greeted(self, number: int, *_: object) -> int:
+        if number == CLIENTS:
+            for client in self.clients:
+                client.start(["true"])
+        return extension.CAN_TERMINAL
+
+    def start_wanted(self, number: int, *_: object) -> Failure:
+        self.turns.append(self.relay.counters()["wakeups"])
+        self.started.append(number)
+        if self.leaves is not None:
+            self.clients[self.leaves].sock.close()
+            self.leaves = None
+        return Failure(extension.REFUSED, 0, b"noted")
+
+    def session_ended(self, *_: object) -> None:
+        self.ended += 1
+        if self.ended == CLIENTS:
+            self.relay.stop()
+
+    def caught_up(self) -> bool:
+        return False
+
+    def run(self) -> None:
+        for client in self.clients:
+            client.sock.settimeout(None)
+        self.relay.run()
+        for client in self.clients:
+            client.sock.close()
+        self.listener.close()
+
+
+def test_starts_are_taken_one_a_turn_in_the_order_in_which_they_came(directory: Path) -> None:
+    handler = Starts(directory / "socket")
+    handler.run()
+    assert handler.started == list(range(1, CLIENTS + 1))
+    assert handler.turns == sorted(set(handler.turns))
+
+
+def test_a_client_that_leaves_while_its_start_waits_is_not_started(directory: Path) -> None:
+    handler = Starts(directory / "socket")
+    handler.leaves = 7
+    handler.run()
+    assert handler.started == [number for number in range(1, CLIENTS + 1) if number != 8]
