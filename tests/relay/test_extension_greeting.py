@@ -126,21 +126,27 @@ def test_a_start_that_is_too_long_ends_the_session(connect: Connects) -> None:
     assert client.error().code == extension.LIMIT
 
 
-def test_the_starts_of_all_clients_together_are_bounded(start_router: Starts, directory: Path) -> None:
+LONG = b"\x01\xff\xff" + bytes([extension.START]) + bytes(65_535)
+LONG *= 3  # takes 256 KiB of memory, and is not whole
+
+
+def refused(clients: list[ExtensionClient]) -> int:
+    return sum(not client.has_nothing_to_read() for client in clients)
+
+
+def test_the_starts_of_a_user_are_bounded_and_short_ones_always_begin(start_router: Starts, directory: Path) -> None:
     path = str(directory / "socket")
     start_router("--listen-raw", path)
-    part = b"\x01\xff\xff" + bytes([extension.START]) + bytes(65_535)
-    clients = [ExtensionClient(path) for _ in range(40)]
+    clients = [ExtensionClient(path) for _ in range(20)]
     for client in clients:
         assert client.welcome
-        client.sock.sendall(part * 3)
-    # 40 clients would need 10 MiB. Those for which there is no room are told so, the others wait for their rest.
-    eventually(lambda: sum(not client.has_nothing_to_read() for client in clients) >= 20, "some are refused")
-    refused = [client for client in clients if not client.has_nothing_to_read()]
-    assert all(client.error().code == extension.LIMIT for client in refused)
+        client.sock.sendall(LONG)
+    # A quarter of 4 MiB is four times 256 KiB.
+    eventually(lambda: refused(clients) == 16, "16 of 20 are refused")
     with ExtensionClient(path) as client:
-        client.start(["echo", "x" * 900])  # a short START is not counted
+        client.start(["echo", "x" * 900])
         assert client.status().code == 0
+    assert clients[-1].error().code == extension.LIMIT
     for client in clients:
         client.sock.close()
     with ExtensionClient(path) as client:
@@ -148,23 +154,24 @@ def test_the_starts_of_all_clients_together_are_bounded(start_router: Starts, di
         assert client.status().code == 0
 
 
-def test_one_user_cannot_take_the_memory_for_the_starts_of_others(start_router: Starts, directory: Path) -> None:
+def test_the_starts_of_a_user_do_not_take_the_room_of_others(start_router: Starts, directory: Path) -> None:
     need_root()
     path = str(directory / "socket")
     start_router("--listen-raw", path, "--chmod-socket", "666")
-    part = b"\x01\xff\xff" + bytes([extension.START]) + bytes(65_535)
-    os.seteuid(65_534)
-    try:
-        clients = [ExtensionClient(path) for _ in range(20)]
-    finally:
-        os.seteuid(0)
-    for client in clients:
-        assert client.welcome
-        client.sock.sendall(part * 3)
-    # A quarter of 4 MiB is four times 256 KiB.
-    eventually(lambda: sum(not client.has_nothing_to_read() for client in clients) == 16, "16 of 20 are refused")
+    clients: list[ExtensionClient] = []
+    for uid, all_refused in [(65_530, 1), (65_531, 2), (65_532, 3), (65_533, 4), (65_534, 9)]:
+        os.seteuid(uid)
+        try:
+            its = [ExtensionClient(path) for _ in range(5)]
+        finally:
+            os.seteuid(0)
+        clients += its
+        for client in its:
+            assert client.welcome
+            client.sock.sendall(LONG)
+        eventually(lambda all_refused=all_refused: refused(clients) == all_refused, f"{all_refused} are refused")
     with ExtensionClient(path) as client:
-        client.start(["echo", "x" * 100_000])
+        client.start(["echo", "x" * 900])
         assert client.status().code == 0
     for client in clients:
         client.sock.close()

@@ -18,11 +18,12 @@ from fastpty._spawn import Command
 from fastpty.configuration.build import build
 from fastpty.configuration.config import Config
 from fastpty.configuration.language.setting import Setting
+from fastpty.errors import RefusedError
 from fastpty.sessions.program import Program
 from fastpty.sessions.requests import Requests, parse
 from fastpty.wire import extension
 from tests.support.extension_client import ExtensionClient
-from tests.support.harness import Router, children, eventually
+from tests.support.harness import Router, children, descriptors, eventually
 from tests.support.peers import need_root
 
 Starts = Callable[..., Router]
@@ -368,6 +369,41 @@ def test_a_start_that_hangs_ends_and_holds_nobody_up(ask: Asks, directory: Path)
     assert slow.error().text == b"cancelled"
     fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     os.close(held)
+
+
+def test_a_start_that_is_cancelled_leaves_no_pipe_open(start_router: Starts, directory: Path) -> None:
+    """Although its child, which waits for a file with a write lease, cannot be reaped yet."""
+    need_root()
+    path = str(directory / "socket")
+    router = start_router("--listen-raw", path, "--stop-timeout", "30")
+    command = directory / "leased"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    held = os.open(command, os.O_RDWR)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    with ExtensionClient(path) as client:
+        assert client.welcome
+        before = set(descriptors(router.pid).values())
+        client.start([str(command)])
+        eventually(lambda: new_pipes(router, before), "the child's report has a pipe")
+        client.send(15)
+        eventually(lambda: not new_pipes(router, before), "the pipe is closed")
+    fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    os.close(held)
+
+
+def new_pipes(router: Router, before: set[str]) -> list[str]:
+    return [target for target in set(descriptors(router.pid).values()) - before if target.startswith("pipe:")]
+
+
+@pytest.mark.parametrize("shell", ["/bin/rbash", "/usr/bin/git-shell", "/usr/sbin/nologin"])
+def test_where_a_restricted_shell_starts_is_not_chosen_by_the_client(shell: str) -> None:
+    request = parse(extension.items([(1, b"true"), (extension.DIRECTORY, b"/tmp")]))
+    program = Program("x as y", Command([b"-"], [], path=shell.encode()), uid=1000)
+    with pytest.raises(RefusedError, match="clients whose shell is restricted may not choose a directory here"):
+        Requests(configured(run_as="peer")).grant(request, program)
+    assert Requests(configured(run_as="peer", client_command="yes")).grant(request, program).command.directory
 
 
 def test_a_client_that_leaves_during_the_start_leaves_no_process(start_router: Starts, directory: Path) -> None:

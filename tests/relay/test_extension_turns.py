@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
+
+import pytest
 
 from fastpty._relay import Relay
 from fastpty.relay.upcalls import Failure
 from fastpty.wire import extension
 from tests.support.extension_client import ExtensionClient
+from tests.support.harness import join_thread
 
 CLIENTS = 12
 
@@ -27,6 +31,7 @@ class Starts:
         self.started: list[int] = []
         self.ended = 0
         self.leaves: int | None = None
+        self.answer = b"noted"
 
     def client_greeted(self, number: int, *_: object) -> int:
         if number == CLIENTS:
@@ -40,7 +45,7 @@ class Starts:
         if self.leaves is not None:
             self.clients[self.leaves].sock.close()
             self.leaves = None
-        return Failure(extension.REFUSED, 0, b"noted")
+        return Failure(extension.REFUSED, 0, self.answer)
 
     def session_ended(self, *_: object) -> None:
         self.ended += 1
@@ -58,6 +63,9 @@ class Starts:
             client.sock.close()
         self.listener.close()
 
+    def terminal_closes_later(self, number: int) -> None:
+        pass
+
 
 def test_starts_are_taken_one_a_turn_in_the_order_in_which_they_came(directory: Path) -> None:
     handler = Starts(directory / "socket")
@@ -71,3 +79,21 @@ def test_a_client_that_leaves_while_its_start_waits_is_not_started(directory: Pa
     handler.leaves = 7
     handler.run()
     assert handler.started == [number for number in range(1, CLIENTS + 1) if number != 8]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"a\nb\x1b[31m\x7f \xc2\x9b \xc3\xa4", b"a?b?[31m? ?? \xc3\xa4"),
+        (b"x" * 399 + b"\xc3\xa4", b"x" * 399),
+    ],
+)
+def test_a_client_is_told_no_control_characters_and_whole_ones(answer: bytes, told: bytes, directory: Path) -> None:
+    handler = Starts(directory / "socket")
+    handler.answer = answer
+    reader = threading.Thread(target=lambda: texts.append(handler.clients[0].error().text))
+    texts: list[bytes] = []
+    reader.start()
+    handler.run()
+    join_thread(reader)
+    assert texts == [told]
