@@ -59,12 +59,12 @@ cdef inline const char *notice_of(Ending ending) noexcept nogil:
 
 cdef inline void notice_send_ending(Loop *loop, const Session *session, Ending ending) noexcept nogil:
     """Tells the client why the router ends its session. Call it when all output is sent or dropped."""
+    cdef bint is_first = session.output.channel.bytes == 0 and session.extension == NULL
     cdef const char *text
     if ending == ENDING_EXIT and loop.stopping and (session.hung_up or session.role == ROLE_VIEWER):
         ending = ENDING_STOPPED   # the program has exited because the stop has hung it up
     text = notice_of(ending)
-    if ending in (ENDING_TLS, ENDING_RAW, ENDING_FRAMES) and session.output.channel.bytes == 0 and (
-            session.extension == NULL):
+    if ending in (ENDING_TLS, ENDING_RAW, ENDING_FRAMES) and is_first:
         text += 2   # the line is the first of the connection: it needs no line break before it
     if text != NULL and session.peer.fd >= 0 and not session.peer.is_own:
         # The probe was a byte of urgent data, too: a second one could put it into the stream (peer_probe).

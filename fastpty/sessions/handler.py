@@ -177,8 +177,7 @@ class Sessions:
         assert record.place is not None
         why = os.fsdecode(failure.text)
         line = f"session {number}: not started for {record.client.text} on {record.place.name}: {why}"
-        self._refusals.tell(line, clients(record.client.uid, record.place.name, kind or why))
-        self._refused.add(number)
+        self._tell_refusal(number, line, clients(record.client.uid, record.place.name, kind or why))
         return failure
 
     def program_wanted(self, number: int, rows: int, columns: int) -> Terminal | bytes | None:
@@ -247,9 +246,12 @@ class Sessions:
 
     def _log_refusal(self, number: int, client: Peer, place: Place, why: str) -> None:
         line = f"session {number}: refused {client.text} on {place.name}: {why}"
-        self._refusals.tell(line, clients(client.uid, place.name, why))
-        self._refused.add(number)
+        self._tell_refusal(number, line, clients(client.uid, place.name, why))
         self._records[number] = Record(client, place)
+
+    def _tell_refusal(self, number: int, line: str, kind: str) -> None:
+        self._refusals.tell(line, kind)
+        self._refused.add(number)
 
     def _log(
         self, number: int, event: str, record: Record | None, details: str = "", when: float | None = None

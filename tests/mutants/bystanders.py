@@ -76,8 +76,8 @@ BYSTANDERS = (
     Mutant(
         "GET typed on a socket file is not taken for HTTP",
         "fastpty/wire/strays.pxd",
-        "    if is_tcp and http_request_begins(data, held):\n",
-        "    if http_request_begins(data, held):\n",
+        "stray_over_tcp(data, held) if is_tcp else STRAY_NONE",
+        "stray_over_tcp(data, held)",
         "relay/test_bystanders.py::test_get_typed_on_a_unix_socket_is_not_taken_for_http",
     ),
 )

@@ -69,15 +69,15 @@ RELAY = (
     Mutant(
         "a line about the protocol begins on a line of its own",
         "fastpty/relay/notice.pxd",
-        " and session.output.channel.bytes == 0:\n",
+        " and is_first:\n",
         ":\n",
         "relay/test_strays.py::test_a_line_about_the_protocol_begins_on_a_line_of_its_own_after_output",
     ),
     Mutant(
         "a TLS client on a plain port gets a message",
         "fastpty/wire/strays.pxd",
-        "    if is_tcp and tls_hello_begins(data, held):\n",
-        "    if False:\n",
+        "    return STRAY_TLS if tls_hello_begins(data, held) else STRAY_NONE\n",
+        "    return STRAY_NONE\n",
         "relay/test_strays.py::test_a_tls_client_on_a_plain_port_gets_a_line_and_a_close",
     ),
     Mutant(

@@ -64,8 +64,8 @@ SESSIONS = (
     Mutant(
         "activity does not extend a session's lifetime",
         "fastpty/relay/step.pxd",
-        "    session.active_ns = loop.now_ns\n",
-        "    session.active_ns = session.started_ns = loop.now_ns\n",
+        "        session.active_ns = loop.now_ns   #",
+        "        session.active_ns = session.started_ns = loop.now_ns   #",
         "access/test_limits.py::test_a_session_ends_when_its_lifetime_is_over_even_if_it_is_used",
     ),
     Mutant(

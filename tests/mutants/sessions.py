@@ -8,7 +8,7 @@ ENDS = (
     Mutant(
         "a leader that has closed its terminal has time to exit by itself",
         "fastpty/relay/lifecycle.pxd",
-        "    if session.terminal.pidfd >= 0 and not terminal_reap(&session.terminal):\n",
+        "    if session.terminal.pidfd >= 0 and not session_reap(session):\n",
         "    if False:\n",
         "sessions/test_session_end.py::test_the_exit_status_of_a_program_that_had_closed_its_terminal_is_logged",
     ),
