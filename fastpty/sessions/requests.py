@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import translate
 
 from fastpty._spawn import Command
@@ -47,16 +47,26 @@ class RequestError(Exception):
         self.kind = kind
 
 
+_KNOWN_ITEMS = (
+    extension.ARGUMENT,
+    extension.ENVIRONMENT,
+    extension.OFFERED_ENVIRONMENT,
+    extension.DIRECTORY,
+    extension.TERM,
+    extension.WINDOW,
+)
+
+
 @dataclass
 class Request:
     """The items of a START."""
 
-    argv: list[bytes] = field(default_factory=list)
-    environment: list[bytes] = field(default_factory=list)
-    offered: list[bytes] = field(default_factory=list)
-    directory: bytes | None = None
-    term: bytes | None = None
-    window: Window | None = None
+    argv: list[bytes]
+    environment: list[bytes]
+    offered: list[bytes]
+    directory: bytes | None
+    term: bytes | None
+    window: Window | None
 
     @property
     def chooses(self) -> bool:
@@ -66,43 +76,38 @@ class Request:
 
 def parse(payload: bytes) -> Request:
     """Raises RequestError for a payload that docs/protocol.md does not allow."""
-    request = Request()
+    values: dict[int, list[bytes]] = {tag: [] for tag in _KNOWN_ITEMS}
     try:
         for tag, value in extension.read_items(payload):
-            _take(request, tag, value)
+            values.setdefault(tag, []).append(value)
     except extension.ProtocolError as error:
         raise _malformed(str(error)) from error
+    for tag in values:
+        if tag % 2 and tag not in _KNOWN_ITEMS:
+            raise RequestError(extension.UNSUPPORTED, f"START: the router does not know item {tag}")
+    argv, environment, offered, directories, terms, windows = (values[tag] for tag in _KNOWN_ITEMS)
+    if b"\0" in b"".join([*argv, *environment, *directories]):
+        raise _malformed("a text contains a NUL byte")
+    if not all(map(_ENTRY.match, environment)):
+        raise _malformed("a variable is not NAME=VALUE with a name of at most 255 bytes")
+    if len(offered) > _OFFERED_MOST:
+        raise _malformed(f"more than {_OFFERED_MOST} variables are offered")
+    return Request(
+        argv,
+        environment,
+        offered,
+        directories[-1] if directories else None,
+        terms[-1] if terms and _TERM.fullmatch(terms[-1]) else None,
+        _window(windows[-1]) if windows else None,
+    )
+
+
+def _window(value: bytes) -> Window:
+    try:
+        rows, columns, width, height = struct.unpack("<4H", value)
     except struct.error as error:
         raise _malformed("WINDOW has another length") from error
-    if len(request.offered) > _OFFERED_MOST:
-        raise _malformed(f"more than {_OFFERED_MOST} variables are offered")
-    return request
-
-
-def _take(request: Request, tag: int, value: bytes) -> None:
-    if tag == extension.ARGUMENT:
-        request.argv.append(_without_nul(value))
-    elif tag == extension.ENVIRONMENT:
-        if not _ENTRY.match(value):
-            raise _malformed("a variable is not NAME=VALUE with a name of at most 255 bytes")
-        request.environment.append(_without_nul(value))
-    elif tag == extension.OFFERED_ENVIRONMENT:
-        request.offered.append(value)
-    elif tag == extension.DIRECTORY:
-        request.directory = _without_nul(value)
-    elif tag == extension.TERM:
-        request.term = value if _TERM.fullmatch(value) else None
-    elif tag == extension.WINDOW:
-        rows, columns, width, height = struct.unpack("<4H", value)
-        request.window = rows, columns, width, height
-    elif tag % 2:
-        raise RequestError(extension.UNSUPPORTED, f"START: the router does not know item {tag}")
-
-
-def _without_nul(value: bytes) -> bytes:
-    if b"\0" in value:
-        raise _malformed("a text contains a NUL byte")
-    return value
+    return rows, columns, width, height
 
 
 def _malformed(what: str) -> RequestError:
@@ -189,16 +194,18 @@ class Requests:
 def _for_shell(program: Program, argv: list[bytes]) -> tuple[str, tuple[bytes, ...]]:
     """Returns the text for the log and the arguments of the account's shell that make it run a client's command.
 
-    As sshd does it: so accounts whose shell is nologin, rbash or git-shell stay as restricted as these are.
+    As sshd does it: so accounts whose shell is nologin, rbash or git-shell stay as restricted as these are. git-shell
+    wants its command without quotes and the argument in quotes.
     """
-    words = b" ".join(word if _PLAIN_WORD.fullmatch(word) else _quoted(word) for word in argv)
+    first = argv[0] if _PLAIN_WORD.fullmatch(argv[0]) else _quoted(argv[:1])
+    words = first + b" " + _quoted(argv[1:]) if len(argv) > 1 else first
     _, _, account = program.text.rpartition(" as ")
     return f"{_described(argv)} as {account}", (os.path.basename(program.command.path), b"-c", words)
 
 
-def _quoted(word: bytes) -> bytes:
-    """Quotes a word for sh(1)."""
-    return b"'" + word.replace(b"'", b"'\"'\"'") + b"'"
+def _quoted(words: list[bytes]) -> bytes:
+    """Quotes words, which have no NUL byte, for sh(1)."""
+    return b"'" + b"\0".join(words).replace(b"'", b"'\\''").replace(b"\0", b"' '") + b"'"
 
 
 def _described(argv: list[bytes]) -> str:

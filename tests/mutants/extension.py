@@ -244,8 +244,8 @@ EXTENSION = (
     Mutant(
         "a TERM is plain",
         "fastpty/sessions/requests.py",
-        "value if _TERM.fullmatch(value) else None",
-        "value",
+        "terms[-1] if terms and _TERM.fullmatch(terms[-1]) else None",
+        "terms[-1] if terms else None",
         START + "test_a_term_that_could_do_harm_is_not_taken",
     ),
     Mutant(
