@@ -21,9 +21,8 @@ class Command:
     argv: the program's path and its arguments, at least one.
     environment: the whole environment, as `NAME=value`.
     directory: the working directory, or None for this process's.
-    path: the program's path, if it is not argv[0], as for a login shell.
-    search: folders between colons, in which the child looks for the path, which is a name then, as execvp(3) does.
-    Without it, nothing is searched.
+    path: the program's path, if it is not argv[0], as for a login shell. For one without a slash the child searches the
+    PATH of the environment, as execvp(3) does.
     account: uid, gid and supplementary groups to become permanently, which needs root. The terminal belongs to that
     user, and the login uid (audit) is set. Unless it is root, it has no capability and no raised priority.
     needs_directory: with an account, fail if the directory cannot be entered.
@@ -38,7 +37,6 @@ class Command:
         directory: bytes | None = None,
         *,
         path: bytes | None = None,
-        search: bytes | None = None,
         account: tuple[int, int, list[int]] | None = None,
         needs_directory: bool = False,
     ) -> Self: ...
@@ -50,8 +48,6 @@ class Command:
     def directory(self) -> bytes | None: ...
     @property
     def path(self) -> bytes: ...
-    @property
-    def search(self) -> bytes | None: ...
     @property
     def account(self) -> tuple[int, int, list[int]] | None: ...
     @property

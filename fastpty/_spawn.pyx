@@ -191,7 +191,6 @@ cdef complete_and_execute(Plan *plan, complete):
 
 cdef void plan_command(Plan *plan, Command command) noexcept:
     plan.program, plan.argv, plan.envp = command.path, command.argv_pointers, command.environment_pointers
-    plan.search = NULL if command.search is None else <char *>command.search
     plan.directory = NULL if command.directory is None else <char *>command.directory
     plan.needs_directory = command.needs_directory
     if command.account is not None:
@@ -275,22 +274,20 @@ cdef class Command:
     cdef readonly tuple environment
     cdef readonly bytes directory
     cdef readonly bytes path
-    cdef readonly bytes search
     cdef readonly tuple account
     cdef readonly bint needs_directory
     cdef char **argv_pointers
     cdef char **environment_pointers
     cdef Account becomes         # used if there is an account
 
-    def __cinit__(self, argv, environment, bytes directory=None, *, bytes path=None, bytes search=None,
-                  tuple account=None, bint needs_directory=False):
+    def __cinit__(self, argv, environment, bytes directory=None, *, bytes path=None, tuple account=None,
+                  bint needs_directory=False):
         self.argv = tuple(argv)
         if not self.argv:
             raise ValueError("argv is empty")
         self.environment = tuple(environment)
         self.directory = directory
         self.path = self.argv[0] if path is None else path
-        self.search = search
         self.account = account
         self.needs_directory = needs_directory
         self.argv_pointers = pointers(self.argv)

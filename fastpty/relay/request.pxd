@@ -90,7 +90,7 @@ cdef inline void report_close(Extension *extension) noexcept nogil:
 
 
 cdef inline void request_abandon(Loop *loop, Extension *extension) noexcept nogil:
-    """Frees what a session holds until its program runs. Does nothing for a client that does not speak the extension."""
+    """Frees what a session holds until its program runs. NULL: the client does not speak the extension."""
     if extension != NULL:
         queue_remove(&extension.start)
         request_free(loop, extension)

@@ -44,8 +44,8 @@ class SessionEnd(NamedTuple):
     number: int
     ending: str
     """"exit", "client left", "idle", "lifetime over", "sent nothing", "an HTTP request", "a TLS hello",
-    "raw bytes on a uwsgi socket", "uwsgi frames on a raw socket", "out of memory", "violated the protocol", "not started"
-    or "stopped"."""
+    "raw bytes on a uwsgi socket", "uwsgi frames on a raw socket", "out of memory", "violated the protocol",
+    "not started" or "stopped"."""
     reason: str
     """What a client of the extension was told in ERROR; "" if it got none."""
     exit_code: int

@@ -34,7 +34,6 @@ from fastpty.system.credentials import UNKNOWN_PEER
 from fastpty.system.signals import signal_name
 from fastpty.wire import extension, uwsgi
 
-
 _EXPLAINED = ("not started", "sent nothing", "violated the protocol")
 """Endings for the log that need the reason, which a client of the extension is told."""
 
@@ -139,7 +138,8 @@ class Sessions:
         except requests.RequestError as error:
             return self._not_started(number, record, Failure(error.code, 0, os.fsencode(str(error))), error.kind)
         except RefusedError as error:
-            return self._not_started(number, record, Failure(extension.REFUSED, 0, b"refused: " + os.fsencode(str(error))))
+            failure = Failure(extension.REFUSED, 0, b"refused: " + os.fsencode(str(error)))
+            return self._not_started(number, record, failure)
         except OSError as error:
             code = extension.EXECUTE if isinstance(error, ExecuteError) else extension.LIMIT
             why = os.fsencode(error.strerror or str(error))

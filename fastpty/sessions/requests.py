@@ -29,7 +29,6 @@ _ACCEPTED_VALUE = re.compile(rb"[^/%\0]{0,64}")
 _PLAIN_WORD = re.compile(rb"[A-Za-z0-9_@%+=:,./-]+")
 _SHOWN_WORDS_MOST = 16
 _SHOWN_BYTES_MOST = 80
-_DEFAULT_PATH = b"PATH=/bin:/usr/bin"  # as execvp(3)
 
 _SHELL = re.compile("/(usr/(local/)?)?bin/(sh|ash|bash|csh|dash|fish|ksh|ksh93|lksh|mksh|pdksh|tcsh|yash|zsh)")
 """Shells that run any command. /etc/shells also lists others: rbash, tmux, git-shell, an operator's menu."""
@@ -149,26 +148,22 @@ class Requests:
 
     def _granted(self, request: Request, program: Program) -> Program:
         command = program.command
-        environment = self._environment(request, command.environment)
         directory = command.directory
         if request.directory is not None:
             if not (self._may_set_any or _SHELL.fullmatch(os.fsdecode(command.path))):
                 # git-shell(1) runs commands from a folder below the directory in which it starts.
                 raise RefusedError("clients whose shell is restricted may not choose a directory here")
             directory = os.path.join(directory or b"", request.directory)
-        text, argv, path, search = program.text, command.argv, command.path, command.search
+        text, argv, path = program.text, command.argv, command.path
         if request.argv and program.uid is not None:
             text, argv = _for_shell(program, request.argv)
         elif request.argv:
-            text, argv, path, search = _described(request.argv), tuple(request.argv), request.argv[0], None
-            if path and b"/" not in path:
-                search = environment.get(b"PATH", _DEFAULT_PATH)[len(b"PATH=") :]
+            text, argv, path = _described(request.argv), tuple(request.argv), request.argv[0]
         granted = Command(
             argv,
-            environment.values(),
+            self._environment(request, command.environment).values(),
             directory,
             path=path,
-            search=search,
             account=command.account,
             needs_directory=request.directory is not None,
         )

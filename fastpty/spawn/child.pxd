@@ -5,7 +5,7 @@ Code here must not allocate, lock or use Python: usually the child runs in the m
 
 from libc.errno cimport EACCES, ENAMETOOLONG, ENOENT, ENOSYS, ENOTDIR, EPERM, errno
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, memset, strchr, strlen, strncmp
 from posix.types cimport gid_t, uid_t
 
 from fastpty.system.linux cimport (
@@ -75,8 +75,7 @@ cdef struct Account:
     int group_count
 
 cdef struct Plan:
-    char *program             # the file to execute, or its name if `search` is set
-    char *search              # folders between colons, in which the name is looked for; NULL: there is no search
+    char *program             # the file to execute; a name without a slash is looked for in the PATH of `envp`
     char **argv
     char **envp
     char *directory           # NULL: stay
@@ -287,13 +286,23 @@ cdef inline const char *child_join_path(const char *folders, const char *name, c
     return folders + size + 1 if folders[size] != 0 else NULL
 
 
+cdef inline const char *child_search_path(const Plan *plan) noexcept nogil:
+    """Returns the folders of the PATH of `envp`."""
+    cdef int index = 0
+    while plan.envp[index] != NULL:
+        if strncmp(plan.envp[index], "PATH=", 5) == 0:
+            return plan.envp[index] + 5
+        index += 1
+    return b"/bin:/usr/bin"   # as execvp(3)
+
+
 cdef inline void child_search(Plan *plan) noexcept nogil:
-    """Executes the program from the first folder of `search` that has it, as execvp(3) does.
+    """Executes the program from the first folder of PATH that has it, as execvp(3) does.
 
     Returns only if no folder has a file that can be executed, with errno set.
     """
     cdef char file[FILE_BYTES_MOST]
-    cdef const char *folders = plan.search
+    cdef const char *folders = child_search_path(plan)
     cdef bint is_forbidden = False
     if strlen(plan.program) > NAME_BYTES_MOST:
         (&errno)[0] = ENAMETOOLONG
@@ -312,7 +321,7 @@ cdef inline void child_execute(Plan *plan) noexcept nogil:
     """Executes the program. Returns only if that fails, with errno set."""
     if plan.report >= 0:
         child_report(plan, 0)
-    if plan.search == NULL:
+    if plan.program[0] == 0 or strchr(plan.program, c'/') != NULL:
         execve(plan.program, plan.argv, plan.envp)
     else:
         child_search(plan)

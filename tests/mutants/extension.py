@@ -111,7 +111,7 @@ EXTENSION = (
     Mutant(
         "the variables that a client offers are bounded",
         "fastpty/sessions/requests.py",
-        "    if len(request.offered) > _OFFERED_MOST:\n",
+        "    if len(offered) > _OFFERED_MOST:\n",
         "    if False:\n",
         START + "test_the_items_of_a_start_are_bounded",
     ),

@@ -277,9 +277,7 @@ def test_under_run_as_peer_the_operator_can_accept_variables(options: tuple[str,
         (["/" + "n" * 5000], b"/bin", errno.ENAMETOOLONG),
     ],
 )
-def test_a_long_name_or_path_does_not_hold_the_worker_up(
-    argv: list[str], path: bytes, code: int, ask: Asks
-) -> None:
+def test_a_long_name_or_path_does_not_hold_the_worker_up(argv: list[str], path: bytes, code: int, ask: Asks) -> None:
     refusal = ask(*argv, more=[(ENVIRONMENT, b"PATH=" + path)]).error()
     assert (refusal.code, refusal.errno) == (extension.EXECUTE, code)
 
@@ -293,7 +291,7 @@ def test_the_search_for_a_command_takes_no_memory_of_the_worker() -> None:
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 1_000_000
-    assert granted.command.search == b":" * 60_000
+    assert granted.command.path == b"n" * 60_000
 
 
 @pytest.mark.parametrize(
@@ -301,7 +299,10 @@ def test_the_search_for_a_command_takes_no_memory_of_the_worker() -> None:
     [
         ([(1, b"")] * 4097, b"START: more than 4096 items"),
         ([(OFFERED, b"LC_A=x")] * 65, b"START: more than 64 variables are offered"),
-        ([(ENVIRONMENT, b"n" * 200_000 + b"=")], b"START: a variable is not NAME=VALUE with a name of at most 255 bytes"),
+        (
+            [(ENVIRONMENT, b"n" * 200_000 + b"=")],
+            b"START: a variable is not NAME=VALUE with a name of at most 255 bytes",
+        ),
     ],
 )
 def test_the_items_of_a_start_are_bounded(items: list[tuple[int, bytes]], text: bytes, ask: Asks) -> None:
@@ -309,9 +310,11 @@ def test_the_items_of_a_start_are_bounded(items: list[tuple[int, bytes]], text: 
     assert (refusal.code, refusal.text) == (extension.PROTOCOL, text)
 
 
-@pytest.mark.parametrize("name", [b"LC_\n", b"LC_\0A", b"LC_A\n", b"LC_" + b"A" * 62, b"LC_A=B"[:0], b"LC_\x1b[31m"])
+@pytest.mark.parametrize("name", [b"LC_\n", b"LC_\0A", b"LC_A\n", b"LC_" + b"A" * 62, b"", b"LC_\x1b[31m"])
 def test_an_offered_variable_with_a_strange_name_is_not_taken(name: bytes, ask: Asks) -> None:
-    client = ask("sh", "-c", "env | grep -c ^LC_; true", options=("--unenv", "LC_ALL"), more=[(OFFERED, name + b"=x")])
+    client = ask(
+        "sh", "-c", "env | grep -c ^LC_; true", options=("--unenv", "LC_ALL"), more=[(OFFERED, name + b"=x")]
+    )
     assert result(client) == b"0"
 
 
