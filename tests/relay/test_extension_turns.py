@@ -77,10 +77,10 @@ def test_starts_are_taken_one_a_turn_in_the_order_in_which_they_came(directory: 
 
 def test_a_client_that_leaves_while_its_start_waits_is_not_started(directory: Path) -> None:
     """In a process of its own: a relay that still had the session in its list would use freed memory."""
-    handler = Starts(directory / "socket")
-    handler.leaves = 7
     child = os.fork()
     if child == 0:
+        handler = Starts(directory / "socket")
+        handler.leaves = 7
         handler.run()
         os._exit(handler.started != [number for number in range(1, CLIENTS + 1) if number != 8])
     assert os.waitpid(child, 0)[1] == 0
