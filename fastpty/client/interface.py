@@ -37,7 +37,7 @@ class Session:
     address: as for `fastpty connect`. A TCP address must be one of the router's fpty-router addresses.
     command: the program and its arguments; None for the router's own, for example a shell.
     env: variables that the program gets in addition. cwd: its working directory.
-    size: rows and columns of the terminal. Its type is the TERM of `env`; without one, xterm-256color.
+    size: rows and columns of the terminal. term: its type, the program's TERM; None leaves it to the router.
     timeout: the seconds within which the router must accept the session; None waits forever.
 
     Raises SessionError if the session cannot begin: its `exit_status` is 127 or 126 if that is due to the command.
@@ -56,14 +56,13 @@ class Session:
         env: Mapping[str, str] | None = None,
         cwd: str | bytes | None = None,
         size: tuple[int, int] = (24, 80),
+        term: str | None = "xterm-256color",
         timeout: float | None = 10.0,
     ) -> None:
         name = os.fspath(address)
-        given = {"TERM": "xterm-256color", **(env or {})}
-        term = os.fsencode(given.pop("TERM"))
-        variables = [f"{variable}={value}" for variable, value in given.items()]
+        variables = [f"{variable}={value}" for variable, value in (env or {}).items()]
         self._size = size
-        self._request = request.start(size, command or (), variables, cwd, {b"TERM": term})
+        self._request = request.start(size, command or (), variables, cwd, {b"TERM": os.fsencode(term or "")})
         self._protocol = Protocol()
         self._output = bytearray()
         self._status: Status | None = None
