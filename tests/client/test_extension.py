@@ -59,6 +59,18 @@ def test_the_request_holds_command_environment_directory_and_language(router: Sc
     assert extension.WINDOW not in dict(request)
 
 
+def test_no_more_variables_are_offered_than_a_router_takes(router: ScriptedRouter) -> None:
+    request = []
+
+    def part(peer: ExtensionPeer) -> None:
+        request.extend(peer.begin())
+        peer.end()
+
+    with playing(router, part):
+        assert run(router.address, environment={f"LC_{number}": "C" for number in range(100)}) == (0, b"", "")
+    assert len([value for tag, value in request if tag == extension.OFFERED_ENVIRONMENT]) == 64
+
+
 @pytest.mark.parametrize("options", [(), ("--uwsgi",)])
 def test_the_window_is_in_the_request_and_resizes_follow(router: ScriptedRouter, options: tuple[str, ...]) -> None:
     with (
