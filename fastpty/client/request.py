@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-
 from itertools import islice
 
 from fastpty.errors import UsageError

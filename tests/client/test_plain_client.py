@@ -50,7 +50,8 @@ def test_start_and_status(address: str) -> None:
     with PlainClient(address) as client:
         assert client.welcome.version == 1
         assert client.welcome.capabilities & MAY_CHOOSE
-        client.start(["sh", "-c", 'echo "$TERM $A $PWD"; exit 3'], term="vt220", environment=["A=x y"], directory="/usr")
+        script = 'echo "$TERM $A $PWD"; exit 3'
+        client.start(["sh", "-c", script], term="vt220", environment=["A=x y"], directory="/usr")
         assert ended(client) == (EXITED, 3)
         assert client.output == b"vt220 x y /usr\r\n"
         assert client.started is not None

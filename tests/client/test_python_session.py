@@ -74,6 +74,11 @@ def test_the_terminal_s_type_is_common_or_the_router_s(
     assert dict(request).get(extension.TERM) == sent
 
 
+def test_an_option_that_there_is_not_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="columns"):
+        fastpty.Session("/nowhere", columns=80)  # type: ignore[call-arg]
+
+
 def test_output_that_the_router_cut_is_an_error_after_the_output(router: ScriptedRouter) -> None:
     def part(peer: ExtensionPeer) -> None:
         peer.begin()

@@ -107,8 +107,8 @@ _ENDINGS = (
     Mutant(
         "the status descriptor tells of cut output",
         "fastpty/client/report.py",
-        'bool(status.flags & extension.CUT)',
-        'False',
+        "bool(status.flags & extension.CUT)",
+        "False",
         _SESSIONS + "test_output_that_the_router_cut_is_an_error_that_the_status_descriptor_tells",
     ),
     Mutant(

@@ -62,6 +62,7 @@ STATUSES = {line: 3 for line in PRINTED if "exit 3" in line}
 # In docs/security.md: to make certificates, to serve and to connect. In docs/performance.md: to measure memory.
 CERTIFICATES = [block.text for block in blocks(ROOT / "docs" / "security.md")]
 MEMORY = [block.text for block in blocks(ROOT / "docs" / "performance.md")]
+PYTHON = [block.text for block in blocks(README) if block.language == "python"]
 # Clients that see what others type, and type nothing themselves.
 VIEWERS = {"fastpty connect /tmp/viewers.socket": "/tmp/shared.socket"}
 SERVICE = "fastpty connect --uwsgi /run/fastpty/login.socket"
@@ -170,6 +171,15 @@ def test_a_pipeline_prints_what_the_document_says(
     assert ended.stderr == b""
     assert ended.returncode == STATUSES.get(line, 0)
     assert re.fullmatch(PRINTED[line], ended.stdout.decode())
+
+
+def test_the_lines_of_python_print_what_they_say(start_router: Callable[..., Router], directory: Path) -> None:
+    (code,) = PYTHON
+    start_router(f"{directory}/shell.socket")
+    command = [sys.executable, "-c", here(code, directory)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    (said,) = re.findall(r"#\s*(.*)$", code, re.M)
+    assert ended.stdout == f"{said}\n"
 
 
 @pytest.fixture
