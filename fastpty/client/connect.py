@@ -10,7 +10,7 @@ from fastpty.client import negotiation
 from fastpty.client.attach import DisconnectedError, attach
 from fastpty.client.legacy import LateWelcomeError
 from fastpty.client.link import Link
-from fastpty.client.peer import stranger
+from fastpty.client.peer import listener_warning
 from fastpty.client.streams import check_streams
 from fastpty.client.terminal import window_size
 from fastpty.client.wanted import Wanted, read
@@ -166,9 +166,9 @@ class Connection:
         return f"{self._name}: {need} needs a router that speaks the extension, and this one does not"
 
     def _warn(self, link: Link, network: _socket.socket) -> None:
-        doubt = stranger(network, self._wanted.address)
-        if doubt is not None and not self._wanted.is_quiet:
-            self._complain(f"warning: {doubt}")
+        warning = listener_warning(network, self._wanted.address)
+        if warning is not None and not self._wanted.is_quiet:
+            self._complain(f"warning: {warning}")
         if self._wanted.is_verbose:
             process = ""
             if self._is_local:

@@ -192,7 +192,7 @@ def test_a_long_refusal_is_cut(router: ScriptedRouter) -> None:
 
 
 def outcome(stream: list[bytes]) -> Status | SessionError:
-    """What a session comes to whose router sends this after WELCOME."""
+    """The result of a session whose router sends `stream` after WELCOME."""
     session = Session()
     session.input(b"input")
     try:

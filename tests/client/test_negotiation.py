@@ -1,4 +1,4 @@
-"""How the client finds out what a router speaks: every router gets the bytes that it knows, and nothing is lost."""
+"""How the client finds out a router's protocol: each router gets only bytes that it understands, nothing is lost."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_what_is_no_welcome_is_shown_as_it_is(tmp_path: Path, tcp: bool, output:
 def test_a_welcome_without_the_name_is_an_error_that_names_the_option(
     tmp_path: Path, tcp: bool, options: tuple[str, ...]
 ) -> None:
-    """An fpty-router address over TCP, or behind a proxy, sends it. So could a program: nothing follows from it."""
+    """An fpty-router address over TCP, or behind a proxy, sends it. A program could, too, so it is not accepted."""
 
     def part(peer: socket.socket) -> None:
         peer.sendall(extension.welcome(bytes(8), 1, 1000))
