@@ -150,7 +150,7 @@ class AttachedClient:
         if self._output.wants_to_write:
             yield self._streams.stdout, select.POLLOUT, self._output.write
         if not self._is_in_session:
-            return  # what is typed from here on is for the local shell
+            return  # from here on, the local shell reads what is typed
         events = select.POLLOUT if self._link.wants_to_send else 0
         if len(self._output) < HIGH_WATER_BYTES:
             events |= select.POLLIN
@@ -173,9 +173,9 @@ class AttachedClient:
         return min(waits) * 1000 + 1 if waits else None
 
     def _greeting_wait(self) -> float | None:
-        """How long input waits for the router's first byte, which tells what it speaks; None if it does not wait.
+        """How long input still waits for the router's first byte, which shows its protocol; None if it does not wait.
 
-        A router that accepts the connection does not need long for that.
+        The time counts from the moment at which the router accepts the connection.
         """
         if not self._link.protocol.is_waiting:
             return None
@@ -212,7 +212,7 @@ class AttachedClient:
 
     def _read(self) -> None:
         if not self._is_in_session:
-            return  # it ended in this very turn: the keys are for the local shell
+            return  # the session ended in this turn: the local shell reads the keys
         try:
             data = os.read(self._streams.stdin, CHUNK_BYTES)
         except BlockingIOError:
@@ -249,7 +249,7 @@ class AttachedClient:
     def _disconnect(self) -> NoReturn:
         try:
             self._link.send()
-        finally:  # also if this is no time for more input
+        finally:  # also if send() fails
             raise DisconnectedError("disconnected")
 
     def _description(self) -> bytes:

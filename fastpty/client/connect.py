@@ -10,7 +10,7 @@ from fastpty.client import negotiation
 from fastpty.client.attach import DisconnectedError, attach
 from fastpty.client.legacy import LateWelcomeError
 from fastpty.client.link import Link
-from fastpty.client.peer import stranger
+from fastpty.client.peer import listener_warning
 from fastpty.client.streams import check_streams
 from fastpty.client.terminal import window_size
 from fastpty.client.wanted import Wanted, read
@@ -101,11 +101,13 @@ class Connection:
             sock.close()
 
     def _greeting(self, sock: _socket.socket, name: bytes | None) -> Greeting | None:
-        """What the router is expected to say if it speaks the extension; None if it is not asked to."""
+        """What the router says first if it speaks the extension; None if the user rules the extension out."""
+        if self._wanted.protocol in ("raw", "uwsgi"):
+            return None
         names: list[bytes | None] = [name] if name is not None and sock.getsockname() == name else []
         if self._wanted.protocol == "fpty":
             names.append(None)
-        return negotiation.Greeting(names) if names else None
+        return negotiation.Greeting(names)
 
     def _converse(
         self, sock: _socket.socket | socket.socket, network: _socket.socket, greeting: Greeting | None
@@ -128,7 +130,7 @@ class Connection:
     def _negotiate(self, link: Link, greeting: Greeting | None) -> None:
         wanted = self._wanted
         need = wanted.need or ("--protocol fpty" if wanted.protocol == "fpty" or self._late else None)
-        if greeting is not None:
+        if greeting is not None and greeting.is_expected:
             seconds = (wanted.connect_seconds or None) if need else negotiation.SILENCE_SECONDS
             negotiation.wait_for_greeting(link.sock, link.read, greeting, seconds)
             if greeting.is_welcome:
@@ -153,9 +155,10 @@ class Connection:
         _send_at_once(link)
 
     def _why_not(self, link: Link, greeting: Greeting | None, need: str) -> str:
-        if greeting is None and not self._is_local:
+        is_expected = greeting is not None and greeting.is_expected
+        if not is_expected and not self._is_local:
             return f"{self._name}: {need} needs an fpty-router address, and --protocol fpty"
-        if greeting is not None and greeting.is_welcome is None:
+        if greeting is not None and is_expected and greeting.is_welcome is None:
             from fastpty.client.waiting import is_not_accepted  # rarely needed
 
             what = "accept the connection" if is_not_accepted(link.sock) else "answer"
@@ -163,9 +166,9 @@ class Connection:
         return f"{self._name}: {need} needs a router that speaks the extension, and this one does not"
 
     def _warn(self, link: Link, network: _socket.socket) -> None:
-        doubt = stranger(network, self._wanted.address)
-        if doubt is not None and not self._wanted.is_quiet:
-            self._complain(f"warning: {doubt}")
+        warning = listener_warning(network, self._wanted.address)
+        if warning is not None and not self._wanted.is_quiet:
+            self._complain(f"warning: {warning}")
         if self._wanted.is_verbose:
             process = ""
             if self._is_local:

@@ -13,7 +13,7 @@ _COMMANDS = (DISCONNECT, HELP, SHOW_CONNECTION, SUSPEND)
 
 
 class Fed:
-    """What some input came to: the bytes to send, and the keys of the commands in it, in their order."""
+    """The result of EscapeFilter.feed(): the bytes to send, and the keys of the commands in the input, in order."""
 
     def __init__(self, output: bytes, commands: tuple[bytes, ...] = ()) -> None:
         self.output = output

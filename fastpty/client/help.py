@@ -7,8 +7,9 @@ socket."""
 _EXIT_STATUS = """\
 Exit status: the program's own, or 128 + N when signal N ended it; 127 when the
 command was not found, 126 when it cannot be executed; 255 when the session
-could not begin, broke, or was ended by the router or by you; 2 for bad usage.
-Older routers do not tell how the program ended: then 0 when the session ended.
+could not begin, broke, lost output, or was ended by the router or by you; 2
+for bad usage. Over uWSGI's protocols it is not known how the program ended:
+then 0 when the session ended.
 """
 
 _FASTPTY = f"""\
@@ -52,10 +53,11 @@ Options:
   --status-fd FD        write to descriptor FD how the session ended, as a line
                         of JSON
   --protocol NAME       auto: find out what the router speaks (default); fpty:
-                        the router's address is an fpty-router; raw, uwsgi:
-                        uWSGI's protocols
-  --uwsgi               speak the uwsgi protocol with routers that know no
-                        better (--forkpty-urouter sockets)
+                        fastpty's own protocol, for an fpty-router address
+                        over TCP or behind a proxy; raw, uwsgi: uWSGI's
+                        protocols
+  --uwsgi               speak the uwsgi protocol, not raw, with routers that do
+                        not speak fastpty's own (--forkpty-urouter sockets)
   -n                    read no input: the session's input ends at once
   -q                    show errors only
   -v                    show who is listening at ADDR, and at the end how much

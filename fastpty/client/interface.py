@@ -19,11 +19,44 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import Self, TypedDict, Unpack
 
     from fastpty.wire.extension import Status
 
+    class Options(TypedDict, total=False):
+        """The keyword arguments of Session."""
+
+        env: Mapping[str, str] | None
+        cwd: str | bytes | None
+        size: tuple[int, int]
+        term: str | None
+        timeout: float | None
+
+
 _CHUNK_BYTES = 65536
+
+
+class _Options:
+    """The keyword arguments of Session, with their defaults. TypeError for others."""
+
+    def __init__(
+        self,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | bytes | None = None,
+        size: tuple[int, int] = (24, 80),
+        term: str | None = "xterm-256color",
+        timeout: float | None = 10.0,
+    ) -> None:
+        self._variables = [f"{name}={value}" for name, value in (env or {}).items()]
+        self._directory = cwd
+        self._term = os.fsencode(term or "")
+        self.size = size
+        self.timeout = timeout
+
+    def request(self, command: Sequence[str | bytes]) -> bytes:
+        """The frame START."""
+        return request.start(self.size, command, self._variables, self._directory, {b"TERM": self._term})
 
 
 class Session:
@@ -36,9 +69,11 @@ class Session:
 
     address: as for `fastpty connect`. A TCP address must be one of the router's fpty-router addresses.
     command: the program and its arguments; None for the router's own, for example a shell.
+    Options, all of them keywords:
     env: variables that the program gets in addition. cwd: its working directory.
-    size: rows and columns of the terminal. Its type is the TERM of `env`; without one, xterm-256color.
-    timeout: the seconds within which the router must accept the session; None waits forever.
+    size: rows and columns of the terminal, (24, 80) by default.
+    term: the terminal's type, "xterm-256color" by default; None leaves it to the router.
+    timeout: the seconds within which the router must accept the session, 10 by default; None waits forever.
 
     Raises SessionError if the session cannot begin: its `exit_status` is 127 or 126 if that is due to the command.
     Raises FastptyError if there is no router, and UsageError for arguments that no program can have.
@@ -49,21 +84,13 @@ class Session:
     """
 
     def __init__(
-        self,
-        address: str,
-        command: Sequence[str | bytes] | None = None,
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str | bytes | None = None,
-        size: tuple[int, int] = (24, 80),
-        timeout: float | None = 10.0,
+        self, address: str, command: Sequence[str | bytes] | None = None, **options: Unpack[Options]
     ) -> None:
         name = os.fspath(address)
-        given = {"TERM": "xterm-256color", **(env or {})}
-        term = os.fsencode(given.pop("TERM"))
-        variables = [f"{variable}={value}" for variable, value in given.items()]
-        self._size = size
-        self._request = request.start(size, command or (), variables, cwd, {b"TERM": term})
+        wanted = _Options(**options)
+        timeout = wanted.timeout
+        self._size = wanted.size
+        self._request = wanted.request(command or ())
         self._protocol = Protocol()
         self._output = bytearray()
         self._status: Status | None = None

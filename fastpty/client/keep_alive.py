@@ -1,6 +1,7 @@
 """Finds out whether a router at the other end of a network is still there, over the extension.
 
-TCP does not tell the end of a host that vanished, or of a connection that a firewall forgot, while nothing is sent.
+While nothing is sent, TCP does not report that the other host has vanished, or that a firewall has dropped the
+connection.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class KeepAlive:
         self._next = time.monotonic() + _SILENCE_SECONDS
 
     def note_life(self) -> None:
-        """Notes that the router has sent something, or that this client reads nothing now and so cannot know."""
+        """Notes that the router has sent something, or that this client is not reading and would not see it."""
         self._unanswered = 0
         self._next = time.monotonic() + _SILENCE_SECONDS
 

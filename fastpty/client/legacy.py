@@ -55,7 +55,7 @@ class Legacy:
         self._framed = framed
         self._is_local = is_local
         self._greeting = greeting
-        self._kept: bytearray | None = bytearray() if greeting else None
+        self._kept: bytearray | None = bytearray() if greeting and greeting.is_expected else None
         self.is_waiting = False
         self._window = b""
         self._beginning: bytearray | None = bytearray()
@@ -98,7 +98,11 @@ class Legacy:
         return []
 
     def has_no_welcome(self) -> None:
-        """Notes that the router does not speak the extension."""
+        """Notes that the router does not speak the extension. Raises FastptyError if it seems to."""
+        if self._greeting is not None and self._greeting.is_unnamed:
+            raise FastptyError(
+                f"{self._address} is an address for fastpty's own protocol: connect with --protocol fpty"
+            )
         self._greeting = None
         self.keep_no_more()
 

@@ -213,7 +213,7 @@ class Link:
 def has_urgent_mark(sock: socket.socket | _socket.socket) -> bool:
     """True if the router has marked the end of its output on this TCP connection.
 
-    Ask before reading what can be read: a read that finds nothing before the mark passes over it.
+    Call this before recv(): one that begins at the mark skips it.
     """
     try:
         return sock.recv(1, _socket.MSG_OOB) == _URGENT_MARK

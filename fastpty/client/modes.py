@@ -13,7 +13,7 @@ _OFF_AT_FIRST = frozenset((1, 9, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015,
 _ALTERNATE_SCREENS = frozenset((47, 1047, 1049))
 _CURSOR_IS_SHOWN = 25
 
-# A sequence may be split between reads. A longer beginning is none that this class looks for.
+# A sequence may be split between reads. The sequences that this class looks for are shorter than this.
 _LONGEST_BYTES = 64
 
 _SEQUENCES = rb"""
@@ -64,7 +64,7 @@ class ModeTracker:
         found = match.groupdict()
         if found["switch"]:
             for number in found["numbers"].split(b";"):
-                # Of the cursor the shown state is the usual one.
+                # The cursor is shown by default, so `l` is the change that has to be undone.
                 turned_on = (found["switch"] == b"h") != (number == b"%d" % _CURSOR_IS_SHOWN)
                 (self._on.add if turned_on else self._on.discard)(int(number or 0))
         elif found["push"]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 SILENCE_SECONDS = 0.1
 """How long a client that does not need the extension waits for the first byte before it sends input without it."""
 
-_NO_NAME = extension.NAME + b"00" * extension.NONCE_BYTES
 _HEADER_BYTES = 4
 _DECIDED_BYTES = _HEADER_BYTES + len(extension.MAGIC) + extension.NONCE_BYTES
 _SHORT_OF_MEMORY = (errno.ENOMEM, errno.ENOBUFS)
@@ -33,38 +32,49 @@ def new_name() -> bytes:
     return extension.NAME + os.urandom(extension.NONCE_BYTES).hex().encode()
 
 
+def _nonce(name: bytes | None) -> bytes:
+    return bytes(extension.NONCE_BYTES) if name is None else bytes.fromhex(name[len(extension.NAME) :].decode())
+
+
 class Greeting:
     """Compares the first bytes of a connection, as they come, with WELCOME.
 
-    WELCOME has the nonce of one of the clients' `names` in it. None stands for a client whose name the router does not
-    see. `is_welcome` is None until it is decided, and `received` is everything so far.
+    A WELCOME for this client has the nonce of one of its `names`; for the name None, which the router does not see, the
+    nonce is zero. Without `names` none is expected. `is_welcome` is None until it is decided. `is_unnamed`: a WELCOME
+    came whose nonce is zero, but the names do not include None. It is not accepted: a program behind a raw address can
+    write the same bytes. `received` is everything so far.
     """
 
     def __init__(self, names: Sequence[bytes | None]) -> None:
-        nonces = [bytes.fromhex((name or _NO_NAME).removeprefix(extension.NAME).decode()) for name in names]
-        self._payloads = [extension.MAGIC + nonce for nonce in nonces]
+        self._payloads = [extension.MAGIC + _nonce(name) for name in names]
+        self._unnamed = extension.MAGIC + _nonce(None)
+        self.is_expected = bool(names)
         self.received = bytearray()
         self.is_welcome: bool | None = None
+        self.is_unnamed = False
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes; none: the connection has ended."""
         self.received += data
         if self.is_welcome is not None:
             return
-        if not data or not self._may_be_welcome():
+        expected = self._possible()
+        if not data or not expected:
             self.is_welcome = False
         elif len(self.received) >= _DECIDED_BYTES:
-            self.is_welcome = True
+            self.is_welcome = expected[0] in self._payloads
+            self.is_unnamed = not self.is_welcome
 
-    def _may_be_welcome(self) -> bool:
-        """True if what was received does not differ from WELCOME. Its size, in bytes 1 and 2, is not compared."""
+    def _possible(self) -> list[bytes]:
+        """The beginnings of WELCOME's payload from which what was received does not differ.
+
+        The size of the frame, in bytes 1 and 2, is not compared.
+        """
         received = bytes(self.received[:_DECIDED_BYTES])
         header, payload = received[:_HEADER_BYTES], received[_HEADER_BYTES:]
-        return (
-            header[:1] in (b"", b"\0")
-            and header[3:] in (b"", bytes((extension.WELCOME,)))
-            and any(expected.startswith(payload) for expected in self._payloads)
-        )
+        if header[:1] not in (b"", b"\0") or header[3:] not in (b"", bytes((extension.WELCOME,))):
+            return []
+        return [expected for expected in (*self._payloads, self._unnamed) if expected.startswith(payload)]
 
 
 def wait_for_greeting(

@@ -20,7 +20,7 @@ _DYING_MS = 50
 _LINKS_MOST = 40  # as the kernel follows
 
 
-def stranger(sock: _socket.socket, address: Address) -> str | None:
+def listener_warning(sock: _socket.socket, address: Address) -> str | None:
     """Returns a warning if the listener at `address` belongs to a user that the caller does not trust, else None.
 
     After a router has ended, another user's program can take its place and receive what is typed. The caller trusts

@@ -49,14 +49,15 @@ def _described(session: Session | None, error: str | None) -> dict[str, Any]:
     status = session.status
     if error is not None or status is None:
         fields["error"] = error
-    elif (signum := signal_of(status)) is not None:
+    if status is not None and (signum := signal_of(status)) is not None:
         fields |= {"signal": signum, "core": status.how == extension.DUMPED_CORE}
-    else:
+    elif status is not None and status.how == extension.EXITED:
         fields["code"] = status.code
     fields |= {"output_bytes": session.output_bytes, "input_bytes": session.input_bytes}
     if status is not None:
         fields |= {"input_taken_bytes": status.input_bytes, "input_dropped_bytes": status.dropped_bytes}
         fields["hung_up"] = bool(status.flags & extension.BY_ROUTER)
+        fields["output_cut"] = bool(status.flags & extension.CUT)
         fields["seconds"] = status.run_microseconds / 1e6
     return fields
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 
 from fastpty.errors import UsageError
 from fastpty.wire import extension
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _OFFERED = (b"LANG", b"COLORTERM", b"NO_COLOR")
 _OFFERED_PREFIX = b"LC_"
+_OFFERED_MOST = 64  # a router takes no more
 
 
 def start(
@@ -38,7 +40,7 @@ def start(
         pairs.append((extension.WINDOW, extension.window(*size)))
     if local.get(b"TERM"):
         pairs.append((extension.TERM, local[b"TERM"]))
-    pairs += [(extension.OFFERED_ENVIRONMENT, variable) for variable in _offered(local)]
+    pairs += [(extension.OFFERED_ENVIRONMENT, variable) for variable in islice(_offered(local), _OFFERED_MOST)]
     request = extension.items(pairs)
     if len(request) > extension.REQUEST_BYTES:
         raise UsageError(

@@ -22,7 +22,7 @@ _WORDS = {
     extension.LIMIT: "the router has too many sessions",
     extension.EXECUTE: "cannot execute the command",
     extension.TIMEOUT: "the session took too long to start",
-    extension.STOPPED: "the router has stopped",
+    extension.STOPPED: "the router was stopped",
 }
 
 
@@ -213,6 +213,8 @@ class Session:
             raise SessionError(f"{what}: the router sent {self.status.output_bytes}, {self.output_bytes} came")
         if self.status.how not in (extension.EXITED, extension.SIGNALLED, extension.DUMPED_CORE):
             raise SessionError("the program has ended; exit status unknown")
+        if self.status.flags & extension.CUT:
+            raise SessionError("the program has ended, but output of its background processes may be missing")
         return self.status
 
 

@@ -24,9 +24,9 @@ _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_L
 
 
 def wait_for_mark(network: _socket.socket) -> bool:
-    """True if the router has marked the end of its output. It does so behind the end of TLS, where nothing else comes.
+    """True if the router has marked the end of its output. The mark follows the end of TLS, where no other byte comes.
 
-    Waits a second at most.
+    Waits at most a second for it.
     """
     poll = select.poll()
     poll.register(network, select.POLLPRI)

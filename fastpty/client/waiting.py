@@ -39,7 +39,8 @@ def is_not_accepted(sock: _socket.socket) -> bool:
 def _peer_inode(inode: int) -> int | None:
     """The inode of the other end of the local socket that has this inode; None if it is not known.
 
-    It is 0 if no process has the other end: it waits in the listener's queue, or was closed. Raises OSError.
+    It is 0 if no process holds the other end: the connection waits in the listener's queue, or was closed. Raises
+    OSError.
     """
     message = _REQUEST.pack(_socket.AF_UNIX, 0, 0, 0xFFFFFFFF, inode, _UDIAG_SHOW_PEER, _ANY_COOKIE, _ANY_COOKIE)
     header = _HEADER.pack(_HEADER.size + len(message), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)

@@ -77,9 +77,9 @@ cdef inline void final_set_ending(Session *session, Ending ending) noexcept nogi
     if ending == ENDING_LIFETIME:
         text = b"the session's time is over"
     elif ending == ENDING_MEMORY:
-        text = b"the router has no memory left for the session"
+        text = b"the router had no memory left for the session"
     elif ending != ENDING_IDLE:
-        code, text = ERROR_STOPPED, b"the router has stopped"
+        code, text = ERROR_STOPPED, b"the router was stopped"
     final_set_error(session, code, 0, text, strlen(text))
 
 

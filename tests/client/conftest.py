@@ -1,4 +1,4 @@
-"""Routers that play a part, for tests of the client."""
+"""Fixtures of routers that a test scripts itself."""
 
 from __future__ import annotations
 

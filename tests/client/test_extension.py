@@ -59,6 +59,18 @@ def test_the_request_holds_command_environment_directory_and_language(router: Sc
     assert extension.WINDOW not in dict(request)
 
 
+def test_no_more_variables_are_offered_than_a_router_takes(router: ScriptedRouter) -> None:
+    request = []
+
+    def part(peer: ExtensionPeer) -> None:
+        request.extend(peer.begin())
+        peer.end()
+
+    with playing(router, part):
+        assert run(router.address, environment={f"LC_{number}": "C" for number in range(100)}) == (0, b"", "")
+    assert len([value for tag, value in request if tag == extension.OFFERED_ENVIRONMENT]) == 64
+
+
 @pytest.mark.parametrize("options", [(), ("--uwsgi",)])
 def test_the_window_is_in_the_request_and_resizes_follow(router: ScriptedRouter, options: tuple[str, ...]) -> None:
     with (
@@ -252,8 +264,9 @@ def test_the_status_descriptor_gets_one_line_of_json(
         _, output, complaint = run("--status-fd", "3", router.address, data=b"abc", shell="3>&2")
     assert output == b"12345"
     assert complaint.count("\n") == 1
-    counts = {"output_bytes": 5, "input_bytes": 3, "input_taken_bytes": 3, "input_dropped_bytes": 0, "hung_up": False}
-    assert json.loads(complaint) == {"session": 12, "seconds": 0.0} | expected | counts
+    counts = {"output_bytes": 5, "input_bytes": 3, "input_taken_bytes": 3, "input_dropped_bytes": 0}
+    flags = {"hung_up": False, "output_cut": False}
+    assert json.loads(complaint) == {"session": 12, "seconds": 0.0} | expected | counts | flags
 
 
 def test_the_status_descriptor_also_gets_an_error(router: ScriptedRouter) -> None:
@@ -318,6 +331,21 @@ def test_a_connection_that_ends_without_a_status_is_lost(router: ScriptedRouter,
     assert complaint == "fastpty: lost the connection; exit status unknown\n"
 
 
+def test_output_that_the_router_cut_is_an_error_that_the_status_descriptor_tells(router: ScriptedRouter) -> None:
+    def part(peer: ExtensionPeer) -> None:
+        peer.begin()
+        peer.output(b"some")
+        peer.end(3, flags=extension.CUT)
+
+    problem = "the program has ended, but output of its background processes may be missing"
+    with playing(router, part, part):
+        assert run(router.address) == (255, b"some", f"fastpty: {problem}\n")
+        status, described, _ = run("--status-fd", "3", router.address, shell="3>&1 1>/dev/null")
+    assert status == 255
+    found = json.loads(described)
+    assert (found["error"], found["code"], found["output_cut"]) == (problem, 3, True)
+
+
 def test_a_program_that_the_router_hung_up_has_its_own_status(router: ScriptedRouter) -> None:
     def part(peer: ExtensionPeer) -> None:
         peer.begin()
@@ -360,6 +388,21 @@ def test_a_refusal_is_one_harmless_line_and_never_output(
 
     with playing(router, part):
         assert run(router.address) == (status, b"", "fastpty: no:\\x1b]0;x\\x07\\n such \ufffd\n")
+
+
+@pytest.mark.parametrize("code", [extension.REFUSED, extension.EXECUTE])
+def test_a_refusal_without_end_is_one_short_line(router: ScriptedRouter, code: int) -> None:
+    def part(peer: ExtensionPeer) -> None:
+        peer.greet()
+        peer.sock.sendall(extension.refusal(code, b"\r\x1b[2J\n" * 20_000))
+
+    with playing(router, part):
+        status, output, complaint = run(router.address)
+    assert (status, output) == (255 if code == extension.REFUSED else 126, b"")
+    assert complaint.startswith("fastpty: \\x1b[2J\\n\\r")
+    assert complaint.count("\n") == 1
+    assert complaint.rstrip("\n").isprintable()
+    assert len(complaint) < 2000
 
 
 def test_a_refusal_with_the_welcome_is_not_output(router: ScriptedRouter) -> None:

@@ -76,7 +76,7 @@ def test_a_call_that_fails_for_lack_of_memory_is_tried_again(
 ) -> None:
     session(router, tmp_path / "trace")
     before, _ = calls_before_and_after_connecting(tmp_path / "trace")
-    # Some calls in a row, so that it would also show if only the first failure were mended.
+    # Several calls in a row fail, so that a client that tries only once more fails the test.
     first = before.count(call) + 1
     ended = session(router, tmp_path / "injected", "-e", f"inject={call}:error={error}:when={first}..{first + 2}")
     assert (tmp_path / "injected").read_text().count("(INJECTED)") == 3

@@ -14,7 +14,7 @@ from fastpty.errors import SessionError
 from fastpty.wire import extension
 from fastpty.wire.extension import Status, frames, items
 from tests import ROOT
-from tests.support.client_harness import CLIENT, ScriptedRouter, terminal_client
+from tests.support.client_harness import CLIENT, ScriptedRouter, send_notice, terminal_client
 from tests.support.extension_peer import ExtensionPeer, playing
 
 MIB = 1 << 20
@@ -172,6 +172,16 @@ def test_remarks_without_end_are_cut(router: ScriptedRouter) -> None:
     assert complaint == ("fastpty: " + "x" * 400 + "\n") * 16
 
 
+def test_a_notice_is_one_harmless_line_too(router: ScriptedRouter) -> None:
+    """In the older protocols."""
+
+    def part(peer: socket.socket) -> None:
+        send_notice(peer, b"out\r\nfastpty: refused: \x1b]0;x\x07\r\x9b2J you\r\n")
+
+    with router.playing(part):
+        assert run(router.address) == (255, b"out\r\n", "fastpty: refused: \\x1b]0;x\\x07\\r\ufffd2J you\n")
+
+
 def test_a_long_refusal_is_cut(router: ScriptedRouter) -> None:
     def part(peer: ExtensionPeer) -> None:
         peer.greet()
@@ -182,7 +192,7 @@ def test_a_long_refusal_is_cut(router: ScriptedRouter) -> None:
 
 
 def outcome(stream: list[bytes]) -> Status | SessionError:
-    """What a session comes to whose router sends this after WELCOME."""
+    """The result of a session whose router sends `stream` after WELCOME."""
     session = Session()
     session.input(b"input")
     try:

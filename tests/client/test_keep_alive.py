@@ -1,4 +1,4 @@
-"""A router at the other end of a network that has vanished without a word."""
+"""A client across a network whose router has vanished."""
 
 from __future__ import annotations
 

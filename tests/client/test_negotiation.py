@@ -1,4 +1,4 @@
-"""How the client finds out what a router speaks: every router gets the bytes that it knows, and nothing is lost."""
+"""How the client finds out a router's protocol: each router gets only bytes that it understands, nothing is lost."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from fastpty.client.legacy import KEPT_BYTES
 from fastpty.client.negotiation import Greeting, new_name
 from fastpty.wire import extension
+from fastpty.wire.extension import FrameReader
 from tests import ROOT
 from tests.support.client_harness import (
     CLIENT,
@@ -92,14 +93,14 @@ def test_a_client_whose_name_is_taken_connects_without(router: ScriptedRouter) -
 # What the first bytes tell
 
 
-@given(st.binary(max_size=60), st.integers(0, 60), st.lists(st.integers(1, 60), max_size=10))
+@given(st.binary(max_size=60), st.integers(0, 60), st.lists(st.integers(1, 60), max_size=10), st.booleans())
 def test_only_the_welcome_with_the_nonce_is_one_however_it_is_cut(
-    other: bytes, agreeing: int, cuts: list[int]
+    other: bytes, agreeing: int, cuts: list[int], is_named: bool
 ) -> None:
     """Tried with streams that agree with WELCOME for some bytes and then differ, or do not."""
     name = new_name()
     nonce = bytes.fromhex(name[-16:].decode())
-    welcome = extension.welcome(nonce, 0, 1000)
+    welcome = extension.welcome(nonce if is_named else bytes(8), 0, 1000)
     stream = welcome[:agreeing] + other
     decided = 20
     agrees = len(stream) >= decided and stream[0:1] + stream[3:decided] == welcome[0:1] + welcome[3:decided]
@@ -108,7 +109,8 @@ def test_only_the_welcome_with_the_nonce_is_one_however_it_is_cut(
     for start, end in itertools.pairwise(places):
         greeting.feed(stream[start:end])
     greeting.feed(b"")
-    assert greeting.is_welcome == agrees
+    assert greeting.is_welcome == (agrees and is_named)
+    assert greeting.is_unnamed == (agrees and not is_named)
     assert greeting.received == stream
 
 
@@ -135,13 +137,33 @@ def test_a_welcome_that_comes_byte_by_byte_is_one(router: ScriptedRouter) -> Non
         b"\0",
         b"\0\x1e\0",
         b"\0\x1e\0\x97fastpt",
-        b"\0\x1e\0\x97fastpty\n" + bytes(8),
-        extension.welcome(bytes(8), 1, 1000) + extension.refusal(extension.REFUSED, b"forged"),
+        b"\0\x1e\0\x97fastpty\n" + bytes(7),
+        extension.welcome(b"\1" * 8, 1, 1000) + extension.refusal(extension.REFUSED, b"forged"),
+        b"x" + extension.welcome(bytes(8), 1, 1000),
     ],
 )
-def test_what_is_no_welcome_is_shown_as_it_is(router: ScriptedRouter, output: bytes) -> None:
-    with router.playing(lambda peer: peer.sendall(output)):
+@pytest.mark.parametrize("tcp", [False, True])
+def test_what_is_no_welcome_is_shown_as_it_is(tmp_path: Path, tcp: bool, output: bytes) -> None:
+    with scripted_router(tmp_path, tcp=tcp) as router, router.playing(lambda peer: peer.sendall(output)):
         assert run(router.address) == (0, output, "")
+
+
+@pytest.mark.parametrize("options", [(), ("--uwsgi",)])
+@pytest.mark.parametrize("tcp", [False, True])
+def test_a_welcome_without_the_name_is_an_error_that_names_the_option(
+    tmp_path: Path, tcp: bool, options: tuple[str, ...]
+) -> None:
+    """An fpty-router address over TCP, or behind a proxy, sends it. A program could, too, so it is not accepted."""
+
+    def part(peer: socket.socket) -> None:
+        peer.sendall(extension.welcome(bytes(8), 1, 1000))
+        assert extension.START not in {number for number, _ in FrameReader().feed(receive_all(peer))}
+
+    with scripted_router(tmp_path, tcp=tcp) as router, router.playing(part):
+        address = router.address
+        assert run(*options, address) == (
+            255, b"", f"fastpty: {address} is an address for fastpty's own protocol: connect with --protocol fpty\n"
+        )  # fmt: skip
 
 
 # Older routers
@@ -378,7 +400,7 @@ def test_a_proxy_that_hides_the_name_does_not_matter_where_the_user_names_the_pr
         assert run("--protocol", "fpty", proxy) == (4, b"", "")
 
 
-def test_a_tcp_address_needs_to_be_told_so(tmp_path: Path) -> None:
+def test_over_tcp_a_command_needs_the_option(tmp_path: Path) -> None:
     with scripted_router(tmp_path, tcp=True) as router:
         status, _, complaint = run(router.address, "--", "id")
     assert status == 255

@@ -44,7 +44,7 @@ def test_what_a_program_is_given(router: ScriptedRouter) -> None:
     with (
         playing(router, part),
         fastpty.Session(
-            router.address, ["ls", b"-l"], env={"A": "1", "TERM": "vt100"}, cwd="/srv", size=(43, 132)
+            router.address, ["ls", b"-l"], env={"A": "1"}, cwd="/srv", size=(43, 132), term="vt100"
         ) as session,
     ):
         assert session.number == 9
@@ -57,6 +57,38 @@ def test_what_a_program_is_given(router: ScriptedRouter) -> None:
         (extension.WINDOW, extension.window(43, 132)),
         (extension.TERM, b"vt100"),
     ]
+
+
+@pytest.mark.parametrize(("options", "sent"), [({}, b"xterm-256color"), ({"term": None}, None)])
+def test_the_terminal_s_type_is_common_or_the_router_s(
+    router: ScriptedRouter, options: dict[str, str | None], sent: bytes | None
+) -> None:
+    request = []
+
+    def part(peer: ExtensionPeer) -> None:
+        request.extend(peer.begin())
+        peer.end()
+
+    with playing(router, part), fastpty.Session(router.address, **options) as session:  # type: ignore[arg-type]
+        assert session.wait(30) == 0
+    assert dict(request).get(extension.TERM) == sent
+
+
+def test_an_option_that_there_is_not_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="columns"):
+        fastpty.Session("/nowhere", columns=80)  # type: ignore[call-arg]
+
+
+def test_output_that_the_router_cut_is_an_error_after_the_output(router: ScriptedRouter) -> None:
+    def part(peer: ExtensionPeer) -> None:
+        peer.begin()
+        peer.output(b"some")
+        peer.end(0, flags=extension.CUT)
+
+    with playing(router, part), fastpty.Session(router.address) as session:
+        assert read_all(session) == b"some"
+        with pytest.raises(fastpty.SessionError, match="output of its background processes may be missing"):
+            session.wait(30)
 
 
 def test_bytes_go_both_ways_and_the_end_of_the_output_is_an_end_of_file(router: ScriptedRouter) -> None:

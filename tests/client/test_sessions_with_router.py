@@ -202,6 +202,9 @@ def test_an_fpty_router_address_over_tcp(start_router: Callable[..., Router]) ->
     router = start_router("--fpty-router", "127.0.0.1:0")
     address = router.wait_for_log(r"listening on (127\.0\.0\.1:\d+)")[0][1]
     assert run("--protocol", "fpty", address, "--", "sh", "-c", "exit 8") == (8, b"", "")
+    problem = "is an address for fastpty's own protocol: connect with --protocol fpty"
+    assert run(address) == (255, b"", f"fastpty: {address} {problem}\n")
+    assert run("--uwsgi", address, data=b"exit\n") == (255, b"", f"fastpty: {address} {problem}\n")
 
 
 def test_a_session_for_python(address: str) -> None:

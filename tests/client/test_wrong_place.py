@@ -1,4 +1,4 @@
-"""What the client says when it is called or pointed wrongly: one line that says what to do."""
+"""Messages of the client about wrong arguments and addresses: one line that says what to do."""
 
 from __future__ import annotations
 

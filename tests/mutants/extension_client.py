@@ -10,16 +10,30 @@ _NEGOTIATION = (
     Mutant(
         "a WELCOME with another nonce is output",
         "fastpty/client/negotiation.py",
-        "            and any(expected.startswith(payload) for expected in self._payloads)\n",
-        "            and any(expected[:8].startswith(payload[:8]) for expected in self._payloads)\n",
+        "(*self._payloads, self._unnamed) if expected.startswith(payload)]\n",
+        "(*self._payloads, self._unnamed) if expected[:8].startswith(payload[:8])]\n",
         _NEGOTIATES + "test_a_program_that_forges_a_welcome_gains_nothing",
     ),
     Mutant(
         "a WELCOME may come in pieces",
         "fastpty/client/negotiation.py",
-        "        elif len(self.received) >= _DECIDED_BYTES:\n            self.is_welcome = True\n",
-        "        else:\n            self.is_welcome = len(self.received) >= _DECIDED_BYTES\n",
+        "        elif len(self.received) >= _DECIDED_BYTES:\n            self.is_welcome = expected",
+        "        else:\n            self.is_welcome = len(self.received) >= _DECIDED_BYTES and expected",
         _NEGOTIATES + "test_a_welcome_that_comes_byte_by_byte_is_one",
+    ),
+    Mutant(
+        "a WELCOME that any program can write is not accepted",
+        "fastpty/client/negotiation.py",
+        "            self.is_welcome = expected[0] in self._payloads\n",
+        "            self.is_welcome = True\n",
+        _NEGOTIATES + "test_a_welcome_without_the_name_is_an_error_that_names_the_option",
+    ),
+    Mutant(
+        "a WELCOME for a client without a name is not shown as output",
+        "fastpty/client/legacy.py",
+        "        if self._greeting is not None and self._greeting.is_unnamed:\n",
+        "        if False:\n",
+        _NEGOTIATES + "test_a_welcome_without_the_name_is_an_error_that_names_the_option",
     ),
     Mutant(
         "what is no WELCOME is shown from its first byte",
@@ -66,6 +80,7 @@ _NEGOTIATION = (
 )
 
 _SESSIONS = "client/test_extension.py::"
+_HOSTILE_ROUTERS = "client/test_hostile_router.py::"
 
 _ENDINGS = (
     Mutant(
@@ -81,6 +96,34 @@ _ENDINGS = (
         "        if missing or self.status.error_bytes:\n",
         "        if False:\n",
         _SESSIONS + "test_output_that_the_router_counts_otherwise_is_an_error",
+    ),
+    Mutant(
+        "output that the router cut is said",
+        "fastpty/client/session.py",
+        "        if self.status.flags & extension.CUT:\n",
+        "        if False:\n",
+        _SESSIONS + "test_output_that_the_router_cut_is_an_error_that_the_status_descriptor_tells",
+    ),
+    Mutant(
+        "the status descriptor tells of cut output",
+        "fastpty/client/report.py",
+        "bool(status.flags & extension.CUT)",
+        "False",
+        _SESSIONS + "test_output_that_the_router_cut_is_an_error_that_the_status_descriptor_tells",
+    ),
+    Mutant(
+        "a notice of an older router is harmless on a terminal",
+        "fastpty/errors.py",
+        "        return printable(super().__str__())\n",
+        "        return super().__str__()\n",
+        _HOSTILE_ROUTERS + "test_a_notice_is_one_harmless_line_too",
+    ),
+    Mutant(
+        "a refusal without end is cut",
+        "fastpty/client/session.py",
+        "printable(text[:_TEXT_MOST_BYTES].decode(",
+        "printable(text.decode(",
+        _SESSIONS + "test_a_refusal_without_end_is_one_short_line",
     ),
     Mutant(
         "a refusal is harmless on a terminal",
@@ -157,8 +200,6 @@ _FLOW = (
     ),
 )
 
-_HOSTILE_ROUTERS = "client/test_hostile_router.py::"
-
 _HOSTILE = (
     Mutant(
         "output before STARTED is a violation",
@@ -204,6 +245,13 @@ _INTERFACE = (
         "\n\ndef __getattr__",
         "\nfrom fastpty.errors import SessionError\n\ndef __getattr__",
         "client/test_python_session.py::test_importing_fastpty_loads_nothing_else",
+    ),
+    Mutant(
+        "the caller chooses the terminal's type",
+        "fastpty/client/interface.py",
+        'os.fsencode(term or "")',
+        'b"xterm-256color"',
+        "client/test_python_session.py::test_the_terminal_s_type_is_common_or_the_router_s",
     ),
     Mutant(
         "a session that is left is no success",

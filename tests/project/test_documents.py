@@ -21,6 +21,7 @@ BLOCKS_RUN = {
     *(content for example in test_examples.ALL for _, content in example.files),
     *test_examples.CERTIFICATES,
     *test_examples.MEMORY,
+    *test_examples.PYTHON,
     *(content for _, content in test_configuration_doc.FILES),
     *(f"$ {command}\n{shown}" for command, shown in test_configuration_doc.SESSIONS),
     *(test_jails_document.START, *test_jails_document.EXAMPLES.values(), test_jails_document.DEVPTS),

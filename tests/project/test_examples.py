@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,8 @@ ALL = [*examples(README), *examples(ROOT / "docs" / "shared-pty.md")]
 INSTALLS = [example for example in ALL if example.section == "Install"]
 # What to type after such a line, and what shows then.
 TYPED = {
-    "fastpty connect --uwsgi /tmp/first.socket": ("stty size", "31 97"),
-    "fastpty connect /tmp/plain.socket": ("stty size", "31 97"),
-    "socat -,raw,echo=0 UNIX-CONNECT:/tmp/plain.socket": ("stty size", "24 80"),
+    "fastpty connect /tmp/first.socket": ("stty size", "31 97"),
+    "socat -,raw,echo=0 UNIX-CONNECT:/tmp/first.socket": ("stty size", "24 80"),
     "fastpty connect --uwsgi /run/jail.socket": (
         "read name < /proc/sys/kernel/hostname; set -- /proc/[1-9]*; echo $name $#",
         "iaminajail 3",
@@ -44,24 +44,39 @@ TYPED = {
     "fastpty connect /tmp/shared.socket": ("stty size", "24 80"),
     "fastpty connect --uwsgi /tmp/sized.socket": ("stty size", "31 97"),
 }
+PORT = 7070
+"""Of a router in README.md."""
+
 # What such a line prints, as a regular expression.
 PRINTED = {
+    "fastpty connect /tmp/shell.socket -- df -h / | tr -d '\\r' | tail -n 1": r"\S+ .* \d+% /\n",
+    "fastpty connect -w /usr -e NAME=value /tmp/shell.socket -- sh -c 'pwd; echo $NAME; exit 3'": r"/usr\r\nvalue\r\n",
+    f"fastpty connect --protocol fpty 127.0.0.1:{PORT} -- uname -r": re.escape(os.uname().release) + r"\r\n",
     "fastpty connect /tmp/df.socket </dev/null | tr -d '\\r' | tail -n 1": r"\S+ .* \d+% /\n",
     "echo 'uname -r; exit' | fastpty connect /tmp/shell.socket": r"(?s).*"
     + re.escape(os.uname().release)
     + r"\r\n.*",
 }
+# The exit statuses of such lines that do not end with 0.
+STATUSES = {line: 3 for line in PRINTED if "exit 3" in line}
 # In docs/security.md: to make certificates, to serve and to connect. In docs/performance.md: to measure memory.
 CERTIFICATES = [block.text for block in blocks(ROOT / "docs" / "security.md")]
 MEMORY = [block.text for block in blocks(ROOT / "docs" / "performance.md")]
+PYTHON = [block.text for block in blocks(README) if block.language == "python"]
 # Clients that see what others type, and type nothing themselves.
 VIEWERS = {"fastpty connect /tmp/viewers.socket": "/tmp/shared.socket"}
 SERVICE = "fastpty connect --uwsgi /run/fastpty/login.socket"
 
 
 def here(text: str, directory: Path) -> str:
-    """`text` with the test's directory in place of the directories of the machine."""
-    return re.sub(r"(?<![\w.{])/(tmp|run|etc)/", f"{directory}/", text)
+    """`text` with the test's directory in place of the directories of the machine, and a port of its own."""
+    return re.sub(r"(?<![\w.{])/(tmp|run|etc)/", f"{directory}/", text).replace(f":{PORT}", f":{free_port()}")
+
+
+@cache
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def start(example: Example, start_router: Callable[..., Router], directory: Path, pid: int = 0) -> None:
@@ -154,8 +169,17 @@ def test_a_pipeline_prints_what_the_document_says(
         ["sh", "-c", here(line, directory)], env={**os.environ, "PATH": path}, capture_output=True, timeout=60
     )
     assert ended.stderr == b""
-    assert ended.returncode == 0
+    assert ended.returncode == STATUSES.get(line, 0)
     assert re.fullmatch(PRINTED[line], ended.stdout.decode())
+
+
+def test_the_lines_of_python_print_what_they_say(start_router: Callable[..., Router], directory: Path) -> None:
+    (code,) = PYTHON
+    start_router(f"{directory}/shell.socket")
+    command = [sys.executable, "-c", here(code, directory)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    (said,) = re.findall(r"#\s*(.*)$", code, re.M)
+    assert ended.stdout == f"{said}\n"
 
 
 @pytest.fixture

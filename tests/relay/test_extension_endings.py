@@ -251,7 +251,7 @@ def test_a_stop_ends_the_session_with_an_error(command: str, setting: Setting) -
     client.read_output_until(b"begun")
     assert router.end() == 0
     refusal = client.error()
-    assert (refusal.code, refusal.text) == (extension.STOPPED, b"the router has stopped")
+    assert (refusal.code, refusal.text) == (extension.STOPPED, b"the router was stopped")
 
 
 def test_a_stop_kills_what_ignores_sighup_and_says_so(setting: Setting) -> None:

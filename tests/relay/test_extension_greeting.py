@@ -293,7 +293,7 @@ def test_a_stop_ends_greetings_at_once(start_router: Starts, directory: Path) ->
         assert client.welcome
         assert router.end() == 0
         refusal = client.error()
-        assert (refusal.code, refusal.text) == (extension.STOPPED, b"the router has stopped")
+        assert (refusal.code, refusal.text) == (extension.STOPPED, b"the router was stopped")
 
 
 def test_a_router_that_drains_takes_the_start_of_those_it_has_greeted(start_router: Starts, directory: Path) -> None:
