@@ -59,6 +59,7 @@ struct world {
 
     bool slave_open, alive, group_alive;            /* alive: the leader */
     bool saw_eio, write_failed;
+    bool input_lost;                                /* the relay drops what it could not type into a closed terminal */
     bool reopened;                                  /* after the relay saw it closed, and it has not looked since */
     bool asked_veof;                                /* the relay has asked for VEOF in this turn and may write it */
     bool hung_up;                                   /* the relay has tried to have the terminal closed */
