@@ -120,9 +120,15 @@ ssize_t kernel_sendmsg(int queue, const struct msghdr *message, int flags)
 
 int kernel_poll(struct pollfd *polled, unsigned long count, int timeout_ms)
 {
+    struct world *world = file_of(polled->fd)->world;
     REQUIRE(count == 1 && timeout_ms == 0, "poll does not wait");
+    if (world->reopened && world->slave_open)
+        world->reopened = world->saw_eio = false;
+    if (world->flushed == world->read)
+        terminal_flushes(world, QUEUE_HOLDS);   /* as a read of an empty queue does */
     polled->revents = ready(file_of(polled->fd)) & EPOLLHUP ? POLLHUP : 0;
     polled->revents |= ready(file_of(polled->fd)) & EPOLLIN ? polled->events & POLLIN : 0;
+    TRACE("  poll(%d) = %x\n", polled->fd, polled->revents);
     return polled->revents ? 1 : 0;
 }
 
