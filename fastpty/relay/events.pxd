@@ -37,7 +37,9 @@ cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint
             session_reopened(loop, session)
         if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
             loop_source_ready(loop, &session.output, (events & EPOLLHUP) != 0)
-        if events & EPOLLOUT:
+        if events & EPOLLHUP:
+            session.input.channel.writable = False   # until the terminal is opened again: see session_await_room
+        elif events & EPOLLOUT:
             loop_target_ready(loop, &session.input)
             if session.role != ROLE_PRIVATE:
                 shared_wake_next_input(loop, session.shared)

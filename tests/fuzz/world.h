@@ -69,9 +69,9 @@ struct world {
     bool welcomed, started, final;                  /* frames that the client has received */
 
     bool slave_open, alive, group_alive;            /* alive: the leader */
-    bool saw_eio, write_failed;
-    bool input_lost;                                /* the relay drops what it could not type into a closed terminal */
-    bool reopened;                                  /* after the relay saw it closed, and it has not looked since */
+    bool counted;                                   /* hung up, and a descriptor is still open: writes do not fail */
+    bool told_closed;                               /* epoll has reported EPOLLHUP; the same */
+    bool saw_end, write_refused;                    /* the relay got EIO and has not found the terminal open since */
     bool asked_veof;                                /* the relay has asked for VEOF in this turn and may write it */
     bool hung_up;                                   /* the relay has tried to have the terminal closed */
     bool hangs_up;                                  /* another process hangs up the session's background */
