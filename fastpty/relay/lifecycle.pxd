@@ -232,14 +232,22 @@ cdef inline void session_keep_input(Loop *loop, Session *session, Channel *input
     session_note_closed(loop, session)
 
 
-cdef inline void session_await_room(Loop *loop, Task *task) noexcept nogil:
-    """Has a channel that holds bytes woken when its target takes them.
+cdef inline void session_hold_input(Loop *loop, Session *session) noexcept nogil:
+    """Writes no more input, since no process has the terminal open, until one opens it again.
 
-    A terminal that was hung up takes input, but its next reader does not see that until more is written.
+    A terminal that vhangup(2) has closed would take input, but its next reader would not see that until more is written.
     """
+    session.input.channel.writable = False
+    if channel_holds(&session.input.channel):
+        session_note_closed(loop, session)
+
+
+cdef inline void session_await_room(Loop *loop, Task *task) noexcept nogil:
+    """Has a channel that holds bytes woken when its target takes them."""
     cdef Session *session = task.session
     cdef const Channel *output = &session.output.channel
-    if task == &session.input and (output.hung_up or output.state != CHANNEL_OPEN):
+    cdef bint may_be_closed = output.hung_up or output.state != CHANNEL_OPEN
+    if task == &session.input and session.terminal.pidfd >= 0 and may_be_closed:
         if not session_reopened(loop, session):
             session_note_closed(loop, session)
     else:
@@ -258,7 +266,7 @@ cdef inline bint session_reopened(Loop *loop, Session *session) noexcept nogil:
     session.exit_by_ns = 0
     output.state = CHANNEL_OPEN
     output.hung_up = False
-    loop_source_ready(loop, &session.output, (events & POLLHUP) != 0)
+    loop_source_ready(loop, &session.output, (events & POLLHUP) != 0 or session.terminal.pidfd < 0)
     if events & POLLHUP:
         session_note_closed(loop, session)
         return False

@@ -160,7 +160,7 @@ static void check_no_wakeup_is_lost(const struct world *world, int timeout_ms)
     if (world->start != START_EXECUTED)
         return;   /* the terminal is not looked at before the program runs */
     bool delivered = world->read == world->received && world->socket_room > 0;
-    bool held = (world->write_refused || world->told_closed) && world->typed_wanted > world->typed;
+    bool held = world->alive && (world->write_refused || world->told_closed) && world->typed_wanted > world->typed;
     if (held || (world->saw_end && delivered)) {
         REQUIRE(timeout_ms >= 0 && timeout_ms <= EXIT_MS + 1, "a closed terminal is looked at again soon");
         return;
