@@ -217,7 +217,7 @@ cdef inline void session_output_ended(Loop *loop, Session *session) noexcept nog
 
 
 cdef inline void session_note_closed(Loop *loop, Session *session) noexcept nogil:
-    """Has the terminal looked at in EXIT_MS, unless that is to come already: epoll does not report that it is opened."""
+    """Looks at the terminal again in EXIT_MS, or earlier if that is due: epoll does not report that it is opened."""
     if session.exit_by_ns == 0:
         loop_set_deadline(loop, &session.exit_by_ns, EXIT_MS * <int64_t>MILLISECOND_NS)
 
@@ -235,7 +235,7 @@ cdef inline void session_keep_input(Loop *loop, Session *session, Channel *input
 cdef inline void session_hold_input(Loop *loop, Session *session) noexcept nogil:
     """Writes no more input, since no process has the terminal open, until one opens it again.
 
-    A terminal that vhangup(2) has closed would take input, but its next reader would not see that until more is written.
+    After vhangup(2) a terminal would take input, but its next reader would not see it until more is written.
     """
     session.input.channel.writable = False
     if channel_holds(&session.input.channel):

@@ -6,8 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _REOPENED = "relay/test_reopened_terminal.py::"
 _REFUSED = (
-    "relay/test_rare_faults.py::"
-    "test_input_that_a_closed_terminal_refuses_is_written_when_the_terminal_is_open_again"
+    "relay/test_rare_faults.py::test_input_that_a_closed_terminal_refuses_is_written_when_the_terminal_is_open_again"
 )
 
 ENDS = (

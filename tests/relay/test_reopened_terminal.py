@@ -102,7 +102,7 @@ def test_a_client_of_the_extension_hears_that_all_its_input_was_taken(
         client.type(b"\n")
         status = client.status()
     assert client.output.endswith(b"LAST")
-    assert (status.input_bytes, status.dropped_bytes) == (len("while closed" "after that" "\n"), 0)
+    assert (status.input_bytes, status.dropped_bytes) == (len("while closedafter that\n"), 0)
 
 
 def test_a_program_that_closes_its_terminal_for_good_gets_no_input_and_its_session_ends_when_the_client_has_read(
