@@ -277,7 +277,7 @@ void client_vanishes(struct world *world)
 
 void socket_gets_room(struct world *world, size_t size)
 {
-    if (world->vanished)
+    if (world->vanished || world->peer < 0)
         return;
     world->socket_room += size;
     edge(world->peer, EPOLLOUT);
