@@ -66,6 +66,11 @@ cdef inline bint channel_holds(const Channel *channel) noexcept nogil:
             or (channel.outbox != NULL and outbox_waits(channel.outbox)))
 
 
+cdef inline bint channel_ended(const Channel *channel) noexcept nogil:
+    """True if all that the source will ever give is written."""
+    return channel.state == CHANNEL_SHUT or channel.state == CHANNEL_SOURCE_FAILED
+
+
 cdef inline bint channel_has_frames(const Channel *channel) noexcept nogil:
     """True if the buffer holds frames that are not parsed yet."""
     return channel.buffer != NULL and channel.buffer.parsed < channel.buffer.filled

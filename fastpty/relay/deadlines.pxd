@@ -9,13 +9,13 @@ from fastpty.relay.greeting cimport session_start_is_late
 from fastpty.relay.hang_up cimport session_hang_up_background
 from fastpty.relay.lifecycle cimport (
     session_close_peer, session_complete, session_end_input, session_finish, session_leader_exited,
-    session_leave_open, session_reopened, session_send_final,
+    session_leave_open, session_send_final, session_still_closed,
 )
 from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_due, loop_note_deadline, loop_set_deadline, loop_wake
 from fastpty.relay.peer cimport peer_probe
 from fastpty.relay.shared cimport shared_wake_next_input
 from fastpty.relay.state cimport (
-    ENDING_EXIT, ENDING_IDLE, ENDING_LIFETIME, ENDING_PEER_LEFT, ENDING_SILENT, ENDING_STOPPED, ROLE_PRIVATE,
+    ENDING_IDLE, ENDING_LIFETIME, ENDING_PEER_LEFT, ENDING_SILENT, ENDING_STOPPED, ROLE_PRIVATE,
     ROLE_PROGRAM, Session,
 )
 from fastpty.relay.terminal cimport terminal_forget_leader, terminal_kill
@@ -77,9 +77,9 @@ cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept n
             loop_wake(loop, &session.output)
             if session.role == ROLE_PROGRAM:
                 shared_wake_next_input(loop, session.shared)
-        if loop_due(loop, &session.exit_by_ns) and not session_reopened(loop, session):
-            session_finish(loop, session, ENDING_EXIT)
-        else:
+        if loop_due(loop, &session.exit_by_ns):
+            session_still_closed(loop, session)
+        if not session.finished:
             deadlines_meet_limits(loop, session)
     else:
         if loop_due(loop, &session.final_by_ns):

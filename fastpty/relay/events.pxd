@@ -4,7 +4,9 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastpty.relay.final cimport final_is_owed
 from fastpty.relay.greeting cimport start_report_arrives
-from fastpty.relay.lifecycle cimport session_close_peer, session_finish, session_leader_exited, session_reopened
+from fastpty.relay.lifecycle cimport (
+    session_close_peer, session_finish, session_hold_input, session_leader_exited, session_reopened,
+)
 from fastpty.relay.loop cimport (
     ABOUT_LEADER, ABOUT_START, ABOUT_TERMINAL, Loop, loop_find_session, loop_source_ready, loop_target_ready,
 )
@@ -37,7 +39,9 @@ cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint
             session_reopened(loop, session)
         if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
             loop_source_ready(loop, &session.output, (events & EPOLLHUP) != 0)
-        if events & EPOLLOUT:
+        if events & EPOLLHUP and not session.finished:
+            session_hold_input(loop, session)
+        elif events & EPOLLOUT:
             loop_target_ready(loop, &session.input)
             if session.role != ROLE_PRIVATE:
                 shared_wake_next_input(loop, session.shared)

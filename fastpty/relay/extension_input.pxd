@@ -11,15 +11,17 @@ from libc.string cimport memcpy, memmove
 from fastpty.relay.busy_poll cimport busy_poll_expect_answer
 from fastpty.relay.channel cimport (
     CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, CHANNEL_SOURCE_FAILED, CHANNEL_TARGET_FAILED, Channel, FLUSH_ALL,
-    channel_drop, channel_fill, channel_flush, channel_flush_buffer, channel_has_frames, channel_held_bytes,
+    channel_fill, channel_flush, channel_flush_buffer, channel_has_frames, channel_held_bytes,
 )
 from fastpty.relay.final cimport final_is_owed
 from fastpty.relay.greeting cimport (
     GREETING_STDIN_MOST, WINDOW_RESERVE, request_collect, session_fail,
 )
 from fastpty.relay.input cimport ACTIONS_MOST
-from fastpty.relay.lifecycle cimport session_end_input, session_finish, session_waits_for_memory
-from fastpty.relay.loop cimport STREAM_FROM_BYTES, Loop, loop_runnable, loop_wake, loop_watch_room
+from fastpty.relay.lifecycle cimport (
+    session_await_room, session_end_input, session_finish, session_keep_input, session_waits_for_memory,
+)
+from fastpty.relay.loop cimport STREAM_FROM_BYTES, Loop, loop_runnable, loop_wake
 from fastpty.relay.outbox cimport PONG_MOST
 from fastpty.relay.peer cimport peer_reject_stray
 from fastpty.relay.pool cimport Buffer
@@ -215,7 +217,7 @@ cdef inline void extension_read(Loop *loop, Task *task) noexcept nogil:
 cdef inline void extension_credit(Loop *loop, Session *session) noexcept nogil:
     """Lets the client send more, each time that the program has taken half a window."""
     cdef Extension *extension = session.extension
-    cdef uint64_t taken = session.input.channel.bytes + extension.dropped - extension.credited
+    cdef uint64_t taken = session.input.channel.bytes - extension.credited
     if taken >= extension.window / 2 and not extension.input_ended:
         extension.credited += taken
         extension.window_left += <uint32_t>taken
@@ -265,9 +267,8 @@ cdef inline void extension_settle_input(Loop *loop, Task *task) noexcept nogil:
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
     if channel.state == CHANNEL_TARGET_FAILED:
-        session.extension.dropped += channel_held_bytes(channel)
-        channel_drop(channel, &loop.pool)
-    elif channel_held_bytes(channel) > 0 and not channel.writable and session.extension.phase == PHASE_RUNNING:
-        loop_watch_room(loop, task, True)
+        session_keep_input(loop, session, channel)
+    if channel_held_bytes(channel) > 0 and not channel.writable and session.extension.phase == PHASE_RUNNING:
+        session_await_room(loop, task)
     if not session_waits_for_memory(loop, task) and task.queue == NULL and loop_runnable(task):
         queue_push(&loop.bulk, task)

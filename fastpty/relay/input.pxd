@@ -57,7 +57,8 @@ cdef inline void input_parse(Session *session) noexcept nogil:
             buffer.end += frame.size
             continue
         if frame.kind == FRAME_SIGNAL:
-            channel_flush_buffer(&session.input.channel, FLUSH_ALL)
+            if session.input.channel.writable:
+                channel_flush_buffer(&session.input.channel, FLUSH_ALL)
             acts += 1
         input_apply_frame(session, &frame)
         resized = resized or frame_is_window_change(&frame)

@@ -9,13 +9,15 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
 
 from fastpty.relay.channel cimport (
-    CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_flush, channel_holds, channel_read,
+    CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_ended, channel_flush, channel_holds,
+    channel_read,
 )
 from fastpty.relay.errands cimport errands_close
 from fastpty.relay.final cimport final_is_known, final_is_owed, final_settle
 from fastpty.relay.hang_up cimport session_hang_up
 from fastpty.relay.loop cimport (
-    MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_retry, loop_set_deadline, loop_source_ready, loop_watch_room,
+    MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_retry, loop_set_deadline, loop_source_ready, loop_wake,
+    loop_watch_room,
 )
 from fastpty.relay.notice cimport notice_send_ending
 from fastpty.relay.pool cimport memory_is_short
@@ -29,12 +31,12 @@ from fastpty.relay.terminal cimport (
     terminal_close, terminal_end_input, terminal_events, terminal_group_remains, terminal_leaders_group_remains,
     terminal_reap,
 )
-from fastpty.system.linux cimport POLLIN, SHUT_WR, SOL_SOCKET, SO_SNDBUF, close, setsockopt, shutdown
+from fastpty.system.linux cimport POLLHUP, POLLIN, SHUT_WR, SOL_SOCKET, SO_SNDBUF, close, setsockopt, shutdown
 
 cdef enum:
     AFTER_EXIT_BYTES = 65536           # read after the leader's exit; the buffers of a pty hold less
     LINGER_READS_MOST = 16             # reads from a lingering peer in one step
-    EXIT_MS = 200                      # a leader that has closed its terminal has this time to exit
+    EXIT_MS = 200                      # a leader that has closed its terminal has this time to exit or to open it
     LINGER_MS = 2000                   # a peer has this time to read the last output and close
     FINAL_MS = 1000                    # after SIGKILL the leader has this time to be reaped, for its status
     FINAL_SEND_BYTES = 131072          # SO_SNDBUF for the rest of a session whose client does not read
@@ -224,14 +226,54 @@ cdef inline void session_output_ended(Loop *loop, Session *session) noexcept nog
     """
     session.output_cut = session.output_cut or session.output.channel.allowance == 0
     if session.terminal.pidfd >= 0 and not session_reap(session):
-        loop_set_deadline(loop, &session.exit_by_ns, EXIT_MS * <int64_t>MILLISECOND_NS)
+        session_note_closed(loop, session)
     else:
         session_finish(loop, session, ENDING_EXIT)
 
 
+cdef inline void session_note_closed(Loop *loop, Session *session) noexcept nogil:
+    """Looks at the terminal again in EXIT_MS, or earlier if that is due: epoll does not report that it is opened."""
+    if session.exit_by_ns == 0:
+        loop_set_deadline(loop, &session.exit_by_ns, EXIT_MS * <int64_t>MILLISECOND_NS)
+
+
+cdef inline void session_keep_input(Loop *loop, Session *session, Channel *input) noexcept nogil:
+    """Keeps input that was refused because no process has the session's terminal open, until one opens it again.
+
+    `input` is the session's own channel or a viewer's.
+    """
+    input.state = CHANNEL_OPEN
+    input.readable = True   # if the client's end of file was read before, it is read again
+    session_note_closed(loop, session)
+
+
+cdef inline void session_hold_input(Loop *loop, Session *session) noexcept nogil:
+    """Writes no more input, since no process has the terminal open, until one opens it again.
+
+    After vhangup(2) a terminal would take input, but its next reader would not see it until more is written.
+    """
+    session.input.channel.writable = False
+    if channel_holds(&session.input.channel):
+        session_note_closed(loop, session)
+
+
+cdef inline void session_await_room(Loop *loop, Task *task) noexcept nogil:
+    """Has a channel that holds bytes woken when its target takes them."""
+    cdef Session *session = task.session
+    cdef const Channel *output = &session.output.channel
+    cdef bint may_be_closed = output.hung_up or output.state != CHANNEL_OPEN
+    if task == &session.input and session.terminal.pidfd >= 0 and may_be_closed:
+        if not session_reopened(loop, session):
+            session_note_closed(loop, session)
+    else:
+        loop_watch_room(loop, task, True)
+
+
 cdef inline bint session_reopened(Loop *loop, Session *session) noexcept nogil:
-    """Goes on with a session whose terminal was closed and opened again. Returns False if it is still closed."""
-    cdef Channel *input = &session.input.channel
+    """Goes on with a session whose terminal was closed and opened again. Returns False if it is closed now.
+
+    If a process has opened it, written and closed it, EXIT_MS begin again.
+    """
     cdef Channel *output = &session.output.channel
     cdef int events = terminal_events(&session.terminal)
     if events != 0 and not events & POLLIN:
@@ -239,14 +281,26 @@ cdef inline bint session_reopened(Loop *loop, Session *session) noexcept nogil:
     session.exit_by_ns = 0
     output.state = CHANNEL_OPEN
     output.hung_up = False
-    loop_source_ready(loop, &session.output, False)
+    loop_source_ready(loop, &session.output, (events & POLLHUP) != 0 or session.terminal.pidfd < 0)
+    if events & POLLHUP:
+        session_note_closed(loop, session)
+        return False
     if session.role == ROLE_PROGRAM:
         shared_wake_inputs(loop, session.shared)
-    elif input.state == CHANNEL_TARGET_FAILED:
-        input.state = CHANNEL_OPEN
-        input.writable = True
-        loop_source_ready(loop, &session.input, False)
+    else:
+        session.input.channel.writable = True
+        loop_wake(loop, &session.input)
     return True
+
+
+cdef inline void session_still_closed(Loop *loop, Session *session) noexcept nogil:
+    """The terminal was closed EXIT_MS ago: ends the session if it still is and the client has all output."""
+    if session_reopened(loop, session):
+        return
+    if channel_ended(&session.output.channel):
+        session_finish(loop, session, ENDING_EXIT)
+    else:
+        session_note_closed(loop, session)
 
 
 cdef inline void session_leader_exited(Loop *loop, Session *session) noexcept nogil:
@@ -263,7 +317,7 @@ cdef inline void session_leader_exited(Loop *loop, Session *session) noexcept no
         session_send_final(loop, session, False)
         session_complete(loop, session)
         return
-    if session.exit_by_ns != 0 and not session_reopened(loop, session):
+    if session.exit_by_ns != 0 and not session_reopened(loop, session) and channel_ended(output):
         session_finish(loop, session, ENDING_EXIT)
         return
     output.allowance = AFTER_EXIT_BYTES

@@ -68,9 +68,11 @@ cdef inline void shared_set_program(Loop *loop, Shared *shared, Session *program
 
 
 cdef inline void shared_wake_inputs(Loop *loop, Shared *shared) noexcept nogil:
-    """Wakes all inputs, since a program has opened the terminal."""
+    """Wakes all inputs, also those that wait for room, since a program has opened the terminal."""
     cdef Session *viewer = shared.viewers
     while viewer != NULL:
+        if viewer.input.queue == &shared.waiting:
+            queue_remove(&viewer.input)
         viewer.input.channel.writable = True
         loop_wake(loop, &viewer.input)
         viewer = viewer.next_viewer

@@ -12,7 +12,9 @@ from fastpty.relay.channel cimport (
     channel_note_read, channel_note_write,
 )
 from fastpty.relay.input cimport input_begin_parse, input_parse
-from fastpty.relay.lifecycle cimport LINGER_MS, session_finish, session_output_ended, session_waits_for_memory
+from fastpty.relay.lifecycle cimport (
+    LINGER_MS, session_finish, session_keep_input, session_output_ended, session_waits_for_memory,
+)
 from fastpty.relay.loop cimport (
     MILLISECOND_NS, Loop, loop_runnable, loop_set_deadline, loop_source_ready, loop_watch_room,
 )
@@ -20,7 +22,7 @@ from fastpty.relay.peer cimport peer_reject_stray
 from fastpty.relay.queue cimport queue_push, queue_remove
 from fastpty.relay.ring cimport ring_oldest, ring_piece, ring_room
 from fastpty.relay.shared cimport shared_announce, shared_wake_next_input
-from fastpty.relay.shared_size cimport viewer_drop_input, window_forget
+from fastpty.relay.shared_size cimport window_forget
 from fastpty.relay.state cimport ENDING_EXIT, ENDING_PEER_LEFT, ROLE_PROGRAM, Session, Shared, Task
 from fastpty.system.linux cimport read, write
 
@@ -152,10 +154,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
     channel_flush(channel, &loop.pool)
     shared.program.input.channel.bytes += channel.bytes - before
     if channel.state == CHANNEL_TARGET_FAILED:
-        # The terminal is hung up, and its output channel will finish the session. This input is lost with it.
-        viewer_drop_input(task.session, &loop.pool)
-        channel.state = CHANNEL_OPEN
-        channel.readable = channel.writable = True
+        session_keep_input(loop, shared.program, channel)
     viewer_input_settle(loop, task)
 
 

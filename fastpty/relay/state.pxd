@@ -90,7 +90,6 @@ cdef struct Extension:
     uint64_t credited           # those of them for which the client got credit, or will get it
     bint end_was_typed          # the end of input was passed on to the terminal
     bint input_ended            # END_INPUT has come, or the client has half-closed
-    uint64_t dropped            # bytes of STDIN that the terminal did not take
     bint is_resized             # a window size has come after START
     bint is_about_to_execute    # the child has told that it will execute the program next
     int report_fd               # tells whether the child has executed the program; -1 = nothing is to be told
@@ -138,7 +137,7 @@ cdef struct Session:
     int64_t forget_at_ns    # a stop no longer waits for a killed leader that cannot be reaped
     int64_t final_by_ns     # the status is sent then, even if the leader's is unknown
     int64_t linger_until_ns  # the connection is closed although the client has not closed it
-    int64_t exit_by_ns      # a leader that has closed its terminal is hung up if it still runs
+    int64_t exit_by_ns      # the terminal was seen closed; the session ends if it still is, and has no more output
     int64_t memory_at_ns    # a channel that found no memory, or could not watch for room, tries again
     int64_t probe_at_ns     # see peer_expect_probe
     Retry retry_end_input

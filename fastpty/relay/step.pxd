@@ -5,15 +5,15 @@ from libc.stdint cimport uint64_t
 from fastpty.relay.busy_poll cimport busy_poll_expect_answer, busy_poll_expect_more, busy_poll_pays
 from fastpty.relay.channel cimport (
     CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, CHANNEL_SOURCE_FAILED, CHANNEL_TARGET_FAILED, Channel,
-    channel_drop, channel_fill, channel_flush, channel_has_frames, channel_held_bytes, channel_holds,
+    channel_ended, channel_fill, channel_flush, channel_has_frames, channel_held_bytes, channel_holds,
 )
 from fastpty.relay.extension_input cimport extension_step_input
 from fastpty.relay.input cimport input_begin_parse, input_parse
 from fastpty.relay.lifecycle cimport (
-    session_end_input, session_finish, session_linger, session_output_ended, session_send_final,
-    session_waits_for_memory,
+    session_await_room, session_end_input, session_finish, session_keep_input, session_linger, session_output_ended,
+    session_send_final, session_waits_for_memory,
 )
-from fastpty.relay.loop cimport STREAM_FROM_BYTES, Loop, loop_is_streaming, loop_runnable, loop_watch_room
+from fastpty.relay.loop cimport STREAM_FROM_BYTES, Loop, loop_is_streaming, loop_runnable
 from fastpty.relay.peer cimport peer_reject_stray
 from fastpty.relay.queue cimport queue_pop, queue_push
 from fastpty.relay.shared_step cimport shared_step
@@ -58,11 +58,12 @@ cdef inline void step_channel(Loop *loop, Task *task) noexcept nogil:
     if session.extension != NULL and task == &session.input:
         extension_step_input(loop, task)
         return
-    if not (channel.gathering and channel.readable):
+    if channel.writable and not (channel.gathering and channel.readable):
         channel_flush(channel, &loop.pool)
     if channel_has_frames(channel):
         input_parse(session)
-        channel_flush(channel, &loop.pool)
+        if channel.writable:
+            channel_flush(channel, &loop.pool)
     elif channel.state == CHANNEL_OPEN and channel.readable and (channel.gathering or not channel_holds(channel)):
         step_transfer(loop, task, streams)
     if session.extension == NULL or channel.read_bytes + channel.bytes != moved:
@@ -110,7 +111,7 @@ cdef inline void step_transfer(Loop *loop, Task *task, bint streams) noexcept no
         channel.gathering = False
     if framed and channel.buffer != NULL:
         input_begin_parse(session)
-    if not channel.gathering:
+    if channel.writable and not channel.gathering:
         channel_flush(channel, &loop.pool)
     if streams and not is_input:
         busy_poll_expect_more(&loop.busy_poll)
@@ -126,13 +127,12 @@ cdef inline void step_settle(Loop *loop, Task *task) noexcept nogil:
     if channel.state == (CHANNEL_SOURCE_FAILED if is_input else CHANNEL_TARGET_FAILED):
         session_finish(loop, session, ENDING_PEER_LEFT)
         return
-    if not is_input and (channel.state == CHANNEL_SHUT or channel.state == CHANNEL_SOURCE_FAILED):
+    if not is_input and channel_ended(channel):
         session_output_ended(loop, session)
         return
     if channel.state == CHANNEL_TARGET_FAILED:
-        # The terminal is hung up. The output channel will reach its end and finish the session.
-        channel_drop(channel, &loop.pool)
+        session_keep_input(loop, session, channel)
     if channel_holds(channel) and not channel.writable and not channel_has_frames(channel):
-        loop_watch_room(loop, task, True)
+        session_await_room(loop, task)
     elif not session_waits_for_memory(loop, task) and loop_runnable(task):
         queue_push(&loop.bulk, task)

@@ -58,6 +58,8 @@ int kernel_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int ti
         file->pending = found && !(file->watched & EPOLLET);
         if (found)
             TRACE("  event %x for %d\n", found, (int)(file - files));
+        if (file->kind == TERMINAL && found & EPOLLHUP)
+            file->world->told_closed = true;
         if (found)
             events[count++] = (struct epoll_event){.events = found, .data.u64 = file->token};
     }
@@ -120,9 +122,17 @@ ssize_t kernel_sendmsg(int queue, const struct msghdr *message, int flags)
 
 int kernel_poll(struct pollfd *polled, unsigned long count, int timeout_ms)
 {
+    struct world *world = file_of(polled->fd)->world;
     REQUIRE(count == 1 && timeout_ms == 0, "poll does not wait");
+    if (world->flushed == world->read)
+        terminal_flushes(world, QUEUE_HOLDS);   /* as a read of an empty queue does */
+    if (world->slave_open)
+        world->write_refused = world->told_closed = false;
+    if (world->slave_open || world->flushed > world->read)
+        world->saw_end = false;
     polled->revents = ready(file_of(polled->fd)) & EPOLLHUP ? POLLHUP : 0;
     polled->revents |= ready(file_of(polled->fd)) & EPOLLIN ? polled->events & POLLIN : 0;
+    TRACE("  poll(%d) = %x\n", polled->fd, polled->revents);
     return polled->revents ? 1 : 0;
 }
 

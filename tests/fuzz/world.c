@@ -138,7 +138,7 @@ ssize_t source_read(struct file *file, uint8_t *data, size_t size)
     if (waits == 0) {
         if (file->kind == PEER)
             return world->vanished || (world->end_sent && world->arrived == world->sent) ? 0 : fail(EAGAIN);
-        world->saw_eio = world->saw_eio || !world->slave_open;
+        world->saw_end = world->saw_end || !world->slave_open;
         return fail(world->slave_open ? EAGAIN : EIO);
     }
     size = size < waits ? size : waits;
@@ -173,9 +173,10 @@ static void terminal_receives(struct world *world, const uint8_t *data, size_t s
 {
     if (world->asked_veof) {
         REQUIRE(size <= 2 && data[0] == VEOF_CHARACTER, "an end of input is one or two VEOF characters");
-        REQUIRE(world->typed == world->typed_wanted || world->write_failed, "the end of input comes after all input");
+        REQUIRE(world->typed == world->typed_wanted, "the end of input comes after all input");
         return;
     }
+    REQUIRE(!world->told_closed, "nothing is typed into a terminal that is known to be closed");
     REQUIRE(size <= world->typed_wanted - world->typed, "no more is typed than the client sent");
     REQUIRE(memcmp(data, typed_bytes[number_of(world)] + world->typed, size) == 0, "input is typed as it was sent");
     world->typed += size;
@@ -187,9 +188,11 @@ ssize_t target_write(struct file *file, const uint8_t *data, size_t size)
 {
     struct world *world = file->world;
     size_t room = file->kind == PEER ? world->socket_room : world->terminal_room;
-    if (file->kind == PEER ? world->vanished : !world->slave_open) {
-        world->write_failed = true;
-        return fail(file->kind == PEER ? EPIPE : EIO);
+    if (file->kind == PEER && world->vanished)
+        return fail(EPIPE);
+    if (file->kind == TERMINAL && !world->slave_open && !world->counted) {
+        world->write_refused = world->write_refused || !world->asked_veof;
+        return fail(EIO);
     }
     REQUIRE(file->kind != PEER || !world->shut, "the relay writes nothing after its half-close");
     if (room == 0)
@@ -274,7 +277,7 @@ void client_vanishes(struct world *world)
 
 void socket_gets_room(struct world *world, size_t size)
 {
-    if (world->vanished)
+    if (world->vanished || world->peer < 0)
         return;
     world->socket_room += size;
     edge(world->peer, EPOLLOUT);
@@ -294,6 +297,8 @@ void program_prints(struct world *world, size_t size)
 
 void terminal_gets_room(struct world *world, size_t size)
 {
+    if (!world->slave_open)
+        return;   /* nobody reads */
     world->terminal_room += size;
     if (size > 0)
         edge(world->terminal, EPOLLOUT);
@@ -311,11 +316,27 @@ void leader_exits(struct world *world)
     edge(world->terminal, EPOLLIN);
 }
 
+/* The last process closes the terminal, or hangs it up with vhangup(2), which discards the output that was not read. */
 void slave_closes(struct world *world)
 {
+    uint8_t way = decide() % 4;
     world->slave_open = false;
     world->group_alive = false;
-    edge(world->terminal, EPOLLIN);
+    world->counted = way == 2;
+    if (way >= 2)
+        world->printed = world->flushed = world->read;
+    if (world->printed_at_exit > world->printed)
+        world->printed_at_exit = world->printed;
+    edge(world->terminal, EPOLLIN | EPOLLOUT);
+}
+
+/* A leader that has closed its own terminal opens it again, as login and agetty do. No event reports that. */
+void slave_reopens(struct world *world)
+{
+    if (!world->alive || world->terminal < 0 || world->hung_up)
+        return;
+    world->slave_open = true;
+    world->counted = false;
 }
 
 static bool is_fatal(const struct world *world, int number)

@@ -69,7 +69,9 @@ struct world {
     bool welcomed, started, final;                  /* frames that the client has received */
 
     bool slave_open, alive, group_alive;            /* alive: the leader */
-    bool saw_eio, write_failed;
+    bool counted;                                   /* hung up, and a descriptor is still open: writes do not fail */
+    bool told_closed;                               /* epoll has reported EPOLLHUP; the same */
+    bool saw_end, write_refused;                    /* the relay got EIO and has not found the terminal open since */
     bool asked_veof;                                /* the relay has asked for VEOF in this turn and may write it */
     bool hung_up;                                   /* the relay has tried to have the terminal closed */
     bool hangs_up;                                  /* another process hangs up the session's background */
@@ -135,6 +137,7 @@ bool terminal_flushes(struct world *world, size_t most);
 void terminal_gets_room(struct world *world, size_t size);
 void leader_exits(struct world *world);
 void slave_closes(struct world *world);
+void slave_reopens(struct world *world);
 void signal_leader(struct world *world, int number);
 void signal_job(struct world *world, int number);
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+_REOPENED = "relay/test_reopened_terminal.py::"
+_REFUSED = (
+    "relay/test_rare_faults.py::test_input_that_a_closed_terminal_refuses_is_written_when_the_terminal_is_open_again"
+)
+
 ENDS = (
     Mutant(
         "a leader that has closed its terminal has time to exit by itself",
@@ -15,15 +20,15 @@ ENDS = (
     Mutant(
         "a program that closes its terminal and goes on does not keep its session open",
         "fastpty/relay/deadlines.pxd",
-        "        if loop_due(loop, &session.exit_by_ns) and not session_reopened(loop, session):\n",
-        "        if False:\n",
+        "            session_still_closed(loop, session)\n",
+        "            pass\n",
         "sessions/test_session_end.py::test_a_program_that_closes_its_terminal_ends_the_session",
     ),
     Mutant(
         "a program that has opened its terminal again and is silent goes on",
-        "fastpty/relay/deadlines.pxd",
-        " and not session_reopened(loop, session):\n",
-        ":\n",
+        "fastpty/relay/lifecycle.pxd",
+        "    if session_reopened(loop, session):\n        return\n",
+        "",
         "sessions/test_session_end.py::test_a_program_that_closes_its_terminal_and_opens_it_again_goes_on",
     ),
     Mutant(
@@ -32,6 +37,34 @@ ENDS = (
         "        shared_wake_inputs(loop, session.shared)\n",
         "        pass\n",
         "relay/test_shared_pty.py::test_a_program_that_closes_the_terminal_and_opens_it_again_goes_on",
+    ),
+    Mutant(
+        "input that a closed terminal refuses is kept",
+        "fastpty/relay/step.pxd",
+        "        session_keep_input(loop, session, channel)\n",
+        "        pass\n",
+        _REFUSED + "[--forkpty-router]",
+    ),
+    Mutant(
+        "a viewer's input that a closed terminal refuses is kept",
+        "fastpty/relay/shared_step.pxd",
+        "        session_keep_input(loop, shared.program, channel)\n",
+        "        pass\n",
+        _REFUSED + "[--pty-socket]",
+    ),
+    Mutant(
+        "a terminal that was hung up gets no input before it is opened again",
+        "fastpty/relay/events.pxd",
+        "            session_hold_input(loop, session)\n",
+        "            pass\n",
+        _REOPENED + "test_input_typed_while_the_terminal_is_closed_arrives_although_the_client_reads_no_output",
+    ),
+    Mutant(
+        "a closed terminal is looked at while input waits for it, although no output is read",
+        "fastpty/relay/lifecycle.pxd",
+        "            session_note_closed(loop, session)\n    else:\n        loop_watch_room",
+        "            pass\n    else:\n        loop_watch_room",
+        _REOPENED + "test_a_client_of_the_extension_hears_that_all_its_input_was_taken",
     ),
     Mutant(
         "the foreground group gets SIGHUP",

@@ -111,6 +111,8 @@ ssize_t read(int fd, void *data, size_t size)
 
 ssize_t write(int fd, const void *data, size_t size)
 {
+    if (!is(fd, S_IFSOCK) && happens_to("closed", fd))
+        return fail(EIO);
     return happens_to("write", fd) ? fail(ENOBUFS) : syscall(SYS_write, fd, data, size);
 }
 
@@ -221,6 +223,22 @@ def test_a_session_without_memory_in_the_kernel_ends_after_a_while_and_says_why(
         assert 2 <= faults.times_met(fault) < 200, "it is tried again, and not without a pause"
     router.wait_for_log("end: out of memory")
     faults.end(fault)
+
+
+@pytest.mark.parametrize("option", ["--forkpty-router", "--pty-socket"])
+def test_input_that_a_closed_terminal_refuses_is_written_when_the_terminal_is_open_again(
+    start_router: Callable[..., Router], directory: Path, faults: Faults, option: str
+) -> None:
+    """The router may write at the very moment at which the program has closed the terminal to open it again."""
+    start_router(option, f"{directory}/s", "--forkptyrouter-command", RAW_CAT, env=faults.environment)
+    with Client(f"{directory}/s") as client:
+        client.read_until(b"READY")
+        faults.begin("closed-terminal")
+        client.send(b"kept")
+        eventually(lambda: faults.times_met("closed-terminal"), "the terminal has refused the input")
+        faults.end("closed-terminal")
+        client.read_until(b"kept")
+        echoes(client)
 
 
 @pytest.mark.parametrize("option", ["--forkpty-router", "--pty-socket"])
