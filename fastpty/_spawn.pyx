@@ -37,10 +37,11 @@ from fastpty.system.linux cimport (
     P_PIDFD,
     SIG_BLOCK,
     SIG_SETMASK,
-    SIGCHLD,
+    SYS_clone,
     TCSANOW,
     TIOCGPTPEER,
     TIOCSWINSZ,
+    WAIT_ALL,
     WEXITED,
     clone,
     close,
@@ -52,6 +53,7 @@ from fastpty.system.linux cimport (
     siginfo_t,
     sigfillset,
     sigset_t,
+    syscall,
     tcgetattr,
     tcsetattr,
     termios,
@@ -61,6 +63,11 @@ from fastpty.system.linux cimport (
 )
 
 from fastpty.errors import ExecuteError, RefusedError
+
+cdef extern from "Python.h":
+    void PyOS_BeforeFork()
+    void PyOS_AfterFork_Parent()
+    void PyOS_AfterFork_Child()
 
 cdef enum:
     CHILD_STACK_BYTES = 65536   # used only between clone and execve
@@ -91,8 +98,7 @@ cdef int clone_into_cgroup(Plan *plan, int *pidfd, char *stack, int flags) noexc
     cdef CloneArgs args
     cdef long pid
     memset(&args, 0, sizeof(args))
-    args.flags = <uint64_t>(flags & ~SIGCHLD) | CLONE_INTO_CGROUP
-    args.exit_signal = SIGCHLD
+    args.flags = <uint64_t>flags | CLONE_INTO_CGROUP
     args.pidfd = <uint64_t>pidfd
     args.stack = <uint64_t>stack
     args.stack_size = CHILD_STACK_BYTES
@@ -107,13 +113,15 @@ cdef int clone_into_cgroup(Plan *plan, int *pidfd, char *stack, int flags) noexc
 cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
     """Starts the child as vfork(2) does, with its own stack and a pidfd. Signals are blocked: no handler may run in it.
 
+    It has no exit signal. Only execve(2) gives it one, so waitid(2) can tell whether it has executed its program.
+
     A child that becomes another user, or runs in a foreign root, gets a copy of the memory, and the parent does not
     wait for it. Otherwise that user could delay the parent: by stopping, freezing or tracing the child, or by a home on
     a file system that never answers. Such a child reports its failures itself.
     """
     cdef sigset_t everything, previous
     cdef char *stack = <char *>malloc(CHILD_STACK_BYTES)
-    cdef int flags = CLONE_PIDFD | SIGCHLD
+    cdef int flags = CLONE_PIDFD
     cdef int pid
     cdef int error
     if stack == NULL:
@@ -155,19 +163,25 @@ cdef char **pointers(tuple strings) except NULL:
 cdef int fork_child(Plan *plan, int *pidfd, complete) except -1:
     """As clone_child, for a child that first calls `complete` in a copy of this process. Raises OSError."""
     cdef sigset_t everything, previous
+    cdef int pid
+    cdef int error
     sigfillset(&everything)
     pthread_sigmask(SIG_BLOCK, &everything, &previous)
-    try:
-        pid = os.fork()
-        if pid == 0:
-            complete_and_execute(plan, complete)
-    finally:
-        pthread_sigmask(SIG_SETMASK, &previous, NULL)
+    PyOS_BeforeFork()
+    pid = <int>syscall(SYS_clone, 0, 0, 0, 0, 0)   # os.fork() would give the child an exit signal
+    error = errno
+    if pid == 0:
+        PyOS_AfterFork_Child()
+        complete_and_execute(plan, complete)
+    PyOS_AfterFork_Parent()
+    pthread_sigmask(SIG_SETMASK, &previous, NULL)
+    if pid < 0:
+        raise OSError(error, f"cannot start a process: {os.strerror(error)}")
     try:
         pidfd[0] = os.pidfd_open(pid)
     except OSError:
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        os.waitpid(pid, WAIT_ALL)
         raise
     return pid
 
@@ -246,7 +260,7 @@ cdef run_child(Plan *plan, int *pidfd, complete):
     if pid < 0:
         raise OSError(errno, f"cannot start a process: {os.strerror(errno)}")
     if plan.error != 0:
-        waitid(P_PIDFD, pidfd[0], &info, WEXITED)
+        waitid(P_PIDFD, pidfd[0], &info, WEXITED | WAIT_ALL)
         text = os.fsdecode(<bytes>stage_text(plan.stage) + <bytes>stage_object(plan))
         raise ExecuteError(plan.error, f"{text}: {os.strerror(plan.error)}")
     return pid

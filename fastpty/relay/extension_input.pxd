@@ -15,11 +15,11 @@ from fastpty.relay.channel cimport (
 )
 from fastpty.relay.final cimport final_is_owed
 from fastpty.relay.greeting cimport (
-    GREETING_STDIN_MOST, WINDOW_RESERVE, request_collect, session_fail,
+    GREETING_STDIN_MOST, WINDOW_RESERVE, request_collect, session_cancel_start, session_fail, start_report_arrives,
 )
 from fastpty.relay.input cimport ACTIONS_MOST
 from fastpty.relay.lifecycle cimport (
-    session_await_room, session_end_input, session_finish, session_keep_input, session_waits_for_memory,
+    session_await_room, session_finish, session_keep_input, session_pass_end, session_waits_for_memory,
 )
 from fastpty.relay.loop cimport STREAM_FROM_BYTES, Loop, loop_runnable, loop_wake
 from fastpty.relay.outbox cimport PONG_MOST
@@ -27,7 +27,7 @@ from fastpty.relay.peer cimport peer_reject_stray
 from fastpty.relay.pool cimport Buffer
 from fastpty.relay.queue cimport queue_push
 from fastpty.relay.state cimport (
-    ENDING_NOT_STARTED, ENDING_PEER_LEFT, ENDING_PROTOCOL, PHASE_GREETING, PHASE_RUNNING, Extension, Session, Task,
+    ENDING_PEER_LEFT, ENDING_PROTOCOL, PHASE_GREETING, PHASE_RUNNING, PHASE_STARTING, Extension, Session, Task,
 )
 from fastpty.relay.terminal cimport terminal_resize, terminal_signal
 from fastpty.system.check cimport check
@@ -69,13 +69,17 @@ cdef inline void extension_take_input(Loop *loop, Session *session, const Extens
 
 cdef inline void extension_signal(Loop *loop, Session *session, int number) noexcept nogil:
     """Passes a signal on; before the program runs, one that would end it cancels the start."""
+    if session.extension.phase == PHASE_STARTING:
+        start_report_arrives(loop, session, False)   # it may have come already
+        if session.finished:
+            return
     if session.extension.phase == PHASE_RUNNING:
         session.active_ns = loop.now_ns
         if session.input.channel.writable:
             channel_flush_buffer(&session.input.channel, FLUSH_ALL)
         terminal_signal(&session.terminal, number)
     elif number == SIGINT or number == SIGTERM or number == SIGHUP or number == SIGKILL:
-        session_fail(loop, session, ENDING_NOT_STARTED, ERROR_REFUSED, b"cancelled", 0)
+        session_cancel_start(loop, session, ERROR_REFUSED, b"cancelled")
     elif session.extension.phase == PHASE_GREETING:
         extension_violated(loop, session, b"a signal before START")
 
@@ -243,23 +247,14 @@ cdef inline void extension_step_input(Loop *loop, Task *task) noexcept nogil:
     if channel.bytes != written:
         session.active_ns = loop.now_ns
     extension_credit(loop, session)
-    if channel.state == CHANNEL_DRAINING:
+    if channel.state == CHANNEL_DRAINING and not channel_has_frames(channel):
         channel.state = CHANNEL_SHUT
         extension.input_ended = True
     if channel.state == CHANNEL_SOURCE_FAILED or (extension.input_ended and extension.phase == PHASE_GREETING):
         session_finish(loop, session, ENDING_PEER_LEFT)
         return
-    extension_pass_end(loop, session)
+    session_pass_end(loop, session)
     extension_settle_input(loop, task)
-
-
-cdef inline void extension_pass_end(Loop *loop, Session *session) noexcept nogil:
-    """Passes the end of input on once all input before it is written."""
-    cdef Extension *extension = session.extension
-    if (extension.input_ended and not extension.end_was_typed and extension.phase == PHASE_RUNNING
-            and channel_held_bytes(&session.input.channel) == 0):
-        extension.end_was_typed = True
-        session_end_input(loop, session)
 
 
 cdef inline void extension_settle_input(Loop *loop, Task *task) noexcept nogil:

@@ -105,7 +105,7 @@ cdef inline void final_set_status(Session *session) noexcept nogil:
     place = put(place, 0, 8)                                    # standard error, which a terminal does not have
     place = put(place, session.input.channel.bytes, 8)
     place = put(place, session.extension.received - session.input.channel.bytes, 8)
-    place = put(place, <unsigned long long>((session.ended_ns - session.started_ns) / 1000), 8)
+    place = put(place, <unsigned long long>((session.ended_ns - session.extension.run_ns) / 1000), 8)
     outbox.final_bytes = <uint32_t>(place - outbox.final)
 
 

@@ -4,8 +4,8 @@
         │                              └──────── handler: a text ──▶ ERROR   └── failed ──▶ ERROR
         └── no START in time ──▶ ERROR
 
-Nothing is started before START, and the loop waits neither for it nor for the child: the child of a program that the
-client chose tells through a pipe whether it has executed it.
+Nothing is started before START, and the loop waits neither for it nor for the child: execve(2) of a program that the
+client chose closes the child's report pipe, and a child that cannot execute it writes the reason into the pipe.
 """
 
 from libc.errno cimport ENOMEM, errno
@@ -14,9 +14,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strlen
 from libc.stdio cimport snprintf
 
-from fastpty.relay.channel cimport CHANNEL_SHUT
 from fastpty.relay.final cimport final_set_error
-from fastpty.relay.lifecycle cimport session_finish, session_leader_exited
+from fastpty.relay.lifecycle cimport session_finish, session_leader_exited, session_pass_end
 from fastpty.relay.loop cimport (
     ABOUT_LEADER, ABOUT_START, ABOUT_TERMINAL, MILLISECOND_NS, Loop, loop_set_deadline, loop_source_ready,
     loop_wake, loop_watch_part,
@@ -28,7 +27,7 @@ from fastpty.relay.state cimport (
     ENDING_NOT_STARTED, ENDING_PROTOCOL, ENDING_SILENT, ENDING_STOPPED, PHASE_GREETING, PHASE_REQUESTED, PHASE_RUNNING,
     PHASE_STARTING, Ending, Extension, Session,
 )
-from fastpty.relay.terminal cimport terminal_resize, terminal_signal_leader
+from fastpty.relay.terminal cimport terminal_has_executed, terminal_resize, terminal_signal_leader
 from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, StartReport
 from fastpty.system.linux cimport SIGKILL, read, strerror, winsize
 from fastpty.wire.extension cimport (
@@ -40,6 +39,7 @@ from fastpty.wire.uwsgi cimport FRAME_HEADER_BYTES
 cdef enum:
     GREETING_MS = 3000             # for START
     STARTING_MS = 10000            # for the child to execute the program
+    CANCEL_MS = 1000               # for a child to end that was killed
     GREETING_STDIN_MOST = 4096     # bytes of STDIN before START
     WINDOW_RESERVE = 4096          # what the session's buffer has room for behind a full window of STDIN
     REQUEST_MOST = 262144          # bytes of START
@@ -138,7 +138,7 @@ cdef inline void session_run(Loop *loop, Session *session) noexcept nogil:
     cdef uint8_t *place = put_header(frame, NUMBER_STARTED, STARTED_BYTES)
     session.extension.phase = PHASE_RUNNING
     session.extension.start_by_ns = 0
-    session.active_ns = loop.now_ns
+    session.extension.run_ns = session.active_ns = loop.now_ns
     session.input.channel.target = session.output.channel.source = session.terminal.fd
     session.input.channel.writable = True
     place = put(put(put(place, 2, 1), 8, 4), session.number, 8)
@@ -151,6 +151,24 @@ cdef inline void session_run(Loop *loop, Session *session) noexcept nogil:
         return
     loop_wake(loop, &session.output)
     loop_source_ready(loop, &session.input, False)
+    session_pass_end(loop, session)   # no other step may follow: the client can have ended its input before
+
+
+cdef inline void start_report_arrives(Loop *loop, Session *session, bint is_dead) noexcept nogil:
+    """Goes on with the start if the child has executed its program, or could not and said why, or has ended.
+
+    is_dead: it has ended, so no report will come. Its report pipe is closed in the first and in the last case.
+    """
+    cdef StartReport report
+    cdef ssize_t got
+    if session.finished or session.extension.phase != PHASE_STARTING:
+        return
+    got = read(session.extension.report_fd, &report, sizeof(report))
+    if terminal_has_executed(&session.terminal):
+        report_close(session.extension)
+        session_run(loop, session)
+    elif got >= 0 or is_dead:
+        session_start_failed(loop, session, &report if got == sizeof(report) else NULL)
 
 
 cdef inline const char *start_step_name(int step) noexcept nogil:
@@ -159,45 +177,47 @@ cdef inline const char *start_step_name(int step) noexcept nogil:
     return b"change to the directory" if step == STEP_DIRECTORY else b"prepare the session"
 
 
-cdef inline void start_report_arrives(Loop *loop, Session *session, bint is_dead) noexcept nogil:
-    """Reads what the child tells: end of file when it has executed the program, or why it could not.
-
-    is_dead: it has ended, so nothing more will come.
-    """
+cdef inline void session_start_failed(Loop *loop, Session *session, const StartReport *report) noexcept nogil:
+    """The child has ended without executing its program. report: why, or NULL if it could not tell."""
     cdef Extension *extension = session.extension
-    cdef StartReport report
     cdef char text[128]
-    cdef ssize_t got
-    if session.finished or extension.phase != PHASE_STARTING:
-        return
-    got = read(extension.report_fd, &report, sizeof(report))
-    if got == sizeof(report) and report.error == 0:   # the child is about to execute it
-        extension.is_about_to_execute = True
-        got = read(extension.report_fd, &report, sizeof(report))
-    if got < 0 and not is_dead:
-        return
-    report_close(extension)
-    if got == 0 and extension.is_about_to_execute:
-        session_run(loop, session)
-    elif got == sizeof(report):
+    if report != NULL:
         snprintf(text, sizeof(text), "cannot %s: %s", start_step_name(report.step), strerror(report.error))
         session_fail(loop, session, ENDING_NOT_STARTED, ERROR_EXECUTE, text, report.error)
     elif loop.stopping:
         session_finish(loop, session, ENDING_STOPPED)
+    elif extension.cancel_text != NULL:
+        session_fail(loop, session, ENDING_NOT_STARTED, extension.cancel_code, extension.cancel_text, 0)
     else:
         session_fail(loop, session, ENDING_NOT_STARTED, ERROR_EXECUTE, b"the process ended before the command began",
                      0)
 
 
+cdef inline void session_cancel_start(Loop *loop, Session *session, ErrorCode code, const char *text) noexcept nogil:
+    """Ends a session before its program runs, with this ERROR.
+
+    A child is killed, and the client is answered when it has ended. Only then is it known whether the child has
+    executed the program meanwhile: such a program has run, so the client gets STARTED and STATUS.
+    """
+    cdef Extension *extension = session.extension
+    if extension.phase != PHASE_STARTING:
+        session_fail(loop, session, ENDING_NOT_STARTED, code, text, 0)
+    elif extension.cancel_text == NULL:
+        extension.cancel_code, extension.cancel_text = code, text
+        terminal_signal_leader(&session.terminal, SIGKILL)
+        loop_set_deadline(loop, &extension.start_by_ns, CANCEL_MS * <int64_t>MILLISECOND_NS)
+
+
 cdef inline void session_start_is_late(Loop *loop, Session *session) noexcept nogil:
-    """START, or the start of the program, has taken too long."""
+    """START, or the start of the program, or the end of a child that was killed, has taken too long."""
     if session.finished:
         return
-    if session.extension.phase == PHASE_STARTING:
-        terminal_signal_leader(&session.terminal, SIGKILL)
-        session_fail(loop, session, ENDING_NOT_STARTED, ERROR_TIMEOUT, b"the start of the command takes too long", 0)
-    else:
+    if session.extension.phase != PHASE_STARTING:
         session_fail(loop, session, ENDING_SILENT, ERROR_TIMEOUT, b"no START came in time", 0)
+    elif session.extension.cancel_text != NULL:
+        session_start_failed(loop, session, NULL)   # the child hangs in the kernel
+    else:
+        session_cancel_start(loop, session, ERROR_TIMEOUT, b"the start of the command takes too long")
 
 
 cdef inline void greetings_stop(Loop *loop) noexcept nogil:

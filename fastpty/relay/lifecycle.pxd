@@ -9,8 +9,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
 
 from fastpty.relay.channel cimport (
-    CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_ended, channel_flush, channel_holds,
-    channel_read,
+    CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_ended, channel_flush, channel_held_bytes,
+    channel_holds, channel_read,
 )
 from fastpty.relay.errands cimport errands_close
 from fastpty.relay.final cimport final_is_known, final_is_owed, final_settle
@@ -25,7 +25,8 @@ from fastpty.relay.queue cimport queue_push, queue_remove
 from fastpty.relay.request cimport request_abandon
 from fastpty.relay.shared cimport shared_remove, shared_wake_inputs
 from fastpty.relay.state cimport (
-    ENDING_EXIT, ENDING_MEMORY, ENDING_PEER_LEFT, ROLE_PRIVATE, ROLE_PROGRAM, Ending, Session, Task,
+    ENDING_EXIT, ENDING_MEMORY, ENDING_PEER_LEFT, PHASE_RUNNING, ROLE_PRIVATE, ROLE_PROGRAM, Ending, Extension,
+    Session, Task,
 )
 from fastpty.relay.terminal cimport (
     terminal_close, terminal_end_input, terminal_events, terminal_group_remains, terminal_leaders_group_remains,
@@ -328,3 +329,12 @@ cdef inline void session_end_input(Loop *loop, Session *session) noexcept nogil:
     """Passes the client's end of file on to the terminal, again and again: the next program must see it, too."""
     terminal_end_input(&session.terminal)
     loop_retry(loop, &session.retry_end_input)
+
+
+cdef inline void session_pass_end(Loop *loop, Session *session) noexcept nogil:
+    """Passes on the end of input of a client of the extension, once the program runs and has all input before it."""
+    cdef Extension *extension = session.extension
+    if (extension.input_ended and not extension.end_was_typed and extension.phase == PHASE_RUNNING
+            and channel_held_bytes(&session.input.channel) == 0):
+        extension.end_was_typed = True
+        session_end_input(loop, session)

@@ -12,7 +12,7 @@ from fastpty.relay.outbox cimport Outbox
 from fastpty.relay.ring cimport Ring
 from fastpty.relay.terminal cimport Terminal
 from fastpty.system.linux cimport winsize
-from fastpty.wire.extension cimport NONCE_BYTES, ExtensionParser
+from fastpty.wire.extension cimport NONCE_BYTES, ErrorCode, ExtensionParser
 from fastpty.wire.uwsgi cimport FrameParser
 
 # fastpty/relay/queue.pxd
@@ -91,9 +91,11 @@ cdef struct Extension:
     bint end_was_typed          # the end of input was passed on to the terminal
     bint input_ended            # END_INPUT has come, or the client has half-closed
     bint is_resized             # a window size has come after START
-    bint is_about_to_execute    # the child has told that it will execute the program next
-    int report_fd               # tells whether the child has executed the program; -1 = nothing is to be told
-    int64_t start_by_ns         # START, then the start of the program, must be complete by then
+    int report_fd               # the child's report, until it has executed the program; -1 = there is none
+    int64_t start_by_ns         # START, then the start of the program, then a cancelled start, must be complete by then
+    int64_t run_ns              # when the program was executed
+    ErrorCode cancel_code       # what the client is told if the start is cancelled,
+    const char *cancel_text     # NULL = it is not
 
 # Something that is tried again, at growing intervals (loop_retry).
 cdef struct Retry:

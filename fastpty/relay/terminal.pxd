@@ -1,6 +1,6 @@
 """The terminal of a session: the pty master, the leader, and the foreground process group."""
 
-from libc.errno cimport EPERM, errno
+from libc.errno cimport ECHILD, EPERM, errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 from posix.types cimport pid_t, uid_t
@@ -11,7 +11,7 @@ from fastpty.relay.errands cimport (
 from fastpty.relay.rights cimport kill_as
 from fastpty.system.linux cimport (
     ECHO, ICANON, ISIG, POLLHUP, POLLIN, P_PIDFD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, TIOCSIG,
-    TIOCSWINSZ, VEOF, WEXITED, WNOHANG, _POSIX_VDISABLE, SYS_pidfd_send_signal, child_settled, close, getsid, ioctl,
+    TIOCSWINSZ, VEOF, WAIT_ALL, WAIT_CLONE, WEXITED, WNOHANG, WNOWAIT, _POSIX_VDISABLE, SYS_pidfd_send_signal, child_settled, close, getsid, ioctl,
     kill, poll, pollfd, siginfo_t, syscall, tcgetattr, tcgetpgrp, tcgetsid, termios, waitid, winsize, write,
 )
 
@@ -126,6 +126,16 @@ cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
     terminal_signal_leader(terminal, SIGKILL)
 
 
+cdef inline bint terminal_has_executed(const Terminal *terminal) noexcept nogil:
+    """Returns whether the leader, which is not reaped, has executed its program, even if it has ended since.
+
+    It was started without an exit signal (fastpty/_spawn.pyx), and execve(2) has set that to SIGCHLD.
+    """
+    cdef siginfo_t info
+    return (waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | WNOHANG | WNOWAIT | WAIT_CLONE) < 0
+            and errno == ECHILD)
+
+
 cdef inline bint terminal_reap(Terminal *terminal) noexcept nogil:
     """Reaps the leader and records how it ended. Returns False if it runs, if its tracer must wait for it first, or if
     an errand needs its pid as the session's number.
@@ -135,7 +145,7 @@ cdef inline bint terminal_reap(Terminal *terminal) noexcept nogil:
     if terminal.pidfd < 0 or terminal.hangs_up:
         return False
     memset(&info, 0, sizeof(info))
-    result = waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | WNOHANG)
+    result = waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | WNOHANG | WAIT_ALL)
     if result == 0 and not child_settled(&info):
         return False
     # On an error the leader was reaped elsewhere, and how it ended is unknown.

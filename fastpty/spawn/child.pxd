@@ -319,8 +319,6 @@ cdef inline void child_search(Plan *plan) noexcept nogil:
 
 cdef inline void child_execute(Plan *plan) noexcept nogil:
     """Executes the program. Returns only if that fails, with errno set."""
-    if plan.report >= 0:
-        child_report(plan, 0)
     if plan.program[0] == 0 or strchr(plan.program, c'/') != NULL:
         execve(plan.program, plan.argv, plan.envp)
     else:

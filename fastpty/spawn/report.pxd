@@ -1,4 +1,4 @@
-"""What a child tells through its report pipe, which execve(2) closes."""
+"""What a child writes into its report pipe if it cannot execute its program. execve(2) closes the pipe."""
 
 from libc.stdint cimport int32_t
 
@@ -7,7 +7,6 @@ cdef enum ReportedStep:
     STEP_DIRECTORY
     STEP_EXECUTE
 
-# The child writes one with error 0 just before it executes the program, and one with the errno if something fails.
 cdef struct StartReport:
-    int32_t error
+    int32_t error         # an errno
     int32_t step

@@ -132,6 +132,7 @@ cdef extern from "<sched.h>" nogil:
 
 cdef extern from "<sys/syscall.h>" nogil:
     enum:
+        SYS_clone
         SYS_close_range
         SYS_exit_group
         SYS_getgroups
@@ -152,6 +153,9 @@ cdef extern from "<sys/wait.h>" nogil:
         CLD_KILLED
         WEXITED
         WNOHANG
+        WNOWAIT
+        WAIT_ALL "__WALL"          # also children whose exit signal is not SIGCHLD
+        WAIT_CLONE "__WCLONE"      # only these
     int waitid(int kind, unsigned int number, siginfo_t *info, int options)
 
 cdef extern from *:

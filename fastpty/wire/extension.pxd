@@ -128,6 +128,7 @@ cdef inline int hexadecimal(uint8_t digit) noexcept nogil:
 
 cdef inline bint name_asks(const uint8_t *name, size_t size, uint8_t *nonce) noexcept nogil:
     """Returns True if the name that a client is bound to asks for the extension. Stores the nonce in it."""
+    cdef uint8_t decoded[NONCE_BYTES]
     cdef int index, high, low
     if size != NAME_BYTES or memcmp(name, b"\0fastpty/1/", NAME_BYTES - 2 * NONCE_BYTES) != 0:
         return False
@@ -136,7 +137,8 @@ cdef inline bint name_asks(const uint8_t *name, size_t size, uint8_t *nonce) noe
         high, low = hexadecimal(name[2 * index]), hexadecimal(name[2 * index + 1])
         if high < 0 or low < 0:
             return False
-        nonce[index] = <uint8_t>(high << 4 | low)
+        decoded[index] = <uint8_t>(high << 4 | low)
+    memcpy(nonce, decoded, NONCE_BYTES)
     return True
 
 

@@ -357,6 +357,11 @@ int kernel_waitid(int kind, unsigned number, siginfo_t *info, int options)
 {
     struct file *file = file_of((int)number);
     REQUIRE(file->kind == LEADER && kind == 3 && options & WNOHANG, "leaders are reaped by pidfd, without waiting");
+    if (options & (int)__WCLONE) {   /* only a leader that has executed no program */
+        REQUIRE(options & WNOWAIT, "a look at a leader does not reap it");
+        return file->world->start == START_EXECUTED ? fail(ECHILD) : 0;
+    }
+    REQUIRE(options & __WALL, "leaders are reaped whatever their exit signal is");
     memset(info, 0, sizeof *info);
     if (!file->world->alive && !file->world->traced) {
         info->si_pid = LEADERS + number_of(file->world);
