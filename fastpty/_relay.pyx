@@ -12,7 +12,6 @@ from libc.errno cimport EINTR, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
-from posix.types cimport uid_t
 
 from fastpty.relay.accept cimport (
     LISTENERS_MOST, NEGOTIATES_ALWAYS, NEGOTIATES_BY_NAME, NEGOTIATES_NEVER, Arrival, Listeners, listener_accept,
@@ -279,8 +278,8 @@ cdef class Relay:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_ERROR
         if is_extended:
-            session.extension.owner = peer.uid if peer.uid != <uid_t>-1 else -1 - index
-            session_welcome(&self.loop, session, 0 if isinstance(answer, bytes) else answer)
+            capabilities, session.extension.owner = (0, 0) if isinstance(answer, bytes) else answer
+            session_welcome(&self.loop, session, capabilities)
         if isinstance(answer, bytes):
             refuse_session(&self.loop, session, <const char *>answer, len(answer))
         elif is_extended:

@@ -17,6 +17,7 @@ _GROUPS_MOST = 65536  # NGROUPS_MAX
 _FIRST_GUESS = 32
 
 _NAME_BYTES_MOST = 107  # unix(7)
+_HASH_MOST = 2**62 - 1
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -27,7 +28,8 @@ class Peer:
     """A client, as it was when it connected (unix(7), SO_PEERCRED), and how the log names it.
 
     `groups` holds its gid and, if requested, its supplementary groups. `uid` is None if the user is unknown: on TCP,
-    unless a certificate stands for a user. `is_admitted`: `allow-tls-name` allows a name of its certificate.
+    unless a certificate stands for a user. `is_admitted`: `allow-tls-name` allows a name of its certificate. `origin`:
+    what distinguishes clients without a user: the name in the certificate, or the network.
     """
 
     text: str
@@ -35,6 +37,7 @@ class Peer:
     groups: frozenset[int] = frozenset()
     is_admitted: bool = False
     pid: int | None = None
+    origin: str = ""
 
     @property
     def is_known(self) -> bool:
@@ -65,7 +68,19 @@ def local_peer(fd: int, credentials: tuple[int, int, int], with_groups: bool) ->
 def tcp_peer(connection: socket.socket) -> Peer:
     """The client of a TCP connection; raises OSError if it has left already."""
     host, port = connection.getpeername()[:2]
-    return Peer(f"{host} port {port}")
+    return Peer(f"{host} port {port}", origin=_network(host))
+
+
+def _network(host: str) -> str:
+    """The part of an IP address that a client cannot choose: of IPv6, the first 64 bits."""
+    if ":" not in host or host.startswith("::ffff:"):
+        return host
+    return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])[:8].hex()
+
+
+def origin_number(origin: str) -> int:
+    """Returns a negative number for an origin, the same for equal ones. No client can find another with its number."""
+    return -1 - (hash(origin) & _HASH_MOST)
 
 
 def name_behind_tls(connection: str, uid: int | None, who: str) -> bytes:
@@ -92,7 +107,8 @@ def peer_behind_tls(
     name = connection.getpeername()
     _, user, who = os.fsdecode(name).split(" ", 2)
     if user == "-":
-        return Peer(f"TLS client {who}", is_admitted=is_admitted)
+        host, _, _, *name = who.split(" ", 3)
+        return Peer(f"TLS client {who}", is_admitted=is_admitted, origin=name[0] if name else _network(host))
     if int(user) not in users:
         raise RefusedError(f"uid {user} is not listed in tls-user")
     groups = groups_of(int(user)) if groups_of else frozenset[int]()

@@ -21,8 +21,10 @@ from fastpty.relay.loop cimport (
     loop_wake, loop_watch_part,
 )
 from fastpty.relay.outbox cimport outbox_add
-from fastpty.relay.queue cimport queue_push
-from fastpty.relay.request cimport report_close, request_abandon, request_make_room
+from fastpty.relay.queue cimport queue_push, queue_remove
+from fastpty.relay.request cimport (
+    report_close, request_abandon, request_has_room, request_oldest, request_room_for, request_set_room,
+)
 from fastpty.relay.state cimport (
     ENDING_NOT_STARTED, ENDING_PROTOCOL, ENDING_SILENT, ENDING_STOPPED, PHASE_GREETING, PHASE_REQUESTED, PHASE_RUNNING,
     PHASE_STARTING, Ending, Extension, Session,
@@ -85,15 +87,30 @@ cdef inline void session_fail(
     session_finish(loop, session, ending)
 
 
+cdef inline bint request_make_room(Loop *loop, Session *session, uint32_t bytes) noexcept nogil:
+    """Makes room for a START of so many bytes. Other sessions may end for it. Returns False if this one has ended."""
+    cdef uint32_t room = request_room_for(session.extension, bytes)
+    cdef Session *ending
+    while not request_has_room(loop, session.extension, room):
+        ending = request_oldest(loop, session.extension, room)
+        if ending == NULL:
+            ending = session
+        session_fail(loop, ending, ENDING_NOT_STARTED, ERROR_LIMIT,
+                     b"too many long START frames are under way; try again later", ENOMEM)
+        if ending == session:
+            return False
+    if not request_set_room(loop, session.extension, room):
+        session_fail(loop, session, ENDING_NOT_STARTED, ERROR_LIMIT, b"the router has no memory for START", ENOMEM)
+    return not session.finished
+
+
 cdef inline void request_collect(Loop *loop, Session *session, const ExtensionFrame *frame) noexcept nogil:
     """Adds a piece of START. When it is whole, the session waits for its turn to start."""
     cdef Extension *extension = session.extension
     if extension.request_bytes + frame.size > REQUEST_MOST:
         session_fail(loop, session, ENDING_PROTOCOL, ERROR_LIMIT, b"START is too long", 0)
         return
-    if not request_make_room(loop, extension, extension.request_bytes + frame.size):
-        session_fail(loop, session, ENDING_NOT_STARTED, ERROR_LIMIT,
-                     b"too many long START frames are under way; try again later", ENOMEM)
+    if not request_make_room(loop, session, extension.request_bytes + frame.size):
         return
     memcpy(extension.request + extension.request_bytes, frame.payload, frame.size)
     extension.request_bytes += frame.size
@@ -102,6 +119,7 @@ cdef inline void request_collect(Loop *loop, Session *session, const ExtensionFr
     elif frame.is_last:
         extension.phase = PHASE_REQUESTED
         extension.start_by_ns = 0
+        queue_remove(&extension.start)
         queue_push(&loop.requested, &extension.start)
 
 

@@ -14,7 +14,7 @@ from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, Channel, chan
 from fastpty.relay.errands cimport Errands
 from fastpty.relay.pool cimport Pool
 from fastpty.relay.queue cimport queue_push
-from fastpty.relay.state cimport Queue, Retry, Session, Task
+from fastpty.relay.state cimport Queue, RequestShare, Retry, Session, Task
 from fastpty.system.check cimport check
 from fastpty.system.linux cimport (
     EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, EPOLL_CTL_ADD, EPOLL_CTL_MOD, SFD_CLOEXEC, SFD_NONBLOCK,
@@ -28,7 +28,7 @@ cdef enum:
     RETRY_SLOWEST_MS = 5000            # the longest
     DEFER_MS = 20                      # the log of a session's start waits, so that its program gets the CPU first
     EVENTS_MOST = 1024                 # the most events that a turn can take from epoll
-    REQUEST_SHARES = 64                # users with long STARTs at the same time
+    REQUEST_SHARES = 512               # owners of long STARTs at the same time (fastpty/relay/request.pxd)
     STREAM_FROM_BYTES = 512            # a stream moved at least this many bytes in its last transfer,
     STREAM_GAP_TRANSFERS = 8           # and waited no longer than its share of turns and this many transfers
 
@@ -48,11 +48,6 @@ cdef struct Heartbeat:
     int64_t sessions                   # live ones
     int64_t accepted                   # in all
 
-# How much memory the STARTs of one user take.
-cdef struct RequestShare:
-    int64_t owner                      # see Extension.owner
-    int64_t bytes                      # 0 = the entry is free
-
 # The sums over all sessions that were released.
 cdef struct Totals:
     uint64_t bytes_in
@@ -69,7 +64,8 @@ cdef struct Loop:
     uint32_t refused                   # how many of these were refused
     uint64_t *last_number              # the number of the newest session; may be shared with other processes
     uint64_t own_number                # what it points to unless it is shared
-    Queue requested                    # sessions of the extension whose START is whole, for Handler.start_wanted
+    Queue unfinished                   # sessions of the extension whose long START is not whole yet, the oldest first
+    Queue requested                    # those whose START is whole, for Handler.start_wanted
     int64_t request_bytes              # counted memory for START, of all sessions (fastpty/relay/request.pxd)
     RequestShare request_shares[REQUEST_SHARES]
     Session *done                      # sessions that have ended and are not reported yet
@@ -302,6 +298,6 @@ cdef inline void loop_check_returned(const Loop *loop) noexcept nogil:
     """Checks, in a checked build, that nothing is lent, queued or unreported after the last session."""
     check(loop.live == 0 and loop.done == NULL, "no session is left")
     check(loop.fresh.length + loop.bulk.length + loop.requested.length == 0, "nothing waits to be served")
-    check(loop.request_bytes == 0, "the memory of every START is freed")
+    check(loop.request_bytes == 0 and loop.unfinished.length == 0, "the memory of every START is freed")
     check(loop.pool.lent_buffers == 0, "every buffer has come back")
     check(loop.pool.lent_pipes == 0, "every pipe has come back")

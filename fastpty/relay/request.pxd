@@ -1,73 +1,111 @@
 """START until the handler is asked for the program: the memory for it, the limits of that, and the wait for a turn.
 
-A client may send a part of a START and then nothing. So the memory for all STARTs is limited, and one user gets only a
-quarter of it. The first REQUEST_FIRST bytes of each START are not counted: most need no more, and these always start.
+A client may send a part of a START and then nothing. So the memory for all STARTs is limited, and one owner, such as a
+user, gets only a quarter of it. If a limit is reached, the oldest unfinished START of the owner that has most ends: who
+sends a whole START at once is hardly delayed by those who do not. The first REQUEST_FREE bytes of each START are not
+counted: most need no more.
 """
 
+from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.stdlib cimport free, realloc
 
-from fastpty.relay.loop cimport REQUEST_SHARES, Loop, RequestShare
-from fastpty.relay.queue cimport queue_remove
-from fastpty.relay.state cimport Extension
+from fastpty.relay.loop cimport REQUEST_SHARES, Loop
+from fastpty.relay.queue cimport queue_push, queue_remove
+from fastpty.relay.state cimport Extension, RequestShare, Session, Task
 from fastpty.system.check cimport check
 from fastpty.system.linux cimport close
 
 cdef enum:
-    REQUEST_FIRST = 1024                          # bytes; the least memory for a START
-    REQUESTS_MOST = 4194304                       # counted bytes of all clients
-    REQUESTS_OF_OWNER_MOST = REQUESTS_MOST / 4    # of one user; over TCP, of one listening socket
+    REQUEST_LEAST = 1024                          # bytes; the least memory for a START
+    REQUEST_FREE = 8192                           # those that are not counted
+    REQUESTS_MOST = REQUEST_SHARES * REQUEST_FREE  # counted bytes of all clients: 4 MiB
+    REQUESTS_OF_OWNER_MOST = REQUESTS_MOST / 4
 
 
 cdef inline int64_t request_counted(uint32_t room) noexcept nogil:
-    """Returns how many bytes of this memory for a START are counted."""
-    return room - REQUEST_FIRST if room > REQUEST_FIRST else 0
+    """Returns how many bytes of this memory for a START are counted: none, or at least REQUEST_FREE."""
+    return room - REQUEST_FREE if room > REQUEST_FREE else 0
 
 
-cdef inline RequestShare *request_share(Loop *loop, int64_t owner) noexcept nogil:
-    """Returns the owner's entry of the table, or a free one. NULL if there is none."""
+cdef inline uint32_t request_room_for(const Extension *extension, uint32_t bytes) noexcept nogil:
+    """Returns how much memory a START of so many bytes gets: powers of two."""
+    cdef uint32_t room = max(extension.request_room, <uint32_t>REQUEST_LEAST)
+    while room < bytes:
+        room *= 2
+    return room
+
+
+cdef inline RequestShare *request_share(Loop *loop, const Extension *extension) noexcept nogil:
+    """Returns the entry of the START's owner, or a free one: there are as many as owners can have counted bytes."""
     cdef RequestShare *found = NULL
     cdef int index
+    if extension.share != NULL:
+        return extension.share
     for index in range(REQUEST_SHARES):
         if loop.request_shares[index].bytes == 0:
             found = &loop.request_shares[index]
-        elif loop.request_shares[index].owner == owner:
+        elif loop.request_shares[index].owner == extension.owner:
             return &loop.request_shares[index]
     return found
 
 
-cdef inline bint request_may_count(Loop *loop, const Extension *extension, uint32_t room) noexcept nogil:
-    """Returns True if no limit forbids a START to have this memory."""
-    cdef const RequestShare *share = request_share(loop, extension.owner)
+cdef inline bint request_owner_has_room(Loop *loop, const Extension *extension, uint32_t room) noexcept nogil:
+    """Returns True if this memory for a START does not exceed the limit of its owner."""
+    cdef const RequestShare *share = request_share(loop, extension)
     cdef int64_t more = request_counted(room) - request_counted(extension.request_room)
-    return more == 0 or (share != NULL and share.bytes + more <= REQUESTS_OF_OWNER_MOST
-                         and loop.request_bytes + more <= REQUESTS_MOST)
+    return more == 0 or share == NULL or share.bytes + more <= REQUESTS_OF_OWNER_MOST
+
+
+cdef inline bint request_has_room(Loop *loop, const Extension *extension, uint32_t room) noexcept nogil:
+    """Returns True if this memory for a START exceeds no limit."""
+    cdef int64_t more = request_counted(room) - request_counted(extension.request_room)
+    return request_owner_has_room(loop, extension, room) and (
+        more == 0 or loop.request_bytes + more <= REQUESTS_MOST)
+
+
+cdef inline Session *request_oldest(Loop *loop, const Extension *extension, uint32_t room) noexcept nogil:
+    """Returns whose START is to end so that another one gets this memory; NULL if there is none.
+
+    It is the oldest unfinished one of the same owner, if the owner's limit is reached, or of the owner that has most.
+    """
+    cdef const RequestShare *share = request_share(loop, extension)
+    cdef bint is_of_same = not request_owner_has_room(loop, extension, room)
+    cdef Task *task = loop.unfinished.head
+    cdef Session *found = NULL
+    while task != NULL:
+        if is_of_same and task.session.extension.share == share:
+            return task.session
+        if not is_of_same and (found == NULL or task.session.extension.share.bytes > found.extension.share.bytes):
+            found = task.session
+        task = task.next
+    return found
 
 
 cdef inline void request_count(Loop *loop, Extension *extension, uint32_t room) noexcept nogil:
     """Counts the memory that a START has now."""
-    cdef RequestShare *share = request_share(loop, extension.owner)
     cdef int64_t more = request_counted(room) - request_counted(extension.request_room)
     extension.request_room = room
     if more == 0:
         return
-    share.owner = extension.owner
-    share.bytes += more
+    extension.share = request_share(loop, extension)
+    check(extension.share != NULL, "every owner has an entry")
+    extension.share.owner = extension.owner
+    extension.share.bytes += more
     loop.request_bytes += more
-    check(share.bytes >= 0 and loop.request_bytes >= 0, "no more memory for START is given back than was counted")
+    check(extension.share.bytes >= 0 and loop.request_bytes >= 0, "no more memory is given back than was counted")
+    if room == 0:
+        extension.share = NULL
+    elif extension.start.queue == NULL:
+        queue_push(&loop.unfinished, &extension.start)
 
 
-cdef inline bint request_make_room(Loop *loop, Extension *extension, uint32_t bytes) noexcept nogil:
-    """Makes room for a START of so many bytes. Returns False if a limit is reached, or there is no memory."""
-    cdef uint32_t room = max(extension.request_room, <uint32_t>REQUEST_FIRST)
+cdef inline bint request_set_room(Loop *loop, Extension *extension, uint32_t room) noexcept nogil:
+    """Gives a START this memory. Returns False if there is none."""
     cdef uint8_t *wider
-    while room < bytes:
-        room *= 2
     if room == extension.request_room:
         return True
-    if not request_may_count(loop, extension, room):
-        return False
-    wider = <uint8_t *>realloc(extension.request, room)
+    wider = <uint8_t *>realloc(extension.request, <size_t>room)
     if wider == NULL:
         return False
     extension.request = wider
@@ -92,6 +130,6 @@ cdef inline void report_close(Extension *extension) noexcept nogil:
 cdef inline void request_abandon(Loop *loop, Extension *extension) noexcept nogil:
     """Frees what a session holds until its program runs. NULL: the client does not speak the extension."""
     if extension != NULL:
-        queue_remove(&extension.start)
         request_free(loop, extension)
+        queue_remove(&extension.start)
         report_close(extension)

@@ -71,6 +71,11 @@ cdef struct Task:
     int64_t no_memory_since_ns  # 0 = its last step found memory
     bint room_watched       # epoll watches the target for EPOLLOUT
 
+# How much memory the long STARTs of one owner take.
+cdef struct RequestShare:
+    int64_t owner               # see Extension.owner
+    int64_t bytes               # 0 = the entry is free
+
 # What a session needs beside the rest if its client speaks the negotiated extension.
 cdef struct Extension:
     Phase phase
@@ -82,8 +87,9 @@ cdef struct Extension:
     uint8_t *request            # START as far as it has arrived
     uint32_t request_bytes
     uint32_t request_room
-    Task start                  # its place in Loop.requested; it has no channel
-    int64_t owner               # the client's uid; if that is unknown, a negative number for the listening socket
+    RequestShare *share         # where the memory for START is counted; NULL = it is not
+    Task start                  # its place in Loop.unfinished or Loop.requested; it has no channel
+    int64_t owner               # see fastpty.relay.upcalls.Greeting
     uint32_t window             # bytes of STDIN that the client may send before it gets credit
     uint32_t window_left
     uint64_t received           # bytes of STDIN

@@ -29,6 +29,16 @@ class Terminal(NamedTuple):
     program already."""
 
 
+class Greeting(NamedTuple):
+    """The answer of Handler.client_greeted that lets a client of the extension ask for a program."""
+
+    capabilities: int
+    """For WELCOME."""
+    owner: int
+    """A number for the client's user, or for where an unknown one comes from. All clients of an owner share the memory
+    for unfinished STARTs."""
+
+
 class Failure(NamedTuple):
     """Why no program can be started for a client of the extension, for its ERROR frame (docs/protocol.md, part B)."""
 
@@ -95,8 +105,8 @@ class Handler(Protocol):
         peer: the client's pid, uid and gid (SO_PEERCRED), or credentials.UNKNOWN_PEER.
         """
 
-    def client_greeted(self, number: int, listener: int, fd: int, peer: tuple[int, int, int]) -> int | bytes:
-        """A client of the extension has connected. Returns the capabilities for its WELCOME, or a text that refuses it.
+    def client_greeted(self, number: int, listener: int, fd: int, peer: tuple[int, int, int]) -> Greeting | bytes:
+        """A client of the extension has connected. Returns what it is greeted with, or a text that refuses it.
 
         The parameters are those of session_wanted. Nothing is started yet.
         """

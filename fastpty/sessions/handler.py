@@ -13,7 +13,7 @@ from typing import Any, Literal
 from fastpty import log
 from fastpty.access.accounts import ForeignAccounts
 from fastpty.access.limits import Limits
-from fastpty.access.peer import Peer, local_peer, peer_behind_tls, tcp_peer
+from fastpty.access.peer import Peer, local_peer, origin_number, peer_behind_tls, tcp_peer
 from fastpty.access.refusals import Refusals, clients
 from fastpty.access.rules import Rules
 from fastpty.access.user_names import UserNames
@@ -23,7 +23,7 @@ from fastpty.errors import ExecuteError, RefusedError
 from fastpty.listening.places import PTY_VIEWER, UWSGI, Place
 from fastpty.log import logger
 from fastpty.net import tcp
-from fastpty.relay.upcalls import JOIN, VIEW, Failure, SessionEnd, Terminal
+from fastpty.relay.upcalls import JOIN, VIEW, Failure, Greeting, SessionEnd, Terminal
 from fastpty.sessions import requests
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.outcomes import Outcome
@@ -115,7 +115,7 @@ class Sessions:
             connection.detach()
         return (*window, 0, 0) if window else self._window
 
-    def client_greeted(self, number: int, listener: int, fd: int, peer: tuple[int, int, int]) -> int | bytes:
+    def client_greeted(self, number: int, listener: int, fd: int, peer: tuple[int, int, int]) -> Greeting | bytes:
         """Admits a client of the extension, or refuses it as session_wanted does."""
         place = self._places[listener]
         client = Peer("a client")
@@ -125,7 +125,8 @@ class Sessions:
         except (OSError, RefusedError) as error:
             return self._refuse(number, client, place, error)
         self._records[number] = Record(client, place)
-        return self._requests.capabilities
+        user = self._rules.account_uid(client)
+        return Greeting(self._requests.capabilities, origin_number(client.origin) if user is None else user)
 
     def start_wanted(self, number: int, request: bytes, window: Window) -> Terminal | Failure:
         """Starts the program that a client of the extension asks for, as far as that is allowed."""

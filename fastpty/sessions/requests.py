@@ -25,8 +25,8 @@ _TERM = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _ENTRY = re.compile(rb"[^=]{1,255}=")
 _OFFERED_NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{0,63}=")
 _OFFERED_MOST = 64
-_ACCEPTED_VALUE = re.compile(rb"[^/%\0]{0,64}")
-_PLAIN_WORD = re.compile(rb"[A-Za-z0-9_@%+=:,./-]+")
+_ACCEPTED_VALUE = re.compile(rb"[^/%\x00-\x1f\x7f]{0,64}")
+_GIT_COMMAND = re.compile(rb"git-[a-z-]+")
 _SHOWN_WORDS_MOST = 16
 _SHOWN_BYTES_MOST = 80
 
@@ -190,17 +190,30 @@ def _for_shell(program: Program, argv: list[bytes]) -> tuple[str, tuple[bytes, .
     """Returns the text for the log and the arguments of the account's shell that make it run a client's command.
 
     As sshd does it: so accounts whose shell is nologin, rbash or git-shell stay as restricted as these are. git-shell
-    wants its command without quotes and the argument in quotes.
+    wants its command without quotes and the argument in quotes. All other words are quoted, so that the shell sees no
+    variable, keyword or pattern in them.
     """
-    first = argv[0] if _PLAIN_WORD.fullmatch(argv[0]) else _quoted(argv[:1])
-    words = first + b" " + _quoted(argv[1:]) if len(argv) > 1 else first
+    shell = os.path.basename(program.command.path)
+    words = _quoted(argv, is_for_git=shell == b"git-shell")
+    if _GIT_COMMAND.fullmatch(argv[0]):
+        words = argv[0] + words[len(argv[0]) + 2 :]
     _, _, account = program.text.rpartition(" as ")
-    return f"{_described(argv)} as {account}", (os.path.basename(program.command.path), b"-c", words)
+    return f"{_described(argv)} as {account}", (shell, b"-c", words)
 
 
-def _quoted(words: list[bytes]) -> bytes:
-    """Quotes words, which have no NUL byte, for sh(1)."""
-    return b"'" + b"\0".join(words).replace(b"'", b"'\\''").replace(b"\0", b"' '") + b"'"
+def _quoted(words: list[bytes], *, is_for_git: bool) -> bytes:
+    """Quotes words, which have no NUL byte, for sh(1), fish(1), csh(1) and, if is_for_git, git-shell(1).
+
+    Within single quotes a backslash is a character to sh, but not to fish, and csh obeys an exclamation mark. So these
+    stand outside the quotes, but git-shell takes a backslash only within them. A few passes are faster than a pattern.
+    """
+    outside = {b"'": b"\0q", b"!": b"\0e"} if is_for_git else {b"'": b"\0q", b"!": b"\0e", b"\\": b"\0b"}
+    text = b"\0s".join(words)
+    for character, mark in outside.items():
+        text = text.replace(character, mark)
+    for character, mark in outside.items():
+        text = text.replace(mark, b"'\\" + character + b"'")
+    return b"'" + text.replace(b"\0s", b"' '") + b"'"
 
 
 def _described(argv: list[bytes]) -> str:

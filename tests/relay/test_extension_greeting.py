@@ -14,7 +14,6 @@ from fastpty.wire.extension import Refusal, frames
 from fastpty.wire.uwsgi import window_frames
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import PROMPT, Client, Router, children
-from tests.support.peers import need_root
 
 Starts = Callable[..., Router]
 Connects = Callable[..., ExtensionClient]
@@ -124,56 +123,6 @@ def test_a_start_that_is_too_long_ends_the_session(connect: Connects) -> None:
     client = connect()
     client.start(["true"], more=[(extension.OFFERED_ENVIRONMENT, bytes(60_000))] * 5)
     assert client.error().code == extension.LIMIT
-
-
-LONG = b"\x01\xff\xff" + bytes([extension.START]) + bytes(65_535)
-LONG *= 3  # takes 256 KiB of memory, and is not whole
-
-
-def codes(clients: list[ExtensionClient]) -> list[int]:
-    """The codes of the ERRORs that end the sessions: LIMIT, or TIMEOUT for those whose START had room."""
-    found = [client.error().code for client in clients]
-    for client in clients:
-        client.sock.close()
-    return sorted(found)
-
-
-def test_the_starts_of_a_user_are_bounded_and_short_ones_always_begin(start_router: Starts, directory: Path) -> None:
-    path = str(directory / "socket")
-    start_router("--listen-raw", path)
-    clients = [ExtensionClient(path) for _ in range(20)]
-    for client in clients:
-        assert client.welcome
-        client.sock.sendall(LONG)
-    with ExtensionClient(path) as client:
-        client.start(["echo", "x" * 900])
-        assert client.status().code == 0
-    # A quarter of 4 MiB is four times 256 KiB.
-    assert codes(clients) == [extension.LIMIT] * 16 + [extension.TIMEOUT] * 4
-    with ExtensionClient(path) as client:
-        client.start(["echo", "x" * 100_000])
-        assert client.status().code == 0
-
-
-def test_the_starts_of_a_user_do_not_take_the_room_of_others(start_router: Starts, directory: Path) -> None:
-    need_root()
-    path = str(directory / "socket")
-    start_router("--listen-raw", path, "--chmod-socket", "666")
-    clients: list[ExtensionClient] = []
-    for uid in range(65_530, 65_535):
-        os.seteuid(uid)
-        try:
-            clients += [ExtensionClient(path) for _ in range(5)]
-        finally:
-            os.seteuid(0)
-    for client in clients:
-        assert client.welcome
-        client.sock.sendall(LONG)
-    with ExtensionClient(path) as client:
-        client.start(["echo", "x" * 900])
-        assert client.status().code == 0
-    # One START of each user is too long for its quarter, and four users take all four quarters.
-    assert codes(clients) == [extension.LIMIT] * 9 + [extension.TIMEOUT] * 16
 
 
 def test_without_a_start_in_time_the_session_ends(connect: Connects) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import pwd
 import re
@@ -24,6 +23,7 @@ from fastpty.sessions.requests import Requests, parse
 from fastpty.wire import extension
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import Router, children, descriptors, eventually
+from tests.support.lease import leased
 from tests.support.peers import need_root
 
 Starts = Callable[..., Router]
@@ -356,44 +356,26 @@ def test_the_log_says_why_a_command_did_not_start(
 
 
 def test_a_start_that_hangs_ends_and_holds_nobody_up(ask: Asks, directory: Path) -> None:
-    """A file with a write lease cannot be executed before the lease is given up (fcntl(2), F_SETLEASE)."""
-    need_root()
-    command = directory / "leased"
-    command.write_text("#!/bin/sh\necho ran\n")
-    command.chmod(0o755)
-    held = os.open(command, os.O_RDWR)
-    signal.signal(signal.SIGIO, signal.SIG_IGN)
-    fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    slow = ask(str(command))
-    assert slow.welcome
-    assert ask("echo", "meanwhile").status().code == 0
-    assert slow.final is None
-    slow.send(15)
-    assert slow.error().text == b"cancelled"
-    fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    os.close(held)
+    with leased(directory / "leased") as command:
+        slow = ask(str(command))
+        assert slow.welcome
+        assert ask("echo", "meanwhile").status().code == 0
+        assert slow.final is None
+        slow.send(signal.SIGTERM)
+        refusal = slow.error()
+        assert (refusal.code, refusal.text) == (extension.REFUSED, b"cancelled")
 
 
 def test_a_start_that_is_cancelled_leaves_no_pipe_open(start_router: Starts, directory: Path) -> None:
-    """Although its child, which waits for a file with a write lease, cannot be reaped yet."""
-    need_root()
     path = str(directory / "socket")
     router = start_router("--listen-raw", path, "--stop-timeout", "30")
-    command = directory / "leased"
-    command.write_text("#!/bin/sh\n")
-    command.chmod(0o755)
-    held = os.open(command, os.O_RDWR)
-    signal.signal(signal.SIGIO, signal.SIG_IGN)
-    fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    with ExtensionClient(path) as client:
+    with leased(directory / "leased") as command, ExtensionClient(path) as client:
         assert client.welcome
         before = set(descriptors(router.pid).values())
         client.start([str(command)])
         eventually(lambda: new_pipes(router, before), "the child's report has a pipe")
-        client.send(15)
+        client.sock.close()
         eventually(lambda: not new_pipes(router, before), "the pipe is closed")
-    fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    os.close(held)
 
 
 def new_pipes(router: Router, before: set[str]) -> list[str]:

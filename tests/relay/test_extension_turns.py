@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastpty._relay import Relay
-from fastpty.relay.upcalls import Failure
+from fastpty.relay.upcalls import Failure, Greeting
 from fastpty.wire import extension
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import join_thread
@@ -34,11 +34,11 @@ class Starts:
         self.leaves: int | None = None
         self.answer = b"noted"
 
-    def client_greeted(self, number: int, *_: object) -> int:
+    def client_greeted(self, number: int, *_: object) -> Greeting:
         if number == CLIENTS:
             for client in self.clients:
                 client.start(["true"])
-        return extension.CAN_TERMINAL
+        return Greeting(extension.CAN_TERMINAL, owner=0)
 
     def start_wanted(self, number: int, *_: object) -> Failure:
         self.turns.append(self.relay.counters()["wakeups"])

@@ -13,6 +13,9 @@ from fastpty.wire.extension import FrameReader, Refusal, Status, Welcome, frames
 
 NAME_OF_NO_CLIENT = b"\0" * extension.NONCE_BYTES
 
+UNFINISHED = 3 * (b"\x01\xff\xff" + bytes([extension.START]) + bytes(65_535))
+"""The beginning of a START for which the router needs 256 KiB."""
+
 
 class ExtensionClient:
     """A connection to a router. Unix sockets are bound to a name that asks for the extension.
@@ -20,17 +23,22 @@ class ExtensionClient:
     `output` collects the payload of OUTPUT frames, `messages` every other message in the order in which they came.
     """
 
-    def __init__(self, address: str | tuple[str, int], *, nonce: bytes | None = None) -> None:
+    def __init__(self, address: str | tuple[str, int] | socket.socket, *, nonce: bytes | None = None) -> None:
+        """address: where to connect to, or a connection."""
         self.nonce = os.urandom(extension.NONCE_BYTES) if nonce is None else nonce
         self.output = b""
         self.messages: list[tuple[int, bytes]] = []
         self.has_ended = False
         self._reader = FrameReader()
-        self.sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        if isinstance(address, socket.socket):
+            self.sock = address
+        else:
+            self.sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         self.sock.settimeout(30)
         if isinstance(address, str):
             self.sock.bind(extension.NAME + self.nonce.hex().encode())
-        self.sock.connect(address)
+        if not isinstance(address, socket.socket):
+            self.sock.connect(address)
 
     def __enter__(self) -> Self:
         return self

@@ -20,6 +20,7 @@ from tests import ROOT
 # Debian's packages of tools whose package has another name.
 _PACKAGES = {
     "cc": "gcc libc6-dev",
+    "git-shell": "git",
     "ip": "iproute2",
     "agetty": "util-linux",
     "newuidmap": "uidmap",
