@@ -39,27 +39,6 @@ EXTENSION = (
         GREETING + "test_a_start_that_is_too_long_ends_the_session",
     ),
     Mutant(
-        "the STARTs of all clients are bounded",
-        "fastpty/relay/request.pxd",
-        "                         and loop.request_bytes + more <= REQUESTS_MOST)\n",
-        "                         )\n",
-        GREETING + "test_the_starts_of_a_user_do_not_take_the_room_of_others",
-    ),
-    Mutant(
-        "the STARTs of one user are bounded",
-        "fastpty/relay/request.pxd",
-        "share.bytes + more <= REQUESTS_OF_OWNER_MOST",
-        "True",
-        GREETING + "test_the_starts_of_a_user_are_bounded_and_short_ones_always_begin",
-    ),
-    Mutant(
-        "a short START is not counted",
-        "fastpty/relay/request.pxd",
-        "    return room - REQUEST_FIRST if room > REQUEST_FIRST else 0\n",
-        "    return room\n",
-        GREETING + "test_the_starts_of_a_user_are_bounded_and_short_ones_always_begin",
-    ),
-    Mutant(
         "one START a turn is taken",
         "fastpty/_relay.pyx",
         "        if self.loop.requested.length > 0:   # one a turn",
@@ -265,7 +244,7 @@ EXTENSION = (
     Mutant(
         "the router counts only executed programs as started",
         "fastpty/relay/greeting.pxd",
-        "    if got == 0 and extension.is_about_to_execute:\n",
+        "    if terminal_has_executed(&session.terminal):\n",
         "    if got >= 0:\n",
         START + "test_what_cannot_be_executed_is_an_error_and_never_started",
     ),

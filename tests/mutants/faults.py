@@ -67,7 +67,7 @@ FAULTS = (
     Mutant(
         "a child that could not run its program leaves no zombie",
         "fastpty/_spawn.pyx",
-        "        waitid(P_PIDFD, pidfd[0], &info, WEXITED)\n",
+        "        waitid(P_PIDFD, pidfd[0], &info, WEXITED | WAIT_ALL)\n",
         "",
         "sessions/test_session_start.py::test_the_client_and_the_log_get_a_line_about_a_command_that_cannot_run",
     ),
@@ -164,8 +164,8 @@ FAULTS = (
     Mutant(
         "a killed leader that does not end does not block the worker",
         "fastpty/relay/terminal.pxd",
-        "&info, WEXITED | WNOHANG)",
-        "&info, WEXITED)",
+        "&info, WEXITED | WNOHANG | WAIT_ALL)",
+        "&info, WEXITED | WAIT_ALL)",
         "relay/test_rare_faults.py::test_a_killed_leader_that_does_not_end_delays_nobody",
     ),
     Mutant(

@@ -83,6 +83,15 @@ def test_a_client_with_another_name_gets_what_it_always_got(
     sock.close()
 
 
+@pytest.mark.parametrize("digits", [b"4fa22ae90123456Z", b"Z123456789abcdef", b"0123456789abcde"])
+def test_a_name_that_is_none_gives_no_nonce(digits: bytes, start_router: Starts, directory: Path) -> None:
+    start_router("--fpty-router", str(directory / "socket"))
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(extension.NAME + digits)
+        sock.connect(str(directory / "socket"))
+        assert ExtensionClient(sock).welcome.nonce == bytes(8)
+
+
 def test_over_tcp_every_client_of_the_address_is_greeted(start_router: Starts) -> None:
     router = start_router("--fpty-router", "127.0.0.1:0")
     port = int(router.wait_for_log(r"listening on 127\.0\.0\.1:(\d+)")[0][1])

@@ -94,6 +94,24 @@ def test_a_start_that_comes_at_once_begins_although_unfinished_ones_take_all_mem
     assert (found[0], found[1]) == (extension.LIMIT, extension.TIMEOUT)  # one of them made room
 
 
+def test_a_user_of_little_memory_keeps_it(start_router: Starts, directory: Path) -> None:
+    """Although its unfinished START is the oldest."""
+    path = str(directory / "socket")
+    start_router("--listen-raw", path, "--chmod-socket", "666")
+    with acting_as(65_529):
+        first = ExtensionClient(path)
+    clients = [first]
+    for uid in range(65_530, 65_534):
+        with acting_as(uid):
+            clients += [ExtensionClient(path) for _ in range(4)]
+    for client in clients:
+        assert client.welcome
+        client.sock.sendall(UNFINISHED)
+    assert first.error().code == extension.TIMEOUT
+    assert codes(clients[1:]) == [extension.LIMIT] + [extension.TIMEOUT] * 15
+    first.sock.close()
+
+
 def test_clients_of_several_addresses_are_several_owners(start_router: Starts) -> None:
     router = start_router("--fpty-router", "127.0.0.1:0")
     port = int(router.wait_for_log(r"listening on 127\.0\.0\.1:(\d+)")[0][1])

@@ -100,7 +100,7 @@ def test_a_term_that_could_do_harm_is_not_taken(term: str, ask: Asks) -> None:
     assert result(ask("sh", "-c", "echo $TERM", term=term, options=("--clear-env",))) == b"xterm-256color"
 
 
-@pytest.mark.parametrize("value", [b"/etc/x", b"%n", b"x" * 65, b"a\0b"])
+@pytest.mark.parametrize("value", [b"/etc/x", b"%n", b"x" * 65, b"a\0b", b"a\nb", b"\x1b[m", b"\x7f"])
 def test_a_variable_that_could_do_harm_is_not_taken(value: bytes, ask: Asks) -> None:
     client = ask("sh", "-c", "echo ${LC_NAME-unset}", more=[(OFFERED, b"LC_NAME=" + value)])
     assert result(client) == b"unset"
