@@ -14,9 +14,8 @@ import time
 
 from fastpty.client import escape
 from fastpty.client.escape import EscapeFilter
-from fastpty.client.legacy import EndedByRouterError, LateWelcomeError
+from fastpty.client.legacy import EndedByRouterError, LateWelcomeError, Legacy
 from fastpty.client.link import HIGH_WATER_BYTES, SHORT_OF_MEMORY, Link
-from fastpty.client.negotiation import SILENCE_SECONDS
 from fastpty.client.output import Output
 from fastpty.client.peer import RouterProcess
 from fastpty.client.streams import CHUNK_BYTES, Streams
@@ -177,16 +176,17 @@ class AttachedClient:
 
         The time counts from the moment at which the router accepts the connection.
         """
-        if not self._link.protocol.is_waiting:
+        if not (isinstance(self._link.protocol, Legacy) and self._link.protocol.is_waiting):
             return None
         from fastpty.client.waiting import is_not_accepted  # rarely needed
 
         now = time.monotonic()
         if self._decide_by is None or is_not_accepted(self._link.sock):
-            self._decide_by = now + SILENCE_SECONDS
+            self._decide_by = now + self._link.protocol.silence_seconds
         if now < self._decide_by:
             return self._decide_by - now
         self._link.protocol.keep_no_more()
+        self._decide_by = None
         return None
 
     def _life_wait(self) -> float | None:

@@ -8,7 +8,7 @@ import time
 
 from fastpty.client import negotiation
 from fastpty.client.attach import DisconnectedError, attach
-from fastpty.client.legacy import LateWelcomeError
+from fastpty.client.legacy import SILENCE_SECONDS, LateWelcomeError
 from fastpty.client.link import Link
 from fastpty.client.peer import listener_warning
 from fastpty.client.streams import check_streams
@@ -131,7 +131,7 @@ class Connection:
         wanted = self._wanted
         need = wanted.need or ("--protocol fpty" if wanted.protocol == "fpty" or self._late else None)
         if greeting is not None and greeting.is_expected:
-            seconds = (wanted.connect_seconds or None) if need else negotiation.SILENCE_SECONDS
+            seconds = (wanted.connect_seconds or None) if need else SILENCE_SECONDS
             negotiation.wait_for_greeting(link.sock, link.read, greeting, seconds)
             if greeting.is_welcome:
                 self._begin(link, greeting)

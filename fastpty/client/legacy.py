@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastpty.errors import FastptyError
-from fastpty.wire import uwsgi
+from fastpty.wire import extension, uwsgi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 65536
 """How much input is sent, and kept to be sent again, until it is clear what the router speaks. Then the input waits."""
+
+SILENCE_SECONDS = 0.1
+"""How long a client that does not need the extension waits for the first byte before it sends input without it."""
+
+_HELD_SECONDS = 10.0
+_HEADER_BYTES = 4
 
 # How far into the output a sign of the wrong protocol is looked for.
 _BEGINNING_BYTES = 1024
@@ -38,11 +44,48 @@ class LateWelcomeError(FastptyError):
         self.kept = kept
 
 
+class StartFinder:
+    """Finds a START in raw input, as a router reads it that takes the input for frames of the extension.
+
+    Such a router is only late. It executes nothing before START, and nothing after a frame that may not come before.
+    """
+
+    def __init__(self) -> None:
+        self._header = bytearray()
+        self._payload_left = 0
+        self.is_over = False
+        """True if no START can follow."""
+
+    def feed(self, data: bytes) -> int:
+        """Takes the next bytes. Returns how many of them come before the byte that makes a frame a START."""
+        at = 0
+        while at < len(data) and not self.is_over:
+            skipped = min(self._payload_left, len(data) - at)
+            self._payload_left -= skipped
+            at += skipped
+            taken = data[at : at + _HEADER_BYTES - len(self._header)]
+            if len(self._header) + len(taken) == _HEADER_BYTES and taken[-1] == extension.START:
+                return at + len(taken) - 1
+            self._header += taken
+            at += len(taken)
+            if len(self._header) == _HEADER_BYTES:
+                self._take_header()
+        return len(data)
+
+    def _take_header(self) -> None:
+        number = self._header[-1]
+        if number == extension.STDIN or number >= extension.FIRST_NUMBER:
+            self._payload_left = int.from_bytes(self._header[1:3], "little")
+        else:
+            self.is_over = number not in (uwsgi.ROWS, uwsgi.COLUMNS)
+        self._header.clear()
+
+
 class Legacy:
     """The uwsgi protocol if `framed`, else the raw one. `address` is for messages.
 
     With a `greeting` that is not decided yet, the router may still turn out to speak the extension. `is_waiting`: no
-    more input can be kept for that case.
+    more input can be kept for that case, or raw input waits that such a router would take for a START.
     """
 
     ends_with_notices = True
@@ -56,6 +99,8 @@ class Legacy:
         self._is_local = is_local
         self._greeting = greeting
         self._kept: bytearray | None = bytearray() if greeting and greeting.is_expected else None
+        self._starts = None if greeting is None or framed else StartFinder()
+        self._held = b""
         self.is_waiting = False
         self._window = b""
         self._beginning: bytearray | None = bytearray()
@@ -65,7 +110,21 @@ class Legacy:
         if self._kept is not None:
             self._kept += data
             self.is_waiting = len(self._kept) >= KEPT_BYTES
+        if self._starts is not None:
+            data = self._hold_starts(self._starts, data)
         return uwsgi.stdin_frames(data) if self._framed else data
+
+    @property
+    def silence_seconds(self) -> float:
+        """How long input that waits, waits for the router's first byte. What could be a START waits longer."""
+        return _HELD_SECONDS if self._held else SILENCE_SECONDS
+
+    def _hold_starts(self, starts: StartFinder, data: bytes) -> bytes:
+        """Returns the beginning of the input that holds no START. The rest waits for the router's first byte."""
+        harmless = 0 if self._held else starts.feed(data)
+        self._held += data[harmless:]
+        self.is_waiting = self.is_waiting or bool(self._held)
+        return data[:harmless]
 
     def window(self, rows: int, columns: int) -> bytes:
         """The bytes that announce a window of this size; none in the raw protocol."""
@@ -74,7 +133,8 @@ class Legacy:
         return self._window
 
     def end_input(self) -> bytes | None:
-        """None: the sending direction has to be closed."""
+        """None: the sending direction has to be closed. Raises FastptyError if input waits."""
+        self._check_held()
         return None
 
     def interrupt(self, signum: int) -> bytes:
@@ -86,8 +146,9 @@ class Legacy:
         return b""
 
     def replies(self) -> bytes:
-        """What is to be sent because of what was received: nothing."""
-        return b""
+        """What is to be sent because of what was received: the input that has waited for it."""
+        held, self._held = (self._held, b"") if self._greeting is None else (b"", self._held)
+        return held
 
     def counts(self) -> tuple[int, int] | None:
         """None: input and output are not counted apart from the connection's bytes."""
@@ -103,13 +164,22 @@ class Legacy:
             raise FastptyError(
                 f"{self._address} is an address for fastpty's own protocol: connect with --protocol fpty"
             )
-        self._greeting = None
-        self.keep_no_more()
-
-    def keep_no_more(self) -> None:
-        """Lets the input go on. A WELCOME is an error from here on."""
+        self._greeting = self._starts = None
         self._kept = None
         self.is_waiting = False
+
+    def keep_no_more(self) -> None:
+        """Lets the input go on. A WELCOME is an error from here on. Raises FastptyError if the input must wait."""
+        self._check_held()
+        self._kept = None
+        self.is_waiting = False
+
+    def _check_held(self) -> None:
+        if self._held:
+            raise FastptyError(
+                f"{self._address}: the router is silent, and the input holds what could be a request of fastpty's own "
+                "protocol: connect with --protocol raw if the router does not speak it, else with --protocol fpty"
+            )
 
     def check(self, why: str | None, notice: str | None) -> None:
         """Raises FastptyError if the session did not run to its end.

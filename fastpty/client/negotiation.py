@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-SILENCE_SECONDS = 0.1
-"""How long a client that does not need the extension waits for the first byte before it sends input without it."""
-
 _HEADER_BYTES = 4
 _DECIDED_BYTES = _HEADER_BYTES + len(extension.MAGIC) + extension.NONCE_BYTES
 _SHORT_OF_MEMORY = (errno.ENOMEM, errno.ENOBUFS)

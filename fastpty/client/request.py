@@ -41,6 +41,10 @@ def start(
     if local.get(b"TERM"):
         pairs.append((extension.TERM, local[b"TERM"]))
     pairs += [(extension.OFFERED_ENVIRONMENT, variable) for variable in islice(_offered(local), _OFFERED_MOST)]
+    if len(pairs) > extension.ITEMS_MOST:
+        raise UsageError(
+            f"the command and its environment are {len(pairs)} items, and a router takes {extension.ITEMS_MOST}"
+        )
     request = extension.items(pairs)
     if len(request) > extension.REQUEST_BYTES:
         raise UsageError(

@@ -190,9 +190,6 @@ class Session:
 
     # The end
 
-    def keep_no_more(self) -> None:
-        """Does nothing: no input waits for an answer of the router."""
-
     def counts(self) -> tuple[int, int]:
         """The bytes of input sent, and of output received."""
         return self.input_bytes, self.output_bytes

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _NEGOTIATES = "client/test_negotiation.py::"
+_HELD = "client/test_held_input.py::"
+_SESSIONS = "client/test_extension.py::"
 
 _NEGOTIATION = (
     Mutant(
@@ -59,8 +61,8 @@ _NEGOTIATION = (
     Mutant(
         "input that is not kept is no silent loss",
         "fastpty/client/legacy.py",
-        "        self._kept = None\n        self.is_waiting = False\n",
-        "        self.is_waiting = False\n",
+        "        self._check_held()\n        self._kept = None\n",
+        "        self._check_held()\n",
         _NEGOTIATES + "test_more_input_than_is_kept_is_an_error_that_is_said",
     ),
     Mutant(
@@ -71,6 +73,34 @@ _NEGOTIATION = (
         _NEGOTIATES + "test_much_input_waits_for_a_router_that_does_not_accept_yet",
     ),
     Mutant(
+        "raw input that a late router would execute waits",
+        "fastpty/client/legacy.py",
+        "        self._starts = None if greeting is None or framed else StartFinder()\n",
+        "        self._starts = None\n",
+        _HELD + "test_raw_input_that_holds_a_start_is_not_sent_to_a_late_router",
+    ),
+    Mutant(
+        "raw input that has waited goes on",
+        "fastpty/client/legacy.py",
+        '        held, self._held = (self._held, b"") if self._greeting is None else (b"", self._held)\n',
+        '        held, self._held = b"", b""\n',
+        _HELD + "test_raw_input_that_holds_a_start_reaches_a_router_of_another_protocol",
+    ),
+    Mutant(
+        "raw input that waits is not cut off silently",
+        "fastpty/client/legacy.py",
+        "        if self._held:\n            raise",
+        "        if False:\n            raise",
+        _HELD + "test_raw_input_that_holds_a_start_is_never_lost_silently",
+    ),
+    Mutant(
+        "a START has no more items than a router takes",
+        "fastpty/client/request.py",
+        "    if len(pairs) > extension.ITEMS_MOST:\n",
+        "    if False:\n",
+        _HELD + "test_a_command_of_too_many_words_is_an_error_before_anything_is_sent",
+    ),
+    Mutant(
         "an option that an older router cannot fulfil is an error",
         "fastpty/client/connect.py",
         "        if need and self.session is None:\n",
@@ -79,7 +109,6 @@ _NEGOTIATION = (
     ),
 )
 
-_SESSIONS = "client/test_extension.py::"
 _HOSTILE_ROUTERS = "client/test_hostile_router.py::"
 
 _ENDINGS = (

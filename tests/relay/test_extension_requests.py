@@ -13,7 +13,7 @@ import pytest
 from fastpty.access.peer import origin_number, tcp_peer
 from fastpty.wire import extension
 from tests.support.extension_client import UNFINISHED, ExtensionClient
-from tests.support.harness import Router
+from tests.support.harness import Router, eventually
 from tests.support.peers import need_root
 
 Starts = Callable[..., Router]
@@ -45,6 +45,7 @@ def test_the_starts_of_a_user_are_bounded_and_short_ones_always_begin(start_rout
     for client in clients:
         assert client.welcome
         client.sock.sendall(UNFINISHED)
+    eventually(lambda: sum(not client.has_nothing_to_read() for client in clients) == 16, "16 have ended")
     with ExtensionClient(path) as client:
         client.start(["echo", "x" * 900])
         assert client.status().code == 0
