@@ -297,7 +297,7 @@ cdef inline const char *child_search_path(const Plan *plan) noexcept nogil:
 
 
 cdef inline void child_search(Plan *plan) noexcept nogil:
-    """Executes the program from the first folder of PATH that has it, as execvp(3) does.
+    """Executes the program from the first folder of PATH that has it, as execvp(3) does, but without sh(1) for scripts.
 
     Returns only if no folder has a file that can be executed, with errno set.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 
@@ -37,7 +38,7 @@ def harmless(data: bytes, cuts: list[int]) -> int:
     """How many bytes of `data`, cut at these places, come before a START."""
     finder, count = StartFinder(), 0
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         found = finder.feed(data[start:end])
         count += found
         if found < end - start:

@@ -1,4 +1,4 @@
-"""The negotiated extension from START to STARTED: memory for STARTs, exact answers, and words for an account's shell."""
+"""The negotiated extension from START to STARTED: memory, exact answers, and words for an account's shell."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ class OneEventATurn:
         self.ended = 0
 
     def client_greeted(self, number: int, *_: object) -> Greeting:
-        if number == 2:   # 16 sizes are obeyed in a turn
+        if number == 2:  # 16 sizes are obeyed in a turn
             sizes = extension.frames(extension.SIZE, extension.window(3, 4)) * 40
             self.client.sock.sendall(start_frame("unused") + sizes + extension.frames(signal.SIGTERM))
         return Greeting(extension.CAN_TERMINAL, owner=0)
@@ -175,10 +175,10 @@ class OneEventATurn:
         script = b"trap 'exit 5' TERM; echo > /proc/%d/fd/%d; while :; do sleep 0.1; done" % (os.getpid(), tells)
         command = Command([b"/bin/sh", b"-c", script], [b"PATH=/bin:/usr/bin"])
         master, pid, pidfd = Spawner(FILES).spawn(command, (24, 80, 0, 0), report=writer)
-        os.read(ready, 1)   # the program runs
+        os.read(ready, 1)  # the program runs
         for descriptor in (ready, tells, writer):
             os.close(descriptor)
-        self.other.sock.close()   # the next event
+        self.other.sock.close()  # the next event
         return Terminal(master, pid, pidfd, 24, 80, None, report)
 
     def session_ended(self, *_: object) -> None:
