@@ -12,8 +12,8 @@ from fastpty.relay.rights cimport kill_as
 from fastpty.system.linux cimport (
     ECHO, ICANON, ISIG, POLLHUP, POLLIN, P_PIDFD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, TIOCSIG,
     TIOCSWINSZ, VEOF, WAIT_ALL, WAIT_CLONE, WEXITED, WNOHANG, WNOWAIT, _POSIX_VDISABLE, SYS_pidfd_send_signal,
-    child_settled, close, getsid, ioctl, kill, poll, pollfd, siginfo_t, syscall, tcgetattr, tcgetpgrp, tcgetsid, termios,
-    waitid, winsize, write,
+    child_settled, close, getsid, ioctl, kill, poll, pollfd, siginfo_t, syscall, tcgetattr, tcgetpgrp, tcgetsid,
+    termios, waitid, winsize, write,
 )
 
 cdef struct Terminal:
