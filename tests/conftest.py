@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.harness import Client, Router, children, descriptors, eventually
 from tests.support.peers import need_root
 from tests.support.tls_harness import Authority
+
+# A machine that is busy may take long for anything.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

@@ -175,6 +175,8 @@ static void check_no_wakeup_is_lost(const struct world *world, int timeout_ms)
     bool takes = world->arrived > world->taken && world->typed == world->typed_wanted;
     REQUIRE(!(takes && world->terminal_room > 0), "input goes on if it has room");
     REQUIRE(!(world->typed_wanted > world->typed && world->terminal_room > 0), "input that the relay holds is typed");
+    bool has_ended = world->end_sent && world->taken == world->sent && world->typed == world->typed_wanted;
+    REQUIRE(!has_ended || world->end_was_typed, "the end of input is passed on");
 }
 
 /* One turn of the relay. If it would sleep, nothing may be left to do. With `clock_runs` it sleeps its timeout. */

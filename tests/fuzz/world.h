@@ -73,6 +73,7 @@ struct world {
     bool told_closed;                               /* epoll has reported EPOLLHUP; the same */
     bool saw_end, write_refused;                    /* the relay got EIO and has not found the terminal open since */
     bool asked_veof;                                /* the relay has asked for VEOF in this turn and may write it */
+    bool end_was_typed;                             /* the relay has asked for VEOF at least once */
     bool hung_up;                                   /* the relay has tried to have the terminal closed */
     bool hangs_up;                                  /* another process hangs up the session's background */
 };
