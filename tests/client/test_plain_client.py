@@ -183,3 +183,4 @@ def test_a_connection_that_ends_without_a_final_frame_is_broken(
         os.kill(router.pid, signal.SIGKILL)
         with pytest.raises(BrokenError, match="without a final frame"):
             client.status()
+    router.wait_for_log("ready", 2)

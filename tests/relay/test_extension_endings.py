@@ -271,6 +271,7 @@ def test_a_killed_worker_sends_no_final_frame(setting: Setting) -> None:
     client.read_to_end()
     assert client.final is None
     eventually(lambda: process_gone(leader), "the supervisor has ended the program")
+    router.wait_for_log("ready", 2)
 
 
 def test_a_client_that_dies_ends_its_session(setting: Setting) -> None:
