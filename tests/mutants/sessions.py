@@ -64,7 +64,8 @@ ENDS = (
         "fastpty/relay/lifecycle.pxd",
         "            session_note_closed(loop, session)\n    else:\n        loop_watch_room",
         "            pass\n    else:\n        loop_watch_room",
-        _REOPENED + "test_a_client_of_the_extension_hears_that_all_its_input_was_taken",
+        _REOPENED
+        + "test_input_waits_for_a_closed_terminal_although_the_router_has_read_all_output_and_cannot_send_it",
     ),
     Mutant(
         "the foreground group gets SIGHUP",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
-import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fastpty.wire import extension
-from tests.support.extension_client import ExtensionClient
+from tests.support.extension_client import ExtensionClient, ask_for_pieces
 from tests.support.harness import Router, children, eventually, process_gone
 from tests.support.peers import need_root
 
@@ -98,28 +96,6 @@ def test_a_slow_reader_gets_everything(setting: Setting) -> None:
     assert client.output.endswith(b"100000\n")
     assert len(client.output) == sum(len(b"%d\n" % number) for number in range(1, 100_001))
     assert worker == router.pid
-
-
-def waiting_bytes(sock: socket.socket, more_than: int) -> int:
-    """Returns how many bytes wait to be read, as soon as they are more than this; or this, if no more come."""
-    found = bytearray(4)
-    until = time.monotonic() + 1
-    while time.monotonic() < until:
-        fcntl.ioctl(sock, termios.FIONREAD, found)
-        if int.from_bytes(found, "little") > more_than:
-            return int.from_bytes(found, "little")
-        time.sleep(0.005)
-    return more_than
-
-
-def ask_for_pieces(client: ExtensionClient, most: int) -> int:
-    """Has the program write `most` pieces, one by one, and reads none. Returns how many of them the socket took."""
-    for pieces in range(most):
-        if pieces > 0:
-            client.type(b"\n")
-        if waiting_bytes(client.sock, 1000 * pieces + 100) < 1000 * (pieces + 1):
-            return pieces
-    return most
 
 
 def test_a_client_that_does_not_read_at_the_end_still_finds_the_status(setting: Setting) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from fastpty.wire import extension
 from tests.conftest import Service
-from tests.support.extension_client import ExtensionClient
+from tests.support.extension_client import ExtensionClient, ask_for_pieces
 from tests.support.harness import Router, eventually, frame
 from tests.support.peers import need_root
 
@@ -48,6 +48,32 @@ for word in (b"while closed", b"after that"):
     (directory / word.decode()).touch()
 os.write(terminal, b"LAST")
 os.read(terminal, 1)
+"""
+
+
+# Writes a piece of output for each line end. After a `c` it closes the terminal, and opens it again when the test says
+# so. Then reads a word.
+WRITES_PIECES = """
+import os, signal, sys, termios, time, tty
+from pathlib import Path
+
+directory = Path(sys.argv[1])
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+name = os.ttyname(0)
+tty.setraw(0)
+os.write(1, b"x" * 1000)
+while os.read(0, 1) != b"c":
+    os.write(1, b"x" * 1000)
+os.closerange(0, 3)
+(directory / "closed").touch()
+while not (directory / "open").exists():
+    time.sleep(0.01)
+terminal = os.open(name, os.O_RDWR)
+tty.setraw(terminal, termios.TCSANOW)
+read = b""
+while read != b"while closed":
+    read += os.read(terminal, 100)
+(directory / "read").touch()
 """
 
 
@@ -103,6 +129,25 @@ def test_a_client_of_the_extension_hears_that_all_its_input_was_taken(
         status = client.status()
     assert client.output.endswith(b"LAST")
     assert (status.input_bytes, status.dropped_bytes) == (len("while closedafter that\n"), 0)
+
+
+def test_input_waits_for_a_closed_terminal_although_the_router_has_read_all_output_and_cannot_send_it(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    program = directory / "program.py"
+    program.write_text(WRITES_PIECES)
+    start_router(f"{directory}/s", "--forkptyrouter-command", f"exec {sys.executable} {program} {directory}")
+    with ExtensionClient(f"{directory}/s") as client:
+        client.start()
+        client.read_until(extension.STARTED)
+        assert ask_for_pieces(client, 1000) < 1000
+        client.type(b"c")
+        eventually((directory / "closed").exists, "the program has closed its terminal")
+        client.type(b"while closed")
+        eventually(lambda: unread_bytes(client.sock.fileno()) == 0, "the router has read the input")
+        (directory / "open").touch()
+        eventually((directory / "read").exists, "the program has read what was typed while its terminal was closed")
+        assert client.status().code == 0
 
 
 def test_a_program_that_closes_its_terminal_for_good_gets_no_input_and_its_session_ends_when_the_client_has_read(
