@@ -15,8 +15,8 @@ from functools import partial
 from typing import Protocol
 
 from fastpty import log
-from fastpty.configuration import reread
 from fastpty.configuration.config import Config
+from fastpty.configuration.reload import read_to_be_sent, received
 from fastpty.errors import FastptyError
 from fastpty.listening.places import Listeners
 from fastpty.log import logger
@@ -87,7 +87,7 @@ class Reload:
         self._answers, self._next_answers = self._next_answers, []
         present = self._supervisor.config
         try:
-            self._reading = Errand(partial(reread.read_to_be_sent, self._read, present), READ_SECONDS)
+            self._reading = Errand(partial(read_to_be_sent, self._read, present), READ_SECONDS)
         except OSError as error:
             self._refuse(f"no process can start: {error.strerror}")
             return
@@ -149,7 +149,7 @@ class Reload:
         self._selector.unregister(reading)
         self._reading = None
         try:
-            config = reread.received(reading.result(), self._supervisor.config)
+            config = received(reading.result(), self._supervisor.config)
             listeners = Listeners(config, self._supervisor.listeners)
         except FastptyError as error:
             reading.end()
