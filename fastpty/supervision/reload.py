@@ -21,7 +21,7 @@ from fastpty.errors import FastptyError
 from fastpty.listening.places import Listeners
 from fastpty.log import logger
 from fastpty.supervision.control import Answer
-from fastpty.supervision.errand import Errand
+from fastpty.supervision.child_task import Errand
 from fastpty.supervision.forked_worker import Worker
 
 # Reading may include slow commands and account databases, but nothing slower than this.
