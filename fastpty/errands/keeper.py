@@ -104,8 +104,7 @@ def keep(intake: socket.socket, closed: mmap.mmap) -> None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that ended helpers are no zombies
     # No close here is the last one of a descriptor: no errand has been received yet.
-    child.replace_standard_descriptors()
-    child.keep_only([0, 1, 2, intake.fileno()])
+    child.isolate([intake.fileno()])
     _Keeper(intake, closed).run()
 
 

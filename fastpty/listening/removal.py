@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -78,12 +77,9 @@ class Remover:
 def _run_remover(
     orders: socket.socket, maker: int, directories: Sequence[int | None], files: Sequence[tuple[str, int] | None]
 ) -> None:
-    os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # a service manager signals all processes; this one ends last
-    child.replace_standard_descriptors()
+    child.ignore_stop_signals()
     pins = [file[1] for file in files if file]
-    child.keep_only([0, 1, 2, orders.fileno(), maker, *pins, *filter(None, directories)])
+    child.isolate([orders.fileno(), maker, *pins, *filter(None, directories)])
     os.chdir("/")
     _serve(orders, maker, directories, files)
 

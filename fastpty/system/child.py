@@ -131,10 +131,22 @@ def replace_standard_descriptors() -> None:
         os.dup2(nothing, standard)
 
 
+def isolate(keep: Iterable[int]) -> None:
+    """Replaces 0, 1 and 2, and closes all other descriptors of this process but `keep`."""
+    replace_standard_descriptors()
+    keep_only([0, 1, 2, *keep])
+
+
+def ignore_stop_signals() -> None:
+    """For a process that must end after its starter: a service manager signals all processes of a unit."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _answer(work: Callable[[], Answer], channel: socket.socket, keep: Sequence[int]) -> None:
     """In the child of `ask`: the descriptors go with the first byte, then the pickled outcome."""
-    replace_standard_descriptors()
-    keep_only([0, 1, 2, channel.fileno(), *keep])
+    isolate([channel.fileno(), *keep])
     failure: Exception | None = None
     value = None
     descriptors: Sequence[int] = ()

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import select
-import signal
 import socket
 import struct
 from collections.abc import Callable
@@ -71,12 +70,9 @@ class FileWriter:
 def _run_writer(
     stream: socket.socket, orders: socket.socket, open_file: OpenFile, complaint: Callable[[OSError], bytes]
 ) -> None:
-    os.setsid()
     prctl(PR_SET_NAME, b"fastpty-log")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # a service manager signals all processes; this one ends last
-    child.replace_standard_descriptors()
-    child.keep_only([0, 1, 2, stream.fileno(), orders.fileno()])
+    child.ignore_stop_signals()
+    child.isolate([stream.fileno(), orders.fileno()])
     try:
         file = _opened(open_file)
     except OSError as error:

@@ -130,7 +130,7 @@ FILES = (
     Mutant(
         "the process that removes socket files holds none of the router's descriptors",
         "fastpty/listening/removal.py",
-        "    child.replace_standard_descriptors()\n",
+        "    child.isolate([orders.fileno(), maker, *pins, *filter(None, directories)])\n",
         "",
         "listening/test_socket_files.py::test_the_process_that_removes_socket_files_ends_with_a_killed_router",
     ),

@@ -126,8 +126,8 @@ TOGETHER = (
     Mutant(
         "the directory of a socket file is opened before another user can replace it",
         "fastpty/listening/removal.py",
-        "    os.setsid()\n",
-        "    os.setsid()\n    select.select([], [], [], 0.5)\n"
+        "    pins = [file[1] for file in files if file]\n",
+        "    pins = [file[1] for file in files if file]\n    select.select([], [], [], 0.5)\n"
         "    directories = [None if file is None else _directory(file[0]) for file in files]\n",
         "listening/test_socket_files.py::test_a_replaced_parent_directory_leads_to_no_removal_of_another_file",
     ),
