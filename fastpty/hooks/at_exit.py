@@ -52,7 +52,7 @@ def _wait(pidfd: int) -> bool:
     try:
         for _ in queue:
             pass  # they belong to the stop that is under way
-        ready = select.select([pidfd, queue], [], [], SECONDS)[0]
+        ready = select.select([pidfd, queue.fileno()], [], [], SECONDS)[0]
     finally:
         queue.close()
     if pidfd in ready:
