@@ -35,6 +35,7 @@ _LOOKUP_SECONDS = 30.0
 _REQUEST = struct.Struct("=I")
 _LENGTH = struct.Struct("=I")
 _READ_BYTES = 65536
+_READY = b"."
 
 Answer = Account | str | int
 """An account, why there is none, or the errno of a look-up that failed."""
@@ -133,14 +134,19 @@ class Lookups:
 
 
 def _started() -> socket.socket:
-    """Starts the process, and returns the channel to it. Raises OSError."""
+    """Starts the process, and returns the channel to it. Raises OSError.
+
+    Waits until it has closed what it has inherited, so that none of its closes is the last one, which could block.
+    """
     ours, theirs = socket.socketpair()
-    with theirs:
-        try:
+    try:
+        with theirs:
             child.start_orphan("accounts", lambda: _serve(theirs))
-        except BaseException:
-            ours.close()
-            raise
+        if not select.select([ours], [], [], _PATIENCE_SECONDS)[0] or not ours.recv(len(_READY)):
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    except BaseException:
+        ours.close()
+        raise
     return ours
 
 
@@ -151,6 +157,7 @@ def _serve(channel: socket.socket) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     with contextlib.suppress(ConnectionError):
+        channel.sendall(_READY)
         while request := channel.recv(_REQUEST.size, socket.MSG_WAITALL):
             signal.setitimer(signal.ITIMER_REAL, _LOOKUP_SECONDS)
             answer = pickle.dumps(_look_up(*_REQUEST.unpack(request)))
