@@ -7,7 +7,6 @@ router's sockets inside. No step can be undone. The process must have one thread
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +15,8 @@ from fastpty.configuration.checks import check_user_namespace
 from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.configuration.entered import Entered
 from fastpty.errors import FastptyError
-from fastpty.hooks.actions import KINDS
+from fastpty.hooks import at_exit
+from fastpty.hooks.actions import KINDS, Hook
 from fastpty.hooks.waits import FILE_KINDS, INTERFACE, SOCKET
 from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate, terminals
 from fastpty.jail.subordinate import OwnIds
@@ -114,11 +114,8 @@ def _work(config: Config, work: Callable[[Config], None]) -> int:
         environment += [(name, os.environ[name]) for name in _put(config) if name in os.environ]
         work(replace(config, environment=tuple(environment)))
     finally:
-        for hook in _hooks(config, "as-user-atexit"):
-            try:
-                hook()
-            except FastptyError as error:  # the router is ending anyway
-                print(f"fastpty-router: {error}", file=sys.stderr)
+        if status := at_exit.run([*_hooks(config, "as-user-atexit")]):
+            raise SystemExit(status)
     return 0
 
 
@@ -162,7 +159,7 @@ def _check_as_own_root(config: Config) -> None:
             )
 
 
-def _hooks(config: Config, phase: str) -> Iterator[Step]:
+def _hooks(config: Config, phase: str) -> Iterator[Hook]:
     chosen = (hook for hook in config.hooks if hook.phase == phase)
     return iter(sorted(chosen, key=lambda hook: KINDS.index(hook.kind)))
 

@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -104,6 +104,18 @@ def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[in
     if failure is not None:
         raise failure
     return answer
+
+
+def reap_unknown(known: Collection[int]) -> None:
+    """Reaps children of this process that have ended and are not among the `known` ones.
+
+    A program can make its own children this process's (clone(2), CLONE_PARENT), so that nobody waits for them.
+    """
+    with contextlib.suppress(ChildProcessError):  # there are no children
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if ended.si_pid in known:
+                return  # it hides the others until it is reaped
+            os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def end_with_parent(parent: int, death_signal: int) -> bool:
