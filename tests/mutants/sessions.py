@@ -169,8 +169,8 @@ ENDS = (
     ),
     Mutant(
         "the end of the client's input ends the program",
-        "fastpty/relay/lifecycle.pxd",
-        "        terminal_end_input(&session.terminal, ERRAND_END_INPUT)\n",
+        "fastpty/relay/terminal.pxd",
+        "    if count > 0:\n        write(terminal.fd, characters, count)\n",
         "",
         "sessions/test_session_end.py::test_a_half_close_ends_the_shell_and_all_output_comes",
     ),
