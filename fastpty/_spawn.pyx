@@ -179,8 +179,8 @@ cdef complete_and_execute(Plan *plan, complete):
         plan.enters_cgroup = plan.cgroup >= 0
         plan_command(plan, command)
         child_main(plan)
-    except RefusedError:
-        pass   # `complete` has told the client
+    except (RefusedError, BrokenPipeError):
+        pass   # `complete` has told the client, or the worker has ended
     except BaseException:
         traceback.print_exc()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -249,7 +250,8 @@ class Sessions:
         try:
             program = complete()
         except RefusedError as error:
-            os.write(terminal, os.fsencode(f"fastpty: refused: {error}\n"))
+            with contextlib.suppress(OSError):  # nobody has the terminal's other side any longer
+                os.write(terminal, os.fsencode(f"fastpty: refused: {error}\n"))
             self._outcomes.report(Outcome(number, str(error), is_refusal=True))
             raise
         self._outcomes.report(Outcome(number, program.text, is_refusal=False))

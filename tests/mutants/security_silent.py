@@ -23,6 +23,13 @@ SILENT = (
         _SILENT + "test_a_pid_file_that_cannot_be_removed_does_not_delay_the_end",
     ),
     Mutant(
+        "foreign accounts: a first process that outlives its worker logs no traceback",
+        "fastpty/sessions/handler.py",
+        "            with contextlib.suppress(OSError):  # nobody has",
+        "            with contextlib.suppress(PermissionError):  # nobody has",
+        _SILENT + "test_a_first_process_that_outlives_its_worker_ends_without_a_word",
+    ),
+    Mutant(
         "foreign accounts: the worker does not wait for them",
         "fastpty/sessions/program.py",
         "        complete = partial(self._of_foreign_account, peer.uid)\n",
