@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import pickle
-import select
 import signal
 import socket
 import struct
@@ -20,6 +19,7 @@ from fastpty.access.accounts import Account, NoAccountError
 from fastpty.errors import RefusedError
 from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, prctl
+from fastpty.system.readable import readable
 
 _NO_ANSWER = "the account database does not answer: try again later"
 
@@ -105,7 +105,7 @@ class Lookups:
 
     def _receive(self, seconds: float) -> None:
         """Takes the answers that come within this time."""
-        if self._channel is None or not select.select([self._channel], [], [], seconds)[0]:
+        if self._channel is None or not readable(self._channel, seconds=seconds):
             return
         data = b""
         with contextlib.suppress(ConnectionError):
@@ -142,7 +142,7 @@ def _started() -> socket.socket:
     try:
         with theirs:
             child.start_orphan("accounts", lambda: _serve(theirs))
-        if not select.select([ours], [], [], _PATIENCE_SECONDS)[0] or not ours.recv(len(_READY)):
+        if not readable(ours, seconds=_PATIENCE_SECONDS) or not ours.recv(len(_READY)):
             raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
     except BaseException:
         ours.close()

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from fastpty.system import own_proc
+from fastpty.system.readable import readable
 
 _WAITED_FOR_MOST = 64  # processes at a time, as each takes a descriptor
 _KILLS = 3  # a process may fork before it is killed
@@ -134,7 +135,7 @@ def _take_rights(uid: int) -> None:
 
 
 def _has_ended(pidfd: int) -> bool:
-    return bool(select.select([pidfd], [], [], 0)[0])
+    return bool(readable(pidfd, seconds=0))
 
 
 def _wait_for(pidfds: list[int], deadline: float) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import select
 import socket
 import struct
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from fastpty.log import logger
 from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, prctl
 from fastpty.system.passed_descriptors import may_pass_descriptors
+from fastpty.system.readable import readable
 
 
 class News(NamedTuple):
@@ -153,7 +153,7 @@ def close_after_exit() -> None:
     So this process's end closes nothing, and cannot block.
     """
     ended = os.pidfd_open(os.getpid())
-    child.start_orphan("errands", partial(_be_named, lambda: select.select([ended], [], [])))
+    child.start_orphan("errands", partial(_be_named, lambda: readable(ended)))
 
 
 def _be_named(work: Callable[[], object]) -> None:

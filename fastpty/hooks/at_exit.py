@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from fastpty import log
 from fastpty.errors import FastptyError
 from fastpty.hooks.actions import Hook
 from fastpty.system import child, signals
+from fastpty.system.readable import readable
 
 SECONDS = 45.0  # for all hooks: systemd kills a service 90 s after its stop (TimeoutStopSec)
 _INTERRUPTED_SECONDS = 5.0  # more than an interrupted command gets to clean up
@@ -52,7 +52,7 @@ def _wait(pidfd: int) -> bool:
     try:
         for _ in queue:
             pass  # they belong to the stop that is under way
-        ready = select.select([pidfd, queue.fileno()], [], [], SECONDS)[0]
+        ready = readable(pidfd, queue.fileno(), seconds=SECONDS)
     finally:
         queue.close()
     if pidfd in ready:
@@ -61,7 +61,7 @@ def _wait(pidfd: int) -> bool:
     _say(f"the hooks of as-user-atexit are ended: {why}")
     for number, seconds in ((signal.SIGTERM, _INTERRUPTED_SECONDS), (signal.SIGKILL, _KILLED_SECONDS)):
         signal.pidfd_send_signal(pidfd, number)
-        if select.select([pidfd], [], [], seconds)[0]:
+        if readable(pidfd, seconds=seconds):
             return True
     _say("a hook of as-user-atexit was killed and does not end: no longer waited for")
     return False

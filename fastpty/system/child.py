@@ -7,7 +7,6 @@ import errno
 import logging
 import os
 import pickle
-import select
 import signal
 import socket
 import time
@@ -17,11 +16,13 @@ from typing import Any
 
 from fastpty.errors import FastptyError
 from fastpty.system import linux
+from fastpty.system.readable import readable
 
 _logger = logging.getLogger("fastpty.router")
 
 _READ_BYTES = 65536
 _DESCRIPTORS_MOST = 8
+_REAPED_MOST = 1000
 
 # A value that can be pickled, and the descriptors that a child gives to its parent.
 Answer = tuple[Any, Sequence[int]]
@@ -109,12 +110,14 @@ def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[in
 def reap_unknown(known: Collection[int]) -> None:
     """Reaps children of this process that have ended and are not among the `known` ones.
 
-    A program can make its own children this process's (clone(2), CLONE_PARENT), so that nobody waits for them.
+    A program can make its own children this process's (clone(2), CLONE_PARENT), so that nobody waits for them. The
+    number for one call is limited, because a program can make thousands.
     """
     with contextlib.suppress(ChildProcessError):  # there are no children
-        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-            if ended.si_pid in known:
-                return  # it hides the others until it is reaped
+        for _ in range(_REAPED_MOST):
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid in known:  # a known one hides the others until it is reaped
+                return
             os.waitpid(ended.si_pid, os.WNOHANG)
 
 
@@ -179,7 +182,7 @@ def _received(channel: socket.socket, deadline: float) -> tuple[Exception | None
     parts: list[bytes] = []
     try:
         while True:
-            if not select.select([channel], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not readable(channel, seconds=deadline - time.monotonic()):
                 raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
             data, found, _, _ = socket.recv_fds(channel, _READ_BYTES, _DESCRIPTORS_MOST, socket.MSG_CMSG_CLOEXEC)
             descriptors += found

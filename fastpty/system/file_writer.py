@@ -13,6 +13,7 @@ from functools import partial
 
 from fastpty.system import child, foreign_root
 from fastpty.system.linux import PR_SET_NAME, prctl
+from fastpty.system.readable import readable
 
 _MESSAGE_BYTES_MOST = 4096
 _READ_BYTES = 65536
@@ -62,7 +63,7 @@ class FileWriter:
 
     def _answer(self, seconds: float) -> bytes:
         """Raises OSError if there is none in time."""
-        if not select.select([self._orders], [], [], seconds)[0]:
+        if not readable(self._orders, seconds=seconds):
             raise TimeoutError(errno.ETIMEDOUT, f"its file system does not answer within {seconds:g} s")
         return self._orders.recv(_MESSAGE_BYTES_MOST)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import select
+import resource
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -143,6 +143,20 @@ def test_look_ups_give_what_the_database_gives(monkeypatch: pytest.MonkeyPatch) 
     found.close_copies()
 
 
+def test_accounts_are_looked_up_however_many_descriptors_are_open() -> None:
+    """select(2) takes no number from 1024 on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard), hard))
+    found = Lookups()
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        while (descriptor := os.open("/", os.O_PATH)) < 1100:
+            stack.callback(os.close, descriptor)
+        stack.callback(os.close, descriptor)
+        stack.callback(found.close_copies)
+        assert found.find(KNOWN) == accounts.account_of(KNOWN)
+
+
 def test_a_late_answer_counts_for_the_next_try(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Otherwise no client could ever connect whose look-up takes longer than the worker waits."""
     asked = tmp_path / "asked"
@@ -160,7 +174,6 @@ def test_a_late_answer_counts_for_the_next_try(monkeypatch: pytest.MonkeyPatch, 
         found.find(5)
     (tmp_path / "go").touch()
     eventually(lambda: found._receive(0) or not found._pending, "the answer has come")
-    select.select([], [], [], 0.1)
     assert found.find(5) == account
     assert asked.read_text() == "x"
     found.close_copies()

@@ -48,7 +48,7 @@ OPERATION = (
     Mutant(
         "--stop waits for the router's end",
         "fastpty/service/pidfile.py",
-        "            select.select([router.pidfd], [], [])\n",
+        "            readable(router.pidfd)\n",
         "            pass\n",
         _CONTROL + "test_stop_returns_when_the_router_is_gone",
     ),

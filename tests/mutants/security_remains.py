@@ -29,6 +29,13 @@ REMAINS = (
         "relay/test_unreaped.py::test_a_leader_that_waits_to_be_reaped_keeps_its_exit_status",
     ),
     Mutant(
+        "accounts are looked up however many descriptors are open",
+        "fastpty/system/readable.py",
+        "    return [descriptor for descriptor, _ in found]\n",
+        "    return select.select(sources, [], [], seconds)[0]\n",
+        _SLOW + "test_accounts_are_looked_up_however_many_descriptors_are_open",
+    ),
+    Mutant(
         "slow accounts: the worker waits for an answer only for a moment",
         "fastpty/access/lookups.py",
         "        until = began + max(self._credit, _LEAST_SECONDS)\n",

@@ -123,15 +123,15 @@ SILENT = (
     Mutant(
         "hooks at exit: the router waits for them only for a while",
         "fastpty/hooks/at_exit.py",
-        "select.select([pidfd, queue.fileno()], [], [], SECONDS)",
-        "select.select([pidfd, queue.fileno()], [], [])",
+        "readable(pidfd, queue.fileno(), seconds=SECONDS)",
+        "readable(pidfd, queue.fileno())",
         _AT_EXIT + "test_a_hook_at_exit_on_a_silent_file_system_does_not_keep_the_router_from_ending",
     ),
     Mutant(
         "hooks at exit: one that is stuck in the kernel is left behind",
         "fastpty/hooks/at_exit.py",
-        "select.select([pidfd], [], [], seconds)",
-        "select.select([pidfd], [], [])",
+        "readable(pidfd, seconds=seconds)",
+        "readable(pidfd)",
         _AT_EXIT + "test_a_hook_at_exit_on_a_silent_file_system_does_not_keep_the_router_from_ending",
     ),
     Mutant(
@@ -144,8 +144,8 @@ SILENT = (
     Mutant(
         "hooks at exit: another stop signal ends them",
         "fastpty/hooks/at_exit.py",
-        "select.select([pidfd, queue.fileno()], [], [], SECONDS)",
-        "select.select([pidfd], [], [], SECONDS)",
+        "readable(pidfd, queue.fileno(), seconds=SECONDS)",
+        "readable(pidfd, seconds=SECONDS)",
         _AT_EXIT + "test_another_stop_signal_ends_the_hooks_at_exit",
     ),
     Mutant(

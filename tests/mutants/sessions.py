@@ -217,6 +217,13 @@ ENDS = (
         "sessions/test_end_of_input.py::test_enter_is_typed_only_for_a_line_that_the_client_has_begun",
     ),
     Mutant(
+        "Enter is typed once",
+        "fastpty/relay/lifecycle.pxd",
+        '    session.input.channel.last_byte = b"\\r"',
+        "    # session.input.channel.last_byte",
+        "sessions/test_end_of_input.py::test_enter_is_typed_only_for_a_line_that_the_client_has_begun",
+    ),
+    Mutant(
         "text that is left on the line does not keep the end of input from a line editor",
         "fastpty/relay/terminal.pxd",
         "            characters[0] = attributes.c_cc[VKILL]\n",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import signal
 import stat
 import subprocess
@@ -22,6 +21,7 @@ from typing import NoReturn
 
 from fastpty.errors import UsageError
 from fastpty.system import at_start
+from fastpty.system.readable import readable
 
 SECONDS = 30.0
 SETTINGS = 100_000
@@ -152,7 +152,7 @@ class Budget:
         return b"".join(parts)
 
     def _wait_for(self, descriptor: int) -> None:
-        if not select.select([descriptor], [], [], self.seconds_left())[0]:
+        if not readable(descriptor, seconds=self.seconds_left()):
             self._out_of_time()
 
     def _out_of_time(self, _number: int = 0, _frame: FrameType | None = None) -> NoReturn:
