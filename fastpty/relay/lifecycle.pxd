@@ -220,4 +220,5 @@ cdef inline void session_end_input(Loop *loop, Session *session) noexcept nogil:
     session.line_ended = True
     terminal_end_input(&session.terminal,
                        ERRAND_SUBMIT_LINE if session.input.channel.last_byte >= b" " else ERRAND_KILL_LINE)
+    session.input.channel.last_byte = b"\r"   # Enter is typed once: a second one could confirm what a program asks
     loop_set_deadline(loop, &retry.at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)

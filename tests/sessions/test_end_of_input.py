@@ -18,6 +18,21 @@ Start = Callable[..., Router]
 ECHO = b"echo EN''D\n"  # so that the typed text is not the printed one
 
 
+def output_of(start_router: Start, directory: Path, command: str, typed: bytes) -> bytes:
+    """What a session of this command shows that gets this input and its end. The command must end by itself."""
+    for tool in ("bash", "zsh", "fish"):
+        if tool in f"{command} {typed.decode()}":
+            need(tool)
+    path = f"{directory}/s"
+    router = start_router(path, "--forkptyrouter-command", command, env={"TERM": "xterm"})
+    with Client(path) as client:
+        client.send(typed)
+        client.half_close()
+        shown = client.read_to_end()
+    router.wait_for_log("session 1: end: exit, exit status")
+    return shown
+
+
 @pytest.mark.parametrize(
     ("command", "typed"),
     [
@@ -38,16 +53,7 @@ def test_the_end_of_input_ends_whatever_reads_the_terminal(
 ) -> None:
     if command == "su -":
         need_root()
-    for tool in ("bash", "zsh", "fish"):
-        if tool in f"{command} {typed.decode()}":
-            need(tool)
-    path = f"{directory}/s"
-    router = start_router(path, "--forkptyrouter-command", command, env={"TERM": "xterm"})
-    with Client(path) as client:
-        client.send(typed)
-        client.half_close()
-        assert b"END\r\n" in client.read_to_end()
-    router.wait_for_log("session 1: end: exit, exit status")
+    assert b"END\r\n" in output_of(start_router, directory, command, typed)
 
 
 @pytest.mark.parametrize(
@@ -66,16 +72,7 @@ def test_a_last_line_without_a_newline_is_run(
     start_router: Start, directory: Path, command: str, typed: bytes
 ) -> None:
     """As a shell runs the last line of a script that lacks the final newline."""
-    for tool in ("bash", "zsh", "fish"):
-        if tool in f"{command} {typed.decode()}":
-            need(tool)
-    path = f"{directory}/s"
-    router = start_router(path, "--forkptyrouter-command", command, env={"TERM": "xterm"})
-    with Client(path) as client:
-        client.send(typed.removesuffix(b"\n"))
-        client.half_close()
-        assert b"END" in client.read_to_end()
-    router.wait_for_log("session 1: end: exit, exit status")
+    assert b"END" in output_of(start_router, directory, command, typed.removesuffix(b"\n"))
 
 
 def test_python_runs_a_last_line_without_a_newline(start_router: Start, directory: Path) -> None:
@@ -115,8 +112,8 @@ def test_enter_is_typed_only_for_a_line_that_the_client_has_begun(
         client.read_until(b"READY")
         client.send(typed)
         client.half_close()
-        keys = client.read_until(shown + b"^D", ending + b"^D").partition(b"READY" + shown)[2]
-    assert re.fullmatch(rb"(\^D)+" + re.escape(ending) + rb"\^D", keys)
+        keys = client.read_until(shown + b"^D", ending + b"^D", b"^U^D").partition(b"READY" + shown)[2]
+    assert re.fullmatch(rb"(\^D)+" + re.escape(ending) + rb"\^D\^U\^D", keys)
 
 
 def test_a_long_stream_without_a_final_newline_is_run_to_its_end(start_router: Start, directory: Path) -> None:
