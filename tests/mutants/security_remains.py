@@ -24,8 +24,8 @@ REMAINS = (
     Mutant(
         "remains: only unknown children are reaped before the relay does",
         "fastpty/system/child.py",
-        "            if ended.si_pid in known:\n                return  # it hides the others until it is reaped\n",
-        "",
+        "            if ended is None or ended.si_pid in known:  # a known one hides the others until it is reaped\n",
+        "            if ended is None:\n",
         "relay/test_unreaped.py::test_a_leader_that_waits_to_be_reaped_keeps_its_exit_status",
     ),
     Mutant(
