@@ -197,6 +197,8 @@ cdef complete_and_execute(Plan *plan, complete):
     except RefusedError:   # `complete` has told the client, unless that reads a report
         if plan.report >= 0:
             child_report(plan, EACCES)
+    except BrokenPipeError:
+        pass   # the worker has ended
     except BaseException:
         traceback.print_exc()
     finally:

@@ -2,8 +2,8 @@
 
 A kernel hang-up signals the leader and the foreground group. The background is left to the leader: bash passes SIGHUP
 on to its jobs, dash does not. So a helper sends SIGHUP and SIGCONT to each process of the background and, after the
-grace time, SIGKILL. It leaves processes alone that ignore SIGHUP (nohup(1)), and those that have called setsid(2): they
-are in another session.
+grace time, SIGKILL. It leaves processes alone that ignore SIGHUP (nohup(1)). A process that has called setsid(2) is in
+another session.
 
 A session's number is its leader's pid, which no other process or session gets before the leader is reaped. Each process
 is checked and signalled through a pidfd, so no signal reaches a stranger.
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from fastpty.system import own_proc
+from fastpty.system.readable import readable
 
 _WAITED_FOR_MOST = 64  # processes at a time, as each takes a descriptor
 _KILLS = 3  # a process may fork before it is killed
@@ -93,7 +94,7 @@ def _signal(session: Session, signals: Iterable[signal.Signals], done: set[int],
 
 def _background(session: Session, proc: int | None) -> Iterator[tuple[int, int]]:
     """The pid of each process of the background, and a pidfd, which the caller closes."""
-    for pid in _pids_since(session.leader) if proc is None else _pids_listed(proc):
+    for pid in _pids_since(session.leader) if proc is None or _hides_some(proc) else _pids_listed(proc):
         if not session.has(pid):
             continue
         with contextlib.suppress(ProcessLookupError):
@@ -134,7 +135,7 @@ def _take_rights(uid: int) -> None:
 
 
 def _has_ended(pidfd: int) -> bool:
-    return bool(select.select([pidfd], [], [], 0)[0])
+    return bool(readable(pidfd, seconds=0))
 
 
 def _wait_for(pidfds: list[int], deadline: float) -> None:
@@ -164,12 +165,24 @@ def _own_proc() -> Iterator[int | None]:
         os.close(proc)
 
 
+def _hides_some(proc: int) -> bool:
+    """True if /proc hides processes of other users (hidepid, proc(5)): process 1 always exists."""
+    try:
+        os.stat("1", dir_fd=proc)
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _pids_listed(proc: int) -> Iterator[int]:
     return (int(name) for name in os.listdir(proc) if name.isdecimal())
 
 
 def _pids_since(leader: int) -> Iterable[int]:
-    """Without /proc: the numbers that processes may have got since the leader's start. A new child gets the next."""
+    """The numbers that processes may have got since the leader's start, if /proc does not list all of them.
+
+    A new child gets the newest number.
+    """
     newest = os.fork()
     if newest == 0:
         os._exit(0)

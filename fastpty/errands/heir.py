@@ -13,7 +13,6 @@ import fcntl
 import mmap
 import os
 import resource
-import select
 import signal
 import socket
 import stat
@@ -24,8 +23,10 @@ from typing import NoReturn
 
 from fastpty.errands.keeper import OWNER_CLIENTS, OWNER_ROUTER
 from fastpty.errands.processes import Errands
+from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, fork_sharing_files, prctl
 from fastpty.system.passed_descriptors import may_pass_descriptors
+from fastpty.system.readable import readable
 
 _PTMX = os.makedev(5, 2)
 _DESCRIPTORS_MOST = 65536  # the limit may be 2³⁰; the heir's end closes those above
@@ -57,7 +58,7 @@ class Heir:
     def dismiss(self) -> None:
         """Kills the heir, so that the end of this process closes its descriptors."""
         signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        select.select([self._pidfd], [], [], _GONE_SECONDS)
+        readable(self._pidfd, seconds=_GONE_SECONDS)
 
 
 def _start(shared: mmap.mmap, maker: int) -> NoReturn:
@@ -68,7 +69,7 @@ def _start(shared: mmap.mmap, maker: int) -> NoReturn:
         if heir == 0:
             os.setpgid(0, 0)
             prctl(PR_SET_NAME, b"fastpty-heir")
-            select.select([maker], [], [])
+            readable(maker)
             _close_all()
         struct.pack_into("i", shared, 0, os.pidfd_open(heir))
         status = 0
@@ -79,9 +80,7 @@ def _start(shared: mmap.mmap, maker: int) -> NoReturn:
 def _close_all() -> NoReturn:
     """Closes all descriptors, with errands of the heir's own: the worker may have replaced its keeper since."""
     try:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(nothing, standard)
+        child.replace_standard_descriptors()
         errands = Errands()
         terminals = []
         for descriptor in _open_descriptors(but={*errands.descriptors()}):

@@ -20,6 +20,7 @@ from types import FrameType
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.system import child, linux
+from fastpty.system.readable import readable
 from fastpty.system.signals import SI_KERNEL, ReceivedSignal, SignalQueue, Stopped
 
 # All signals that can be caught, except those of job control and of faults.
@@ -71,7 +72,7 @@ def stay_with_parent() -> None:
     if _outside is None:
         return
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
-    if select.select([_outside], [], [], 0)[0]:  # it ended before the line above
+    if readable(_outside, seconds=0):  # it ended before the line above
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -97,7 +98,7 @@ def _wait_for(inner: int, reader: int) -> int:
             status = report[0] if report else -signal.SIGKILL
             poll.unregister(reader)
     queue.close()
-    logger.error("a process in the pid namespace was killed and does not end: no longer waited for")
+    logger.error("a killed process in the pid namespace does not end: not waiting for it any longer")
     return status
 
 

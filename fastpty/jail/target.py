@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import select
 from functools import partial
 from types import TracebackType
 
 from fastpty.configuration.entered import Capabilities, Credentials
 from fastpty.errors import FastptyError
 from fastpty.system import child
+from fastpty.system.readable import readable
 
 # As /proc/PID/ns has them.
 NAMESPACES = ("user", "mnt", "cgroup", "ipc", "uts", "net", "pid", "time")
@@ -59,7 +59,7 @@ class Target:
 
     def check_alive(self) -> None:
         """Raises FastptyError if the process has ended: later reads may be about another process."""
-        if select.select([self._pidfd], [], [], 0)[0]:
+        if readable(self._pidfd, seconds=0):
             raise FastptyError(f"process {self.pid} has ended")
 
     def open(self, name: str, flags: int) -> int:

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import os
 import re
-import select
 import signal
 import struct
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 from fastpty.errors import FastptyError
 from fastpty.service import control
 from fastpty.system import child, foreign_root
+from fastpty.system.readable import readable
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
@@ -126,7 +126,7 @@ def stop(path: str, *, wait: bool) -> None:
     with _router(path) as router:
         router.send(signal.SIGTERM)
         if wait:
-            select.select([router.pidfd], [], [])
+            readable(router.pidfd)
 
 
 def reload(path: str, *, wait: bool) -> str:

@@ -218,6 +218,7 @@ class Sessions:
         if self._cgroups is not None:
             self._cgroups.end(end.number)
         self._undecided.pop(end.number, None)
+        self._starter.forget(end.number)
         record = self._records.pop(end.number, None)
         if end.number in self._refused:
             self._refused.remove(end.number)

@@ -28,7 +28,7 @@ class Outcomes:
         self._rest = b""
 
     def report(self, outcome: Outcome) -> None:
-        """In a session's process: sends the outcome. Raises OSError if the pipe is full."""
+        """In a session's process: sends the outcome. Raises OSError if the pipe is full or the worker has ended."""
         text = os.fsencode(outcome.text.replace("\n", " "))[: _REPORT_BYTES_MOST - 32]
         os.write(self.writer, b"%d %d %b\n" % (outcome.number, outcome.is_refusal, text))
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fastpty._spawn import Command
-from fastpty.access.accounts import Account, ForeignAccounts, account_of
+from fastpty.access.accounts import Account, ForeignAccounts
+from fastpty.access.lookups import account_of
 from fastpty.access.peer import Peer
 from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError, RefusedError
@@ -127,7 +128,11 @@ def base_environment(config: Config) -> dict[str, str]:
         return {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH}
     if config.entered is None or config.entered.environment is None:
         return {"TERM": DEFAULT_TERM, **os.environ}
-    return {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH, **inherited.handed_on(config.entered.environment)}
+    return {
+        "TERM": DEFAULT_TERM,
+        "PATH": DEFAULT_PATH,
+        **inherited.without_router_variables(config.entered.environment),
+    }
 
 
 def _entries(environment: Mapping[str, str]) -> list[bytes]:

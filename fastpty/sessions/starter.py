@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +25,8 @@ class Starter:
 
     def __init__(self, config: Config, limits: Limits, cgroups: SessionCgroups | None) -> None:
         self.outcomes = Outcomes()
+        self._leaders: dict[int, int] = {}  # the pids of sessions' first processes, by session
+        self._children: set[int] = set()  # the same pids
         self._readers = limits.readers
         self._cgroups = cgroups
         self._joins = config.entered.cgroups if config.entered else ()
@@ -59,11 +62,19 @@ class Starter:
         finally:
             os.close(writer)
 
+    def forget(self, number: int) -> None:
+        """Forgets the process of a session that has ended, and reaps children that programs have made the worker's."""
+        self._children.discard(self._leaders.pop(number, 0))
+        child.reap_unknown(self._children)
+
     def _spawn(self, number: int, program: Program, window: Window, report: int, cgroup: int) -> tuple[int, int, int]:
         complete = None
         if program.complete is not None:
             complete = partial(self._complete, number, program.complete, (cgroup, report))
-        return self._spawner.spawn(program.command, window, cgroup=cgroup, report=report, complete=complete)
+        started = self._spawner.spawn(program.command, window, cgroup=cgroup, report=report, complete=complete)
+        self._leaders[number] = started[1]
+        self._children.add(started[1])
+        return started
 
     def _complete(
         self, number: int, complete: Callable[[], Program], needed: tuple[int, ...], terminal: int
@@ -77,7 +88,8 @@ class Starter:
         try:
             program = complete()
         except RefusedError as error:
-            os.write(terminal, os.fsencode(f"fastpty: refused: {error}\n"))
+            with contextlib.suppress(OSError):  # nobody has the terminal's other side any longer
+                os.write(terminal, os.fsencode(f"fastpty: refused: {error}\n"))
             self.outcomes.report(Outcome(number, str(error), is_refusal=True))
             raise
         self.outcomes.report(Outcome(number, program.text, is_refusal=False))

@@ -7,21 +7,22 @@ import errno
 import logging
 import os
 import pickle
-import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from fastpty.errors import FastptyError
 from fastpty.system import linux
+from fastpty.system.readable import readable
 
 _logger = logging.getLogger("fastpty.router")
 
 _READ_BYTES = 65536
 _DESCRIPTORS_MOST = 8
+_REAPED_MOST = 1000
 
 # A value that can be pickled, and the descriptors that a child gives to its parent.
 Answer = tuple[Any, Sequence[int]]
@@ -58,7 +59,7 @@ def start(name: str, work: Callable[[], None], death_signal: int = signal.SIGTER
     def run() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {death_signal})
         os.setpgid(0, 0)
-        if end_with(parent, death_signal):
+        if end_with_parent(parent, death_signal):
             work()
 
     return fork(name, run)
@@ -106,7 +107,21 @@ def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[in
     return answer
 
 
-def end_with(parent: int, death_signal: int) -> bool:
+def reap_unknown(known: Collection[int]) -> None:
+    """Reaps children of this process that have ended and are not among the `known` ones.
+
+    A program can make its own children this process's (clone(2), CLONE_PARENT), so that nobody waits for them. The
+    number for one call is limited, because a program can make thousands.
+    """
+    with contextlib.suppress(ChildProcessError):  # there are no children
+        for _ in range(_REAPED_MOST):
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid in known:  # a known one hides the others until it is reaped
+                return
+            os.waitpid(ended.si_pid, os.WNOHANG)
+
+
+def end_with_parent(parent: int, death_signal: int) -> bool:
     """Makes the kernel send `death_signal` to this process when its parent ends. False: the parent has ended already.
 
     A change of user undoes it (prctl(2), PR_SET_PDEATHSIG).
@@ -124,17 +139,29 @@ def keep_only(descriptors: Iterable[int]) -> None:
         first = descriptor + 1
 
 
-def leave_standard_descriptors() -> None:
+def replace_standard_descriptors() -> None:
     """Replaces 0, 1 and 2: readers of this output wait until every process has closed it, also one that is stuck."""
-    nothing = os.memfd_create("nothing")  # /dev/null could be anything in a root of somebody else's
+    nothing = os.memfd_create("nothing")  # in a foreign root, /dev/null could be any file
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
 
 
+def isolate(keep: Iterable[int]) -> None:
+    """Replaces 0, 1 and 2, and closes all other descriptors of this process but `keep`."""
+    replace_standard_descriptors()
+    keep_only([0, 1, 2, *keep])
+
+
+def ignore_stop_signals() -> None:
+    """For a process that must end after its starter: a service manager signals all processes of a unit."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _answer(work: Callable[[], Answer], channel: socket.socket, keep: Sequence[int]) -> None:
     """In the child of `ask`: the descriptors go with the first byte, then the pickled outcome."""
-    leave_standard_descriptors()
-    keep_only([0, 1, 2, channel.fileno(), *keep])
+    isolate([channel.fileno(), *keep])
     failure: Exception | None = None
     value = None
     descriptors: Sequence[int] = ()
@@ -155,7 +182,7 @@ def _received(channel: socket.socket, deadline: float) -> tuple[Exception | None
     parts: list[bytes] = []
     try:
         while True:
-            if not select.select([channel], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not readable(channel, seconds=deadline - time.monotonic()):
                 raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
             data, found, _, _ = socket.recv_fds(channel, _READ_BYTES, _DESCRIPTORS_MOST, socket.MSG_CMSG_CLOEXEC)
             descriptors += found

@@ -6,7 +6,6 @@ The relay treats them like all other viewers.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.net.address import Address, FdAddress, connect
 from fastpty.system import child
+from fastpty.system.readable import readable
 
 # A longer line of output becomes several lines of the log.
 _LINE_BYTES_MOST = 2048
@@ -82,9 +82,9 @@ class OwnTerminal:
 
         If its output is blocked, it gets SIGTERM.
         """
-        if not select.select([self._pidfd], [], [], _END_SECONDS)[0]:
+        if not readable(self._pidfd, seconds=_END_SECONDS):
             signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
-            select.select([self._pidfd], [], [], _END_SECONDS)
+            readable(self._pidfd, seconds=_END_SECONDS)
         os.close(self._pidfd)
 
 

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fastpty.configuration.options import OPTIONS
-from tests.support.harness import Client, Router
-
-
-def run(*argv: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fastpty.router", *argv],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, **environ},
-    )
+from tests.support.harness import Client, Router, run
 
 
 def shown(ended: subprocess.CompletedProcess[str]) -> dict[str, list[tuple[str, str]]]:
@@ -98,6 +85,16 @@ def test_check_shows_warnings_too(tmp_path: Path) -> None:
         "fastpty-router: warning: x.ini:3: '%q' is not a variable and is removed (write %% for a %)\n"
         "fastpty-router: warning: x.ini:3: unknown option 'bogus'; ignored\n"
     )
+
+
+def test_check_shows_the_warnings_before_an_error(tmp_path: Path) -> None:
+    """A quoted path is not found. The warning says why."""
+    (tmp_path / "x.ini").write_text('[fastpty]\nlisten-raw = "/tmp/s"\n')
+    ended = run("--check", "x.ini", cwd=tmp_path)
+    warning, error = ended.stderr.splitlines()
+    assert warning.startswith("fastpty-router: warning: x.ini:2: listen-raw: the quotes are part of the value")
+    assert error.startswith('fastpty-router: cannot listen on "/tmp/s": ')
+    assert (ended.returncode, ended.stdout) == (2, "")
 
 
 def test_the_output_of_check_and_show_config_is_safe_on_a_terminal(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from fastpty.access.limits import Seats
 from fastpty.errors import RefusedError
 from fastpty.system import foreign_root
 from tests.support.accounts import connected_as, peer_router, talk_as
-from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, descriptors, eventually
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, descriptors, eventually, process_gone
 from tests.support.jails import binds, refused, said, small_root, stuck_files
 from tests.support.peers import need, need_root
 
@@ -103,6 +103,19 @@ def test_a_client_whose_account_cannot_be_read_is_refused(start_router: Start, j
         router.wait_for_log(f"session 1: refused pid .* uid {UID} .*: {why}$")
         assert router.end() == 0
     assert "session 1: start" not in router.log
+
+
+def test_a_first_process_that_outlives_its_worker_ends_without_a_word(start_router: Start, jail: Jail) -> None:
+    router = peer_router(start_router, jail.socket, *jail.options, program=PATIENT)
+    (worker,) = router.workers
+    with stuck_files(jail.root / "etc", router.pid), Client(connected_as(jail.socket, UID, GID)):
+        eventually(lambda: [child for child in children(worker) if children(child)], "one waits for accounts")
+        (first,) = [child for child in children(worker) if children(child)]
+        os.kill(worker, signal.SIGKILL)
+        router.wait_for_log("ready", 2)
+    eventually(lambda: process_gone(first), "the accounts' file system has ended, and so has the process")
+    assert router.end() == 0
+    assert "Traceback" not in router.log
 
 
 def test_a_client_without_an_account_is_logged_as_refused(start_router: Start, jail: Jail) -> None:
@@ -286,4 +299,4 @@ def test_a_stuck_process_in_a_new_pid_namespace_does_not_delay_the_end(start_rou
     with stuck_files(jail.root / "etc", worker), Client(connected_as(jail.socket, UID, GID)):
         eventually(lambda: [reader for child in children(worker) for reader in children(child)], "one reads accounts")
         assert router.end() == 0
-    assert "a process in the pid namespace was killed and does not end: no longer waited for" in router.log
+    assert "a killed process in the pid namespace does not end: not waiting for it any longer" in router.log

@@ -10,6 +10,14 @@ _FORMATS = "service/test_log_format.py::"
 
 OPERATION = (
     Mutant(
+        "the check shows the warning that explains an error",
+        "fastpty/configuration/command_line.py",
+        "        for warning in warnings:\n"
+        '            write_error(f"{PROGRAM}: warning: {printable(warning)}")\n        write_error(',
+        "        write_error(",
+        "configuration/test_check.py::test_check_shows_the_warnings_before_an_error",
+    ),
+    Mutant(
         "a router loads only the modules that it needs",
         "fastpty/gateways/tls_front.py",
         "import socket\n",
@@ -40,7 +48,7 @@ OPERATION = (
     Mutant(
         "--stop waits for the router's end",
         "fastpty/service/pidfile.py",
-        "            select.select([router.pidfd], [], [])\n",
+        "            readable(router.pidfd)\n",
         "            pass\n",
         _CONTROL + "test_stop_returns_when_the_router_is_gone",
     ),
@@ -103,14 +111,14 @@ OPERATION = (
     Mutant(
         "root's pid file is removed after a change of user",
         "fastpty/router.py",
-        "        if config.vacuum and gives_up_removing(config):\n",
+        "        if config.vacuum and cannot_remove_files(config):\n",
         "        if False:\n",
         "service/test_background.py::test_vacuum_removes_root_s_pid_file_after_a_change_of_user",
     ),
     Mutant(
         "a pid file is removed by a process outside the jail, where its path still leads to the file",
         "fastpty/router.py",
-        "        if config.vacuum and gives_up_removing(config):\n",
+        "        if config.vacuum and cannot_remove_files(config):\n",
         "        if False:\n",
         "jail/test_foreign_root.py::"
         "test_vacuum_removes_a_pid_file_of_the_host_and_not_what_its_path_means_in_the_jail",

@@ -95,8 +95,8 @@ BOUNDS = (
     Mutant(
         "a slow command is killed at its deadline, in a thread as well",
         "fastpty/configuration/language/budget.py",
-        "        if not select.select([descriptor], [], [], self.seconds_left())[0]:\n",
-        "        if not select.select([descriptor], [], [])[0]:\n",
+        "        if not readable(descriptor, seconds=self.seconds_left()):\n",
+        "        if not readable(descriptor):\n",
         "configuration/test_config_budget.py::test_a_slow_command_is_killed_in_a_thread_as_well",
     ),
     Mutant(

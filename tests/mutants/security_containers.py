@@ -81,7 +81,7 @@ CONTAINERS = (
     Mutant(
         "containers: a session gets the five capability sets of the joined process",
         "fastpty/jail/privileges.py",
-        "        _take(_capabilities(uid, config, joined))\n",
+        "        _reduce_capabilities(_capabilities(uid, config, joined))\n",
         "        pass\n",
         _BOX + "test_a_session_of_setns_pid_has_the_ids_and_rights_of_the_process_that_it_joins",
     ),
@@ -165,15 +165,15 @@ CONTAINERS = (
     Mutant(
         "containers: a process that reuses the pid of the named one is not joined",
         "fastpty/jail/target.py",
-        "        if select.select([self._pidfd], [], [], 0)[0]:\n",
+        "        if readable(self._pidfd, seconds=0):\n",
         "        if False:\n",
         _BOX + "test_setns_pid_refuses_a_process_that_ends_meanwhile",
     ),
     Mutant(
         "containers: reading an environment ends at a deadline",
         "fastpty/system/child.py",
-        "            if not select.select([channel], [], [], max(0.0, deadline - time.monotonic()))[0]:\n",
-        "            if not select.select([channel], [], [], 90)[0]:\n",
+        "            if not readable(channel, seconds=deadline - time.monotonic()):\n",
+        "            if not readable(channel, seconds=90):\n",
         _BOX + "test_reading_an_environment_ends_at_its_deadline",
     ),
     Mutant(

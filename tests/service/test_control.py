@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from fastpty.service import control
-from tests.service.test_background import run
 from tests.supervision.test_reload_waits import SlowReading
 from tests.support.first_steps import ignore_hangup
-from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone, run
 from tests.support.peers import need_root
 from tests.support.reloads import configured, greeted
 
@@ -71,15 +70,14 @@ def test_a_reload_during_another_one_gets_the_outcome_of_its_own(
 ) -> None:
     slow = SlowReading(start_router, directory, f"pidfile = {directory}/pid")
     slow.be_slow()
-    shell, *rest = slow.reload()
+    _, sleeping = slow.reload()
     slow.be_quick()
     configured(directory / "r.ini", slow.path, f"pidfile = {directory}/pid", "forkptyrouter-rows = abc")
     with subprocess.Popen(
         [sys.executable, "-m", "fastpty.router", "--reload", f"{directory}/pid"], stderr=subprocess.PIPE, text=True
     ) as waiting:
         eventually(lambda: connected(directory / "pid"), "the second request has come")
-        for pid in (*rest, shell):
-            os.kill(pid, signal.SIGKILL)
+        os.kill(sleeping, signal.SIGKILL)
         _, error = waiting.communicate(timeout=PATIENCE_SECONDS)
     assert waiting.returncode == 1
     assert "'abc' is not a whole number" in error

@@ -34,6 +34,8 @@ while :; do sleep 0.1; done
 DRIVER = """
 [Service]
 ExecStart={command}
+StandardOutput=append:/result/log
+StandardError=inherit
 ExecStopPost=systemctl --no-block exit 0
 """
 
@@ -116,6 +118,7 @@ def test_a_stop_under_systemd_gives_programs_their_time_and_leaves_nothing(
     command = shlex.join([*driver, SOCKET, str(USER), str(STOPS)])
     written(added, "/etc/systemd/system/driver.service", DRIVER.format(command=command))
     boot(added, result, group)
+    assert (result / "log").read_text() == ""
     stops = json.loads((result / "stops").read_text())
     expected = {"left": [], "result": "success", "socket": False}
     assert [{key: stop[key] for key in expected} for stop in stops] == [expected] * STOPS

@@ -9,7 +9,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.harness import eventually
+from tests.support.harness import children, eventually, process_gone
 from tests.support.peers import need
 
 
@@ -34,10 +34,20 @@ class RealRouter:
         )
         log.close()
         eventually(lambda: self._answers(self.raw) and self._answers(self.framed), "uWSGI")
+        self.await_ends()
 
     def _answers(self, path: str) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(path) == 0
+
+    def await_ends(self) -> None:
+        """Waits until the programs of all clients that have left have ended.
+
+        uWSGI reads terminals with blocking reads. What is left of a session that ends can make it read the terminal of
+        one that begins at that moment, and then it waits for output forever.
+        """
+        programs = [pid for router in children(self._process.pid) for pid in children(router)]
+        eventually(lambda: all(process_gone(pid) for pid in programs), "the programs of uWSGI have ended")
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)

@@ -40,7 +40,10 @@ def one_stop(unit: str, address: str, uid: int) -> dict[str, object]:
 
 
 def connected(address: str, uid: int) -> socket.socket:
-    """Connects as another user, once the router listens."""
+    """Connects as another user, once the router listens.
+
+    A new socket belongs to the router's user alone until the router has set the configured mode.
+    """
     client = socket.socket(socket.AF_UNIX)
     deadline = time.monotonic() + SECONDS
     os.seteuid(uid)
@@ -49,7 +52,7 @@ def connected(address: str, uid: int) -> socket.socket:
             try:
                 client.connect(address)
                 return client
-            except (FileNotFoundError, ConnectionRefusedError):
+            except (FileNotFoundError, PermissionError, ConnectionRefusedError):
                 assert time.monotonic() < deadline, f"nobody listens at {address}"
                 time.sleep(0.01)
     finally:

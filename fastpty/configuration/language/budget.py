@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import signal
 import stat
 import subprocess
@@ -22,6 +21,7 @@ from typing import NoReturn
 
 from fastpty.errors import UsageError
 from fastpty.system import at_start
+from fastpty.system.readable import readable
 
 SECONDS = 30.0
 SETTINGS = 100_000
@@ -36,7 +36,7 @@ _AGAIN_SECONDS = 0.1  # an exception raised in a callback that cannot pass it on
 
 
 class Budget:
-    """The remaining budget. Exceeding it raises ValueError with the reason, or UsageError if the time is over.
+    """What reading may still cost. Exceeding it raises ValueError with the reason, or UsageError if the time is over.
 
     apart: commands run in a session of their own, which is killed when they take too long. Otherwise they stay in the
     process group of this process, which its parent kills.
@@ -76,7 +76,7 @@ class Budget:
         return max(0.0, self._deadline - time.monotonic())
 
     def take_setting(self) -> None:
-        """Counts one setting; those that a loop makes count, too."""
+        """Counts one setting, which may come from a loop."""
         self._settings -= 1
         if self._settings < 0:
             raise ValueError(f"more than {self._settings_most} settings: is a loop too long?")
@@ -152,7 +152,7 @@ class Budget:
         return b"".join(parts)
 
     def _wait_for(self, descriptor: int) -> None:
-        if not select.select([descriptor], [], [], self.seconds_left())[0]:
+        if not readable(descriptor, seconds=self.seconds_left()):
             self._out_of_time()
 
     def _out_of_time(self, _number: int = 0, _frame: FrameType | None = None) -> NoReturn:
