@@ -39,7 +39,8 @@ from fastpty.relay.state cimport ENDING_NOT_STARTED, ROLE_PROGRAM, Session, Shar
 from fastpty.relay.step cimport step_queues
 from fastpty.relay.terminal cimport terminal_do_errand
 from fastpty.relay.values cimport (
-    loop_counters, loop_set, session_end, session_rows, session_take_terminal, window_size, window_values,
+    loop_counters, loop_set, session_end, session_rows, session_take_streams, session_take_terminal, window_size,
+    window_values,
 )
 from fastpty.system.linux cimport (
     EPOLL_CLOEXEC, close, epoll_create1, epoll_event, read, sigaddset, sigemptyset, signalfd_siginfo, sigset_t,
@@ -49,7 +50,7 @@ from fastpty.wire.extension cimport ERROR_INTERNAL
 
 from fastpty.log import logger
 from fastpty.relay.settings import Settings
-from fastpty.relay.upcalls import JOIN, VIEW, Failure, SessionEnd, SessionRow
+from fastpty.relay.upcalls import JOIN, VIEW, Failure, SessionEnd, SessionRow, Streams
 
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
 INTERNAL_FAILURE = Failure(ERROR_INTERNAL, 0, b"internal error, see the router's log")
@@ -303,7 +304,10 @@ cdef class Relay:
         if isinstance(answer, Failure):
             session_fail(&self.loop, session, ENDING_NOT_STARTED, answer.code, answer.text, answer.error)
         else:
-            session_take_terminal(session, answer)
+            if isinstance(answer, Streams):
+                session_take_streams(session, answer)
+            else:
+                session_take_terminal(session, answer)
             session_begin_program(&self.loop, session, &size)
 
     cdef void start_program(self) noexcept nogil:

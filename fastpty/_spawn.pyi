@@ -104,3 +104,20 @@ class Spawner:
         directory or program cannot be used; ExecuteError, if this process has waited for the child, and that could
         not use them.
         """
+    def spawn_on_streams(
+        self,
+        command: Command,
+        streams: tuple[int, int, int],
+        *,
+        cgroup: int = -1,
+        report: int,
+        complete: Callable[[int], Command] | None = None,
+    ) -> tuple[int, int]:
+        """Starts the command without a terminal, as the leader of a new session.
+
+        streams: what becomes its standard input, output and error; they may be the same. The caller closes its copies.
+        complete: as for spawn(), but it gets the standard error, and must leave all three open.
+
+        When this process is killed, the kernel sends SIGHUP to the program (PR_SET_PDEATHSIG), unless that has gained
+        privileges. Returns the pid and a pidfd. Raises OSError as spawn() does.
+        """

@@ -47,6 +47,7 @@ from fastpty.system.linux cimport (
     close,
     dup3,
     fchown,
+    getpid,
     ioctl,
     posix_openpt,
     pthread_sigmask,
@@ -358,18 +359,12 @@ cdef class Spawner:
         cdef Plan plan = self.common
         cdef int master = -1
         cdef int pidfd = -1
-        plan.cgroup = cgroup
-        plan_command(&plan, command)
-        if report >= 0:
-            plan_report(&plan, report)
         try:
             open_terminal(self.terminals, window, &master, &plan.slave)
-            if plan.account != NULL and fchown(plan.slave, plan.account.uid, <gid_t>-1) < 0:
+            if command.account is not None and fchown(plan.slave, command.becomes.uid, <gid_t>-1) < 0:
                 raise OSError(errno, f"cannot give the terminal to its user: {os.strerror(errno)}")
-            pid = run_child(&plan, &pidfd, complete)
+            pid = self.start(&plan, &pidfd, command, (cgroup, report), complete)
         except BaseException:
-            if pidfd >= 0:
-                close(pidfd)
             if master >= 0:
                 close(master)
             raise
@@ -377,3 +372,29 @@ cdef class Spawner:
             if plan.slave >= 0 and not plan.shares_table:
                 close(plan.slave)
         return master, pid, pidfd
+
+    def spawn_on_streams(self, Command command not None, tuple streams, *, int cgroup=-1, int report, complete=None):
+        """Starts the command with these streams; see _spawn.pyi."""
+        cdef Plan plan = self.common
+        cdef int pidfd = -1
+        plan.has_streams = True
+        plan.compares_devpts = False
+        plan.streams[0], plan.streams[1], plan.streams[2] = streams
+        plan.slave = plan.streams[2]
+        pid = self.start(&plan, &pidfd, command, (cgroup, report), complete)
+        return pid, pidfd
+
+    cdef int start(self, Plan *plan, int *pidfd, Command command, tuple descriptors, complete) except -1:
+        """Completes the plan and starts the child. Returns its pid. descriptors: of its cgroup and its report."""
+        cdef int report
+        plan.cgroup, report = descriptors
+        plan.parent = getpid()
+        plan_command(plan, command)
+        if report >= 0:
+            plan_report(plan, report)
+        try:
+            return run_child(plan, pidfd, complete)
+        except BaseException:
+            if pidfd[0] >= 0:
+                close(pidfd[0])
+            raise

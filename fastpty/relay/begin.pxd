@@ -14,7 +14,7 @@ from fastpty.relay.loop cimport Loop, loop_defer_reports, loop_wake, loop_watch_
 from fastpty.relay.pool cimport BUFFER_BYTES
 from fastpty.relay.refuse cimport refuse_say_session
 from fastpty.relay.shared cimport shared_join, shared_set_program
-from fastpty.relay.state cimport ENDING_PEER_LEFT, Session, Shared
+from fastpty.relay.state cimport ENDING_PEER_LEFT, Session, Shared, session_output_bytes
 from fastpty.relay.terminal cimport terminal_signal_leader
 from fastpty.system.check cimport check
 from fastpty.system.linux cimport SIGKILL
@@ -55,7 +55,7 @@ cdef inline Session *session_new(Loop *loop) noexcept nogil:
     session.slot = slot
     session.generation = loop.generations
     session.number = atomic_add_fetch(loop.last_number, 1, ATOMIC_RELAXED)
-    session.terminal.fd = session.terminal.pidfd = -1
+    session.terminal.fd = session.terminal.pidfd = session.terminal.input_fd = session.terminal.error_fd = -1
     session.terminal.errands = &loop.errands
     session.terminal.session = session.number
     session.started_ns = session.active_ns = loop.now_ns
@@ -78,13 +78,14 @@ cdef inline void session_release(Loop *loop, Session *session) noexcept nogil:
     check(session.input.queue == NULL and session.output.queue == NULL, "a released session is in no queue")
     check(not channel_holds(&session.input.channel) and not channel_holds(&session.output.channel),
           "a released session holds nothing")
+    check(session.extension == NULL or session.extension.errors.queue == NULL, "nor does its standard error wait")
     loop.sessions[session.slot] = NULL
     if session.slot < loop.first_free_slot:
         loop.first_free_slot = session.slot
     loop.live -= 1
     loop.refused -= session.refused
     loop.ended.bytes_in += session.input.channel.bytes
-    loop.ended.bytes_out += session.output.channel.bytes
+    loop.ended.bytes_out += session_output_bytes(session)
     loop.ended.ignored_frames += session.peer.ignored_frames
     extension_free(loop, session)
     free(session)

@@ -14,7 +14,9 @@ from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpty.relay.errands cimport Errands, errands_read
-from fastpty.relay.outbox cimport Outbox, outbox_empty, outbox_note_sent, outbox_prepare, outbox_waits
+from fastpty.relay.outbox cimport (
+    Outbox, outbox_admits, outbox_empty, outbox_note_sent, outbox_prepare, outbox_reserve, outbox_waits,
+)
 from fastpty.relay.pool cimport Buffer, Pipe, Pool, buffer_lend, buffer_return, memory_is_short, pipe_lend, pipe_return
 from fastpty.system.check cimport check
 from fastpty.system.linux cimport (
@@ -49,6 +51,7 @@ cdef struct Channel:
     Buffer *buffer
     Pipe *pipe
     Outbox *outbox            # frames to send, if the target is a client of the extension; NULL = it is not
+    uint8_t number            # of the frames that carry its bytes: OUTPUT or STDERR
     bint reads_ahead          # it also reads while it holds bytes
     Errands *guard            # who closes descriptors that the source may pass (SCM_RIGHTS); NULL = it passes none
     uint64_t read_bytes       # from the source, in all
@@ -66,6 +69,11 @@ cdef inline bint channel_holds(const Channel *channel) noexcept nogil:
     """True if the channel has something to write."""
     return (channel.buffer != NULL or channel.pipe != NULL
             or (channel.outbox != NULL and outbox_waits(channel.outbox)))
+
+
+cdef inline bint channel_may_write(const Channel *channel) noexcept nogil:
+    """True if the target may have room, and no other channel is within a frame to the same client."""
+    return channel.writable and (channel.outbox == NULL or outbox_admits(channel.outbox, channel.number))
 
 
 cdef inline bint channel_ended(const Channel *channel) noexcept nogil:
@@ -87,14 +95,19 @@ cdef inline void channel_open(Channel *channel, int source, int target) noexcept
     channel.flush_bytes = FLUSH_ALL
 
 
-cdef inline void channel_drop(Channel *channel, Pool *pool) noexcept nogil:
-    """Discards the bytes that the channel holds."""
+cdef inline void channel_drop_bytes(Channel *channel, Pool *pool) noexcept nogil:
+    """Discards the bytes that the channel has read."""
     if channel.buffer != NULL:
         buffer_return(pool, channel.buffer)
         channel.buffer = NULL
     if channel.pipe != NULL:
         pipe_return(pool, channel.pipe)
         channel.pipe = NULL
+
+
+cdef inline void channel_drop(Channel *channel, Pool *pool) noexcept nogil:
+    """Discards the bytes and frames that the channel holds."""
+    channel_drop_bytes(channel, pool)
     if channel.outbox != NULL:
         outbox_empty(channel.outbox)
 
@@ -299,7 +312,7 @@ cdef inline bint channel_send_frames(Channel *channel) noexcept nogil:
     cdef Buffer *buffer = channel.buffer
     cdef size_t frames, held, head
     cdef ssize_t sent
-    outbox_prepare(outbox, channel_held_bytes(channel))
+    outbox_prepare(outbox, channel_held_bytes(channel), channel.number)
     while outbox.start < outbox.end:
         frames = outbox.end - outbox.start
         held = buffer.end - buffer.start if buffer != NULL and outbox.frame_left > 0 else 0
@@ -312,7 +325,7 @@ cdef inline bint channel_send_frames(Channel *channel) noexcept nogil:
                 buffer.start += <uint32_t>(<size_t>sent - head)
         if not channel_note_write(channel, sent, frames + held):
             return False
-        outbox_prepare(outbox, channel_held_bytes(channel))
+        outbox_prepare(outbox, channel_held_bytes(channel), channel.number)
     return True
 
 
@@ -322,6 +335,10 @@ cdef inline void channel_flush(Channel *channel, Pool *pool) noexcept nogil:
     channel.gathering = False
     if outbox == NULL:
         channel_flush_held(channel, pool)
+        return
+    if not outbox_admits(outbox, channel.number):
+        if channel_held_bytes(channel) > 0:
+            outbox_reserve(outbox, channel.number)
         return
     while channel_send_frames(channel):
         channel_flush_held(channel, pool)

@@ -8,8 +8,8 @@ from libc.stdint cimport int64_t, uint32_t
 from fastpty.relay.greeting cimport session_start_is_late
 from fastpty.relay.hang_up cimport session_hang_up_background
 from fastpty.relay.lifecycle cimport (
-    session_close_peer, session_complete, session_end_input, session_finish, session_leader_exited,
-    session_leave_open, session_send_final, session_still_closed,
+    session_close_peer, session_complete, session_end_input, session_finish, session_leave_open, session_send_final,
+    session_still_closed,
 )
 from fastpty.relay.loop cimport MILLISECOND_NS, Loop, loop_due, loop_note_deadline, loop_set_deadline, loop_wake
 from fastpty.relay.peer cimport peer_probe
@@ -18,7 +18,8 @@ from fastpty.relay.state cimport (
     ENDING_IDLE, ENDING_LIFETIME, ENDING_PEER_LEFT, ENDING_SILENT, ENDING_STOPPED, ROLE_PRIVATE,
     ROLE_PROGRAM, Session,
 )
-from fastpty.relay.terminal cimport terminal_forget_leader, terminal_kill
+from fastpty.relay.streams cimport program_exited, streams_cut, streams_stop
+from fastpty.relay.terminal cimport terminal_close_input, terminal_forget_leader, terminal_kill
 
 cdef enum:
     KILLED_MS = 1000          # a stop waits this long until a killed leader can be reaped
@@ -62,25 +63,35 @@ cdef inline void deadlines_meet(Loop *loop) noexcept nogil:
             deadlines_meet_session(loop, loop.sessions[slot])
 
 
+cdef inline void deadlines_meet_running(Loop *loop, Session *session) noexcept nogil:
+    """Meets the deadlines of a session that is not finished."""
+    if loop_due(loop, &session.probe_at_ns):
+        peer_probe(session)
+    if loop_due(loop, &session.retry_end_input.at_ns):
+        session_end_input(loop, session)
+    if loop_due(loop, &session.memory_at_ns):
+        loop_wake(loop, &session.input)
+        loop_wake(loop, &session.output)
+        if session.terminal.has_streams:
+            streams_stop(loop, session, session.extension.stopped)
+            loop_wake(loop, &session.extension.errors)
+        if session.role == ROLE_PROGRAM:
+            shared_wake_next_input(loop, session.shared)
+    if loop_due(loop, &session.exit_by_ns):
+        session_still_closed(loop, session)
+    if not session.finished:
+        deadlines_meet_limits(loop, session)
+
+
 cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept nogil:
     if loop_due(loop, &session.retry_reap.at_ns):
-        session_leader_exited(loop, session)
+        program_exited(loop, session)
     if session.extension != NULL and loop_due(loop, &session.extension.start_by_ns):
         session_start_is_late(loop, session)
+    if session.extension != NULL and loop_due(loop, &session.extension.drain_by_ns):
+        streams_cut(loop, session)
     if not session.finished:
-        if loop_due(loop, &session.probe_at_ns):
-            peer_probe(session)
-        if loop_due(loop, &session.retry_end_input.at_ns):
-            session_end_input(loop, session)
-        if loop_due(loop, &session.memory_at_ns):
-            loop_wake(loop, &session.input)
-            loop_wake(loop, &session.output)
-            if session.role == ROLE_PROGRAM:
-                shared_wake_next_input(loop, session.shared)
-        if loop_due(loop, &session.exit_by_ns):
-            session_still_closed(loop, session)
-        if not session.finished:
-            deadlines_meet_limits(loop, session)
+        deadlines_meet_running(loop, session)
     else:
         if loop_due(loop, &session.final_by_ns):
             session_send_final(loop, session, True)
@@ -97,6 +108,7 @@ cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept n
             loop_set_deadline(loop, &session.forget_at_ns, KILLED_MS * <int64_t>MILLISECOND_NS)
             if loop.grace_ns == 0:
                 session_close_peer(loop, session)
+        terminal_close_input(&session.terminal)   # not before: a program could take a cut input for a whole one
         session_complete(loop, session)
     if loop_due(loop, &session.forget_at_ns):
         # The leader is traced or stuck in the kernel. The router does not wait for it.

@@ -5,15 +5,16 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastpty.relay.final cimport final_is_owed
 from fastpty.relay.greeting cimport start_report_arrives
 from fastpty.relay.lifecycle cimport (
-    session_close_peer, session_finish, session_hold_input, session_leader_exited, session_reopened,
+    session_close_peer, session_finish, session_hold_input, session_reopened,
 )
 from fastpty.relay.loop cimport (
-    ABOUT_LEADER, ABOUT_START, ABOUT_TERMINAL, Loop, loop_find_session, loop_source_ready, loop_target_ready,
+    ABOUT_LEADER, ABOUT_PEER, ABOUT_START, ABOUT_TERMINAL, Loop, loop_find_session, loop_source_ready, loop_target_ready,
 )
 from fastpty.relay.peer cimport peer_expect_probe
 from fastpty.relay.shared cimport shared_wake_next_input
 from fastpty.relay.shared_step cimport viewer_left
 from fastpty.relay.state cimport ENDING_PEER_LEFT, ROLE_PRIVATE, ROLE_VIEWER, Session
+from fastpty.relay.streams cimport program_exited, streams_event
 from fastpty.system.linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, epoll_event
 
 
@@ -33,7 +34,9 @@ cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint
     elif about >> 56 == ABOUT_LEADER:
         if session.extension != NULL:
             start_report_arrives(loop, session, True)
-        session_leader_exited(loop, session)
+        program_exited(loop, session)
+    elif session.terminal.has_streams and about >> 56 != ABOUT_PEER:
+        streams_event(loop, session, about, events)
     elif about >> 56 == ABOUT_TERMINAL:
         if session.exit_by_ns != 0 and not session.finished:
             session_reopened(loop, session)
@@ -67,3 +70,5 @@ cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint
             loop_source_ready(loop, &session.input, (events & EPOLLRDHUP) != 0)
         if events & EPOLLOUT:
             loop_target_ready(loop, &session.output)
+            if session.terminal.has_streams:
+                loop_target_ready(loop, &session.extension.errors)

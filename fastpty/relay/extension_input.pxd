@@ -29,12 +29,13 @@ from fastpty.relay.queue cimport queue_push
 from fastpty.relay.state cimport (
     ENDING_PEER_LEFT, ENDING_PROTOCOL, PHASE_GREETING, PHASE_RUNNING, PHASE_STARTING, Extension, Session, Task,
 )
+from fastpty.relay.streams cimport streams_refuse_input, streams_stop
 from fastpty.relay.terminal cimport terminal_resize, terminal_signal
 from fastpty.system.check cimport check
 from fastpty.system.linux cimport SIGHUP, SIGKILL
 from fastpty.wire.extension cimport (
     ERROR_PROTOCOL, ERROR_REFUSED, ERROR_UNSUPPORTED, FIRST_WITH_PAYLOAD, NUMBER_END_INPUT, NUMBER_PING, NUMBER_SIZE,
-    NUMBER_START, ExtensionFrame, extension_next, get_u16,
+    NUMBER_START, NUMBER_STOP, STREAM_ERRORS, STREAM_OUTPUT, ExtensionFrame, extension_next, get_u16,
 )
 from fastpty.wire.uwsgi cimport MODIFIER2_COLUMNS, MODIFIER2_LAST_SIGNAL, MODIFIER2_ROWS, MODIFIER2_STDIN
 
@@ -57,6 +58,9 @@ cdef inline void extension_take_input(Loop *loop, Session *session, const Extens
         extension_violated(loop, session, b"more STDIN than the window allows")
     elif extension.phase == PHASE_GREETING and extension.received + frame.size > GREETING_STDIN_MOST:
         extension_violated(loop, session, b"too much STDIN before START")
+    elif session.terminal.has_streams and extension.phase == PHASE_RUNNING and session.terminal.input_fd < 0:
+        extension.window_left -= frame.size   # the program has closed its standard input
+        extension.received += frame.size
     else:
         check(buffer.end + frame.size <= buffer.parsed, "joined input ends before the frames that are not parsed")
         memmove(buffer.data + buffer.end, frame.payload, frame.size)
@@ -124,13 +128,31 @@ cdef inline bint extension_is_early(const Session *session, const ExtensionFrame
         or 0 < frame.number <= MODIFIER2_LAST_SIGNAL)
 
 
+cdef inline bint extension_knows(const Session *session, uint8_t number) noexcept nogil:
+    """True for the frames with an odd number from FIRST_WITH_PAYLOAD on that a client of this session may send."""
+    if number == NUMBER_STOP:   # until the program is chosen, it may get streams
+        return session.terminal.has_streams or session.extension.phase < PHASE_STARTING
+    return number == NUMBER_START or number == NUMBER_END_INPUT
+
+
+cdef inline void extension_stop(Loop *loop, Session *session) noexcept nogil:
+    """Obeys a whole STOP."""
+    cdef Extension *extension = session.extension
+    if extension.small_bytes != 1 or not STREAM_OUTPUT <= extension.small[0] <= STREAM_ERRORS:
+        extension_violated(loop, session, b"STOP names no output stream")
+        return
+    extension.stopped |= <uint8_t>(1 << extension.small[0])
+    if session.terminal.has_streams and extension.phase == PHASE_RUNNING:
+        streams_stop(loop, session, extension.stopped)
+
+
 cdef inline bint extension_obey(Loop *loop, Session *session, const ExtensionFrame *frame) noexcept nogil:
     """Applies a frame, or a piece of one, that carries no input. Returns True if it has changed the window size."""
     cdef Extension *extension = session.extension
     cdef int number = frame.number
     if frame.is_stray:
         extension_violated(loop, session, b"a frame within another message")
-    elif number >= FIRST_WITH_PAYLOAD and number % 2 == 1 and number != NUMBER_START and number != NUMBER_END_INPUT:
+    elif number >= FIRST_WITH_PAYLOAD and number % 2 == 1 and not extension_knows(session, number):
         session_fail(loop, session, ENDING_PROTOCOL, ERROR_UNSUPPORTED, b"the router does not know this frame", 0)
     elif extension_is_early(session, frame):
         extension_violated(loop, session, b"a frame that may not come before START")
@@ -149,10 +171,12 @@ cdef inline bint extension_obey(Loop *loop, Session *session, const ExtensionFra
             extension_violated(loop, session, b"a second START")
     elif number == NUMBER_END_INPUT:
         extension.input_ended = True
-    elif number == NUMBER_SIZE or number == NUMBER_PING:
+    elif number == NUMBER_SIZE or number == NUMBER_PING or number == NUMBER_STOP:
         if extension_gather(loop, session, frame):
             if number == NUMBER_PING:
                 extension_answer_ping(loop, session)
+            elif number == NUMBER_STOP:
+                extension_stop(loop, session)
             elif not extension_apply_size(loop, session):
                 return False
             extension.small_bytes = 0
@@ -189,7 +213,7 @@ cdef inline void extension_parse(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void extension_resize(Session *session) noexcept nogil:
-    if session.terminal.fd >= 0:   # else the terminal is made with this size
+    if session.terminal.fd >= 0 and not session.terminal.has_streams:   # else the terminal is made with this size
         terminal_resize(&session.terminal)
 
 
@@ -249,7 +273,11 @@ cdef inline void extension_step_input(Loop *loop, Task *task) noexcept nogil:
     extension_credit(loop, session)
     if channel.state == CHANNEL_DRAINING and not channel_has_frames(channel):
         channel.state = CHANNEL_SHUT
+        extension.is_cut_off = not extension.input_ended
         extension.input_ended = True
+        if extension.is_cut_off and session.terminal.has_streams:
+            session_finish(loop, session, ENDING_PEER_LEFT)   # exec takes only END_INPUT for the end of the input
+            return
     if channel.state == CHANNEL_SOURCE_FAILED or (extension.input_ended and extension.phase == PHASE_GREETING):
         session_finish(loop, session, ENDING_PEER_LEFT)
         return
@@ -261,7 +289,11 @@ cdef inline void extension_settle_input(Loop *loop, Task *task) noexcept nogil:
     """After a step: waits for room, or puts the channel back into the run queue."""
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
-    if channel.state == CHANNEL_TARGET_FAILED:
+    if channel.state == CHANNEL_TARGET_FAILED and session.terminal.has_streams:
+        channel.state = CHANNEL_OPEN
+        channel.readable = True
+        streams_refuse_input(loop, session)
+    elif channel.state == CHANNEL_TARGET_FAILED:
         session_keep_input(loop, session, channel)
     if channel_held_bytes(channel) > 0 and not channel.writable and session.extension.phase == PHASE_RUNNING:
         session_await_room(loop, task)

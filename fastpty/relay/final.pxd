@@ -6,6 +6,7 @@ It is the last frame, and follows every byte of output. A session sends one, unl
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport strlen
 
+from fastpty.relay.channel cimport CHANNEL_TARGET_FAILED, Channel, channel_flush, channel_held_bytes, channel_holds
 from fastpty.relay.loop cimport Loop
 from fastpty.relay.outbox cimport Outbox
 from fastpty.relay.state cimport (
@@ -25,6 +26,7 @@ cdef enum StatusHow:
     STATUS_UNKNOWN = 4
 
 cdef enum:
+    STATUS_OPEN = 1           # flag: a process still had an output stream open at the end
     STATUS_CUT = 2            # flag: output that was written after the leader's exit may be missing
     STATUS_BY_ROUTER = 8      # flag: the router has hung the program up
 
@@ -98,11 +100,12 @@ cdef inline void final_set_status(Session *session) noexcept nogil:
         how = STATUS_CORE
     place = put_header(place, NUMBER_STATUS, STATUS_BYTES)
     place = put(place, how, 1)
-    place = put(place, (STATUS_CUT if session.output_cut else 0) | (STATUS_BY_ROUTER if session.hung_up else 0), 1)
+    place = put(place, (STATUS_OPEN if session.extension.output_open else 0)
+                | (STATUS_CUT if session.output_cut else 0) | (STATUS_BY_ROUTER if session.hung_up else 0), 1)
     place = put(place, <uint32_t>session.terminal.exit_status, 2)
     place = put(place, 0, 2)                                    # reserved
     place = put(place, session.output.channel.bytes, 8)
-    place = put(place, 0, 8)                                    # standard error, which a terminal does not have
+    place = put(place, session.extension.errors.channel.bytes, 8)
     place = put(place, session.input.channel.bytes, 8)
     place = put(place, session.extension.received - session.input.channel.bytes, 8)
     place = put(place, <unsigned long long>((session.ended_ns - session.extension.run_ns) / 1000), 8)
@@ -113,5 +116,21 @@ cdef inline void final_settle(Loop *loop, Session *session, bint at_last) noexce
     """Decides on the final frame of a finished session if that is possible; `at_last`: even without a known status."""
     if session.ending != ENDING_EXIT or (loop.stopping and session.hung_up):
         final_set_ending(session, session.ending)
-    elif session.terminal.pidfd < 0 or at_last:
+    elif session.terminal.pidfd < 0 or session.terminal.has_exited or at_last:
         final_set_status(session)
+
+
+cdef inline bint final_flush(Loop *loop, Session *session) noexcept nogil:
+    """Sends all output that a finished session holds, then its final frame. Returns False if something is left."""
+    cdef Channel *output = &session.output.channel
+    cdef Channel *errors = &session.extension.errors.channel
+    session.extension.outbox.holds_final = channel_held_bytes(errors) > 0
+    channel_flush(output, &loop.pool)
+    if session.extension.outbox.holds_final:
+        channel_flush(errors, &loop.pool)
+        session.extension.outbox.holds_final = channel_held_bytes(errors) > 0
+        channel_flush(output, &loop.pool)
+        output.no_memory = output.no_memory or errors.no_memory
+        if errors.state == CHANNEL_TARGET_FAILED:
+            output.state = CHANNEL_TARGET_FAILED
+    return not channel_holds(output) and channel_held_bytes(errors) == 0

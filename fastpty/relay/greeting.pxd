@@ -26,9 +26,10 @@ from fastpty.relay.request cimport (
     report_close, request_abandon, request_has_room, request_oldest, request_room_for, request_set_room,
 )
 from fastpty.relay.state cimport (
-    ENDING_NOT_STARTED, ENDING_PROTOCOL, ENDING_SILENT, ENDING_STOPPED, PHASE_GREETING, PHASE_REQUESTED, PHASE_RUNNING,
-    PHASE_STARTING, Ending, Extension, Session,
+    ENDING_NOT_STARTED, ENDING_PEER_LEFT, ENDING_PROTOCOL, ENDING_SILENT, ENDING_STOPPED, PHASE_GREETING,
+    PHASE_REQUESTED, PHASE_RUNNING, PHASE_STARTING, Ending, Extension, Session,
 )
+from fastpty.relay.streams cimport streams_open
 from fastpty.relay.terminal cimport terminal_has_executed, terminal_resize, terminal_signal_leader
 from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, StartReport
 from fastpty.system.linux cimport SIGKILL, read, strerror, winsize
@@ -134,6 +135,8 @@ cdef inline void session_begin_program(Loop *loop, Session *session, const winsi
         terminal_resize(&session.terminal)
     if loop_watch_part(loop, session, session.terminal.pidfd, ABOUT_LEADER) < 0:
         session_abandon_start(loop, session, errno)
+    elif session.terminal.has_streams and extension.is_cut_off:
+        session_finish(loop, session, ENDING_PEER_LEFT)
     elif extension.report_fd < 0:
         session_run(loop, session)
     else:
@@ -150,6 +153,14 @@ cdef inline void session_abandon_start(Loop *loop, Session *session, int error) 
     session_leader_exited(loop, session)
 
 
+cdef inline int session_open_program(Loop *loop, Session *session) noexcept nogil:
+    """Watches the terminal or the streams of a program that runs now. Returns 0, or -1 with errno set."""
+    if session.terminal.has_streams:
+        return streams_open(loop, session)
+    session.input.channel.target = session.output.channel.source = session.terminal.fd
+    return loop_watch_part(loop, session, session.terminal.fd, ABOUT_TERMINAL)
+
+
 cdef inline void session_run(Loop *loop, Session *session) noexcept nogil:
     """The program runs: relays between it and the client from now on."""
     cdef uint8_t frame[FRAME_HEADER_BYTES + STARTED_BYTES]
@@ -157,14 +168,13 @@ cdef inline void session_run(Loop *loop, Session *session) noexcept nogil:
     session.extension.phase = PHASE_RUNNING
     session.extension.start_by_ns = 0
     session.extension.run_ns = session.active_ns = loop.now_ns
-    session.input.channel.target = session.output.channel.source = session.terminal.fd
     session.input.channel.writable = True
     place = put(put(put(place, 2, 1), 8, 4), session.number, 8)
     place = put(put(put(place, 4, 1), 4, 4), session.terminal.leader, 4)
     place = put(put(place, 6, 1), 4, 4)
     put(put(place, session.terminal.size.ws_row, 2), session.terminal.size.ws_col, 2)
     outbox_add(&session.extension.outbox, frame, sizeof(frame))
-    if loop_watch_part(loop, session, session.terminal.fd, ABOUT_TERMINAL) < 0:
+    if session_open_program(loop, session) < 0:
         session_abandon_start(loop, session, errno)
         return
     loop_wake(loop, &session.output)

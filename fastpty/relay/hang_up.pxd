@@ -19,7 +19,8 @@ cdef enum:
 
 cdef inline void session_hang_up(Loop *loop, Session *session) noexcept nogil:
     """Sends SIGHUP to the program, once. The grace time later, SIGKILL follows for what remains."""
-    if session.terminal.fd >= 0 and session.terminal.pidfd >= 0 and not session.hung_up:
+    cdef bint has_program = session.terminal.fd >= 0 or session.terminal.has_streams
+    if has_program and session.terminal.pidfd >= 0 and not session.hung_up:
         session.hung_up = True
         session.terminal.hangs_up = loop.errands.queue >= 0 and (
             not loop.errands.reads_proc or background_may_exist(session.terminal.leader))

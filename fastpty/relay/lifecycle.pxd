@@ -9,11 +9,11 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
 
 from fastpty.relay.channel cimport (
-    CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_ended, channel_flush, channel_held_bytes,
+    CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_drop_bytes, channel_ended, channel_held_bytes,
     channel_holds, channel_read,
 )
 from fastpty.relay.errands cimport ERRAND_END_INPUT, ERRAND_KILL_LINE, ERRAND_SUBMIT_LINE, errands_close
-from fastpty.relay.final cimport final_is_known, final_is_owed, final_settle
+from fastpty.relay.final cimport final_flush, final_is_known, final_is_owed, final_settle
 from fastpty.relay.hang_up cimport session_hang_up
 from fastpty.relay.loop cimport (
     MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_retry, loop_set_deadline, loop_source_ready, loop_wake,
@@ -29,8 +29,8 @@ from fastpty.relay.state cimport (
     Session, Task,
 )
 from fastpty.relay.terminal cimport (
-    terminal_close, terminal_end_input, terminal_events, terminal_group_remains, terminal_leaders_group_remains,
-    terminal_reap,
+    terminal_close, terminal_close_input, terminal_end_input, terminal_events, terminal_group_remains,
+    terminal_leaders_group_remains, terminal_reap,
 )
 from fastpty.system.linux cimport POLLHUP, POLLIN, SHUT_WR, SOL_SOCKET, SO_SNDBUF, close, setsockopt, shutdown
 
@@ -56,16 +56,21 @@ cdef inline void session_finish(Loop *loop, Session *session, Ending ending) noe
         return
     if not final_is_owed(session):   # else that frame says why
         notice_send_ending(loop, session, ending)
-    session_hang_up(loop, session)
+    if not (session.terminal.has_exited and ending == ENDING_EXIT):   # what is left of exec's group stays
+        session_hang_up(loop, session)
     session.finished = True
     session.ending = ending
     session.ended_ns = loop.now_ns
     queue_remove(&session.input)
     queue_remove(&session.output)
+    if session.extension != NULL:
+        queue_remove(&session.extension.errors)
     request_abandon(loop, session.extension)
     channel_drop(&session.input.channel, &loop.pool)
     if session.extension == NULL or ending == ENDING_PEER_LEFT:
-        channel_drop(&session.output.channel, &loop.pool)
+        session_drop_output(loop, session)
+    if session.terminal.has_exited and session.terminal.pidfd >= 0 and not session_reap(session):
+        loop_retry(loop, &session.retry_reap)
     if not terminal_close(&session.terminal):
         loop_retry(loop, &session.retry_complete)
     if session.role != ROLE_PRIVATE:
@@ -83,6 +88,15 @@ cdef inline void session_finish(Loop *loop, Session *session, Ending ending) noe
         session_send_final(loop, session, False)
 
 
+cdef inline void session_drop_output(Loop *loop, Session *session) noexcept nogil:
+    """Discards the output and the frames that are not sent yet."""
+    queue_remove(&session.output)
+    channel_drop(&session.output.channel, &loop.pool)
+    if session.extension != NULL:
+        queue_remove(&session.extension.errors)
+        channel_drop_bytes(&session.extension.errors.channel, &loop.pool)
+
+
 cdef inline void session_send_final(Loop *loop, Session *session, bint at_last) noexcept nogil:
     """Sends the output that a finished session still holds, then its final frame if that is known.
 
@@ -90,23 +104,24 @@ cdef inline void session_send_final(Loop *loop, Session *session, bint at_last) 
     """
     cdef Channel *output = &session.output.channel
     cdef int send_bytes = FINAL_SEND_BYTES
+    cdef bint is_sent
     if not final_is_owed(session) or session.peer.fd < 0:
         return
     final_settle(loop, session, at_last)
-    channel_flush(output, &loop.pool)
-    if channel_holds(output) and output.state != CHANNEL_TARGET_FAILED and final_is_known(session):
+    is_sent = final_flush(loop, session)
+    if not is_sent and output.state != CHANNEL_TARGET_FAILED and final_is_known(session):
         # The client does not read now. There is room for the rest in the socket, and the session can end.
         setsockopt(session.peer.fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes))
-        channel_flush(output, &loop.pool)
+        is_sent = final_flush(loop, session)
         if session.linger_until_ns == 0:
             loop_set_deadline(loop, &session.linger_until_ns, LINGER_MS * <int64_t>MILLISECOND_NS)
     if output.state == CHANNEL_TARGET_FAILED:
         session_close_peer(loop, session)
     elif not final_is_owed(session):
         session_part(loop, session)
-    elif channel_holds(output) and output.no_memory:
+    elif not is_sent and output.no_memory:
         loop_set_deadline(loop, &session.memory_at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)
-    elif channel_holds(output):
+    elif not is_sent:
         loop_watch_room(loop, &session.output, True)
 
 
@@ -158,8 +173,7 @@ cdef inline void session_close_peer(Loop *loop, Session *session) noexcept nogil
     if session.peer.fd >= 0:
         session.peer.leaving = True
         queue_remove(&session.input)
-        queue_remove(&session.output)
-        channel_drop(&session.output.channel, &loop.pool)
+        session_drop_output(loop, session)
         session_complete(loop, session)
 
 
@@ -178,9 +192,9 @@ cdef inline bint session_let_peer_go(Loop *loop, Session *session) noexcept nogi
 
 cdef inline void session_leave_open(Loop *loop, Session *session) noexcept nogil:
     """Gives up closing descriptors whose close could block, since the router stops and no process takes them."""
-    if session.terminal.fd >= 0:
+    if session.terminal.fd >= 0 or (session.terminal.has_streams and session.terminal.error_fd >= 0):
         loop.leaves_open = True
-        session.terminal.fd = -1
+        session.terminal.fd = session.terminal.error_fd = -1
     if session.peer.fd >= 0 and session.peer.leaving:
         loop.leaves_open = True
         session.peer.fd = -1
@@ -193,7 +207,7 @@ cdef inline void session_complete(Loop *loop, Session *session) noexcept nogil:
     if session.completed or not session.finished:
         return
     is_closed = session_let_peer_go(loop, session)
-    if not terminal_close(&session.terminal) or not is_closed:
+    if not terminal_close(&session.terminal) or not is_closed:   # exec's input stays open till the group has ended
         loop_retry(loop, &session.retry_complete)
         return
     if session.peer.fd >= 0 or session.terminal.pidfd >= 0:
@@ -202,6 +216,7 @@ cdef inline void session_complete(Loop *loop, Session *session) noexcept nogil:
         # The group still runs, or holds a zombie. The kernel reports no event when a process group ends.
         loop_retry(loop, &session.retry_complete)
         return
+    terminal_close_input(&session.terminal)
     session.completed = True
     session.next_done = loop.done
     loop.done = session
@@ -215,7 +230,7 @@ cdef inline bint session_reap(Session *session) noexcept nogil:
     if not terminal_reap(&session.terminal):
         return False
     session.output_cut = session.output_cut or (
-        session.extension != NULL and terminal_leaders_group_remains(&session.terminal))
+        session.extension != NULL and not session.terminal.has_streams and terminal_leaders_group_remains(&session.terminal))
     return True
 
 
@@ -264,7 +279,7 @@ cdef inline void session_await_room(Loop *loop, Task *task) noexcept nogil:
     cdef Session *session = task.session
     cdef const Channel *output = &session.output.channel
     cdef bint may_be_closed = output.hung_up or output.state != CHANNEL_OPEN
-    if task == &session.input and session.terminal.pidfd >= 0 and may_be_closed:
+    if task == &session.input and session.terminal.pidfd >= 0 and may_be_closed and not session.terminal.has_streams:
         if not session_reopened(loop, session):
             session_note_closed(loop, session)
     else:
@@ -352,4 +367,18 @@ cdef inline void session_pass_end(Loop *loop, Session *session) noexcept nogil:
     if (extension.input_ended and not extension.end_was_typed and extension.phase == PHASE_RUNNING
             and channel_held_bytes(&session.input.channel) == 0):
         extension.end_was_typed = True
-        session_end_input(loop, session)
+        if session.terminal.has_streams:
+            session_close_input(session)
+        else:
+            session_end_input(loop, session)
+
+
+cdef inline void session_close_input(Session *session) noexcept nogil:
+    """Closes the standard input of a program that has streams. Input that waits for room is dropped."""
+    cdef Channel *input = &session.input.channel
+    terminal_close_input(&session.terminal)
+    input.target = -1
+    input.writable = False
+    session.input.room_watched = False
+    if input.buffer != NULL:
+        input.buffer.start = input.buffer.end

@@ -10,7 +10,9 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpty.relay.busy_poll cimport BusyPoll, busy_poll_wait, clock_ns
-from fastpty.relay.channel cimport CHANNEL_DRAINING, CHANNEL_OPEN, Channel, channel_has_frames, channel_holds
+from fastpty.relay.channel cimport (
+    CHANNEL_DRAINING, CHANNEL_OPEN, Channel, channel_has_frames, channel_holds, channel_may_write,
+)
 from fastpty.relay.errands cimport Errands
 from fastpty.relay.pool cimport Pool
 from fastpty.relay.queue cimport queue_push
@@ -41,6 +43,8 @@ cdef enum About:
     ABOUT_SIGNALS
     ABOUT_ERRANDS
     ABOUT_START                        # a child that has not executed its program yet
+    ABOUT_INPUT                        # the standard input of a program that has streams
+    ABOUT_ERRORS                       # its standard error
 
 # Shared memory in which the supervisor sees whether the loop is stuck or idle.
 cdef struct Heartbeat:
@@ -118,7 +122,7 @@ cdef inline uint32_t loop_events(About about) noexcept nogil:
     """Returns the events that a descriptor of a session is always watched for."""
     if about == ABOUT_PEER:
         return EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET
-    return EPOLLIN | EPOLLET
+    return EPOLLET if about == ABOUT_INPUT else EPOLLIN | EPOLLET
 
 
 cdef inline int loop_watch_part(Loop *loop, const Session *session, int fd, About about) noexcept nogil:
@@ -160,9 +164,13 @@ cdef inline void loop_watch_room(Loop *loop, Task *task, bint wanted) noexcept n
     something, which is one more wake-up for each keystroke.
     """
     cdef Session *session = task.session
-    cdef bint is_input = task == &session.input
-    cdef About about = ABOUT_TERMINAL if is_input else ABOUT_PEER
-    cdef uint32_t events = loop_events(about)
+    cdef About about = ABOUT_PEER
+    cdef uint32_t events
+    if task == &session.input:
+        about = ABOUT_INPUT if session.terminal.has_streams else ABOUT_TERMINAL
+    else:
+        task = &session.output   # all output waits for the same room
+    events = loop_events(about)
     if task.room_watched == wanted:
         return
     if wanted:
@@ -184,7 +192,7 @@ cdef inline bint loop_runnable(const Task *task) noexcept nogil:
     if task.session.finished and task == &task.session.input:
         return channel.readable
     if channel_holds(channel):
-        if channel.writable or channel_has_frames(channel):
+        if channel_may_write(channel) or channel_has_frames(channel):
             return True
         return channel.reads_ahead and channel.state == CHANNEL_OPEN and channel.readable
     if task.session.finished:
@@ -221,9 +229,15 @@ cdef inline void loop_target_ready(Loop *loop, Task *task) noexcept nogil:
     if task.session.finished and not channel_holds(&task.channel):
         return
     task.channel.writable = True
-    if not channel_holds(&task.channel):
+    if not channel_holds(&task.channel) and (task == &task.session.input or not loop_waits_for_peer(task.session)):
         loop_watch_room(loop, task, False)
     loop_wake(loop, task)
+
+
+cdef inline bint loop_waits_for_peer(const Session *session) noexcept nogil:
+    """True if a program has streams, and output of one of them waits for room in the connection."""
+    return session.terminal.has_streams and (
+        channel_holds(&session.output.channel) or channel_holds(&session.extension.errors.channel))
 
 
 cdef inline void loop_set_deadline(Loop *loop, int64_t *deadline_ns, int64_t after_ns) noexcept nogil:

@@ -1,7 +1,8 @@
 """What a channel sends beside its bytes: the frames of the negotiated extension (fastpty/wire/extension.pxd).
 
 Output goes out as OUTPUT frames, one for whatever the channel holds when it begins to write. Other frames wait until
-such a frame is complete. Their room is reserved here, so a lack of memory never loses one.
+such a frame is complete. The two output channels of exec share an outbox and take turns: one that finds the other
+within a frame begins the next one. Their room is reserved here, so a lack of memory never loses one.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -9,7 +10,7 @@ from libc.string cimport memcpy
 
 from fastpty.system.check cimport check
 from fastpty.wire.extension cimport (
-    FRAME_PAYLOAD_MOST, NUMBER_CREDIT, NUMBER_OUTPUT, NUMBER_PONG, put, put_header,
+    FRAME_PAYLOAD_MOST, NUMBER_CREDIT, NUMBER_PONG, NUMBER_STREAM_ENDED, put, put_header,
 )
 from fastpty.wire.uwsgi cimport FRAME_HEADER_BYTES
 
@@ -17,13 +18,19 @@ cdef enum:
     OUTBOX_BYTES = 1024
     PONG_MOST = 32
     FINAL_MOST = 512             # the last frame of a session
-    OUTBOX_ROOM_LEAST = 64       # for a CREDIT, a PONG and the header of an OUTPUT frame
+    OUTBOX_ROOM_LEAST = 80       # for a CREDIT, a PONG, three STREAM_ENDED and the header of an OUTPUT frame
+    STREAMS = 3                  # standard input, output and error, by the numbers of STREAM_ENDED and STOP
 
 cdef struct Outbox:
     uint8_t data[OUTBOX_BYTES]   # data[start:end] waits to be sent, before the bytes that the channel holds
     uint32_t start
     uint32_t end
     size_t frame_left            # bytes of the present OUTPUT frame that the channel holds; 0 = no frame is begun
+    uint8_t frame_number         # OUTPUT or STDERR: whose frame that is
+    bint is_reserved             # the next frame is that of the channel `reserved_for`
+    uint8_t reserved_for
+    uint8_t ended                # streams that have ended, a bit for each: STREAM_ENDED frames that wait
+    bint holds_final             # the last frame waits: the other channel still holds bytes
     uint32_t credit              # of a CREDIT frame that waits; 0 = none does
     bint has_pong
     uint8_t pong[PONG_MOST]
@@ -35,8 +42,21 @@ cdef struct Outbox:
 
 cdef inline bint outbox_waits(const Outbox *outbox) noexcept nogil:
     """True if a frame waits to be sent."""
-    return (outbox.start < outbox.end or outbox.credit > 0 or outbox.has_pong
+    return (outbox.start < outbox.end or outbox.credit > 0 or outbox.has_pong or outbox.ended != 0
             or (outbox.final_bytes > 0 and not outbox.is_final))
+
+
+cdef inline bint outbox_admits(const Outbox *outbox, uint8_t number) noexcept nogil:
+    """True if the channel that sends frames of this number may send now."""
+    if outbox.frame_left > 0:
+        return outbox.frame_number == number
+    return not outbox.is_reserved or outbox.reserved_for == number
+
+
+cdef inline void outbox_reserve(Outbox *outbox, uint8_t number) noexcept nogil:
+    """Lets the channel that sends frames of this number begin the next one."""
+    outbox.is_reserved = True
+    outbox.reserved_for = number
 
 
 cdef inline void outbox_add(Outbox *outbox, const uint8_t *frame, size_t size) noexcept nogil:
@@ -53,6 +73,8 @@ cdef inline void outbox_empty(Outbox *outbox) noexcept nogil:
     outbox.frame_left = 0
     outbox.credit = 0
     outbox.has_pong = False
+    outbox.ended = 0
+    outbox.is_reserved = False
     outbox.final_bytes = 0
 
 
@@ -62,7 +84,17 @@ cdef inline void outbox_close(Outbox *outbox) noexcept nogil:
     outbox.is_final = True
 
 
-cdef inline void outbox_prepare(Outbox *outbox, size_t held) noexcept nogil:
+cdef inline uint8_t *outbox_put_ended(Outbox *outbox, uint8_t *place) noexcept nogil:
+    """Writes the STREAM_ENDED frames that wait, and returns the place after them."""
+    cdef uint8_t stream
+    for stream in range(STREAMS):
+        if outbox.ended & (1 << stream):
+            place = put(put_header(place, NUMBER_STREAM_ENDED, 1), stream, 1)
+    outbox.ended = 0
+    return place
+
+
+cdef inline void outbox_prepare(Outbox *outbox, size_t held, uint8_t number) noexcept nogil:
     """Puts the frames that wait into `data`, and after them the header of a frame for the `held` bytes of the channel.
 
     If such a frame is begun already, all others wait until it is complete.
@@ -79,11 +111,15 @@ cdef inline void outbox_prepare(Outbox *outbox, size_t held) noexcept nogil:
         memcpy(place, outbox.pong, outbox.pong_bytes)
         place += outbox.pong_bytes
         outbox.has_pong = False
+    if outbox.ended != 0:
+        place = outbox_put_ended(outbox, place)
     if held > 0:
         check(held <= FRAME_PAYLOAD_MOST, "what an output channel holds fits into a frame")
-        place = put_header(place, NUMBER_OUTPUT, <uint32_t>held)
+        place = put_header(place, number, <uint32_t>held)
         outbox.frame_left = held
-    elif outbox.final_bytes > 0:
+        outbox.frame_number = number
+        outbox.is_reserved = False
+    elif outbox.final_bytes > 0 and not outbox.holds_final:
         memcpy(place, outbox.final, outbox.final_bytes)
         place += outbox.final_bytes
         outbox.is_final = True

@@ -96,7 +96,13 @@ cdef struct Extension:
     uint64_t credited           # those of them for which the client got credit, or will get it
     bint end_was_typed          # the end of input was passed on to the terminal
     bint input_ended            # END_INPUT has come, or the client has half-closed
+    bint is_cut_off             # only the latter
     bint is_resized             # a window size has come after START
+    Task errors                 # the program's standard error → peer, if it has streams
+    uint8_t stopped             # streams that the client reads no more: a bit for each, by its number
+    int64_t drain_ns            # how long output is read after the leader's exit if it does not end; -1 = for ever
+    int64_t drain_by_ns
+    bint output_open            # a process still had an output stream open when the session ended
     int report_fd               # the child's report, until it has executed the program; -1 = there is none
     int64_t start_by_ns         # START, then the start of the program, then a cancelled start, must be complete by then
     int64_t run_ns              # when the program was executed
@@ -189,3 +195,9 @@ cdef inline const char *ending_name(Ending ending) noexcept nogil:
     if ending == ENDING_NOT_STARTED:
         return "not started"
     return "stopped"
+
+
+cdef inline uint64_t session_output_bytes(const Session *session) noexcept nogil:
+    """Returns how many bytes of output the client got, with those of standard error."""
+    return session.output.channel.bytes + (
+        session.extension.errors.channel.bytes if session.extension != NULL else 0)

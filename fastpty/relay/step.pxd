@@ -18,6 +18,7 @@ from fastpty.relay.peer cimport peer_reject_stray
 from fastpty.relay.queue cimport queue_pop, queue_push
 from fastpty.relay.shared_step cimport shared_step
 from fastpty.relay.state cimport ENDING_PEER_LEFT, ROLE_PRIVATE, Session, Task
+from fastpty.relay.streams cimport stream_step
 
 cdef enum:
     GATHER_BYTES = 32768               # a stream of output gathers this much before a write (docs/performance.md),
@@ -47,16 +48,19 @@ cdef inline void step_channel(Loop *loop, Task *task) noexcept nogil:
     loop.transfers += 1
     task.served_at = loop.transfers
     if session.finished:
-        if task == &session.output:
-            session_send_final(loop, session, False)
-        else:
+        if task == &session.input:
             session_linger(loop, session)
+        else:
+            session_send_final(loop, session, False)
         return
     if session.role != ROLE_PRIVATE:
         shared_step(loop, task, streams)
         return
     if session.extension != NULL and task == &session.input:
         extension_step_input(loop, task)
+        return
+    if session.terminal.has_streams:
+        stream_step(loop, task)
         return
     if channel.writable and not (channel.gathering and channel.readable):
         channel_flush(channel, &loop.pool)

@@ -1,4 +1,7 @@
-"""The terminal of a session: the pty master, the leader, and the foreground process group."""
+"""The terminal of a session: the pty master, the leader, and the foreground process group.
+
+The program of exec has three streams instead, and is its own foreground group (fastpty/relay/streams.pxd).
+"""
 
 from libc.errno cimport ECHILD, EPERM, errno
 from libc.stdint cimport int64_t, uint64_t
@@ -18,7 +21,11 @@ from fastpty.system.linux cimport (
 )
 
 cdef struct Terminal:
-    int fd                # the pty master; -1 = closed
+    int fd                # the pty master, or the router's end of standard output; -1 = closed
+    bint has_streams      # the program has three streams instead of a terminal
+    int input_fd          # only then: the router's ends of standard input and error; -1 = closed
+    int error_fd
+    bint has_exited       # only then: the leader has exited, but is not reaped before the session is finished
     int pidfd             # the session leader's; -1 = it is reaped
     pid_t leader
     pid_t hung_up_group   # the foreground group that got SIGHUP and may need SIGKILL; 0 = none
@@ -39,8 +46,11 @@ cdef inline pid_t terminal_foreground(const Terminal *terminal) noexcept nogil:
     0: this pid namespace does not see it. 1: kill(-1) would signal every process. Also if all its processes have ended
     and a process of another session got its number.
     """
-    cdef pid_t group = tcgetpgrp(terminal.fd)
-    cdef pid_t session = getsid(group) if group > 1 else -1
+    cdef pid_t group, session
+    if terminal.has_streams:
+        return terminal.leader if terminal.pidfd >= 0 else 0   # until it is reaped, the number is its group's
+    group = tcgetpgrp(terminal.fd)
+    session = getsid(group) if group > 1 else -1
     if session >= 0 and session != tcgetsid(terminal.fd):
         return 0
     return group if group > 1 else 0
@@ -63,7 +73,7 @@ cdef inline void terminal_signal_leader(const Terminal *terminal, int number) no
 cdef inline void terminal_signal(const Terminal *terminal, int number) noexcept nogil:
     """Sends a client's signal to the foreground group. SIGHUP, SIGTERM and SIGKILL go to the leader, too."""
     cdef pid_t group = terminal_foreground(terminal)
-    if number == SIGINT or number == SIGQUIT or number == SIGTSTP:
+    if not terminal.has_streams and (number == SIGINT or number == SIGQUIT or number == SIGTSTP):
         # As the keys do: this also reaches a program that this process may not signal, such as sudo.
         ioctl(terminal.fd, TIOCSIG, number)
     elif group > 0:
@@ -82,7 +92,7 @@ cdef inline void terminal_hang_up(Terminal *terminal) noexcept nogil:
     if group > 0:
         terminal_signal_group(terminal, group, SIGHUP)
         terminal_signal_group(terminal, group, SIGCONT)
-    if group != terminal.leader:
+    if group != terminal.leader or terminal.has_streams:   # no terminal hangs up a leader that has changed its user
         terminal_signal_leader(terminal, SIGHUP)
         terminal_signal_leader(terminal, SIGCONT)
     terminal.hung_up_group = group
@@ -157,6 +167,19 @@ cdef inline bint terminal_reap(Terminal *terminal) noexcept nogil:
     return True
 
 
+cdef inline bint terminal_note_exit(Terminal *terminal) noexcept nogil:
+    """Records how the leader has ended, but does not reap it. Returns False if it runs, or its tracer must wait first."""
+    cdef siginfo_t info
+    cdef int result
+    memset(&info, 0, sizeof(info))
+    result = waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | WNOHANG | WNOWAIT | WAIT_ALL)
+    if result == 0 and not child_settled(&info):
+        return False
+    terminal.exit_code, terminal.exit_status = info.si_code, info.si_status
+    terminal.has_exited = True
+    return True
+
+
 cdef inline void terminal_forget_leader(Terminal *terminal) noexcept nogil:
     if terminal.pidfd >= 0:
         close(terminal.pidfd)
@@ -189,6 +212,8 @@ cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
     terminal open, unless it belongs to another user, who could open it again at this very moment.
     """
     cdef Errand errand
+    if terminal.has_streams:
+        return terminal_close_output(terminal)
     if terminal.fd < 0:
         return True
     if not terminal.has_user and terminal_events(terminal) & POLLHUP:
@@ -202,6 +227,35 @@ cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
     return True
 
 
+cdef inline bint terminal_close_output(Terminal *terminal) noexcept nogil:
+    """Closes the program's standard output and error here. Returns False if that must be tried again."""
+    return (terminal_close_stream(terminal, &terminal.fd)
+            and terminal_close_stream(terminal, &terminal.error_fd))
+
+
+cdef inline bint terminal_close_stream(Terminal *terminal, int *fd) noexcept nogil:
+    """As terminal_close, for one of the program's streams. Another user's is a socket that may hold descriptors."""
+    cdef Errand errand
+    if fd[0] < 0:
+        return True
+    if not terminal.has_user:
+        close(fd[0])
+    else:
+        terminal_begin_errand(terminal, &errand)
+        errand.session = 0   # it does not count as an open terminal
+        if not errands_close_all(terminal.errands, &errand, fd, 1):
+            return False
+    fd[0] = -1
+    return True
+
+
+cdef inline void terminal_close_input(Terminal *terminal) noexcept nogil:
+    """Closes the program's standard input here. It never blocks: nothing can be sent to this end."""
+    if terminal.input_fd >= 0:
+        close(terminal.input_fd)
+        terminal.input_fd = -1
+
+
 cdef inline void terminal_send_errand(const Terminal *terminal, Errand *errand) noexcept nogil:
     """Sends an errand about a terminal that stays open here."""
     errands_send(terminal.errands, errand, &terminal.fd, 1)
@@ -210,6 +264,8 @@ cdef inline void terminal_send_errand(const Terminal *terminal, Errand *errand) 
 cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
     """Sets the window size. The kernel sends SIGWINCH to the foreground group if it has changed."""
     cdef Errand errand
+    if terminal.has_streams:
+        return
     if terminal.has_user:
         terminal_begin_errand(terminal, &errand)
         errand.kind = ERRAND_RESIZE

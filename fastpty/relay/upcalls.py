@@ -29,6 +29,20 @@ class Terminal(NamedTuple):
     program already."""
 
 
+class Streams(NamedTuple):
+    """A program without a terminal, for a client of the extension. The relay takes over all descriptors."""
+
+    descriptors: tuple[int, int, int]
+    """The other ends of its standard input, output and error; -1 for an error that goes into the output."""
+    leader: int
+    pidfd: int
+    uid: int | None
+    """As in Terminal. Where it is given, the descriptors are sockets."""
+    report: int
+    drain_ms: int | None
+    """How long output is read after the program's exit while other processes have it open; None: for ever."""
+
+
 class Greeting(NamedTuple):
     """The answer of Handler.client_greeted that lets a client of the extension ask for a program."""
 
@@ -111,7 +125,9 @@ class Handler(Protocol):
         The parameters are those of session_wanted. Nothing is started yet.
         """
 
-    def start_wanted(self, number: int, request: bytes, window: tuple[int, int, int, int]) -> Terminal | Failure:
+    def start_wanted(
+        self, number: int, request: bytes, window: tuple[int, int, int, int]
+    ) -> Terminal | Streams | Failure:
         """A client that was greeted wants a program. request: the payload of its START.
 
         window: rows, columns, width and height that it has sent before START; 0 for those that it has not.

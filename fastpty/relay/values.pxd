@@ -4,9 +4,9 @@ from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memset
 
 from fastpty.relay.final cimport final_error_text
-from fastpty.relay.loop cimport EVENTS_MOST, Loop
+from fastpty.relay.loop cimport EVENTS_MOST, MILLISECOND_NS, Loop
 from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES
-from fastpty.relay.state cimport Session, ending_name
+from fastpty.relay.state cimport Session, ending_name, session_output_bytes
 from fastpty.system.linux cimport winsize
 
 
@@ -19,6 +19,17 @@ cdef inline void session_take_terminal(Session *session, answer):
     session.terminal.uid = answer.uid or 0
     if session.extension != NULL:
         session.extension.report_fd = answer.report
+
+
+cdef inline void session_take_streams(Session *session, answer):
+    """Takes over Streams."""
+    session.terminal.has_streams = True
+    session.terminal.input_fd, session.terminal.fd, session.terminal.error_fd = answer.descriptors
+    session.terminal.pidfd, session.terminal.leader = answer.pidfd, answer.leader
+    session.terminal.has_user = answer.uid is not None
+    session.terminal.uid = answer.uid or 0
+    session.extension.report_fd = answer.report
+    session.extension.drain_ns = -1 if answer.drain_ms is None else answer.drain_ms * <int64_t>MILLISECOND_NS
 
 
 cdef inline int loop_set(Loop *loop, settings) except -1:
@@ -60,7 +71,7 @@ cdef inline list session_rows(const Loop *loop, int64_t now_ns, row):
             rows.append(row(
                 session.number, session.terminal.leader if session.terminal.pidfd >= 0 else 0,
                 (now_ns - session.started_ns) / 1e9, (now_ns - session.active_ns) / 1e9,
-                session.input.channel.bytes, session.output.channel.bytes, session.peer.ignored_frames,
+                session.input.channel.bytes, session_output_bytes(session), session.peer.ignored_frames,
                 session.terminal.size.ws_row, session.terminal.size.ws_col,
             ))
     return rows
@@ -73,7 +84,7 @@ cdef inline object session_end(const Loop *loop, const Session *session, end):
     return end(
         session.number, ending_name(session.ending).decode(), text[:size].decode(errors="replace") if text else "",
         session.terminal.exit_code, session.terminal.exit_status,
-        session.input.channel.bytes, session.output.channel.bytes,
+        session.input.channel.bytes, session_output_bytes(session),
         session.peer.ignored_frames, session.lagged_bytes, (loop.now_ns - session.started_ns) / 1e9,
     )
 
@@ -88,7 +99,7 @@ cdef inline dict loop_counters(const Loop *loop):
         session = loop.sessions[slot]
         if session != NULL:
             bytes_in += session.input.channel.bytes
-            bytes_out += session.output.channel.bytes
+            bytes_out += session_output_bytes(session)
             ignored_frames += session.peer.ignored_frames
     return dict(
         sessions=loop.live, accepted=loop.heartbeat.accepted,

@@ -23,7 +23,7 @@ from fastpty.errors import ExecuteError, RefusedError
 from fastpty.listening.places import PTY_VIEWER, UWSGI, Place
 from fastpty.log import logger
 from fastpty.net import tcp
-from fastpty.relay.upcalls import JOIN, VIEW, Failure, Greeting, SessionEnd, Terminal
+from fastpty.relay.upcalls import JOIN, VIEW, Failure, Greeting, SessionEnd, Streams, Terminal
 from fastpty.sessions import requests
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.outcomes import Outcome
@@ -128,14 +128,14 @@ class Sessions:
         user = self._rules.account_uid(client)
         return Greeting(self._requests.capabilities, origin_number(client.origin) if user is None else user)
 
-    def start_wanted(self, number: int, request: bytes, window: Window) -> Terminal | Failure:
+    def start_wanted(self, number: int, request: bytes, window: Window) -> Terminal | Streams | Failure:
         """Starts the program that a client of the extension asks for, as far as that is allowed."""
         record = self._records[number]
         assert record.client is not None
         try:
             wanted = requests.parse(request)
             program = self._requests.grant(wanted, self._programs.for_peer(record.client))
-            terminal = self._start_requested(number, program, wanted, window)
+            answer = self._start_requested(number, program, wanted, window)
         except requests.RequestError as error:
             return self._not_started(number, record, Failure(error.code, 0, os.fsencode(str(error))), error.kind)
         except RefusedError as error:
@@ -145,11 +145,17 @@ class Sessions:
             code = extension.EXECUTE if isinstance(error, ExecuteError) else extension.LIMIT
             why = os.fsencode(error.strerror or str(error))
             return self._not_started(number, record, Failure(code, error.errno or 0, why))
-        record = replace(record, pid=terminal.leader, tty=tty_name(terminal.master), command=program.text)
+        tty = tty_name(answer.master) if isinstance(answer, Terminal) else ""
+        record = replace(record, pid=answer.leader, tty=tty, command=program.text, is_exec=not tty)
         self._note_start(number, program, record)
-        return terminal
+        return answer
 
-    def _start_requested(self, number: int, program: Program, wanted: requests.Request, window: Window) -> Terminal:
+    def _start_requested(
+        self, number: int, program: Program, wanted: requests.Request, window: Window
+    ) -> Terminal | Streams:
+        if wanted.streams is not None:
+            merges, drain_ms = wanted.streams
+            return self._starter.start_on_streams(number, program, merges=merges, drain_ms=drain_ms)
         rows, cols, width, height = wanted.window or (
             window[0] or self._config.rows, window[1] or self._config.cols, *window[2:]
         )  # fmt: skip

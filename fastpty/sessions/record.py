@@ -16,7 +16,10 @@ _TIOCGPTN = 0x80045430  # asm-generic/ioctls.h
 
 @dataclass(frozen=True)
 class Record:
-    """A session. client, place: None for the program of the shared terminal. shared: its part in that terminal."""
+    """A session. client, place: None for the program of the shared terminal. shared: its part in that terminal.
+
+    is_exec: its program has streams instead of a terminal.
+    """
 
     client: Peer | None
     place: Place | None
@@ -24,6 +27,7 @@ class Record:
     tty: str = ""
     command: str = ""
     shared: Literal["program", "viewer"] | None = None
+    is_exec: bool = False
 
     def text(self, names: UserNames) -> str:
         """One line for the log."""
@@ -31,7 +35,7 @@ class Record:
         if self.client is not None and (name := self._user(names)) is not None:
             who += f" ({name})"
         where = f" on {self.place.name}" if self.place else ""
-        program = f": {self.tty}: process {self.pid}: {self.command}" if self.pid else ""
+        program = f": {'exec' if self.is_exec else self.tty}: process {self.pid}: {self.command}" if self.pid else ""
         return who + where + program
 
     def fields(self, names: UserNames) -> dict[str, Any]:
@@ -47,6 +51,7 @@ class Record:
             "command": self.command or None,
             "tty": self.tty or None,
             "shared": self.shared,
+            "exec": self.is_exec,
         }
 
     def _user(self, names: UserNames) -> str | None:

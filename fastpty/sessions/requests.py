@@ -53,6 +53,7 @@ _KNOWN_ITEMS = (
     extension.DIRECTORY,
     extension.TERM,
     extension.WINDOW,
+    extension.STREAMS_ITEM,
 )
 
 
@@ -66,11 +67,13 @@ class Request:
     directory: bytes | None
     term: bytes | None
     window: Window | None
+    streams: tuple[bool, int | None] | None
+    """For exec: whether standard error goes into standard output, and the drain time in milliseconds."""
 
     @property
     def chooses(self) -> bool:
         """Whether it asks for a command or a directory of its own: the worker must not wait for such a start."""
-        return bool(self.argv) or self.directory is not None
+        return bool(self.argv) or self.directory is not None or self.streams is not None
 
 
 def parse(payload: bytes) -> Request:
@@ -84,13 +87,15 @@ def parse(payload: bytes) -> Request:
     for tag in values:
         if tag % 2 and tag not in _KNOWN_ITEMS:
             raise RequestError(extension.UNSUPPORTED, f"START: the router does not know item {tag}")
-    argv, environment, offered, directories, terms, windows = (values[tag] for tag in _KNOWN_ITEMS)
+    argv, environment, offered, directories, terms, windows, streams = (values[tag] for tag in _KNOWN_ITEMS)
     if b"\0" in b"".join([*argv, *environment, *directories]):
         raise _malformed("a text contains a NUL byte")
     if not all(map(_ENTRY.match, environment)):
         raise _malformed("a variable is not NAME=VALUE with a name of at most 255 bytes")
     if len(offered) > _OFFERED_MOST:
         raise _malformed(f"more than {_OFFERED_MOST} variables are offered")
+    if streams and not argv:
+        raise _malformed("a program without a terminal needs a command")
     return Request(
         argv,
         environment,
@@ -98,6 +103,7 @@ def parse(payload: bytes) -> Request:
         directories[-1] if directories else None,
         terms[-1] if terms and _TERM.fullmatch(terms[-1]) else None,
         _window(windows[-1]) if windows else None,
+        _streams(streams[-1]) if streams else None,
     )
 
 
@@ -107,6 +113,13 @@ def _window(value: bytes) -> Window:
     except struct.error as error:
         raise _malformed("WINDOW has another length") from error
     return rows, columns, width, height
+
+
+def _streams(value: bytes) -> tuple[bool, int | None]:
+    try:
+        return extension.read_streams(value)
+    except extension.ProtocolError as error:
+        raise _malformed(str(error)) from error
 
 
 def _malformed(what: str) -> RequestError:
@@ -129,7 +142,7 @@ class Requests:
     @property
     def capabilities(self) -> int:
         """Those of WELCOME."""
-        return extension.CAN_TERMINAL | (extension.CAN_COMMAND if self.may_choose else 0)
+        return extension.CAN_TERMINAL | (extension.CAN_COMMAND | extension.CAN_STREAMS if self.may_choose else 0)
 
     def grant(self, request: Request, program: Program) -> Program:
         """Returns the configured `program` with what the client has chosen.

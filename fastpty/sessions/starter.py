@@ -1,4 +1,4 @@
-"""Starts the programs of sessions on new terminals."""
+"""Starts the programs of sessions, on new terminals or with streams."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from fastpty._spawn import Command, Spawner
 from fastpty.access.limits import Limits
 from fastpty.configuration.config import Config
 from fastpty.errors import RefusedError
+from fastpty.relay.upcalls import Streams
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.outcomes import Outcome, Outcomes
 from fastpty.sessions.program import Program
+from fastpty.sessions.streams import ProgramStreams
 from fastpty.system import at_start, child
 
 Window = tuple[int, int, int, int]
@@ -40,11 +42,20 @@ class Starter:
 
     def start(self, number: int, program: Program, window: Window, report: int = -1) -> tuple[int, int, int]:
         """Returns the pty master, the pid and the pidfd. report: as for Spawner.spawn."""
+
+        def spawn(cgroup: int) -> tuple[int, int, int]:
+            complete = self._completed(number, program, (cgroup, report))
+            return self._spawner.spawn(program.command, window, cgroup=cgroup, report=report, complete=complete)
+
+        return self._in_cgroup(number, spawn)
+
+    def _in_cgroup(self, number: int, spawn: Callable[[int], tuple[int, int, int]]) -> tuple[int, int, int]:
+        """Starts a program in the session's cgroup, if there is one, and remembers its process."""
         if self._cgroups is None:
-            return self._spawn(number, program, window, report, -1)
+            return self._remember(number, spawn(-1))
         cgroup = self._cgroups.begin(number)
         try:
-            return self._spawn(number, program, window, report, cgroup)
+            return self._remember(number, spawn(cgroup))
         except OSError:
             self._cgroups.end(number)
             raise
@@ -62,16 +73,45 @@ class Starter:
         finally:
             os.close(writer)
 
+    def start_on_streams(
+        self, number: int, program: Program, *, merges: bool, drain_ms: int | None
+    ) -> Streams:
+        """Starts a program without a terminal, and does not wait for the child."""
+        streams = ProgramStreams(merges=merges, uid=program.uid)
+
+        def spawn(cgroup: int) -> tuple[int, int, int]:
+            complete = self._completed(number, program, (cgroup, writer, *streams.program))
+            return -1, *self._spawner.spawn_on_streams(
+                program.command, streams.program, cgroup=cgroup, report=writer, complete=complete
+            )
+
+        try:
+            report, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                _, pid, pidfd = self._in_cgroup(number, spawn)
+            except BaseException:
+                os.close(report)
+                raise
+            finally:
+                os.close(writer)
+        except BaseException:
+            streams.close()
+            raise
+        streams.close_program()
+        return Streams(streams.own, pid, pidfd, program.uid, report, drain_ms)
+
     def forget(self, number: int) -> None:
         """Forgets the process of a session that has ended, and reaps children that programs have made the worker's."""
         self._children.discard(self._leaders.pop(number, 0))
         child.reap_unknown(self._children)
 
-    def _spawn(self, number: int, program: Program, window: Window, report: int, cgroup: int) -> tuple[int, int, int]:
-        complete = None
-        if program.complete is not None:
-            complete = partial(self._complete, number, program.complete, (cgroup, report))
-        started = self._spawner.spawn(program.command, window, cgroup=cgroup, report=report, complete=complete)
+    def _completed(
+        self, number: int, program: Program, needed: tuple[int, ...]
+    ) -> Callable[[int], Command] | None:
+        """Returns what completes the program in its process; None if it is complete. `needed`: descriptors for it."""
+        return None if program.complete is None else partial(self._complete, number, program.complete, needed)
+
+    def _remember(self, number: int, started: tuple[int, int, int]) -> tuple[int, int, int]:
         self._leaders[number] = started[1]
         self._children.add(started[1])
         return started

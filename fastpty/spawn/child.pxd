@@ -3,10 +3,10 @@
 Code here must not allocate, lock or use Python: usually the child runs in the memory of its sleeping parent.
 """
 
-from libc.errno cimport EACCES, ENAMETOOLONG, ENOENT, ENOSYS, ENOTDIR, EPERM, errno
+from libc.errno cimport ENOSYS, EPERM, errno
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy, memset, strchr, strlen, strncmp
-from posix.types cimport gid_t, uid_t
+from libc.string cimport memset
+from posix.types cimport gid_t, pid_t, uid_t
 
 from fastpty.system.linux cimport (
     CLOSE_RANGE_UNSHARE,
@@ -14,7 +14,9 @@ from fastpty.system.linux cimport (
     O_CLOEXEC,
     O_WRONLY,
     PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
     RLIMIT_NOFILE,
+    SIGHUP,
     SIG_SETMASK,
     TIOCSCTTY,
     SYS_close_range,
@@ -32,7 +34,7 @@ from fastpty.system.linux cimport (
     close,
     dprintf,
     dup2,
-    execve,
+    getppid,
     ioctl,
     openat,
     pthread_sigmask,
@@ -49,14 +51,12 @@ from fastpty.system.linux cimport (
 from fastpty.spawn.foreign cimport file_system_holds
 from fastpty.spawn.login cimport leave_capabilities, login_as
 from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, STEP_PREPARE, StartReport
+from fastpty.spawn.search cimport child_execute
 
 cdef enum:
     KEYCTL_JOIN_SESSION_KEYRING = 1   # linux/keyctl.h
 
     JOINS_MOST = 33                   # the report, and more than the kernel has kinds of control groups
-
-    NAME_BYTES_MOST = 255             # NAME_MAX and PATH_MAX of linux/limits.h
-    FILE_BYTES_MOST = 4096            # with the NUL at the end
 
 # The step at which the child failed.
 cdef enum Stage:
@@ -89,7 +89,10 @@ cdef struct Plan:
     int join_count
     bint is_apart             # has its own memory, and the parent does not wait for it
     bint compares_devpts      # warns if the terminal is not in /dev/pts
-    int slave
+    bint has_streams          # gets `streams`, not a terminal, and ends with the worker
+    int streams[3]            # its standard input, output and error
+    int slave                 # the terminal, or standard error
+    pid_t parent              # this process, which starts the child
     bint shares_table         # shares the table of descriptors; the slave is the last one it needs
     rlimit files
     int error
@@ -237,11 +240,12 @@ cdef inline int child_enter_cgroup(const Plan *plan) noexcept nogil:
 
 
 cdef inline int child_take_terminal(Plan *plan) noexcept nogil:
+    """Begins a session, and makes the terminal or the streams descriptors 0, 1 and 2. Returns -1 with errno set."""
     cdef int number
-    if setsid() < 0 or ioctl(plan.slave, TIOCSCTTY, 0) < 0:
+    if setsid() < 0 or (not plan.has_streams and ioctl(plan.slave, TIOCSCTTY, 0) < 0):
         return -1
     for number in range(3):
-        if dup2(plan.slave, number) < 0:
+        if dup2(plan.streams[number] if plan.has_streams else plan.slave, number) < 0:
             return -1
     return 0
 
@@ -267,62 +271,6 @@ cdef inline int child_join(const Plan *plan) noexcept nogil:
             return -1
         close(plan.joins[index])
     return 0
-
-
-cdef inline const char *child_join_path(const char *folders, const char *name, char *file) noexcept nogil:
-    """Writes the first of the folders and the name into `file`; an empty one is the current directory.
-
-    If that is too long, `file` is empty. Returns the rest of the folders, or NULL.
-    """
-    cdef size_t size = 0
-    cdef size_t name_bytes = strlen(name) + 1
-    while folders[size] != 0 and folders[size] != c':':
-        size += 1
-    file[0] = 0
-    if size + 1 + name_bytes <= FILE_BYTES_MOST:
-        memcpy(file, folders, size)
-        file[size] = c'/'
-        memcpy(file + size + (size > 0), name, name_bytes)
-    return folders + size + 1 if folders[size] != 0 else NULL
-
-
-cdef inline const char *child_search_path(const Plan *plan) noexcept nogil:
-    """Returns the folders of the PATH of `envp`."""
-    cdef int index = 0
-    while plan.envp[index] != NULL:
-        if strncmp(plan.envp[index], "PATH=", 5) == 0:
-            return plan.envp[index] + 5
-        index += 1
-    return b"/bin:/usr/bin"   # as execvp(3)
-
-
-cdef inline void child_search(Plan *plan) noexcept nogil:
-    """Executes the program from the first folder of PATH that has it, as execvp(3) does, but without sh(1) for scripts.
-
-    Returns only if no folder has a file that can be executed, with errno set.
-    """
-    cdef char file[FILE_BYTES_MOST]
-    cdef const char *folders = child_search_path(plan)
-    cdef bint is_forbidden = False
-    if strlen(plan.program) > NAME_BYTES_MOST:
-        (&errno)[0] = ENAMETOOLONG
-        return
-    while folders != NULL:
-        folders = child_join_path(folders, plan.program, file)
-        execve(file, plan.argv, plan.envp)
-        is_forbidden = is_forbidden or errno == EACCES
-        if errno != EACCES and errno != ENOENT and errno != ENOTDIR:
-            return
-    if is_forbidden:
-        (&errno)[0] = EACCES
-
-
-cdef inline void child_execute(Plan *plan) noexcept nogil:
-    """Executes the program. Returns only if that fails, with errno set."""
-    if plan.program[0] == 0 or strchr(plan.program, c'/') != NULL:
-        execve(plan.program, plan.argv, plan.envp)
-    else:
-        child_search(plan)
 
 
 cdef inline void child_reset_signals() noexcept nogil:
@@ -365,7 +313,18 @@ cdef inline int child_change_rights(Plan *plan) noexcept nogil:
         return -1
     if plan.no_new_privs and syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0:
         return -1
+    if plan.has_streams:
+        child_end_with_worker(plan)
     return 0
+
+
+cdef inline void child_end_with_worker(const Plan *plan) noexcept nogil:
+    """Has the kernel send SIGHUP when the worker is killed: there is no terminal that hangs up. Ids change before it."""
+    cdef pid_t parent
+    syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGHUP, 0, 0, 0)
+    parent = getppid()
+    if parent != plan.parent and parent != 0:   # 0: this pid namespace does not see the worker
+        syscall(SYS_exit_group, 127)
 
 
 cdef inline int child_main(void *argument) noexcept nogil:
@@ -384,5 +343,5 @@ cdef inline int child_main(void *argument) noexcept nogil:
     plan.stage = STAGE_EXECUTE
     sigemptyset(&none)
     pthread_sigmask(SIG_SETMASK, &none, NULL)
-    child_execute(plan)
+    child_execute(plan.program, plan.argv, plan.envp)
     return child_fail(plan)

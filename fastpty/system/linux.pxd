@@ -62,6 +62,7 @@ cdef extern from "<stdlib.h>" nogil:
 
 cdef extern from "<sys/ioctl.h>" nogil:
     enum:
+        FIONREAD
         TIOCGPTPEER
         TIOCSCTTY
         TIOCSIG

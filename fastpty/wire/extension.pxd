@@ -20,13 +20,16 @@ cdef enum:
     NUMBER_END_INPUT = 137
     NUMBER_SIZE = 138
     NUMBER_PING = 140
+    NUMBER_STOP = 145
 
     # router → client
     NUMBER_OUTPUT = 0
+    NUMBER_STDERR = 149
     NUMBER_WELCOME = 151
     NUMBER_STARTED = 153
     NUMBER_CREDIT = 157
     NUMBER_PONG = 158
+    NUMBER_STREAM_ENDED = 161
     NUMBER_STATUS = 163
     NUMBER_ERROR = 165
 
@@ -39,7 +42,13 @@ cdef enum:
     ERROR_TEXT_MOST = 400
 
     CAPABLE_TERMINAL = 1             # WELCOME: the router gives terminals,
+    CAPABLE_STREAMS = 2              # and streams (exec),
     CAPABLE_COMMAND = 64             # and the client may choose command, environment and directory
+
+cdef enum Stream:                    # in STREAM_ENDED and STOP
+    STREAM_INPUT = 0
+    STREAM_OUTPUT = 1
+    STREAM_ERRORS = 2
 
 cdef enum ErrorCode:
     ERROR_PROTOCOL = 1

@@ -54,6 +54,7 @@ DIRECTORY = 5
 TERM = 2
 OFFERED_ENVIRONMENT = 4  # NAME=VALUE that every client sends, as LANG; repeated
 WINDOW = 6  # as the payload of SIZE
+STREAMS_ITEM = 7  # u8 flags, u32 milliseconds: three streams instead of a terminal (exec)
 
 # Items of STARTED.
 SESSION = 2  # its number, u64
@@ -64,6 +65,7 @@ MAGIC = b"fastpty\n"
 
 # Capabilities in WELCOME.
 CAN_TERMINAL = 1
+CAN_STREAMS = 2
 CAN_COMMAND = 64  # the client may choose command, environment and directory
 
 # Streams in STREAM_ENDED and STOP.
@@ -72,7 +74,14 @@ INPUT_STREAM, OUTPUT_STREAM, ERROR_STREAM = range(3)
 # How the program ended, in STATUS.
 EXITED, SIGNALLED, DUMPED_CORE, UNKNOWN = range(1, 5)
 
+# Flags of STREAMS_ITEM.
+MERGES = 1  # standard error goes into standard output
+
+DRAIN_FOR_EVER = 0xFFFFFFFF
+"""The milliseconds of STREAMS_ITEM that mean: until the output ends."""
+
 # Flags of STATUS.
+STILL_OPEN = 1  # other processes still had the output open
 CUT = 2  # output that was written after the program's end may be missing
 BY_ROUTER = 8  # the router has hung the program up
 
@@ -101,6 +110,7 @@ _GOES_ON = 1
 _WELCOME = struct.Struct("<8s8sHIII")  # magic, nonce, version, capabilities, input window, longest request; a text
 _STATUS = struct.Struct("<BBHHQQQQQ")  # how, flags, code, 0, output, stderr, input taken, dropped, microseconds
 _ERROR = struct.Struct("<HHB")  # code, errno, phase; a text
+_STREAMS = struct.Struct("<BI")  # flags, milliseconds
 _WINDOW = struct.Struct("<HHHH")  # rows, columns, width and height in pixels
 
 
@@ -205,6 +215,21 @@ def refusal(code: int, text: bytes, *, errno: int = 0, phase: int = GREETING) ->
 def window(rows: int, columns: int, width: int = 0, height: int = 0) -> bytes:
     """The payload of SIZE and of the item WINDOW. struct.error for a number above 65,535 or below 0."""
     return _WINDOW.pack(rows, columns, width, height)
+
+
+def streams(*, merges: bool, drain_ms: int | None) -> bytes:
+    """The value of STREAMS_ITEM. drain_ms: None means for ever."""
+    return _STREAMS.pack(MERGES if merges else 0, DRAIN_FOR_EVER if drain_ms is None else drain_ms)
+
+
+def read_streams(value: bytes) -> tuple[bool, int | None]:
+    """Returns what streams() was given. Raises ProtocolError for another length, and for flags that are not known."""
+    if len(value) != _STREAMS.size:
+        raise ProtocolError("STREAMS has another length")
+    flags, milliseconds = _STREAMS.unpack(value)
+    if flags & ~MERGES:
+        raise ProtocolError("STREAMS has flags that are not known")
+    return bool(flags & MERGES), None if milliseconds == DRAIN_FOR_EVER else milliseconds
 
 
 class FrameReader:

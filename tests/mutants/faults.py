@@ -115,8 +115,8 @@ FAULTS = (
     Mutant(
         "a channel that waits for memory tries again",
         "fastpty/relay/deadlines.pxd",
-        "            loop_wake(loop, &session.input)\n            loop_wake(loop, &session.output)\n",
-        "            pass\n",
+        "        loop_wake(loop, &session.input)\n        loop_wake(loop, &session.output)\n",
+        "        pass\n",
         "relay/test_faults.py::test_floods_without_memory_end_some_sessions_and_the_others_lose_nothing",
     ),
     Mutant(

@@ -110,8 +110,8 @@ RELAY = (
     Mutant(
         "a half-closed TCP client is probed",
         "fastpty/relay/deadlines.pxd",
-        "            peer_probe(session)\n",
-        "            pass\n",
+        "        peer_probe(session)\n",
+        "        pass\n",
         "relay/test_strays.py::test_a_tcp_client_that_closes_ends_a_session_whose_program_is_idle",
     ),
     Mutant(

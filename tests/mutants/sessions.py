@@ -20,8 +20,8 @@ ENDS = (
     Mutant(
         "a program that closes its terminal and goes on does not keep its session open",
         "fastpty/relay/deadlines.pxd",
-        "            session_still_closed(loop, session)\n",
-        "            pass\n",
+        "        session_still_closed(loop, session)\n",
+        "        pass\n",
         "sessions/test_session_end.py::test_a_program_that_closes_its_terminal_ends_the_session",
     ),
     Mutant(
@@ -168,7 +168,7 @@ ENDS = (
     Mutant(
         "a dead leader that is traced costs no processor time",
         "fastpty/relay/loop.pxd",
-        "    return EPOLLIN | EPOLLET\n",
+        "    return EPOLLET if about == ABOUT_INPUT else EPOLLIN | EPOLLET\n",
         "    return EPOLLIN if about == ABOUT_LEADER else EPOLLIN | EPOLLET\n",
         "relay/test_unreaped.py::test_a_dead_leader_that_is_traced_costs_no_cpu_time_until_it_can_be_reaped",
     ),
@@ -385,8 +385,8 @@ FLOW = (
     Mutant(
         "the next viewer can type when epoll does not watch the shared terminal",
         "fastpty/relay/deadlines.pxd",
-        "                shared_wake_next_input(loop, session.shared)\n",
-        "                pass\n",
+        "            shared_wake_next_input(loop, session.shared)\n",
+        "            pass\n",
         "relay/test_rare_faults.py::test_a_channel_whose_target_epoll_does_not_watch_goes_on_when_there_is_room",
     ),
     Mutant(

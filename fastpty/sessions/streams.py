@@ -1,0 +1,62 @@
+"""The standard input, output and error of a program without a terminal."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+Ends = tuple[int, int, int]
+"""Descriptors for standard input, output and error; -1: none."""
+
+
+class ProgramStreams:
+    """Three streams between the router (`own`, non-blocking) and a program (`program`).
+
+    merges: standard error goes into standard output, and the router has no end of it. uid: the user of the program if
+    that is not this process's. Then the streams are sockets: another user can make whoever reads or writes a pipe wait
+    (fastpty/relay/streams.pxd). Raises OSError.
+    """
+
+    def __init__(self, *, merges: bool, uid: int | None) -> None:
+        self._opened: list[int] = []
+        make = _pipe if uid is None else _socket
+        try:
+            reader, self._input = self._add(make())
+            self._output, writer = self._add(make())
+            self._error, error_writer = (-1, writer) if merges else self._add(make())
+        except BaseException:
+            self.close()
+            raise
+        self.program: Ends = reader, writer, error_writer
+        self.own: Ends = self._input, self._output, self._error
+        for descriptor in self.own:
+            if descriptor >= 0:
+                os.set_blocking(descriptor, False)
+
+    def _add(self, ends: tuple[int, int]) -> tuple[int, int]:
+        self._opened += ends
+        return ends
+
+    def close_program(self) -> None:
+        """Closes the program's ends, which it has now."""
+        self._close({*self.program})
+
+    def close(self) -> None:
+        """Closes all ends that are open here."""
+        self._close({*self._opened})
+
+    def _close(self, descriptors: set[int]) -> None:
+        for descriptor in descriptors:
+            self._opened.remove(descriptor)
+            os.close(descriptor)
+
+
+def _pipe() -> tuple[int, int]:
+    return os.pipe2(os.O_CLOEXEC)
+
+
+def _socket() -> tuple[int, int]:
+    """A stream that leads from the second end to the first one only: so nothing can wait unread in the second one."""
+    reader, writer = socket.socketpair()
+    writer.shutdown(socket.SHUT_RD)
+    return reader.detach(), writer.detach()
