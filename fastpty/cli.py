@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BROKEN = 255
 """Exit status when the session did not run to its end, as in ssh(1): not connected, broken, disconnected."""
 
-_COMMANDS = ("connect", "uconnect")
+_COMMANDS = ("connect", "exec", "uconnect")
 
 # uWSGI's spellings of the commands, and the word that stands for each.
 _SPELLINGS = {"--pty-connect": "connect", "--pty-uconnect": "uconnect"}
@@ -61,12 +61,23 @@ def _run(arguments: Sequence[str]) -> int:
         raise UsageError(_unknown(command))
     if not given.words:
         rest.insert(0, "--")  # the address may begin with a dash
+    if command == "exec":
+        return _execute(rest)
     from fastpty.client import connect
 
     wanted = connect.read(rest, framed=command == "uconnect")
     if wanted is None:
         return _show_help(f"fastpty {command}")
     return connect.run(wanted, complain)
+
+
+def _execute(rest: Sequence[str]) -> int:
+    from fastpty.client import execute
+
+    wanted = execute.read(rest)
+    if wanted is None:
+        return _show_help("fastpty exec")
+    return execute.run(wanted, complain)
 
 
 def _unknown(word: str) -> str:

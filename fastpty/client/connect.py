@@ -37,7 +37,12 @@ def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
 
     Raises FastptyError if the session did not run to its end.
     """
-    connection = Connection(wanted, complain)
+    return run_on(Connection(wanted, complain))
+
+
+def run_on(connection: Connection) -> int:
+    """As run(), with a connection that is not used yet."""
+    wanted = connection.wanted
     failure: Exception | None = None
     status = 0
     try:
@@ -63,7 +68,7 @@ class Connection:
     """One run of the command. It takes a second connection if the router answers late."""
 
     def __init__(self, wanted: Wanted, complain: Callable[[str], None]) -> None:
-        self._wanted = wanted
+        self.wanted = wanted
         self._complain = complain
         self._name = printable(wanted.address.text)
         self._is_local = not isinstance(wanted.address, TcpAddress)
@@ -74,8 +79,8 @@ class Connection:
 
     def run(self) -> int:
         """Connects and attaches; returns the exit status. Raises FastptyError."""
-        check_streams()
-        if not self._wanted.reads_input:
+        self._check_streams()
+        if not self.wanted.reads_input:
             self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         while True:
             try:
@@ -83,8 +88,11 @@ class Connection:
             except LateWelcomeError as late:
                 self._late = late
 
+    def _check_streams(self) -> None:
+        check_streams()
+
     def _connect(self) -> int:
-        wanted = self._wanted
+        wanted = self.wanted
         name = negotiation.new_name() if self._is_local and wanted.protocol in ("auto", "fpty") else None
         self._size = window_size(0) or window_size(1)
         deadline = time.monotonic() + wanted.connect_seconds if wanted.connect_seconds else None
@@ -102,10 +110,10 @@ class Connection:
 
     def _greeting(self, sock: _socket.socket, name: bytes | None) -> Greeting | None:
         """What the router says first if it speaks the extension; None if the user rules the extension out."""
-        if self._wanted.protocol in ("raw", "uwsgi"):
+        if self.wanted.protocol in ("raw", "uwsgi"):
             return None
         names: list[bytes | None] = [name] if name is not None and sock.getsockname() == name else []
-        if self._wanted.protocol == "fpty":
+        if self.wanted.protocol == "fpty":
             names.append(None)
         return negotiation.Greeting(names)
 
@@ -113,8 +121,8 @@ class Connection:
         self, sock: _socket.socket | socket.socket, network: _socket.socket, greeting: Greeting | None
     ) -> int:
         """Runs a session over `sock`, whose bytes go over the connection `network`."""
-        link = Link(sock, self._wanted.framed, self._name, greeting)
-        if self._wanted.tls is not None:
+        link = Link(sock, self.wanted.framed, self._name, greeting)
+        if self.wanted.tls is not None:
             from fastpty.client.tunnel import wait_for_mark
 
             link.ask_mark = lambda: wait_for_mark(network)
@@ -128,7 +136,7 @@ class Connection:
         return self._attach(link)
 
     def _negotiate(self, link: Link, greeting: Greeting | None) -> None:
-        wanted = self._wanted
+        wanted = self.wanted
         need = wanted.need or ("--protocol fpty" if wanted.protocol == "fpty" or self._late else None)
         if greeting is not None and greeting.is_expected:
             seconds = (wanted.connect_seconds or None) if need else SILENCE_SECONDS
@@ -141,18 +149,21 @@ class Connection:
             raise FastptyError(self._why_not(link, greeting, need))
 
     def _begin(self, link: Link, greeting: Greeting) -> None:
-        from fastpty.client.request import start
-        from fastpty.client.session import Session
-
-        wanted = self._wanted
-        self.session = Session()
-        request = start(self._size, wanted.command, wanted.environment, wanted.directory)
+        self.session, request = self._session()
         link.begin(self.session, request, self._size, greeting)
         if not self._is_local:
             from fastpty.client.keep_alive import KeepAlive
 
             link.keep_alive = KeepAlive()
         _send_at_once(link)
+
+    def _session(self) -> tuple[Session, bytes]:
+        """The protocol of a session, and its START."""
+        from fastpty.client.request import start
+        from fastpty.client.session import Session
+
+        wanted = self.wanted
+        return Session(), start(self._size, wanted.command, wanted.environment, wanted.directory)
 
     def _why_not(self, link: Link, greeting: Greeting | None, need: str) -> str:
         is_expected = greeting is not None and greeting.is_expected
@@ -166,10 +177,10 @@ class Connection:
         return f"{self._name}: {need} needs a router that speaks the extension, and this one does not"
 
     def _warn(self, link: Link, network: _socket.socket) -> None:
-        warning = listener_warning(network, self._wanted.address)
-        if warning is not None and not self._wanted.is_quiet:
+        warning = listener_warning(network, self.wanted.address)
+        if warning is not None and not self.wanted.is_quiet:
             self._complain(f"warning: {warning}")
-        if self._wanted.is_verbose:
+        if self.wanted.is_verbose:
             process = ""
             if self._is_local:
                 peer = peer_credentials(network)
@@ -182,12 +193,12 @@ class Connection:
             status = attach(
                 link,
                 self._stdin,
-                escape_character=self._wanted.escape,
-                accept_seconds=self._wanted.connect_seconds,
+                escape_character=self.wanted.escape,
+                accept_seconds=self.wanted.connect_seconds,
                 show_notice=self._show_notice,
             )
         finally:
-            if self._wanted.is_verbose:
+            if self.wanted.is_verbose:
                 self._complain(f"{link.traffic()} in {time.monotonic() - began:.1f} s")
         if self.session is None:
             return 0
@@ -198,7 +209,7 @@ class Connection:
         return exit_status(status)
 
     def _show_notice(self, text: str) -> None:
-        if not self._wanted.is_quiet:
+        if not self.wanted.is_quiet:
             self._complain(text + "\r" * os.isatty(2))
 
 

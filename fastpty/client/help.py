@@ -20,6 +20,7 @@ usage: fastpty COMMAND [OPTION]... ADDR [-- PROGRAM [ARG]...]
 
 Commands:
   connect               attach to a router's socket
+  exec                  run a command without a terminal, for scripts and pipes
   uconnect              the same as connect --uwsgi
 `fastpty COMMAND --help` shows the options.
 
@@ -34,6 +35,7 @@ Examples:
   fastpty connect /tmp/fpty.socket -- top   a program of your choice
   fastpty connect --uwsgi /tmp/fpty.socket  a shell of uWSGI's uwsgi router
   echo hostname | fastpty connect @jail     input from a pipe
+  tar c . | fastpty exec @jail -- tar x -C /d   a command in a pipeline
 
 {_EXIT_STATUS}"""
 
@@ -80,8 +82,37 @@ are for the client itself:
 
 {_EXIT_STATUS}"""
 
+_EXEC = f"""\
+usage: fastpty exec [OPTION]... ADDR -- PROGRAM [ARG]...
+
+Runs PROGRAM at a router without a terminal: its input, output and error output
+are those of this command, byte for byte. ADDR is as for fastpty connect. The
+router must speak fastpty's own protocol and let clients choose a command.
+
+Options:
+  -i                    pass standard input on (the default, unless it is a
+                        terminal)
+  -n                    pass no input on
+  -t                    run PROGRAM on a terminal, as fastpty connect does
+  -e NAME=VALUE         set a variable for the program; can be repeated
+  -w DIR                run the program in DIR
+  --merge-stderr        send standard error to standard output, in order
+  --drain MS            when PROGRAM has ended, and other processes still have
+                        its output open, wait MS milliseconds for its end; -1
+                        waits for ever (default: 1000)
+  --timeout SECONDS     hang the program up, and fail, after SECONDS
+  --raise, --status-fd FD, --protocol NAME, -q, -v, --connect-timeout SECONDS,
+  --tls-cert FILE, --tls-key FILE, --tls-ca FILE, --tls-name NAME
+                        as for fastpty connect
+  -h, --help            show this help
+
+^C sends SIGINT to PROGRAM; a second one within a second disconnects.
+
+{_EXIT_STATUS}"""
+
 TEXTS = {
     "fastpty": _FASTPTY,
     "fastpty connect": _CONNECT,
+    "fastpty exec": _EXEC,
     "fastpty uconnect": _CONNECT.replace("fastpty connect", "fastpty uconnect", 1),
 }

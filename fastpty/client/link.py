@@ -87,6 +87,11 @@ class Link:
         self._unsent += self.protocol.interrupt(signum)
         return True
 
+    def queue_frames(self, frames: bytes) -> None:
+        """Queues frames of the extension that are no input."""
+        if self._sends:
+            self._unsent += frames
+
     def keep_alive_wait(self, *, is_reading: bool) -> float | None:
         """Seconds to wait for a sign of life of the router; None for as long as it takes. Queues a PING if one is due.
 

@@ -54,6 +54,8 @@ def _described(session: Session | None, error: str | None) -> dict[str, Any]:
     elif status is not None and status.how == extension.EXITED:
         fields["code"] = status.code
     fields |= {"output_bytes": session.output_bytes, "input_bytes": session.input_bytes}
+    if session.has_errors:
+        fields["error_bytes"] = session.error_bytes
     if status is not None:
         fields |= {"input_taken_bytes": status.input_bytes, "input_dropped_bytes": status.dropped_bytes}
         fields["hung_up"] = bool(status.flags & extension.BY_ROUTER)

@@ -23,11 +23,12 @@ def start(
     environment: Iterable[str | bytes] = (),
     directory: str | bytes | None = None,
     local: Mapping[bytes, bytes] = os.environb,
+    streams: bytes | None = None,
 ) -> bytes:
     """The frame START. TERM and the language come from `local`, the client's own environment.
 
-    No `command` means the router's. `environment` holds texts NAME=VALUE. Raises UsageError if the router cannot take
-    all that, or if a text cannot be one of a program's.
+    No `command` means the router's. `environment` holds texts NAME=VALUE. `streams`: the item for a program without a
+    terminal. Raises UsageError if the router cannot take all that, or if a text cannot be one of a program's.
     """
     pairs = [(extension.ARGUMENT, os.fsencode(word)) for word in command]
     pairs += [(extension.ENVIRONMENT, os.fsencode(variable)) for variable in environment]
@@ -36,9 +37,11 @@ def start(
     for _, value in pairs:
         if b"\0" in value:
             raise UsageError(f"{os.fsdecode(value)!r}: a program's argument or variable cannot hold a NUL byte")
+    if streams is not None:
+        pairs.append((extension.STREAMS_ITEM, streams))
     if size is not None:
         pairs.append((extension.WINDOW, extension.window(*size)))
-    if local.get(b"TERM"):
+    if local.get(b"TERM") and streams is None:
         pairs.append((extension.TERM, local[b"TERM"]))
     pairs += [(extension.OFFERED_ENVIRONMENT, variable) for variable in islice(_offered(local), _OFFERED_MOST)]
     if len(pairs) > extension.ITEMS_MOST:

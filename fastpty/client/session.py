@@ -30,12 +30,13 @@ class Session:
     """Turns input into frames, and frames into output. The first frame that it takes is WELCOME.
 
     Input beyond the router's window is held. `has_started`: the program runs. `status` is how it ended, once that is
-    known.
+    known. `has_errors`: standard error comes apart.
     """
 
     name = "fpty"
     ends_with_notices = False
     is_waiting = False
+    has_errors = False
 
     def __init__(self) -> None:
         self._reader = FrameReader()
@@ -52,6 +53,7 @@ class Session:
         self._notices_left = _NOTICES_MOST
         self.input_bytes = 0
         self.output_bytes = 0
+        self.error_bytes = 0  # of standard error, which a terminal does not have
 
     # What is sent
 
@@ -204,15 +206,20 @@ class Session:
         if self.status is None:
             cause = f": {why}" if why else ""
             raise SessionError(f"lost the connection{cause}; exit status unknown")
-        missing = self.status.output_bytes - self.output_bytes
-        if missing or self.status.error_bytes:
-            what = f"{missing} bytes of output are missing" if missing > 0 else "there is more output than was sent"
-            raise SessionError(f"{what}: the router sent {self.status.output_bytes}, {self.output_bytes} came")
+        self._check_counts(self.status)
         if self.status.how not in (extension.EXITED, extension.SIGNALLED, extension.DUMPED_CORE):
             raise SessionError("the program has ended; exit status unknown")
         if self.status.flags & extension.CUT:
             raise SessionError("the program has ended, but output of its background processes may be missing")
         return self.status
+
+    def _check_counts(self, status: Status) -> None:
+        """Raises SessionError if output is missing."""
+        sent = status.output_bytes + status.error_bytes
+        missing = sent - self.output_bytes - self.error_bytes
+        if (status.output_bytes, status.error_bytes) != (self.output_bytes, self.error_bytes):
+            what = f"{missing} bytes of output are missing" if missing > 0 else "there is more output than was sent"
+            raise SessionError(f"{what}: the router sent {sent}, {self.output_bytes + self.error_bytes} came")
 
 
 def _refused(refusal: Refusal) -> SessionError:

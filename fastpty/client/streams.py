@@ -17,15 +17,20 @@ CHUNK_BYTES = 65536
 _BLOCKING_CHUNK_BYTES = 4096
 
 
-def check_streams(stdin_fd: int = 0, stdout_fd: int = 1) -> None:
-    """Raises FastptyError if `stdin_fd` is not open for reading, or `stdout_fd` not for writing."""
+def check_streams(stdin_fd: int = 0, stdout_fd: int | None = 1) -> None:
+    """Raises FastptyError if `stdin_fd` is not open for reading, or `stdout_fd`, if given, not for writing."""
     for fd, wrong, what in (
         (stdin_fd, os.O_WRONLY, "cannot read the input: standard input is not open for reading"),
         (stdout_fd, os.O_RDONLY, "cannot write the output: standard output is not open for writing"),
     ):
-        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL) if fd is not None else os.O_RDWR
         if flags & os.O_PATH or flags & os.O_ACCMODE == wrong:
             raise FastptyError(what)
+
+
+def is_writable(fd: int) -> bool:
+    """True if `fd` is open for writing."""
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_PATH | os.O_ACCMODE) in (os.O_WRONLY, os.O_RDWR)
 
 
 class Streams:

@@ -12,6 +12,7 @@ import termios
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import FrameType
     from typing import Any
 
@@ -19,6 +20,7 @@ FATAL = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 """Signals that end the client. They come from other processes, not from the keyboard: raw mode turns that off."""
 
 _TYPED_AHEAD_MOST_BYTES = 65536
+_OF_TERMINAL = (_signal.SIGWINCH, _signal.SIGTSTP, _signal.SIGCONT)
 _DISABLED = b"\0"  # a control character that is switched off: _POSIX_VDISABLE
 
 
@@ -163,17 +165,19 @@ class HeldSignals:
     Within the `with` block SIGWINCH, SIGTSTP, SIGCONT and the FATAL ones only make fileno() readable. At the end of the
     block the previous handlers are restored. A fatal signal that arrived is then raised again: the process dies of it,
     so that its parent sees the cause. Put the RawTerminal inside. Signals that were ignored stay ignored (nohup). For
-    the main thread only.
+    the main thread only. `fatal` and `others`: signals in place of those.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fatal: Iterable[int] = FATAL, others: Iterable[int] = _OF_TERMINAL) -> None:
+        self._fatal_ones = tuple(fatal)
+        self._others = tuple(others)
         self._previous: dict[int, Any] = {}
         self._fatal: int | None = None
 
     def __enter__(self) -> HeldSignals:
         self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._previous_wakeup = _signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
-        for signum in (_signal.SIGWINCH, _signal.SIGTSTP, _signal.SIGCONT, *FATAL):
+        for signum in (*self._others, *self._fatal_ones):
             if _signal.getsignal(signum) not in (_signal.SIG_IGN, None):
                 self._previous[signum] = _signal.signal(signum, _only_wake)
         return self
@@ -197,7 +201,7 @@ class HeldSignals:
         taken: set[int] = set()
         while some := self._read():
             taken.update(some)
-        self._fatal = self._fatal or next((signum for signum in FATAL if signum in taken), None)
+        self._fatal = self._fatal or next((signum for signum in self._fatal_ones if signum in taken), None)
         return frozenset(taken)
 
     def _read(self) -> bytes:

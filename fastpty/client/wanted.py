@@ -10,7 +10,7 @@ from fastpty.net.address import TcpAddress, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fastpty.client.arguments import Arguments
     from fastpty.net.address import Address
@@ -21,7 +21,7 @@ _CONNECT_SECONDS = 10.0
 _PROTOCOLS = ("auto", "fpty", "raw", "uwsgi")
 
 # Each option, and whether it takes a value.
-_OPTIONS = {
+OPTIONS = {
     "--protocol": True,
     "--uwsgi": False,
     "-e": True,
@@ -55,7 +55,7 @@ class Wanted:
         self.reads_input = "-n" not in options
         self.is_quiet = "-q" in options
         self.is_verbose = "-v" in options
-        self.connect_seconds = _seconds(options.get("--connect-timeout", str(_CONNECT_SECONDS)))
+        self.connect_seconds = seconds(options, "--connect-timeout", _CONNECT_SECONDS)
         self.address = parse(words[0])
         self.tls = _identity(options, self.address)
         self.tls_name = options.get("--tls-name") or _host(self.address)
@@ -85,8 +85,13 @@ class Wanted:
 
 def read(arguments: Sequence[str], *, framed: bool) -> Wanted | None:
     """What `arguments` ask for; None for the help. `framed`: the command is `uconnect`."""
-    program = "fastpty uconnect" if framed else "fastpty connect"
-    given = command_line.split(arguments, _OPTIONS, program)
+    found = split(arguments, OPTIONS, "fastpty uconnect" if framed else "fastpty connect")
+    return None if found is None else Wanted(*found, framed=framed)
+
+
+def split(arguments: Sequence[str], known: Mapping[str, bool], program: str) -> tuple[Arguments, list[str]] | None:
+    """The options and the words of a command: the address and a command for the router. None for the help."""
+    given = command_line.split(arguments, known, program)
     if given.options.keys() & {"-h", "--help"}:
         return None
     words = given.words
@@ -100,7 +105,7 @@ def read(arguments: Sequence[str], *, framed: bool) -> Wanted | None:
         )
     elif given.words_before is not None and given.words_before > 1:
         raise UsageError(f"one address at a time, not {' '.join(words[: given.words_before])} (see {program} --help)")
-    return Wanted(given, words, framed=framed)
+    return given, words
 
 
 def _is_variable(value: str) -> bool:
@@ -158,11 +163,15 @@ def _descriptor(text: str | None) -> int | None:
     return number
 
 
-def _seconds(text: str) -> float:
+def seconds(options: Mapping[str, str], name: str, default: float) -> float:
+    """The value of an option that is a number of seconds, 0 to 86400. Raises UsageError."""
+    text = options.get(name)
+    if text is None:
+        return default
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 86400:
-        raise UsageError(f"--connect-timeout: {text!r} is not a number of seconds from 0 to 86400")
-    return seconds
+        number = -1.0
+    if not 0 <= number <= 86400:
+        raise UsageError(f"{name}: {text!r} is not a number of seconds from 0 to 86400")
+    return number

@@ -8,7 +8,8 @@ from fastpty.relay.lifecycle cimport (
     session_close_peer, session_finish, session_hold_input, session_reopened,
 )
 from fastpty.relay.loop cimport (
-    ABOUT_LEADER, ABOUT_PEER, ABOUT_START, ABOUT_TERMINAL, Loop, loop_find_session, loop_source_ready, loop_target_ready,
+    ABOUT_LEADER, ABOUT_PEER, ABOUT_START, ABOUT_TERMINAL, Loop, loop_find_session, loop_source_ready,
+    loop_target_ready,
 )
 from fastpty.relay.peer cimport peer_expect_probe
 from fastpty.relay.shared cimport shared_wake_next_input

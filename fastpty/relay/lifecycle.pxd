@@ -207,7 +207,7 @@ cdef inline void session_complete(Loop *loop, Session *session) noexcept nogil:
     if session.completed or not session.finished:
         return
     is_closed = session_let_peer_go(loop, session)
-    if not terminal_close(&session.terminal) or not is_closed:   # exec's input stays open till the group has ended
+    if not terminal_close(&session.terminal) or not is_closed:
         loop_retry(loop, &session.retry_complete)
         return
     if session.peer.fd >= 0 or session.terminal.pidfd >= 0:
@@ -230,7 +230,8 @@ cdef inline bint session_reap(Session *session) noexcept nogil:
     if not terminal_reap(&session.terminal):
         return False
     session.output_cut = session.output_cut or (
-        session.extension != NULL and not session.terminal.has_streams and terminal_leaders_group_remains(&session.terminal))
+        session.extension != NULL and not session.terminal.has_streams
+        and terminal_leaders_group_remains(&session.terminal))
     return True
 
 

@@ -12,15 +12,15 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 
 from fastpty.relay.busy_poll cimport busy_poll_expect_more
 from fastpty.relay.channel cimport (
-    CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, CHANNEL_TARGET_FAILED, FLUSH_ALL, Channel, channel_drop_bytes, channel_ended,
-    channel_fill, channel_flush, channel_held_bytes, channel_holds, channel_open,
+    CHANNEL_DRAINING, CHANNEL_OPEN, CHANNEL_SHUT, CHANNEL_TARGET_FAILED, FLUSH_ALL, Channel, channel_drop_bytes,
+    channel_ended, channel_fill, channel_flush, channel_held_bytes, channel_holds, channel_open,
 )
 from fastpty.relay.lifecycle cimport (
     session_close_input, session_finish, session_leader_exited, session_waits_for_memory,
 )
 from fastpty.relay.loop cimport (
-    ABOUT_ERRORS, ABOUT_INPUT, ABOUT_TERMINAL, MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_is_streaming, loop_retry, loop_runnable, loop_set_deadline,
-    loop_source_ready, loop_target_ready, loop_wake, loop_watch_part, loop_watch_room,
+    ABOUT_ERRORS, ABOUT_INPUT, ABOUT_TERMINAL, MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_is_streaming, loop_retry,
+    loop_runnable, loop_set_deadline, loop_source_ready, loop_target_ready, loop_wake, loop_watch_part, loop_watch_room,
 )
 from fastpty.relay.pool cimport BUFFER_BYTES
 from fastpty.relay.queue cimport queue_push

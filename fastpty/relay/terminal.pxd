@@ -168,7 +168,7 @@ cdef inline bint terminal_reap(Terminal *terminal) noexcept nogil:
 
 
 cdef inline bint terminal_note_exit(Terminal *terminal) noexcept nogil:
-    """Records how the leader has ended, but does not reap it. Returns False if it runs, or its tracer must wait first."""
+    """Records how the leader has ended, without reaping it. Returns False if it runs, or its tracer must wait first."""
     cdef siginfo_t info
     cdef int result
     memset(&info, 0, sizeof(info))

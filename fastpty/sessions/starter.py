@@ -73,9 +73,7 @@ class Starter:
         finally:
             os.close(writer)
 
-    def start_on_streams(
-        self, number: int, program: Program, *, merges: bool, drain_ms: int | None
-    ) -> Streams:
+    def start_on_streams(self, number: int, program: Program, *, merges: bool, drain_ms: int | None) -> Streams:
         """Starts a program without a terminal, and does not wait for the child."""
         streams = ProgramStreams(merges=merges, uid=program.uid)
 
@@ -105,9 +103,7 @@ class Starter:
         self._children.discard(self._leaders.pop(number, 0))
         child.reap_unknown(self._children)
 
-    def _completed(
-        self, number: int, program: Program, needed: tuple[int, ...]
-    ) -> Callable[[int], Command] | None:
+    def _completed(self, number: int, program: Program, needed: tuple[int, ...]) -> Callable[[int], Command] | None:
         """Returns what completes the program in its process; None if it is complete. `needed`: descriptors for it."""
         return None if program.complete is None else partial(self._complete, number, program.complete, needed)
 

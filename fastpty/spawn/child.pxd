@@ -319,7 +319,7 @@ cdef inline int child_change_rights(Plan *plan) noexcept nogil:
 
 
 cdef inline void child_end_with_worker(const Plan *plan) noexcept nogil:
-    """Has the kernel send SIGHUP when the worker is killed: there is no terminal that hangs up. Ids change before it."""
+    """Has the kernel send SIGHUP when the worker is killed, since no terminal hangs up. A change of ids undoes it."""
     cdef pid_t parent
     syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGHUP, 0, 0, 0)
     parent = getppid()

@@ -1,0 +1,220 @@
+"""Moves bytes between standard input, output and error and a program that a router runs without a terminal."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # built in; `signal` is slow to load
+import errno
+import os
+import select
+import stat
+import time
+
+from fastpty.client.attach import DisconnectedError, SignalledError
+from fastpty.client.exec_session import ExecSession
+from fastpty.client.link import HIGH_WATER_BYTES, SHORT_OF_MEMORY, Link
+from fastpty.client.peer import RouterProcess
+from fastpty.client.streams import CHUNK_BYTES, Streams, is_writable, reopened
+from fastpty.client.terminal import HeldSignals, signal_name
+from fastpty.errors import FastptyError, SessionError
+from fastpty.wire import extension
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fastpty.wire.extension import Status
+
+_FATAL = (_signal.SIGHUP, _signal.SIGQUIT, _signal.SIGTERM)
+_AGAIN_SECONDS = 1.0
+_PAUSE_SECONDS = 0.05
+_ENDS = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF})
+
+
+def relay(link: Link, stdin_fd: int, *, timeout: float) -> Status:
+    """Moves bytes until the program has ended and its output is written. Returns how it ended.
+
+    `timeout`: seconds for the program; 0 means any time. ^C sends SIGINT to the program; a second one within a second
+    disconnects. Raises FastptyError if the session did not run to its end. For the main thread only.
+    """
+    with (
+        HeldSignals(_FATAL, (_signal.SIGINT,)) as signals,
+        Streams(stdin_fd, 1) as streams,
+        RouterProcess(link.sock) as router,
+    ):
+        errors_fd = reopened(2, os.O_WRONLY)
+        stderr = 2 if errors_fd is None else errors_fd
+        sinks = (
+            Sink(extension.OUTPUT_STREAM, streams.stdout, "output", blocks=streams.stdout == 1),
+            Sink(extension.ERROR_STREAM, stderr, "error output", blocks=errors_fd is None),
+        )
+        try:
+            client = ExecClient(link, streams, sinks, signals)
+            client.end_by = time.monotonic() + timeout if timeout else None
+            client.run()
+        finally:
+            if errors_fd is not None:
+                os.close(errors_fd)
+        why = None
+        if not link.protocol.is_over:
+            why = "the router has ended" if router.has_ended() else link.broken
+        status = link.protocol.check(why, None)
+        assert status is not None
+        return status
+
+
+class Sink:
+    """A buffer before standard output or error. `blocks`: a large write could block. `is_over`: nobody reads it."""
+
+    def __init__(self, stream: int, fd: int, name: str, *, blocks: bool) -> None:
+        self.stream = stream
+        self.fd = fd
+        self._name = name
+        kind = os.fstat(fd).st_mode
+        self._write_bytes = 4096 if blocks and not stat.S_ISREG(kind) else CHUNK_BYTES
+        self.is_pipe = stat.S_ISFIFO(kind)
+        self.buffer = bytearray()
+        self.is_over = not is_writable(fd)
+
+    def add(self, data: bytes) -> None:
+        """Queues output, unless nobody reads it."""
+        if not self.is_over:
+            self.buffer += data
+
+    def write(self) -> None:
+        """Writes what the descriptor takes. Raises FastptyError if it cannot be written."""
+        if not self.buffer:  # poll(2) reports that the reader of the pipe has closed it
+            self.is_over = True
+            return
+        try:
+            count = os.write(self.fd, self.buffer[: self._write_bytes])
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in SHORT_OF_MEMORY:
+                raise
+            if error.errno not in _ENDS and not (error.errno == errno.EIO and os.isatty(self.fd)):
+                raise FastptyError(f"cannot write the {self._name}: {error.strerror}") from error
+            self.buffer.clear()
+            self.is_over = True
+            return
+        del self.buffer[:count]
+
+
+class ExecClient:
+    """The loop."""
+
+    def __init__(self, link: Link, streams: Streams, sinks: tuple[Sink, ...], signals: HeldSignals) -> None:
+        assert isinstance(link.protocol, ExecSession)
+        self._link = link
+        self._session = link.protocol
+        self._streams = streams
+        self._sinks = sinks
+        self._signals = signals
+        self._stdin_open = True
+        self._interrupted_at = -_AGAIN_SECONDS
+        self._stopped: set[int] = set()
+        self._found = 0
+        self.end_by: float | None = None
+
+    def run(self) -> None:
+        """Runs until the session has ended, and its output is written."""
+        self._pass_on(self._link.take(self._link.early) if self._link.early else b"")
+        while self._link.output_open or any(sink.buffer for sink in self._sinks):
+            try:
+                self._stop_streams()
+                self._turn()
+            except OSError as error:
+                if error.errno not in SHORT_OF_MEMORY:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+
+    def _turn(self) -> None:
+        poll = select.poll()
+        actions: dict[int, Callable[[], None]] = {}
+        for fd, events, act in self._interests():
+            poll.register(fd, events)
+            actions[fd] = act
+        for fd, found in poll.poll(self._patience_ms()):
+            self._found = found
+            actions[fd]()
+
+    def _interests(self) -> Iterator[tuple[int, int, Callable[[], None]]]:
+        yield self._signals.fileno(), select.POLLIN, self._on_signals
+        for sink in self._sinks:
+            if sink.buffer:
+                yield sink.fd, select.POLLOUT, sink.write
+            elif sink.is_pipe and not sink.is_over and self._link.output_open:
+                yield sink.fd, 0, sink.write  # poll(2) reports POLLERR when nobody reads the pipe any more
+        if not self._link.output_open:
+            return
+        events = (select.POLLOUT if self._link.wants_to_send else 0) | (select.POLLIN if self._has_room else 0)
+        if events:
+            yield self._link.sock.fileno(), events, self._on_socket
+        if self._stdin_open and self._link.has_room:
+            yield self._streams.stdin, select.POLLIN, self._read
+
+    @property
+    def _has_room(self) -> bool:
+        return all(len(sink.buffer) < HIGH_WATER_BYTES for sink in self._sinks)
+
+    def _patience_ms(self) -> float | None:
+        waits = [self._link.keep_alive_wait(is_reading=self._has_room) if self._link.output_open else None]
+        if self.end_by is not None and self._link.output_open:
+            waits.append(self.end_by - time.monotonic())
+            if waits[-1] is not None and waits[-1] <= 0:
+                raise SessionError("timed out: the command has not ended in time, and was hung up")
+        known = [wait for wait in waits if wait is not None]
+        return min(known) * 1000 + 1 if known else None
+
+    def _stop_streams(self) -> None:
+        """Tells the router which output nobody reads."""
+        for sink in self._sinks:
+            if sink.is_over and sink.stream not in self._stopped and self._link.output_open:
+                self._stopped.add(sink.stream)
+                self._link.queue_frames(self._session.stop(sink.stream))
+
+    def _read(self) -> None:
+        if not self._link.output_open:
+            return
+        try:
+            data = os.read(self._streams.stdin, CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in SHORT_OF_MEMORY:
+                raise
+            if error.errno not in self._streams.stdin_ends:
+                raise FastptyError(f"cannot read the input: {error.strerror}") from error
+            data = b""
+        if data:
+            self._link.queue(data)
+        else:
+            self._stdin_open = False
+            self._link.end_input()
+        self._link.send()
+
+    def _on_socket(self) -> None:
+        self._link.send()
+        if self._found == select.POLLOUT or not self._has_room:
+            return
+        self._pass_on(self._link.receive())
+
+    def _pass_on(self, output: bytes) -> None:
+        self._sinks[0].add(output)
+        self._sinks[1].add(self._session.take_errors())
+        if extension.INPUT_STREAM in self._session.ended and self._stdin_open:
+            self._stdin_open = False
+            self._link.end_input()
+
+    def _on_signals(self) -> None:
+        taken = self._signals.take()
+        for signum in _FATAL:
+            if signum in taken:
+                raise SignalledError(f"ended by {signal_name(signum)}")
+        if _signal.SIGINT not in taken:
+            return
+        now = time.monotonic()
+        if not self._link.output_open or now - self._interrupted_at < _AGAIN_SECONDS:
+            raise DisconnectedError("disconnected")
+        self._interrupted_at = now
+        self._link.queue_frames(self._session.signal(_signal.SIGINT))
