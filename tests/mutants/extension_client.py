@@ -122,7 +122,7 @@ _ENDINGS = (
     Mutant(
         "missing output is said",
         "fastpty/client/session.py",
-        "        if missing or self.status.error_bytes:\n",
+        "        if (status.output_bytes, status.error_bytes) != (self.output_bytes, self.error_bytes):\n",
         "        if False:\n",
         _SESSIONS + "test_output_that_the_router_counts_otherwise_is_an_error",
     ),

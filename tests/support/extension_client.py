@@ -23,13 +23,15 @@ UNFINISHED = 3 * (b"\x01\xff\xff" + bytes([extension.START]) + bytes(65_535))
 class ExtensionClient:
     """A connection to a router. Unix sockets are bound to a name that asks for the extension.
 
-    `output` collects the payload of OUTPUT frames, `messages` every other message in the order in which they came.
+    `output` collects the payload of OUTPUT frames, `errors` that of STDERR frames, `messages` every other message in the
+    order in which they came.
     """
 
     def __init__(self, address: str | tuple[str, int] | socket.socket, *, nonce: bytes | None = None) -> None:
         """address: where to connect to, or a connection."""
         self.nonce = os.urandom(extension.NONCE_BYTES) if nonce is None else nonce
         self.output = b""
+        self.errors = b""
         self.messages: list[tuple[int, bytes]] = []
         self.has_ended = False
         self._reader = FrameReader()
@@ -67,6 +69,11 @@ class ExtensionClient:
         pairs.append((extension.TERM, term.encode()))
         self.send(extension.START, items([*pairs, *more]))
 
+    def execute(self, *argv: str, merges: bool = False, drain_ms: int | None = 1000) -> None:
+        """Sends START for a program without a terminal."""
+        item = extension.STREAMS_ITEM, extension.streams(merges=merges, drain_ms=drain_ms)
+        self.start(argv, window=None, more=[item])
+
     def type(self, data: bytes) -> None:
         """Sends STDIN."""
         self.send(extension.STDIN, data)
@@ -88,6 +95,8 @@ class ExtensionClient:
             assert self.final is None, "nothing follows a final frame"
             if number == extension.OUTPUT:
                 self.output += payload
+            elif number == extension.STDERR:
+                self.errors += payload
             else:
                 self.messages.append((number, payload))
         return True
@@ -130,6 +139,7 @@ class ExtensionClient:
         assert self.final[0] == extension.STATUS, self.final
         status = Status(self.final[1])
         assert status.output_bytes == len(self.output)
+        assert status.error_bytes == len(self.errors)
         return status
 
     def error(self) -> Refusal:

@@ -1,0 +1,124 @@
+"""Programs of other users without a terminal: nothing that they do makes the worker wait (`run-as peer`)."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fastpty.wire import extension
+from tests.support.accounts import Login, connected_as, make_account, remove_account
+from tests.support.extension_client import ExtensionClient
+from tests.support.harness import Router, eventually
+from tests.support.peers import need
+
+Starts = Callable[..., Router]
+
+
+@pytest.fixture
+def login() -> Iterator[Login]:
+    """An account with an ordinary shell."""
+    yield make_account("fastpty-exec", Path("/"))
+    remove_account("fastpty-exec")
+
+
+# Reads into, or writes from, a page of a file whose reads never end; or passes descriptors through its output.
+PROGRAM = r"""
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int pass_one(void)
+{
+    union { struct cmsghdr head; char space[CMSG_SPACE(sizeof(int))]; } control;
+    struct iovec piece = {"x", 1};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    char none;
+    int ends[2];
+    pipe(ends);
+    control.head.cmsg_level = SOL_SOCKET;
+    control.head.cmsg_type = SCM_RIGHTS;
+    control.head.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.head), &ends[1], sizeof(int));
+    sendmsg(1, &message, 0);
+    close(ends[1]);
+    return read(ends[0], &none, 1);   /* the end: the router has closed the other one */
+}
+
+int main(int count, char **words)
+{
+    if (strcmp(words[1], "pass") == 0) {
+        for (int number = 0; number < 20; number++)
+            if (pass_one() != 0)
+                return 1;
+        return 0;
+    }
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, open(words[2], O_RDWR), 0);
+    write(2, "READY", 5);
+    return strcmp(words[1], "read") == 0 ? read(0, page, 4096) : write(1, page, 4096);
+}
+"""
+
+
+@pytest.fixture
+def program(directory: Path) -> str:
+    (directory / "program.c").write_text(PROGRAM)
+    subprocess.run([need("cc"), "-w", "-o", "program", "program.c"], cwd=directory, check=True)
+    return f"{directory}/program"
+
+
+def serve(start_router: Starts, directory: Path) -> Router:
+    return start_router(
+        "--run-as", "peer", "--chmod-socket=666", "--stop-timeout", "1", "--fpty-router", f"{directory}/s"
+    )
+
+
+def execute(directory: Path, login: Login, *argv: str) -> ExtensionClient:
+    client = ExtensionClient(connected_as(f"{directory}/s", login.uid, login.gid), nonce=bytes(8))
+    client.execute(*argv)
+    return client
+
+
+def test_the_program_of_another_user_has_sockets(start_router: Starts, directory: Path, login: Login) -> None:
+    serve(start_router, directory)
+    script = "id -u; echo err >&2; test -S /dev/stdin && cat; exec head -c 1000000 /dev/zero >&2"
+    with execute(directory, login, "sh", "-c", script) as client:
+        client.type(b"in\n")
+        client.send(extension.END_INPUT)
+        assert client.status().code == 0
+        assert client.output == b"%d\nin\n" % login.uid
+        assert client.errors == b"err\n" + bytes(1_000_000)
+
+
+@pytest.mark.parametrize("call", ["read", "write"])
+def test_a_program_of_another_user_cannot_make_the_worker_wait(
+    call: str, start_router: Starts, directory: Path, login: Login, stuck_files: Path, program: str
+) -> None:
+    """It would if the streams were pipes: whoever copies to or from a pipe holds its lock."""
+    serve(start_router, directory)
+    with execute(directory, login, program, call, f"{stuck_files}/{call}") as stuck:
+        while b"READY" not in stuck.errors:
+            assert stuck.read()
+        stuck.type(bytes(1000))
+        reads = Path(f"{stuck_files}.reads")
+        eventually(lambda: reads.stat().st_size > 0, "the program is stuck")
+        stuck.type(bytes(1000))
+        with execute(directory, login, "echo", "lives") as other:
+            assert other.status().code == 0
+            assert other.output == b"lives\n"
+
+
+def test_descriptors_that_a_program_passes_are_closed(
+    start_router: Starts, directory: Path, login: Login, program: str
+) -> None:
+    """Another process closes them, since that can block."""
+    router = serve(start_router, directory)
+    with execute(directory, login, program, "pass") as client:
+        assert client.status().code == 0
+        assert client.output == b"x" * 20
+    assert router.end() == 0
