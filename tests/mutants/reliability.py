@@ -6,6 +6,7 @@ from tests.mutants.client import CLIENT
 from tests.mutants.extension import EXTENSION
 from tests.mutants.extension_client import EXTENSION_CLIENT
 from tests.mutants.extension_start import EXTENSION_START
+from tests.mutants.exec import EXEC
 from tests.mutants.faults import FAULTS
 from tests.mutants.hang_up import HANG_UP
 from tests.mutants.limits import BOUNDS, CGROUPS, LIMITS
@@ -30,4 +31,5 @@ RELIABILITY = (
     *EXTENSION,
     *EXTENSION_START,
     *EXTENSION_CLIENT,
+    *EXEC,
 )

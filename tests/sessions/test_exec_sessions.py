@@ -105,7 +105,9 @@ def test_a_session_cgroup_ends_it(start_router: Starts, directory: Path) -> None
         eventually(lambda: process_gone(int(client.output)), "the job has ended")
     finally:
         for left in sorted(above.glob("**/"), reverse=True):
-            eventually(lambda left=left: (left / "cgroup.events").read_text().startswith("populated 0"), "it is empty")
+            eventually(
+                lambda left=left: (left / "cgroup.events").read_text().startswith("populated 0"), "it is empty"
+            )
             left.rmdir()
 
 
@@ -144,6 +146,8 @@ def test_the_log_and_the_statistics_say_exec(start_router: Starts, directory: Pa
 
 def test_a_program_has_its_own_session_and_no_terminal(start_router: Starts, directory: Path) -> None:
     start_router("--listen-raw", f"{directory}/s")
-    client = begin(f"{directory}/s", "sh", "-c", "cut -d' ' -f5-7 /proc/$$/stat; ls /proc/self/fd | wc -l; : < /dev/tty")
+    client = begin(
+        f"{directory}/s", "sh", "-c", "cut -d' ' -f5-7 /proc/$$/stat; ls /proc/self/fd | wc -l; : < /dev/tty"
+    )
     assert client.status().code != 0
     assert client.output == b"%d %d 0\n4\n" % (leader(client), leader(client))

@@ -23,8 +23,8 @@ UNFINISHED = 3 * (b"\x01\xff\xff" + bytes([extension.START]) + bytes(65_535))
 class ExtensionClient:
     """A connection to a router. Unix sockets are bound to a name that asks for the extension.
 
-    `output` collects the payload of OUTPUT frames, `errors` that of STDERR frames, `messages` every other message in the
-    order in which they came.
+    `output` collects the payload of OUTPUT frames, `errors` that of STDERR frames, `messages` every other message, in
+    the order in which they came.
     """
 
     def __init__(self, address: str | tuple[str, int] | socket.socket, *, nonce: bytes | None = None) -> None:

@@ -1,0 +1,161 @@
+"""exec: programs with three streams instead of a terminal."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+RELAY = "relay/test_exec.py::"
+SESSIONS = "sessions/test_exec_sessions.py::"
+ERRANDS = "errands/test_exec_streams.py::"
+CLIENT = "client/test_exec.py::"
+
+_STREAMS = (
+    Mutant(
+        "the streams of another user's program are no pipes",
+        "fastpty/sessions/streams.py",
+        "make = _pipe if uid is None else _socket",
+        "make = _pipe",
+        ERRANDS + "test_a_program_of_another_user_cannot_make_the_worker_wait",
+    ),
+    Mutant(
+        "who is within a frame keeps it",
+        "fastpty/relay/outbox.pxd",
+        "        return outbox.frame_number == number\n",
+        "        return True\n",
+        RELAY + "test_a_client_that_reads_nothing_stops_the_program_only",
+    ),
+    Mutant(
+        "two streams take turns",
+        "fastpty/relay/channel.pxd",
+        "            outbox_reserve(outbox, channel.number)\n",
+        "            pass\n",
+        RELAY + "test_one_stream_does_not_starve_the_other",
+    ),
+    Mutant(
+        "a short read of a stream does not mean that it is empty",
+        "fastpty/relay/streams.pxd",
+        "    channel.short_read_means_dry = channel.short_splice_means_dry = False\n",
+        "    channel.short_read_means_dry = channel.short_splice_means_dry = True\n",
+        RELAY + "test_a_program_in_packet_mode_loses_nothing",
+    ),
+    Mutant(
+        "a stopped stream completes its frame",
+        "fastpty/relay/streams.pxd",
+        "    if session.extension.outbox.frame_left == 0 or session.extension.outbox.frame_number != task.channel.number:\n",
+        "    if True:\n",
+        RELAY + "test_stop_within_a_frame_completes_it",
+    ),
+    Mutant(
+        "a program that has closed its input gets no more",
+        "fastpty/relay/streams.pxd",
+        "        session.extension.outbox.ended |= 1 << STREAM_INPUT\n",
+        "        pass\n",
+        RELAY + "test_a_program_that_closes_its_input_gets_no_more",
+    ),
+    Mutant(
+        "signals reach a group without a terminal",
+        "fastpty/relay/terminal.pxd",
+        "        return terminal.leader if terminal.pidfd >= 0 else 0   #",
+        "        return 0   #",
+        RELAY + "test_a_signal_reaches_the_whole_group",
+    ),
+)
+
+_ENDINGS = (
+    Mutant(
+        "a background job does not hold the session",
+        "fastpty/relay/streams.pxd",
+        "        loop_set_deadline(loop, &session.extension.drain_by_ns, drain_ns)\n",
+        "        pass\n",
+        RELAY + "test_a_background_job_does_not_hold_the_session",
+    ),
+    Mutant(
+        "a background job that writes without end does not hold the session",
+        "fastpty/relay/streams.pxd",
+        "    task.channel.allowance = max(waiting, 0)\n",
+        "    pass\n",
+        RELAY + "test_a_job_that_never_stops_writing_does_not_hold_the_session",
+    ),
+    Mutant(
+        "the status tells that a process still had the output open",
+        "fastpty/relay/streams.pxd",
+        "    session.extension.output_open = True\n",
+        "    pass\n",
+        RELAY + "test_a_background_job_does_not_hold_the_session",
+    ),
+    Mutant(
+        "the leader is not reaped while its group may get signals",
+        "fastpty/relay/terminal.pxd",
+        "&info, WEXITED | WNOHANG | WNOWAIT | WAIT_ALL)",
+        "&info, WEXITED | WNOHANG | WAIT_ALL)",
+        SESSIONS + "test_the_whole_group_is_hung_up",
+    ),
+    Mutant(
+        "what a program leaves behind goes on",
+        "fastpty/relay/lifecycle.pxd",
+        "    if not (session.terminal.has_exited and ending == ENDING_EXIT):",
+        "    if True:",
+        SESSIONS + "test_what_a_program_leaves_behind_goes_on",
+    ),
+    Mutant(
+        "only END_INPUT ends the input of exec",
+        "fastpty/relay/extension_input.pxd",
+        "        if extension.is_cut_off and session.terminal.has_streams:\n",
+        "        if False:\n",
+        SESSIONS + "test_a_cut_input_is_not_taken_for_a_whole_one",
+    ),
+    Mutant(
+        "a client that leaves ends the input only after the group",
+        "fastpty/relay/lifecycle.pxd",
+        "    session.finished = True\n    session.ending = ending\n",
+        "    session.finished = True\n    session.ending = ending\n    terminal_close_input(&session.terminal)\n",
+        SESSIONS + "test_a_program_that_ignores_the_hang_up_is_killed_before_its_input_ends",
+    ),
+    Mutant(
+        "a killed worker hangs the program up",
+        "fastpty/spawn/child.pxd",
+        "    syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGHUP, 0, 0, 0)\n",
+        "    pass\n",
+        SESSIONS + "test_a_killed_worker_hangs_the_program_up",
+    ),
+)
+
+_CLIENT = (
+    Mutant(
+        "the client counts standard error",
+        "fastpty/client/exec_session.py",
+        "        self.error_bytes += len(payload)\n",
+        "        self.error_bytes = -1\n",
+        CLIENT + "test_output_and_errors_come_apart_with_the_exit_status",
+    ),
+    Mutant(
+        "the client stops a program whose output nobody reads",
+        "fastpty/client/exec_loop.py",
+        "                self._link.queue_frames(self._session.stop(sink.stream))\n",
+        "                pass\n",
+        CLIENT + "test_nobody_reads_the_output",
+    ),
+    Mutant(
+        "the client sees at once that nobody reads",
+        "fastpty/client/exec_loop.py",
+        "            elif sink.is_pipe and not sink.is_over and self._link.output_open:\n",
+        "            elif False:\n",
+        CLIENT + "test_the_first_write_that_nobody_reads_breaks_the_pipe",
+    ),
+    Mutant(
+        "a second interrupt disconnects",
+        "fastpty/client/exec_loop.py",
+        "        if not self._link.output_open or now - self._interrupted_at < _AGAIN_SECONDS:\n",
+        "        if False:\n",
+        CLIENT + "test_a_second_interrupt_disconnects",
+    ),
+    Mutant(
+        "standard error does not come before the program",
+        "fastpty/client/exec_session.py",
+        "        if not self.has_started or extension.ERROR_STREAM in self.ended:\n",
+        "        if False:\n",
+        CLIENT + "test_frames_of_a_session_do_not_come_before_it",
+    ),
+)
+
+EXEC = (*_STREAMS, *_ENDINGS, *_CLIENT)
