@@ -41,7 +41,8 @@ _STREAMS = (
     Mutant(
         "a stopped stream completes its frame",
         "fastpty/relay/streams.pxd",
-        "    if session.extension.outbox.frame_left == 0 or session.extension.outbox.frame_number != task.channel.number:\n",
+        "    if session.extension.outbox.frame_left == 0 or session.extension.outbox.frame_number !="
+        " task.channel.number:\n",
         "    if True:\n",
         RELAY + "test_stop_within_a_frame_completes_it",
     ),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.mutants.client import CLIENT
+from tests.mutants.exec import EXEC
 from tests.mutants.extension import EXTENSION
 from tests.mutants.extension_client import EXTENSION_CLIENT
 from tests.mutants.extension_start import EXTENSION_START
-from tests.mutants.exec import EXEC
 from tests.mutants.faults import FAULTS
 from tests.mutants.hang_up import HANG_UP
 from tests.mutants.limits import BOUNDS, CGROUPS, LIMITS
