@@ -14,6 +14,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strlen
 from libc.stdio cimport snprintf
 
+from fastpty.relay.channel cimport CHANNEL_SHUT
 from fastpty.relay.final cimport final_set_error
 from fastpty.relay.lifecycle cimport session_finish, session_leader_exited, session_pass_end
 from fastpty.relay.loop cimport (
@@ -54,7 +55,8 @@ cdef inline bint extension_open(Loop *loop, Session *session, const uint8_t *non
     if extension == NULL:
         return False
     extension.phase = PHASE_GREETING
-    extension.start.session = session
+    extension.start.session = extension.errors.session = session
+    extension.errors.channel.state = CHANNEL_SHUT   # until a program has a standard error
     extension.report_fd = -1
     memcpy(extension.nonce, nonce, NONCE_BYTES)
     extension.window = loop.pool.buffer_bytes - min(<uint32_t>WINDOW_RESERVE, loop.pool.buffer_bytes / 2)

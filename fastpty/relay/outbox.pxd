@@ -43,7 +43,7 @@ cdef struct Outbox:
 cdef inline bint outbox_waits(const Outbox *outbox) noexcept nogil:
     """True if a frame waits to be sent."""
     return (outbox.start < outbox.end or outbox.credit > 0 or outbox.has_pong or outbox.ended != 0
-            or (outbox.final_bytes > 0 and not outbox.is_final))
+            or (outbox.final_bytes > 0 and not outbox.is_final and not outbox.holds_final))
 
 
 cdef inline bint outbox_admits(const Outbox *outbox, uint8_t number) noexcept nogil:

@@ -49,15 +49,14 @@ cdef inline int streams_open(Loop *loop, Session *session) noexcept nogil:
     session.input.channel.flush_bytes = FLUSH_ALL
     session.output.channel.source = session.terminal.fd
     stream_prepare(loop, session, &session.output.channel)
-    errors.session = session
     channel_open(&errors.channel, session.terminal.error_fd, session.peer.fd)
     stream_prepare(loop, session, &errors.channel)
     errors.channel.outbox = &session.extension.outbox
     errors.channel.number = NUMBER_STDERR
-    if session.terminal.error_fd < 0:
-        errors.channel.state = CHANNEL_SHUT
-    elif loop_watch_part(loop, session, session.terminal.error_fd, ABOUT_ERRORS) < 0:
-        return -1
+    if session.terminal.error_fd >= 0:
+        errors.channel.state = CHANNEL_OPEN
+        if loop_watch_part(loop, session, session.terminal.error_fd, ABOUT_ERRORS) < 0:
+            return -1
     if loop_watch_part(loop, session, session.terminal.input_fd, ABOUT_INPUT) < 0:
         return -1
     if loop_watch_part(loop, session, session.terminal.fd, ABOUT_TERMINAL) < 0:
@@ -220,5 +219,5 @@ cdef inline void stream_settle(Loop *loop, Task *task) noexcept nogil:
         loop_watch_room(loop, task, True)
     elif not session_waits_for_memory(loop, task) and task.queue == NULL and loop_runnable(task):
         queue_push(&loop.bulk, task)
-    if not session.finished and session.extension.errors.session != NULL:
+    if not session.finished:
         loop_wake(loop, &session.extension.errors if task == &session.output else &session.output)

@@ -27,4 +27,4 @@ fuzzer() {
 door parser_door
 fuzzer frames tests/fuzz/frames.c "$out/parser_door.o"
 door door -DFASTPTY_SIMULATED -include tests/fuzz/kernel.h
-fuzzer session tests/fuzz/kernel.c tests/fuzz/world.c tests/fuzz/extension.c tests/fuzz/play.c "$out/door.o"
+fuzzer session tests/fuzz/kernel.c tests/fuzz/world.c tests/fuzz/extension.c tests/fuzz/streams.c tests/fuzz/play.c "$out/door.o"

@@ -22,13 +22,13 @@ from fastpty.relay.loop cimport (
 from fastpty.relay.pool cimport Buffer, buffer_lend, pool_drop_spares
 from fastpty.relay.queue cimport queue_pop
 from fastpty.relay.request cimport request_free
-from fastpty.relay.state cimport ENDING_EXIT, Session
+from fastpty.relay.state cimport ENDING_EXIT, Session, session_output_bytes
 from fastpty.relay.step cimport step_queues
 from fastpty.relay.loop cimport Heartbeat
 from fastpty.system.linux cimport epoll_event, winsize
 
 cdef extern from "kernel.h" nogil:
-    void kernel_wants_program(int world, int *terminal, int *leader, int *pidfd, int *report)
+    int64_t kernel_wants_program(int world, int *terminal, int *leader, int *pidfd, int *report, int *streams)
     void kernel_ended(int world, bint exited, uint64_t bytes_in, uint64_t bytes_out)
 
 cdef Loop loop
@@ -88,12 +88,17 @@ cdef void door_start_requested() noexcept nogil:
     cdef Session *session
     cdef winsize size
     cdef int leader
+    cdef int streams[3]
     if loop.requested.length > 0:
         session = queue_pop(&loop.requested).session
         size = session.terminal.size
         request_free(&loop, session.extension)
-        kernel_wants_program(<int>session.number, &session.terminal.fd, &leader, &session.terminal.pidfd,
-                             &session.extension.report_fd)
+        session.extension.drain_ns = kernel_wants_program(
+            <int>session.number, &session.terminal.fd, &leader, &session.terminal.pidfd,
+            &session.extension.report_fd, streams)
+        if streams[0] >= 0:
+            session.terminal.has_streams = True
+            session.terminal.input_fd, session.terminal.fd, session.terminal.error_fd = streams[0], streams[1], streams[2]
         session.terminal.leader = leader
         session_begin_program(&loop, session, &size)
 
@@ -139,7 +144,7 @@ cdef public void door_turn() noexcept nogil:
         session = loop.done
         loop.done = session.next_done
         kernel_ended(<int>session.number, session.ending == ENDING_EXIT, session.input.channel.bytes,
-                     session.output.channel.bytes)
+                     session_output_bytes(session))
         session_release(&loop, session)
 
 

@@ -8,7 +8,7 @@
 
 enum {
     STDIN_FRAME = 0, START_FRAME = 131, END_INPUT_FRAME = 137, SIZE_FRAME = 138, PING_FRAME = 140,
-    OUTPUT_FRAME = 0, WELCOME_FRAME = 151, STARTED_FRAME = 153, CREDIT_FRAME = 157, PONG_FRAME = 158,
+    OUTPUT_FRAME = 0, STDERR_FRAME = 149, STREAM_ENDED_FRAME = 161, WELCOME_FRAME = 151, STARTED_FRAME = 153, CREDIT_FRAME = 157, PONG_FRAME = 158,
     STATUS_FRAME = 163, ERROR_FRAME = 165, FIRST_WITH_PAYLOAD = 130, GREETING_STDIN = 4096,
 };
 
@@ -41,7 +41,7 @@ void start_settles(struct world *world, int how)
 
 /* -- from the client -- */
 
-static void send_frame(struct world *world, uint8_t number, const uint8_t *payload, size_t size)
+void send_frame(struct world *world, uint8_t number, const uint8_t *payload, size_t size)
 {
     uint8_t frame[4 + 65535] = {0, (uint8_t)size, (uint8_t)(size >> 8), number};
     memcpy(frame + 4, payload, size);
@@ -72,6 +72,10 @@ void extended_sends_frame(struct world *world)
 {
     static const uint8_t kinds[] = {SIZE_FRAME, PING_FRAME, 1, 2, 100, 101, 15, 99, 130, END_INPUT_FRAME, 133, START_FRAME};
     uint8_t number = kinds[decide() % sizeof kinds], bytes[300] = {0};
+    if (world->exec && decide() % 4 == 3) {
+        streams_send_stop(world);
+        return;
+    }
     size_t size = number == SIZE_FRAME ? 8 : number == PING_FRAME ? decide() % 33 : number == 130 ? amount(300) : 0;
     world->start_sent = world->start_sent || number == START_FRAME;
     send_frame(world, number, bytes, number < FIRST_WITH_PAYLOAD ? 0 : size);
@@ -107,10 +111,14 @@ static void check_status(const struct world *world, const uint8_t *payload, unsi
 {
     REQUIRE(size == 46, "STATUS has its length");
     REQUIRE(world->started, "STATUS comes after STARTED");
-    REQUIRE(number_at(payload + 6) == world->received, "STATUS counts the output that the client has received");
+    REQUIRE(number_at(payload + 6) == (world->exec ? world->streams[0].received : world->received) &&
+                number_at(payload + 14) == world->streams[1].received,
+            "STATUS counts the output that the client has received");
+    if (world->exec)
+        check_streams_status(world);
     REQUIRE(number_at(payload + 22) == world->typed, "STATUS counts the input that the program has received");
     REQUIRE(!world->alive || world->traced || payload[0] == 4, "STATUS comes after the program's end");
-    REQUIRE(payload[1] & 2 || world->received >= world->printed_at_exit, "every byte comes before the STATUS");
+    REQUIRE(world->exec || payload[1] & 2 || world->received >= world->printed_at_exit, "every byte comes before the STATUS");
 }
 
 static void frame_is_whole(struct world *world, uint8_t number, const uint8_t *payload, unsigned size)
@@ -134,9 +142,19 @@ static void frame_is_whole(struct world *world, uint8_t number, const uint8_t *p
         world->final = true;
     } else if (number == ERROR_FRAME) {
         world->final = true;
+    } else if (number == STREAM_ENDED_FRAME) {
+        REQUIRE(size == 1, "STREAM_ENDED has its length");
+        stream_ended(world, payload[0]);
+    } else if (number == STDERR_FRAME) {
+        REQUIRE(world->exec && world->started, "only a program without a terminal has a standard error");
     } else {
         REQUIRE(number == PONG_FRAME || (number == OUTPUT_FRAME && world->started), "the router sends known frames");
     }
+}
+
+static bool is_stream(uint8_t number)
+{
+    return number == OUTPUT_FRAME || number == STDERR_FRAME;
 }
 
 static void frame_opens(struct world *world, struct frame_reader *frames)
@@ -144,10 +162,10 @@ static void frame_opens(struct world *world, struct frame_reader *frames)
     frames->left = frames->header[1] | (unsigned)frames->header[2] << 8;
     frames->size = frames->header_size = 0;
     REQUIRE(frames->header[0] == 0, "the router's frames are whole messages");
-    REQUIRE(frames->header[3] == OUTPUT_FRAME || frames->left <= sizeof frames->payload, "only OUTPUT frames are long");
-    if (frames->header[3] == OUTPUT_FRAME) {
-        REQUIRE(frames->left > 0, "an OUTPUT frame carries something");
-        frame_is_whole(world, OUTPUT_FRAME, NULL, frames->left);
+    REQUIRE(is_stream(frames->header[3]) || frames->left <= sizeof frames->payload, "only output frames are long");
+    if (is_stream(frames->header[3])) {
+        REQUIRE(frames->left > 0, "an output frame carries something");
+        frame_is_whole(world, frames->header[3], NULL, frames->left);
     }
 }
 
@@ -162,6 +180,10 @@ void extended_receives(struct world *world, const uint8_t *data, size_t size)
             continue;
         }
         frames->left--;
+        if (world->exec && is_stream(frames->header[3])) {
+            stream_receives(world, frames->header[3] == STDERR_FRAME, data[index]);
+            continue;
+        }
         if (frames->header[3] == OUTPUT_FRAME) {
             REQUIRE(data[index] == pattern(world, world->received), "output arrives as it was printed");
             world->received++;
@@ -177,7 +199,8 @@ void extended_receives(struct world *world, const uint8_t *data, size_t size)
 void check_extended_end(const struct world *world)
 {
     bool could_read = world->socket_room > 0 && !world->vanished;
-    if (world->requested && could_read && !machine.stopped && !machine.memory_failed)
+    bool has_left = world->exec && world->end_sent;   /* exec takes only END_INPUT for the end of the input */
+    if (world->requested && could_read && !has_left && !machine.stopped && !machine.memory_failed)
         REQUIRE(world->final, "a session sends a final frame unless its client has gone");
     if (world->final)
         REQUIRE(world->frames_out.left == 0 && world->frames_out.header_size == 0, "a final frame is the last");

@@ -93,6 +93,8 @@ int kernel_close(int fd)
         file->world->leader = -1;
     else if (file->kind == TERMINAL)
         close_terminal(file);
+    else if (file->kind == INPUT || file->kind == OUTPUT || file->kind == ERRORS)
+        stream_close(file);
     else if (file->kind == PIPE_READ || file->kind == PIPE_WRITE) {
         file->pipe->open[file->kind == PIPE_WRITE] = false;
         if (!file->pipe->open[0] && !file->pipe->open[1])
@@ -123,6 +125,10 @@ ssize_t kernel_sendmsg(int queue, const struct msghdr *message, int flags)
 int kernel_poll(struct pollfd *polled, unsigned long count, int timeout_ms)
 {
     struct world *world = file_of(polled->fd)->world;
+    if (world->exec) {
+        polled->revents = stream_events(file_of(polled->fd)) & EPOLLHUP ? POLLHUP : 0;
+        return polled->revents ? 1 : 0;
+    }
     REQUIRE(count == 1 && timeout_ms == 0, "poll does not wait");
     if (world->flushed == world->read)
         terminal_flushes(world, QUEUE_HOLDS);   /* as a read of an empty queue does */
@@ -172,7 +178,7 @@ static ssize_t read_from(struct file *file, void *data, size_t size)
 {
     if (file->kind != PIPE_READ && file->kind != REPORT && interrupted())
         return -1;
-    if (file->kind == PEER || file->kind == TERMINAL)
+    if (file->kind == PEER || file->kind == TERMINAL || file->kind == OUTPUT || file->kind == ERRORS)
         return source_read(file, data, size);
     if (file->kind == REPORT)
         return report_read(file->world, data, size);
@@ -195,7 +201,7 @@ ssize_t kernel_read(int fd, void *data, size_t size)
 ssize_t kernel_write(int fd, const void *data, size_t size)
 {
     struct file *file = file_of(fd);
-    REQUIRE(file->kind == PEER || file->kind == TERMINAL, "writes are to peers and terminals");
+    REQUIRE(file->kind == PEER || file->kind == TERMINAL || file->kind == INPUT, "writes are to peers and programs");
     if (!file->world->asked_veof && interrupted())
         return trace_result("write", fd, size, -1);
     return trace_result("write", fd, size, target_write(file, data, size));
@@ -294,8 +300,15 @@ ssize_t kernel_splice(int source_fd, off_t *from, int target_fd, off_t *to, size
 
 int kernel_ioctl(int fd, unsigned long request, ...)
 {
-    REQUIRE(file_of(fd)->kind == TERMINAL, "ioctl is given a terminal");
-    (void)request;
+    struct file *file = file_of(fd);
+    if (request == FIONREAD && (file->kind == OUTPUT || file->kind == ERRORS)) {
+        va_list arguments;
+        va_start(arguments, request);
+        *va_arg(arguments, int *) = stream_waiting(file);
+        va_end(arguments);
+        return 0;
+    }
+    REQUIRE(file->kind == TERMINAL, "ioctl is given a terminal");
     return 0;
 }
 
@@ -324,6 +337,15 @@ int kernel_kill(pid_t pid, int number)
     REQUIRE(pid < -1 && (first == LEADERS || first == JOBS) && index < WORLDS_MOST, "kill is given a session's group");
     struct world *world = &worlds[index];
     bool remains = first == JOBS ? world->group_alive : world->alive;
+    if (world->exec) {   /* one group, which has its number until the leader is reaped and the job has ended */
+        if (world->leader < 0 && !world->group_alive)
+            return fail(ESRCH);
+        if (number != 0) {
+            signal_leader(world, number);
+            signal_job(world, number);
+        }
+        return 0;
+    }
     if (!remains)
         return fail(ESRCH);
     if (number != 0 && first == JOBS)

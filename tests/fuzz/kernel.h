@@ -50,7 +50,7 @@ void *kernel_calloc(size_t count, size_t size);
 void *kernel_realloc(void *old, size_t size);
 
 /* A client of the extension has asked for a program. Gives its terminal, leader and report pipe; report: -1 for none. */
-void kernel_wants_program(int world, int *terminal, int *leader, int *pidfd, int *report);
+int64_t kernel_wants_program(int world, int *terminal, int *leader, int *pidfd, int *report, int *streams);
 
 /* The door calls this after the relay has released everything of a session. */
 void kernel_ended(int world, int exited, uint64_t bytes_in, uint64_t bytes_out);

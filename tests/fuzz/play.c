@@ -74,19 +74,25 @@ static bool begin_session(struct world *world)
 }
 
 /* The program of a client of the extension, which asked for it with START. */
-void kernel_wants_program(int number, int *terminal, int *leader, int *pidfd, int *report)
+int64_t kernel_wants_program(int number, int *terminal, int *leader, int *pidfd, int *report, int *streams)
 {
     struct world *world = &worlds[number];
     REQUIRE(world->start_sent && !world->requested, "a program is asked for once, after START");
     world->requested = world->alive = world->slave_open = true;
     world->group_alive = world->job;
     world->terminal_room = amount(8192);
-    *terminal = world->terminal = open_file(TERMINAL, world, NULL);
+    uint8_t traits = decide();
+    streams[0] = -1;
+    if (traits & 64)
+        begin_streams(world, streams, traits);
+    else
+        *terminal = world->terminal = open_file(TERMINAL, world, NULL);
     *pidfd = world->leader = open_file(LEADER, world, NULL);
     *leader = LEADERS + number;
-    world->start = decide() % 2 ? START_PENDING : START_EXECUTED;
+    world->start = traits % 2 ? START_PENDING : START_EXECUTED;
     world->report = world->start == START_PENDING ? open_file(REPORT, world, NULL) : -1;
     *report = world->report;
+    return world->drain_ns;
 }
 
 static bool begin_extended(struct world *world)
@@ -104,7 +110,8 @@ static void begin_world(void)
     if (worlds_begun == WORLDS_MOST)
         return;
     worlds_begun++;
-    *world = (struct world){.used = true, .start = START_EXECUTED, .terminal = -1, .leader = -1, .report = -1};
+    *world = (struct world){.used = true, .start = START_EXECUTED, .terminal = -1, .leader = -1, .report = -1,
+                             .stdin_fd = -1, .streams = {{.fd = -1}, {.fd = -1}}};
     world->framed = traits & 1;
     world->deaf = traits & 2;
     world->job = world->group_alive = traits & 4;
@@ -138,11 +145,12 @@ void kernel_ended(int number, int exited, uint64_t bytes_in, uint64_t bytes_out)
     REQUIRE(world->peer < 0 && world->leader < 0, "an ended session leaves no descriptor open");
     REQUIRE(world->terminal < 0 || machine.stopped, "only a stop leaves a terminal open that could not be passed");
     REQUIRE(!world->alive, "an ended session leaves no leader alive");
-    REQUIRE(bytes_out == world->received, "the relay counts the bytes that a client received");
+    REQUIRE(world->stdin_fd < 0 && world->streams[0].fd < 0 && world->streams[1].fd < 0, "nor a stream");
+    REQUIRE(bytes_out == world->received + streams_received(world), "the relay counts the bytes that a client received");
     REQUIRE(bytes_in == world->typed, "the relay counts the bytes that a program received");
     if (world->extended)
         check_extended_end(world);
-    if (exited && !world->refused && (!world->extended || world->started))
+    if (exited && !world->exec && !world->refused && (!world->extended || world->started))
         REQUIRE(world->received >= world->printed_at_exit, "what a program printed before its exit arrives");
 }
 
@@ -153,8 +161,12 @@ static void check_no_wakeup_is_lost(const struct world *world, int timeout_ms)
 {
     if (!world->used || world->ended || world->vanished)
         return;
-    if (world->terminal < 0 || world->hung_up)
+    if ((world->terminal < 0 && world->streams[0].fd < 0 && world->streams[1].fd < 0) || world->hung_up)
         return;   /* the session is over: deadlines end it */
+    if (world->exec && world->start == START_EXECUTED) {
+        check_streams_wakeup(world, timeout_ms);
+        return;
+    }
     if (world->extended)
         REQUIRE(world->arrived == world->taken, "what a client of the extension sends is read");
     if (world->start != START_EXECUTED)
@@ -216,15 +228,22 @@ static void act(struct world *world, unsigned what)
     case 2: client_sends_noise(world); break;
     case 3: bytes_arrive(world, amount(SENT_MOST)); break;
     case 4: bytes_arrive(world, SENT_MOST); break;
-    case 5: program_prints(world, amount(PTY_HOLDS)); break;
+    case 5:
+        world->exec ? stream_prints(world, decide() % 2, amount(65536)) : program_prints(world, amount(PTY_HOLDS));
+        break;
     case 6: terminal_flushes(world, amount(PTY_HOLDS)); break;
-    case 7: program_prints(world, PTY_HOLDS); terminal_flushes(world, PTY_HOLDS); break;
+    case 7:
+        if (world->exec)
+            stream_prints(world, decide() % 2, 65536);
+        else
+            program_prints(world, PTY_HOLDS), terminal_flushes(world, PTY_HOLDS);
+        break;
     case 8: socket_gets_room(world, amount(65536)); break;
     case 9: terminal_gets_room(world, amount(8192)); break;
     case 10: client_half_closes(world); break;
     case 11: client_vanishes(world); break;
     case 12: leader_exits(world); break;
-    case 13: world->slave_open ? slave_closes(world) : slave_reopens(world); break;
+    case 13: world->exec ? stream_closes(world, decide() % 3) : world->slave_open ? slave_closes(world) : slave_reopens(world); break;
     case 14: world->icanon = !world->icanon; world->job = world->group_alive; break;
     case 15: world->traced = false; break;   /* without an edge: the relay has to try again by itself */
     case 16: start_settles(world, START_EXECUTED); break;
@@ -265,10 +284,13 @@ static void be_friendly(struct world *world)
         start_settles(world, START_EXECUTED);
     bytes_arrive(world, SENT_MOST);
     socket_gets_room(world, 1 << 20);
-    terminal_gets_room(world, 8192);
+    if (!world->exec || world->terminal_room == 0)   /* an exec's input stays open for a while: no edges for ever */
+        terminal_gets_room(world, 8192);
     terminal_flushes(world, PTY_HOLDS);
     if (!world->deaf && !world->refused && (!world->extended || world->started))
         leader_exits(world);
+    if (world->exec && world->started && !world->alive)
+        signal_job(world, SIGKILL);
     if (world->shut)
         client_vanishes(world);
 }

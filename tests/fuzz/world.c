@@ -72,6 +72,8 @@ uint32_t ready(const struct file *file)
         events = peer_events(file->world);
     else if (file->kind == TERMINAL)
         events = terminal_events(file->world);
+    else if (file->kind == INPUT || file->kind == OUTPUT || file->kind == ERRORS)
+        events = stream_events(file);
     else if (file->kind == LEADER)
         events = file->world->alive ? 0 : EPOLLIN;
     else if (file->kind == REPORT)
@@ -134,6 +136,8 @@ static size_t terminal_waits(struct world *world)
 ssize_t source_read(struct file *file, uint8_t *data, size_t size)
 {
     struct world *world = file->world;
+    if (file->kind == OUTPUT || file->kind == ERRORS)
+        return stream_read(file, data, size);
     size_t waits = file->kind == PEER ? world->arrived - world->taken : terminal_waits(world);
     if (waits == 0) {
         if (file->kind == PEER)
@@ -147,7 +151,7 @@ ssize_t source_read(struct file *file, uint8_t *data, size_t size)
             data[index] = pattern(world, world->read++);
         } else {
             data[index] = sent_bytes[number_of(world)][world->taken++];
-            if (world->terminal >= 0 || (world->extended && !world->requested))
+            if (world->exec || world->terminal >= 0 || (world->extended && !world->requested))
                 model_input(world, data[index]);
         }
     }
@@ -169,7 +173,7 @@ static void client_receives(struct world *world, const uint8_t *data, size_t siz
     world->received += size;
 }
 
-static void terminal_receives(struct world *world, const uint8_t *data, size_t size)
+void terminal_receives(struct world *world, const uint8_t *data, size_t size)
 {
     if (world->asked_veof) {
         bool ends_line = size == 1 && !world->icanon && (data[0] == '\r' || data[0] == VKILL_CHARACTER);
@@ -189,6 +193,8 @@ static void terminal_receives(struct world *world, const uint8_t *data, size_t s
 ssize_t target_write(struct file *file, const uint8_t *data, size_t size)
 {
     struct world *world = file->world;
+    if (file->kind == INPUT)
+        return stream_write(file, data, size);
     size_t room = file->kind == PEER ? world->socket_room : world->terminal_room;
     if (file->kind == PEER && world->vanished)
         return fail(EPIPE);
@@ -299,11 +305,11 @@ void program_prints(struct world *world, size_t size)
 
 void terminal_gets_room(struct world *world, size_t size)
 {
-    if (!world->slave_open)
+    if (!world->exec && !world->slave_open)
         return;   /* nobody reads */
     world->terminal_room += size;
     if (size > 0)
-        edge(world->terminal, EPOLLOUT);
+        edge(world->exec ? world->stdin_fd : world->terminal, EPOLLOUT);
 }
 
 void leader_exits(struct world *world)
@@ -316,6 +322,8 @@ void leader_exits(struct world *world)
         world->slave_open = false;
     edge(world->leader, EPOLLIN);
     edge(world->terminal, EPOLLIN);
+    if (world->exec)
+        streams_settle(world);
 }
 
 /* The last process closes the terminal, or hangs it up with vhangup(2), which discards the output that was not read. */
@@ -360,4 +368,6 @@ void signal_job(struct world *world, int number)
     if (!world->alive)
         world->slave_open = false;
     edge(world->terminal, EPOLLIN);
+    if (world->exec)
+        streams_settle(world);
 }

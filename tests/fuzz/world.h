@@ -15,7 +15,7 @@ enum {
     LEADERS = 100, JOBS = 200,   /* world n: its leader is process 100 + n, its foreground job has the group 200 + n */
 };
 
-enum kind { FREE, EPOLL, PEER, TERMINAL, LEADER, REPORT, PIPE_READ, PIPE_WRITE };
+enum kind { FREE, EPOLL, PEER, TERMINAL, LEADER, REPORT, PIPE_READ, PIPE_WRITE, INPUT, OUTPUT, ERRORS };
 
 struct pipe {
     uint8_t data[PIPE_SLOTS * PAGE];
@@ -32,6 +32,14 @@ struct file {
     uint64_t token;
     bool pending;              /* in epoll's list of ready descriptors */
     bool passed;               /* another process holds it too, so a close here is not the last one */
+};
+
+/* Standard output or error of exec. */
+struct stream {
+    int fd;                                         /* the relay's end; -1: it has closed it */
+    size_t printed, read, received, printed_at_exit;
+    bool open;                                      /* the program, or its job, has the other end open */
+    bool stopped, ended;                            /* the client has sent STOP; has got STREAM_ENDED */
 };
 
 /* What surrounds one session: the client, the socket, the terminal and the program. */
@@ -64,6 +72,13 @@ struct world {
     int report;                                     /* descriptor; -1: there is none */
     enum { START_PENDING, START_EXECUTED, START_FAILED, START_DIED } start;
     unsigned report_reads;
+
+    /* exec: see streams.c. `terminal_room` is the room in the standard input. */
+    bool exec;
+    struct stream streams[2];
+    int stdin_fd;
+    bool stdin_open, stdin_refused;                 /* as in struct stream; the client has got STREAM_ENDED for it */
+    int64_t drain_ns;
     struct frame_reader { uint8_t header[4], payload[512]; unsigned header_size, left, size; } frames_in;
     struct frame_reader frames_out;                 /* from the relay */
     bool welcomed, started, final;                  /* frames that the client has received */
@@ -109,7 +124,27 @@ long extended_model_byte(struct world *world, uint8_t byte);
 void start_settles(struct world *world, int how);
 void check_extended_end(const struct world *world);
 
+/* -- streams.c -- */
+void begin_streams(struct world *world, int *descriptors, uint8_t traits);
+uint32_t stream_events(const struct file *file);
+ssize_t stream_read(struct file *file, uint8_t *data, size_t size);
+ssize_t stream_write(struct file *file, const uint8_t *data, size_t size);
+int stream_waiting(const struct file *file);
+void stream_close(struct file *file);
+void stream_prints(struct world *world, int index, size_t size);
+void stream_closes(struct world *world, int which);
+void streams_end(struct world *world);
+void streams_settle(struct world *world);
+void streams_send_stop(struct world *world);
+void stream_ended(struct world *world, uint8_t stream);
+void stream_receives(struct world *world, int index, uint8_t byte);
+void check_streams_status(const struct world *world);
+void check_streams_wakeup(const struct world *world, int timeout_ms);
+size_t streams_received(const struct world *world);
+
 /* -- world.c -- */
+void send_frame(struct world *world, uint8_t number, const uint8_t *payload, size_t size);
+void terminal_receives(struct world *world, const uint8_t *data, size_t size);
 void reset_machine(void);
 int number_of(const struct world *world);
 uint8_t pattern(const struct world *world, size_t at);

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -326,6 +328,22 @@ def test_a_command_that_does_not_exist_is_an_error(execute: Executes) -> None:
 def test_a_limit_ends_the_session_with_an_error(option: str, execute: Executes) -> None:
     client = execute("sleep", "600", options=(option, "1"))
     assert client.error().code == extension.LIMIT
+
+
+def test_a_limit_ends_a_session_whose_streams_both_hold_output(execute: Executes) -> None:
+    """What they hold comes first, although the client has read nothing until now."""
+    client = execute("sh", "-c", "yes & yes >&2", options=("--session-lifetime", "1"))
+    client.read_until(extension.STARTED)
+    waiting_bytes(client.sock, 10_000)
+    eventually(lambda: client.sock.recv(1, socket.MSG_PEEK) and has_ended(client.sock), "the router has ended it")
+    assert client.error().code == extension.LIMIT
+    assert execute("echo", "lives").status().code == 0
+
+
+def has_ended(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def test_nothing_is_left_open(start_router: Starts, directory: Path) -> None:
