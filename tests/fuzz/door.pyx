@@ -98,7 +98,8 @@ cdef void door_start_requested() noexcept nogil:
             &session.extension.report_fd, streams)
         if streams[0] >= 0:
             session.terminal.has_streams = True
-            session.terminal.input_fd, session.terminal.fd, session.terminal.error_fd = streams[0], streams[1], streams[2]
+            session.terminal.input_fd, session.terminal.fd = streams[0], streams[1]
+            session.terminal.error_fd = streams[2]
         session.terminal.leader = leader
         session_begin_program(&loop, session, &size)
 

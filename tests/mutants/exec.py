@@ -64,6 +64,13 @@ _STREAMS = (
 
 _ENDINGS = (
     Mutant(
+        "a final frame that waits is not tried for ever",
+        "fastpty/relay/outbox.pxd",
+        "not outbox.is_final and not outbox.holds_final))\n",
+        "not outbox.is_final))\n",
+        RELAY + "test_a_limit_ends_a_session_whose_streams_both_hold_output",
+    ),
+    Mutant(
         "a background job does not hold the session",
         "fastpty/relay/streams.pxd",
         "        loop_set_deadline(loop, &session.extension.drain_by_ns, drain_ns)\n",
