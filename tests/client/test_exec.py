@@ -200,7 +200,7 @@ def test_a_command_that_cannot_be_executed(address: str, command: str, status: i
 
 def test_an_interrupt_reaches_the_program(address: str) -> None:
     with subprocess.Popen(
-        [*CLIENT, "exec", "-n", address, "--", "sh", "-c", "trap 'exit 5' INT; echo ready; sleep 600 & wait"],
+        [*CLIENT, "exec", "-n", address, "--", "sh", "-c", "trap 'kill $!; exit 5' INT; echo ready; sleep 600 & wait"],
         cwd=ROOT, stdout=subprocess.PIPE,
     ) as client:  # fmt: skip
         assert client.stdout is not None
@@ -227,7 +227,7 @@ def test_a_second_interrupt_disconnects(address: str) -> None:
 
 def test_a_key_on_a_terminal_interrupts(address: str) -> None:
     with terminal_client(
-        "exec", address, "--", "sh", "-c", "trap 'exit 5' INT; echo ready; sleep 600 & wait"
+        "exec", address, "--", "sh", "-c", "trap 'kill $!; exit 5' INT; echo ready; sleep 600 & wait"
     ) as client:
         client.read_until(b"ready")
         client.type(b"\x03")
