@@ -70,6 +70,7 @@ class Connection:
         self._late: LateWelcomeError | None = None
         self._size: tuple[int, int] | None = None
         self._stdin = 0
+        self._has_negotiated = False  # in the TLS handshake
         self.session: Session | None = None
 
     def run(self) -> int:
@@ -90,13 +91,21 @@ class Connection:
         deadline = time.monotonic() + wanted.connect_seconds if wanted.connect_seconds else None
         sock = dial(wanted.address, wanted.connect_seconds or None, name)
         try:
-            greeting = self._greeting(sock, name)
             if wanted.tls is None:
-                return self._converse(sock, sock, greeting)
-            from fastpty.client.tunnel import tunnel  # `ssl` is slow to load
+                return self._converse(sock, sock, self._greeting(sock, name))
+            from fastpty.client.tunnel import shake_hands, tunnel  # `ssl` is slow to load
 
-            with tunnel(sock, wanted.tls, wanted.tls_name, wanted.address.text, deadline) as plain:
-                return self._converse(plain, sock, greeting)
+            pump = shake_hands(
+                sock,
+                wanted.tls,
+                wanted.tls_name,
+                wanted.address.text,
+                deadline=deadline,
+                negotiates=wanted.protocol in ("auto", "fpty"),
+            )
+            self._has_negotiated = pump.has_negotiated
+            with tunnel(sock, pump) as plain:
+                return self._converse(plain, sock, self._greeting(sock, name))
         finally:
             sock.close()
 
@@ -105,7 +114,7 @@ class Connection:
         if self._wanted.protocol in ("raw", "uwsgi"):
             return None
         names: list[bytes | None] = [name] if name is not None and sock.getsockname() == name else []
-        if self._wanted.protocol == "fpty":
+        if self._wanted.protocol == "fpty" or self._has_negotiated:
             names.append(None)
         return negotiation.Greeting(names)
 
@@ -129,7 +138,8 @@ class Connection:
 
     def _negotiate(self, link: Link, greeting: Greeting | None) -> None:
         wanted = self._wanted
-        need = wanted.need or ("--protocol fpty" if wanted.protocol == "fpty" or self._late else None)
+        is_sure = wanted.protocol == "fpty" or self._has_negotiated or self._late
+        need = wanted.need or ("--protocol fpty" if is_sure else None)
         if greeting is not None and greeting.is_expected:
             seconds = (wanted.connect_seconds or None) if need else SILENCE_SECONDS
             negotiation.wait_for_greeting(link.sock, link.read, greeting, seconds)
@@ -156,7 +166,7 @@ class Connection:
 
     def _why_not(self, link: Link, greeting: Greeting | None, need: str) -> str:
         is_expected = greeting is not None and greeting.is_expected
-        if not is_expected and not self._is_local:
+        if not is_expected and not self._is_local and self._wanted.tls is None:
             return f"{self._name}: {need} needs an fpty-router address, and --protocol fpty"
         if greeting is not None and is_expected and greeting.is_welcome is None:
             from fastpty.client.waiting import is_not_accepted  # rarely needed

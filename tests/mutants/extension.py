@@ -20,8 +20,8 @@ EXTENSION = (
     Mutant(
         "a shared terminal does not negotiate",
         "fastpty/listening/places.py",
-        'return "never" if self.is_shared or self.is_behind_tls else "by name"',
-        'return "by name"',
+        '        if self.is_shared:\n            return "never"\n',
+        "",
         GREETING + "test_a_shared_terminal_serves_a_client_with_a_name_as_any_other",
     ),
     Mutant(
