@@ -226,12 +226,13 @@ def test_frames_may_arrive_byte_by_byte(sized: Callable[..., tuple[Shared, str]]
 
 
 def test_a_signal_reaches_a_program_that_does_not_read(sized: Callable[..., tuple[Shared, str]]) -> None:
-    """Though the terminal is full, another client waits for room in it, and window sizes come before the signal."""
+    """Though the terminal is full, another client waits for room in it, and other frames come before the signal."""
     shared, path = sized(command="stty raw -echo -isig; printf READY; exec sleep 1000")
     with Client(path) as framed, shared.join() as raw:
         framed.read_until(b"READY")
         fill(raw, framed=False)
-        framed.send(b"".join([frame(0, payload=b"x" * 100), frame(100, 30) * 40, frame(signal.SIGTERM)]))
+        more_than_a_turn_does = (frame(100, 30) + frame(signal.SIGWINCH)) * 20
+        framed.send(frame(0, payload=b"x" * 100) + more_than_a_turn_does + frame(signal.SIGTERM))
         shared.router.wait_for_log("session .* end: exit, killed by SIGTERM")
 
 
