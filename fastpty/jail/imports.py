@@ -11,7 +11,6 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-from fastpty import client
 from fastpty.configuration.config import Config
 
 # Modules that Python or this program would otherwise import at their first use.
@@ -38,6 +37,8 @@ def stop(config: Config) -> None:
 def _modules_of_client() -> list[str]:
     """The names of all modules of fastpty.client, which loads most of them at their first use."""
     import pkgutil
+
+    from fastpty import client
 
     return [module.name for module in pkgutil.iter_modules(client.__path__, "fastpty.client.")]
 

@@ -154,7 +154,7 @@ def test_no_other_user_can_make_a_silent_session_look_like_a_stopped_router(
     forged = f"\n0: 2 0 0 0001 02 1 {path}"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(f"\0{os.getpid()}{forged}")
-        assert forged in Path("/proc/net/unix").read_text()
+        assert forged.encode() in Path("/proc/net/unix").read_bytes()
         command = [*CLIENT, "connect", "-n", "--connect-timeout", "0.2", path]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"woke\r\n", b"")

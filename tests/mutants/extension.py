@@ -193,6 +193,13 @@ EXTENSION = (
         GREETING + "test_many_refused_clients_are_all_told_why",
     ),
     Mutant(
+        "a refused client for which there is no session gets the bare reason",
+        "fastpty/relay/refuse.pxd",
+        "    text = refuse_bare(text, &size)   # before the call, whose arguments C evaluates in any order\n",
+        "",
+        GREETING + "test_many_refused_clients_are_all_told_why",
+    ),
+    Mutant(
         "a stop ends greetings",
         "fastpty/_relay.pyx",
         "        greetings_stop(&self.loop)\n",
