@@ -303,6 +303,7 @@ cdef class Relay:
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_FAILURE
+        loop_defer_reports(&self.loop)   # the session's first line in the log is one
         if isinstance(answer, Failure):
             session_fail(&self.loop, session, ENDING_NOT_STARTED, answer.code, answer.text, answer.error)
         else:
