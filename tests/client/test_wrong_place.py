@@ -50,6 +50,11 @@ def test_an_address_that_is_no_socket_is_named_as_what_it_is(address: str, why: 
     assert complaint("connect", address) == (255, why)
 
 
+def test_a_byte_of_a_name_that_is_not_utf_8_is_shown_as_its_number() -> None:
+    why = r"cannot connect to /no/caf\xc3: no such socket: is the router running?"
+    assert complaint("connect", os.fsdecode(b"/no/caf\xc3")) == (255, why)
+
+
 def test_a_socket_of_another_type_is_named_so(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(f"{tmp_path}/s")
