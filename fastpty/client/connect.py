@@ -10,6 +10,7 @@ from fastpty.client import negotiation
 from fastpty.client.attach import DisconnectedError, attach
 from fastpty.client.legacy import SILENCE_SECONDS, LateWelcomeError
 from fastpty.client.link import Link
+from fastpty.client.output import NOTICE
 from fastpty.client.peer import listener_warning
 from fastpty.client.streams import check_streams
 from fastpty.client.terminal import window_size
@@ -162,7 +163,11 @@ class Connection:
             from fastpty.client.waiting import is_not_accepted  # rarely needed
 
             what = "accept the connection" if is_not_accepted(link.sock) else "answer"
-            return f"{self._name}: the router does not {what}: it is stopped, or it hangs"
+            may_want_tls = not self._is_local and self._wanted.tls is None
+            why = "it is stopped, it hangs, or the port speaks TLS" if may_want_tls else "it is stopped, or it hangs"
+            return f"{self._name}: the router does not {what}: {why}"
+        if greeting is not None and greeting.received.startswith(NOTICE):
+            return greeting.received.removeprefix(NOTICE).decode(errors="replace").strip()
         return f"{self._name}: {need} needs a router that speaks the extension, and this one does not"
 
     def _warn(self, link: Link, network: _socket.socket) -> None:

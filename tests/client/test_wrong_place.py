@@ -230,6 +230,43 @@ def test_a_uwsgi_client_on_a_raw_socket_of_uwsgi_s_says_so_and_leaves(tmp_path: 
         router.stop()
 
 
+def test_a_uwsgi_client_without_a_window_leaves_a_raw_socket_too(tmp_path: Path) -> None:
+    def echo(peer: socket.socket) -> None:
+        peer.recv(4)
+        peer.sendall(b"remote:^@^C^@^@ls\r\n")
+        receive_all(peer)
+
+    with scripted_router(tmp_path) as router, router.playing(echo):
+        address = router.address
+        ended = complaint("connect", "--protocol", "uwsgi", address, data=b"ls\n")
+    assert ended == (255, f"{address} speaks the raw protocol: connect without --uwsgi")
+
+
+@pytest.mark.parametrize("protocol", ["raw", "uwsgi"])
+def test_a_client_told_to_speak_an_older_protocol_names_an_fpty_address(
+    start_router: Callable[..., Router], directory: Path, protocol: str
+) -> None:
+    start_router("--fpty-router", f"{directory}/s")
+    why = f"{directory}/s is an address for fastpty's own protocol: connect with --protocol fpty"
+    assert complaint("connect", "--protocol", protocol, f"{directory}/s", data=b"ls\n") == (255, why)
+
+
+def test_a_client_told_to_speak_fpty_to_a_silent_port_is_reminded_of_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        ended = complaint("connect", "--protocol", "fpty", "--connect-timeout", "0.3", address)
+    why = "the router does not answer: it is stopped, it hangs, or the port speaks TLS"
+    assert ended == (255, f"{address}: {why}")
+
+
+def test_a_client_told_to_speak_fpty_shows_the_line_of_a_router_that_refuses_it(tmp_path: Path) -> None:
+    def refuse(peer: socket.socket) -> None:
+        peer.sendall(b"fastpty: this port speaks TLS\n")
+
+    with scripted_router(tmp_path, tcp=True) as router, router.playing(refuse):
+        assert complaint("connect", "--protocol", "fpty", router.address) == (255, "this port speaks TLS")
+
+
 def test_a_raw_client_on_a_uwsgi_socket_says_so_and_leaves(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
