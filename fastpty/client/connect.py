@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from fastpty.client.negotiation import Greeting
     from fastpty.client.session import Session
+    from fastpty.wire.extension import Status
 
 __all__ = ["read", "run"]
 
@@ -71,6 +72,7 @@ class Connection:
         self._late: LateWelcomeError | None = None
         self._size: tuple[int, int] | None = None
         self._stdin = 0
+        self._exit_status: Callable[[Status], int]
         self.session: Session | None = None
 
     def run(self) -> int:
@@ -142,10 +144,13 @@ class Connection:
             raise FastptyError(self._why_not(link, greeting, need))
 
     def _begin(self, link: Link, greeting: Greeting) -> None:
+        # `report` is for the end of the session. By then the installation may have been replaced.
+        from fastpty.client.report import exit_status
         from fastpty.client.request import start
         from fastpty.client.session import Session
 
         wanted = self._wanted
+        self._exit_status = exit_status
         self.session = Session()
         request = start(self._size, wanted.command, wanted.environment, wanted.directory)
         link.begin(self.session, request, self._size, greeting)
@@ -196,11 +201,7 @@ class Connection:
                 self._complain(f"{link.traffic()} in {time.monotonic() - began:.1f} s")
         if self.session is None:
             return 0
-        if status is None:
-            return _OUTPUT_CLOSED
-        from fastpty.client.report import exit_status
-
-        return exit_status(status)
+        return _OUTPUT_CLOSED if status is None else self._exit_status(status)
 
     def _show_notice(self, text: str) -> None:
         if not self._wanted.is_quiet:
