@@ -7,12 +7,13 @@ import random
 import re
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.support.client_harness import CLIENT, ScriptedRouter, piped_client
+from tests.support.client_harness import CLIENT, ScriptedRouter, piped_client, receive_all
 from tests.support.peers import need
 
 INPUT = random.Random(1).randbytes(300_000)
@@ -107,6 +108,22 @@ def test_a_router_that_takes_no_more_gets_no_more(router: ScriptedRouter, tmp_pa
     assert (ended.status, ended.complaint, ended.output) == (0, "", OUTPUT)
     assert ended.received == INPUT[: len(ended.received)]
     assert len(ended.received) <= 65536
+
+
+def test_a_session_whose_input_cannot_be_sent_ends(router: ScriptedRouter, tmp_path: Path) -> None:
+    """The program would wait for the lost input, and the person for the program."""
+
+    def part(peer: socket.socket) -> None:
+        peer.sendall(OUTPUT[:1000])
+        with suppress(ConnectionError):
+            receive_all(peer)
+
+    options = ["-qq", "-o", str(tmp_path / "trace"), "-e", "inject=sendto:error=EIO:when=2"]
+    command = [need("strace"), *options, *CLIENT]
+    with router.playing(part), piped_client("connect", router.address, command=command) as client:
+        output, complaint = client.communicate(INPUT, timeout=60)
+    assert (client.returncode, output) == (255, OUTPUT[:1000])
+    assert complaint == b"fastpty: the connection broke: Input/output error\n"
 
 
 @pytest.mark.parametrize(("error", "why"), [("ECONNRESET", "Connection reset by peer"), ("ETIMEDOUT", "timed out")])
