@@ -10,7 +10,7 @@ from fastpty.client import negotiation
 from fastpty.client.attach import DisconnectedError, attach
 from fastpty.client.legacy import SILENCE_SECONDS, LateWelcomeError
 from fastpty.client.link import Link
-from fastpty.client.output import NOTICE
+from fastpty.client.output import NOTICE, NOTICE_MOST_BYTES
 from fastpty.client.peer import listener_warning
 from fastpty.client.streams import check_streams
 from fastpty.client.terminal import window_size
@@ -171,8 +171,11 @@ class Connection:
             may_want_tls = not self._is_local and self._wanted.tls is None
             why = "it is stopped, it hangs, or the port speaks TLS" if may_want_tls else "it is stopped, or it hangs"
             return f"{self._name}: the router does not {what}: {why}"
+        if greeting is not None and is_expected and not greeting.received:
+            return f"{self._name}: the connection was closed without an answer: has the router ended? See its log"
         if greeting is not None and greeting.received.startswith(NOTICE):
-            return greeting.received.removeprefix(NOTICE).decode(errors="replace").strip()
+            line, _, _ = greeting.received[len(NOTICE) : NOTICE_MOST_BYTES].partition(b"\n")
+            return line.decode(errors="replace").strip()
         return f"{self._name}: {need} needs a router that speaks the extension, and this one does not"
 
     def _warn(self, link: Link, network: _socket.socket) -> None:

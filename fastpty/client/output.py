@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # A router that ends a session, or begins none, says why in a line of this form, marks it (fastpty/relay/notice.pxd)
 # and closes the connection.
 NOTICE = b"fastpty: "
-_NOTICE_MOST_BYTES = 1024
+NOTICE_MOST_BYTES = 1024
 
 # How long such a line is held back: if the output has not ended by then, a program has written it.
 _HOLD_SECONDS = 0.2
@@ -141,7 +141,7 @@ def _notice_bytes(buffer: bytearray, last: bytes) -> int:
     start = buffer.rfind(b"\n", 0, max(0, len(buffer) - 1)) + 1
     length = len(buffer) - start
     begins_a_line = start > 0 or last == b"\n"
-    return length if begins_a_line and length <= _NOTICE_MOST_BYTES and buffer.startswith(NOTICE, start) else 0
+    return length if begins_a_line and length <= NOTICE_MOST_BYTES and buffer.startswith(NOTICE, start) else 0
 
 
 def _is_writable(fd: int) -> bool:

@@ -48,7 +48,7 @@ _JOURNAL = os.environ.get("JOURNAL_STREAM")  # read now: the router removes the 
 def is_journal(fd: int) -> bool:
     """True if systemd has connected this descriptor to the journal (systemd.exec(5), JOURNAL_STREAM)."""
     status = os.fstat(fd)
-    return _JOURNAL == f"{status.st_dev}:{status.st_ino}"
+    return f"{status.st_dev}:{status.st_ino}" == _JOURNAL
 
 
 def write_error(line: str, priority: int | None = None) -> None:

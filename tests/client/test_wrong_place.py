@@ -259,12 +259,27 @@ def test_a_client_told_to_speak_fpty_to_a_silent_port_is_reminded_of_tls() -> No
     assert ended == (255, f"{address}: {why}")
 
 
+@pytest.mark.parametrize("tcp", [False, True])
+def test_a_connection_that_is_closed_without_an_answer_is_not_taken_for_an_older_router(
+    tmp_path: Path, tcp: bool
+) -> None:
+    def leave(peer: socket.socket) -> None:
+        pass
+
+    with scripted_router(tmp_path, tcp=tcp) as router, router.playing(leave):
+        address = router.address
+        ended = complaint("connect", "--protocol", "fpty", address)
+    why = "the connection was closed without an answer: has the router ended? See its log"
+    assert ended == (255, f"{address}: {why}")
+
+
 def test_a_client_told_to_speak_fpty_shows_the_line_of_a_router_that_refuses_it(tmp_path: Path) -> None:
     def refuse(peer: socket.socket) -> None:
-        peer.sendall(b"fastpty: this port speaks TLS\n")
+        peer.sendall(b"fastpty: this port speaks \x1b[1mTLS\n" + bytes(100_000))
 
     with scripted_router(tmp_path, tcp=True) as router, router.playing(refuse):
-        assert complaint("connect", "--protocol", "fpty", router.address) == (255, "this port speaks TLS")
+        ended = complaint("connect", "--protocol", "fpty", router.address)
+    assert ended == (255, r"this port speaks \x1b[1mTLS")
 
 
 def test_a_raw_client_on_a_uwsgi_socket_says_so_and_leaves(

@@ -217,6 +217,13 @@ _WRONG_PLACES = (
         _PLACES + "test_a_client_told_to_speak_fpty_shows_the_line_of_a_router_that_refuses_it",
     ),
     Mutant(
+        "a closed connection is not taken for an older router",
+        "fastpty/client/connect.py",
+        "is_expected and not greeting.received:",
+        "False:",
+        _PLACES + "test_a_connection_that_is_closed_without_an_answer_is_not_taken_for_an_older_router",
+    ),
+    Mutant(
         "a session ends if its input cannot be sent",
         "fastpty/client/link.py",
         "                self.sock.shutdown(_socket.SHUT_RD)\n",

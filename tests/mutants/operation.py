@@ -140,7 +140,7 @@ OPERATION = (
     Mutant(
         "only standard error that is the journal gets the journal's form",
         "fastpty/system/standard_descriptors.py",
-        '    return _JOURNAL == f"{status.st_dev}:{status.st_ino}"\n',
+        '    return f"{status.st_dev}:{status.st_ino}" == _JOURNAL\n',
         "    return _JOURNAL is not None\n",
         _FORMATS + "test_a_journal_that_is_not_standard_error_changes_nothing",
     ),
