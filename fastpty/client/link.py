@@ -10,6 +10,7 @@ import _socket
 import errno
 
 from fastpty.client.legacy import Legacy
+from fastpty.client.ready import SHORT_OF_MEMORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 65536
 HIGH_WATER_BYTES = 262144
-
-SHORT_OF_MEMORY = frozenset({errno.ENOMEM, errno.ENOBUFS})
-"""Errors of system calls that succeed when they are tried again later."""
 
 _URGENT_MARK = b"!"
 

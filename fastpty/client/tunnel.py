@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 
 from fastpty.client.link import has_urgent_mark
+from fastpty.client.ready import is_ready
 from fastpty.errors import FastptyError, UsageError
 from fastpty.net.tls import Pump, context_of, reason
 from fastpty.net.tls_files import Identity
@@ -28,9 +29,7 @@ def wait_for_mark(network: _socket.socket) -> bool:
 
     Waits at most a second for it.
     """
-    poll = select.poll()
-    poll.register(network, select.POLLPRI)
-    poll.poll(_MARK_SECONDS * 1000)
+    is_ready(network.fileno(), select.POLLPRI, _MARK_SECONDS * 1000)
     return has_urgent_mark(network)
 
 

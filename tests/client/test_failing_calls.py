@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import random
 import re
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from fastpty.client import ready
 from tests.support.client_harness import CLIENT, ScriptedRouter, piped_client, receive_all
 from tests.support.peers import need
 
@@ -82,6 +84,24 @@ def test_a_call_that_fails_for_lack_of_memory_is_tried_again(
     ended = session(router, tmp_path / "injected", "-e", f"inject={call}:error={error}:when={first}..{first + 2}")
     assert (tmp_path / "injected").read_text().count("(INJECTED)") == 3
     assert (ended.status, ended.complaint, digests(ended)) == (0, "", WHOLE)
+
+
+def test_a_question_whether_a_descriptor_is_ready_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[object] = [OSError(errno.ENOMEM, "no memory"), OSError(errno.ENOBUFS, "no buffer"), [(0, 1)]]
+
+    class Poll:
+        def register(self, fd: int, events: int) -> None:
+            pass
+
+        def poll(self, milliseconds: float) -> object:
+            answer = answers.pop(0)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(ready.select, "poll", Poll)
+    monkeypatch.setattr(ready, "PAUSE_SECONDS", 0)
+    assert ready.is_ready(0, 1)
 
 
 def test_whatever_call_fails_nothing_is_sent_after_a_gap_and_no_success_is_reported(

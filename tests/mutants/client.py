@@ -224,6 +224,13 @@ _WRONG_PLACES = (
         _PLACES + "test_a_connection_that_is_closed_without_an_answer_is_not_taken_for_an_older_router",
     ),
     Mutant(
+        "a question whether a descriptor is ready is asked again",
+        "fastpty/client/ready.py",
+        "            if error.errno not in SHORT_OF_MEMORY:\n                raise\n",
+        "            raise\n",
+        "client/test_failing_calls.py::test_a_question_whether_a_descriptor_is_ready_is_asked_again",
+    ),
+    Mutant(
         "a session ends if its input cannot be sent",
         "fastpty/client/link.py",
         "                self.sock.shutdown(_socket.SHUT_RD)\n",
