@@ -10,6 +10,7 @@ from fastpty.client import negotiation
 from fastpty.client.attach import DisconnectedError, attach
 from fastpty.client.legacy import SILENCE_SECONDS, LateWelcomeError
 from fastpty.client.link import Link
+from fastpty.client.output import NOTICE, NOTICE_MOST_BYTES
 from fastpty.client.peer import listener_warning
 from fastpty.client.streams import check_streams
 from fastpty.client.terminal import window_size
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from fastpty.client.negotiation import Greeting
     from fastpty.client.session import Session
+    from fastpty.wire.extension import Status
 
 __all__ = ["read", "run"]
 
@@ -71,6 +73,7 @@ class Connection:
         self._size: tuple[int, int] | None = None
         self._stdin = 0
         self._has_negotiated = False  # in the TLS handshake
+        self._exit_status: Callable[[Status], int]
         self.session: Session | None = None
 
     def run(self) -> int:
@@ -148,13 +151,18 @@ class Connection:
             elif greeting.is_welcome is False:
                 link.stay_legacy(greeting)
         if need and self.session is None:
-            raise FastptyError(self._why_not(link, greeting, need))
+            is_silent = greeting is not None and greeting.is_expected and not greeting.received
+            why = self._why_not(link, greeting, need)
+            raise negotiation.NoAnswerError(why) if is_silent else FastptyError(why)
 
     def _begin(self, link: Link, greeting: Greeting) -> None:
+        # `report` is for the end of the session. By then the installation may have been replaced.
+        from fastpty.client.report import exit_status
         from fastpty.client.request import start
         from fastpty.client.session import Session
 
         wanted = self._wanted
+        self._exit_status = exit_status
         self.session = Session()
         request = start(self._size, wanted.command, wanted.environment, wanted.directory)
         link.begin(self.session, request, self._size, greeting)
@@ -172,7 +180,14 @@ class Connection:
             from fastpty.client.waiting import is_not_accepted  # rarely needed
 
             what = "accept the connection" if is_not_accepted(link.sock) else "answer"
-            return f"{self._name}: the router does not {what}: it is stopped, or it hangs"
+            may_want_tls = not self._is_local and self._wanted.tls is None
+            why = "it is stopped, it hangs, or the port speaks TLS" if may_want_tls else "it is stopped, or it hangs"
+            return f"{self._name}: the router does not {what}: {why}"
+        if greeting is not None and is_expected and not greeting.received:
+            return f"{self._name}: the connection was closed without an answer: has the router ended? See its log"
+        if greeting is not None and greeting.received.startswith(NOTICE):
+            line, _, _ = greeting.received[len(NOTICE) : NOTICE_MOST_BYTES].partition(b"\n")
+            return line.decode(errors="replace").strip()
         return f"{self._name}: {need} needs a router that speaks the extension, and this one does not"
 
     def _warn(self, link: Link, network: _socket.socket) -> None:
@@ -201,11 +216,7 @@ class Connection:
                 self._complain(f"{link.traffic()} in {time.monotonic() - began:.1f} s")
         if self.session is None:
             return 0
-        if status is None:
-            return _OUTPUT_CLOSED
-        from fastpty.client.report import exit_status
-
-        return exit_status(status)
+        return _OUTPUT_CLOSED if status is None else self._exit_status(status)
 
     def _show_notice(self, text: str) -> None:
         if not self._wanted.is_quiet:

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator
 
 from fastpty.client.link import has_urgent_mark
+from fastpty.client.negotiation import NoAnswerError
+from fastpty.client.ready import is_ready
 from fastpty.errors import FastptyError, UsageError
 from fastpty.net.tls import Pump, context_of, reason
 from fastpty.net.tls_files import Identity
@@ -28,9 +30,7 @@ def wait_for_mark(network: _socket.socket) -> bool:
 
     Waits at most a second for it.
     """
-    poll = select.poll()
-    poll.register(network, select.POLLPRI)
-    poll.poll(_MARK_SECONDS * 1000)
+    is_ready(network.fileno(), select.POLLPRI, _MARK_SECONDS * 1000)
     return has_urgent_mark(network)
 
 
@@ -94,7 +94,7 @@ def tunnel(network: _socket.socket, pump: Pump) -> Iterator[socket.socket]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             network.shutdown(socket.SHUT_RDWR)  # nothing more is wanted from the router, so the thread ends at once
-        if failures and isinstance(error, FastptyError):  # such as a certificate that the router does not trust
+        if failures and isinstance(error, NoAnswerError):  # such as a certificate that the router does not trust
             raise FastptyError(f"the connection broke: {failures[0]}") from error
         raise
     finally:

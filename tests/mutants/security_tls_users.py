@@ -103,8 +103,8 @@ TLS_USERS = (
     Mutant(
         "negotiation over TLS: the client tells why TLS has failed",
         "fastpty/client/tunnel.py",
-        "        if failures and isinstance(error, FastptyError):",
-        "        if False and isinstance(error, FastptyError):",
+        "        if failures and isinstance(error, NoAnswerError):",
+        "        if False and isinstance(error, NoAnswerError):",
         "gateways/test_tls.py::test_a_client_without_a_trusted_certificate_gets_no_session",
     ),
 )

@@ -56,6 +56,20 @@ def result(client: ExtensionClient) -> bytes:
     return client.output.strip().replace(b"\r\n", b"\n")
 
 
+def test_the_start_of_a_session_is_logged_though_nothing_else_happens(start_router: Starts, directory: Path) -> None:
+    path = str(directory / "socket")
+    router = start_router("--listen-raw", path)
+    with ExtensionClient(path) as early:
+        assert early.welcome
+        with ExtensionClient(path) as other:  # the log has caught up when its session has ended
+            other.start(["true"])
+            assert other.status().code == 0
+        router.wait_for_log("session 2: end: ")
+        early.start(["true"])
+        assert early.status().code == 0
+        router.wait_for_log("session 1: start: ")
+
+
 def test_the_programs_first_look_sees_size_term_and_language(ask: Asks, tmp_path: Path) -> None:
     client = ask(
         "sh",
@@ -322,7 +336,7 @@ def test_what_a_client_has_sent_is_escaped_and_short_in_what_it_is_told(ask: Ask
     name = b"A\n\x1b[31m\xc2\x9b\xff" + b"B" * 200
     client = ask(options=("--command", "exec cat"), more=[(ENVIRONMENT, name + b"=x")])
     text = client.error().text
-    assert text.startswith(b"refused: clients may not choose this variable here: A\\n\\x1b[31m\\x9b\\udcff")
+    assert text.startswith(b"refused: clients may not choose this variable here: A\\n\\x1b[31m\\x9b\\xff")
     assert len(text) < 250
     assert text.decode().isprintable()
 
