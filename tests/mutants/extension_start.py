@@ -173,7 +173,11 @@ _WORDS = (
     ),
 )
 
-EXTENSION_START = (*_MEMORY, *_ANSWERS, *_WORDS    Mutant(
+EXTENSION_START = (
+    *_MEMORY,
+    *_ANSWERS,
+    *_WORDS,
+    Mutant(
         "the start of a session is logged at once",
         "fastpty/_relay.pyx",
         "        loop_defer_reports(&self.loop)   # the session's first line in the log is one\n",
