@@ -120,7 +120,7 @@ def start(
         tls = authority.options("server") if request.param == "TLS" else []
         router = start_router("127.0.0.1:0", *tls, *options)
         port = router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1]
-        return router, [*(authority.options("alice") if tls else []), f"localhost:{port}"]
+        return router, ["--protocol", "raw", *(authority.options("alice") if tls else []), f"localhost:{port}"]
 
     return start
 
