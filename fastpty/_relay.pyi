@@ -22,12 +22,14 @@ class Relay:
     """
 
     def __init__(self, handler: Handler, settings: Settings = ..., *, heartbeat: Any = None) -> None: ...
-    def listen(self, fd: int, *, framed: bool, negotiates: Literal["never", "by name", "always"] = "never") -> int:
+    def listen(
+        self, fd: int, *, framed: bool, negotiates: Literal["never", "by name", "behind tls", "always"] = "never"
+    ) -> int:
         """Accepts clients from a listening stream socket. It becomes non-blocking; the caller closes it.
 
         framed: the clients speak the uwsgi protocol. negotiates: which of them speak the negotiated extension instead;
-        by name: local ones that are bound to a name which asks for it. Returns the listener's index. Raises ValueError
-        after 64 sockets.
+        by name: local ones that are bound to a name which asks for it; behind tls: those of which the TLS process says
+        so. Returns the listener's index. Raises ValueError after 64 sockets.
         """
 
     def share(self, *, scrollback_bytes: int, rows: int = 24, columns: int = 80, is_fixed: bool = False) -> None:

@@ -14,8 +14,8 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from fastpty.relay.accept cimport (
-    LISTENERS_MOST, NEGOTIATES_ALWAYS, NEGOTIATES_BY_NAME, NEGOTIATES_NEVER, Arrival, Listeners, listener_accept,
-    listeners_abandon, listeners_add, listeners_open, listeners_resume,
+    LISTENERS_MOST, NEGOTIATES_ALWAYS, NEGOTIATES_BEHIND_TLS, NEGOTIATES_BY_NAME, NEGOTIATES_NEVER, Arrival, Listeners,
+    listener_accept, listeners_abandon, listeners_add, listeners_open, listeners_resume,
 )
 from fastpty.relay.begin cimport arrival_session, session_new, session_new_own_viewer, session_release, session_start
 from fastpty.relay.busy_poll cimport clock_ns
@@ -54,7 +54,10 @@ from fastpty.relay.upcalls import JOIN, VIEW, Failure, SessionEnd, SessionRow, S
 
 INTERNAL_ERROR = b"fastpty: internal error, see the router's log\r\n"
 INTERNAL_FAILURE = Failure(ERROR_INTERNAL, 0, b"internal error, see the router's log")
-NEGOTIATIONS = {"never": NEGOTIATES_NEVER, "by name": NEGOTIATES_BY_NAME, "always": NEGOTIATES_ALWAYS}
+NEGOTIATIONS = {
+    "never": NEGOTIATES_NEVER, "by name": NEGOTIATES_BY_NAME, "behind tls": NEGOTIATES_BEHIND_TLS,
+    "always": NEGOTIATES_ALWAYS,
+}
 
 
 def do_errand(int fd, bytes message):
@@ -301,6 +304,7 @@ cdef class Relay:
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_FAILURE
+        loop_defer_reports(&self.loop)   # the session's first line in the log is one
         if isinstance(answer, Failure):
             session_fail(&self.loop, session, ENDING_NOT_STARTED, answer.code, answer.text, answer.error)
         else:

@@ -43,5 +43,13 @@ def counted(number: int, thing: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Escapes control characters, such as those in file names, so that the text is one line and safe on a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """Escapes control characters, such as those in file names, so that the text is one line and safe on a terminal.
+
+    A byte of a name that is not UTF-8 is shown as \\xff.
+    """
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    is_byte = "\udc80" <= character <= "\udcff"
+    return f"\\x{ord(character) - 0xDC00:02x}" if is_byte else ascii(character)[1:-1]

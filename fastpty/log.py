@@ -24,6 +24,7 @@ from typing import Any
 from fastpty.errors import FastptyError
 from fastpty.system import foreign_root
 from fastpty.system.file_writer import FileWriter
+from fastpty.system.standard_descriptors import is_journal
 
 logger = logging.getLogger("fastpty.router")
 
@@ -214,7 +215,7 @@ class _ToDescriptor(_NeverWaits):
     """Writes to a descriptor. Other processes share it, so poll(2) is used instead of making it non-blocking."""
 
     def __init__(self, fd: int) -> None:
-        if _is_journal(fd):  # which records the time itself, and takes the priority from the first characters
+        if is_journal(fd):  # which records the time itself, and takes the priority from the first characters
             super().__init__("<{severity}>[{process}] ", "<{severity}>")
         else:
             super().__init__(_HEAD)
@@ -312,12 +313,6 @@ class _ToSyslog(_NeverWaits):
             self._socket = None
             self._connect().send(packet)
         return True
-
-
-def _is_journal(fd: int) -> bool:
-    """True if systemd has connected this descriptor to the journal (systemd.exec(5), JOURNAL_STREAM)."""
-    status = os.fstat(fd)
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _open(path: str) -> int:

@@ -28,7 +28,7 @@ from fastpty.supervision import worker
 from fastpty.supervision.link import Link
 from fastpty.supervision.supervisor import Supervisor, Tasks
 from fastpty.system import at_start, signals
-from fastpty.system.standard_descriptors import open_standard_descriptors
+from fastpty.system.standard_descriptors import WARNING, open_standard_descriptors, write_error
 from fastpty.viewers.own_terminal import OwnTerminal
 
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config, warnings = reexecute.configure(argv)
         for warning in warnings:
-            print(f"fastpty-router: warning: {printable(warning)}", file=sys.stderr)
+            write_error(f"fastpty-router: warning: {printable(warning)}", WARNING)
         steps.check(config)
         accounts.check(config.run_as)
         if config.is_client:

@@ -83,13 +83,15 @@ def origin_number(origin: str) -> int:
     return -1 - (hash(origin) & _HASH_MOST)
 
 
-def name_behind_tls(connection: str, uid: int | None, who: str) -> bytes:
+def name_behind_tls(connection: str, uid: int | None, who: str, *, negotiated: bool = False) -> bytes:
     """The abstract name that the TLS process binds its connection to the relay to, which identifies the client.
 
-    connection: makes the name unique. A name that is too long for unix(7) is cut off.
+    connection: 32 characters that make the name unique. negotiated: the client speaks the extension (name_negotiated in
+    fastpty/wire/extension.pxd reads this). A name that is too long for unix(7) is cut off.
     """
+    protocol = "fpty" if negotiated else "-"
     user = "-" if uid is None else uid
-    return f"\0{connection} {user} {who}".encode("utf-8", "replace")[:_NAME_BYTES_MOST]
+    return f"\0{connection} {protocol} {user} {who}".encode("utf-8", "replace")[:_NAME_BYTES_MOST]
 
 
 def peer_behind_tls(
@@ -105,7 +107,7 @@ def peer_behind_tls(
     only users listed in `tls-user`.
     """
     name = connection.getpeername()
-    _, user, who = os.fsdecode(name).split(" ", 2)
+    _, _, user, who = os.fsdecode(name).split(" ", 3)
     if user == "-":
         host, _, _, *name = who.split(" ", 3)
         return Peer(f"TLS client {who}", is_admitted=is_admitted, origin=name[0] if name else _network(host))

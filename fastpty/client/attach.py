@@ -15,9 +15,10 @@ import time
 from fastpty.client import escape
 from fastpty.client.escape import EscapeFilter
 from fastpty.client.legacy import EndedByRouterError, LateWelcomeError, Legacy
-from fastpty.client.link import HIGH_WATER_BYTES, SHORT_OF_MEMORY, Link
+from fastpty.client.link import HIGH_WATER_BYTES, Link
 from fastpty.client.output import Output
 from fastpty.client.peer import RouterProcess
+from fastpty.client.ready import PAUSE_SECONDS, SHORT_OF_MEMORY
 from fastpty.client.streams import CHUNK_BYTES, Streams
 from fastpty.client.terminal import FATAL, HeldSignals, RawTerminal, signal_name, window_size
 from fastpty.errors import FastptyError, SessionError
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from fastpty.wire.extension import Status
 
 __all__ = ["AttachedClient", "DisconnectedError", "EndedByRouterError", "attach"]
-
-# How long to wait before a call that failed for lack of memory is tried again.
-_PAUSE_SECONDS = 0.05
 
 # Keys that overtake input for which the router has no room, if each comes alone: a paste may have them in it.
 _INTERRUPTS = {b"\x03": _signal.SIGINT, b"\x1c": _signal.SIGQUIT}
@@ -120,7 +118,7 @@ class AttachedClient:
             except OSError as error:
                 if error.errno not in SHORT_OF_MEMORY:
                     raise
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(PAUSE_SECONDS)
 
     def _end(self, router: RouterProcess) -> Status | None:
         notice = self._output.take_notice()

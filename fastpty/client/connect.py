@@ -10,6 +10,7 @@ from fastpty.client import negotiation
 from fastpty.client.attach import DisconnectedError, attach
 from fastpty.client.legacy import SILENCE_SECONDS, LateWelcomeError
 from fastpty.client.link import Link
+from fastpty.client.output import NOTICE, NOTICE_MOST_BYTES
 from fastpty.client.peer import listener_warning
 from fastpty.client.streams import check_streams
 from fastpty.client.terminal import window_size
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from fastpty.client.negotiation import Greeting
     from fastpty.client.session import Session
+    from fastpty.wire.extension import Status
 
 __all__ = ["read", "run"]
 
@@ -75,6 +77,8 @@ class Connection:
         self._late: LateWelcomeError | None = None
         self._size: tuple[int, int] | None = None
         self._stdin = 0
+        self._has_negotiated = False  # in the TLS handshake
+        self._exit_status: Callable[[Status], int]
         self.session: Session | None = None
 
     def run(self) -> int:
@@ -98,13 +102,21 @@ class Connection:
         deadline = time.monotonic() + wanted.connect_seconds if wanted.connect_seconds else None
         sock = dial(wanted.address, wanted.connect_seconds or None, name)
         try:
-            greeting = self._greeting(sock, name)
             if wanted.tls is None:
-                return self._converse(sock, sock, greeting)
-            from fastpty.client.tunnel import tunnel  # `ssl` is slow to load
+                return self._converse(sock, sock, self._greeting(sock, name))
+            from fastpty.client.tunnel import shake_hands, tunnel  # `ssl` is slow to load
 
-            with tunnel(sock, wanted.tls, wanted.tls_name, wanted.address.text, deadline) as plain:
-                return self._converse(plain, sock, greeting)
+            pump = shake_hands(
+                sock,
+                wanted.tls,
+                wanted.tls_name,
+                wanted.address.text,
+                deadline=deadline,
+                negotiates=wanted.protocol in ("auto", "fpty"),
+            )
+            self._has_negotiated = pump.has_negotiated
+            with tunnel(sock, pump) as plain:
+                return self._converse(plain, sock, self._greeting(sock, name))
         finally:
             sock.close()
 
@@ -113,7 +125,7 @@ class Connection:
         if self.wanted.protocol in ("raw", "uwsgi"):
             return None
         names: list[bytes | None] = [name] if name is not None and sock.getsockname() == name else []
-        if self.wanted.protocol == "fpty":
+        if self.wanted.protocol == "fpty" or self._has_negotiated:
             names.append(None)
         return negotiation.Greeting(names)
 
@@ -137,7 +149,8 @@ class Connection:
 
     def _negotiate(self, link: Link, greeting: Greeting | None) -> None:
         wanted = self.wanted
-        need = wanted.need or ("--protocol fpty" if wanted.protocol == "fpty" or self._late else None)
+        is_sure = wanted.protocol == "fpty" or self._has_negotiated or self._late
+        need = wanted.need or ("--protocol fpty" if is_sure else None)
         if greeting is not None and greeting.is_expected:
             seconds = (wanted.connect_seconds or None) if need else SILENCE_SECONDS
             negotiation.wait_for_greeting(link.sock, link.read, greeting, seconds)
@@ -146,9 +159,15 @@ class Connection:
             elif greeting.is_welcome is False:
                 link.stay_legacy(greeting)
         if need and self.session is None:
-            raise FastptyError(self._why_not(link, greeting, need))
+            is_silent = greeting is not None and greeting.is_expected and not greeting.received
+            why = self._why_not(link, greeting, need)
+            raise negotiation.NoAnswerError(why) if is_silent else FastptyError(why)
 
     def _begin(self, link: Link, greeting: Greeting) -> None:
+        # `report` is for the end of the session. By then the installation may have been replaced.
+        from fastpty.client.report import exit_status
+
+        self._exit_status = exit_status
         self.session, request = self._session()
         link.begin(self.session, request, self._size, greeting)
         if not self._is_local:
@@ -167,13 +186,20 @@ class Connection:
 
     def _why_not(self, link: Link, greeting: Greeting | None, need: str) -> str:
         is_expected = greeting is not None and greeting.is_expected
-        if not is_expected and not self._is_local:
+        if not is_expected and not self._is_local and self.wanted.tls is None:
             return f"{self._name}: {need} needs an fpty-router address, and --protocol fpty"
         if greeting is not None and is_expected and greeting.is_welcome is None:
             from fastpty.client.waiting import is_not_accepted  # rarely needed
 
             what = "accept the connection" if is_not_accepted(link.sock) else "answer"
-            return f"{self._name}: the router does not {what}: it is stopped, or it hangs"
+            may_want_tls = not self._is_local and self.wanted.tls is None
+            why = "it is stopped, it hangs, or the port speaks TLS" if may_want_tls else "it is stopped, or it hangs"
+            return f"{self._name}: the router does not {what}: {why}"
+        if greeting is not None and is_expected and not greeting.received:
+            return f"{self._name}: the connection was closed without an answer: has the router ended? See its log"
+        if greeting is not None and greeting.received.startswith(NOTICE):
+            line, _, _ = greeting.received[len(NOTICE) : NOTICE_MOST_BYTES].partition(b"\n")
+            return line.decode(errors="replace").strip()
         return f"{self._name}: {need} needs a router that speaks the extension, and this one does not"
 
     def _warn(self, link: Link, network: _socket.socket) -> None:
@@ -202,11 +228,7 @@ class Connection:
                 self._complain(f"{link.traffic()} in {time.monotonic() - began:.1f} s")
         if self.session is None:
             return 0
-        if status is None:
-            return _OUTPUT_CLOSED
-        from fastpty.client.report import exit_status
-
-        return exit_status(status)
+        return _OUTPUT_CLOSED if status is None else self._exit_status(status)
 
     def _show_notice(self, text: str) -> None:
         if not self.wanted.is_quiet:

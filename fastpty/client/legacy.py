@@ -21,6 +21,9 @@ _HEADER_BYTES = 4
 # How far into the output a sign of the wrong protocol is looked for.
 _BEGINNING_BYTES = 1024
 
+# What a router of fastpty's own protocol sends first to a client without a name, but for the size of the frame.
+_WELCOME = bytes((0, extension.WELCOME)) + extension.MAGIC + bytes(extension.NONCE_BYTES)
+
 # How servers of other protocols answer on TCP, and what to do.
 _OTHER_SERVERS = {
     b"\x15\x03": "speaks TLS: give --tls-cert, --tls-key and --tls-ca",
@@ -102,7 +105,7 @@ class Legacy:
         self._starts = None if greeting is None or framed else StartFinder()
         self._held = b""
         self.is_waiting = False
-        self._window = b""
+        self._first_frame = b""
         self._beginning: bytearray | None = bytearray()
 
     def input(self, data: bytes) -> bytes:
@@ -112,7 +115,11 @@ class Legacy:
             self.is_waiting = len(self._kept) >= KEPT_BYTES
         if self._starts is not None:
             data = self._hold_starts(self._starts, data)
-        return uwsgi.stdin_frames(data) if self._framed else data
+        if not self._framed:
+            return data
+        frames = uwsgi.stdin_frames(data)
+        self._first_frame = self._first_frame or frames[:_HEADER_BYTES]
+        return frames
 
     @property
     def silence_seconds(self) -> float:
@@ -128,9 +135,11 @@ class Legacy:
 
     def window(self, rows: int, columns: int) -> bytes:
         """The bytes that announce a window of this size; none in the raw protocol."""
-        if self._framed:
-            self._window = uwsgi.window_frames(rows, columns)
-        return self._window
+        if not self._framed:
+            return b""
+        frames = uwsgi.window_frames(rows, columns)
+        self._first_frame = self._first_frame or frames
+        return frames
 
     def end_input(self) -> bytes | None:
         """None: the sending direction has to be closed. Raises FastptyError if input waits."""
@@ -161,12 +170,13 @@ class Legacy:
     def has_no_welcome(self) -> None:
         """Notes that the router does not speak the extension. Raises FastptyError if it seems to."""
         if self._greeting is not None and self._greeting.is_unnamed:
-            raise FastptyError(
-                f"{self._address} is an address for fastpty's own protocol: connect with --protocol fpty"
-            )
+            raise self._needs_fpty()
         self._greeting = self._starts = None
         self._kept = None
         self.is_waiting = False
+
+    def _needs_fpty(self) -> FastptyError:
+        return FastptyError(f"{self._address} is an address for fastpty's own protocol: connect with --protocol fpty")
 
     def keep_no_more(self) -> None:
         """Lets the input go on. A WELCOME is an error from here on. Raises FastptyError if the input must wait."""
@@ -222,7 +232,9 @@ class Legacy:
         for answer, what in _OTHER_SERVERS.items():
             if self._beginning.startswith(answer) and not self._is_local:
                 raise FastptyError(f"{self._address} {what}")
-        if self._window and _echo(self._window) in self._beginning:
+        if self._beginning[:1] + self._beginning[3 : len(_WELCOME) + 2] == _WELCOME:
+            raise self._needs_fpty()
+        if self._first_frame and _echo(self._first_frame) in self._beginning:
             raise FastptyError(f"{self._address} speaks the raw protocol: connect without --uwsgi")
         if len(self._beginning) > _BEGINNING_BYTES:
             self._beginning = None

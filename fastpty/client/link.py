@@ -10,6 +10,7 @@ import _socket
 import errno
 
 from fastpty.client.legacy import Legacy
+from fastpty.client.ready import SHORT_OF_MEMORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 65536
 HIGH_WATER_BYTES = 262144
-
-SHORT_OF_MEMORY = frozenset({errno.ENOMEM, errno.ENOBUFS})
-"""Errors of system calls that succeed when they are tried again later."""
 
 _URGENT_MARK = b"!"
 
@@ -158,14 +156,20 @@ class Link:
     def _lose_input(self, error: OSError) -> None:
         """Sends nothing more: after a gap the rest of the input would mean something else.
 
-        The output is still read. It may show that the session had ended. Over TCP a reset is a broken connection, and
-        the kernel reports it only once, here or to receive().
+        If the router takes no more, the output is still read: it may show that the session had ended. After any other
+        error the output ends with what has arrived. Over TCP a reset is a broken connection, and the kernel reports it
+        only once, here or to receive().
         """
         self._unsent.clear()
         self.takes_input = self._wants_shutdown = self._sends = False
         was_reset = error.errno == errno.ECONNRESET and not self._is_local
         if was_reset or error.errno not in _TAKES_NO_MORE:
             self.broken = self.broken or error.strerror
+        if error.errno not in _TAKES_NO_MORE:
+            try:
+                self.sock.shutdown(_socket.SHUT_RD)
+            except OSError:  # it has ended
+                return
 
     @property
     def _is_local(self) -> bool:

@@ -7,9 +7,9 @@ if TYPE_CHECKING:
     import re
 
 # Private modes (CSI ? n h, CSI ? n l) as xterm numbers them: application cursor keys, mouse reports and their
-# encodings, focus reports, bracketed paste. The alternate screens are apart: what was turned on in one is turned off
-# before it is left.
-_OFF_AT_FIRST = frozenset((1, 9, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2004))
+# encodings, focus reports, bracketed paste, reports of the colour scheme and of the window's size. The alternate
+# screens are apart: what was turned on in one is turned off before it is left.
+_OFF_AT_FIRST = frozenset((1, 9, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2004, 2031, 2048))
 _ALTERNATE_SCREENS = frozenset((47, 1047, 1049))
 _CURSOR_IS_SHOWN = 25
 
@@ -39,7 +39,7 @@ class ModeTracker:
 
     def _reset(self) -> None:
         self._on: set[int] = set()
-        self._pushed = 0
+        self._pushed = [0, 0]  # flags of kitty's protocol: the main and the alternate screen have a stack each
         self._others: dict[str, bool] = {}
 
     def feed(self, data: bytes | bytearray) -> None:
@@ -68,9 +68,10 @@ class ModeTracker:
                 turned_on = (found["switch"] == b"h") != (number == b"%d" % _CURSOR_IS_SHOWN)
                 (self._on.add if turned_on else self._on.discard)(int(number or 0))
         elif found["push"]:
-            self._pushed += 1
+            self._pushed[self._is_alternate] += 1
         elif found["pop"]:
-            self._pushed = max(0, self._pushed - int(found["count"] or 1))
+            left = self._pushed[self._is_alternate] - int(found["count"] or 1)
+            self._pushed[self._is_alternate] = max(0, left)
         elif found["set"]:
             self._others["flags"] = bool(found["flags"].strip(b"0"))
         elif found["keys"]:
@@ -80,14 +81,20 @@ class ModeTracker:
         else:
             self._reset()
 
+    @property
+    def _is_alternate(self) -> bool:
+        return bool(self._on & _ALTERNATE_SCREENS)
+
     def undo(self) -> bytes:
         """Returns the sequences that turn off all modes that are on, and forgets those."""
         undone = [b"\x1b[?%dl" % number for number in sorted(self._on & _OFF_AT_FIRST)]
-        if self._pushed:
-            undone.append(b"\x1b[<%du" % self._pushed)
+        pops = [b"\x1b[<%du" % count if count else b"" for count in self._pushed]
+        if self._is_alternate:
+            undone.append(pops[True])
         sequences = {"flags": b"\x1b[=0u", "keys": b"\x1b[>4m", "keypad": b"\x1b>"}
         undone += [sequence for name, sequence in sequences.items() if self._others.get(name)]
         undone += [b"\x1b[?%dl" % number for number in sorted(self._on & _ALTERNATE_SCREENS)]
+        undone.append(pops[False])
         if _CURSOR_IS_SHOWN in self._on:
             undone.append(b"\x1b[?25h")
         self._reset()

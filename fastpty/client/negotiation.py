@@ -6,11 +6,12 @@ client with WELCOME, which has the nonce in it. All others treat the client like
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import time
 
+from fastpty.client.ready import SHORT_OF_MEMORY
+from fastpty.errors import FastptyError
 from fastpty.wire import extension
 
 TYPE_CHECKING = False
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES = 4
 _DECIDED_BYTES = _HEADER_BYTES + len(extension.MAGIC) + extension.NONCE_BYTES
-_SHORT_OF_MEMORY = (errno.ENOMEM, errno.ENOBUFS)
+
+
+class NoAnswerError(FastptyError):
+    """The connection has brought no byte. TLS may know why."""
 
 
 def new_name() -> bytes:
@@ -94,5 +98,5 @@ def wait_for_greeting(
         except BlockingIOError:
             continue
         except OSError as error:
-            if error.errno not in _SHORT_OF_MEMORY:
+            if error.errno not in SHORT_OF_MEMORY:
                 greeting.feed(b"")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from fastpty.client.modes import ModeTracker
+from fastpty.client.ready import SHORT_OF_MEMORY, is_ready
 from fastpty.client.terminal import is_in_foreground
 from fastpty.errors import FastptyError
 
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 
 # A router that ends a session, or begins none, says why in a line of this form, marks it (fastpty/relay/notice.pxd)
 # and closes the connection.
-_NOTICE = b"fastpty: "
-_NOTICE_MOST_BYTES = 1024
+NOTICE = b"fastpty: "
+NOTICE_MOST_BYTES = 1024
 
 # How long such a line is held back: if the output has not ended by then, a program has written it.
 _HOLD_SECONDS = 0.2
@@ -77,7 +79,7 @@ class Output:
         notice = self._buffer[-self._held_bytes :]
         del self._buffer[-self._held_bytes :]
         self._held_bytes = 0
-        return notice.removeprefix(_NOTICE).decode(errors="replace").strip()
+        return notice.removeprefix(NOTICE).decode(errors="replace").strip()
 
     @property
     def wants_to_write(self) -> bool:
@@ -109,8 +111,6 @@ class Output:
         del self._buffer[:count]
 
     def _fail(self, error: OSError) -> None:
-        from fastpty.client.link import SHORT_OF_MEMORY
-
         if error.errno in SHORT_OF_MEMORY:
             raise error
         if error.errno not in self._streams.stdout_ends:
@@ -129,7 +129,7 @@ class Output:
         text = self._modes.undo()
         if new_line and self._last != b"\n":
             text += b"\r\n"
-        if text and _is_writable(self._streams.stdout):
+        if text and is_ready(self._streams.stdout, select.POLLOUT):
             try:
                 os.write(self._streams.stdout, text)
             except OSError:  # the terminal has gone
@@ -141,12 +141,4 @@ def _notice_bytes(buffer: bytearray, last: bytes) -> int:
     start = buffer.rfind(b"\n", 0, max(0, len(buffer) - 1)) + 1
     length = len(buffer) - start
     begins_a_line = start > 0 or last == b"\n"
-    return length if begins_a_line and length <= _NOTICE_MOST_BYTES and buffer.startswith(_NOTICE, start) else 0
-
-
-def _is_writable(fd: int) -> bool:
-    import select
-
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    return bool(poll.poll(0))
+    return length if begins_a_line and length <= NOTICE_MOST_BYTES and buffer.startswith(NOTICE, start) else 0

@@ -8,6 +8,7 @@ import os
 import select
 import stat
 
+from fastpty.client.ready import is_ready
 from fastpty.errors import printable
 from fastpty.net.address import UnixAddress
 from fastpty.system.credentials import peer_credentials
@@ -104,11 +105,7 @@ class RouterProcess:
         """True if the router's process has ended. For the end of the output; False if it is not known."""
         if self._pidfd is None:
             return False
-        poll = select.poll()
-        poll.register(self._sock, 0)
-        if not poll.poll(0):  # no hang-up: it closed its sending direction only
+        if not is_ready(self._sock.fileno(), 0):  # no hang-up: it closed its sending direction only
             return False
         # A process's descriptors are closed a moment before it counts as dead.
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(_DYING_MS))
+        return is_ready(self._pidfd, select.POLLIN, _DYING_MS)

@@ -10,6 +10,8 @@ import select
 import struct
 import termios
 
+from fastpty.client.ready import is_ready
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,7 +128,7 @@ def _read_lines(fd: int, modes: list[Any]) -> bytes:
         return b""
     line_ends = {b"\n", cc[termios.VEOL], cc[termios.VEOL2]} - {_DISABLED}
     keys = b""
-    while len(keys) < _TYPED_AHEAD_MOST_BYTES and _is_readable(fd):
+    while len(keys) < _TYPED_AHEAD_MOST_BYTES and is_ready(fd, select.POLLIN):
         try:
             line = os.read(fd, _TYPED_AHEAD_MOST_BYTES)
         except OSError:  # the terminal has gone, or is another's: the client will see that when it reads
@@ -141,7 +143,7 @@ def _read_rest(fd: int, modes: list[Any]) -> bytes:
     """Reads what was typed before raw mode was set and is not a whole line; returns the keys."""
     try:
         waiting = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
-        keys = os.read(fd, waiting) if waiting and _is_readable(fd) else b""
+        keys = os.read(fd, waiting) if waiting and is_ready(fd, select.POLLIN) else b""
     except OSError:  # the terminal has gone: the client will see that when it reads
         return b""
     if modes[3] & termios.ICANON:
@@ -151,12 +153,6 @@ def _read_rest(fd: int, modes: list[Any]) -> bytes:
 
 def _as_typed(line: bytes, iflag: int) -> bytes:
     return line.replace(b"\n", b"\r") if iflag & termios.ICRNL else line
-
-
-def _is_readable(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 class HeldSignals:

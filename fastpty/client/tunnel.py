@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator
 
 from fastpty.client.link import has_urgent_mark
+from fastpty.client.negotiation import NoAnswerError
+from fastpty.client.ready import is_ready
 from fastpty.errors import FastptyError, UsageError
 from fastpty.net.tls import Pump, context_of, reason
 from fastpty.net.tls_files import Identity
@@ -28,16 +30,26 @@ def wait_for_mark(network: _socket.socket) -> bool:
 
     Waits at most a second for it.
     """
-    poll = select.poll()
-    poll.register(network, select.POLLPRI)
-    poll.poll(_MARK_SECONDS * 1000)
+    is_ready(network.fileno(), select.POLLPRI, _MARK_SECONDS * 1000)
     return has_urgent_mark(network)
 
 
-def _shake_hands(
-    network: _socket.socket, identity: Identity, server_name: str, name: str, deadline: float | None
+def shake_hands(
+    network: _socket.socket,
+    identity: Identity,
+    server_name: str,
+    name: str,
+    *,
+    deadline: float | None = None,
+    negotiates: bool = True,
 ) -> Pump:
-    context = context_of(identity, server=False)
+    """Begins TLS over `network`. negotiates: offers the negotiated extension (Pump.has_negotiated).
+
+    `server_name` is the name in the router's certificate, `name` the address for messages, `deadline` that of the
+    handshake (time.monotonic()). Raises FastptyError if the router is not `server_name`, refuses this client or does
+    not answer in time.
+    """
+    context = context_of(identity, server=False, negotiates=negotiates)
     try:
         pump = Pump(network, context, server_side=False, server_name=server_name)
     except ValueError as error:  # empty, longer than DNS allows, or not text
@@ -56,16 +68,11 @@ def _shake_hands(
 
 
 @contextlib.contextmanager
-def tunnel(
-    network: _socket.socket, identity: Identity, server_name: str, name: str, deadline: float | None
-) -> Iterator[socket.socket]:
+def tunnel(network: _socket.socket, pump: Pump) -> Iterator[socket.socket]:
     """A plain socket whose bytes a thread moves through TLS over `network`; closed at the end.
 
-    `server_name` is the name in the router's certificate, `name` the address for messages, `deadline` that of the
-    handshake (time.monotonic()). Raises FastptyError if the router is not `server_name`, refuses this client or does
-    not answer in time, and, at the end, if the connection broke.
+    Raises FastptyError at the end if the connection broke.
     """
-    pump = _shake_hands(network, identity, server_name, name, deadline)
     ours, theirs = socket.socketpair()
     failures: list[str] = []
 
@@ -84,9 +91,11 @@ def tunnel(
     try:
         with ours:
             yield ours
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             network.shutdown(socket.SHUT_RDWR)  # nothing more is wanted from the router, so the thread ends at once
+        if failures and isinstance(error, NoAnswerError):  # such as a certificate that the router does not trust
+            raise FastptyError(f"the connection broke: {failures[0]}") from error
         raise
     finally:
         thread.join(_END_SECONDS)

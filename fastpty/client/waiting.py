@@ -10,6 +10,8 @@ import os
 import select
 import struct
 
+from fastpty.client.ready import is_ready
+
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
 _NLM_F_REQUEST = 1
@@ -65,6 +67,4 @@ def _peer_inode(inode: int) -> int | None:
 
 def _has_news(sock: _socket.socket) -> bool:
     """True if there is output to read, or its end: then the connection was accepted, and the other end closed."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+    return is_ready(sock.fileno(), select.POLLIN)

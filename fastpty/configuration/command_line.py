@@ -22,7 +22,7 @@ from fastpty.configuration.uwsgi_keys import WITHOUT_MEANING, instead, is_confin
 from fastpty.errors import FastptyError, UsageError, printable
 from fastpty.service import pidfile
 from fastpty.system.names import shown
-from fastpty.system.standard_descriptors import write_error, write_output
+from fastpty.system.standard_descriptors import ERROR, WARNING, write_error, write_output
 
 _SOCKET = "listen-raw"
 _POSITIONAL_NAMES = frozenset({_SOCKET, *files.FORMATS})
@@ -58,8 +58,8 @@ def read(
                 warnings += _preflight(preflight, config, loaded.settings)
     except FastptyError as error:
         for warning in warnings:
-            write_error(f"{PROGRAM}: warning: {printable(warning)}")
-        write_error(f"{PROGRAM}: {error}")
+            write_error(f"{PROGRAM}: warning: {printable(warning)}", WARNING)
+        write_error(f"{PROGRAM}: {error}", ERROR)
         raise SystemExit(UsageError.exit_status if is_check else error.exit_status) from None
     for line in [*loaded.printed, *(as_ini(loaded.listing) if loaded.listing is not None else ())]:
         write_error(printable(line))

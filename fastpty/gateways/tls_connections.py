@@ -17,16 +17,19 @@ from fastpty.gateways.tls_front import Front
 from fastpty.log import logger
 from fastpty.net import tcp
 from fastpty.net.tls import Pump, begins_with_hello, certificate_names, handshake_deadline
+from fastpty.wire import extension
 
 # Times the buffer of the relay: each turn of the proxy costs more than one of the relay.
 _BUFFERS = 4
 _NAMES_SHOWN = 10
+_NOT_ALLOWED = b"refused: no name of your certificate is allowed to connect"
 _NOT_TLS = b"fastpty: this port speaks TLS: connect with --tls-cert, --tls-key and --tls-ca\r\n"
 
 
 class Connections:
     """Serves each connection in a thread.
 
+    contexts: the one for fronts that negotiate (True), and the one for the others.
     allowed: allow-tls-name. users: tls-user, the uid for a name in a certificate. handshakes_most: the largest number
     of handshakes at a time, which limits the threads of silent clients; more clients wait in the listen queue.
     buffer_bytes: session-buffer.
@@ -35,14 +38,14 @@ class Connections:
     def __init__(
         self,
         fronts: Sequence[Front],
-        context: ssl.SSLContext,
+        contexts: Mapping[bool, ssl.SSLContext],
         allowed: frozenset[str],
         users: Mapping[str, int],
         handshakes_most: int,
         buffer_bytes: int,
     ) -> None:
         self._fronts = fronts
-        self._context = context
+        self._contexts = contexts
         self._allowed = allowed
         self._users = users
         self._handshakes = threading.Semaphore(handshakes_most)
@@ -78,7 +81,7 @@ class Connections:
     def _serve(self, network: socket.socket, text: str, front: Front) -> None:
         try:
             with network:
-                pump = self._greet(network, text)
+                pump = self._greet(network, text, front)
                 if pump is not None:
                     self._serve_admitted(pump, network, text, front)
         except OSError as error:
@@ -94,11 +97,12 @@ class Connections:
             uid = self._admit(names)
         except RefusedError as error:
             self._log(f"TLS client {text} ({_in_words(names)}): refused: {error}", f"TLS clients: {error}")
-            pump.say(b"fastpty: refused: no name of your certificate is allowed to connect\r\n")
+            pump.say(_refusal(pump.has_negotiated))
             return
         who = f"{text} {names[0] if names else 'nameless'}"
         # The name is random: another user of the machine could bind a name that it can guess.
-        self._connect(pump, network, name_behind_tls(secrets.token_hex(16), uid, who), front)
+        name = name_behind_tls(secrets.token_hex(16), uid, who, negotiated=pump.has_negotiated)
+        self._connect(pump, network, name, front)
 
     def _log(self, line: str, kind: str) -> None:
         """Logs a line that any client can cause. If they are too many, logs their number each second."""
@@ -126,14 +130,15 @@ class Connections:
             raise RefusedError("its names stand for more than one tls-user")
         return uids.pop() if uids else None
 
-    def _greet(self, network: socket.socket, text: str) -> Pump | None:
+    def _greet(self, network: socket.socket, text: str, front: Front) -> Pump | None:
         try:
             tcp.prepare(network)
             deadline = handshake_deadline()
             if not begins_with_hello(network, deadline):
                 _turn_away(network)
                 raise ConnectionError("it does not speak TLS")
-            pump = Pump(network, self._context, server_side=True, high_water_bytes=self._high_water_bytes)
+            context = self._contexts[front.negotiates]
+            pump = Pump(network, context, server_side=True, high_water_bytes=self._high_water_bytes)
             pump.shake_hands(deadline)
         except OSError as error:
             self._log(f"TLS client {text}: the handshake failed: {error}", "TLS clients: the handshake failed")
@@ -156,6 +161,14 @@ def _turn_away(network: socket.socket) -> None:
     network.send(_NOT_TLS, socket.MSG_DONTWAIT)
     tcp.mark_notice(network)
     tcp.wait_until_read(network)
+
+
+def _refusal(negotiated: bool) -> bytes:
+    """What a client is told whose certificate is not allowed."""
+    if not negotiated:
+        return b"fastpty: " + _NOT_ALLOWED + b"\r\n"
+    welcome = extension.welcome(bytes(extension.NONCE_BYTES), 0, 0)
+    return welcome + extension.refusal(extension.REFUSED, _NOT_ALLOWED)
 
 
 def _names_of(pump: Pump) -> list[str]:

@@ -20,6 +20,7 @@ class Front:
     outside: Listener
     inside: Listener
     entrance: int  # O_PATH descriptor of the private socket's file, which is unlinked
+    negotiates: bool  # clients may negotiate the extension
 
     @property
     def descriptors(self) -> tuple[int, int]:
@@ -32,7 +33,7 @@ class Front:
         os.close(self.entrance)
 
 
-def front_for(outside: Listener, backlog: int) -> Front:
+def front_for(outside: Listener, backlog: int, *, negotiates: bool) -> Front:
     """Makes the private socket for a TCP listener. Its file is unlinked: only a holder of `entrance` can connect.
 
     Raises OSError.
@@ -45,7 +46,7 @@ def front_for(outside: Listener, backlog: int) -> Front:
         inside.listen(backlog)
         entrance = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.unlink(path)
-    return Front(outside, Listener(inside, outside.address), entrance)
+    return Front(outside, Listener(inside, outside.address), entrance, negotiates)
 
 
 @contextlib.contextmanager

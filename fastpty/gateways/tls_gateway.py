@@ -49,11 +49,12 @@ class Proxy:
         for place in listeners.for_sessions:
             if place.listener.socket.family != socket.AF_UNIX:
                 try:
-                    self._fronts.append(front_for(place.listener, wanted.backlog))
+                    front = front_for(place.listener, wanted.backlog, negotiates=not place.is_shared)
                 except OSError as error:
                     where = place.listener.address.text
                     raise FastptyError(f"{where}: TLS cannot be set up: {error.strerror}") from error
-                listeners.put_behind_tls(place, self._fronts[-1].inside)
+                self._fronts.append(front)
+                listeners.put_behind_tls(place, front.inside)
         if not self._fronts:
             raise UsageError("tls-cert: there is no TCP address to serve TLS on: add one, or remove tls-cert")
         if os.geteuid() == 0 and not wanted.uid:
@@ -88,11 +89,11 @@ def _server(wanted: Config) -> Callable[[Sequence[Front]], None] | None:
     from fastpty.gateways.tls_connections import Connections
     from fastpty.net.tls import context_of
 
-    context = context_of(identity, server=True)
+    contexts = {negotiates: context_of(identity, server=True, negotiates=negotiates) for negotiates in (False, True)}
     allowed, users = frozenset(wanted.allow_tls_names), dict(wanted.tls_users)
 
     def serve(fronts: Sequence[Front]) -> None:
-        connections = Connections(fronts, context, allowed, users, wanted.max_startups, wanted.buffer_bytes)
+        connections = Connections(fronts, contexts, allowed, users, wanted.max_startups, wanted.buffer_bytes)
         connections.serve(_FLUSH_SECONDS)
 
     return serve

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from fastpty.errors import FastptyError
 from fastpty.hooks import mounts, waits
 from fastpty.system import at_start, names, signals
+from fastpty.system.standard_descriptors import WARNING, write_error
 
 PHASES = ("asap", "pre-jail", "in-jail", "post-jail", "as-root", "as-user", "as-user-atexit")
 KINDS = ("hook", "mount", "umount", "exec")
@@ -147,7 +148,7 @@ def _run_safely(command: str, what: str) -> None:
     try:
         run_command(command, what)
     except FastptyError as error:
-        print(f"fastpty-router: warning: {error}; continuing because of safeexec", file=sys.stderr)
+        write_error(f"fastpty-router: warning: {error}; continuing because of safeexec", WARNING)
 
 
 def _on_text(act: Callable[[str], object]) -> Callable[[str], Run]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,6 +12,7 @@ from fastpty.errors import FastptyError
 from fastpty.hooks.actions import Hook
 from fastpty.system import child, signals
 from fastpty.system.readable import readable
+from fastpty.system.standard_descriptors import ERROR, write_error
 
 SECONDS = 45.0  # for all hooks: systemd kills a service 90 s after its stop (TimeoutStopSec)
 _INTERRUPTED_SECONDS = 5.0  # more than an interrupted command gets to clean up
@@ -87,5 +86,4 @@ def _run(hooks: Sequence[Hook], parent: int) -> int:
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):
-        print(f"fastpty-router: {text}", file=sys.stderr, flush=True)
+    write_error(f"fastpty-router: {text}", ERROR)

@@ -16,14 +16,15 @@ from fastpty.configuration.config import Config
 # Modules that Python or this program would otherwise import at their first use.
 _LATER = ("difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1", "tokenize", "warnings")
 _LATER_FOR_TLS = ("fastpty.net.tls", "fastpty.gateways.tls_connections", "tempfile")
-_LATER_FOR_CLIENT = ("fastpty.cli", "fastpty.client.connect", "fastpty.client.help", "fastpty.client.tunnel")
+_LATER_FOR_CLIENT = ("fastpty.cli", "fcntl", "ipaddress", "json", "pwd", "re", "resource", "stat", "struct")
+_LATER_FOR_TERMINAL = ("fastpty.client.attach", "fastpty.client.waiting")
 
 
 def stop(config: Config) -> None:
     """Loads all modules that may be needed later, then prevents imports from files."""
     of_tls = _LATER_FOR_TLS if config.tls_identity else ()
-    of_client = _LATER_FOR_CLIENT if config.is_client else ()
-    of_terminal = ("fastpty.client.attach",) if config.pty_input else ()
+    of_client = (*_LATER_FOR_CLIENT, *_modules_of_client()) if config.is_client else ()
+    of_terminal = _LATER_FOR_TERMINAL if config.pty_input else ()
     for name in (*_LATER, *of_tls, *of_client, *of_terminal):
         with contextlib.suppress(ImportError):  # this user cannot read it, now or later
             importlib.import_module(name)
@@ -31,6 +32,15 @@ def stop(config: Config) -> None:
     # A traceback would read source files from the foreign root. One that is a FIFO would block the router.
     linecache.updatecache = _no_lines
     sys.excepthook = _show
+
+
+def _modules_of_client() -> list[str]:
+    """The names of all modules of fastpty.client, which loads most of them at their first use."""
+    import pkgutil
+
+    from fastpty import client
+
+    return [module.name for module in pkgutil.iter_modules(client.__path__, "fastpty.client.")]
 
 
 def _no_lines(filename: str, module_globals: dict[str, Any] | None = None) -> list[str]:

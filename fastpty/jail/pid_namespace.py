@@ -22,6 +22,7 @@ from fastpty.log import logger
 from fastpty.system import child, linux
 from fastpty.system.readable import readable
 from fastpty.system.signals import SI_KERNEL, ReceivedSignal, SignalQueue, Stopped
+from fastpty.system.standard_descriptors import ERROR, write_error
 
 # All signals that can be caught, except those of job control and of faults.
 _PASSED_ON = signal.valid_signals() - {
@@ -139,7 +140,7 @@ def _run(work: Work, parent: int, mask: set[int | signal.Signals]) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return work()
     except FastptyError as error:
-        print(f"fastpty-router: {error}", file=sys.stderr)
+        write_error(f"fastpty-router: {error}", ERROR)
         return error.exit_status
     except Stopped:
         return 0

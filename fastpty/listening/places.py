@@ -39,11 +39,13 @@ class Place:
     is_behind_tls: bool = False
 
     @property
-    def negotiates(self) -> Literal["never", "by name", "always"]:
+    def negotiates(self) -> Literal["never", "by name", "behind tls", "always"]:
         """Which of its clients speak the negotiated extension."""
         if self.protocol == EXTENDED:
             return "always"
-        return "never" if self.is_shared or self.is_behind_tls else "by name"
+        if self.is_shared:
+            return "never"
+        return "behind tls" if self.is_behind_tls else "by name"
 
     @property
     def is_shared(self) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 from fastpty.errors import UsageError
 from fastpty.net import tcp
 from fastpty.net.tls_files import Identity, read_pem
+from fastpty.wire.extension import ALPN
 
 _CHUNK_BYTES = 65536
 _HIGH_WATER_BYTES = 262144
@@ -33,10 +34,15 @@ _LEFTOVER_SECONDS = 60.0
 _LEFTOVER_BYTES = 8192
 
 
-def context_of(identity: Identity, *, server: bool) -> ssl.SSLContext:
-    """A context that requires a certificate of the peer. Raises UsageError for a file that cannot be used."""
+def context_of(identity: Identity, *, server: bool, negotiates: bool = False) -> ssl.SSLContext:
+    """A context that requires a certificate of the peer. Raises UsageError for a file that cannot be used.
+
+    negotiates: offers or accepts the negotiated extension (RFC 7301, ALPN).
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     _set_up(context, server=server)
+    if negotiates:
+        context.set_alpn_protocols([ALPN])
     try:
         with _as_file(read_pem("tls-ca", identity.authorities)) as path:
             context.load_verify_locations(path)
@@ -129,6 +135,11 @@ class Pump:
     def certificate(self) -> dict[str, Any] | None:
         """The peer's certificate, after the handshake. Raises ValueError if Python cannot decode it."""
         return self._tls.getpeercert()
+
+    @property
+    def has_negotiated(self) -> bool:
+        """True if both sides speak the negotiated extension, after the handshake."""
+        return self._tls.selected_alpn_protocol() == ALPN
 
     def shake_hands(self, deadline: float | None) -> None:
         """Performs the handshake. Raises OSError (such as ssl.SSLError) if it fails or is not done at the deadline.

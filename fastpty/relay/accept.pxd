@@ -16,7 +16,7 @@ from fastpty.system.linux cimport (
     SOCK_NONBLOCK, SOL_SOCKET, SO_DOMAIN, SO_SNDBUF, accept4, close, eventfd, getrlimit, getsockopt, rlimit,
     offsetof_sun_path, setsockopt, sockaddr_un, socklen_t,
 )
-from fastpty.wire.extension cimport NONCE_BYTES, name_asks
+from fastpty.wire.extension cimport NONCE_BYTES, name_asks, name_negotiated
 
 cdef enum:
     FILES_OF_A_START = 16              # more descriptors than the start of a session needs
@@ -30,6 +30,7 @@ cdef enum:
 cdef enum Negotiation:
     NEGOTIATES_NEVER
     NEGOTIATES_BY_NAME                 # unix clients that are bound to a name which asks for it
+    NEGOTIATES_BEHIND_TLS              # clients whose TLS handshake has agreed on it, as the TLS process says
     NEGOTIATES_ALWAYS
 
 # A connection that was accepted.
@@ -134,7 +135,10 @@ cdef inline int listener_accept_one(const Listener *listener, Arrival *arrival) 
         return arrival.fd
     arrival.fd = accept4(listener.fd, &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if arrival.fd >= 0 and size > before:
-        arrival.is_extended |= name_asks(<const uint8_t *>address.sun_path, size - before, arrival.nonce)
+        if listener.negotiation == NEGOTIATES_BEHIND_TLS:
+            arrival.is_extended = name_negotiated(<const uint8_t *>address.sun_path, size - before)
+        else:
+            arrival.is_extended |= name_asks(<const uint8_t *>address.sun_path, size - before, arrival.nonce)
     return arrival.fd
 
 

@@ -36,7 +36,8 @@ cdef inline void refuse_say_frames(
     """Sends the line to a client of the extension as WELCOME and ERROR, if the socket has room."""
     cdef uint8_t frames[FRAME_HEADER_BYTES + WELCOME_BYTES + FINAL_MOST]
     cdef uint8_t *end = put_welcome(frames, nonce, 0, 0, 0)
-    end = put_error(end, code, 0, ERROR_IN_GREETING, refuse_bare(text, &size), size)
+    text = refuse_bare(text, &size)   # before the call, whose arguments C evaluates in any order
+    end = put_error(end, code, 0, ERROR_IN_GREETING, text, size)
     send(fd, frames, end - frames, MSG_DONTWAIT | MSG_NOSIGNAL)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.system.signals import signal_name
+from fastpty.system.standard_descriptors import ERROR, write_error
 
 _MESSAGE_BYTES_MOST = select.PIPE_BUF  # a pipe transfers this much in one piece
 
@@ -31,7 +31,7 @@ class Starter:
     def failed(self, error: FastptyError) -> None:
         """Reports the error, also on standard error if that is a log file by now."""
         if self._fd is None or not os.path.samestat(self._error, os.fstat(2)):
-            print(f"fastpty-router: {error}", file=sys.stderr)
+            write_error(f"fastpty-router: {error}", ERROR)
         self._report(error.exit_status, str(error))
 
     def stopped(self, number: int) -> None:
@@ -74,6 +74,5 @@ def _wait(reader: int) -> None:
     if not report:
         report = b"\1the router ended during its start without saying why: see its log"
     if report[0]:
-        print(f"fastpty-router: {os.fsdecode(report[1:])}", file=sys.stderr)
-    sys.stderr.flush()
+        write_error(f"fastpty-router: {os.fsdecode(report[1:])}", ERROR)
     os._exit(report[0])

@@ -39,12 +39,28 @@ def write_output(text: str) -> None:
         raise FastptyError(f"cannot write the output: {error.strerror}") from error
 
 
-def write_error(line: str) -> None:
-    """Writes a line to standard error if that is open. A failure is ignored: there is nowhere to report it."""
+ERROR, WARNING = 3, 4
+"""Priorities of a line, as syslog(3) numbers them."""
+
+_JOURNAL = os.environ.get("JOURNAL_STREAM")  # read now: the router removes the variable before it starts sessions
+
+
+def is_journal(fd: int) -> bool:
+    """True if systemd has connected this descriptor to the journal (systemd.exec(5), JOURNAL_STREAM)."""
+    status = os.fstat(fd)
+    return f"{status.st_dev}:{status.st_ino}" == _JOURNAL
+
+
+def write_error(line: str, priority: int | None = None) -> None:
+    """Writes a line to standard error if that is open, to the journal with its priority.
+
+    A failure is ignored: there is nowhere to report it.
+    """
     if sys.stderr is None:
         return
     try:
-        print(line, file=sys.stderr, flush=True)
+        head = f"<{priority}>" if priority is not None and is_journal(2) else ""
+        print(head + line, file=sys.stderr, flush=True)
     except OSError:
         _discard(2)
 

@@ -35,6 +35,7 @@ cdef enum:
 
     NONCE_BYTES = 8
     NAME_BYTES = 27                  # "\0fastpty/1/" and 16 hexadecimal digits
+    UNIQUE_BYTES = 33                # "\0" and 32 characters, in the names that the TLS process binds
     WELCOME_BYTES = 30
     STARTED_BYTES = 31
     STATUS_BYTES = 46                # 6 + 5 counts of 8 bytes
@@ -149,6 +150,14 @@ cdef inline bint name_asks(const uint8_t *name, size_t size, uint8_t *nonce) noe
         decoded[index] = <uint8_t>(high << 4 | low)
     memcpy(nonce, decoded, NONCE_BYTES)
     return True
+
+
+cdef inline bint name_negotiated(const uint8_t *name, size_t size) noexcept nogil:
+    """Returns True if the name that the TLS process has bound says that its client has negotiated the extension.
+
+    Such names are made by name_behind_tls in fastpty/access/peer.py.
+    """
+    return size > UNIQUE_BYTES + 6 and memcmp(name + UNIQUE_BYTES, b" fpty ", 6) == 0
 
 
 cdef inline uint8_t *put(uint8_t *place, uint64_t value, int size) noexcept nogil:

@@ -22,6 +22,9 @@ VERSION = 1
 NAME = b"\0fastpty/1/"
 """A client binds its unix socket to this and its nonce, in 16 lower-case hexadecimal digits."""
 
+ALPN = "fastpty/1"
+"""The name of the extension in a TLS handshake (RFC 7301)."""
+
 NONCE_BYTES = 8
 
 FIRST_NUMBER = 130

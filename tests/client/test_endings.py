@@ -120,7 +120,7 @@ def start(
         tls = authority.options("server") if request.param == "TLS" else []
         router = start_router("127.0.0.1:0", *tls, *options)
         port = router.wait_for_log(r"listening on 127.0.0.1:(\d+)")[0][1]
-        return router, [*(authority.options("alice") if tls else []), f"localhost:{port}"]
+        return router, ["--protocol", "raw", *(authority.options("alice") if tls else []), f"localhost:{port}"]
 
     return start
 
@@ -324,6 +324,9 @@ def test_modes_are_the_same_however_the_output_is_split(output: bytes, cuts: lis
     [
         (b"\x1b[?1002;1006h", b"\x1b[?1002l\x1b[?1006l"),
         (b"\x1b[>1u\x1b[>3u\x1b[<u", b"\x1b[<1u"),
+        (b"\x1b[>1u\x1b[?1049h\x1b[>3u\x1b[>5u", b"\x1b[<2u\x1b[?1049l\x1b[<1u"),
+        (b"\x1b[?1049h\x1b[>3u\x1b[?1049l", b""),
+        (b"\x1b[?2031h\x1b[?2048h", b"\x1b[?2031l\x1b[?2048l"),
         (b"\x1b[>4;2m", b"\x1b[>4m"),
         (b"\x1b[?1049h\x1b[?25l\x1bc", b""),
         (b"\x1b[?7l\x1b[?12h", b""),

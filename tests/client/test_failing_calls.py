@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import random
 import re
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.support.client_harness import CLIENT, ScriptedRouter, piped_client
+from fastpty.client import ready
+from tests.support.client_harness import CLIENT, ScriptedRouter, piped_client, receive_all
 from tests.support.peers import need
 
 INPUT = random.Random(1).randbytes(300_000)
@@ -70,17 +73,40 @@ def calls_before_and_after_connecting(trace: Path) -> tuple[list[str], list[str]
 
 
 @pytest.mark.parametrize("error", ["ENOMEM", "ENOBUFS"])
-@pytest.mark.parametrize("call", ["sendto", "recvmsg", "read", "write", "poll", "shutdown"])
+@pytest.mark.parametrize(
+    ("call", "done"),
+    # The first recvmsg() finds out what the router speaks.
+    [("sendto", 0), ("recvmsg", 0), ("recvmsg", 1), ("read", 0), ("write", 0), ("poll", 0), ("shutdown", 0)],
+)
 def test_a_call_that_fails_for_lack_of_memory_is_tried_again(
-    router: ScriptedRouter, tmp_path: Path, call: str, error: str
+    router: ScriptedRouter, tmp_path: Path, call: str, done: int, error: str
 ) -> None:
+    """From the call on that follows the `done` first ones."""
     session(router, tmp_path / "trace")
     before, _ = calls_before_and_after_connecting(tmp_path / "trace")
     # Several calls in a row fail, so that a client that tries only once more fails the test.
-    first = before.count(call) + 1
+    first = before.count(call) + done + 1
     ended = session(router, tmp_path / "injected", "-e", f"inject={call}:error={error}:when={first}..{first + 2}")
     assert (tmp_path / "injected").read_text().count("(INJECTED)") == 3
     assert (ended.status, ended.complaint, digests(ended)) == (0, "", WHOLE)
+
+
+def test_a_question_whether_a_descriptor_is_ready_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[object] = [OSError(errno.ENOMEM, "no memory"), OSError(errno.ENOBUFS, "no buffer"), [(0, 1)]]
+
+    class Poll:
+        def register(self, fd: int, events: int) -> None:
+            pass
+
+        def poll(self, milliseconds: float) -> object:
+            answer = answers.pop(0)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(ready.select, "poll", Poll)
+    monkeypatch.setattr(ready, "PAUSE_SECONDS", 0)
+    assert ready.is_ready(0, 1)
 
 
 def test_whatever_call_fails_nothing_is_sent_after_a_gap_and_no_success_is_reported(
@@ -107,6 +133,22 @@ def test_a_router_that_takes_no_more_gets_no_more(router: ScriptedRouter, tmp_pa
     assert (ended.status, ended.complaint, ended.output) == (0, "", OUTPUT)
     assert ended.received == INPUT[: len(ended.received)]
     assert len(ended.received) <= 65536
+
+
+def test_a_session_whose_input_cannot_be_sent_ends(router: ScriptedRouter, tmp_path: Path) -> None:
+    """The program would wait for the lost input, and the person for the program."""
+
+    def part(peer: socket.socket) -> None:
+        peer.sendall(OUTPUT[:1000])
+        with suppress(ConnectionError):
+            receive_all(peer)
+
+    options = ["-qq", "-o", str(tmp_path / "trace"), "-e", "inject=sendto:error=EIO:when=2"]
+    command = [need("strace"), *options, *CLIENT]
+    with router.playing(part), piped_client("connect", router.address, command=command) as client:
+        output, complaint = client.communicate(INPUT, timeout=60)
+    assert (client.returncode, output) == (255, OUTPUT[:1000])
+    assert complaint == b"fastpty: the connection broke: Input/output error\n"
 
 
 @pytest.mark.parametrize(("error", "why"), [("ECONNRESET", "Connection reset by peer"), ("ETIMEDOUT", "timed out")])

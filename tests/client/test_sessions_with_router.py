@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -17,6 +18,7 @@ import fastpty
 from tests import ROOT
 from tests.support.client_harness import CLIENT, terminal_client
 from tests.support.harness import Router, children, eventually
+from tests.support.peers import need
 
 MIB = 1 << 20
 
@@ -40,6 +42,19 @@ def run(*arguments: str, data: bytes | None = None, shell: str = "") -> tuple[in
 @pytest.mark.parametrize("code", [0, 1, 77, 255])
 def test_the_exit_status_is_the_program_s(address: str, code: int) -> None:
     assert run(address, "--", "sh", "-c", f"echo out; exit {code}") == (code, b"out\r\n", "")
+
+
+def test_a_session_ends_well_though_the_client_was_uninstalled(address: str, tmp_path: Path) -> None:
+    """The client opens no file after the first output."""
+    trace = tmp_path / "trace"
+    script = ["sh", "-c", "echo BEGUN; exit 7"]
+    command = [need("strace"), "-qq", "-o", str(trace), *CLIENT, "connect", address, "--", *script]
+    ended = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, timeout=60)
+    assert ended.returncode == 7
+    before, *after = re.split(r'^write\(\d+, "BEGUN', trace.read_text(), flags=re.MULTILINE)
+    assert "open" in before
+    assert len(after) == 1
+    assert "open" not in after[0]
 
 
 def test_the_exit_status_of_a_shell_is_the_client_s(address: str) -> None:

@@ -50,6 +50,7 @@ CONNECT = COMMAND_LINE | {
     "fastpty.client.negotiation",
     "fastpty.client.output",
     "fastpty.client.peer",
+    "fastpty.client.ready",
     "fastpty.client.streams",
     "fastpty.client.terminal",
     "fastpty.client.wanted",

@@ -50,6 +50,11 @@ def test_an_address_that_is_no_socket_is_named_as_what_it_is(address: str, why: 
     assert complaint("connect", address) == (255, why)
 
 
+def test_a_byte_of_a_name_that_is_not_utf_8_is_shown_as_its_number() -> None:
+    why = r"cannot connect to /no/caf\xc3: no such socket: is the router running?"
+    assert complaint("connect", os.fsdecode(b"/no/caf\xc3")) == (255, why)
+
+
 def test_a_socket_of_another_type_is_named_so(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(f"{tmp_path}/s")
@@ -154,7 +159,7 @@ def test_no_other_user_can_make_a_silent_session_look_like_a_stopped_router(
     forged = f"\n0: 2 0 0 0001 02 1 {path}"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(f"\0{os.getpid()}{forged}")
-        assert forged in Path("/proc/net/unix").read_text()
+        assert forged.encode() in Path("/proc/net/unix").read_bytes()
         command = [*CLIENT, "connect", "-n", "--connect-timeout", "0.2", path]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"woke\r\n", b"")
@@ -223,6 +228,58 @@ def test_a_uwsgi_client_on_a_raw_socket_of_uwsgi_s_says_so_and_leaves(tmp_path: 
             assert line.encode() in client.shown
     finally:
         router.stop()
+
+
+def test_a_uwsgi_client_without_a_window_leaves_a_raw_socket_too(tmp_path: Path) -> None:
+    def echo(peer: socket.socket) -> None:
+        peer.recv(4)
+        peer.sendall(b"remote:^@^C^@^@ls\r\n")
+        receive_all(peer)
+
+    with scripted_router(tmp_path) as router, router.playing(echo):
+        address = router.address
+        ended = complaint("connect", "--protocol", "uwsgi", address, data=b"ls\n")
+    assert ended == (255, f"{address} speaks the raw protocol: connect without --uwsgi")
+
+
+@pytest.mark.parametrize("protocol", ["raw", "uwsgi"])
+def test_a_client_told_to_speak_an_older_protocol_names_an_fpty_address(
+    start_router: Callable[..., Router], directory: Path, protocol: str
+) -> None:
+    start_router("--fpty-router", f"{directory}/s")
+    why = f"{directory}/s is an address for fastpty's own protocol: connect with --protocol fpty"
+    assert complaint("connect", "--protocol", protocol, f"{directory}/s", data=b"ls\n") == (255, why)
+
+
+def test_a_client_told_to_speak_fpty_to_a_silent_port_is_reminded_of_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        ended = complaint("connect", "--protocol", "fpty", "--connect-timeout", "0.3", address)
+    why = "the router does not answer: it is stopped, it hangs, or the port speaks TLS"
+    assert ended == (255, f"{address}: {why}")
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_a_connection_that_is_closed_without_an_answer_is_not_taken_for_an_older_router(
+    tmp_path: Path, tcp: bool
+) -> None:
+    def leave(peer: socket.socket) -> None:
+        pass
+
+    with scripted_router(tmp_path, tcp=tcp) as router, router.playing(leave):
+        address = router.address
+        ended = complaint("connect", "--protocol", "fpty", address)
+    why = "the connection was closed without an answer: has the router ended? See its log"
+    assert ended == (255, f"{address}: {why}")
+
+
+def test_a_client_told_to_speak_fpty_shows_the_line_of_a_router_that_refuses_it(tmp_path: Path) -> None:
+    def refuse(peer: socket.socket) -> None:
+        peer.sendall(b"fastpty: this port speaks \x1b[1mTLS\n" + bytes(100_000))
+
+    with scripted_router(tmp_path, tcp=True) as router, router.playing(refuse):
+        ended = complaint("connect", "--protocol", "fpty", router.address)
+    assert ended == (255, r"this port speaks \x1b[1mTLS")
 
 
 def test_a_raw_client_on_a_uwsgi_socket_says_so_and_leaves(

@@ -245,6 +245,31 @@ def test_output_written_just_before_the_exit_arrives(run: Callable[..., Session]
     assert session.expect_end("exit, exit status 3") == "".join(f"{number}\r\n" for number in range(1, 100_001))
 
 
+def test_input_that_ends_within_a_block_ends_bash(run: Callable[..., Session]) -> None:
+    session = run(BASH)
+    session.type("if true; then\n")
+    session.client.half_close()
+    assert "syntax error: unexpected end of file" in session.expect_end("exit, exit status 2")
+
+
+def test_input_that_ends_within_a_block_leaves_zsh_to_its_client(run: Callable[..., Session]) -> None:
+    need("zsh")
+    session = run("exec zsh -f")
+    session.type("if true; then\n")
+    session.client.half_close()
+    session.until("then>")
+    session.client.socket.close()
+    session.router.wait_for_log("session 1: end: client left")
+
+
+def test_input_that_ends_within_script_leaves_the_session_to_its_client(run: Callable[..., Session]) -> None:
+    session = run("exec script -q -c 'echo READY; cat' /dev/null")
+    session.until("READY")
+    session.client.half_close()
+    session.client.socket.close()
+    session.router.wait_for_log("session 1: end: client left")
+
+
 def test_each_control_key_is_passed_on_at_once(run: Callable[..., Session]) -> None:
     """No key is held back as the first of a detach sequence."""
     session = run("stty raw -echo; printf READY; exec cat")

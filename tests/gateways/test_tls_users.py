@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_a_compromised_proxy_can_claim_only_users_of_tls_user(directory: Path) -
     with socket.socket(socket.AF_UNIX) as relay, socket.socket(socket.AF_UNIX) as proxy:
         relay.bind(f"{directory}/relay")
         relay.listen()
-        proxy.bind(name_behind_tls(f"{os.getpid()}.1", 0, "127.0.0.1 port 1 root"))
+        proxy.bind(name_behind_tls(secrets.token_hex(16), 0, "127.0.0.1 port 1 root"))
         proxy.connect(f"{directory}/relay")
         with relay.accept()[0] as connection:
             with pytest.raises(RefusedError, match="uid 0 is not listed in tls-user"):

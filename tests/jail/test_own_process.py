@@ -68,7 +68,7 @@ def test_the_socket_behind_tls_is_not_made_in_a_directory_of_another_user(
     monkeypatch.setattr(tempfile, "mkdtemp", replaced)
     [outside] = listen(TcpAddress("127.0.0.1", 0))
     with pytest.raises(OSError, match="another user has replaced"):
-        tls_front.front_for(outside, 1)
+        tls_front.front_for(outside, 1, negotiates=True)
     outside.close()
     assert sorted(os.listdir(directory)) == ["victim"]
 
@@ -115,6 +115,6 @@ def test_another_user_cannot_take_the_names_of_connections_behind_tls(
         with connected(authority, port) as connection:
             assert connection.recv(2) == b"IN"
             own_port = connection.getsockname()[1]
-            [name] = re.findall(rf"@(\S+) - 127\.0\.0\.1 port {own_port} ", Path("/proc/net/unix").read_text())
+            [name] = re.findall(rf"@(\S+) - - 127\.0\.0\.1 port {own_port} ", Path("/proc/net/unix").read_text())
             unguessable.add(re.fullmatch(r"[0-9a-f]{32}", name) and name)
     assert len(unguessable - {None}) == 2

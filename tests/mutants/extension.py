@@ -20,8 +20,8 @@ EXTENSION = (
     Mutant(
         "a shared terminal does not negotiate",
         "fastpty/listening/places.py",
-        'return "never" if self.is_shared or self.is_behind_tls else "by name"',
-        'return "by name"',
+        '        if self.is_shared:\n            return "never"\n',
+        "",
         GREETING + "test_a_shared_terminal_serves_a_client_with_a_name_as_any_other",
     ),
     Mutant(
@@ -190,6 +190,13 @@ EXTENSION = (
         "fastpty/relay/refuse.pxd",
         "    if nonce == NULL:\n",
         "    if True:\n",
+        GREETING + "test_many_refused_clients_are_all_told_why",
+    ),
+    Mutant(
+        "a refused client for which there is no session gets the bare reason",
+        "fastpty/relay/refuse.pxd",
+        "    text = refuse_bare(text, &size)   # before the call, whose arguments C evaluates in any order\n",
+        "",
         GREETING + "test_many_refused_clients_are_all_told_why",
     ),
     Mutant(

@@ -173,4 +173,15 @@ _WORDS = (
     ),
 )
 
-EXTENSION_START = (*_MEMORY, *_ANSWERS, *_WORDS)
+EXTENSION_START = (
+    *_MEMORY,
+    *_ANSWERS,
+    *_WORDS,
+    Mutant(
+        "the start of a session is logged at once",
+        "fastpty/_relay.pyx",
+        "        loop_defer_reports(&self.loop)   # the session's first line in the log is one\n",
+        "",
+        "relay/test_extension_start.py::test_the_start_of_a_session_is_logged_though_nothing_else_happens",
+    ),
+)

@@ -13,7 +13,7 @@ OPERATION = (
         "the check shows the warning that explains an error",
         "fastpty/configuration/command_line.py",
         "        for warning in warnings:\n"
-        '            write_error(f"{PROGRAM}: warning: {printable(warning)}")\n        write_error(',
+        '            write_error(f"{PROGRAM}: warning: {printable(warning)}", WARNING)\n        write_error(',
         "        write_error(",
         "configuration/test_check.py::test_check_shows_the_warnings_before_an_error",
     ),
@@ -139,10 +139,17 @@ OPERATION = (
     ),
     Mutant(
         "only standard error that is the journal gets the journal's form",
-        "fastpty/log.py",
-        '    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"\n',
-        '    return "JOURNAL_STREAM" in os.environ\n',
+        "fastpty/system/standard_descriptors.py",
+        '    return f"{status.st_dev}:{status.st_ino}" == _JOURNAL\n',
+        "    return _JOURNAL is not None\n",
         _FORMATS + "test_a_journal_that_is_not_standard_error_changes_nothing",
+    ),
+    Mutant(
+        "the reason why a start fails has the priority of an error",
+        "fastpty/system/standard_descriptors.py",
+        'f"<{priority}>" if priority is not None and is_journal(2) else ""',
+        '""',
+        _FORMATS + "test_why_a_start_fails_has_a_priority_in_the_journal",
     ),
     Mutant(
         "no request is sent to a process of another user than the pid file's owner",

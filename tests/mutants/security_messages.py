@@ -29,7 +29,7 @@ MESSAGES = (
     Mutant(
         "a warning shows no escape sequence",
         "fastpty/errors.py",
-        '    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)\n',
+        '    return "".join(c if c.isprintable() else _escaped(c) for c in text)\n',
         "    return text\n",
         "listening/test_socket_attacks.py::test_a_warning_shows_no_escape_sequence",
     ),

@@ -240,8 +240,8 @@ TLS = (
     Mutant(
         "the key is read while the router is still root",
         "fastpty/gateways/tls_gateway.py",
-        "Connections(fronts, context, allowed",
-        "Connections(fronts, context_of(identity, server=True), allowed",
+        "Connections(fronts, contexts, allowed",
+        "Connections(fronts, {False: context_of(identity, server=True)}, allowed",
         "gateways/test_tls.py::test_only_root_needs_to_read_the_key_and_the_proxy_runs_as_the_router_s_user",
     ),
     Mutant(

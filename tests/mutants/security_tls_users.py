@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+_NEGOTIATED = "gateways/test_tls_extension.py::"
+
 TESTS = "gateways/test_tls_users.py::test_"
 
 TLS_USERS = (
@@ -69,5 +71,40 @@ TLS_USERS = (
         "    if int(user) not in users:",
         "    if False:",
         f"{TESTS}a_compromised_proxy_can_claim_only_users_of_tls_user",
+    ),
+    Mutant(
+        "negotiation over TLS: the relay believes only a name that says so",
+        "fastpty/relay/accept.pxd",
+        "            arrival.is_extended = name_negotiated(<const uint8_t *>address.sun_path, size - before)\n",
+        "            arrival.is_extended = True\n",
+        _NEGOTIATED + "test_a_client_that_offers_no_extension_gets_the_protocol_of_the_address",
+    ),
+    Mutant(
+        "negotiation over TLS: only the TLS process can say so",
+        "fastpty/listening/places.py",
+        '        return "behind tls" if self.is_behind_tls else "by name"\n',
+        '        return "behind tls"\n',
+        _NEGOTIATED + "test_a_name_as_of_the_tls_process_negotiates_nothing_without_tls",
+    ),
+    Mutant(
+        "negotiation over TLS: a shared terminal does not offer it",
+        "fastpty/gateways/tls_gateway.py",
+        "negotiates=not place.is_shared)\n",
+        "negotiates=True)\n",
+        _NEGOTIATED + "test_a_shared_terminal_over_tls_negotiates_nothing",
+    ),
+    Mutant(
+        "negotiation over TLS: a client that has negotiated is refused in frames",
+        "fastpty/gateways/tls_connections.py",
+        "_refusal(pump.has_negotiated)",
+        "_refusal(False)",
+        _NEGOTIATED + "test_a_client_is_refused_in_the_same_words_in_every_protocol",
+    ),
+    Mutant(
+        "negotiation over TLS: the client tells why TLS has failed",
+        "fastpty/client/tunnel.py",
+        "        if failures and isinstance(error, NoAnswerError):",
+        "        if False and isinstance(error, NoAnswerError):",
+        "gateways/test_tls.py::test_a_client_without_a_trusted_certificate_gets_no_session",
     ),
 )

@@ -148,14 +148,14 @@ TOGETHER = (
     Mutant(
         "the client in a jail is loaded before another root is entered",
         "fastpty/jail/imports.py",
-        "_LATER_FOR_CLIENT if config.is_client else ()",
+        "(*_LATER_FOR_CLIENT, *_modules_of_client()) if config.is_client else ()",
         "()",
         "jail/test_roots.py::test_the_router_as_a_client_connects_from_a_changed_root",
     ),
     Mutant(
         "what pty-input needs is loaded before another root is entered",
         "fastpty/jail/imports.py",
-        '("fastpty.client.attach",) if config.pty_input else ()',
+        "_LATER_FOR_TERMINAL if config.pty_input else ()",
         "()",
         "jail/test_roots.py::test_pty_input_works_in_a_changed_root",
     ),

@@ -164,7 +164,7 @@ def test_a_leader_that_lives_on_without_its_terminal_is_hung_up_and_its_status_t
 
 
 def test_a_background_job_does_not_keep_the_status_back(setting: Setting) -> None:
-    client = setting.run("sh", "-c", "sleep 5 & echo begun; exit 4")
+    client = setting.run("sh", "-c", "trap '' HUP; sleep 5 & echo begun; exit 4")
     status = client.status()
     assert status.code == 4
     assert status.flags & extension.CUT  # the job could still write
@@ -173,10 +173,6 @@ def test_a_background_job_does_not_keep_the_status_back(setting: Setting) -> Non
 
 def test_output_that_nobody_could_still_write_is_not_reported_as_cut(setting: Setting) -> None:
     assert not setting.run("sh", "-c", "echo all").status().flags & extension.CUT
-
-
-def test_output_beyond_the_limit_after_the_exit_is_reported_as_cut(setting: Setting) -> None:
-    assert setting.run("sh", "-c", "yes & sleep 0.2").status().flags & extension.CUT
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,26 @@ def test_an_error_for_the_journal_has_the_priority_of_an_error(directory: Path) 
     assert any(re.match(r"<3>\[\d+\] session 1: refused ", line) for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--no-such-option"], "<3>fastpty-router: unknown option --no-such-option"),
+        (["/nonexistent/s"], "<3>fastpty-router: cannot listen on /nonexistent/s"),
+        (["@x", "--uid", "0", "--max-sessions", "0"], "<3>fastpty-router: --max-sessions"),
+        (["@x", "--hook-as-root", "exec:false"], "<4>fastpty-router: warning: @x has no file mode"),
+        (["@x", "--hook-as-root", "exec:false"], "<3>fastpty-router: "),
+    ],
+)
+def test_why_a_start_fails_has_a_priority_in_the_journal(tmp_path: Path, arguments: list[str], line: str) -> None:
+    with open(tmp_path / "log", "wb") as log:
+        status = os.fstat(log.fileno())
+        env = {**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        command = [sys.executable, "-m", "fastpty.router", *arguments]
+        ended = subprocess.run(command, stderr=log, env=env, timeout=PATIENCE_SECONDS)
+    assert ended.returncode in (1, 2)
+    assert any(found.startswith(line) for found in (tmp_path / "log").read_text().splitlines())
+
+
 def test_log_level_leaves_out_what_is_less_important(directory: Path) -> None:
     arguments = ["--log-level", "error", "--forkptyrouter-command", broken_program(directory)]
     lines = log_of(directory, arguments, "refused")

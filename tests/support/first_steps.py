@@ -58,10 +58,13 @@ def use_nsswitch(file: Path) -> None:
 
 
 def hide_processes() -> None:
-    """Has /proc show only processes that this one may trace, and takes the capability away to trace those of others."""
+    """Has /proc show only processes that this one may trace, and takes the capability away to trace those of others.
+
+    gid: without it, processes of group 0 see all (proc(5)).
+    """
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    assert libc.mount(b"proc", b"/proc", b"proc", 0, b"hidepid=2") == 0
+    assert libc.mount(b"proc", b"/proc", b"proc", 0, b"hidepid=2,gid=54999") == 0
     drop_capability("sys_ptrace")
 
 
