@@ -11,8 +11,9 @@ import time
 
 from fastpty.client.attach import DisconnectedError, SignalledError
 from fastpty.client.exec_session import ExecSession
-from fastpty.client.link import HIGH_WATER_BYTES, SHORT_OF_MEMORY, Link
+from fastpty.client.link import HIGH_WATER_BYTES, Link
 from fastpty.client.peer import RouterProcess
+from fastpty.client.ready import SHORT_OF_MEMORY
 from fastpty.client.streams import CHUNK_BYTES, Streams, is_writable, reopened
 from fastpty.client.terminal import HeldSignals, signal_name
 from fastpty.errors import FastptyError, SessionError
