@@ -1,4 +1,4 @@
-"""Many idle sessions. Their clients are processes of their own, since the descriptors of a process are limited."""
+"""Many idle sessions. Several processes hold the clients, because a process has a limit of descriptors."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _number(pid: int, name: str, key: str) -> int:
 
 
 def _read(pid: int, name: str) -> str:
-    """The command name; empty for a process that has ended. Before its execve a program still has the router's."""
+    """The text of the file `name` in /proc/PID; empty for a process that has ended."""
     try:
         return Path(f"/proc/{pid}/{name}").read_text()
     except (FileNotFoundError, ProcessLookupError):

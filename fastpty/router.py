@@ -12,13 +12,13 @@ from functools import partial
 
 from fastpty import __version__, end_quietly_on_interrupt, log
 from fastpty.access import accounts
-from fastpty.configuration import reread
 from fastpty.configuration.config import Config
+from fastpty.configuration.reload import reader
 from fastpty.errands.processes import close_elsewhere
 from fastpty.errors import FastptyError, printable
 from fastpty.gateways.tls_gateway import Proxy
 from fastpty.jail import reexecute, steps
-from fastpty.listening.places import Listeners, gives_up_removing
+from fastpty.listening.places import Listeners, cannot_remove_files
 from fastpty.listening.removal import Remover
 from fastpty.service import background, process_name
 from fastpty.service.pidfile import PidFile
@@ -62,7 +62,7 @@ def be_client_in_jail(config: Config) -> int:
     """Enters the jail as `fastpty connect` would connect there, and returns the exit status."""
     try:
         steps.prepare(config)
-        return steps.inside(config, be_client)
+        return steps.run_inside(config, be_client)
     except signals.Stopped as stopped:
         return 128 + stopped.number
 
@@ -93,7 +93,7 @@ class _Prepared:
 
 def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int:
     """Binds, enters the jail and serves; returns the exit status. Raises FastptyError if the start fails."""
-    read_configuration = partial(_read_again, reread.reader(argv))
+    read_configuration = partial(_read_again, reader(argv))
     log.start(config.loggers, config.log_level, config.log_format)
     log.redirect(config.daemonize or config.logto)
     steps.prepare(config)
@@ -103,7 +103,7 @@ def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int
         listeners = Listeners(config)
         stack.callback(listeners.close)
         pidfiles = _keep_pidfiles(config.pidfiles, config, stack)
-        if config.vacuum and gives_up_removing(config):
+        if config.vacuum and cannot_remove_files(config):
             _remove_from_outside(pidfiles)
         # The key may be readable by root only, so it is read before the jail.
         proxy = Proxy(config, listeners)
@@ -112,7 +112,7 @@ def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int
         if cgroups is not None:
             stack.callback(cgroups.close)
         prepared = _Prepared(listeners, proxy, terminal, cgroups, pidfiles, read_configuration, starter)
-        return steps.inside(config, partial(_serve, prepared))
+        return steps.run_inside(config, partial(_serve, prepared))
 
 
 def _read_again(read: Callable[[Config], Config], present: Config) -> Config:
@@ -176,7 +176,7 @@ def _supervise(prepared: _Prepared, pidfiles: Sequence[PidFile], config: Config)
     common = worker.Common(cgroups=cgroups)
 
     def work(config: Config, listeners: Listeners, link: Link, has_shared_terminal: bool) -> None:
-        prepared.starter.let_go()
+        prepared.starter.close()
         worker.run(config, listeners, link, has_shared_terminal, common=common)
 
     tasks = Tasks(

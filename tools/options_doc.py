@@ -18,7 +18,7 @@ An option is a flag (`--name VALUE` or `--name=VALUE`) and, unless it says "flag
 [configuration.md](configuration.md) explains the files, [jails.md](jails.md) the order in which the options of a jail
 and the hooks apply.
 
-- ADDR is a path, `@name`, `HOST:PORT`, `:PORT`, `[IPV6]:PORT`, `fd://N`, or `=N` for the Nth `shared-socket`.
+- ADDR is a path, `@name`, `HOST:PORT`, `:PORT`, `[IPV6]:PORT`, `fd://N`, or `=N` for `shared-socket` number N, from 0.
 - TIME is a number of seconds, or has a unit: `90`, `90s`, `5m`, `1h`, `2d`.
 - SIZE is a number of bytes, or has a unit: `65536`, `64K`, `1M`.
 - "Also" lists further names of the same option. They are uWSGI's; [uwsgi-compat.md](uwsgi-compat.md) compares the two.

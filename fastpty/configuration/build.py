@@ -55,9 +55,9 @@ def build(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
 def assemble(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
     """Returns the Config for `settings`, with each option checked on its own, and warnings.
 
-    Of an option that cannot be repeated the last setting counts. Raises UsageError for a bad value, for an unsupported
-    uWSGI option that would confine sessions, and for an unknown option that must be a mistake: one outside of uWSGI's
-    sections, one that looks misspelt, or under `strict` any.
+    If an option that cannot be repeated is set more than once, the last setting counts. Raises UsageError for a bad
+    value, for an unsupported uWSGI option that would confine sessions, and for an unknown option that must be a
+    mistake: one outside of uWSGI's sections, one that looks misspelt, or any under `strict`.
     """
     values: dict[str, Any] = {option.field: option.default_value() for option in OPTIONS if option.field}
     unknown: list[str] = []
@@ -68,7 +68,7 @@ def assemble(settings: Iterable[Setting]) -> tuple[Config, list[str]]:
         if option is not None and option.field is not None:
             value = _parse(option, setting)
             values[option.field] = values[option.field] + value if option.repeatable else value
-            warnings += _doubts(option, setting)
+            warnings += _warnings_for(option, setting)
             if option.field in _PIDFILE_FIELDS and setting.origin != COMMAND_LINE:
                 origins[value[0]] = setting.origin
         elif setting.name not in IGNORED:
@@ -111,7 +111,7 @@ def _hint(setting: Setting) -> str | None:
 def _unknown(setting: Setting) -> str:
     """The message about an option that is not in the table; raises UsageError if it cannot be ignored safely.
 
-    It can be if the name serves as a placeholder, and in uWSGI's own files if the name is not close to any option.
+    It can be ignored if it is used as a placeholder, and in uWSGI's own files if its name is not close to any option.
     """
     if setting.name in WITHOUT_MEANING:
         raise UsageError(f"{setting.label} is not supported: {WITHOUT_MEANING[setting.name]}")
@@ -129,7 +129,7 @@ def _unknown(setting: Setting) -> str:
     return line
 
 
-def _doubts(option: Option, setting: Setting) -> Iterable[str]:
+def _warnings_for(option: Option, setting: Setting) -> Iterable[str]:
     """Warnings about a setting that can be understood, but perhaps not as it was meant."""
     hint = None if option.is_flag else _hint(setting)
     if hint and not (option.metavar in _METAVARS_OF_COMMANDS and "comment" in hint):

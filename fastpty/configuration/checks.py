@@ -1,4 +1,4 @@
-"""Checks whether the options of a Config go together: errors, and warnings about what may not be meant."""
+"""Checks whether the options of a Config contradict each other, or may not do what was meant."""
 
 from __future__ import annotations
 

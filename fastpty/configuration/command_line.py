@@ -25,7 +25,7 @@ from fastpty.system.names import shown
 from fastpty.system.standard_descriptors import write_error, write_output
 
 _SOCKET = "listen-raw"
-_OF_ARGUMENTS = frozenset({_SOCKET, *files.FORMATS})
+_POSITIONAL_NAMES = frozenset({_SOCKET, *files.FORMATS})
 _ENDINGS_OF_FILES = (".conf", ".cfg", ".config")
 
 
@@ -147,9 +147,9 @@ def _parser() -> _Parser:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments before and after `--`. Before it, an option such as `--chmod-socket` gets its value for none.
+    """The arguments before and after `--`. Before it, `--chmod-socket` without a value becomes `--chmod-socket=0666`.
 
-    Without that, argparse would take the next argument for the value.
+    Otherwise argparse would take the next argument for the value.
     """
     end = list(argv).index("--") if "--" in argv else len(argv)
     bare = {f"--{name}": o.bare for o in OPTIONS if o.bare and not o.is_flag for name in o.names}
@@ -158,12 +158,12 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_plain_file(path: str) -> bool:
-    """True for a regular file, and not for a symbolic link, which the start refuses with a reason of its own."""
+    """True for a regular file, but not for a symbolic link to one: the start refuses that with another message."""
     return os.path.isfile(path) and not os.path.islink(path)
 
 
 def _positional(argument: str) -> Setting:
-    """FILE or SOCKET. A SOCKET that must be a file is an error, since the file would be left unread."""
+    """The Setting for a FILE or a SOCKET. A file whose name has no known ending is an error: it would not be read."""
     format_ = files.ending(argument)
     if format_ is None and (argument.endswith(_ENDINGS_OF_FILES) or _is_plain_file(argument)):
         raise UsageError(
@@ -186,7 +186,7 @@ def _control_another(flags: Sequence[Setting]) -> None:
         return
     unused = [flag for flag in flags if flag is not command and flag.name != "no-wait"]
     if unused:
-        names = [flag.value if flag.name in _OF_ARGUMENTS else f"--{flag.name}" for flag in unused]
+        names = [flag.value if flag.name in _POSITIONAL_NAMES else f"--{flag.name}" for flag in unused]
         raise UsageError(f"--{command.name} takes no other options: remove {shown(', '.join(map(str, names)))}")
     path = command.value or ""
     if command.name == "stop":

@@ -17,15 +17,17 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Config:
-    """The checked configuration: one attribute for each field of the table of options.
+    """The checked configuration: one attribute for each field of the table of options, and four more.
 
-    Times are in seconds, None means no limit. uid and gid are None if the process keeps its own. The gid in
-    socket_owner is -1 if the group stays as it is. environment holds (name, value) pairs in the order of writing; the
-    value is None for a variable to remove. unshare and unshare2 hold keys of NAMESPACE_FLAGS, cap holds numbers of
-    capabilities, pivot_root the new root and the place of the old one below it. pidfile_origins holds file
-    and line of each pid file that a configuration file sets. The last three are not options, but what was found in the
-    jail: in the namespaces that it joined, and, in a foreign root, a descriptor of the directory whose ptmx opens
-    terminals, and the file that each command executes.
+    Times are in seconds; None means no limit.
+    uid, gid: None if the process keeps its own. socket_owner: its gid is -1 if the group stays as it is.
+    environment: (name, value) pairs in the order of writing; the value is None for a variable to remove.
+    unshare, unshare2: keys of NAMESPACE_FLAGS. cap: numbers of capabilities.
+    pivot_root: the new root, and the directory below it to which the old root moves.
+
+    pidfile_origins: file and line of each pid file that a configuration file sets. The other three are found in the
+    jail. entered: in the namespaces that it joined. terminals: in a foreign root, a descriptor of the directory whose
+    ptmx opens terminals. command_files: there, the file that each command executes.
     """
 
     raw_addresses: tuple[Address, ...]

@@ -34,7 +34,7 @@ class Entered:
     """What the router found in the namespaces that it joined.
 
     credentials: of the process that it joined; None if it joined namespaces only.
-    environment: what programs get instead of the router's environment; None if they get that.
+    environment: what programs get as their environment; None if they get the router's.
     cgroups: descriptors open for writing; a session writes 0 to each to enter the process's control groups.
     notes: what could not be taken over, for the log.
     """

@@ -164,8 +164,7 @@ def _with_unit(value: str, units: Mapping[str, int]) -> float | None:
 
 
 def backlog(value: str) -> int:
-    """The length of the listen queue. As in uWSGI, more than the kernel grants is an error; it would cut it
-    silently."""
+    """The length of the listen queue. As in uWSGI, it may not exceed the kernel's limit, to which it would be cut."""
     try:
         bound = int(Path("/proc/sys/net/core/somaxconn").read_text())
     except (OSError, ValueError):
@@ -185,7 +184,7 @@ def seconds(value: str) -> float:
 
 
 def positive_seconds(value: str) -> float:
-    """A time limit in seconds. The relay would take less than a nanosecond for no limit."""
+    """A time limit in seconds. The relay would treat less than a nanosecond as no limit."""
     number = seconds(value)
     if number < _SECONDS_LEAST:
         raise ValueError(f"must be at least {_SECONDS_LEAST} seconds: remove the option for no limit")
@@ -193,7 +192,7 @@ def positive_seconds(value: str) -> float:
 
 
 def harakiri_seconds(value: str) -> float:
-    """How long, in seconds, a worker may be in one turn of its loop. uWSGI's least is 1 as well.
+    """How long, in seconds, a worker may be in one turn of its loop. uWSGI's minimum is 1, too.
 
     In one turn a worker may start a session for each of its events and wait for a processor on a busy machine, so a
     turn of some tenths of a second is healthy.

@@ -2,8 +2,8 @@
 
 A kernel hang-up signals the leader and the foreground group. The background is left to the leader: bash passes SIGHUP
 on to its jobs, dash does not. So a helper sends SIGHUP and SIGCONT to each process of the background and, after the
-grace time, SIGKILL. It leaves processes alone that ignore SIGHUP (nohup(1)), and those that have called setsid(2): they
-are in another session.
+grace time, SIGKILL. It leaves processes alone that ignore SIGHUP (nohup(1)). A process that has called setsid(2) is in
+another session.
 
 A session's number is its leader's pid, which no other process or session gets before the leader is reaped. Each process
 is checked and signalled through a pidfd, so no signal reaches a stranger.

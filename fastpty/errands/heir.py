@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from fastpty.errands.keeper import OWNER_CLIENTS, OWNER_ROUTER
 from fastpty.errands.processes import Errands
+from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, fork_sharing_files, prctl
 from fastpty.system.passed_descriptors import may_pass_descriptors
 
@@ -79,9 +80,7 @@ def _start(shared: mmap.mmap, maker: int) -> NoReturn:
 def _close_all() -> NoReturn:
     """Closes all descriptors, with errands of the heir's own: the worker may have replaced its keeper since."""
     try:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(nothing, standard)
+        child.replace_standard_descriptors()
         errands = Errands()
         terminals = []
         for descriptor in _open_descriptors(but={*errands.descriptors()}):

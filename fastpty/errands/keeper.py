@@ -1,7 +1,7 @@
 """The keeper: receives one process's errands and hands each to a helper, a process that may block for ever.
 
-Helpers are started when errands wait and nothing moves. They are shared fairly: one user's programs can block at most
-`_HELPERS_OF_ONE_USER` of them, and every other user still gets one.
+Helpers are shared fairly: one user's programs can block at most `_HELPERS_OF_ONE_USER` of them, and every other user
+still gets one. A helper is started when errands wait and none has started or finished for 50 ms.
 
 A descriptor's last close must be a helper's. So each process that passes a descriptor on closes its own copy first, and
 only then lets the next one go on.
@@ -42,7 +42,7 @@ MESSAGE_BYTES_MOST = 64
 _HELPERS_MOST = 256  # each has 0.8 MB of its own; users without a helper get one more each
 _HELPERS_OF_ONE_USER = 16
 _HELPERS_OF = {OWNER_ROUTER: _HELPERS_MOST, OWNER_CLIENTS: 64, OWNER_ROUTER + _HANG_UPS: 64}
-_MOMENT_SECONDS = 0.05
+_STALL_SECONDS = 0.05
 _SENDER_SECONDS = 0.0005  # about, between a sender's message and its close
 _DESCRIPTORS_MOST = 253  # in one message (SCM_MAX_FD)
 _OWN_DESCRIPTORS_MOST = 16
@@ -75,7 +75,7 @@ class _Errand:
 
     @property
     def owner(self) -> int:
-        """Whose share of the helpers it uses. Hanging up has one of its own, as it never blocks for ever."""
+        """The owner whose share of the helpers it uses. Hang-ups have their own: they never block for ever."""
         return self.fields.owner + (_HANG_UPS if self.kind == _HANG_UP else 0)
 
     @property
@@ -98,21 +98,18 @@ class _Helper:
 
 
 def keep(intake: socket.socket, closed: mmap.mmap) -> None:
-    """Has all errands done that arrive at `intake`, until their sender has ended.
+    """Hands all errands that arrive at `intake` to helpers, until their sender has ended.
 
     closed: memory in which the sender writes the number of the last errand whose descriptors it has closed.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that ended helpers are no zombies
-    # A process that blocks holds no log. No close here is the last one: no errand has been received yet.
-    nothing = os.memfd_create("nothing")  # in a root of somebody else's /dev/null could be anything
-    for standard in (0, 1, 2):
-        os.dup2(nothing, standard)
-    child.keep_only([0, 1, 2, intake.fileno()])
+    # No close here is the last one of a descriptor: no errand has been received yet.
+    child.isolate([intake.fileno()])
     _Keeper(intake, closed).run()
 
 
 def _raised_descriptor_limit() -> int:
-    """Raises the soft limit of descriptors to the hard one, which the router's own limit does not concern."""
+    """Raises the soft limit of descriptors to the hard one, and returns it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
@@ -124,7 +121,7 @@ class _Keeper:
         self._closed = closed
         self._helpers: dict[int, _Helper] = {}  # by their sockets' descriptors
         self._waiting: defaultdict[int, deque[_Errand]] = defaultdict(deque)  # by their owners
-        self._told: set[int] = set()  # the owners whose use of their share was reported
+        self._reported: set[int] = set()  # the owners reported to have used up their share
         self._unsent: deque[bytes] = deque()
         self._moved_at = time.monotonic()  # when an errand last started or finished
         self._sender_lives = True
@@ -138,9 +135,9 @@ class _Keeper:
                 poll.register(self._intake, select.POLLIN)
             for descriptor in self._helpers:
                 poll.register(descriptor, select.POLLIN)
-            for descriptor, events in poll.poll(self._patience_ms()):
+            for descriptor, events in poll.poll(self._timeout_ms()):
                 if descriptor in self._helpers:
-                    self._hear(descriptor)
+                    self._take_answer(descriptor)
                 elif not self._receive() and events & select.POLLHUP:
                     self._sender_lives = False
             self._hand_out()
@@ -154,12 +151,12 @@ class _Keeper:
         held = sum(len(errand.descriptors) for errands in self._waiting.values() for errand in errands)
         return held == 0 or held + len(self._helpers) < self._room
 
-    def _patience_ms(self) -> float | None:
-        """How long to wait for events: until another helper may be started, or None for ever."""
+    def _timeout_ms(self) -> float | None:
+        """How long to wait for events: until another helper may be started; None: no limit."""
         owners = self._unblocked()
         if owners and self._may_start(owners[0]):
-            return max(0.0, self._moved_at + _MOMENT_SECONDS - time.monotonic()) * 1000
-        return _MOMENT_SECONDS * 1000 if self._unsent else None
+            return max(0.0, self._moved_at + _STALL_SECONDS - time.monotonic()) * 1000
+        return _STALL_SECONDS * 1000 if self._unsent else None
 
     def _may_start(self, owner: int) -> bool:
         return len(self._helpers) < _HELPERS_MOST or not self._busy()[owner]
@@ -182,9 +179,9 @@ class _Keeper:
         return True
 
     def _wait(self, errand: _Errand) -> None:
-        """Adds an errand to those of its owner that wait. At most one of a kind waits for each terminal.
+        """Adds an errand to its owner's queue, in which at most one of a kind waits for each terminal.
 
-        Closing the descriptors of a replaced one is not the last close: the sender has the terminal open, or the
+        Closing the descriptors of a replaced errand is not their last close: the sender has the terminal open, or the
         errand that closes it waits behind.
         """
         waiting = self._waiting[errand.owner]
@@ -206,7 +203,7 @@ class _Keeper:
         return Counter(helper.errand.owner for helper in self._helpers.values() if helper.errand)
 
     def _unblocked(self) -> list[int]:
-        """The owners with errands that wait and less than their share of helpers; first those with the fewest."""
+        """The owners with waiting errands that have not used up their share of helpers, sorted by helpers in use."""
         busy = self._busy()
         wanting = [
             owner
@@ -216,11 +213,11 @@ class _Keeper:
         return sorted(wanting, key=lambda owner: busy[owner])
 
     def _hand_out(self) -> None:
-        """Gives waiting errands to helpers that have nothing to do, or to a new one if nothing has moved for long."""
+        """Gives waiting errands to idle helpers, or to a new one if no errand has moved for _STALL_SECONDS."""
         idle = [helper for helper in self._helpers.values() if helper.errand is None]
         while owners := self._unblocked():
             if not idle:
-                is_stuck = time.monotonic() >= self._moved_at + _MOMENT_SECONDS
+                is_stuck = time.monotonic() >= self._moved_at + _STALL_SECONDS
                 if self._helpers and not (is_stuck and self._may_start(owners[0])):
                     break
                 try:
@@ -233,7 +230,7 @@ class _Keeper:
 
     def _give(self, helper: _Helper, errand: _Errand) -> None:
         helper.errand = errand
-        with suppress(BrokenPipeError, ConnectionResetError):  # it was killed, as poll will tell
+        with suppress(BrokenPipeError, ConnectionResetError):  # it was killed, which poll(2) will report
             socket.send_fds(helper.socket, [errand.message], errand.descriptors)
         for descriptor in errand.descriptors:
             os.close(descriptor)
@@ -241,8 +238,8 @@ class _Keeper:
             helper.socket.send(_GO)
         self._moved_at = time.monotonic()
 
-    def _hear(self, descriptor: int) -> None:
-        """A helper has finished its errand, or was killed: then its end has closed the descriptors."""
+    def _take_answer(self, descriptor: int) -> None:
+        """Takes note that a helper has finished its errand, or was killed, which has closed its descriptors."""
         helper = self._helpers[descriptor]
         try:
             lives = bool(helper.socket.recv(MESSAGE_BYTES_MOST))
@@ -258,7 +255,7 @@ class _Keeper:
 
     def _start_helper(self) -> _Helper:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        child.fork("errands", partial(_be_helper, theirs))
+        child.fork("errands", partial(_run_helper, theirs))
         theirs.close()
         ours.recv(MESSAGE_BYTES_MOST)  # it has closed the descriptors of waiting errands
         helper = self._helpers[ours.fileno()] = _Helper(ours)
@@ -269,18 +266,18 @@ class _Keeper:
 
     def _report_shares(self) -> None:
         blocked = {owner for owner, errands in self._waiting.items() if errands} - {*self._unblocked()}
-        self._unsent.extend(b"%s %d" % (SHARE_USED, owner) for owner in blocked - self._told if owner < _HANG_UPS)
-        self._told = blocked
+        self._unsent.extend(b"%s %d" % (SHARE_USED, owner) for owner in blocked - self._reported if owner < _HANG_UPS)
+        self._reported = blocked
 
     def _send_news(self) -> None:
-        """The sender reads this soon, and must not be waited for."""
+        """Sends what is to be reported, as far as there is room. The sender reads it soon."""
         with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             while self._unsent:
                 self._intake.send(self._unsent[0], socket.MSG_DONTWAIT)
                 self._unsent.popleft()
 
 
-def _be_helper(orders: socket.socket) -> None:
+def _run_helper(orders: socket.socket) -> None:
     child.keep_only([0, 1, 2, orders.fileno()])
     orders.send(_DONE)
     for message, descriptors in _errands(orders):

@@ -31,7 +31,7 @@ class News(NamedTuple):
 
 
 class Errands:
-    """Has errands done for this process. The keeper is started with the first errand."""
+    """Sends errands of this process to a keeper, which is started with the first one."""
 
     def __init__(self) -> None:
         self._kept: list[int] = []
@@ -49,8 +49,8 @@ class Errands:
         """The descriptor of the socket that errands are sent into."""
         return self._queue.fileno()
 
-    def let_go(self) -> None:
-        """Closes all that this has open, in a forked process that sends no errands."""
+    def close_all(self) -> None:
+        """In a forked process that sends no errands: closes its copies of the descriptors."""
         self._queue.close()
         if self._intake is not None:
             self._intake.close()
@@ -93,7 +93,7 @@ class Errands:
         return news
 
     def close(self, connection: socket.socket) -> None:
-        """Has a connection closed. One that cannot be closed now is kept until the next call."""
+        """Closes a connection by an errand. If that cannot be sent now, the next call sends it."""
         self._kept.append(connection.detach())
         try:
             while self._kept:
@@ -103,7 +103,7 @@ class Errands:
             logger.error("cannot close a client's connection now, trying again later: %s", error.strerror)
 
     def take(self, descriptor: int, owner: int = OWNER_CLIENTS) -> None:
-        """Has a descriptor closed. owner: as in the keeper.
+        """Closes a descriptor by an errand. owner: a uid, or one of the keeper's OWNER_ constants.
 
         Raises OSError if the errand cannot be sent now: the descriptor is still open then.
         """

@@ -34,14 +34,14 @@ class Gateway:
         self._started = 0.0
         self._has_started = False
         self._restart_not_before = 0.0
-        self._kill_at: float | None = None  # set once it was told to end
+        self._kill_at: float | None = None  # set once it has been sent SIGTERM
 
     @property
     def is_running(self) -> bool:
         """True while there is a process that was not reaped."""
         return self._pid != 0
 
-    def tend(self, in_child: Callable[[], None], *, wanted: bool) -> None:
+    def start_or_end(self, in_child: Callable[[], None], *, wanted: bool) -> None:
         """Starts or ends the process if it is time to. Never waits.
 
         in_child: closes the supervisor's descriptors in the new process. Raises FastptyError if the first process
@@ -59,7 +59,7 @@ class Gateway:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def timeout(self, *, wanted: bool) -> float | None:
-        """The seconds until tend() has something to do; None: not before the next event."""
+        """The seconds until start_or_end() has something to do; None: not before the next event."""
         now = time.monotonic()
         if self.is_running:
             return None if self._kill_at is None else max(0.0, self._kill_at - now)
@@ -72,7 +72,7 @@ class Gateway:
         self._close()
 
     def reaped(self, pid: int, status: int) -> None:
-        """Takes note that a child was reaped. If it is this gateway and it was not told to end, its end is logged."""
+        """Takes note that a child was reaped. If it is this gateway and nothing asked it to end, its end is logged."""
         if pid != self._pid:
             return
         os.close(self._pidfd)

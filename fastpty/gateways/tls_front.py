@@ -26,9 +26,9 @@ class Front:
         """The descriptors that the TLS proxy needs."""
         return self.outside.socket.fileno(), self.entrance
 
-    def let_go(self) -> None:
+    def close_copies(self) -> None:
         """Closes this process's copies of those descriptors."""
-        self.outside.let_go()
+        self.outside.close_copy()
         os.close(self.entrance)
 
 

@@ -69,14 +69,14 @@ class Proxy:
 
     def _close_in_worker(self) -> None:
         for front in self._fronts:
-            front.let_go()
+            front.close_copies()
 
     def _run_proxy(self, serve: Callable[[Sequence[Front]], None]) -> None:
         parent = os.getppid()
         _keep_descriptors(self._fronts)
         _give_up_rights(self._id)
         # The change of user has cleared the death signal.
-        if child.end_with(parent, signal.SIGTERM):
+        if child.end_with_parent(parent, signal.SIGTERM):
             serve(self._fronts)
 
 

@@ -45,8 +45,8 @@ def _directory(controllers: str, path: str) -> Path:
     """The directory of a control group. Raises FastptyError if no mount shows it."""
     for mount in _MOUNT.finditer(Path("/proc/self/mountinfo").read_text()):
         wanted = set(controllers.split(",")) if controllers else set()
-        is_its = wanted <= set(mount["options"].split(",")) if wanted else mount["kind"] == "cgroup2"
+        matches = wanted <= set(mount["options"].split(",")) if wanted else mount["kind"] == "cgroup2"
         below = os.path.relpath(path, mount["root"])
-        if is_its and not below.startswith(".."):
+        if matches and not below.startswith(".."):
             return Path(mount["place"], below)
     raise FastptyError(f"its control group {path} ({controllers or 'version 2'}) cannot be seen here")

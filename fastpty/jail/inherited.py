@@ -30,12 +30,12 @@ def remove_own_variables() -> None:
 
     Call it before ids change: afterwards this process may be unable to read /proc/self/environ.
     """
-    kept = handed_on(as_given(os.environ, names_at_start()))
+    kept = without_router_variables(without_interpreter_variables(os.environ, names_at_start()))
     for name in os.environ.keys() - kept.keys():
         del os.environ[name]
 
 
-def as_given(environ: Mapping[str, str], at_start: Collection[str] | None) -> dict[str, str]:
+def without_interpreter_variables(environ: Mapping[str, str], at_start: Collection[str] | None) -> dict[str, str]:
     """Returns `environ` without the variables that the interpreter added: LC_CTYPE (PEP 538) and PYTHON*.
 
     at_start: the names that this process was started with. If it is None, unknown, all variables stay. Use the result
@@ -50,7 +50,7 @@ def as_given(environ: Mapping[str, str], at_start: Collection[str] | None) -> di
     }
 
 
-def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
+def without_router_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Returns `environ` without the variables that concern the router's own process."""
     return {
         name: value
@@ -59,7 +59,7 @@ def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def become(uid: int, config: Config, in_changed_root: bool) -> Config:
+def set_account_variables(uid: int, config: Config, in_changed_root: bool) -> Config:
     """Sets the variables of this uid's account, such as HOME, in this process's environment and in that of sessions.
 
     Variables that `env`, `unenv` or a hook controls stay. Returns the config for the sessions. Raises FastptyError.

@@ -50,7 +50,7 @@ _SERVER_WAIT_SECONDS = 30.0
 _SERVER_POLL_SECONDS = 0.1
 
 
-def place(config: Config) -> Entered:
+def by_path(config: Config) -> Entered:
     """Enters the namespaces that `setns` names. Raises FastptyError.
 
     `setns` is the file of a namespace (/proc/PID/ns/net, or a bind mount such as `ip netns` makes), a directory of such
@@ -76,7 +76,7 @@ def place(config: Config) -> Entered:
     return Entered("pid" in found, environment=environment if is_seen else None)
 
 
-def process(config: Config) -> Entered:
+def by_pid(config: Config) -> Entered:
     """Enters the namespaces, the root and the working directory of the process that `setns-pid` names.
 
     This process also takes that process's bounding set, no_new_privs and security label, so no program that it executes
@@ -95,7 +95,7 @@ def process(config: Config) -> Entered:
         label = security_label.of(target)
         environment = {} if config.clear_environment else target.environment()
         target.check_alive()  # otherwise some of this may be from another process with the same pid
-        security_label.wear(label)
+        security_label.apply(label)
         _enter(found, credentials)
         privileges.confine(credentials, config.cap)
         os.fchdir(root)
@@ -106,7 +106,7 @@ def process(config: Config) -> Entered:
 
 
 def check(config: Config) -> None:
-    """Raises FastptyError if `place` or `process` would fail, as far as that shows without waiting for a server."""
+    """Raises FastptyError if `by_path` or `by_pid` would fail, as far as that shows without waiting for a server."""
     where = config.setns
     with ExitStack() as stack:
         if where is not None and not where.startswith("@") and not stat.S_ISSOCK(_kind(where)):

@@ -97,7 +97,7 @@ def _wait_for(inner: int, reader: int) -> int:
             status = report[0] if report else -signal.SIGKILL
             poll.unregister(reader)
     queue.close()
-    logger.error("a process in the pid namespace was killed and does not end: no longer waited for")
+    logger.error("a killed process in the pid namespace does not end: not waiting for it any longer")
     return status
 
 

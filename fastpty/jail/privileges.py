@@ -95,7 +95,7 @@ def become_inner_root(credentials: Credentials | None) -> None:
 def confine(credentials: Credentials, more: Collection[int]) -> None:
     """Limits everything executed from now on to the capabilities in `credentials` and `more`, and sets no_new_privs."""
     try:
-        for number in _bounding():
+        for number in _bounding_set():
             if not credentials.capabilities.bounding >> number & 1 and number not in more:
                 linux.prctl(linux.PR_CAPBSET_DROP, number)
         if credentials.no_new_privs:
@@ -119,13 +119,13 @@ def become(config: Config, groups: Sequence[int] | None, entered: Entered | None
     uid = uid if config.uid is None else config.uid
     gid = gid if config.gid is None else config.gid
     if config.cap:
-        _bound(config.cap)
+        _reduce_bounding_set(config.cap)
     if joined is not None or groups is not None:
         drop(uid, gid, groups, keep=_kept(config, joined))
     if config.cap:
-        _keep(config.cap)
+        _set_capabilities(config.cap)
     elif joined is not None and config.run_as != "peer":
-        _take(_capabilities(uid, config, joined))
+        _reduce_capabilities(_capabilities(uid, config, joined))
 
 
 def _kept(config: Config, joined: Credentials | None) -> Collection[int]:
@@ -238,7 +238,7 @@ def _mask(capabilities: Collection[int]) -> int:
     return sum(1 << number for number in capabilities)
 
 
-def _bounding() -> set[int]:
+def _bounding_set() -> set[int]:
     found = set()
     for number in range(64):
         try:
@@ -253,20 +253,20 @@ def _name(number: int) -> str:
     return next((name for name, known in CAPABILITIES.items() if known == number), str(number))
 
 
-def _bound(wanted: Collection[int]) -> None:
+def _reduce_bounding_set(wanted: Collection[int]) -> None:
     """Reduces the bounding set to `wanted`, so that no program can gain another capability."""
     _, permitted, _ = linux.capget()
     for number in wanted:
         if not permitted >> number & 1:
             raise FastptyError(f"cap: {_name(number)} cannot be kept, since this process does not have it")
     try:
-        for number in _bounding() - set(wanted):
+        for number in _bounding_set() - set(wanted):
             linux.prctl(linux.PR_CAPBSET_DROP, number)
     except OSError as error:
         raise FastptyError(f"cap: the bounding set cannot be cut: {error.strerror}") from error
 
 
-def _keep(wanted: Collection[int]) -> None:
+def _set_capabilities(wanted: Collection[int]) -> None:
     """Sets the effective, permitted, inheritable and ambient sets to `wanted`, and verifies that.
 
     Ambient capabilities pass through execve(2) to the programs of sessions (capabilities(7)).
@@ -278,15 +278,15 @@ def _keep(wanted: Collection[int]) -> None:
             linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, number)
     except OSError as error:
         raise FastptyError(f"cap: the capabilities cannot be set: {error.strerror}") from error
-    ambient = {n for n in _bounding() if linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_IS_SET, n)}
-    if linux.capget() != (mask, mask, mask) or ambient != set(wanted) or _bounding() != set(wanted):
+    ambient = {n for n in _bounding_set() if linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_IS_SET, n)}
+    if linux.capget() != (mask, mask, mask) or ambient != set(wanted) or _bounding_set() != set(wanted):
         raise FastptyError("cap: the kernel reports other capabilities than those requested")
 
 
-def _take(wanted: Capabilities) -> None:
+def _reduce_capabilities(wanted: Capabilities) -> None:
     """Reduces this process's capabilities to `wanted`, and verifies that."""
     _, permitted, _ = linux.capget()
-    bounding = _mask(_bounding())
+    bounding = _mask(_bounding_set())
     has = Capabilities(
         wanted.effective & permitted,
         wanted.permitted & permitted,
@@ -297,7 +297,7 @@ def _take(wanted: Capabilities) -> None:
     try:
         linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
         linux.capset(has.effective, has.permitted, has.inheritable)
-        for number in _bounding():
+        for number in _bounding_set():
             if has.ambient >> number & 1:
                 linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, number)
         linux.prctl(linux.PR_SET_KEEPCAPS, 0)

@@ -51,7 +51,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Carried:
+class Handover:
     """What the first execution has read: the settings, and warnings about them that are not logged yet.
 
     place: its root and directory, if this execution runs in another root.
@@ -61,8 +61,8 @@ class Carried:
     warnings: tuple[str, ...]
     place: Place | None
 
-    def settle(self, config: Config) -> None:
-        """Loads all modules that may be needed later, and returns to the root in which the router was started."""
+    def finish(self, config: Config) -> None:
+        """Loads all modules that are needed later, and returns to the root and directory of the first execution."""
         imports.stop(config)
         if self.place is not None:
             self.place.go_back()
@@ -70,17 +70,17 @@ class Carried:
 
 def configure(argv: Sequence[str]) -> tuple[Config, list[str]]:
     """Reads the configuration, executes this program again if the configuration needs that, and returns the Config."""
-    carried = _carried()
-    if carried is not None:
-        config, _ = build(carried.settings)
-        carried.settle(config)
-        return config, [*carried.warnings]
+    handover = _handover()
+    if handover is not None:
+        config, _ = build(handover.settings)
+        handover.finish(config)
+        return config, [*handover.warnings]
     config, warnings, settings = command_line.read(argv, preflight.check)
-    _where_needed(config, settings, warnings)
+    _execute_if_needed(config, settings, warnings)
     return config, warnings
 
 
-def _where_needed(config: Config, settings: Sequence[Setting], warnings: Sequence[str]) -> None:
+def _execute_if_needed(config: Config, settings: Sequence[Setting], warnings: Sequence[str]) -> None:
     """Executes this program again, and does not return, if `config` leads into a foreign root.
 
     It is not needed if this user cannot write to the interpreter: programs inside have at most this user's rights.
@@ -88,20 +88,20 @@ def _where_needed(config: Config, settings: Sequence[Setting], warnings: Sequenc
     """
     try:
         if config.changes_root and _could_be_written():
-            _execute(_packed(settings, warnings))
+            _execute(_pack(settings, warnings))
     except OSError as error:
         hint = ": mount /proc" if error.filename == _PROGRAM else ""
         raise FastptyError(f"cannot execute the router again from read-only files: {error.strerror}{hint}") from error
 
 
-def _carried() -> Carried | None:
+def _handover() -> Handover | None:
     """In the second execution, returns what the first one has passed on; otherwise None."""
     text = os.environ.pop(_VARIABLE, None)
     if text is None:
         return None
     try:
         notes, *others = map(int, text.split(","))
-        is_ours = _is_packed(notes)
+        is_ours = _is_handover(notes)
     except (ValueError, OSError):
         is_ours = False
     if not is_ours:
@@ -109,12 +109,12 @@ def _carried() -> Carried | None:
     with open(notes, "rb") as file:
         settings, warnings = pickle.load(file)  # noqa: S301 - written by this same program
     if not others:
-        return Carried(settings, warnings, None)
+        return Handover(settings, warnings, None)
     tree, root, directory = others
     os.close(tree)
     for fd in (root, directory):
         os.set_inheritable(fd, False)
-    return Carried(settings, warnings, Place(root, directory))
+    return Handover(settings, warnings, Place(root, directory))
 
 
 def _could_be_written() -> bool:
@@ -122,7 +122,7 @@ def _could_be_written() -> bool:
     return own == 0 or os.stat(_PROGRAM).st_uid == own or os.access(_PROGRAM, os.W_OK)
 
 
-def _packed(settings: Sequence[Setting], warnings: Sequence[str]) -> int:
+def _pack(settings: Sequence[Setting], warnings: Sequence[str]) -> int:
     fd = os.memfd_create("fastpty-settings", os.MFD_ALLOW_SEALING)
     with open(fd, "wb", closefd=False) as file:
         pickle.dump((tuple(settings), tuple(warnings)), file)
@@ -131,7 +131,7 @@ def _packed(settings: Sequence[Setting], warnings: Sequence[str]) -> int:
     return fd
 
 
-def _is_packed(fd: int) -> bool:
+def _is_handover(fd: int) -> bool:
     """Returns True if this user's own program wrote this file. The environment may come from another user (sudo(8))."""
     is_named = os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:fastpty-settings")
     is_sealed = bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE)
@@ -159,7 +159,7 @@ def _execute(notes: int) -> None:
 
 def _environment(*handed_on: int) -> dict[str, str]:
     """This process's environment without variables that Python added, and with the numbers of these descriptors."""
-    environment = inherited.as_given(os.environ, inherited.names_at_start())
+    environment = inherited.without_interpreter_variables(os.environ, inherited.names_at_start())
     for fd in handed_on:
         os.set_inheritable(fd, True)
     environment[_VARIABLE] = ",".join(str(fd) for fd in handed_on)

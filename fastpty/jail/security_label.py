@@ -34,8 +34,8 @@ def of(target: Target) -> Label | None:
     return None
 
 
-def wear(label: Label | None) -> None:
-    """Sets the label that programs get which this process or its children execute.
+def apply(label: Label | None) -> None:
+    """Sets the label of the programs that this process and its children execute.
 
     Children inherit the request until their first execve(2), which uses it up. Raises FastptyError if the label cannot
     be set: sessions would be less confined than the target.

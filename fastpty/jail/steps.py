@@ -30,7 +30,7 @@ Step = Callable[[], bool | None]
 
 
 def prepare(config: Config) -> None:
-    """Runs the steps before the sockets are bound. Raises FastptyError, also if `inside` would lack rights."""
+    """Runs the steps before the sockets are bound. Raises FastptyError, also if `run_inside` would lack rights."""
     check(config)
     steps: list[Step] = [
         inherited.remove_own_variables,
@@ -45,34 +45,34 @@ def prepare(config: Config) -> None:
             step()
 
 
-def inside(config: Config, work: Callable[[Config], None]) -> int:
+def run_inside(config: Config, work: Callable[[Config], None]) -> int:
     """Enters the jail, calls `work` there, runs the hooks for the end, and returns the exit status.
 
     `work` gets the config with the environment as the hooks left it. In a new pid namespace, `work` runs in a child,
-    and this process waits for it. Raises FastptyError at the first step that fails or cannot be verified. Then some
-    steps are done, and the process should end.
+    and this process waits for it. Raises FastptyError at the first step that fails or cannot be verified. Then earlier
+    steps have taken effect, and the process should end.
     """
     if config.changes_root:
         imports.stop(config)
-    way = _Way(config)
-    return _walk(_steps(way), way, work)
+    progress = _Progress(config)
+    return _run_steps(_steps(progress), progress, work)
 
 
 @dataclass
-class _Way:
-    """The configuration, completed by what the steps find."""
+class _Progress:
+    """What the steps know: the configuration, which they complete by what they find."""
 
     config: Config
     witness: Witness = field(default_factory=Witness)
 
 
-def _steps(way: _Way) -> list[Step]:
-    config = way.config
+def _steps(progress: _Progress) -> list[Step]:
+    config = progress.config
     own_ids = subordinate.wanted(config)
     groups = privileges.groups_wanted(config)
     process_name.find_arguments()
     return [
-        partial(_join, way),
+        partial(_join, progress),
         partial(_hide_arguments, config),
         *_hooks(config, "pre-jail"),
         *_hooks(config, "in-jail"),
@@ -81,30 +81,30 @@ def _steps(way: _Way) -> list[Step]:
         partial(_chroot, config),
         partial(_pivot_root, config),
         *_unshare(config, "unshare2", None if "user" in config.unshare else own_ids),
-        partial(_check_users, way),
+        partial(_check_users, progress),
         partial(_hide, config),
         *_waits(config, config.wait_interface_seconds, [INTERFACE]),
         *_waits(config, config.wait_fs_seconds, FILE_KINDS),
         *_hooks(config, "as-root"),
-        *([] if groups is None else [partial(_take_account, way)]),
-        lambda: privileges.become(config, groups, way.config.entered),
+        *([] if groups is None else [partial(_take_account, progress)]),
+        lambda: privileges.become(config, groups, progress.config.entered),
         partial(_hide, config),
         *_hooks(config, "as-user"),
         *_waits(config, config.wait_socket_seconds, [SOCKET]),
         partial(_chdir, "chdir", config.chdir),
         partial(_chdir, "chdir2", config.chdir2),
-        partial(_find_terminals, way),
+        partial(_find_terminals, progress),
     ]
 
 
-def _walk(steps: Sequence[Step], way: _Way, work: Callable[[Config], None]) -> int:
+def _run_steps(steps: Sequence[Step], progress: _Progress, work: Callable[[Config], None]) -> int:
     for done, step in enumerate(steps, 1):
         with signals.interruptible():
             goes_on_in_a_child = step()
         if goes_on_in_a_child:
-            return pid_namespace.in_child(partial(_walk, steps[done:], way, work))
+            return pid_namespace.in_child(partial(_run_steps, steps[done:], progress, work))
     pid_namespace.stay_with_parent()
-    return _work(way.config, work)
+    return _work(progress.config, work)
 
 
 def _work(config: Config, work: Callable[[Config], None]) -> int:
@@ -184,32 +184,33 @@ def _set_environment(config: Config) -> None:
 
 def _take_immediate_account(config: Config) -> None:
     if config.immediate_uid is not None and os.geteuid() == 0:
-        inherited.become(config.immediate_uid, config, in_changed_root=False)
+        inherited.set_account_variables(config.immediate_uid, config, in_changed_root=False)
 
 
-def _take_account(way: _Way) -> None:
-    if way.config.uid is not None:
-        way.config = inherited.become(way.config.uid, way.config, way.config.changes_root)
+def _take_account(progress: _Progress) -> None:
+    config = progress.config
+    if config.uid is not None:
+        progress.config = inherited.set_account_variables(config.uid, config, config.changes_root)
 
 
-def _join(way: _Way) -> bool:
-    config = way.config
+def _join(progress: _Progress) -> bool:
+    config = progress.config
     if config.setns is None and config.setns_pid is None:
         return False
     privileges.hide()
-    entered = join.place(config) if config.setns is not None else Entered(has_pid_namespace=False)
+    entered = join.by_path(config) if config.setns is not None else Entered(has_pid_namespace=False)
     if config.setns_pid is not None:
         if entered.environment is not None:
             raise FastptyError("setns-pid enters all namespaces of a container: remove setns")
         has_pid_namespace = entered.has_pid_namespace
-        entered = join.process(config)
+        entered = join.by_pid(config)
         entered = replace(entered, has_pid_namespace=entered.has_pid_namespace or has_pid_namespace)
     foreign_root.enter()
     for note in entered.notes:
         logger.warning("%s", note)
     if entered.environment is not None:
         _leave_environment(config)
-    way.config = replace(config, entered=entered)
+    progress.config = replace(config, entered=entered)
     return entered.has_pid_namespace
 
 
@@ -277,18 +278,18 @@ def _pivot_root(config: Config) -> None:
         raise FastptyError(f"pivot-root: cannot make {new} the root: {error.strerror}{hint}") from error
 
 
-def _check_users(way: _Way) -> None:
+def _check_users(progress: _Progress) -> None:
     """Raises FastptyError if rules about users cannot work, because clients have other ids in this user namespace."""
-    if way.witness.users_differ():
-        check_user_namespace(way.config)
-    way.witness.close()
+    if progress.witness.users_differ():
+        check_user_namespace(progress.config)
+    progress.witness.close()
 
 
-def _find_terminals(way: _Way) -> None:
+def _find_terminals(progress: _Progress) -> None:
     """Raises FastptyError if sessions would get no terminal."""
-    if way.config.changes_root:
-        way.config = replace(way.config, terminals=terminals.find())
-    elif way.config.hides_files:
+    if progress.config.changes_root:
+        progress.config = replace(progress.config, terminals=terminals.find())
+    elif progress.config.hides_files:
         terminals.check()
 
 

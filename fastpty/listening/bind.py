@@ -45,12 +45,12 @@ class Listener:
         self._file: tuple[str, tuple[int, int]] | None = None
         self._pin: int | None = None
 
-    def own_file(self, path: str) -> None:
+    def remember_file(self, path: str) -> None:
         """Remembers the socket file that was just bound, so that close() removes it; raises OSError."""
         self._file = os.path.abspath(path), _identity(path)  # absolute: a router changes its directory later
         self._pin = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
-    def look_at_file(self) -> None:
+    def find_file(self) -> None:
         """Finds the file of an inherited socket for file_status() and lost_file(). close() leaves that file alone."""
         name = self.socket.getsockname()
         if self.socket.family != socket.AF_UNIX or isinstance(name, bytes) or not name:
@@ -101,9 +101,9 @@ class Listener:
                 os.unlink(self._file[0])
         finally:
             self._file = None
-            self.let_go()
+            self.close_copy()
 
-    def let_go(self) -> None:
+    def close_copy(self) -> None:
         """Closes this process's copy of the socket, if it is still open. The file stays."""
         if self.socket.fileno() >= 0:
             close_elsewhere(self.socket)
@@ -194,11 +194,11 @@ def _tune(sock: socket.socket) -> None:
 def _listen_unix(address: UnixAddress, mode: int, owner: tuple[int, int] | None, backlog: int) -> Listener:
     path = address.path
     with _directory_locked(os.path.dirname(path) or "."):
-        _make_way(address, owner)
+        _remove_stale_file(address, owner)
         listener = _bound(address, socket.AF_UNIX, path)
         try:
-            listener.own_file(path)
-            with _held(listener, path) as file:
+            listener.remember_file(path)
+            with _pinned(listener, path) as file:
                 if owner is not None:
                     os.chown(file, *owner)
                 if not listener.owns_file():
@@ -214,7 +214,7 @@ def _listen_unix(address: UnixAddress, mode: int, owner: tuple[int, int] | None,
 
 
 @contextlib.contextmanager
-def _held(listener: Listener, path: str) -> Iterator[str]:
+def _pinned(listener: Listener, path: str) -> Iterator[str]:
     """Gives a path in /proc that leads to the listener's own file even if the file is replaced.
 
     The account that the file is given to can replace it before its mode is set, for example by a link to a file of
@@ -246,7 +246,7 @@ def _check_owner(path: str, uid: int, owner: tuple[int, int] | None) -> None:
         )
 
 
-def _make_way(address: UnixAddress, owner: tuple[int, int] | None) -> None:
+def _remove_stale_file(address: UnixAddress, owner: tuple[int, int] | None) -> None:
     """Removes a stale socket file; raises FastptyError if the path is in use otherwise."""
     path = address.path
     try:
@@ -343,7 +343,7 @@ def _inherited(address: FdAddress, backlog: int) -> Listener:
     os.set_inheritable(address.number, False)
     sock.listen(backlog)  # changes the backlog of a listening socket
     listener = Listener(sock, address)
-    listener.look_at_file()
+    listener.find_file()
     return listener
 
 

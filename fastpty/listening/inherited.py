@@ -20,18 +20,18 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _WRITERS = stat.S_IWUSR | _OTHERS  # connecting needs write permission on the socket file: unix(7)
 
 
-def doubts(listener: Listener, config: Config, for_sessions: bool) -> Iterator[str]:
+def check(listener: Listener, config: Config, for_sessions: bool) -> Iterator[str]:
     """Yields warnings; raises FastptyError if more users may connect than configured, or an option cannot apply.
 
     for_sessions: False for a socket for statistics.
     """
     if listener.socket.family == socket.AF_UNIX:
-        yield from _doubts_of_local(listener, config, for_sessions)
+        yield from _check_local(listener, config, for_sessions)
     else:
         _check_tcp(listener, config, for_sessions)
 
 
-def _doubts_of_local(listener: Listener, config: Config, for_sessions: bool) -> Iterator[str]:
+def _check_local(listener: Listener, config: Config, for_sessions: bool) -> Iterator[str]:
     name = listener.socket.getsockname()
     found = listener.file_status()
     has_rule = bool(config.allow_users or config.allow_groups or (for_sessions and config.run_as == "peer"))
@@ -39,7 +39,7 @@ def _doubts_of_local(listener: Listener, config: Config, for_sessions: bool) -> 
         if config.socket_owner is not None:
             raise _refusal(listener, "it is abstract and has no file: remove chown-socket")
         text = os.fsdecode(name[1:].rstrip(b"\0"))
-        yield from _doubts_of_mode(listener, f"@{text} is abstract, which is as mode 666", 0o666, config, has_rule)
+        yield from _check_mode(listener, f"@{text} is abstract, which is as mode 666", 0o666, config, has_rule)
     elif found is None or not stat.S_ISSOCK(found.st_mode):
         if not has_rule:
             raise _refusal(
@@ -48,13 +48,13 @@ def _doubts_of_local(listener: Listener, config: Config, for_sessions: bool) -> 
             )
     else:
         mode = found.st_mode & 0o777
-        yield from _doubts_of_mode(listener, f"{name} has mode {mode:03o}", mode, config, has_rule)
+        yield from _check_mode(listener, f"{name} has mode {mode:03o}", mode, config, has_rule)
         _check_owner(listener, name, (found.st_uid, found.st_gid), config, has_rule)
         if listener.lost_file():
             yield f"{listener.address.text}: its file {name} is gone: nobody can connect there by its name"
 
 
-def _doubts_of_mode(listener: Listener, what: str, mode: int, config: Config, has_rule: bool) -> Iterator[str]:
+def _check_mode(listener: Listener, what: str, mode: int, config: Config, has_rule: bool) -> Iterator[str]:
     wanted, there = config.socket_mode & _WRITERS, mode & _WRITERS
     if wanted == there:
         return

@@ -50,7 +50,7 @@ class Place:
 class Listeners:
     """The listening sockets that `config` asks for. Raises FastptyError for the first that cannot be made.
 
-    A socket file belongs to the account that the router becomes, so it is private to the account whose shell it gives.
+    A socket file belongs to the account that the router becomes. By default, only that account can connect.
     Sockets of `previous` with the same addresses are kept, unless their file is gone.
     """
 
@@ -74,8 +74,8 @@ class Listeners:
                 patience = 0.0 if previous else _PREDECESSOR_SECONDS
                 found = known or [Place(listener, protocol) for listener in _listen(where, config, patience)]
                 self._places[where] = [replace(place, protocol=protocol) for place in found]
-                self._look_at_inherited(self._places[where], config)
-            if previous is None and gives_up_removing(config):
+                self._check_inherited(self._places[where], config)
+            if previous is None and cannot_remove_files(config):
                 files = [place.listener for place in self if place.listener.file]
                 self._remover = Remover(files) if files else None
         except BaseException:
@@ -83,11 +83,11 @@ class Listeners:
             raise
 
     @staticmethod
-    def _look_at_inherited(places: list[Place], config: Config) -> None:
+    def _check_inherited(places: list[Place], config: Config) -> None:
         for place in places:
             if isinstance(place.listener.address, address.FdAddress) and not place.is_behind_tls:
-                for doubt in inherited.doubts(place.listener, config, place.protocol != STATS):
-                    logger.warning("%s", doubt)
+                for warning in inherited.check(place.listener, config, place.protocol != STATS):
+                    logger.warning("%s", warning)
 
     def usable(self, where: address.Address) -> list[Place]:
         """The sockets for an address; an empty list if there are none or their file was removed or replaced."""
@@ -122,9 +122,9 @@ class Listeners:
             if place.listener in kept:
                 continue
             remover = self._remover
-            is_its = remover is not None and remover.can_remove(place.listener)
+            can_remove = remover is not None and remover.can_remove(place.listener)
             try:
-                place.listener.close(remover.remove if remover and is_its else None)
+                place.listener.close(remover.remove if remover and can_remove else None)
             except OSError as error:
                 logger.warning("cannot remove %s: %s", place.listener.address.text, error.strerror or error)
 
@@ -133,13 +133,13 @@ class Listeners:
         self.close(keep=other)
         self._places, self.rules = other._places, other.rules
 
-    def let_go(self) -> None:
+    def close_copies(self) -> None:
         """Closes this process's copies of the sockets; other processes go on listening."""
         for place in self:
-            place.listener.let_go()
+            place.listener.close_copy()
 
 
-def gives_up_removing(config: Config) -> bool:
+def cannot_remove_files(config: Config) -> bool:
     """True if the router cannot remove its files at the end: it changes its user, its root or its mounts."""
     becomes_another = os.geteuid() == 0 and config.uid not in (None, 0)
     return config.hides_files or becomes_another or subordinate.wanted(config) is not None

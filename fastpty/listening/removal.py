@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -46,7 +45,7 @@ class Remover:
         with theirs, _directories(files) as directories:
             try:
                 maker = os.pidfd_open(os.getpid())
-                child.start_orphan("socket files", partial(_be_the_remover, theirs, maker, directories, files))
+                child.start_orphan("socket files", partial(_run_remover, theirs, maker, directories, files))
             except OSError as error:
                 raise FastptyError(f"cannot start the process that removes files: {error.strerror}") from error
             os.close(maker)
@@ -75,17 +74,12 @@ class Remover:
                 return outcome
 
 
-def _be_the_remover(
+def _run_remover(
     orders: socket.socket, maker: int, directories: Sequence[int | None], files: Sequence[tuple[str, int] | None]
 ) -> None:
-    os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # a service manager signals all processes; this one ends last
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
+    child.ignore_stop_signals()
     pins = [file[1] for file in files if file]
-    child.keep_only([0, 1, 2, orders.fileno(), maker, *pins, *filter(None, directories)])
+    child.isolate([orders.fileno(), maker, *pins, *filter(None, directories)])
     os.chdir("/")
     _serve(orders, maker, directories, files)
 

@@ -120,7 +120,7 @@ class Pump:
         self._network_open = True  # no close_notify has come from the peer
         self._plain_open = True
         self._sent_close_notify = False
-        self._is_marked = False  # the plain side's last line is a notice, and the network's side is to be told
+        self._is_marked = False  # the last line from the plain side is a notice, so it must be marked on the network
         self._sent = 0
         self._received_by_peer = 0  # of the sent bytes, at the last check
         self._check_at: float | None = None  # set once the plain end is gone
@@ -169,7 +169,7 @@ class Pump:
         self._network.setblocking(False)
         plain.setblocking(False)
         self._decrypt()
-        self._pass_on(plain)
+        self._flush(plain)
         while not self._finished():
             events = self._wait(plain)
             if self._network.fileno() in events:
@@ -180,7 +180,7 @@ class Pump:
                 self._write(plain)
             if events.get(plain.fileno(), 0) & (select.POLLIN | select.POLLHUP | select.POLLERR):
                 self._read(plain)
-            self._pass_on(plain)
+            self._flush(plain)
 
     def _finished(self) -> bool:
         under_way = self._network_open or self._plain_open or self._to_plain or self._to_network
@@ -195,7 +195,7 @@ class Pump:
         wanted = (select.POLLIN if self._may_read() else 0) | (select.POLLOUT if self._to_plain else 0)
         if wanted or self._check_at is None:
             poll.register(plain, wanted)
-        return dict(poll.poll(self._patience_ms()))
+        return dict(poll.poll(self._timeout_ms()))
 
     def _hang_up(self) -> None:
         """The plain end is gone: drops the network's bytes, and sets the peer a deadline for the rest."""
@@ -210,7 +210,7 @@ class Pump:
         self._received_by_peer = self._sent - int.from_bytes(unacknowledged, sys.byteorder)
         self._check_at = time.monotonic() + _LEFTOVER_SECONDS
 
-    def _patience_ms(self) -> float | None:
+    def _timeout_ms(self) -> float | None:
         """How long to wait for events. Raises TimeoutError if the peer has received too little since the last check."""
         if self._check_at is None:
             return None
@@ -221,7 +221,7 @@ class Pump:
                 raise TimeoutError("the session has ended, and the peer did not read the rest in time")
         return max(0.0, self._check_at - time.monotonic()) * 1000
 
-    def _pass_on(self, plain: socket.socket) -> None:
+    def _flush(self, plain: socket.socket) -> None:
         """Sends what can be sent without waiting: TLS's bytes, and an end once everything before it was sent."""
         all_read = not (self._network_open and self._received.pending)
         if not self._plain_open and not self._sent_close_notify and all_read:

@@ -39,7 +39,7 @@ class Starter:
         logger.info("%s: stopped before it was ready", signal_name(number))
         self._report(1, f"stopped by {signal_name(number)} before it was ready")
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """In a child: closes the pipe, so that only the router reports."""
         if self._fd is not None:
             os.close(self._fd)
@@ -48,7 +48,7 @@ class Starter:
     def _report(self, status: int, text: str) -> None:
         if self._fd is not None:
             os.write(self._fd, (bytes([status]) + os.fsencode(text))[:_MESSAGE_BYTES_MOST])
-            self.let_go()
+            self.close()
 
 
 def go_to_background() -> Starter:

@@ -1,4 +1,4 @@
-"""The control socket: how `--reload` gives the running router a request and gets its answer.
+"""The control socket, through which `--reload` sends the running router a request and gets the answer.
 
 A pid file's router listens on an abstract Unix socket (unix(7)) that is named after the file's device and inode. So
 there is no second file, and the socket works in a jail, too. A client must be root or the router's user. The client

@@ -127,7 +127,11 @@ def base_environment(config: Config) -> dict[str, str]:
         return {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH}
     if config.entered is None or config.entered.environment is None:
         return {"TERM": DEFAULT_TERM, **os.environ}
-    return {"TERM": DEFAULT_TERM, "PATH": DEFAULT_PATH, **inherited.handed_on(config.entered.environment)}
+    return {
+        "TERM": DEFAULT_TERM,
+        "PATH": DEFAULT_PATH,
+        **inherited.without_router_variables(config.entered.environment),
+    }
 
 
 def _entries(environment: Mapping[str, str]) -> list[bytes]:

@@ -43,7 +43,7 @@ class Control:
                 self._selector.register(control.socket, selectors.EVENT_READ, partial(self._accept, control.socket))
 
     def close(self) -> None:
-        """In a child process: closes its copies."""
+        """In a child process: closes its copies of the sockets."""
         for control in self._sockets:
             control.close()
         for client in self._clients:

@@ -14,10 +14,10 @@ from fastpty.supervision.heartbeat import StuckDetector
 from fastpty.supervision.link import Link
 from fastpty.system import child
 
-# A worker needs a few milliseconds to become ready. One that takes this long will not.
+# A worker needs a few milliseconds to become ready. One that needs longer than this will not become ready.
 READY_SECONDS = 30.0
 
-# A killed process is gone within milliseconds, unless the kernel waits for a device at its end.
+# A killed process is gone within milliseconds, unless the kernel waits for a device.
 GONE_SECONDS = 1.0
 
 
@@ -72,18 +72,19 @@ class Worker:
 
 def fork(
     work: Callable[[Link], None],
-    let_go: Callable[[], None],
+    close_in_worker: Callable[[], None],
     *,
     on_trial: bool = False,
     has_shared_terminal: bool = False,
 ) -> Worker:
-    """Forks a worker that does `work`. Raises OSError. let_go: closes the supervisor's descriptors in the worker."""
+    """Forks a worker that does `work`. Raises OSError. close_in_worker: closes the supervisor's
+    descriptors in the new process."""
     link = Link()
 
     def be_a_worker() -> None:
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it may log to a terminal, as a background process group
         link.keep_side(worker=True)
-        let_go()
+        close_in_worker()
         work(link)
 
     try:

@@ -2,7 +2,7 @@
 
     read (in a child, with a deadline) → listen on new addresses → start workers → one is ready → drain the old ones
 
-The old configuration stays in force until the last step. If a step before fails, it stays in force for good.
+The old configuration stays in force until the last step. If an earlier step fails, it stays in force for good.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from functools import partial
 from typing import Protocol
 
 from fastpty import log
-from fastpty.configuration import reread
 from fastpty.configuration.config import Config
+from fastpty.configuration.reload import read_to_be_sent, received
 from fastpty.errors import FastptyError
 from fastpty.listening.places import Listeners
 from fastpty.log import logger
+from fastpty.supervision.child_task import ChildTask
 from fastpty.supervision.control import Answer
-from fastpty.supervision.errand import Errand
 from fastpty.supervision.forked_worker import Worker
 
 # Reading may include slow commands and account databases, but nothing slower than this.
@@ -70,14 +70,14 @@ class Reload:
         self._supervisor = supervisor
         self._selector = selector
         self._read = read
-        self._reading: Errand | None = None
+        self._reading: ChildTask | None = None
         self._trial: _Trial | None = None
         self._answers: list[Answer] = []  # for the reload that is under way
         self._next_answers: list[Answer] = []
         self._wanted_again = False
 
     def begin(self, answer: Answer | None = None) -> None:
-        """Starts a reload, or remembers to start another one after the present one. answer: is given the outcome."""
+        """Starts a reload, or another one after the present one has ended. answer: called with the outcome."""
         log.reopen()
         if answer is not None:
             self._next_answers.append(answer)
@@ -87,7 +87,7 @@ class Reload:
         self._answers, self._next_answers = self._next_answers, []
         present = self._supervisor.config
         try:
-            self._reading = Errand(partial(reread.read_to_be_sent, self._read, present), READ_SECONDS)
+            self._reading = ChildTask(partial(read_to_be_sent, self._read, present), READ_SECONDS)
         except OSError as error:
             self._refuse(f"no process can start: {error.strerror}")
             return
@@ -104,12 +104,12 @@ class Reload:
             answer("reload refused: the router is stopping")
         self._answers, self._next_answers = [], []
 
-    def let_go(self) -> None:
+    def close_copies(self) -> None:
         """In a forked worker: closes this process's copies."""
         if self._reading is not None:
-            self._reading.let_go()
+            self._reading.close()
 
-    def is_ready(self, worker: Worker) -> None:
+    def worker_ready(self, worker: Worker) -> None:
         """Takes note that a worker serves. If it is on trial, its configuration comes into force."""
         if self._trial is not None and worker in self._trial.workers:
             passed, self._trial = self._trial, None
@@ -117,7 +117,7 @@ class Reload:
             self._supervisor.change_to(passed.config, passed.listeners, passed.workers, answers)
             self._begin_next()
 
-    def has_ended(self, worker: Worker, how: str) -> None:
+    def worker_ended(self, worker: Worker, how: str) -> None:
         """Takes note that a worker has ended. If it was the last one on trial, the reload is refused."""
         if self._trial is not None and worker in self._trial.workers:
             self._trial.workers.discard(worker)
@@ -149,13 +149,13 @@ class Reload:
         self._selector.unregister(reading)
         self._reading = None
         try:
-            config = reread.received(reading.result(), self._supervisor.config)
+            config = received(reading.result(), self._supervisor.config)
             listeners = Listeners(config, self._supervisor.listeners)
         except FastptyError as error:
             reading.end()
             self._refuse(str(error))
         else:
-            reading.let_go()
+            reading.close()
             self._try(config, listeners)
 
     def _try(self, config: Config, listeners: Listeners) -> None:

@@ -95,10 +95,10 @@ class StatsServer:
         self._resume_at = None if wanted else self._resume_at
 
     def close(self) -> None:
-        """In a child process: closes its copies."""
-        self._errands.let_go()
+        """In a child process: closes its copies of the sockets."""
+        self._errands.close_all()
         for place in self._places:
-            place.listener.let_go()
+            place.listener.close_copy()
         for client in (*self._clients, *self._rejected):
             client.connection.close()
 
@@ -197,14 +197,14 @@ class StatsServer:
             worker.send(REPORT_SIGNAL)
         self._finish_round_if_complete()
 
-    def answered(self, worker: Worker) -> None:
+    def worker_reported(self, worker: Worker) -> None:
         """Takes the report of a worker that has announced one."""
         if worker in self._unanswered:
             with contextlib.suppress(ValueError):
                 self._reports[worker] = worker.link.report()
-            self.lost(worker)
+            self.worker_lost(worker)
 
-    def lost(self, worker: Worker) -> None:
+    def worker_lost(self, worker: Worker) -> None:
         """Takes note that this worker will not report."""
         self._unanswered.discard(worker)
         self._finish_round_if_complete()

@@ -113,7 +113,7 @@ class Supervisor:
             self._wait_for_connection()
             self._begin_to_serve()
         while self._wants_gateways or any(each.is_running for each in self._tasks.gateways):
-            self._tend_gateways()
+            self._start_or_end_gateways()
             self._start_missing_workers()
             for key, _ in self._selector.select(self._timeout()):
                 key.data()
@@ -175,9 +175,9 @@ class Supervisor:
     def _wants_gateways(self) -> bool:
         return bool(self.workers) or not self._is_stopping
 
-    def _tend_gateways(self) -> None:
+    def _start_or_end_gateways(self) -> None:
         for each in self._tasks.gateways:
-            each.tend(self._close_in_gateway, wanted=self._wants_gateways)
+            each.start_or_end(self._close_in_gateway, wanted=self._wants_gateways)
 
     def _start_missing_workers(self) -> None:
         if self._is_stopping or self._has_no_workers or time.monotonic() < self._restart_not_before:
@@ -219,9 +219,9 @@ class Supervisor:
         if READY in news:
             sender.is_ready = True
             self._begin_to_serve()
-            self._reload.is_ready(sender)
+            self._reload.worker_ready(sender)
         if REPORTED in news:
-            self._stats.answered(sender)
+            self._stats.worker_reported(sender)
         if DRAINED in news or not news:
             self._finished_reloads.stopped_accepting(sender)
 
@@ -242,7 +242,7 @@ class Supervisor:
         """In a child: closes what only the supervisor uses."""
         self._stats.close()
         self._control.close()
-        self._reload.let_go()
+        self._reload.close_copies()
         for each in self.workers.values():
             each.link.close()
         self._selector.close()
@@ -271,7 +271,7 @@ class Supervisor:
     def _forget_worker(self, ended: Worker, how: str, *, as_wanted: bool = False) -> None:
         del self.workers[ended.pid]
         self._stop_reading_news(ended)
-        self._stats.lost(ended)
+        self._stats.worker_lost(ended)
         self._finished_reloads.stopped_accepting(ended)
         ended.link.close()
         self._tasks.worker_ended(ended.pid)
@@ -281,7 +281,7 @@ class Supervisor:
             raise FastptyError(f"no worker could start ({how})")
         is_replaced = not (ended.draining or ended.on_trial)
         logger.error("worker %d has ended (%s)%s", ended.pid, how, "; another one starts" if is_replaced else "")
-        self._reload.has_ended(ended, how)
+        self._reload.worker_ended(ended, how)
         if time.monotonic() - ended.started < _RESTART_PAUSE_SECONDS:
             self._restart_not_before = time.monotonic() + _RESTART_PAUSE_SECONDS
 

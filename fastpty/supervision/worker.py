@@ -138,7 +138,7 @@ class _Worker:
     def _drain(self) -> None:
         self._relay.drain()
         # Closed here as well: the addresses are then free for a new router as soon as the supervisor is gone.
-        self._listeners.let_go()
+        self._listeners.close_copies()
         log.reopen(complains=False)  # the supervisor has reported a failure already
         self._link.announce(DRAINED)
         logger.info("no longer accepting; %s left", counted(int(self._relay.counters()["sessions"]), "session"))

@@ -58,7 +58,7 @@ def start(name: str, work: Callable[[], None], death_signal: int = signal.SIGTER
     def run() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {death_signal})
         os.setpgid(0, 0)
-        if end_with(parent, death_signal):
+        if end_with_parent(parent, death_signal):
             work()
 
     return fork(name, run)
@@ -106,7 +106,7 @@ def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[in
     return answer
 
 
-def end_with(parent: int, death_signal: int) -> bool:
+def end_with_parent(parent: int, death_signal: int) -> bool:
     """Makes the kernel send `death_signal` to this process when its parent ends. False: the parent has ended already.
 
     A change of user undoes it (prctl(2), PR_SET_PDEATHSIG).
@@ -124,17 +124,29 @@ def keep_only(descriptors: Iterable[int]) -> None:
         first = descriptor + 1
 
 
-def leave_standard_descriptors() -> None:
+def replace_standard_descriptors() -> None:
     """Replaces 0, 1 and 2: readers of this output wait until every process has closed it, also one that is stuck."""
-    nothing = os.memfd_create("nothing")  # /dev/null could be anything in a root of somebody else's
+    nothing = os.memfd_create("nothing")  # in a foreign root, /dev/null could be any file
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
 
 
+def isolate(keep: Iterable[int]) -> None:
+    """Replaces 0, 1 and 2, and closes all other descriptors of this process but `keep`."""
+    replace_standard_descriptors()
+    keep_only([0, 1, 2, *keep])
+
+
+def ignore_stop_signals() -> None:
+    """For a process that must end after its starter: a service manager signals all processes of a unit."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _answer(work: Callable[[], Answer], channel: socket.socket, keep: Sequence[int]) -> None:
     """In the child of `ask`: the descriptors go with the first byte, then the pickled outcome."""
-    leave_standard_descriptors()
-    keep_only([0, 1, 2, channel.fileno(), *keep])
+    isolate([channel.fileno(), *keep])
     failure: Exception | None = None
     value = None
     descriptors: Sequence[int] = ()

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import select
-import signal
 import socket
 import struct
 from collections.abc import Callable
@@ -40,7 +39,7 @@ class FileWriter:
         self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, int(_WRITE_SECONDS * 1e6)))
         try:
             with stream, orders:
-                child.start_orphan("log", partial(_be_the_writer, stream, orders, open_file, complaint))
+                child.start_orphan("log", partial(_run_writer, stream, orders, open_file, complaint))
             answer = self._answer(2 * foreign_root.SECONDS)
             if answer != _DONE:
                 number, _, text = answer.partition(b" ")
@@ -68,15 +67,12 @@ class FileWriter:
         return self._orders.recv(_MESSAGE_BYTES_MOST)
 
 
-def _be_the_writer(
+def _run_writer(
     stream: socket.socket, orders: socket.socket, open_file: OpenFile, complaint: Callable[[OSError], bytes]
 ) -> None:
-    os.setsid()
     prctl(PR_SET_NAME, b"fastpty-log")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # a service manager signals all processes; this one ends last
-    child.leave_standard_descriptors()
-    child.keep_only([0, 1, 2, stream.fileno(), orders.fileno()])
+    child.ignore_stop_signals()
+    child.isolate([stream.fileno(), orders.fileno()])
     try:
         file = _opened(open_file)
     except OSError as error:

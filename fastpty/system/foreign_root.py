@@ -3,8 +3,8 @@
 There, a link through /proc/PID/root leads to the host, and one to /proc/sys changes kernel settings. So no symbolic
 link is followed, and a file must belong to the router's user or root.
 
-A file system there may never answer (FUSE), and whoever asks it is stuck in the kernel, where no signal ends it. So a
-running router uses no path of such a root itself: `in_time` lets a child do that, with a deadline.
+A file system there may never answer (FUSE), and a process that asks it is stuck in the kernel, where no signal ends it.
+So a running router uses no path of such a root itself: `in_time` lets a child do that, with a deadline.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""This process's directory in /proc. In a root of somebody else's, a path below /proc may lead to any other file."""
+"""This process's directory in /proc. In a foreign root, a path below /proc may lead to any other file."""
 
 from __future__ import annotations
 

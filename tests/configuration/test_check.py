@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fastpty.configuration.options import OPTIONS
-from tests.support.harness import Client, Router
-
-
-def run(*argv: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fastpty.router", *argv],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, **environ},
-    )
+from tests.support.harness import Client, Router, run
 
 
 def shown(ended: subprocess.CompletedProcess[str]) -> dict[str, list[tuple[str, str]]]:

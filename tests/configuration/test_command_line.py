@@ -28,7 +28,7 @@ def run(*argv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_argument_is_a_raw_socket_and_one_with_the_ending_of_a_format_a_file() -> None:
+def test_an_argument_is_a_socket_unless_its_ending_is_that_of_a_file_format() -> None:
     assert pairs("/nonexistent/a", "x.ini") == [("listen-raw", "/nonexistent/a"), ("ini", "x.ini")]
     assert pairs("x.xml", "x.toml") == [("xml", "x.xml"), ("toml", "x.toml")]
 

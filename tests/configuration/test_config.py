@@ -62,7 +62,7 @@ def test_an_alias_is_the_option(name: str) -> None:
     assert built((name, "zsh")).command == "zsh"
 
 
-def test_the_last_of_a_single_option_wins_and_a_repeatable_one_adds_up() -> None:
+def test_the_last_value_of_an_option_counts_and_a_repeatable_option_keeps_all() -> None:
     wanted = built(
         ("forkptyrouter-rows", "1"), ("forkptyrouter-rows", "2"), ("unshare", "uts,ipc"), ("unshare", "net")
     )
@@ -232,7 +232,7 @@ def test_each_socket_of_a_shared_terminal_can_be_the_only_one(option: str) -> No
 
 
 @pytest.mark.parametrize("value", ["x", "40", "40x", "0x80", "40x70000", "largest"])
-def test_a_window_that_is_none_is_refused(value: str) -> None:
+def test_a_value_that_is_no_window_size_is_refused(value: str) -> None:
     with pytest.raises(UsageError, match="pty-size"):
         build([SHARED, Setting("pty-size", value)])
 

@@ -19,7 +19,7 @@ from fastpty.configuration.options import BY_NAME
 from fastpty.configuration.uwsgi_keys import IGNORED, WITHOUT_MEANING, is_confining, misspelt
 from fastpty.errors import UsageError
 from tests.support.client_harness import ROOT
-from tests.support.harness import Client, Router
+from tests.support.harness import Client, Router, run
 from tests.support.peers import need, need_root
 from tests.support.tls_harness import Authority
 
@@ -118,17 +118,6 @@ def test_no_option_of_uwsgi_counts_as_misspelt() -> None:
 
 
 # Flags that contradict each other
-
-
-def run(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fastpty.router", *argv],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
-    )
 
 
 @pytest.mark.parametrize(

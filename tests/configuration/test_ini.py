@@ -89,7 +89,7 @@ def test_each_setting_knows_its_file_and_line(tmp_path: Path) -> None:
     assert [setting.origin for setting in read(path)] == [f"{path}:4"]
 
 
-def test_a_key_without_equals_has_no_value_and_one_with_equals_alone_an_empty_value(
+def test_a_key_alone_has_no_value_and_a_key_with_equals_has_an_empty_one(
     tmp_path: Path,
 ) -> None:
     assert pairs(write(tmp_path, "[uwsgi]\nbare\nempty =\n")) == [("bare", None), ("empty", "")]

@@ -195,7 +195,7 @@ def test_flags_win_over_files_and_files_over_the_environment(read: Read) -> None
     ]
 
 
-def test_a_placeholder_of_a_flag_wins_over_one_of_a_file_and_that_over_the_environments(read: Read) -> None:
+def test_placeholders_of_flags_win_over_those_of_files_and_those_over_the_environment(read: Read) -> None:
     lines = "set-ph = a=file\nset-ph = b=file\nset-ph = a=again\nprint = %(a) %(b) %(c)"
     loaded = read(lines, Setting("set-ph", "a=flag"), UWSGI_A="env", UWSGI_B="env", UWSGI_C="env")
     assert loaded.printed == ["flag file env"]

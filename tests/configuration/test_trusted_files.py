@@ -200,7 +200,7 @@ def test_a_user_s_group_with_another_member_is_not_private(login: Login, how: li
         remove_account(other.name)
 
 
-def test_another_user_s_file_named_by_the_starter_is_a_warning_and_includes_its_owner_s(strangers: Path) -> None:
+def test_a_named_file_of_another_user_causes_a_warning_and_may_include_its_owner_s_files(strangers: Path) -> None:
     """It may belong to the account of a service. Its own sections do not count as other files."""
     shutil.copy(strangers, "more.ini")
     os.chown("more.ini", 1, 1)
@@ -222,7 +222,7 @@ def test_another_user_s_file_named_by_the_starter_is_a_warning_and_includes_its_
         read_named("y.ini")
 
 
-def test_a_file_swapped_in_while_another_user_s_is_read_lends_it_no_trust(
+def test_swapping_in_a_trusted_file_while_another_is_read_gives_no_trust(
     read: Read, strangers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file that is read and the file whose owner is checked must be the same."""

@@ -301,7 +301,7 @@ def test_the_label_of_the_process_that_is_joined_is_asked_for(
 
 def test_a_label_that_cannot_be_set_is_an_error() -> None:
     with pytest.raises(FastptyError, match="cannot take the security label 'none-of-these'"):
-        in_child(lambda: security_label.wear(security_label.Label("attr/none", "none-of-these")))
+        in_child(lambda: security_label.apply(security_label.Label("attr/none", "none-of-these")))
 
 
 def test_a_frozen_container_delays_its_sessions_but_not_the_router(start_router: Start, path: str) -> None:

@@ -48,7 +48,7 @@ def entered(config: Config, look: Callable[[], Any], before: Callable[[], Any] =
         before()
         seen: list[Any] = []
         steps.prepare(config)
-        steps.inside(config, lambda _: seen.append(look()))
+        steps.run_inside(config, lambda _: seen.append(look()))
         return seen[0]
 
     return in_child(act)

@@ -100,7 +100,7 @@ def test_a_killed_supervisor_inside_ends_all_with_a_status_and_a_reason(start_ro
     assert not os.path.exists(path)
 
 
-def test_a_signal_during_the_way_in_ends_it(path: str) -> None:
+def test_a_signal_while_the_jail_is_entered_ends_the_start(path: str) -> None:
     need_root()
     router = Router(
         "--unshare", "pid", "--hook-as-root", "print:waiting", "--hook-as-root", "wait_for_fs:/none", path
@@ -110,7 +110,7 @@ def test_a_signal_during_the_way_in_ends_it(path: str) -> None:
     assert not os.path.exists(path)
 
 
-def test_when_the_outer_process_is_killed_during_the_way_in_the_inner_one_ends(path: str) -> None:
+def test_the_process_inside_ends_if_the_one_outside_is_killed_while_the_jail_is_entered(path: str) -> None:
     need_root()
     router = Router(
         "--unshare", "pid", "--hook-as-root", "print:waiting", "--hook-as-root", "wait_for_fs:/none", path

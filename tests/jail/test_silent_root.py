@@ -286,4 +286,4 @@ def test_a_stuck_process_in_a_new_pid_namespace_does_not_delay_the_end(start_rou
     with stuck_files(jail.root / "etc", worker), Client(connected_as(jail.socket, UID, GID)):
         eventually(lambda: [reader for child in children(worker) for reader in children(child)], "one reads accounts")
         assert router.end() == 0
-    assert "a process in the pid namespace was killed and does not end: no longer waited for" in router.log
+    assert "a killed process in the pid namespace does not end: not waiting for it any longer" in router.log

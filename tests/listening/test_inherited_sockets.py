@@ -128,11 +128,11 @@ def test_without_cap_net_admin_the_file_at_the_socket_s_path_is_checked(
     monkeypatch.setattr(listening, "_SIOCUNIXFILE", 0)
     with made(f"{directory}/s", 0o660) as sock:
         listener = listening.Listener(sock, listening.FdAddress(sock.fileno()))
-        listener.look_at_file()
+        listener.find_file()
         found = listener.file_status()
         assert found is not None
         assert found.st_mode & 0o777 == 0o660
-        listener.let_go()
+        listener.close_copy()
 
 
 def test_an_inherited_socket_whose_file_cannot_be_found_needs_a_rule(

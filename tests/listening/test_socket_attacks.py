@@ -111,7 +111,7 @@ def test_a_file_that_replaces_the_socket_before_the_chown_keeps_its_owner(
     victim.write_text("root's")
     victim.chmod(0o600)
     path = directory / "s"
-    own = listening.Listener.own_file
+    own = listening.Listener.remember_file
 
     def swapped(self: listening.Listener, name: str) -> None:
         own(self, name)
@@ -121,7 +121,7 @@ def test_a_file_that_replaces_the_socket_before_the_chown_keeps_its_owner(
         else:
             os.link(victim, path)
 
-    monkeypatch.setattr(listening.Listener, "own_file", swapped)
+    monkeypatch.setattr(listening.Listener, "remember_file", swapped)
     with pytest.raises(FastptyError, match="somebody else replaced the socket"):
         listening.listen(UnixAddress(str(path)), mode=0o666, owner=(MALLORY, MALLORY))
     found = victim.stat()

@@ -103,14 +103,14 @@ OPERATION = (
     Mutant(
         "root's pid file is removed after a change of user",
         "fastpty/router.py",
-        "        if config.vacuum and gives_up_removing(config):\n",
+        "        if config.vacuum and cannot_remove_files(config):\n",
         "        if False:\n",
         "service/test_background.py::test_vacuum_removes_root_s_pid_file_after_a_change_of_user",
     ),
     Mutant(
         "a pid file is removed by a process outside the jail, where its path still leads to the file",
         "fastpty/router.py",
-        "        if config.vacuum and gives_up_removing(config):\n",
+        "        if config.vacuum and cannot_remove_files(config):\n",
         "        if False:\n",
         "jail/test_foreign_root.py::"
         "test_vacuum_removes_a_pid_file_of_the_host_and_not_what_its_path_means_in_the_jail",

@@ -79,7 +79,7 @@ WORKERS = (
     Mutant(
         "the workers of a killed supervisor close its address",
         "fastpty/supervision/worker.py",
-        "        self._listeners.let_go()\n",
+        "        self._listeners.close_copies()\n",
         "",
         "supervision/test_addresses_shared.py::test_a_tcp_port_is_free_for_a_new_router_when_its_supervisor_is_killed",
     ),
@@ -88,7 +88,7 @@ WORKERS = (
         "fastpty/listening/places.py",
         "_PREDECESSOR_SECONDS = 2.0",
         "_PREDECESSOR_SECONDS = 0.0",
-        "supervision/test_addresses_shared.py::test_a_new_router_waits_for_the_workers_of_a_killed_one_to_let_go",
+        "supervision/test_addresses_shared.py::test_a_new_router_waits_until_the_workers_of_a_killed_one_close_their_sockets",
     ),
     Mutant(
         "programs that end are seen though the router's parent ignored SIGCHLD",

@@ -81,7 +81,7 @@ CONTAINERS = (
     Mutant(
         "containers: a session gets the five capability sets of the joined process",
         "fastpty/jail/privileges.py",
-        "        _take(_capabilities(uid, config, joined))\n",
+        "        _reduce_capabilities(_capabilities(uid, config, joined))\n",
         "        pass\n",
         _BOX + "test_a_session_of_setns_pid_has_the_ids_and_rights_of_the_process_that_it_joins",
     ),

@@ -92,8 +92,8 @@ INHERITED = (
     Mutant(
         "a reload checks inherited sockets",
         "fastpty/listening/places.py",
-        "                self._look_at_inherited(self._places[where], config)\n",
-        "                if not known:\n                    self._look_at_inherited(self._places[where], config)\n",
+        "                self._check_inherited(self._places[where], config)\n",
+        "                if not known:\n                    self._check_inherited(self._places[where], config)\n",
         "listening/test_inherited_sockets.py::test_a_reload_does_not_open_an_inherited_socket",
     ),
 )
@@ -130,8 +130,8 @@ FILES = (
     Mutant(
         "the process that removes socket files holds none of the router's descriptors",
         "fastpty/listening/removal.py",
-        "        os.dup2(null, standard)\n",
-        "        pass\n",
+        "    child.isolate([orders.fileno(), maker, *pins, *filter(None, directories)])\n",
+        "",
         "listening/test_socket_files.py::test_the_process_that_removes_socket_files_ends_with_a_killed_router",
     ),
     Mutant(

@@ -9,6 +9,7 @@ _DOORS = "sessions/test_inherited.py::"
 _ALL = f"{_DOORS}test_a_session_inherits_what_the_router_was_started_with_and_no_changes_of_its_own"
 _HANDED_ON = f"{_VARIABLES}test_hooks_and_sessions_inherit_all_variables_but_those_about_the_router"
 _HOME = f"{_VARIABLES}test_with_uid_sessions_and_its_hooks_have_the_account_s_home"
+_TAKE_ACCOUNT = "        *([] if groups is None else [partial(_take_account, progress)]),\n"
 
 ENVIRONMENT = (
     Mutant(
@@ -49,8 +50,8 @@ ENVIRONMENT = (
     Mutant(
         "hooks and sessions do not inherit a locale that Python has set",
         "fastpty/jail/inherited.py",
-        "kept = handed_on(as_given(os.environ, names_at_start()))",
-        "kept = handed_on(os.environ)",
+        "kept = without_router_variables(without_interpreter_variables(os.environ, names_at_start()))",
+        "kept = without_router_variables(os.environ)",
         f"{_VARIABLES}test_a_locale_that_the_interpreter_has_set_for_itself_is_not_handed_on[None]",
     ),
     Mutant(
@@ -69,7 +70,7 @@ ENVIRONMENT = (
     ),
     Mutant(
         "a reload uses the environment of the start",
-        "fastpty/configuration/reread.py",
+        "fastpty/configuration/reload.py",
         "loader.load(parse(argv), environ, is_reload=True)",
         "loader.load(parse(argv), is_reload=True)",
         f"{_VARIABLES}test_a_reload_reads_the_environment_that_the_router_was_started_with",
@@ -80,7 +81,7 @@ HOMES = (
     Mutant(
         "with uid, HOME is the account's",
         "fastpty/jail/steps.py",
-        "        *([] if groups is None else [partial(_take_account, way)]),\n",
+        _TAKE_ACCOUNT,
         "",
         f"{_HOME}[--uid]",
     ),
@@ -94,8 +95,8 @@ HOMES = (
     Mutant(
         "hooks that run as root have root's HOME",
         "fastpty/jail/steps.py",
-        '        *_hooks(config, "as-root"),\n        *([] if groups is None else [partial(_take_account, way)]),\n',
-        '        *([] if groups is None else [partial(_take_account, way)]),\n        *_hooks(config, "as-root"),\n',
+        '        *_hooks(config, "as-root"),\n' + _TAKE_ACCOUNT,
+        _TAKE_ACCOUNT + '        *_hooks(config, "as-root"),\n',
         f"{_HOME}[--uid]",
     ),
     Mutant(
@@ -129,8 +130,8 @@ HOMES = (
     Mutant(
         "in a changed root, HOME is looked up in its own accounts",
         "fastpty/jail/steps.py",
-        "inherited.become(way.config.uid, way.config, way.config.changes_root)",
-        "inherited.become(0 if way.config.changes_root else way.config.uid, way.config, False)",
+        "inherited.set_account_variables(config.uid, config, config.changes_root)",
+        "inherited.set_account_variables(0 if config.changes_root else config.uid, config, False)",
         f"{_VARIABLES}test_in_a_changed_root_the_home_is_that_of_the_account_there",
     ),
     Mutant(

@@ -36,7 +36,7 @@ PRIVILEGES = (
     Mutant(
         "with uid, the router gives up root",
         "fastpty/jail/steps.py",
-        "        lambda: privileges.become(config, groups, way.config.entered),\n",
+        "        lambda: privileges.become(config, groups, progress.config.entered),\n",
         "",
         "jail/test_jail.py::test_root_cannot_be_regained",
     ),
@@ -78,7 +78,7 @@ PRIVILEGES = (
     Mutant(
         "with cap, the router has only the listed capabilities",
         "fastpty/jail/privileges.py",
-        "    if config.cap:\n        _keep(config.cap)\n",
+        "    if config.cap:\n        _set_capabilities(config.cap)\n",
         "",
         "jail/test_privileges.py::test_router_and_sessions_have_exactly_the_requested_capabilities",
     ),

@@ -17,7 +17,7 @@ SILENT = (
     Mutant(
         "foreign files: a child that is stuck does not hold the router's output",
         "fastpty/system/child.py",
-        "    leave_standard_descriptors()\n    keep_only",
+        "    replace_standard_descriptors()\n    keep_only",
         "    keep_only",
         _SILENT + "test_a_pid_file_that_cannot_be_removed_does_not_delay_the_end",
     ),

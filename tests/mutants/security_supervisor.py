@@ -10,14 +10,14 @@ _FAILED = '        except OSError as error:\n            self._fail(f"no process
 RELOADS = (
     Mutant(
         "the supervisor does not wait for the process that reads a reload's configuration",
-        "fastpty/supervision/errand.py",
+        "fastpty/supervision/child_task.py",
         "        os.set_blocking(self._reader, False)\n",
         "        os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)\n",
         _RELOADS + "test_a_router_goes_on_while_a_reload_reads_its_configuration",
     ),
     Mutant(
         "the processes that a reload has started end with it",
-        "fastpty/supervision/errand.py",
+        "fastpty/supervision/child_task.py",
         "            os.killpg(self._pid, signal.SIGKILL)",
         "            os.kill(self._pid, signal.SIGKILL)",
         _RELOADS + "test_a_router_goes_on_while_a_reload_reads_its_configuration",

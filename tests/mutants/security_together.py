@@ -19,13 +19,13 @@ TOGETHER = (
     Mutant(
         "rules about users are refused in a container with other ids",
         "fastpty/jail/steps.py",
-        "        check_user_namespace(way.config)\n",
+        "        check_user_namespace(progress.config)\n",
         "        pass\n",
         _NUMBERS + "test_rules_about_users_are_refused_in_a_container_with_other_ids",
     ),
     Mutant(
         "a reload refuses rules about users where root has other ids",
-        "fastpty/configuration/reread.py",
+        "fastpty/configuration/reload.py",
         "        if users_differ():\n",
         "        if False:\n",
         _NUMBERS + "test_a_reload_refuses_rules_about_users_where_root_has_other_ids",
@@ -33,8 +33,8 @@ TOGETHER = (
     Mutant(
         "rules about users work in a user namespace with the ids of outside",
         "fastpty/jail/steps.py",
-        "    if way.witness.users_differ():\n",
-        "    if way.config.unshare:\n",
+        "    if progress.witness.users_differ():\n",
+        "    if progress.config.unshare:\n",
         _NUMBERS + "test_rules_about_users_hold_in_a_user_namespace_with_the_ids_of_outside",
     ),
     Mutant(
@@ -112,13 +112,13 @@ TOGETHER = (
     Mutant(
         "the TLS process shares no memory with the supervisor",
         "fastpty/supervision/statistics.py",
-        "        self._errands.let_go()\n",
+        "        self._errands.close_all()\n",
         "",
         "gateways/test_tls_process.py::test_the_tls_process_holds_its_sockets_and_the_log_and_nothing_else",
     ),
     Mutant(
         "errands work without /dev/null",
-        "fastpty/errands/keeper.py",
+        "fastpty/system/child.py",
         '    nothing = os.memfd_create("nothing")',
         "    nothing = os.open(os.devnull, os.O_RDWR)",
         _DEVICES + "test_errands_are_run_in_a_root_without_dev_null",
@@ -126,8 +126,8 @@ TOGETHER = (
     Mutant(
         "the directory of a socket file is opened before another user can replace it",
         "fastpty/listening/removal.py",
-        "    os.setsid()\n",
-        "    os.setsid()\n    select.select([], [], [], 0.5)\n"
+        "    pins = [file[1] for file in files if file]\n",
+        "    pins = [file[1] for file in files if file]\n    select.select([], [], [], 0.5)\n"
         "    directories = [None if file is None else _directory(file[0]) for file in files]\n",
         "listening/test_socket_files.py::test_a_replaced_parent_directory_leads_to_no_removal_of_another_file",
     ),

@@ -31,7 +31,7 @@ TRUSTED_FILES = (
         "fastpty/configuration/language/files.py",
         "os.fstat(descriptor)",
         "os.stat(place.path)",
-        "configuration/test_trusted_files.py::test_a_file_swapped_in_while_another_user_s_is_read_lends_it_no_trust",
+        "configuration/test_trusted_files.py::test_swapping_in_a_trusted_file_while_another_is_read_gives_no_trust",
     ),
     Mutant(
         "another user's file cannot pass for an environment variable",
@@ -122,13 +122,13 @@ TRUSTED_FILES = (
         "fastpty/configuration/language/files.py",
         "{0, os.geteuid(), includer.st_uid}",
         "{0, os.geteuid(), includer.st_uid, status.st_uid if includer.st_uid else 0}",
-        "configuration/test_trusted_files.py::test_another_user_s_file_named_by_the_starter_is_a_warning_and_includes_its_owner_s",
+        "configuration/test_trusted_files.py::test_a_named_file_of_another_user_causes_a_warning_and_may_include_its_owner_s_files",
     ),
     Mutant(
         "another user's file that the starter names causes a warning",
         "fastpty/configuration/language/loader.py",
         "        if path not in self._doubts:\n",
         "        if False:\n",
-        "configuration/test_trusted_files.py::test_another_user_s_file_named_by_the_starter_is_a_warning_and_includes_its_owner_s",
+        "configuration/test_trusted_files.py::test_a_named_file_of_another_user_causes_a_warning_and_may_include_its_owner_s_files",
     ),
 )

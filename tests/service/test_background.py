@@ -14,16 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone, read_until_ready
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone, read_until_ready, run
 from tests.support.peers import need_root
 from tests.support.syslog import SYSLOG_SHIM, SyslogDaemon
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fastpty.router", *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_SECONDS,
-    )  # fmt: skip
 
 
 def session(path: str) -> None:

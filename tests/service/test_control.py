@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from fastpty.service import control
-from tests.service.test_background import run
 from tests.supervision.test_reload_waits import SlowReading
 from tests.support.first_steps import ignore_hangup
-from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, process_gone, run
 from tests.support.peers import need_root
 from tests.support.reloads import configured, greeted
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.service.test_background import SYSLOG_SHIM, SyslogDaemon, run, session
-from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually
+from tests.service.test_background import session
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually, run
 from tests.support.peers import need_root
 from tests.support.programs import broken_program
+from tests.support.syslog import SYSLOG_SHIM, SyslogDaemon
 
 
 def listens(path: str) -> bool:

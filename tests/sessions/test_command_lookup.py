@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fastpty.system import executables
-from tests.support.harness import Client, Router
+from tests.support.harness import Client, Router, run
 from tests.support.peers import need_root
 from tests.support.reloads import reload
 
 Start = Callable[..., Router]
-
-
-def run(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fastpty.router", *argv],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environ},
-    )  # fmt: skip
 
 
 @pytest.fixture

@@ -108,8 +108,11 @@ def test_a_locale_that_the_interpreter_has_set_for_itself_is_not_handed_on(
 
 def test_python_variables_that_the_starter_has_set_stay() -> None:
     environ = {"PYTHONPATH": "/given", "PYTHONHOME": "/ours", "LC_CTYPE": "C.UTF-8", "SET_LATER": "1"}
-    assert inherited.as_given(environ, {"PYTHONPATH"}) == {"PYTHONPATH": "/given", "SET_LATER": "1"}
-    assert inherited.as_given(environ, None) == environ
+    assert inherited.without_interpreter_variables(environ, {"PYTHONPATH"}) == {
+        "PYTHONPATH": "/given",
+        "SET_LATER": "1",
+    }
+    assert inherited.without_interpreter_variables(environ, None) == environ
 
 
 def test_a_reload_reads_the_environment_that_the_router_was_started_with(

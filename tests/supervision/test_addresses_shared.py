@@ -79,7 +79,7 @@ sys.exit(router.main())
 """
 
 
-def test_a_new_router_waits_for_the_workers_of_a_killed_one_to_let_go(
+def test_a_new_router_waits_until_the_workers_of_a_killed_one_close_their_sockets(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """A stopped worker cannot close its sockets."""

@@ -21,7 +21,6 @@ from tests.support.harness import join_thread
 
 DEADLINE_SECONDS = 30.0
 
-# The lines that the client writes must not depend on who runs the tests.
 CLIENT = [sys.executable, "-m", "fastpty"]
 
 

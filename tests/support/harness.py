@@ -290,11 +290,14 @@ def frame(modifier2: int, size: int = 0, payload: bytes = b"") -> bytes:
     return struct.pack("<BHB", 0, len(payload) or size, modifier2) + payload
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs fastpty-router with these arguments until it exits."""
+def run(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Runs fastpty-router with these arguments, and with `environ` added to the environment, until it exits."""
     return subprocess.run(
         [sys.executable, "-m", "fastpty.router", *arguments],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=2 * PATIENCE_SECONDS,  # a start may wait 30 s for the server of setns
+        cwd=cwd,
+        env={**os.environ, **environ},
     )

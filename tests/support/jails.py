@@ -1,4 +1,4 @@
-"""Changed roots, and looking at a jail from inside: from a session, or from a forked child."""
+"""Makes changed roots, and looks at a jail from inside, from a session or a forked child."""
 
 from __future__ import annotations
 

@@ -36,8 +36,9 @@ class KeyUpdateClient:
         network.setblocking(False)
 
     def ask_until_refused(self, most_bytes: int) -> int:
-        """Sends requests without reading answers, until the other side stops reading or `most` bytes are sent; returns
-        the number of bytes.
+        """Sends requests and reads no answers, until the other side stops reading or `most_bytes` are sent.
+
+        Returns the number of bytes sent.
         """
         taken = 0
         while taken < most_bytes and select.select([], [self._network], [], 1)[1]:

@@ -10,7 +10,7 @@ SYSLOG_SHIM = "import fastpty.log; fastpty.log.SYSLOG_SOCKET = {!r}; from fastpt
 
 
 class SyslogDaemon:
-    """What listens on the system log's socket."""
+    """A socket in the place of the syslog daemon's."""
 
     def __init__(self, path: str):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -144,7 +144,7 @@ def attached(
 
 
 def proxy_of(router: Router) -> int:
-    """The pid of the TLS process: the only one of the router's processes with no_new_privs."""
+    """The pid of the TLS process, the router's only process with no_new_privs."""
     found: list[int] = []
 
     def is_there() -> bool:

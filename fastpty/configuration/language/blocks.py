@@ -4,9 +4,9 @@ Measured with uWSGI 2.0.21. A block handles its lines one by one: for each line 
 goes through all items of the loop. So with the lines a and b, `for = 1 2` gives a1 a2 b1 b2, and after `if-not-opt =
 x` a line that sets x is the last that counts. In a value, `%(_)` becomes the item, or the subject of the condition.
 Any end word closes any block; blocks do not nest. The argument of a block is taken as written: `$(X)` and `%(x)` are
-expanded later. `else` comes from later versions than 2.0.21. Ours: lines and file names in a loop, values of
-variables, and values from files that somebody else can write to are data, which is never expanded; and a loop reads
-its items once.
+expanded later. `else` comes from later versions than 2.0.21. Different here: a loop reads its items once; and lines and
+file names in a loop, values of variables, and values from files that somebody else can write to are data, which is
+never expanded.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ _MOST_TIMES = 10**9
 
 @dataclass(frozen=True)
 class Facts:
-    """What conditions and loops depend on. find: the value of a setting by its name.
+    """What conditions and loops depend on.
 
-    The value is data if it comes from a file that somebody else can write to.
+    find: returns the value of the setting of this name. It is data if it comes from a file that somebody else can write
+    to.
     """
 
     environ: Mapping[str, str]
@@ -53,16 +54,16 @@ class Block:
         self.opener = opener
         self._argument = opener.text
         self._facts = facts
-        self._turned = False
+        self._is_inverted = False
         self._items: Iterable[Text] | None = None
         if not opener.value and opener.name not in _NEED_NO_ARGUMENT:
             raise UsageError(f"{opener.label} needs a value")
 
-    def turn(self, setting: Setting) -> None:
+    def invert(self, setting: Setting) -> None:
         """Handles `else`: inverts the condition from here on. Raises UsageError in a loop and for a second else."""
-        if self.opener.name in _LOOPS or self._turned:
+        if self.opener.name in _LOOPS or self._is_inverted:
             raise UsageError(f"{setting.label} without an if")
-        self._turned = True
+        self._is_inverted = True
 
     def apply(self, line: Setting) -> Iterator[Setting]:
         """Yields the settings that a line of the block gives: none, one, or one for each item."""
@@ -71,12 +72,12 @@ class Block:
                 if self._items is None:
                     self._items = _LOOPS[self.opener.name](self._argument, self._facts.budget)
                 for item in self._items:
-                    yield _put_in(line, item)
+                    yield _with_item(line, item)
                 return
             test, wanted = CONDITIONS[self.opener.name]
             holds, about = test(self._argument, self._facts)
-            if (holds == wanted) != self._turned:
-                yield line if about is None else _put_in(line, about)
+            if (holds == wanted) != self._is_inverted:
+                yield line if about is None else _with_item(line, about)
         except re.error as error:
             raise UsageError(
                 f"{self.opener.label}: {self.opener.value!r} is not a regular expression: {error}"
@@ -86,9 +87,9 @@ class Block:
             raise UsageError(f"{self.opener.label}: {shown(self._argument.whole)}: {reason}") from error
 
 
-def _put_in(line: Setting, item: Text) -> Setting:
+def _with_item(line: Setting, item: Text) -> Setting:
     """The line with `%(_)` replaced."""
-    return line.saying(line.text.replaced(ITEM, item)) if ITEM in line.text.markup else line
+    return line.with_value(line.text.replaced(ITEM, item)) if ITEM in line.text.markup else line
 
 
 def _matches(argument: Text, find: Callable[[str], Text | None]) -> tuple[bool, Text | None]:

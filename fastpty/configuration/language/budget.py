@@ -36,7 +36,7 @@ _AGAIN_SECONDS = 0.1  # an exception raised in a callback that cannot pass it on
 
 
 class Budget:
-    """The remaining budget. Exceeding it raises ValueError with the reason, or UsageError if the time is over.
+    """What reading may still cost. Exceeding it raises ValueError with the reason, or UsageError if the time is over.
 
     apart: commands run in a session of their own, which is killed when they take too long. Otherwise they stay in the
     process group of this process, which its parent kills.
@@ -76,7 +76,7 @@ class Budget:
         return max(0.0, self._deadline - time.monotonic())
 
     def take_setting(self) -> None:
-        """Counts one setting; those that a loop makes count, too."""
+        """Counts one setting, which may come from a loop."""
         self._settings -= 1
         if self._settings < 0:
             raise ValueError(f"more than {self._settings_most} settings: is a loop too long?")

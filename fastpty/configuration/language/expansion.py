@@ -38,7 +38,7 @@ def from_environment(setting: Setting, environ: Mapping[str, str], budget: Budge
         value = environ.get(name.whole)
         return None if value is None else Text.outside(value)
 
-    return setting.saying(substitute(setting, "$", find, budget))
+    return setting.with_value(substitute(setting, "$", find, budget))
 
 
 def from_files(setting: Setting, doubt: str | None, environ: Mapping[str, str], budget: Budget) -> Setting:
@@ -70,7 +70,7 @@ def from_files(setting: Setting, doubt: str | None, environ: Mapping[str, str], 
         text = os.fsdecode(data)
         return Text.data(text[:-1] if text.endswith(("\n", "\r")) else text)
 
-    return setting.saying(substitute(setting, "@", content, budget))
+    return setting.with_value(substitute(setting, "@", content, budget))
 
 
 class Names:
@@ -86,10 +86,10 @@ class Names:
         self._known: dict[str, Text] = {}
         self._open: list[str] = []
 
-    def put_into(self, setting: Setting) -> Setting:
+    def expand(self, setting: Setting) -> Setting:
         """The setting with each `%(name)` replaced by its value, and `%(a + 1)` by its result."""
         value = self._known.get(setting.name) if self._values.get(setting.name) is setting else None
-        return setting.saying(self._expanded(setting) if value is None else value)
+        return setting.with_value(self._expanded(setting) if value is None else value)
 
     def _expanded(self, setting: Setting) -> Text:
         own = self._values.get(setting.name) is setting

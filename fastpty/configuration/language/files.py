@@ -99,11 +99,11 @@ def read(
     includer: os.stat_result | None,
     budget: Budget,
 ) -> Content:
-    """Reads a file. `includer` is the status of the file that names it, or None if the starter of the router does.
+    """Reads a file. includer: the status of the file that names it; None if the starter of the router names it.
 
-    Whoever can write to a configuration file controls the router with all its rights. So this raises UsageError for an
-    included file that others can write to than those who can write to the includer. It also raises UsageError for a
-    file that cannot be read, and, once the settings are asked for, for one that cannot be understood.
+    Everyone who can write to a configuration file controls the router with all its rights. So this raises UsageError if
+    users who cannot write to the includer can write to the included file. It also raises UsageError for a file that
+    cannot be read. The iterator over the settings raises UsageError for a file that cannot be understood.
     """
     try:
         with opened(place.path) as descriptor:

@@ -1,10 +1,10 @@
 """Parses JSON, YAML and TOML: an object or table named fastpty or uwsgi, with a key for each option.
 
 JSON and YAML have uWSGI's form (2.0.21, measured): a list is a repeated key, true is 1, false is 0, a number is its
-text. TOML is ours and works the same, but a number in octal or hex must be quoted, since the parser loses its form.
-Where uWSGI ignores an object in the place of a value, and takes JSON's null as 0, this is an error. Where it ignores a
-YAML key without a value, this is an option without a value. An unknown option is an error, and so is half a surrogate
-pair, which JSON and YAML can express and nothing can use.
+text. uWSGI does not read TOML; it works the same, but a number in octal or hex must be quoted, because the parser
+returns it in decimal. Different here: an object in the place of a value (ignored by uWSGI) and null in JSON (0 in
+uWSGI) are errors. A YAML key without a value (ignored by uWSGI) is an option without a value. An unknown option is an
+error, and so is half a surrogate pair, which JSON and YAML can express but no option can use.
 """
 
 from __future__ import annotations

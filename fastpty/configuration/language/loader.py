@@ -1,10 +1,10 @@
 """Runs the configuration language: turns flags, files and the environment into plain settings.
 
-As in uWSGI 2.0.21 (measured), words that act do so as soon as they are read: conditions, loops, `include`, `ini`,
-`set`. All other settings are collected. When everything is read, values are expanded (see expansion.py). Last come the
-files of `inherit`: their values are not expanded and win over the file that inherits. uWSGI takes the environment,
-flags and files in the order of the command line; here flags win over files, and files over the environment. A
-`%(name)` looks for its name in this order, too, and takes the first.
+As in uWSGI 2.0.21 (measured), conditions, loops, `include`, `ini` and `set` take effect as soon as they are read. All
+other settings are collected, and expanded when everything is read (expansion.py). The files of `inherit` are read last:
+their values are not expanded, and win over the file that inherits. uWSGI takes the environment, flags and files in the
+order of the command line. Here flags win over files, and files over the environment; `%(name)` searches in the same
+order and takes the first setting of that name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fastpty.errors import UsageError
 
 _FILE_WORDS = frozenset({*sources.OPTIONS, "include"})
 _PLACEHOLDER_WORDS = frozenset({"set-placeholder", "set-ph"})
-_ACTING_WORDS = _FILE_WORDS | _PLACEHOLDER_WORDS | {"set"} | blocks.WORDS
+_IMMEDIATE_WORDS = _FILE_WORDS | _PLACEHOLDER_WORDS | {"set"} | blocks.WORDS
 _MAX_DEPTH = 32
 
 
@@ -98,10 +98,10 @@ class _Loader:
         self._expand()
         self._inherit()
         everything = [*self._environment, *self._files, *self._flags]
-        settings = [self._marked(s) for s in everything if not (s.is_placeholder or _is_word(s))]
+        settings = [self._mark_used(s) for s in everything if not (s.is_placeholder or _is_word(s))]
         return Loaded(
             [setting for setting in settings if not self._is_stray(setting)],
-            self._warnings + self._leftovers(settings),
+            self._warnings + self._warnings_about(settings),
             [setting.value or "" for setting in everything if setting.name == "print"],
             everything if any(map(_wants_listing, everything)) else None,
         )
@@ -109,7 +109,7 @@ class _Loader:
     # Reading
 
     def _add(self, setting: Setting, target: list[Setting]) -> None:
-        """Adds a setting to `target`, and runs it if it is a word that acts."""
+        """Adds a setting to `target`, and carries it out if it takes effect at once."""
         _check_usable(setting)
         try:
             self._budget.take_setting()
@@ -124,7 +124,7 @@ class _Loader:
             self._add(_placeholder(_set(setting)), target)
 
     def _read(self, setting: Setting) -> None:
-        """Reads the file that a setting names, and runs its lines."""
+        """Reads the file that a setting names, and carries out its lines."""
         if not setting.value:
             raise UsageError(f"{setting.label} needs a value: FILE")
         try:
@@ -150,7 +150,7 @@ class _Loader:
             self._run(content.settings)
             self._stack.pop()
         except UsageError as error:
-            # For an error about the file as a whole, the line that names the file is the one to mend.
+            # For an error about the file as a whole, the line to correct is the one that names the file.
             if setting.file is not None and str(error).startswith(f"{place.path}: "):
                 raise UsageError(f"{setting.label}: {error}") from error
             raise
@@ -176,8 +176,7 @@ class _Loader:
             raise UsageError(f"{frame.reader.label}: files are nested more than {_MAX_DEPTH} deep: {path}")
 
     def _run(self, entries: Iterable[Setting]) -> None:
-        """Runs the lines of one file, with its blocks. A block ends with its file; in uWSGI it goes on into the
-        next."""
+        """Carries out the lines and blocks of one file. A block ends with its file; in uWSGI it includes the next."""
         block: blocks.Block | None = None
         for entry in entries:
             _check_usable(entry)
@@ -188,12 +187,12 @@ class _Loader:
                 self._add(entry, self._files)
             elif block is None and entry.name in blocks.OPENERS:
                 self._add(entry, self._files)
-                self._warn_of_early(entry)
+                self._warn_of_unexpanded(entry)
                 block = blocks.Block(entry, self._facts)
             elif entry.name == blocks.ELSE:
                 if block is None:
                     raise UsageError(f"{entry.label} without an if")
-                block.turn(entry)
+                block.invert(entry)
             elif block is None:
                 self._add(entry, self._files)
             elif entry.name in blocks.OPENERS:
@@ -215,7 +214,7 @@ class _Loader:
         ]
         return text
 
-    def _warn_of_early(self, opener: Setting) -> None:
+    def _warn_of_unexpanded(self, opener: Setting) -> None:
         if opener.name != "for" and any(start in (opener.value or "") for start in ("$(", "%(", "@(")):
             self._warnings.append(
                 f"{opener.label}: {opener.value!r} is taken as written: arguments of blocks are not expanded"
@@ -224,19 +223,21 @@ class _Loader:
     # Expanding
 
     def _expand(self) -> None:
-        self._pass(lambda setting: expansion.from_environment(setting, self._environ, self._budget))
-        self._pass(lambda setting: expansion.from_files(setting, self._doubt(setting), self._environ, self._budget))
+        self._expand_with(lambda setting: expansion.from_environment(setting, self._environ, self._budget))
+        self._expand_with(
+            lambda setting: expansion.from_files(setting, self._doubt(setting), self._environ, self._budget)
+        )
         first: dict[str, Setting] = {}
         for setting in self._in_order():
             first.setdefault(setting.name, setting)
-        self._pass(expansion.Names(first, self._used, self._budget).put_into)
+        self._expand_with(expansion.Names(first, self._used, self._budget).expand)
 
     def _doubt(self, setting: Setting) -> str | None:
         return self._doubts.get(setting.file or "")
 
-    def _pass(self, expand: Callable[[Setting], Setting]) -> None:
+    def _expand_with(self, expand: Callable[[Setting], Setting]) -> None:
         for group in (self._flags, self._files, self._environment):
-            group[:] = [setting if _stays(setting) else expand(setting) for setting in group]
+            group[:] = [setting if _is_kept_as_written(setting) else expand(setting) for setting in group]
 
     def _inherit(self) -> None:
         done = 0
@@ -256,9 +257,9 @@ class _Loader:
             return None
         return setting.text.as_data() if self._doubt(setting) else setting.text
 
-    # What comes out
+    # The result
 
-    def _marked(self, setting: Setting) -> Setting:
+    def _mark_used(self, setting: Setting) -> Setting:
         return replace(setting, is_used=True) if setting.name in self._used else setting
 
     def _is_stray(self, setting: Setting) -> bool:
@@ -268,7 +269,7 @@ class _Loader:
             _is_option(setting) or is_confining(name) or (misspelt(name) and not setting.is_used)
         )
 
-    def _leftovers(self, settings: Iterable[Setting]) -> list[str]:
+    def _warnings_about(self, settings: Iterable[Setting]) -> list[str]:
         """Warnings about unknown FASTPTY_ variables, and about placeholders that name nothing."""
         lines = []
         for setting in settings:
@@ -288,7 +289,7 @@ def _set(setting: Setting) -> Setting:
         raise UsageError(f"{setting.label}: {setting.value!r} is not NAME=VALUE")
     if name.whole in blocks.WORDS or name.whole == "set":
         raise UsageError(f"{setting.label}: {name.whole} cannot be set: write it on a line of its own")
-    return replace(setting, name=name.whole).saying(value)
+    return replace(setting, name=name.whole).with_value(value)
 
 
 def _placeholder(setting: Setting) -> Setting:
@@ -305,9 +306,9 @@ def _check_usable(setting: Setting) -> None:
         raise UsageError(f"{setting.origin}: {setting.name!r} {flaw}")
 
 
-def _stays(setting: Setting) -> bool:
+def _is_kept_as_written(setting: Setting) -> bool:
     """Whether its value is not expanded."""
-    return setting.value is None or setting.is_placeholder or setting.name in _ACTING_WORDS
+    return setting.value is None or setting.is_placeholder or setting.name in _IMMEDIATE_WORDS
 
 
 def _is_option(setting: Setting) -> bool:
@@ -316,7 +317,7 @@ def _is_option(setting: Setting) -> bool:
 
 
 def _is_word(setting: Setting) -> bool:
-    """Whether it is a word of the language or a flag for the command line alone, which no Config is made of."""
+    """Whether it is a word of the language, or a flag of the command line that does not become part of a Config."""
     option = find(setting.name)
     if option is None:
         return setting.name in blocks.WORDS

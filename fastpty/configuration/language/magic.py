@@ -2,9 +2,9 @@
 
 Measured with uWSGI 2.0.21. It replaces `%` and the byte after it in keys, values and section names, before it splits
 the file into lines. An unknown variable is replaced by nothing; here this is a warning. A `%` at the end of a line
-joins the next line to it; here this is an error. `%(` stays for placeholders, and `%%` is one `%`. Ours: names of
-files, directories, hosts and users may have been chosen by somebody else, so they are data (text.py): a `@(…)` in them
-is not expanded.
+joins the next line to it; here this is an error. `%(` stays for placeholders, and `%%` is one `%`. Names of files,
+directories, hosts and users may have been chosen by somebody else, so they are data here (text.py): a `@(…)` in them is
+not expanded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a person wrote: one option or word of the language, with its value and its place."""
+"""A setting: one option or word of the language as it was written, with its value and its place."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Setting:
 
     value: None where none was written (`--master`, or a line with `master` alone).
     origin: `FILE:LINE`, `$VARIABLE` for the environment, or COMMAND_LINE.
-    is_placeholder: it serves `%(name)` only.
-    is_used: something has looked the name up, so it need not be an option.
-    is_ours: it stands where uWSGI reads nothing, so an unknown name is an error.
+    is_placeholder: it only gives `%(name)` a value.
+    is_used: a reference or condition has looked the name up, so it need not be an option.
+    is_ours: uWSGI does not read this place, so an unknown name is an error.
     markup: the value's Text.markup, where part of the value is data.
     """
 
@@ -44,7 +44,7 @@ class Setting:
         value = self.value or ""
         return Text(value, value if self.markup is None else self.markup)
 
-    def saying(self, text: Text) -> Setting:
+    def with_value(self, text: Text) -> Setting:
         """The same setting with another value."""
         return replace(self, value=text.whole, markup=text.markup if text.markup != text.whole else None)
 
@@ -55,7 +55,7 @@ class Setting:
 
     @property
     def is_uwsgis(self) -> bool:
-        """Whether it stands where uWSGI reads it too, so that its name means what it means there."""
+        """Whether uWSGI reads this place too, so that the name has uWSGI's meaning."""
         if self.is_from_environment:
             return self.origin.startswith(_UWSGIS_VARIABLES)
         return self.origin != COMMAND_LINE and not self.is_ours

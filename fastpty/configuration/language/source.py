@@ -53,4 +53,4 @@ class Source:
     def setting(self, name: str, value: str | None, origin: str, *, is_ours: bool = True) -> Setting:
         """A setting of this file, with the magic variables put in."""
         bare = Setting(self.expand(name, origin).whole, None, origin, is_ours=is_ours)
-        return bare if value is None else bare.saying(self.expand(value, origin))
+        return bare if value is None else bare.with_value(self.expand(value, origin))

@@ -2,8 +2,8 @@
 
 As in uWSGI 2.0.21 (measured): the element is the root or a child of it, and the first one counts, or the first with
 the wanted `id`; each of its children is an option; an empty child is an option without a value; blanks in a value
-count. Ours: what uWSGI ignores without a word (text between options, options inside options) is an error, and so is a
-document type declaration, which could declare entities that grow without end or name other files.
+count. Different here: what uWSGI ignores silently (text between options, options inside options) is an error, and so is
+a document type declaration, which could declare entities that grow without end or name other files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs work that may block in a child process, so that the caller can go on and fetch the result later."""
+"""Runs work that may block in a child process. The caller goes on, and fetches the result later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ANSWER_BYTES_MOST = 64 << 20
 _READ_BYTES = 1 << 18
 
 
-class Errand:
+class ChildTask:
     """Runs `work` in a child. until: the time, `seconds` from now, at which the caller must call end().
 
     The child sends the pickled result through a pipe that no program started by `work` inherits. The caller reaps the
@@ -41,7 +41,7 @@ class Errand:
             os.setpgid(self._pid, self._pid)
 
     def fileno(self) -> int:
-        """The descriptor that is readable when has_returned() should be called."""
+        """The descriptor that becomes readable when has_returned() should be called."""
         return self._reader
 
     def has_returned(self) -> bool:
@@ -65,9 +65,9 @@ class Errand:
         """Kills the child and every process in its process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
-        self.let_go()
+        self.close()
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """Closes this process's end of the pipe."""
         os.close(self._reader)
 

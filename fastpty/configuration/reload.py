@@ -1,8 +1,8 @@
 """Reads the configuration again for a reload, and decides which changes a reload may make.
 
-The column `reload` of the table of options says what happens to each change. What confines the sessions or decides who
-gets one never ends up half old and half new: a reload that would change it is refused. The new configuration passes the
-same checks as at a start.
+The column `reload` of the table of options says what happens to each change. A reload that would change how sessions
+are confined is refused, so that this is never half old and half new. The new configuration passes the same checks as at
+a start.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _NAMES_OF_FAMILIES = {"hooks": "hooks", "waits": "wait-for"}  # fields that many
 
 
 def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
-    """Returns a function from the present configuration to the one that the same command line gives when it is called.
+    """Returns a function that reads the same command line again, given the present configuration.
 
-    The function keeps what a reload cannot change and logs a warning for it. It raises FastptyError if the new
-    configuration is wrong, cannot be read, or has a change that needs a restart. Relative file names and environment
-    variables mean what they meant at the start.
+    That function returns the new one. It keeps what a reload cannot change, and logs a warning for it. It raises
+    FastptyError if the new configuration is wrong, cannot be read, or has a change that needs a restart. Relative file
+    names and environment variables mean what they meant at the start.
     """
     start = os.getcwd()
     environ = dict(os.environ)
 
-    def reread(present: Config) -> Config:
+    def read_again(present: Config) -> Config:
         if present.changes_root:
             raise FastptyError(
                 "the jail has another root (chroot, pivot-root, setns), whose files may belong to somebody else, so "
@@ -62,13 +62,13 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
             logger.warning("%s has changed: it applies to new sockets only", name)
         return effective
 
-    return reread
+    return read_again
 
 
 def read_to_be_sent(read: Callable[[Config], Config], present: Config) -> Config:
-    """In another process: the result of `read` in a form that can be pickled, for received(). Raises FastptyError.
+    """In a child process: returns the result of `read` without its hooks, which cannot be pickled. Raises FastptyError.
 
-    Host names are resolved here, where that may take its time.
+    Host names are resolved here, where a slow answer delays nobody.
     """
     config = read(present)
     for address in config.addresses:
@@ -78,7 +78,7 @@ def read_to_be_sent(read: Callable[[Config], Config], present: Config) -> Config
 
 
 def received(sent: Config, present: Config) -> Config:
-    """Completes the result of read_to_be_sent(): its hooks are functions and cannot be pickled, nor can they change."""
+    """Puts the hooks back into the result of read_to_be_sent(). A reload cannot change them."""
     return replace(sent, hooks=present.hooks)
 
 
