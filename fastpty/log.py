@@ -17,13 +17,16 @@ import socket
 import stat
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from fastpty.errors import FastptyError
+from fastpty.records import dataclass
 from fastpty.system import foreign_root
 from fastpty.system.file_writer import FileWriter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 logger = logging.getLogger("fastpty.router")
 

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from fastpty import __version__, end_quietly_on_interrupt, log
@@ -20,6 +19,7 @@ from fastpty.gateways.tls_gateway import Proxy
 from fastpty.jail import reexecute, steps
 from fastpty.listening.places import Listeners, gives_up_removing
 from fastpty.listening.removal import Remover
+from fastpty.records import dataclass
 from fastpty.service import background, process_name
 from fastpty.service.pidfile import PidFile
 from fastpty.sessions import program

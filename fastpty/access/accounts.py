@@ -8,11 +8,11 @@ import re
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 
 from fastpty.access.limits import Seats
 from fastpty.errors import FastptyError, RefusedError
+from fastpty.records import dataclass, replace
 from fastpty.system import child, foreign_root
 
 _NO_SHELL = "/bin/sh"  # passwd(5): an empty field means this

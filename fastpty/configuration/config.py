@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from fastpty.configuration.entered import Entered
 from fastpty.hooks.actions import Hook
@@ -11,6 +10,7 @@ from fastpty.hooks.waits import Wait
 from fastpty.log import Destination
 from fastpty.net.address import Address
 from fastpty.net.tls_files import Identity
+from fastpty.records import dataclass, field
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

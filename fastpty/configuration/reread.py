@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from fastpty.configuration.build import assemble
 from fastpty.configuration.checks import check, check_user_namespace
@@ -22,6 +21,7 @@ from fastpty.configuration.options import OPTIONS
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.net.address import TcpAddress, UnixAddress, why
+from fastpty.records import replace
 from fastpty.system.user_namespace import users_differ
 
 _NAMES_OF_FAMILIES = {"hooks": "hooks", "waits": "wait-for"}  # fields that many options fill

@@ -20,12 +20,11 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from fastpty._relay import do_errand
 from fastpty.errands import hang_up
+from fastpty.records import NamedTuple, dataclass
 from fastpty.system import child
 
 ERRAND = struct.Struct("iHHHHqIiQiq")  # struct Errand (relay/errands.pxd)

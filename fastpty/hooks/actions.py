@@ -15,10 +15,10 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from fastpty.errors import FastptyError
 from fastpty.hooks import mounts, waits
+from fastpty.records import dataclass, field
 from fastpty.system import at_start, names, signals
 
 PHASES = ("asap", "pre-jail", "in-jail", "post-jail", "as-root", "as-user", "as-user-atexit")

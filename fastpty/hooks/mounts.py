@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from fastpty.records import dataclass
 from fastpty.system import linux
 
 _MOUNT_FLAGS = {

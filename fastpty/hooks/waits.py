@@ -6,11 +6,11 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fastpty.errors import FastptyError
 from fastpty.hooks.mounts import mount_points
 from fastpty.net import address
+from fastpty.records import dataclass
 
 _POLL_SECONDS = 0.05
 _CONNECT_SECONDS = 1.0

@@ -9,9 +9,12 @@ import linecache
 import sys
 import traceback
 from types import TracebackType
-from typing import Any
 
 from fastpty.configuration.config import Config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Modules that Python or this program would otherwise import at their first use.
 _LATER = ("difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1", "tokenize", "warnings")

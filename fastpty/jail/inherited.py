@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, MutableMapping
-from dataclasses import replace
 from pathlib import Path
 
 from fastpty.access import accounts
 from fastpty.configuration.config import Config
+from fastpty.records import replace
 
 # Settings of this program; see fastpty.environment.
 _OPTIONS = ("UWSGI_", "FASTPTY_")

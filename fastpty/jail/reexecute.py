@@ -17,7 +17,6 @@ import os
 import pickle
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fastpty.configuration import command_line
 from fastpty.configuration.build import build
@@ -25,6 +24,7 @@ from fastpty.configuration.config import Config
 from fastpty.configuration.language.setting import Setting
 from fastpty.errors import FastptyError
 from fastpty.jail import imports, inherited, preflight
+from fastpty.records import dataclass
 from fastpty.system import linux
 
 _VARIABLE = "_FASTPTY_ANEW"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 from fastpty.configuration.checks import check_user_namespace
@@ -21,6 +20,7 @@ from fastpty.hooks.waits import FILE_KINDS, INTERFACE, SOCKET
 from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate, terminals
 from fastpty.jail.subordinate import OwnIds
 from fastpty.log import logger
+from fastpty.records import dataclass, field, replace
 from fastpty.service import process_name
 from fastpty.system import foreign_root, linux, signals
 from fastpty.system.user_namespace import Witness

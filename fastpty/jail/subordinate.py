@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
+from fastpty.records import dataclass
 
 COUNT = 65536
 # The default if root has no range: accounts and other programs do not use these ids (systemd's UIDS-GIDS document).

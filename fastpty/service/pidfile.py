@@ -15,11 +15,11 @@ import select
 import signal
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from fastpty.errors import FastptyError
+from fastpty.records import dataclass
 from fastpty.service import control
 from fastpty.system import child, foreign_root
 

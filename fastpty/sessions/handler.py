@@ -6,9 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
 
 from fastpty import log
 from fastpty._spawn import Command, Spawner
@@ -24,6 +22,7 @@ from fastpty.errors import RefusedError
 from fastpty.listening.places import PTY_VIEWER, Place
 from fastpty.log import logger
 from fastpty.net import tcp
+from fastpty.records import replace
 from fastpty.relay.upcalls import JOIN, VIEW, SessionEnd, Terminal
 from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.outcomes import Outcome, Outcomes
@@ -32,6 +31,10 @@ from fastpty.sessions.record import Record, tty_name
 from fastpty.system import at_start, child
 from fastpty.system.credentials import UNKNOWN_PEER
 from fastpty.system.signals import signal_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
 
 class Sessions:

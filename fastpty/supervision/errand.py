@@ -9,10 +9,13 @@ import signal
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from fastpty.errors import FastptyError
 from fastpty.system import child, signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _ANSWER_BYTES_MOST = 64 << 20
 _READ_BYTES = 1 << 18

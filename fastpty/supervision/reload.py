@@ -10,9 +10,7 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from fastpty import log
 from fastpty.configuration import reread
@@ -20,6 +18,7 @@ from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
 from fastpty.listening.places import Listeners
 from fastpty.log import logger
+from fastpty.records import Protocol, dataclass, field
 from fastpty.supervision.control import Answer
 from fastpty.supervision.errand import Errand
 from fastpty.supervision.forked_worker import Worker

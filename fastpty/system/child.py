@@ -13,18 +13,21 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
 
 from fastpty.errors import FastptyError
 from fastpty.system import linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    # A value that can be pickled, and the descriptors that a child gives to its parent.
+    Answer = tuple[Any, Sequence[int]]
 
 _logger = logging.getLogger("fastpty.router")
 
 _READ_BYTES = 65536
 _DESCRIPTORS_MOST = 8
-
-# A value that can be pickled, and the descriptors that a child gives to its parent.
-Answer = tuple[Any, Sequence[int]]
 
 
 def fork(name: str, work: Callable[[], int | None]) -> int:
