@@ -11,7 +11,7 @@ from functools import partial
 
 from fastpty import __version__, end_quietly_on_interrupt, log
 from fastpty.access import accounts
-from fastpty.configuration import reread
+from fastpty.configuration import reload
 from fastpty.configuration.config import Config
 from fastpty.errands.processes import close_elsewhere
 from fastpty.errors import FastptyError, printable
@@ -93,7 +93,7 @@ class _Prepared:
 
 def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int:
     """Binds, enters the jail and serves; returns the exit status. Raises FastptyError if the start fails."""
-    read_configuration = partial(_read_again, reread.reader(argv))
+    read_configuration = partial(_read_again, reload.reader(argv))
     log.start(config.loggers, config.log_level, config.log_format)
     log.redirect(config.daemonize or config.logto)
     steps.prepare(config)

@@ -20,22 +20,15 @@ from fastpty.configuration.option import Reload
 from fastpty.configuration.options import OPTIONS
 from fastpty.errors import FastptyError
 from fastpty.log import logger
-from fastpty.net.address import TcpAddress, UnixAddress, why
+from fastpty.net.address import UnixAddress
 from fastpty.records import replace
 from fastpty.system.user_namespace import users_differ
 
 _NAMES_OF_FAMILIES = {"hooks": "hooks", "waits": "wait-for"}  # fields that many options fill
 
 
-def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
-    """Returns a function from the present configuration to the one that the same command line gives when it is called.
-
-    The function keeps what a reload cannot change and logs a warning for it. It raises FastptyError if the new
-    configuration is wrong, cannot be read, or has a change that needs a restart. Relative file names and environment
-    variables mean what they meant at the start.
-    """
-    start = os.getcwd()
-    environ = dict(os.environ)
+def reader(argv: Sequence[str], start: str, environ: dict[str, str]) -> Callable[[Config], Config]:
+    """Returns the function that reload.reader() describes. start, environ: directory and environment of the start."""
 
     def reread(present: Config) -> Config:
         if present.changes_root:
@@ -63,30 +56,6 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
         return effective
 
     return reread
-
-
-def read_to_be_sent(read: Callable[[Config], Config], present: Config) -> Config:
-    """In another process: the result of `read` in a form that can be pickled, for received(). Raises FastptyError.
-
-    Host names are resolved here, where that may take its time.
-    """
-    config = read(present)
-    for address in config.addresses:
-        if isinstance(address, TcpAddress) and address not in present.addresses:
-            _resolve(address)
-    return replace(config, hooks=())
-
-
-def received(sent: Config, present: Config) -> Config:
-    """Completes the result of read_to_be_sent(): its hooks are functions and cannot be pickled, nor can they change."""
-    return replace(sent, hooks=present.hooks)
-
-
-def _resolve(address: TcpAddress) -> None:
-    try:
-        address.resolve()
-    except OSError as error:
-        raise FastptyError(f"cannot listen on {address.text}: {why(error, {})}") from error
 
 
 def _refuse_changes(present: Config, wanted: Config) -> None:

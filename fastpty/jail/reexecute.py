@@ -17,16 +17,19 @@ import os
 import pickle
 import sys
 from collections.abc import Sequence
+from functools import partial
 
-from fastpty.configuration import command_line
-from fastpty.configuration.build import build
 from fastpty.configuration.config import Config
-from fastpty.configuration.language.setting import Setting
 from fastpty.errors import FastptyError
-from fastpty.jail import imports, inherited, preflight
+from fastpty.jail import imports, inherited
 from fastpty.records import dataclass
-from fastpty.system import linux
+from fastpty.system import child, linux
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastpty.configuration.language.setting import Setting
+
+_READING = "reading the configuration"
 _VARIABLE = "_FASTPTY_ANEW"
 _PROGRAM = "/proc/self/exe"
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -69,15 +72,32 @@ class Carried:
 
 
 def configure(argv: Sequence[str]) -> tuple[Config, list[str]]:
-    """Reads the configuration, executes this program again if the configuration needs that, and returns the Config."""
+    """Reads the configuration, executes this program again if the configuration needs that, and returns the Config.
+
+    A child reads, because a running router needs nothing of what reads and checks configurations.
+    """
     carried = _carried()
     if carried is not None:
-        config, _ = build(carried.settings)
+        config = child.outsource(_READING, partial(_build, carried.settings))
         carried.settle(config)
         return config, [*carried.warnings]
-    config, warnings, settings = command_line.read(argv, preflight.check)
+    config, warnings, settings = child.outsource(_READING, partial(_read, argv))
     _where_needed(config, settings, warnings)
     return config, warnings
+
+
+def _read(argv: Sequence[str]) -> tuple[Config, list[str], Sequence[Setting]]:
+    from fastpty.configuration import command_line
+    from fastpty.jail import preflight
+
+    config, warnings, settings = command_line.read(argv, preflight.check)
+    return config, warnings, settings if config.changes_root else ()
+
+
+def _build(settings: Sequence[Setting]) -> Config:
+    from fastpty.configuration.build import build
+
+    return build(settings)[0]
 
 
 def _where_needed(config: Config, settings: Sequence[Setting], warnings: Sequence[str]) -> None:

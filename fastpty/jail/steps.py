@@ -15,7 +15,6 @@ from fastpty.configuration.checks import check_user_namespace
 from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.configuration.entered import Entered
 from fastpty.errors import FastptyError
-from fastpty.hooks.actions import KINDS
 from fastpty.hooks.waits import FILE_KINDS, INTERFACE, SOCKET
 from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate, terminals
 from fastpty.jail.subordinate import OwnIds
@@ -164,7 +163,7 @@ def _check_as_own_root(config: Config) -> None:
 
 def _hooks(config: Config, phase: str) -> Iterator[Step]:
     chosen = (hook for hook in config.hooks if hook.phase == phase)
-    return iter(sorted(chosen, key=lambda hook: KINDS.index(hook.kind)))
+    return iter(sorted(chosen, key=lambda hook: hook.turn))
 
 
 def _waits(config: Config, seconds: float, kinds: Collection[str]) -> Iterator[Step]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 from fastpty import log
-from fastpty.configuration import reread
+from fastpty.configuration import reload
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
 from fastpty.listening.places import Listeners
@@ -86,7 +86,7 @@ class Reload:
         self._answers, self._next_answers = self._next_answers, []
         present = self._supervisor.config
         try:
-            self._reading = Errand(partial(reread.read_to_be_sent, self._read, present), READ_SECONDS)
+            self._reading = Errand(partial(reload.read_to_be_sent, self._read, present), READ_SECONDS)
         except OSError as error:
             self._refuse(f"no process can start: {error.strerror}")
             return
@@ -148,7 +148,7 @@ class Reload:
         self._selector.unregister(reading)
         self._reading = None
         try:
-            config = reread.received(reading.result(), self._supervisor.config)
+            config = reload.received(reading.result(), self._supervisor.config)
             listeners = Listeners(config, self._supervisor.listeners)
         except FastptyError as error:
             reading.end()

@@ -10,6 +10,7 @@ import pickle
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -106,6 +107,44 @@ def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[in
     _reap(pid, 0)
     if failure is not None:
         raise failure
+    return answer
+
+
+def outsource(name: str, work: Callable[[], Any]) -> Any:
+    """Runs `work` in a child and returns what it returns. The modules and the memory that it needs end with the child.
+
+    The child keeps the descriptors and the process group of this process, and is killed if this process ends. What it
+    returns is pickled. Raises the SystemExit that `work` raised, or FastptyError if the child has failed.
+    """
+    parent = os.getpid()
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+
+    def run() -> None:
+        outcome: tuple[SystemExit | None, Any] = None, None
+        try:
+            if end_with(parent, signal.SIGKILL):
+                outcome = None, work()
+        except SystemExit as end:
+            outcome = end, None
+        with contextlib.suppress(OSError), open(writer, "wb") as pipe:
+            sys.stdout.flush()
+            pickle.dump(outcome, pipe)
+
+    try:
+        pid = fork(name, run)
+    except OSError as error:
+        os.close(reader)
+        raise FastptyError(f"{name}: no process can be started: {error.strerror}") from error
+    finally:
+        os.close(writer)
+    with open(reader, "rb") as pipe:
+        said = pipe.read()
+    _reap(pid, 0)
+    if not said:
+        raise FastptyError(f"{name}: the process for it has failed")
+    end, answer = pickle.loads(said)  # noqa: S301 - written by this program's own child
+    if end is not None:
+        raise end
     return answer
 
 
