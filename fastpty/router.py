@@ -23,13 +23,16 @@ from fastpty.records import dataclass
 from fastpty.service import background, process_name
 from fastpty.service.pidfile import PidFile
 from fastpty.sessions import program
-from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.supervision import worker
 from fastpty.supervision.link import Link
 from fastpty.supervision.supervisor import Supervisor, Tasks
 from fastpty.system import at_start, signals
 from fastpty.system.standard_descriptors import open_standard_descriptors
 from fastpty.viewers.own_terminal import OwnTerminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastpty.sessions.cgroups import SessionCgroups
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,11 +111,19 @@ def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int
         # The key may be readable by root only, so it is read before the jail.
         proxy = Proxy(config, listeners)
         terminal = OwnTerminal(config.pty_addresses) if config.pty_input and config.pty_addresses else None
-        cgroups = SessionCgroups(config) if config.session_cgroup else None
+        cgroups = _session_cgroups(config)
         if cgroups is not None:
             stack.callback(cgroups.close)
         prepared = _Prepared(listeners, proxy, terminal, cgroups, pidfiles, read_configuration, starter)
         return steps.inside(config, partial(_serve, prepared))
+
+
+def _session_cgroups(config: Config) -> SessionCgroups | None:
+    if not config.session_cgroup:
+        return None
+    from fastpty.sessions.cgroups import SessionCgroups
+
+    return SessionCgroups(config)
 
 
 def _read_again(read: Callable[[Config], Config], present: Config) -> Config:

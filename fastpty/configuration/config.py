@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from fastpty.net.address import Address
     from fastpty.net.tls_files import Identity
 
+# More than any machine has ptys; access/limits.py numbers seats up to it.
+SESSIONS_MOST = 2**20
+
+# The relay's bound (LISTENERS_MOST of relay/accept.pxd).
+LISTENERS_MOST = 64
+
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

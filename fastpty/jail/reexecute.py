@@ -10,11 +10,11 @@ The new process gets the settings that were read, so no file is read and no comm
 
 from __future__ import annotations
 
+import _pickle  # `pickle` would load `re`, too
 import contextlib
 import errno
 import fcntl
 import os
-import pickle
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -127,7 +127,7 @@ def _carried() -> Carried | None:
     if not is_ours:
         raise FastptyError(f"${_VARIABLE} is for the router itself: unset it")
     with open(notes, "rb") as file:
-        settings, warnings = pickle.load(file)  # noqa: S301 - written by this same program
+        settings, warnings = _pickle.load(file)
     if not others:
         return Carried(settings, warnings, None)
     tree, root, directory = others
@@ -145,7 +145,7 @@ def _could_be_written() -> bool:
 def _packed(settings: Sequence[Setting], warnings: Sequence[str]) -> int:
     fd = os.memfd_create("fastpty-settings", os.MFD_ALLOW_SEALING)
     with open(fd, "wb", closefd=False) as file:
-        pickle.dump((tuple(settings), tuple(warnings)), file)
+        _pickle.dump((tuple(settings), tuple(warnings)), file)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd

@@ -16,7 +16,7 @@ from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.configuration.entered import Entered
 from fastpty.errors import FastptyError
 from fastpty.hooks.waits import FILE_KINDS, INTERFACE, SOCKET
-from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate, terminals
+from fastpty.jail import imports, inherited, pid_namespace, privileges, subordinate
 from fastpty.jail.subordinate import OwnIds
 from fastpty.log import logger
 from fastpty.records import dataclass, field, replace
@@ -31,6 +31,7 @@ Step = Callable[[], bool | None]
 def prepare(config: Config) -> None:
     """Runs the steps before the sockets are bound. Raises FastptyError, also if `inside` would lack rights."""
     check(config)
+    imports.prepare(config)
     steps: list[Step] = [
         inherited.remove_own_variables,
         partial(_take_immediate_account, config),
@@ -195,6 +196,8 @@ def _join(way: _Way) -> bool:
     config = way.config
     if config.setns is None and config.setns_pid is None:
         return False
+    from fastpty.jail import join
+
     privileges.hide()
     entered = join.place(config) if config.setns is not None else Entered(has_pid_namespace=False)
     if config.setns_pid is not None:
@@ -244,6 +247,8 @@ def _hide(config: Config) -> None:
 def _unshare(config: Config, option: str, own_ids: OwnIds | None) -> Iterator[Step]:
     names = config.unshare if option == "unshare" else config.unshare2
     if names:
+        from fastpty.jail import namespaces
+
         yield partial(namespaces.unshare, option, names, own_ids)
         so_far = {*config.unshare, *names}
         if {"pid", "mount"} <= so_far and {"pid", "mount"} & {*names}:
@@ -285,9 +290,13 @@ def _check_users(way: _Way) -> None:
 
 def _find_terminals(way: _Way) -> None:
     """Raises FastptyError if sessions would get no terminal."""
+    if not way.config.hides_files:
+        return
+    from fastpty.jail import terminals
+
     if way.config.changes_root:
         way.config = replace(way.config, terminals=terminals.find())
-    elif way.config.hides_files:
+    else:
         terminals.check()
 
 

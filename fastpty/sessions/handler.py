@@ -24,7 +24,6 @@ from fastpty.log import logger
 from fastpty.net import tcp
 from fastpty.records import replace
 from fastpty.relay.upcalls import JOIN, VIEW, SessionEnd, Terminal
-from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.outcomes import Outcome, Outcomes
 from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
@@ -35,6 +34,8 @@ from fastpty.system.signals import signal_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
+
+    from fastpty.sessions.cgroups import SessionCgroups
 
 
 class Sessions:

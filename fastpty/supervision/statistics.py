@@ -7,7 +7,6 @@ neither for workers, which have one second to answer a signal, nor for clients, 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
 import selectors
@@ -286,6 +285,8 @@ class StatsServer:
             "uptime_seconds": round(time.monotonic() - self._started, 3),
             "workers": workers,
         }
+        import json
+
         text = json.dumps(shown, indent="\t") + "\n"
         return in_http("200 OK", text, "application/json") if supervisor.config.stats_http else text.encode()
 

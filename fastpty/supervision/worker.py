@@ -21,7 +21,6 @@ from fastpty.log import logger
 from fastpty.records import dataclass, field
 from fastpty.relay.settings import Settings
 from fastpty.service import process_name
-from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.handler import Sessions
 from fastpty.supervision.link import DRAINED, READY, Link
 from fastpty.system import own_proc
@@ -31,6 +30,8 @@ from fastpty.viewers.own_terminal import OutputLog
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from fastpty.sessions.cgroups import SessionCgroups
 
 DRAIN_SIGNAL = signal.SIGHUP
 LOG_SIGNAL = signal.SIGUSR1

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import _pickle  # `pickle` would load `re`, too
 import contextlib
 import errno
 import logging
 import os
-import pickle
 import select
 import signal
 import socket
@@ -128,7 +128,7 @@ def outsource(name: str, work: Callable[[], Any]) -> Any:
             outcome = end, None
         with contextlib.suppress(OSError), open(writer, "wb") as pipe:
             sys.stdout.flush()
-            pickle.dump(outcome, pipe)
+            _pickle.dump(outcome, pipe)
 
     try:
         pid = fork(name, run)
@@ -142,7 +142,7 @@ def outsource(name: str, work: Callable[[], Any]) -> Any:
     _reap(pid, 0)
     if not said:
         raise FastptyError(f"{name}: the process for it has failed")
-    end, answer = pickle.loads(said)  # noqa: S301 - written by this program's own child
+    end, answer = _pickle.loads(said)
     if end is not None:
         raise end
     return answer
@@ -187,7 +187,7 @@ def _answer(work: Callable[[], Answer], channel: socket.socket, keep: Sequence[i
     except Exception as error:
         failure = OSError(errno.EIO, f"internal error: {error!r}")
     socket.send_fds(channel, [b"."], descriptors)
-    channel.sendall(pickle.dumps((failure, value)))
+    channel.sendall(_pickle.dumps((failure, value)))
 
 
 def _received(channel: socket.socket, deadline: float) -> tuple[Exception | None, Answer]:
@@ -211,7 +211,7 @@ def _received(channel: socket.socket, deadline: float) -> tuple[Exception | None
     said = b"".join(parts)[1:]
     if not said:
         return OSError(errno.EIO, "the process that was to answer has ended"), (None, descriptors)
-    failure, value = pickle.loads(said)  # noqa: S301 - written by this program's own child
+    failure, value = _pickle.loads(said)
     return failure, (value, descriptors)
 
 
