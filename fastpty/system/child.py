@@ -5,7 +5,6 @@ from __future__ import annotations
 import _pickle  # `pickle` would load `re`, too
 import contextlib
 import errno
-import logging
 import os
 import select
 import signal
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from fastpty.errors import FastptyError
+from fastpty.logger import logger
 from fastpty.system import linux
 
 TYPE_CHECKING = False
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     # A value that can be pickled, and the descriptors that a child gives to its parent.
     Answer = tuple[Any, Sequence[int]]
-
-_logger = logging.getLogger("fastpty.router")
 
 _READ_BYTES = 65536
 _DESCRIPTORS_MOST = 8
@@ -44,9 +42,9 @@ def fork(name: str, work: Callable[[], int | None]) -> int:
     try:
         status = work() or 0
     except FastptyError as error:
-        _logger.error("%s failed: %s", name, error)
+        logger.error("%s failed: %s", name, error)
     except BaseException:
-        _logger.exception("%s failed", name)
+        logger.exception("%s failed", name)
     finally:
         os._exit(status)
 
