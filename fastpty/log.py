@@ -21,7 +21,6 @@ from fastpty.logger import ERROR, INFO, NAMES, WARNING, Record, escaped
 from fastpty.logger import logger as logger
 from fastpty.records import dataclass
 from fastpty.system import foreign_root
-from fastpty.system.file_writer import FileWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -249,6 +248,8 @@ class _ToWriter(_ToDescriptor):
     """Writes to descriptor 2, which becomes a socket; another process writes to the file. Raises OSError."""
 
     def __init__(self, path: str) -> None:
+        from fastpty.system.file_writer import FileWriter
+
         self._writer = FileWriter(partial(_open, path), partial(_complaint, path))
         self.path = path
         os.dup2(self._writer.stream.fileno(), 2)

@@ -23,7 +23,6 @@ from contextlib import suppress
 from functools import partial
 
 from fastpty._relay import do_errand
-from fastpty.errands import hang_up
 from fastpty.records import NamedTuple, dataclass
 from fastpty.system import child
 
@@ -295,6 +294,8 @@ def _be_helper(orders: socket.socket) -> None:
 def _hang_up(fields: _Fields, leader_pidfd: int) -> None:
     uid = fields.owner if fields.owner < OWNER_ROUTER else None
     try:
+        from fastpty.errands import hang_up
+
         hang_up.hang_up(hang_up.Session(fields.leader, leader_pidfd, fields.foreground, uid), fields.grace_ns / 1e9)
     finally:
         os.close(leader_pidfd)

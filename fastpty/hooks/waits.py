@@ -49,7 +49,6 @@ _EXISTS: dict[str, Callable[[str], bool]] = {
     "mountpoint": _is_mounted,
     SOCKET: _is_listening,
 }
-FILE_KINDS = _EXISTS.keys() - {INTERFACE, SOCKET}
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,11 @@ class Wait:
 
     kind: str
     name: str
+
+    @property
+    def phase(self) -> str:
+        """When to wait: with the interfaces, the files ("fs") or the sockets."""
+        return self.kind if self.kind in (INTERFACE, SOCKET) else "fs"
 
     def run(self, seconds: float) -> None:
         """Returns when it exists; raises FastptyError if it does not within `seconds`."""

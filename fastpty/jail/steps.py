@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from fastpty.configuration.checks import check_user_namespace
 from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.configuration.entered import Entered
 from fastpty.errors import FastptyError
-from fastpty.hooks.waits import FILE_KINDS, INTERFACE, SOCKET
 from fastpty.jail import imports, inherited, pid_namespace, privileges, subordinate
 from fastpty.jail.subordinate import OwnIds
 from fastpty.log import logger
@@ -83,14 +82,14 @@ def _steps(way: _Way) -> list[Step]:
         *_unshare(config, "unshare2", None if "user" in config.unshare else own_ids),
         partial(_check_users, way),
         partial(_hide, config),
-        *_waits(config, config.wait_interface_seconds, [INTERFACE]),
-        *_waits(config, config.wait_fs_seconds, FILE_KINDS),
+        *_waits(config, config.wait_interface_seconds, "interface"),
+        *_waits(config, config.wait_fs_seconds, "fs"),
         *_hooks(config, "as-root"),
         *([] if groups is None else [partial(_take_account, way)]),
         lambda: privileges.become(config, groups, way.config.entered),
         partial(_hide, config),
         *_hooks(config, "as-user"),
-        *_waits(config, config.wait_socket_seconds, [SOCKET]),
+        *_waits(config, config.wait_socket_seconds, "socket"),
         partial(_chdir, "chdir", config.chdir),
         partial(_chdir, "chdir2", config.chdir2),
         partial(_find_terminals, way),
@@ -167,8 +166,8 @@ def _hooks(config: Config, phase: str) -> Iterator[Step]:
     return iter(sorted(chosen, key=lambda hook: hook.turn))
 
 
-def _waits(config: Config, seconds: float, kinds: Collection[str]) -> Iterator[Step]:
-    return (partial(wait.run, seconds) for wait in config.waits if wait.kind in kinds)
+def _waits(config: Config, seconds: float, phase: str) -> Iterator[Step]:
+    return (partial(wait.run, seconds) for wait in config.waits if wait.phase == phase)
 
 
 def _set_umask(config: Config) -> None:

@@ -25,13 +25,13 @@ from fastpty.sessions.handler import Sessions
 from fastpty.supervision.link import DRAINED, READY, Link
 from fastpty.system import own_proc
 from fastpty.system.signals import STOPPING, signal_name
-from fastpty.viewers.own_terminal import OutputLog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from fastpty.sessions.cgroups import SessionCgroups
+    from fastpty.viewers.own_terminal import OutputLog
 
 DRAIN_SIGNAL = signal.SIGHUP
 LOG_SIGNAL = signal.SIGUSR1
@@ -157,6 +157,8 @@ class _Worker:
         )
 
     def _log_shared_terminal(self) -> OutputLog:
+        from fastpty.viewers.own_terminal import OutputLog
+
         ours, theirs = socket.socketpair()
         logger.info("session %d: join: the log", self._relay.join(theirs.detach()))
         output_log = OutputLog(ours)
