@@ -34,8 +34,10 @@ class Record:
         text = self._text % self._args if self._args else self._text
         if self.failure is None:
             return text
-        import traceback
-
+        try:
+            import traceback
+        except ImportError:  # this user cannot read it
+            return f"{text}: {self.failure!r}"
         return f"{text}\n{''.join(traceback.format_exception(self.failure))}".rstrip("\n")
 
     def utc(self) -> str:

@@ -22,6 +22,11 @@ def reader(argv: Sequence[str]) -> Callable[[Config], Config]:
     environ = dict(os.environ)
 
     def read(present: Config) -> Config:
+        if present.changes_root:
+            raise FastptyError(
+                "the jail has another root (chroot, pivot-root, setns), whose files may belong to somebody else, so "
+                "nothing is read there: restart the router"
+            )
         from fastpty.configuration import reread
 
         return reread.reader(argv, start, environ)(present)

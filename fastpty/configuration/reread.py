@@ -31,11 +31,6 @@ def reader(argv: Sequence[str], start: str, environ: dict[str, str]) -> Callable
     """Returns the function that reload.reader() describes. start, environ: directory and environment of the start."""
 
     def reread(present: Config) -> Config:
-        if present.changes_root:
-            raise FastptyError(
-                "the jail has another root (chroot, pivot-root, setns), whose files may belong to somebody else, so "
-                "nothing is read there: restart the router"
-            )
         try:
             # A router that has given up root may be unable to enter its own working directory again, such as /root.
             with contextlib.nullcontext() if os.getcwd() == start else contextlib.chdir(start):

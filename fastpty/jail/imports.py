@@ -29,6 +29,7 @@ _LATER = (
     "fastpty.jail.namespaces",
     "fastpty.jail.terminals",
     "fastpty.net.tls_files",
+    "fastpty.sessions.cgroups",
     "fastpty.system.file_writer",
     "fastpty.viewers.own_terminal",
     "ipaddress",
@@ -40,7 +41,7 @@ _LATER = (
     "traceback",
     "warnings",
 )
-_LATER_FOR_TLS = ("fastpty.net.tls", "fastpty.gateways.tls_connections", "tempfile")
+_LATER_FOR_TLS = ("fastpty.gateways.tls_gateway", "fastpty.net.tls", "fastpty.gateways.tls_connections", "tempfile")
 _LATER_FOR_CLIENT = ("fastpty.cli", "fastpty.client.connect", "fastpty.client.help", "fastpty.client.tunnel")
 
 

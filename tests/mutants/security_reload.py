@@ -58,7 +58,7 @@ RELOAD = (
     ),
     Mutant(
         "a reload reads no file of a foreign root",
-        "fastpty/configuration/reread.py",
+        "fastpty/configuration/reload.py",
         "        if present.changes_root:",
         "        if False:",
         "supervision/test_reload_confines.py::test_a_reload_reads_no_file_in_another_root",

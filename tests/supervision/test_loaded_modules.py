@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.harness import Client, Router
+from tests.support.peers import need_root
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -22,9 +25,9 @@ _OF_THE_READER = re.compile(
     r"|fastpty\.configuration\.(values|options?|build|command_line|reread|language)|fastpty\.hooks\.actions)(\..*)?"
 )
 
-_SHOW_MODULES = f"""
+_RUN = """
 import sys
-sys.path.insert(0, {str(ROOT)!r})
+sys.path.insert(0, {!r})
 from fastpty.router import main
 status = main(sys.argv[1:])
 print("loaded:", *sys.modules, file=sys.stderr)
@@ -49,8 +52,20 @@ def test_a_supervisor_keeps_no_module_that_only_reads_configurations(
     start_router: Callable[..., Router], directory: Path
 ) -> None:
     """Without `site`, which loads modules for an editable installation."""
-    router = start_router(f"{directory}/s", program=("-I", "-S", "-c", _SHOW_MODULES))
+    router = start_router(f"{directory}/s", program=("-I", "-S", "-c", _RUN.format(str(ROOT))))
     assert router.end() == 0
     [loaded] = re.findall(r"^loaded: (.*)$", router.log, re.M)
     assert "fastpty.supervision.worker" in loaded.split()
     assert sorted(name for name in loaded.split() if _OF_THE_READER.fullmatch(name)) == []
+
+
+def test_a_router_that_gives_up_root_reloads_although_only_root_may_read_its_modules(
+    start_router: Callable[..., Router], directory: Path, tmp_path: Path
+) -> None:
+    need_root()
+    tmp_path.chmod(0o700)
+    shutil.copytree(ROOT / "fastpty", tmp_path / "fastpty")
+    program = ("-I", "-S", "-c", _RUN.format(str(tmp_path)))
+    router = start_router(f"{directory}/s", "--uid", "65534", "--gid", "65534", program=program)
+    router.process.send_signal(signal.SIGHUP)
+    router.wait_for_log("reloaded; command")
