@@ -2,7 +2,6 @@
 
 import os
 import signal
-import traceback
 
 cimport cython
 from libc.errno cimport ENOSYS, EPERM, errno
@@ -182,6 +181,8 @@ cdef complete_and_execute(Plan *plan, complete):
     except RefusedError:
         pass   # `complete` has told the client
     except BaseException:
+        import traceback
+
         traceback.print_exc()
     finally:
         os._exit(127)

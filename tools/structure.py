@@ -40,6 +40,8 @@ ORDER = (
     "wire",
     "log",
     "system",
+    "logger",
+    "records",
     "errors",
 )
 

@@ -7,9 +7,9 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from fastpty.errors import RefusedError
+from fastpty.records import dataclass
 from fastpty.system.credentials import UNKNOWN_PEER, peer_credentials
 
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13; not in Python's socket module

@@ -17,9 +17,9 @@ import select
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 
+from fastpty.records import dataclass
 from fastpty.system import own_proc
 
 _WAITED_FOR_MOST = 64  # processes at a time, as each takes a descriptor

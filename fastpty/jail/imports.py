@@ -1,36 +1,86 @@
-"""Stops imports before the router enters a foreign root, where module files would be the container's."""
+"""Loads modules before the router loses access to their files, and stops imports before it enters a foreign root.
+
+In a foreign root, module files would be the container's. Otherwise a running router loads at first use what few
+routers need.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.machinery
-import linecache
+import os
 import sys
-import traceback
-from types import TracebackType
-from typing import Any
 
 from fastpty.configuration.config import Config
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
 # Modules that Python or this program would otherwise import at their first use.
-_LATER = ("difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1", "tokenize", "warnings")
-_LATER_FOR_TLS = ("fastpty.net.tls", "fastpty.gateways.tls_connections", "tempfile")
+_LATER = (
+    "difflib",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "fastpty.errands.hang_up",
+    "fastpty.hooks.actions",
+    "fastpty.jail.join",
+    "fastpty.jail.namespaces",
+    "fastpty.jail.terminals",
+    "fastpty.net.tls_files",
+    "fastpty.sessions.cgroups",
+    "fastpty.system.file_writer",
+    "fastpty.viewers.own_terminal",
+    "ipaddress",
+    "json",
+    "linecache",
+    "re",
+    "threading",
+    "tokenize",
+    "traceback",
+    "warnings",
+)
+_LATER_FOR_TLS = ("fastpty.gateways.tls_gateway", "fastpty.net.tls", "fastpty.gateways.tls_connections", "tempfile")
 _LATER_FOR_CLIENT = ("fastpty.cli", "fastpty.client.connect", "fastpty.client.help", "fastpty.client.tunnel")
+
+
+def prepare(config: Config) -> None:
+    """Loads what may be needed later if the files could then be out of reach. Call it before the first step."""
+    if config.hides_files or (os.geteuid() == 0 and _gives_up_root(config)):
+        _load(config)
+        if not config.changes_root:  # then nothing is read again
+            _load_module("fastpty.configuration.reload_child")
+
+
+def _gives_up_root(config: Config) -> bool:
+    changes_user = any(number for number in (config.uid, config.gid, config.immediate_uid, config.immediate_gid))
+    return changes_user or bool(config.cap) or "user" in {*config.unshare, *config.unshare2}
 
 
 def stop(config: Config) -> None:
     """Loads all modules that may be needed later, then prevents imports from files."""
-    of_tls = _LATER_FOR_TLS if config.tls_identity else ()
-    of_client = _LATER_FOR_CLIENT if config.is_client else ()
-    of_terminal = ("fastpty.client.attach",) if config.pty_input else ()
-    for name in (*_LATER, *of_tls, *of_client, *of_terminal):
-        with contextlib.suppress(ImportError):  # this user cannot read it, now or later
-            importlib.import_module(name)
+    _load(config)
+    import importlib.machinery
+    import linecache
+
     sys.meta_path[:] = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter]
     # A traceback would read source files from the foreign root. One that is a FIFO would block the router.
     linecache.updatecache = _no_lines
     sys.excepthook = _show
+
+
+def _load(config: Config) -> None:
+    of_tls = _LATER_FOR_TLS if config.tls_identity else ()
+    of_client = _LATER_FOR_CLIENT if config.is_client else ()
+    of_terminal = ("fastpty.client.attach",) if config.pty_input else ()
+    for name in (*_LATER, *of_tls, *of_client, *of_terminal):
+        _load_module(name)
+
+
+def _load_module(name: str) -> None:
+    with contextlib.suppress(ImportError):  # this user cannot read it, now or later
+        __import__(name)
 
 
 def _no_lines(filename: str, module_globals: dict[str, Any] | None = None) -> list[str]:
@@ -39,4 +89,6 @@ def _no_lines(filename: str, module_globals: dict[str, Any] | None = None) -> li
 
 def _show(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Replaces Python's hook, which before 3.13 reads the source without linecache."""
+    import traceback
+
     print("".join(traceback.format_exception(kind, error, where)), end="", file=sys.stderr)

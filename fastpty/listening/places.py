@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from fastpty.access.rules import Rules
 from fastpty.configuration.config import Config
@@ -15,6 +14,7 @@ from fastpty.listening import bind, inherited
 from fastpty.listening.removal import Remover
 from fastpty.log import logger
 from fastpty.net import address, socket_directory
+from fastpty.records import dataclass, replace
 from fastpty.system import signals
 
 RAW, UWSGI, PTY, PTY_UWSGI, PTY_VIEWER, STATS = "raw", "uwsgi", "pty", "pty-uwsgi", "pty-viewer", "stats"

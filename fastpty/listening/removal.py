@@ -13,9 +13,9 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Protocol
 
 from fastpty.errors import FastptyError
+from fastpty.records import Protocol
 from fastpty.system import child
 
 _ANSWER_SECONDS = 2.0

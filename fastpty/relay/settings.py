@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from fastpty.records import NamedTuple
 
 
 class Settings(NamedTuple):

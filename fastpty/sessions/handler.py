@@ -6,9 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
 
 from fastpty import log
 from fastpty._spawn import Command, Spawner
@@ -24,14 +22,20 @@ from fastpty.errors import RefusedError
 from fastpty.listening.places import PTY_VIEWER, Place
 from fastpty.log import logger
 from fastpty.net import tcp
+from fastpty.records import replace
 from fastpty.relay.upcalls import JOIN, VIEW, SessionEnd, Terminal
-from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.outcomes import Outcome, Outcomes
 from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
 from fastpty.system import at_start, child
 from fastpty.system.credentials import UNKNOWN_PEER
 from fastpty.system.signals import signal_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from fastpty.sessions.cgroups import SessionCgroups
 
 
 class Sessions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 
 from fastpty._spawn import Command
@@ -13,6 +12,7 @@ from fastpty.access.peer import Peer
 from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError, RefusedError
 from fastpty.jail import inherited
+from fastpty.records import dataclass, replace
 from fastpty.system import child, executables, foreign_root
 
 DEFAULT_TERM = "xterm-256color"

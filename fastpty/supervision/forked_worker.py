@@ -6,9 +6,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from fastpty.log import logger
+from fastpty.records import dataclass, field
 from fastpty.supervision import worker
 from fastpty.supervision.heartbeat import StuckDetector
 from fastpty.supervision.link import Link

@@ -10,9 +10,7 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from fastpty import log
 from fastpty.configuration.config import Config
@@ -21,6 +19,7 @@ from fastpty.errors import FastptyError
 from fastpty.listening.places import Listeners
 from fastpty.log import logger
 from fastpty.supervision.child_task import ChildTask
+from fastpty.records import Protocol, dataclass, field
 from fastpty.supervision.control import Answer
 from fastpty.supervision.forked_worker import Worker
 

@@ -10,7 +10,6 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from fastpty.configuration.config import Config
@@ -18,6 +17,7 @@ from fastpty.errors import FastptyError
 from fastpty.gateways.gateway import Gateway
 from fastpty.listening.places import Listeners
 from fastpty.log import logger
+from fastpty.records import dataclass
 from fastpty.service.control import ControlSocket
 from fastpty.supervision import worker
 from fastpty.supervision.control import Answer, Control

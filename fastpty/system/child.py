@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import _pickle  # `pickle` would load `re`, too
 import contextlib
 import errno
-import logging
 import os
-import pickle
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
 
 from fastpty.errors import FastptyError
+from fastpty.logger import logger
 from fastpty.system import linux
 
-_logger = logging.getLogger("fastpty.router")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    # A value that can be pickled, and the descriptors that a child gives to its parent.
+    Answer = tuple[Any, Sequence[int]]
 
 _READ_BYTES = 65536
 _DESCRIPTORS_MOST = 8
-
-# A value that can be pickled, and the descriptors that a child gives to its parent.
-Answer = tuple[Any, Sequence[int]]
 
 
 def fork(name: str, work: Callable[[], int | None]) -> int:
@@ -40,9 +42,9 @@ def fork(name: str, work: Callable[[], int | None]) -> int:
     try:
         status = work() or 0
     except FastptyError as error:
-        _logger.error("%s failed: %s", name, error)
+        logger.error("%s failed: %s", name, error)
     except BaseException:
-        _logger.exception("%s failed", name)
+        logger.exception("%s failed", name)
     finally:
         os._exit(status)
 
@@ -106,6 +108,44 @@ def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[in
     return answer
 
 
+def outsource(name: str, work: Callable[[], Any]) -> Any:
+    """Runs `work` in a child and returns what it returns. The modules and the memory that it needs end with the child.
+
+    The child keeps the descriptors and the process group of this process, and is killed if this process ends. What it
+    returns is pickled. Raises the SystemExit that `work` raised, or FastptyError if the child has failed.
+    """
+    parent = os.getpid()
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+
+    def run() -> None:
+        outcome: tuple[SystemExit | None, Any] = None, None
+        try:
+            if end_with_parent(parent, signal.SIGKILL):
+                outcome = None, work()
+        except SystemExit as end:
+            outcome = end, None
+        with contextlib.suppress(OSError), open(writer, "wb") as pipe:
+            sys.stdout.flush()
+            _pickle.dump(outcome, pipe)
+
+    try:
+        pid = fork(name, run)
+    except OSError as error:
+        os.close(reader)
+        raise FastptyError(f"{name}: no process can be started: {error.strerror}") from error
+    finally:
+        os.close(writer)
+    with open(reader, "rb") as pipe:
+        said = pipe.read()
+    _reap(pid, 0)
+    if not said:
+        raise FastptyError(f"{name}: the process for it has failed")
+    end, answer = _pickle.loads(said)
+    if end is not None:
+        raise end
+    return answer
+
+
 def end_with_parent(parent: int, death_signal: int) -> bool:
     """Makes the kernel send `death_signal` to this process when its parent ends. False: the parent has ended already.
 
@@ -157,7 +197,7 @@ def _answer(work: Callable[[], Answer], channel: socket.socket, keep: Sequence[i
     except Exception as error:
         failure = OSError(errno.EIO, f"internal error: {error!r}")
     socket.send_fds(channel, [b"."], descriptors)
-    channel.sendall(pickle.dumps((failure, value)))
+    channel.sendall(_pickle.dumps((failure, value)))
 
 
 def _received(channel: socket.socket, deadline: float) -> tuple[Exception | None, Answer]:
@@ -181,7 +221,7 @@ def _received(channel: socket.socket, deadline: float) -> tuple[Exception | None
     said = b"".join(parts)[1:]
     if not said:
         return OSError(errno.EIO, "the process that was to answer has ended"), (None, descriptors)
-    failure, value = pickle.loads(said)  # noqa: S301 - written by this program's own child
+    failure, value = _pickle.loads(said)
     return failure, (value, descriptors)
 
 

@@ -19,7 +19,8 @@ from tests.support.reloads import configured, echoes, greeted, reload
 # A router with shorter deadlines.
 IMPATIENT = (
     "-c",
-    "import fastpty.supervision.forked_worker as f, fastpty.supervision.reload as r, sys\n"
+    "import fastpty.configuration.reload_child, sys\n"
+    "import fastpty.supervision.forked_worker as f, fastpty.supervision.reload as r\n"
     "r.READ_SECONDS = f.READY_SECONDS = 0.5\n"
     "from fastpty.router import main\n"
     "sys.exit(main())\n",

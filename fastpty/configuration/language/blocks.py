@@ -16,13 +16,13 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from fastpty.configuration.language.budget import Budget
 from fastpty.configuration.language.setting import ITEM, Setting
 from fastpty.configuration.language.text import Text
 from fastpty.configuration.uwsgi_keys import PLUGINS_BUILT_IN
 from fastpty.errors import UsageError
+from fastpty.records import dataclass
 from fastpty.system import names
 from fastpty.system.names import shown
 
