@@ -28,6 +28,10 @@ _GROUP_LINE = rf"(?m)^{_NAME}:{_ANY}:{_ID}:({_ANY})$"
 _ID_MOST = (1 << 32) - 2  # the next one means "no change": setresuid(2)
 
 
+class NoAccountError(RefusedError):
+    """There is no account with this uid."""
+
+
 @dataclass(frozen=True)
 class Account:
     """An entry of passwd(5), with the supplementary groups that initgroups(3) would set."""
@@ -106,15 +110,15 @@ def environment_of(uid: int, in_changed_root: bool) -> Mapping[str, str | None]:
 
 
 def account_of(uid: int) -> Account:
-    """The account with this uid; raises RefusedError if there is none.
+    """The account with this uid; raises NoAccountError if there is none.
 
-    Asks the account database (nsswitch.conf(5)) each time, so that a change takes effect at once. The worker waits for
-    the answer.
+    Asks the account database (nsswitch.conf(5)) each time, so that a change takes effect at once, and waits for the
+    answer. A process that serves clients uses `lookups.account_of`.
     """
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        raise RefusedError(f"uid {uid} has no account here") from None
+        raise NoAccountError(f"uid {uid} has no account here") from None
     groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid))))
     return Account(uid, entry.pw_gid, groups, entry.pw_name, entry.pw_dir or "/", entry.pw_shell or _NO_SHELL)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import grp
-import os
 import pwd
 import time
 from collections.abc import Callable
 
-from fastpty.access import accounts
+from fastpty.access import lookups
+from fastpty.access.accounts import NoAccountError
 from fastpty.access.peer import Peer
 from fastpty.access.subordinates import Subordinates
 from fastpty.access.user_names import UserNames
@@ -130,11 +130,10 @@ def _account_groups(config: Config) -> Callable[[int], frozenset[int] | None]:
 
 
 def _groups_now(uid: int) -> frozenset[int] | None:
-    """Raises OSError if no descriptor is free: the C library would silently return too few groups."""
-    os.close(os.eventfd(0))
+    """Raises OSError if the account cannot be looked up, and RefusedError if it cannot yet."""
     try:
-        account = accounts.account_of(uid)
-    except RefusedError:
+        account = lookups.account_of(uid)
+    except NoAccountError:
         return None
     return frozenset({account.gid, *account.groups})
 

@@ -26,6 +26,7 @@ KINDS = ("hook", "mount", "umount", "exec")
 
 _HOOK_WAIT_SECONDS = 60.0  # uWSGI's default of wait-for-fs-timeout
 _END_SECONDS = 2.0  # between SIGTERM and SIGKILL, for an interrupted hook to clean up
+_KILLED_SECONDS = 1.0
 
 Run = Callable[[], None]
 
@@ -137,7 +138,8 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         process.wait(_END_SECONDS)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a file system that never answers can keep it from ending
+        process.wait(_KILLED_SECONDS)
 
 
 def _action(text: str, what: str) -> Run:

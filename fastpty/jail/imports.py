@@ -25,6 +25,7 @@ _LATER = (
     "encodings.latin_1",
     "fastpty.errands.hang_up",
     "fastpty.hooks.actions",
+    "fastpty.hooks.at_exit",
     "fastpty.jail.join",
     "fastpty.jail.namespaces",
     "fastpty.jail.terminals",

@@ -113,12 +113,18 @@ def _work(config: Config, work: Callable[[Config], None]) -> int:
         environment += [(name, os.environ[name]) for name in _put(config) if name in os.environ]
         work(replace(config, environment=tuple(environment)))
     finally:
-        for hook in _hooks(config, "as-user-atexit"):
-            try:
-                hook()
-            except FastptyError as error:  # the router is ending anyway
-                print(f"fastpty-router: {error}", file=sys.stderr)
+        if status := _run_last_hooks([*_hooks(config, "as-user-atexit")]):
+            raise SystemExit(status)
     return 0
+
+
+def _run_last_hooks(hooks: Sequence[Step]) -> int:
+    """Returns the exit status that they set."""
+    if not hooks:
+        return 0
+    from fastpty.hooks import at_exit
+
+    return at_exit.run(hooks)
 
 
 def check(config: Config) -> None:

@@ -13,7 +13,10 @@ from fastpty.relay.state cimport (
     ENDING_EXIT, ENDING_FRAMES, ENDING_HTTP, ENDING_IDLE, ENDING_LIFETIME, ENDING_MEMORY, ENDING_RAW, ENDING_SILENT,
     ENDING_STOPPED, ENDING_TLS, ROLE_VIEWER, Ending, Session,
 )
-from fastpty.system.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, O_CLOEXEC, O_NONBLOCK, close, pipe2, send
+from fastpty.system.linux cimport (
+    MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, O_CLOEXEC, O_NONBLOCK, RLIMIT_NOFILE, close, getrlimit, pipe2, rlimit, send,
+    setrlimit,
+)
 
 
 cdef inline int notice_open_mark() noexcept nogil:
@@ -25,12 +28,32 @@ cdef inline int notice_open_mark() noexcept nogil:
     return ends[0]
 
 
+cdef inline int notice_send_marked(int mark_fd, int fd, const char *text, size_t size) noexcept nogil:
+    """Sends a notice with the mark over a local socket. Returns 0, or -1 if the mark cannot be sent.
+
+    The kernel counts the marks that clients have not read, and sends none beyond RLIMIT_NOFILE (unix(7), ETOOMANYREFS).
+    Errands send descriptors, too. So the marks may use only half of the limit: a client that reads no notices must not
+    stop the errands.
+    """
+    cdef rlimit files
+    cdef rlimit half
+    cdef int result
+    if mark_fd < 0 or getrlimit(RLIMIT_NOFILE, &files) < 0:
+        return -1
+    half = files
+    half.rlim_cur = files.rlim_cur // 2
+    setrlimit(RLIMIT_NOFILE, &half)
+    result = send_descriptors(fd, text, size, &mark_fd, 1)
+    setrlimit(RLIMIT_NOFILE, &files)
+    return result
+
+
 cdef inline void notice_send(int mark_fd, int fd, bint is_tcp, const char *text, size_t size) noexcept nogil:
     """Sends a notice, as far as the connection has room. Never waits."""
     if is_tcp:
         send(fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
         send(fd, b"!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL)
-    elif mark_fd < 0 or send_descriptors(fd, text, size, &mark_fd, 1) < 0:
+    elif notice_send_marked(mark_fd, fd, text, size) < 0:
         send(fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL)
 
 

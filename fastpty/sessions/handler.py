@@ -80,6 +80,8 @@ class Sessions:
         self._outcomes = Outcomes()
         self._undecided: dict[int, float] = {}  # sessions whose first process has not reported, with their beginnings
         self._records: dict[int, Record] = {}
+        self._leaders: dict[int, int] = {}  # the pids of sessions' first processes, by session
+        self._children: set[int] = set()  # the same pids
         self._user_names = UserNames()
         self._refusals = Refusals()
         self.errands = Errands()
@@ -150,6 +152,8 @@ class Sessions:
         if self._cgroups is not None:
             self._cgroups.end(end.number)
         self._undecided.pop(end.number, None)
+        self._children.discard(self._leaders.pop(end.number, 0))
+        child.reap_unknown(self._children)
         record = self._records.pop(end.number, None)
         if end.number in self._refused:
             self._refused.remove(end.number)
@@ -234,7 +238,10 @@ class Sessions:
 
     def _spawn_in(self, number: int, program: Program, window: tuple[int, int], cgroup: int) -> tuple[int, int, int]:
         complete = None if program.complete is None else partial(self._complete, number, program.complete, cgroup)
-        return self._spawner.spawn(program.command, window, cgroup=cgroup, complete=complete)
+        started = self._spawner.spawn(program.command, window, cgroup=cgroup, complete=complete)
+        self._leaders[number] = started[1]
+        self._children.add(started[1])
+        return started
 
     def _complete(self, number: int, complete: Callable[[], Program], cgroup: int, terminal: int) -> Command:
         """In a session's first process: completes its program. Tells the client and raises if it is refused.

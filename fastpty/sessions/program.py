@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from fastpty._spawn import Command
-from fastpty.access.accounts import Account, ForeignAccounts, account_of
+from fastpty.access.accounts import Account, ForeignAccounts
+from fastpty.access.lookups import account_of
 from fastpty.access.peer import Peer
 from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError, RefusedError

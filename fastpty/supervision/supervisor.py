@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
+from fastpty.access import lookups
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
 from fastpty.gateways.gateway import Gateway
@@ -243,6 +244,7 @@ class Supervisor:
         self._stats.close()
         self._control.close()
         self._reload.close_copies()
+        lookups.close_copies()
         for each in self.workers.values():
             each.link.close()
         self._selector.close()

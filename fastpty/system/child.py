@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from fastpty.errors import FastptyError
@@ -144,6 +144,18 @@ def outsource(name: str, work: Callable[[], Any]) -> Any:
     if end is not None:
         raise end
     return answer
+
+
+def reap_unknown(known: Collection[int]) -> None:
+    """Reaps children of this process that have ended and are not among the `known` ones.
+
+    A program can make its own children this process's (clone(2), CLONE_PARENT), so that nobody waits for them.
+    """
+    with contextlib.suppress(ChildProcessError):  # there are no children
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if ended.si_pid in known:
+                return  # it hides the others until it is reaped
+            os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def end_with_parent(parent: int, death_signal: int) -> bool:

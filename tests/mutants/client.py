@@ -246,8 +246,8 @@ _ENDS = (
     Mutant(
         "the router marks its notices on a local socket",
         "fastpty/relay/notice.pxd",
-        "mark_fd < 0 or send_descriptors",
-        "True or send_descriptors",
+        "notice_send_marked(mark_fd, fd, text, size) < 0",
+        "True",
         _ENDINGS + "test_the_client_exits_with_an_error_when_the_router_ends_the_session",
     ),
     Mutant(

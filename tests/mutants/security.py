@@ -17,6 +17,7 @@ from tests.mutants.security_pidfiles import PIDFILES
 from tests.mutants.security_privileges import PRIVILEGES
 from tests.mutants.security_relay import RELAY
 from tests.mutants.security_reload import RELOAD
+from tests.mutants.security_remains import REMAINS
 from tests.mutants.security_sessions import SESSIONS
 from tests.mutants.security_silent import SILENT
 from tests.mutants.security_sockets import SOCKETS
@@ -54,5 +55,6 @@ SECURITY = (
     *KILLED,
     *RELAY,
     *TOGETHER,
+    *REMAINS,
     *SHARED,
 )

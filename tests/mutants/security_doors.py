@@ -342,13 +342,6 @@ DENIED = (
         "access/test_denied.py::test_a_uid_that_is_not_mapped_here_is_recognised",
     ),
     Mutant(
-        "a client is refused if its groups cannot be looked up for lack of a descriptor",
-        "fastpty/access/rules.py",
-        "    os.close(os.eventfd(0))\n",
-        "",
-        "access/test_denied.py::test_a_client_is_refused_if_its_groups_cannot_be_looked_up",
-    ),
-    Mutant(
         "a file of subordinate ids that is too large is refused",
         "fastpty/access/subordinates.py",
         "    if len(data) > _BYTES_MOST:\n",

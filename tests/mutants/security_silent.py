@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _SILENT = "jail/test_silent_root.py::"
+_AT_EXIT = "hooks/test_at_exit.py::"
 
 SILENT = (
     Mutant(
@@ -111,5 +112,54 @@ SILENT = (
         "            foreign_root.check_answers(descriptor)\n",
         "",
         _SILENT + "test_a_pid_file_on_a_file_system_that_may_not_answer_is_refused",
+    ),
+    Mutant(
+        "hooks at exit: the router waits for them only for a while",
+        "fastpty/hooks/at_exit.py",
+        "select.select([pidfd, queue.fileno()], [], [], SECONDS)",
+        "select.select([pidfd, queue.fileno()], [], [])",
+        _AT_EXIT + "test_a_hook_at_exit_on_a_silent_file_system_does_not_keep_the_router_from_ending",
+    ),
+    Mutant(
+        "hooks at exit: one that is stuck in the kernel is left behind",
+        "fastpty/hooks/at_exit.py",
+        "select.select([pidfd], [], [], seconds)",
+        "select.select([pidfd], [], [])",
+        _AT_EXIT + "test_a_hook_at_exit_on_a_silent_file_system_does_not_keep_the_router_from_ending",
+    ),
+    Mutant(
+        "hooks at exit: one that is left behind holds no socket",
+        "fastpty/hooks/at_exit.py",
+        "    child.keep_only({0, 1, 2, *log.descriptors()})\n",
+        "",
+        _AT_EXIT + "test_a_hook_at_exit_on_a_silent_file_system_does_not_keep_the_router_from_ending",
+    ),
+    Mutant(
+        "hooks at exit: another stop signal ends them",
+        "fastpty/hooks/at_exit.py",
+        "select.select([pidfd, queue.fileno()], [], [], SECONDS)",
+        "select.select([pidfd], [], [], SECONDS)",
+        _AT_EXIT + "test_another_stop_signal_ends_the_hooks_at_exit",
+    ),
+    Mutant(
+        "hooks at exit: they end with the router",
+        "fastpty/hooks/at_exit.py",
+        "    if not child.end_with(parent, signal.SIGTERM):\n        return 0\n",
+        "",
+        _AT_EXIT + "test_a_router_that_is_killed_at_its_end_leaves_no_hook_behind",
+    ),
+    Mutant(
+        "hooks at exit: the exit action sets the status",
+        "fastpty/jail/steps.py",
+        "            raise SystemExit(status)\n",
+        "            pass\n",
+        _AT_EXIT + "test_the_exit_action_at_exit_sets_the_status",
+    ),
+    Mutant(
+        "hooks: a stop does not wait for a command that is stuck in the kernel",
+        "fastpty/hooks/actions.py",
+        "        process.wait(_KILLED_SECONDS)\n",
+        "        process.wait()\n",
+        _AT_EXIT + "test_a_stop_during_the_start_does_not_wait_for_a_command_that_is_stuck_in_the_kernel",
     ),
 )

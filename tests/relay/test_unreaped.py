@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness import Client, Router, wait_until_quiet
-from tests.support.peers import need_root
+from tests.support.harness import Client, Router, children, eventually, process_gone, wait_until_quiet
+from tests.support.peers import need, need_root
+
+Start = Callable[..., Router]
 
 TRACE = """
 import ctypes, sys, time
@@ -95,3 +97,56 @@ def test_a_stop_takes_the_grace_time_once_though_a_zombie_of_the_foreground_job_
             os.kill(parent, signal.SIGKILL)
     ended = router.wait_for_log(r"session 1: end: stopped, killed by SIGKILL after (\d+\.\d+) s")[0]
     assert 8 <= float(ended[1]) < 16, "the grace time was taken twice"
+
+
+GIVER = r"""
+#define _GNU_SOURCE
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int main(void)
+{
+    for (int count = 0; count < 20; count++)
+        if (syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) == 0)
+            _exit(0);
+    return 0;
+}
+"""
+
+
+def test_children_that_a_program_makes_the_worker_s_are_reaped(start_router: Start, directory: Path) -> None:
+    """Nobody else can reap them. Otherwise they would be left when all sessions have ended."""
+    (directory / "give.c").write_text(GIVER)
+    subprocess.run([need("cc"), "-o", "give", "give.c"], cwd=directory, check=True)
+    path = f"{directory}/s"
+    router = start_router("--command", f"read what; [ $what = quiet ] || exec {directory}/give", path)
+    with Client(path) as client:
+        client.send(b"give\n")
+        client.read_to_end()
+    router.wait_for_log("session 1: end")
+    eventually(lambda: all(map(process_gone, children(router.pid))), "the children have ended")
+    with Client(path) as client:
+        client.send(b"quiet\n")
+        client.read_to_end()
+    eventually(lambda: not children(router.pid), "they are reaped")
+
+
+def test_a_leader_that_waits_to_be_reaped_keeps_its_exit_status(start_router: Start, directory: Path) -> None:
+    """It is not mistaken for a process that nobody waits for. It waits until its session's background is hung up."""
+    path = f"{directory}/s"
+    job = "(trap : HUP; while :; do sleep 0.1; done) &"
+    command = f"read what; [ $what = quiet ] || {{ set -m; {job} echo READY; exec sleep 1000; }}"
+    router = start_router("--command", command, "--stop-timeout", "4", path)
+    with Client(path) as client:
+        client.send(b"job\n")
+        client.read_until(b"READY")
+        (leader,) = children(router.pid)
+    eventually(lambda: process_gone(leader), "the leader has ended")
+    with Client(path) as client:
+        client.send(b"quiet\n")
+        client.read_to_end()
+    router.wait_for_log("session 2: end")
+    assert "session 1: end" not in router.log
+    router.wait_for_log("session 1: end: client left, killed by SIGHUP")
