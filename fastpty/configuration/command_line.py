@@ -41,10 +41,11 @@ def read(
 
     preflight: called for --check; raises FastptyError for what would make a start fail, and returns warnings.
     Ends the process with status 0 for --help, --version, --check, --stop and --reload. Ends it with one line on stderr
-    for an error: status 2 for bad usage, and for every error under --check. The output of `print` and `show-config`
+    for an error, after the warnings: status 2 for bad usage, and for every error under --check. The output of `print` and `show-config`
     goes to stderr.
     """
     is_check = False
+    warnings: list[str] = []
     try:
         flags = parse(argv)
         is_check = any(flag.name == "check" for flag in flags)
@@ -56,6 +57,8 @@ def read(
             if is_check:
                 warnings += _preflight(preflight, config, loaded.settings)
     except FastptyError as error:
+        for warning in warnings:
+            write_error(f"{PROGRAM}: warning: {printable(warning)}")
         write_error(f"{PROGRAM}: {error}")
         raise SystemExit(UsageError.exit_status if is_check else error.exit_status) from None
     for line in [*loaded.printed, *(as_ini(loaded.listing) if loaded.listing is not None else ())]:

@@ -93,7 +93,7 @@ def _signal(session: Session, signals: Iterable[signal.Signals], done: set[int],
 
 def _background(session: Session, proc: int | None) -> Iterator[tuple[int, int]]:
     """The pid of each process of the background, and a pidfd, which the caller closes."""
-    for pid in _pids_since(session.leader) if proc is None else _pids_listed(proc):
+    for pid in _pids_since(session.leader) if proc is None or _hides_some(proc) else _pids_listed(proc):
         if not session.has(pid):
             continue
         with contextlib.suppress(ProcessLookupError):
@@ -164,12 +164,21 @@ def _own_proc() -> Iterator[int | None]:
         os.close(proc)
 
 
+def _hides_some(proc: int) -> bool:
+    """True if /proc hides processes of other users (hidepid, proc(5)): process 1 always exists."""
+    try:
+        os.stat("1", dir_fd=proc)
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _pids_listed(proc: int) -> Iterator[int]:
     return (int(name) for name in os.listdir(proc) if name.isdecimal())
 
 
 def _pids_since(leader: int) -> Iterable[int]:
-    """Without /proc: the numbers that processes may have got since the leader's start. A new child gets the next."""
+    """If /proc does not list all: the numbers that processes may have got since the leader's start. A new child gets the next."""
     newest = os.fork()
     if newest == 0:
         os._exit(0)

@@ -11,7 +11,7 @@ and the kernel's own buffers make the source wait. If there is no memory, the ch
 """
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, errno
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpty.relay.errands cimport Errands, errands_read
 from fastpty.relay.pool cimport Buffer, Pipe, Pool, buffer_lend, buffer_return, memory_is_short, pipe_lend, pipe_return
@@ -20,6 +20,7 @@ from fastpty.system.linux cimport SPLICE_F_MOVE, SPLICE_F_NONBLOCK, c_splice, re
 
 cdef enum:
     FLUSH_ALL = 0xFFFFFFFF
+    UNKNOWN_TEXT = 0xFF
 
 cdef enum ChannelState:
     CHANNEL_OPEN
@@ -47,6 +48,7 @@ cdef struct Channel:
     Errands *guard            # who closes descriptors that the source may pass (SCM_RIGHTS); NULL = it passes none
     uint64_t read_bytes       # from the source, in all
     uint64_t bytes            # written to the target, in all
+    uint8_t last_byte         # written to the target; UNKNOWN_TEXT if it was spliced, 0 = none
 
 
 cdef inline size_t channel_held_bytes(const Channel *channel) noexcept nogil:
@@ -220,6 +222,7 @@ cdef inline void channel_flush_buffer(Channel *channel, size_t most_bytes) noexc
         sent = write(channel.target, buffer.data + buffer.start, wanted)
         if sent > 0:
             buffer.start += <uint32_t>sent
+            channel.last_byte = buffer.data[buffer.start - 1]
             most_bytes -= <size_t>sent
         if not channel_note_write(channel, sent, wanted):
             return
@@ -258,6 +261,7 @@ cdef inline void channel_flush_pipe(Channel *channel, Pool *pool) noexcept nogil
             return
         if sent > 0:
             lent.bytes -= <uint32_t>sent
+            channel.last_byte = UNKNOWN_TEXT
             most_bytes -= <size_t>sent
         if not channel_note_write(channel, sent, wanted):
             return

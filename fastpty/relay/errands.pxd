@@ -22,6 +22,8 @@ cdef enum ErrandKind:
     ERRAND_RESIZE
     ERRAND_END_INPUT
     ERRAND_HANG_UP
+    ERRAND_SUBMIT_LINE
+    ERRAND_KILL_LINE
 
 cdef enum:
     # Owners that are no uid. No user can use up all processes that close descriptors.

@@ -9,7 +9,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
 
 from fastpty.relay.channel cimport CHANNEL_OPEN, CHANNEL_TARGET_FAILED, Channel, channel_drop, channel_read
-from fastpty.relay.errands cimport errands_close
+from fastpty.relay.errands cimport ERRAND_END_INPUT, ERRAND_KILL_LINE, ERRAND_SUBMIT_LINE, errands_close
 from fastpty.relay.hang_up cimport session_hang_up
 from fastpty.relay.loop cimport MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_retry, loop_set_deadline, loop_source_ready
 from fastpty.relay.notice cimport notice_send_ending
@@ -17,7 +17,7 @@ from fastpty.relay.pool cimport memory_is_short
 from fastpty.relay.queue cimport queue_push, queue_remove
 from fastpty.relay.shared cimport shared_remove, shared_wake_inputs
 from fastpty.relay.state cimport (
-    ENDING_EXIT, ENDING_MEMORY, ENDING_PEER_LEFT, ROLE_PRIVATE, ROLE_PROGRAM, Ending, Session, Task,
+    ENDING_EXIT, ENDING_MEMORY, ENDING_PEER_LEFT, ROLE_PRIVATE, ROLE_PROGRAM, Ending, Retry, Session, Task,
 )
 from fastpty.relay.terminal cimport (
     terminal_close, terminal_end_input, terminal_events, terminal_group_remains, terminal_reap,
@@ -29,6 +29,7 @@ cdef enum:
     LINGER_READS_MOST = 16             # reads from a lingering peer in one step
     EXIT_MS = 200                      # a leader that has closed its terminal has this time to exit
     LINGER_MS = 2000                   # a peer has this time to read the last output and close
+    END_LINE_MS = 1280                 # a pause between two ends of file; 2.5 s after the first one
     NO_MEMORY_MOST_MS = 1000           # a channel waits this long for memory
 
 
@@ -204,6 +205,19 @@ cdef inline void session_leader_exited(Loop *loop, Session *session) noexcept no
 
 
 cdef inline void session_end_input(Loop *loop, Session *session) noexcept nogil:
-    """Passes the client's end of file on to the terminal, again and again: the next program must see it, too."""
-    terminal_end_input(&session.terminal)
-    loop_retry(loop, &session.retry_end_input)
+    """Passes the client's end of file on to the terminal, again and again: the next program must see it, too.
+
+    If that has not ended the program by END_LINE_MS, a line editor may hold text, where an end of file has no effect.
+    A last line without a newline is submitted then, as canonical mode does at an end of file. Any other text is
+    erased: an end of file that was typed while no program read it can become text. The end of file follows.
+    """
+    cdef Retry *retry = &session.retry_end_input
+    if retry.pause_ns < END_LINE_MS * <int64_t>MILLISECOND_NS or session.line_ended:
+        session.line_ended = False
+        terminal_end_input(&session.terminal, ERRAND_END_INPUT)
+        loop_retry(loop, retry)
+        return
+    session.line_ended = True
+    terminal_end_input(&session.terminal,
+                       ERRAND_SUBMIT_LINE if session.input.channel.last_byte >= b" " else ERRAND_KILL_LINE)
+    loop_set_deadline(loop, &retry.at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)

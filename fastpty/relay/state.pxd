@@ -103,6 +103,7 @@ cdef struct Session:
     int64_t memory_at_ns    # a channel that found no memory, or could not watch for room, tries again
     int64_t probe_at_ns     # see peer_expect_probe
     Retry retry_end_input
+    bint line_ended         # Enter or VKILL was typed; the end of input follows
     Retry retry_complete
     Retry retry_reap        # the leader is dead, but cannot be reaped yet
     Retry retry_hang_up     # the errand that hangs up the background is sent again

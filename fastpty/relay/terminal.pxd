@@ -5,13 +5,14 @@ from libc.string cimport memset
 from posix.types cimport pid_t, uid_t
 
 from fastpty.relay.errands cimport (
-    ERRAND_END_INPUT, ERRAND_HANG_UP, ERRAND_RESIZE, OWNER_ROUTER, Errand, Errands, errands_close_all, errands_send,
+    ERRAND_CLOSE, ERRAND_HANG_UP, ERRAND_KILL_LINE, ERRAND_RESIZE, ERRAND_SUBMIT_LINE, OWNER_ROUTER, Errand, ErrandKind,
+    Errands, errands_close_all, errands_send,
 )
 from fastpty.relay.rights cimport kill_as
 from fastpty.system.linux cimport (
     ECHO, ICANON, ISIG, POLLHUP, POLLIN, P_PIDFD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, TIOCSIG,
-    TIOCSWINSZ, VEOF, WEXITED, WNOHANG, _POSIX_VDISABLE, SYS_pidfd_send_signal, child_settled, close, getsid, ioctl,
-    kill, poll, pollfd, siginfo_t, syscall, tcgetattr, tcgetpgrp, tcgetsid, termios, waitid, winsize, write,
+    TIOCSWINSZ, VEOF, VKILL, WEXITED, WNOHANG, _POSIX_VDISABLE, SYS_pidfd_send_signal, child_settled, close, getsid,
+    ioctl, kill, poll, pollfd, siginfo_t, syscall, tcgetattr, tcgetpgrp, tcgetsid, termios, waitid, winsize, write,
 )
 
 cdef struct Terminal:
@@ -200,35 +201,40 @@ cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
         ioctl(terminal.fd, TIOCSWINSZ, &terminal.size)
 
 
-cdef inline void terminal_end_input(const Terminal *terminal) noexcept nogil:
-    """Types the end of input, here or in a process that may block."""
+cdef inline void terminal_end_input(const Terminal *terminal, ErrandKind kind) noexcept nogil:
+    """Types the end of input, or what must come before it, here or in a process that may block."""
     cdef Errand errand
     if terminal.has_user:
         terminal_begin_errand(terminal, &errand)
-        errand.kind = ERRAND_END_INPUT
+        errand.kind = kind
         terminal_send_errand(terminal, &errand)
     else:
-        terminal_type_veof(terminal)
+        terminal_type_end(terminal, kind)
 
 
-cdef inline void terminal_type_veof(const Terminal *terminal) noexcept nogil:
+cdef inline void terminal_type_end(const Terminal *terminal, ErrandKind kind) noexcept nogil:
     """Types the VEOF character, usually ^D, for whatever program reads the terminal now.
 
     In canonical mode it types two: the first ends a line that was begun, the second is the end of file. The line
     editors of bash, zsh, fish and python turn canonical mode and echo off and keep signal characters: they take one
-    VEOF as the end. The foreground does not matter, since a shell that another program has started has a process group
-    of its own. In raw mode no character means the end of input, so it types nothing.
+    VEOF as the end, but only on an empty line. So ERRAND_SUBMIT_LINE types Enter there, and ERRAND_KILL_LINE the VKILL
+    character, usually ^U. The foreground does not matter, since a shell that another program has started has a process
+    group of its own. In raw mode no character means the end of input, so it types nothing.
     """
     cdef termios attributes
     cdef unsigned char characters[2]
     cdef size_t count = 0
     if tcgetattr(terminal.fd, &attributes) != 0 or attributes.c_cc[VEOF] == _POSIX_VDISABLE:
         return
+    characters[0] = characters[1] = attributes.c_cc[VEOF]
     if attributes.c_lflag & ICANON:
         count = 2
     elif attributes.c_lflag & ISIG and not attributes.c_lflag & ECHO:
         count = 1
-    characters[0] = characters[1] = attributes.c_cc[VEOF]
+        if kind == ERRAND_SUBMIT_LINE:
+            characters[0] = b"\r"
+        elif kind == ERRAND_KILL_LINE:
+            characters[0] = attributes.c_cc[VKILL]
     if count > 0:
         write(terminal.fd, characters, count)
 
@@ -241,6 +247,6 @@ cdef inline void terminal_do_errand(const Errand *errand, int fd) noexcept nogil
     terminal.size = errand.size
     if errand.kind == ERRAND_RESIZE:
         terminal_resize(&terminal)
-    elif errand.kind == ERRAND_END_INPUT:
-        terminal_type_veof(&terminal)
+    elif errand.kind != ERRAND_CLOSE:
+        terminal_type_end(&terminal, errand.kind)
     close(fd)

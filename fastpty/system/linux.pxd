@@ -79,6 +79,7 @@ cdef extern from "<termios.h>" nogil:
         IUTF8
         TCSANOW
         VEOF
+        VKILL
         _POSIX_VDISABLE
     struct termios:
         unsigned int c_iflag

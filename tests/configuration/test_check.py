@@ -87,6 +87,16 @@ def test_check_shows_warnings_too(tmp_path: Path) -> None:
     )
 
 
+def test_check_shows_the_warnings_before_an_error(tmp_path: Path) -> None:
+    """A quoted path is not found. The warning says why."""
+    (tmp_path / "x.ini").write_text('[fastpty]\nlisten-raw = "/tmp/s"\n')
+    ended = run("--check", "x.ini", cwd=tmp_path)
+    warning, error = ended.stderr.splitlines()
+    assert warning.startswith("fastpty-router: warning: x.ini:2: listen-raw: the quotes are part of the value")
+    assert error.startswith('fastpty-router: cannot listen on "/tmp/s": ')
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
 def test_the_output_of_check_and_show_config_is_safe_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "x.ini").write_text("[uwsgi]\nforkpty-router = s\nenv = A=%[[31m\nprint = %[[1m\nshow-config\n")
     ended = run("--check", "x.ini", cwd=tmp_path)

@@ -258,6 +258,7 @@ int kernel_tcgetattr(int fd, struct termios *attributes)
     struct world *world = file_of(fd)->world;
     memset(attributes, 0, sizeof *attributes);
     attributes->c_cc[VEOF] = VEOF_CHARACTER;
+    attributes->c_cc[VKILL] = VKILL_CHARACTER;
     attributes->c_lflag = world->icanon ? ICANON | ISIG : ISIG;
     world->asked_veof = true;
     return 0;

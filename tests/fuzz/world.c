@@ -166,7 +166,9 @@ static void client_receives(struct world *world, const uint8_t *data, size_t siz
 static void terminal_receives(struct world *world, const uint8_t *data, size_t size)
 {
     if (world->asked_veof) {
-        REQUIRE(size <= 2 && data[0] == VEOF_CHARACTER, "an end of input is one or two VEOF characters");
+        bool ends_line = size == 1 && !world->icanon && (data[0] == '\r' || data[0] == VKILL_CHARACTER);
+        bool ends_input = size <= 2 && data[0] == VEOF_CHARACTER;
+        REQUIRE(ends_line || ends_input, "an end of input is one or two VEOF characters, or the end of a line before");
         REQUIRE(world->typed == world->typed_wanted || world->write_failed, "the end of input comes after all input");
         return;
     }

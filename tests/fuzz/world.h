@@ -11,7 +11,7 @@
 enum {
     FILES_MOST = 128, WORLDS_MOST = 6, SENT_MOST = 1 << 17, FIRST_FD = 10,
     PAGE = 4096, PIPE_SLOTS = 16, PTY_HOLDS = 12288, QUEUE_HOLDS = 4095,
-    VEOF_CHARACTER = 4, MILLISECOND = 1000000,
+    VEOF_CHARACTER = 4, VKILL_CHARACTER = 21, MILLISECOND = 1000000,
     LEADERS = 100, JOBS = 200,   /* world n: its leader is process 100 + n, its foreground job has the group 200 + n */
 };
 

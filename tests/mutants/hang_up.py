@@ -22,6 +22,13 @@ HANG_UP = (
         _TESTS + "test_an_orphan_in_the_background_is_found",
     ),
     Mutant(
+        "a background that /proc hides is hung up",
+        "fastpty/errands/hang_up.py",
+        "if proc is None or _hides_some(proc) else",
+        "if proc is None else",
+        "sessions/test_hang_up_all.py::test_a_background_that_proc_hides_is_hung_up",
+    ),
+    Mutant(
         "a leader without children costs no scan",
         "fastpty/relay/hang_up.pxd",
         "            not loop.errands.reads_proc or background_may_exist(session.terminal.leader))\n",

@@ -11,6 +11,14 @@ _FORMATS = "service/test_log_format.py::"
 
 OPERATION = (
     Mutant(
+        "the check shows the warning that explains an error",
+        "fastpty/configuration/command_line.py",
+        "        for warning in warnings:\n"
+        '            write_error(f"{PROGRAM}: warning: {printable(warning)}")\n        write_error(',
+        "        write_error(",
+        "configuration/test_check.py::test_check_shows_the_warnings_before_an_error",
+    ),
+    Mutant(
         "a router loads only the modules that it needs",
         "fastpty/supervision/supervisor.py",
         "import selectors\n",

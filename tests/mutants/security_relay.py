@@ -27,8 +27,8 @@ RELAY = (
         "another process reads the settings of a terminal that a program may block",
         "fastpty/relay/terminal.pxd",
         "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n"
-        "        errand.kind = ERRAND_END_INPUT\n",
-        "    if False:\n        errand.kind = ERRAND_END_INPUT\n",
+        "        errand.kind = kind\n",
+        "    if False:\n        errand.kind = kind\n",
         f"{HELD}[settings]",
     ),
     Mutant(

@@ -13,9 +13,10 @@ from tests.support.shared_pty import Shared
 
 @pytest.fixture
 def share(start_router: Callable[..., Router], directory: Path) -> Callable[..., Shared]:
-    def start(*arguments: str, command: str | None = None) -> Shared:
+    def start(*arguments: str, command: str | None = None, **keywords: object) -> Shared:
         chosen = ["--pty-exec", command] if command else []
         path = f"{directory}/shared"
-        return Shared(start_router("--pty-socket", path, "--env", "PS1=prompt:", *chosen, *arguments), path)
+        options = ("--pty-socket", path, "--env", "PS1=prompt:", *chosen, *arguments)
+        return Shared(start_router(*options, **keywords), path)
 
     return start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import struct
 import sys
@@ -14,7 +15,9 @@ from termios import TIOCGWINSZ
 import pytest
 
 from tests.support.harness import Client, eventually, fill, frame
+from tests.support.peers import preload
 from tests.support.shared_pty import Shared
+from tests.support.tracing import traced
 
 # Prints each line of its input, and its window when that changes.
 WITNESS = """
@@ -35,9 +38,11 @@ def sized(share: Callable[..., Shared], directory: Path) -> Callable[..., tuple[
     """Starts a router with a shared terminal; returns it and the path of its pty-uwsgi-socket."""
     (directory / "witness.py").write_text(WITNESS)
 
-    def start(*arguments: str, command: str = f"exec {sys.executable} {directory}/witness.py") -> tuple[Shared, str]:
+    def start(
+        *arguments: str, command: str = f"exec {sys.executable} {directory}/witness.py", **keywords: object
+    ) -> tuple[Shared, str]:
         path = f"{directory}/uwsgi"
-        return share("--pty-uwsgi-socket", path, *arguments, command=command), path
+        return share("--pty-uwsgi-socket", path, *arguments, command=command, **keywords), path
 
     return start
 
@@ -86,26 +91,85 @@ def test_the_window_grows_when_a_client_has_gone(sized: Callable[..., tuple[Shar
         watcher.read_until(b"window 24x80\r\n")
 
 
+# Reads nothing before its window has grown to 24 rows. Then reads more than a terminal holds.
+LATE_READER = """
+import os, signal, tty
+tty.setraw(0)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
+os.write(1, b"READY")
+grown = False
+while not grown:
+    signal.sigwait([signal.SIGWINCH])
+    grown = os.get_terminal_size().lines == 24
+left = 65536
+while left > 0:
+    left -= len(os.read(0, left))
+os.write(1, b"READ")
+"""
+
+
 def test_the_window_grows_though_the_last_input_of_the_client_that_left_waits(
-    sized: Callable[..., tuple[Shared, str]],
+    sized: Callable[..., tuple[Shared, str]], directory: Path
 ) -> None:
     """For at most two seconds, see test_input_sent_just_before_leaving_arrives."""
-    shared, path = sized(command="stty raw -echo; printf READY; exec sleep 1000")
+    (directory / "late.py").write_text(LATE_READER)
+    shared, path = sized(command=f"exec {sys.executable} {directory}/late.py")
     with Client(path) as one, shared.join() as other:
         other.read_until(b"READY")
         resize(one, 20, 70)
         eventually(lambda: window_of(shared.program) == (20, 70), "the window is set")
         fill(one, framed=True)
         one.socket.close()
-        eventually(lambda: window_of(shared.program) == (24, 80), "the window has grown")
-        assert "end: client left" not in shared.router.log
+        other.read_until(b"READ", b"READ")
+
+
+# Reading from a client's socket fails while the file FAIL exists.
+FAILING_READ = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static int fails(int fd) {
+    struct stat status;
+    return access(FAIL, F_OK) == 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
+}
+ssize_t read(int fd, void *data, size_t size) {
+    static ssize_t (*real)(int, void *, size_t);
+    if (!real) real = (ssize_t (*)(int, void *, size_t))dlsym(RTLD_NEXT, "read");
+    if (fails(fd)) { errno = ECONNRESET; return -1; }
+    return real(fd, data, size);
+}
+ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
+    static ssize_t (*real)(int, struct msghdr *, int);
+    if (!real) real = (ssize_t (*)(int, struct msghdr *, int))dlsym(RTLD_NEXT, "recvmsg");
+    if (flags & MSG_DONTWAIT && fails(fd)) { errno = ECONNRESET; return -1; }
+    return real(fd, message, flags);
+}
+"""
+
+
+def test_the_window_grows_when_the_connection_of_a_client_fails(
+    sized: Callable[..., tuple[Shared, str]], directory: Path
+) -> None:
+    fail = directory / "fail"
+    shared, path = sized(env=preload(directory, FAILING_READ, f'FAIL="{fail}"'))
+    with Client(path) as one, shared.join() as watcher:
+        resize(one, 20, 70)
+        watcher.read_until(b"window 20x70\r\n")
+        fail.touch()
+        one.send(b"x")
+        watcher.read_until(b"window 24x80\r\n")
+        fail.unlink()
 
 
 def test_a_client_that_sends_no_size_changes_none(sized: Callable[..., tuple[Shared, str]]) -> None:
     """Neither one of the raw protocol, nor one whose window is unknown (0)."""
     shared, path = sized("--rows", "33", "--cols", "44")
-    with Client(path) as one, Client(path) as unknown, shared.join() as watcher:
+    with Client(path) as first, Client(path) as one, Client(path) as unknown, shared.join() as watcher:
         watcher.read_until(b"window 33x44\r\n", b"READY\r\n")
+        resize(first, 0, 0)
         resize(unknown, 0, 0)
         resize(one, 50, 100)
         watcher.read_until(b"window 50x100\r\n")
@@ -125,14 +189,20 @@ def test_a_fixed_size_stays(sized: Callable[..., tuple[Shared, str]]) -> None:
         assert window_of(shared.program) == (40, 120)
 
 
-def test_the_next_program_starts_with_the_window_of_the_clients(sized: Callable[..., tuple[Shared, str]]) -> None:
-    _, path = sized()
+def test_the_next_program_starts_with_the_window_of_the_clients(
+    sized: Callable[..., tuple[Shared, str]], tmp_path: Path
+) -> None:
+    """Its terminal never has another size, which a fast program would see."""
+    shared, path = sized()
     with Client(path) as one:
         one.read_until(b"READY\r\n")
         resize(one, 50, 100)
         one.read_until(b"window 50x100\r\n")
-        one.frame(signal.SIGKILL)
-        one.read_until(b"window 50x100\r\nREADY\r\n")
+        with traced(shared.router, tmp_path / "trace"):
+            one.frame(signal.SIGKILL)
+            one.read_until(b"window 50x100\r\nREADY\r\n")
+    sizes = re.findall(r"TIOCSWINSZ, \{ws_row=(\d+), ws_col=(\d+)", (tmp_path / "trace").read_text())
+    assert set(sizes) == {("50", "100")}
 
 
 def test_clients_of_all_protocols_type_on_one_terminal(sized: Callable[..., tuple[Shared, str]]) -> None:
@@ -180,6 +250,20 @@ def test_after_the_program_s_end_a_client_s_frames_are_understood(
         framed.send(rest[sent % len(rest) :])
         resize(framed, 31, 97)
         framed.read_until(b"READY")
+        (_, second) = shared.router.wait_for_log(r"start: the shared terminal: \S+: process (\d+)", 2)
+        eventually(lambda: window_of(int(second[1])) == (31, 97), "the window is set")
+
+
+def test_frames_that_are_dropped_with_a_program_are_understood(sized: Callable[..., tuple[Shared, str]]) -> None:
+    """A client's signal ends the program while its next frames wait. The last of them is half a frame."""
+    shared, path = sized(command="stty raw -echo; printf READY; exec cat")
+    with Client(path) as framed:
+        framed.read_until(b"READY")
+        more = frame(signal.SIGWINCH) * 12_000
+        framed.send(frame(signal.SIGKILL) + more + frame(100, 31) + frame(0, payload=b"dropped")[:6])
+        framed.read_until(b"READY")
+        framed.send(b"opped" + frame(101, 97) + frame(0, payload=b"typed"))
+        framed.read_until(b"typed")
         (_, second) = shared.router.wait_for_log(r"start: the shared terminal: \S+: process (\d+)", 2)
         eventually(lambda: window_of(int(second[1])) == (31, 97), "the window is set")
 

@@ -57,6 +57,14 @@ def use_nsswitch(file: Path) -> None:
     linux.mount(str(file), "/etc/nsswitch.conf", None, linux.MS_BIND)
 
 
+def hide_processes() -> None:
+    """Has /proc show only processes that this one may trace, and takes the capability away to trace those of others."""
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    assert libc.mount(b"proc", b"/proc", b"proc", 0, b"hidepid=2") == 0
+    drop_capability("sys_ptrace")
+
+
 def become_a_service() -> None:
     """Sets what an administrator may configure for a service; as root, more than a user may set."""
     os.umask(0o027)
