@@ -19,8 +19,8 @@ from functools import partial
 from fastpty.errors import FastptyError
 from fastpty.logger import ERROR, INFO, NAMES, WARNING, Record, escaped
 from fastpty.logger import logger as logger
-from fastpty.records import dataclass
 from fastpty.system import foreign_root
+from fastpty.system.records import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

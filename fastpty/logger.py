@@ -6,12 +6,12 @@ import os
 import sys
 import time
 
-from fastpty.records import Protocol
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Protocol
+else:
+    Protocol = object
 
 ERROR, WARNING, INFO = 40, 30, 20
 NAMES = {ERROR: "error", WARNING: "warning", INFO: "info"}

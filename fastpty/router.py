@@ -18,7 +18,6 @@ from fastpty.errors import FastptyError, printable
 from fastpty.jail import reexecute, steps
 from fastpty.listening.places import Listeners, cannot_remove_files
 from fastpty.listening.removal import Remover
-from fastpty.records import dataclass
 from fastpty.service import background, process_name
 from fastpty.service.pidfile import PidFile
 from fastpty.sessions import program
@@ -26,6 +25,7 @@ from fastpty.supervision import worker
 from fastpty.supervision.link import Link
 from fastpty.supervision.supervisor import Supervisor, Tasks
 from fastpty.system import at_start, signals
+from fastpty.system.records import dataclass
 from fastpty.system.standard_descriptors import open_standard_descriptors
 
 TYPE_CHECKING = False

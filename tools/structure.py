@@ -41,7 +41,6 @@ ORDER = (
     "log",
     "system",
     "logger",
-    "records",
     "errors",
 )
 

@@ -11,8 +11,8 @@ from functools import partial
 
 from fastpty.access.limits import Seats
 from fastpty.errors import FastptyError, RefusedError
-from fastpty.records import dataclass, replace
 from fastpty.system import child, foreign_root
+from fastpty.system.records import dataclass, replace
 
 _NO_SHELL = "/bin/sh"  # passwd(5): an empty field means this
 _MAIL = "/var/mail"  # login.defs(5), MAIL_DIR

@@ -118,7 +118,7 @@ class Lookups:
             size = _LENGTH.size + _LENGTH.unpack_from(self._received)[0]
             if len(self._received) < size:
                 return
-            answer = _pickle.loads(self._received[_LENGTH.size : size])  # noqa: S301 - written by this program
+            answer = _pickle.loads(self._received[_LENGTH.size : size])
             del self._received[:size]
             if len(self._late) >= _LATE_MOST:
                 self._late.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from fastpty.log import logger
-from fastpty.records import dataclass
+from fastpty.system.records import dataclass
 
 _LOGGED_MOST = 10
 _SECONDS = 1.0

@@ -41,8 +41,8 @@ def read(
 
     preflight: called for --check; raises FastptyError for what would make a start fail, and returns warnings.
     Ends the process with status 0 for --help, --version, --check, --stop and --reload. Ends it with one line on stderr
-    for an error, after the warnings: status 2 for bad usage, and for every error under --check. The output of `print` and `show-config`
-    goes to stderr.
+    for an error, after the warnings: status 2 for bad usage, and for every error under --check. The output of `print`
+    and `show-config` goes to stderr.
     """
     is_check = False
     warnings: list[str] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpty.records import dataclass, field
+from fastpty.system.records import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

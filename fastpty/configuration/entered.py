@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fastpty.records import dataclass
+from fastpty.system.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
-from fastpty.records import dataclass
+from fastpty.system.records import dataclass
 
 
 class Reload(enum.Enum):

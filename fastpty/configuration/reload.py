@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
 from fastpty.net.address import TcpAddress, why
-from fastpty.records import replace
+from fastpty.system.records import replace
 
 
 def reader(argv: Sequence[str]) -> Callable[[Config], Config]:

@@ -21,7 +21,7 @@ from fastpty.configuration.options import OPTIONS
 from fastpty.errors import FastptyError
 from fastpty.log import logger
 from fastpty.net.address import UnixAddress
-from fastpty.records import replace
+from fastpty.system.records import replace
 from fastpty.system.user_namespace import users_differ
 
 _NAMES_OF_FAMILIES = {"hooks": "hooks", "waits": "wait-for"}  # fields that many options fill

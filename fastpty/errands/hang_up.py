@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from fastpty.records import dataclass
 from fastpty.system import own_proc
+from fastpty.system.records import dataclass
 
 _WAITED_FOR_MOST = 64  # processes at a time, as each takes a descriptor
 _KILLS = 3  # a process may fork before it is killed
@@ -178,7 +178,10 @@ def _pids_listed(proc: int) -> Iterator[int]:
 
 
 def _pids_since(leader: int) -> Iterable[int]:
-    """If /proc does not list all: the numbers that processes may have got since the leader's start. A new child gets the next."""
+    """The numbers that processes may have got since the leader's start, if /proc does not list all of them.
+
+    A new child gets the newest number.
+    """
     newest = os.fork()
     if newest == 0:
         os._exit(0)

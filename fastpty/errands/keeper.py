@@ -23,8 +23,8 @@ from contextlib import suppress
 from functools import partial
 
 from fastpty._relay import do_errand
-from fastpty.records import NamedTuple, dataclass
 from fastpty.system import child
+from fastpty.system.records import NamedTuple, dataclass
 
 ERRAND = struct.Struct("iHHHHqIiQiq")  # struct Errand (relay/errands.pxd)
 _CLOSE, _HANG_UP = 0, 3  # enum ErrandKind

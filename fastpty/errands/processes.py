@@ -17,10 +17,10 @@ from functools import partial
 
 from fastpty.errands.keeper import BUSY, CLOSED, ERRAND, HUNG_UP, MESSAGE_BYTES_MOST, OWNER_CLIENTS, SHARE_USED, keep
 from fastpty.log import logger
-from fastpty.records import NamedTuple
 from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, prctl
 from fastpty.system.passed_descriptors import may_pass_descriptors
+from fastpty.system.records import NamedTuple
 
 
 class News(NamedTuple):

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 
 from fastpty.listening.bind import Listener
-from fastpty.records import dataclass
+from fastpty.system.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 from fastpty.errors import FastptyError
 from fastpty.hooks import mounts, waits
-from fastpty.records import dataclass, field
 from fastpty.system import at_start, names, signals
+from fastpty.system.records import dataclass, field
 
 PHASES = ("asap", "pre-jail", "in-jail", "post-jail", "as-root", "as-user", "as-user-atexit")
 KINDS = ("hook", "mount", "umount", "exec")

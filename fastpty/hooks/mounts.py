@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from fastpty.records import dataclass
 from fastpty.system import linux
 from fastpty.system.files import read_text
+from fastpty.system.records import dataclass
 
 _MOUNT_FLAGS = {
     "defaults": 0,

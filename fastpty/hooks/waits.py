@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fastpty.errors import FastptyError
 from fastpty.hooks.mounts import mount_points
 from fastpty.net import address
-from fastpty.records import dataclass
+from fastpty.system.records import dataclass
 
 _POLL_SECONDS = 0.05
 _CONNECT_SECONDS = 1.0

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, MutableMapping
 
 from fastpty.access import accounts
 from fastpty.configuration.config import Config
-from fastpty.records import replace
 from fastpty.system.files import read_bytes
+from fastpty.system.records import replace
 
 # Settings of this program; see fastpty.environment.
 _OPTIONS = ("UWSGI_", "FASTPTY_")

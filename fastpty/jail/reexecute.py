@@ -22,8 +22,8 @@ from functools import partial
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
 from fastpty.jail import imports, inherited
-from fastpty.records import dataclass
 from fastpty.system import child, linux
+from fastpty.system.records import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

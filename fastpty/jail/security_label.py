@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastpty.errors import FastptyError
 from fastpty.jail.target import Target
-from fastpty.records import dataclass
+from fastpty.system.records import dataclass
 
 _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 _SELINUX = Path("/sys/fs/selinux/enforce")

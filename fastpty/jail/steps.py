@@ -7,7 +7,6 @@ router's sockets inside. No step can be undone. The process must have one thread
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -18,9 +17,9 @@ from fastpty.errors import FastptyError
 from fastpty.jail import imports, inherited, pid_namespace, privileges, subordinate
 from fastpty.jail.subordinate import OwnIds
 from fastpty.log import logger
-from fastpty.records import dataclass, field, replace
 from fastpty.service import process_name
 from fastpty.system import foreign_root, linux, signals
+from fastpty.system.records import dataclass, field, replace
 from fastpty.system.user_namespace import Witness
 
 # A step returns True if the remaining steps must run in a child, which enters a new pid namespace.

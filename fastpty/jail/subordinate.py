@@ -6,8 +6,8 @@ import os
 
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
-from fastpty.records import dataclass
 from fastpty.system.files import read_text
+from fastpty.system.records import dataclass
 
 COUNT = 65536
 # The default if root has no range: accounts and other programs do not use these ids (systemd's UIDS-GIDS document).

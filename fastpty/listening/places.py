@@ -14,8 +14,8 @@ from fastpty.listening import bind, inherited
 from fastpty.listening.removal import Remover
 from fastpty.log import logger
 from fastpty.net import address, socket_directory
-from fastpty.records import dataclass, replace
 from fastpty.system import signals
+from fastpty.system.records import dataclass, replace
 
 RAW, UWSGI, PTY, PTY_UWSGI, PTY_VIEWER, STATS = "raw", "uwsgi", "pty", "pty-uwsgi", "pty-viewer", "stats"
 _SHARED = frozenset({PTY, PTY_UWSGI, PTY_VIEWER})

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from fastpty.errors import FastptyError
-from fastpty.records import Protocol
 from fastpty.system import child
+from fastpty.system.records import Protocol
 
 _ANSWER_SECONDS = 2.0
 _ANSWER_BYTES_MOST = 4096

@@ -6,7 +6,7 @@ import os
 import stat
 
 from fastpty.errors import UsageError
-from fastpty.records import dataclass
+from fastpty.system.records import dataclass
 
 _BYTES_MOST = 1 << 20
 

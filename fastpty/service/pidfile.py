@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from fastpty.errors import FastptyError
-from fastpty.records import dataclass
 from fastpty.service import control
 from fastpty.system import child, foreign_root
 from fastpty.system.files import read_text
+from fastpty.system.records import dataclass
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length, pid
 

@@ -22,13 +22,13 @@ from fastpty.errors import RefusedError
 from fastpty.listening.places import PTY_VIEWER, Place
 from fastpty.log import logger
 from fastpty.net import tcp
-from fastpty.records import replace
 from fastpty.relay.upcalls import JOIN, VIEW, SessionEnd, Terminal
 from fastpty.sessions.outcomes import Outcome, Outcomes
 from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
 from fastpty.system import at_start, child
 from fastpty.system.credentials import UNKNOWN_PEER
+from fastpty.system.records import replace
 from fastpty.system.signals import signal_name
 
 TYPE_CHECKING = False

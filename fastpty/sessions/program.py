@@ -13,8 +13,8 @@ from fastpty.access.peer import Peer
 from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError, RefusedError
 from fastpty.jail import inherited
-from fastpty.records import dataclass, replace
 from fastpty.system import child, executables, foreign_root
+from fastpty.system.records import dataclass, replace
 
 DEFAULT_TERM = "xterm-256color"
 

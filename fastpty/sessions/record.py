@@ -8,7 +8,7 @@ import struct
 from fastpty.access.peer import Peer
 from fastpty.access.user_names import UserNames
 from fastpty.listening.places import Place
-from fastpty.records import dataclass
+from fastpty.system.records import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from fastpty.errors import FastptyError
 from fastpty.listening.places import Listeners
 from fastpty.log import logger
 from fastpty.supervision.child_task import ChildTask
-from fastpty.records import Protocol, dataclass, field
 from fastpty.supervision.control import Answer
 from fastpty.supervision.forked_worker import Worker
+from fastpty.system.records import Protocol, dataclass, field
 
 # Reading may include slow commands and account databases, but nothing slower than this.
 READ_SECONDS = 60.0

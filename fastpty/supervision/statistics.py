@@ -22,11 +22,11 @@ from fastpty.errands.processes import Errands
 from fastpty.errors import RefusedError
 from fastpty.listening.places import Listeners, Place
 from fastpty.net.address import TcpAddress
-from fastpty.records import Protocol
 from fastpty.supervision.forked_worker import Worker
 from fastpty.supervision.statistics_clients import Client, in_http
 from fastpty.supervision.worker import REPORT_SIGNAL
 from fastpty.system.passed_descriptors import may_pass_descriptors
+from fastpty.system.records import Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from fastpty.errors import FastptyError
 from fastpty.gateways.gateway import Gateway
 from fastpty.listening.places import Listeners
 from fastpty.log import logger
-from fastpty.records import dataclass
 from fastpty.service.control import ControlSocket
 from fastpty.supervision import worker
 from fastpty.supervision.control import Answer, Control
@@ -27,6 +26,7 @@ from fastpty.supervision.heartbeat import SAMPLES, IdleDetector
 from fastpty.supervision.link import DRAINED, READY, REPORTED, Link
 from fastpty.supervision.reload import FinishedReloads, Reload
 from fastpty.supervision.statistics import StatsServer
+from fastpty.system.records import dataclass
 from fastpty.system.signals import SI_KERNEL, ReceivedSignal, SignalQueue, signal_name, stop_signals
 
 # A worker that ends sooner after its start would probably end again: its successor waits this long.

@@ -18,12 +18,12 @@ from fastpty.errands.heir import Heir
 from fastpty.errors import counted
 from fastpty.listening.places import PTY_UWSGI, UWSGI, Listeners, Place
 from fastpty.log import logger
-from fastpty.records import dataclass, field
 from fastpty.relay.settings import Settings
 from fastpty.service import process_name
 from fastpty.sessions.handler import Sessions
 from fastpty.supervision.link import DRAINED, READY, Link
 from fastpty.system import own_proc
+from fastpty.system.records import dataclass, field
 from fastpty.system.signals import STOPPING, signal_name
 
 TYPE_CHECKING = False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import FrameType
 
-from fastpty.records import NamedTuple
+from fastpty.system.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

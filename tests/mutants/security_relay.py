@@ -26,8 +26,7 @@ RELAY = (
     Mutant(
         "another process reads the settings of a terminal that a program may block",
         "fastpty/relay/terminal.pxd",
-        "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n"
-        "        errand.kind = kind\n",
+        "    if terminal.has_user:\n        terminal_begin_errand(terminal, &errand)\n        errand.kind = kind\n",
         "    if False:\n        errand.kind = kind\n",
         f"{HELD}[settings]",
     ),

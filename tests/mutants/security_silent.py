@@ -144,7 +144,7 @@ SILENT = (
     Mutant(
         "hooks at exit: they end with the router",
         "fastpty/hooks/at_exit.py",
-        "    if not child.end_with(parent, signal.SIGTERM):\n        return 0\n",
+        "    if not child.end_with_parent(parent, signal.SIGTERM):\n        return 0\n",
         "",
         _AT_EXIT + "test_a_router_that_is_killed_at_its_end_leaves_no_hook_behind",
     ),

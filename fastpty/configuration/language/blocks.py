@@ -22,9 +22,9 @@ from fastpty.configuration.language.setting import ITEM, Setting
 from fastpty.configuration.language.text import Text
 from fastpty.configuration.uwsgi_keys import PLUGINS_BUILT_IN
 from fastpty.errors import UsageError
-from fastpty.records import dataclass
 from fastpty.system import names
 from fastpty.system.names import shown
+from fastpty.system.records import dataclass
 
 ENDS = frozenset({"end", "endif", "end-if", "endfor", "end-for"})
 ELSE = "else"

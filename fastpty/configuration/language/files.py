@@ -14,7 +14,7 @@ from fastpty.configuration.language.budget import Budget, opened
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.language.source import Expand, Source
 from fastpty.errors import UsageError
-from fastpty.records import dataclass
+from fastpty.system.records import dataclass
 
 _Parser = Callable[[Source], Iterator[Setting]]
 

@@ -23,7 +23,7 @@ from fastpty.configuration.options import find
 from fastpty.configuration.uwsgi_keys import IGNORED, is_confining, misspelt, nearest
 from fastpty.configuration.values import boolean
 from fastpty.errors import UsageError
-from fastpty.records import dataclass, replace
+from fastpty.system.records import dataclass, replace
 
 _FILE_WORDS = frozenset({*sources.OPTIONS, "include"})
 _PLACEHOLDER_WORDS = frozenset({"set-placeholder", "set-ph"})

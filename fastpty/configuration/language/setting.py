@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from fastpty.configuration.language.text import Text
-from fastpty.records import dataclass, replace
+from fastpty.system.records import dataclass, replace
 
 COMMAND_LINE = "command line"
 _UWSGIS_VARIABLES = "$UWSGI_"

@@ -8,7 +8,7 @@ from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.language.text import Text
 from fastpty.configuration.uwsgi_keys import misspelt_section
 from fastpty.errors import UsageError
-from fastpty.records import dataclass
+from fastpty.system.records import dataclass
 
 OURS = "fastpty"
 UWSGIS = "uwsgi"

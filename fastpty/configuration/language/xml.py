@@ -15,7 +15,7 @@ from xml.parsers import expat
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.language.source import OURS, UWSGIS, Source
 from fastpty.errors import UsageError
-from fastpty.records import dataclass, field
+from fastpty.system.records import dataclass, field
 
 
 @dataclass
