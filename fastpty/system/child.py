@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
@@ -112,24 +111,12 @@ def outsource(name: str, work: Callable[[], Any]) -> Any:
     """Runs `work` in a child and returns what it returns. The modules and the memory that it needs end with the child.
 
     The child keeps the descriptors and the process group of this process, and is killed if this process ends. What it
-    returns is pickled. Raises the SystemExit that `work` raised, or FastptyError if the child has failed.
+    returns is pickled. Raises the SystemExit or FastptyError that `work` raised, or FastptyError if the child has
+    failed. If nobody reads the child's output, SIGPIPE ends this process as well.
     """
-    parent = os.getpid()
     reader, writer = os.pipe2(os.O_CLOEXEC)
-
-    def run() -> None:
-        outcome: tuple[SystemExit | None, Any] = None, None
-        try:
-            if end_with_parent(parent, signal.SIGKILL):
-                outcome = None, work()
-        except SystemExit as end:
-            outcome = end, None
-        with contextlib.suppress(OSError), open(writer, "wb") as pipe:
-            sys.stdout.flush()
-            _pickle.dump(outcome, pipe)
-
     try:
-        pid = fork(name, run)
+        pid = fork(name, partial(_answer_through, writer, os.getpid(), work))
     except OSError as error:
         os.close(reader)
         raise FastptyError(f"{name}: no process can be started: {error.strerror}") from error
@@ -137,13 +124,30 @@ def outsource(name: str, work: Callable[[], Any]) -> Any:
         os.close(writer)
     with open(reader, "rb") as pipe:
         said = pipe.read()
-    _reap(pid, 0)
+    status = 0
+    with contextlib.suppress(ChildProcessError):  # whoever started this process may have left SIGCHLD ignored
+        status = os.waitpid(pid, 0)[1]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPIPE:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGPIPE)
     if not said:
         raise FastptyError(f"{name}: the process for it has failed")
-    end, answer = _pickle.loads(said)
-    if end is not None:
-        raise end
+    failure, answer = _pickle.loads(said)
+    if failure is not None:
+        raise failure
     return answer
+
+
+def _answer_through(writer: int, parent: int, work: Callable[[], Any]) -> None:
+    """In the child of outsource()."""
+    outcome: tuple[BaseException | None, Any] = None, None
+    try:
+        if end_with_parent(parent, signal.SIGKILL):
+            outcome = None, work()
+    except (SystemExit, FastptyError) as failure:
+        outcome = failure, None
+    with contextlib.suppress(BrokenPipeError), open(writer, "wb") as pipe:  # the parent has ended
+        _pickle.dump(outcome, pipe)
 
 
 def reap_unknown(known: Collection[int]) -> None:
