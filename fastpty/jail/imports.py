@@ -14,6 +14,7 @@ from fastpty.configuration.config import Config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
     from typing import Any
 
@@ -48,15 +49,21 @@ _LATER_FOR_CLIENT = ("fastpty.cli", "fastpty.client.connect", "fastpty.client.he
 
 def prepare(config: Config) -> None:
     """Loads what may be needed later if the files could then be out of reach. Call it before the first step."""
-    if config.hides_files or (os.geteuid() == 0 and _gives_up_root(config)):
+    if _may_lose_files(config):
         _load(config)
-        if not config.changes_root:  # then nothing is read again
-            _load_module("fastpty.configuration.reload_child")
 
 
-def _gives_up_root(config: Config) -> bool:
+def prepare_reload(config: Config, readers: Iterable[str]) -> None:
+    """Loads what a reload needs if the files could then be out of reach. readers: modules that a start needed."""
+    if _may_lose_files(config) and not config.changes_root:  # in another root nothing is read again
+        for name in (*readers, "fastpty.configuration.reload_child"):
+            _load_module(name)
+
+
+def _may_lose_files(config: Config) -> bool:
     changes_user = any(number for number in (config.uid, config.gid, config.immediate_uid, config.immediate_gid))
-    return changes_user or bool(config.cap) or "user" in {*config.unshare, *config.unshare2}
+    gives_up_root = changes_user or bool(config.cap) or "user" in {*config.unshare, *config.unshare2}
+    return config.hides_files or (gives_up_root and os.geteuid() == 0)
 
 
 def stop(config: Config) -> None:

@@ -81,17 +81,18 @@ def configure(argv: Sequence[str]) -> tuple[Config, list[str]]:
         config = child.outsource(_READING, partial(_build, handover.settings))
         handover.finish(config)
         return config, [*handover.warnings]
-    config, warnings, settings = child.outsource(_READING, partial(_read, argv))
+    config, warnings, settings, modules = child.outsource(_READING, partial(_read, argv))
     _execute_if_needed(config, settings, warnings)
+    imports.prepare_reload(config, modules)
     return config, warnings
 
 
-def _read(argv: Sequence[str]) -> tuple[Config, list[str], Sequence[Setting]]:
+def _read(argv: Sequence[str]) -> tuple[Config, list[str], Sequence[Setting], Sequence[str]]:
     from fastpty.configuration import command_line
     from fastpty.jail import preflight
 
     config, warnings, settings = command_line.read(argv, preflight.check)
-    return config, warnings, settings if config.changes_root else ()
+    return config, warnings, settings if config.changes_root else (), [*sys.modules.keys() - {"__main__"}]
 
 
 def _build(settings: Sequence[Setting]) -> Config:

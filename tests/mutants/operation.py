@@ -35,8 +35,8 @@ OPERATION = (
     Mutant(
         "a router that gives up root first loads the modules that a reload needs",
         "fastpty/jail/imports.py",
-        "    if config.hides_files or (",
-        "    if config.hides_files and (",
+        "    return config.hides_files or (gives_up_root",
+        "    return config.hides_files and (gives_up_root",
         _MODULES + "test_a_router_that_gives_up_root_reloads_although_only_root_may_read_its_modules",
     ),
     Mutant(
