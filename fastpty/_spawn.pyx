@@ -2,7 +2,6 @@
 
 import os
 import signal
-import traceback
 
 cimport cython
 from libc.errno cimport EACCES, ENOSYS, EPERM, errno
@@ -200,6 +199,8 @@ cdef complete_and_execute(Plan *plan, complete):
     except BrokenPipeError:
         pass   # the worker has ended
     except BaseException:
+        import traceback
+
         traceback.print_exc()
     finally:
         os._exit(127)

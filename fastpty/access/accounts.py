@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 
 from fastpty.access.limits import Seats
 from fastpty.errors import FastptyError, RefusedError
 from fastpty.system import child, foreign_root
+from fastpty.system.records import dataclass, replace
 
 _NO_SHELL = "/bin/sh"  # passwd(5): an empty field means this
 _MAIL = "/var/mail"  # login.defs(5), MAIL_DIR
@@ -24,8 +23,8 @@ _READER_SECONDS = 0.01
 # Groups: name, uid, gid, home, shell; gid, members. Lines that begin with + or - are no entries: nsswitch.conf(5),
 # "compat".
 _NAME, _ANY, _ID = r"([^:\n\0+-][^:\n\0]*)", r"[^:\n\0]*", r"([0-9]{1,10})"
-_PASSWD_LINE = re.compile(rf"^{_NAME}:{_ANY}:{_ID}:{_ID}:{_ANY}:({_ANY}):({_ANY})$", re.M)
-_GROUP_LINE = re.compile(rf"^{_NAME}:{_ANY}:{_ID}:({_ANY})$", re.M)
+_PASSWD_LINE = rf"(?m)^{_NAME}:{_ANY}:{_ID}:{_ID}:{_ANY}:({_ANY}):({_ANY})$"
+_GROUP_LINE = rf"(?m)^{_NAME}:{_ANY}:{_ID}:({_ANY})$"
 _ID_MOST = (1 << 32) - 2  # the next one means "no change": setresuid(2)
 
 
@@ -126,14 +125,20 @@ def account_of(uid: int) -> Account:
 
 def _account_in_files(uid: int) -> Account:
     entry = _entry_in_files(uid)
-    of_groups = [(int(number), members.split(",")) for _, number, members in _GROUP_LINE.findall(_read("/etc/group"))]
+    of_groups = [(int(number), members.split(",")) for _, number, members in _found(_GROUP_LINE, "/etc/group")]
     more = {number for number, members in of_groups if entry.name in members and number <= _ID_MOST}
     return replace(entry, groups=tuple(sorted({entry.gid, *more})))
 
 
+def _found(line: str, path: str) -> list[tuple[str, ...]]:
+    import re
+
+    return re.findall(line, _read(path))
+
+
 def _entry_in_files(uid: int) -> Account:
     """The account, with its primary group only."""
-    entries = [found for found in _PASSWD_LINE.findall(_read("/etc/passwd")) if int(found[1]) == uid]
+    entries = [found for found in _found(_PASSWD_LINE, "/etc/passwd") if int(found[1]) == uid]
     if not entries or int(entries[0][2]) > _ID_MOST:
         raise RefusedError(f"uid {uid} has no account here")
     name, _, gid, home, shell = entries[0]

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 import time
+from collections.abc import Sequence
 
 from fastpty.system import foreign_root
 
 _PATH = "/etc/passwd"
 _BYTES_MOST = 1 << 20
 _CHECK_SECONDS = 1.0
-_ENTRY = re.compile(rb"^([^:\n]+):[^:\n]*:([0-9]{1,10}):", re.M)
 
 
 class UserNames:
@@ -49,5 +48,11 @@ class UserNames:
             data = os.read(file, min(status.st_size, _BYTES_MOST)) if stat.S_ISREG(status.st_mode) else b""
         finally:
             os.close(file)
-        self._names = {int(uid): os.fsdecode(name) for name, uid in reversed(_ENTRY.findall(data))}
+        entries = (line.split(b":", 3) for line in reversed(data.split(b"\n")))
+        self._names = {int(entry[2]): os.fsdecode(entry[0]) for entry in entries if _is_entry(entry)}
         self._version = version
+
+
+def _is_entry(words: Sequence[bytes]) -> bool:
+    """True for the first words of a line of passwd(5), and what follows the third."""
+    return len(words) == 4 and bool(words[0]) and words[2].isdigit() and len(words[2]) <= 10

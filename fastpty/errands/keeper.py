@@ -20,13 +20,11 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from fastpty._relay import do_errand
-from fastpty.errands import hang_up
 from fastpty.system import child
+from fastpty.system.records import NamedTuple, dataclass
 
 ERRAND = struct.Struct("iHHHHqIiQiq")  # struct Errand (relay/errands.pxd)
 _CLOSE, _HANG_UP = 0, 3  # enum ErrandKind
@@ -293,6 +291,8 @@ def _run_helper(orders: socket.socket) -> None:
 def _hang_up(fields: _Fields, leader_pidfd: int) -> None:
     uid = fields.owner if fields.owner < OWNER_ROUTER else None
     try:
+        from fastpty.errands import hang_up
+
         hang_up.hang_up(hang_up.Session(fields.leader, leader_pidfd, fields.foreground, uid), fields.grace_ns / 1e9)
     finally:
         os.close(leader_pidfd)

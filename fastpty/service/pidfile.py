@@ -10,18 +10,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import signal
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from fastpty.errors import FastptyError
 from fastpty.service import control
 from fastpty.system import child, foreign_root
+from fastpty.system.files import read_text
 from fastpty.system.readable import readable
+from fastpty.system.records import dataclass
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
@@ -159,6 +158,8 @@ class _Router:
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal. Raises FastptyError if the router ignores it, has ended or belongs to another user."""
+        import re
+
         found = re.search(r"^SigIgn:\s*([0-9a-f]+)$", _status(self.path, self.pid), re.MULTILINE)
         if found and int(found[1], 16) >> (number - 1) & 1:
             raise FastptyError(
@@ -237,6 +238,8 @@ def _check_owner(path: str, descriptor: int, pid: int) -> None:
     owner = os.fstat(descriptor).st_uid
     if owner == 0:
         return
+    import re
+
     # Not the owner of /proc/PID, which is root if the process has changed its user.
     found = re.search(r"^Uid:(.*)$", _status(path, pid), re.MULTILINE)
     if found is None or {int(uid) for uid in found[1].split()} != {owner}:
@@ -245,6 +248,6 @@ def _check_owner(path: str, descriptor: int, pid: int) -> None:
 
 def _status(path: str, pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/status").read_text()
+        return read_text(f"/proc/{pid}/status")
     except OSError as error:
         raise FastptyError(f"pidfile {path}: cannot read the status of process {pid}: {error.strerror}") from error

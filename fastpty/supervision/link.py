@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import mmap
 import os
 import struct
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 READY = b"+"
 REPORTED = b"!"
@@ -38,6 +40,8 @@ class Link:
 
     def publish(self, report: dict[str, Any]) -> None:
         """Worker: writes the report and announces it. If memory is short, the supervisor gets no report."""
+        import json
+
         data = json.dumps(report).encode()
         with contextlib.suppress(OSError):
             os.ftruncate(self._report, 0)
@@ -55,6 +59,8 @@ class Link:
 
     def report(self) -> dict[str, Any]:
         """Supervisor: the last report. Raises ValueError if the worker is just writing another one."""
+        import json
+
         report: dict[str, Any] = json.loads(os.pread(self._report, os.fstat(self._report).st_size, 0))
         return report
 

@@ -7,14 +7,12 @@ neither for workers, which have one second to answer a signal, nor for clients, 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
 import selectors
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from fastpty import __version__
 from fastpty.access.peer import Peer, plain_peer
@@ -28,6 +26,11 @@ from fastpty.supervision.forked_worker import Worker
 from fastpty.supervision.statistics_clients import Client, in_http
 from fastpty.supervision.worker import REPORT_SIGNAL
 from fastpty.system.passed_descriptors import may_pass_descriptors
+from fastpty.system.records import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _ANSWER_SECONDS = 1.0
 _ROUND_PAUSE_SECONDS = 0.1  # a report takes a worker longer the more sessions it has
@@ -282,6 +285,8 @@ class StatsServer:
             "uptime_seconds": round(time.monotonic() - self._started, 3),
             "workers": workers,
         }
+        import json
+
         text = json.dumps(shown, indent="\t") + "\n"
         return in_http("200 OK", text, "application/json") if supervisor.config.stats_http else text.encode()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import selectors
 import socket
 import time
@@ -15,8 +13,8 @@ _READ_MOST_BYTES = 65536
 _HEAD_MOST_BYTES = 16384
 
 _HEAD = "HTTP/1.0 {status}\r\nConnection: close\r\nContent-Type: {kind}\r\n\r\n"
-_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-_HOST = re.compile(r"(?:\[(?P<v6>[^][]*)\]|(?P<name>[^:]*))(?::[0-9]*)?")
+_ENDS_OF_HEAD = (b"\n\r\n", b"\n\n")
+_HOST = r"(?:\[(?P<v6>[^][]*)\]|(?P<name>[^:]*))(?::[0-9]*)?"
 
 
 def in_http(status: str, text: str, kind: str = "text/plain") -> bytes:
@@ -49,7 +47,7 @@ class Client:
             return None
         self._unread_bytes -= len(data)
         self._request += data
-        if not data or _END_OF_HEAD.search(self._request):
+        if not data or any(end in self._request for end in _ENDS_OF_HEAD):
             return True
         return None if len(self._request) > _HEAD_MOST_BYTES else False
 
@@ -93,7 +91,10 @@ class Client:
 
 
 def _is_local(host: str, listening_host: str) -> bool:
-    found = _HOST.fullmatch(host)
+    import ipaddress
+    import re
+
+    found = re.fullmatch(_HOST, host)
     if found is None:
         return False
     name = (found["v6"] or found["name"] or "").rstrip(".")

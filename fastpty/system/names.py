@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import grp
 import pwd
-import re
 from collections.abc import Callable, Iterable
 
 from fastpty.system import linux
@@ -76,7 +75,7 @@ def whole(value: str, low: int, high: int) -> int:
 
 def mode(value: str) -> int:
     """Parses permissions of three or four octal digits: 660, 0660. Fewer are ambiguous, and uWSGI refuses them, too."""
-    if not (re.fullmatch("[0-7]{3,4}", value) and int(value, 8) <= 0o777):
+    if not (3 <= len(value) <= 4 and {*value} <= {*"01234567"} and int(value, 8) <= 0o777):
         raise ValueError(f"{quoted(value)} is not an octal mode of three or four digits such as 660")
     return int(value, 8)
 

@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -29,6 +28,8 @@ class OutputLog:
     """Logs the bytes from `connection` line by line, in a thread, until the other end is closed."""
 
     def __init__(self, connection: socket.socket) -> None:
+        import threading
+
         self._connection = connection
         self._thread = threading.Thread(target=self._run, daemon=True)
 

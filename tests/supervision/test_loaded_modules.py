@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import re
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.harness import Client, Router
+from tests.support.peers import need_root
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 # What only TLS, clients, files in other formats, messages about mistakes, and hooks need.
 _NEEDLESS = re.compile(
     r"(ssl|_hashlib|hashlib|hmac|secrets|random|tempfile|shutil|bz2|lzma|difflib|tomllib|xml|pyexpat|yaml|email|http"
-    r"|asyncio|multiprocessing|fastpty\.(client|cli|net\.tls|gateways\.tls_connections))(\..*)?"
+    r"|asyncio|multiprocessing|dataclasses|inspect|ast|dis|logging|fastpty\.(client|cli|net\.tls|gateways\.tls_connections))(\..*)?"
 )
+
+# What only reads configurations, and what few routers need and load later.
+_OF_THE_READER = re.compile(
+    r"(argparse|typing|pathlib|subprocess|locale|urllib|ipaddress|json|re|pickle|traceback|threading"
+    r"|fastpty\.configuration\.(values|options?|build|command_line|reload_child|language)|fastpty\.hooks\.actions)(\..*)?"
+)
+
+_RUN = """
+import sys
+sys.path.insert(0, {!r})
+from fastpty.router import main
+status = main(sys.argv[1:])
+print("loaded:", *sys.modules, file=sys.stderr)
+sys.exit(status)
+"""
 
 
 def test_a_plain_router_loads_no_module_that_it_does_not_need(
@@ -26,3 +46,26 @@ def test_a_plain_router_loads_no_module_that_it_does_not_need(
     loaded = set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", router.log, re.M))
     assert "fastpty.supervision.worker" in loaded
     assert sorted(name for name in loaded if _NEEDLESS.fullmatch(name)) == []
+
+
+def test_a_supervisor_keeps_no_module_that_only_reads_configurations(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """Without `site`, which loads modules for an editable installation."""
+    router = start_router(f"{directory}/s", program=("-I", "-S", "-c", _RUN.format(str(ROOT))))
+    assert router.end() == 0
+    [loaded] = re.findall(r"^loaded: (.*)$", router.log, re.M)
+    assert "fastpty.supervision.worker" in loaded.split()
+    assert sorted(name for name in loaded.split() if _OF_THE_READER.fullmatch(name)) == []
+
+
+def test_a_router_that_gives_up_root_reloads_although_only_root_may_read_its_modules(
+    start_router: Callable[..., Router], directory: Path, tmp_path: Path
+) -> None:
+    need_root()
+    tmp_path.chmod(0o700)
+    shutil.copytree(ROOT / "fastpty", tmp_path / "fastpty")
+    program = ("-I", "-S", "-c", _RUN.format(str(tmp_path)))
+    router = start_router(f"{directory}/s", "--uid", "65534", "--gid", "65534", program=program)
+    router.process.send_signal(signal.SIGHUP)
+    router.wait_for_log("reloaded; command")
