@@ -32,6 +32,7 @@ _LATER = (
     "fastpty.jail.terminals",
     "fastpty.net.tls_files",
     "fastpty.sessions.cgroups",
+    "fastpty.sessions.requests",
     "fastpty.system.file_writer",
     "fastpty.viewers.own_terminal",
     "ipaddress",

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cached_property
 
 from fastpty import log
 from fastpty.access.accounts import ForeignAccounts
@@ -22,7 +23,6 @@ from fastpty.listening.places import PTY_VIEWER, UWSGI, Place
 from fastpty.log import logger
 from fastpty.net import tcp
 from fastpty.relay.upcalls import JOIN, VIEW, Failure, Greeting, SessionEnd, Terminal
-from fastpty.sessions import requests
 from fastpty.sessions.outcomes import Outcome
 from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from fastpty.sessions.cgroups import SessionCgroups
+    from fastpty.sessions.requests import Request, Requests
 
 
 class Sessions:
@@ -68,7 +69,6 @@ class Sessions:
         self._limits = limits
         self._cgroups = cgroups
         self._window = config.rows, config.cols, 0, 0
-        self._requests = requests.Requests(config)
         self._starter = Starter(config, limits, cgroups)
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
@@ -119,6 +119,13 @@ class Sessions:
             connection.detach()
         return (*window, 0, 0) if window else self._window
 
+    @cached_property
+    def _requests(self) -> Requests:
+        """Loaded with the first client of the extension. Raises OSError, such as for want of a descriptor."""
+        from fastpty.sessions.requests import Requests
+
+        return Requests(self._config)
+
     def client_greeted(self, number: int, listener: int, fd: int, peer: tuple[int, int, int]) -> Greeting | bytes:
         """Admits a client of the extension, or refuses it as session_wanted does."""
         place = self._places[listener]
@@ -126,14 +133,17 @@ class Sessions:
         try:
             client = self._identify(fd, peer, place.is_behind_tls)
             self._admit(number, client)
+            capabilities = self._requests.capabilities
         except (OSError, RefusedError) as error:
             return self._refuse(number, client, place, error)
         self._records[number] = Record(client, place)
         user = self._rules.account_uid(client)
-        return Greeting(self._requests.capabilities, origin_number(client.origin) if user is None else user)
+        return Greeting(capabilities, origin_number(client.origin) if user is None else user)
 
     def start_wanted(self, number: int, request: bytes, window: Window) -> Terminal | Failure:
         """Starts the program that a client of the extension asks for, as far as that is allowed."""
+        from fastpty.sessions import requests  # client_greeted has loaded it
+
         record = self._records[number]
         assert record.client is not None
         try:
@@ -153,7 +163,7 @@ class Sessions:
         self._note_start(number, program, record)
         return terminal
 
-    def _start_requested(self, number: int, program: Program, wanted: requests.Request, window: Window) -> Terminal:
+    def _start_requested(self, number: int, program: Program, wanted: Request, window: Window) -> Terminal:
         rows, cols, width, height = wanted.window or (
             window[0] or self._config.rows, window[1] or self._config.cols, *window[2:]
         )  # fmt: skip

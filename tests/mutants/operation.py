@@ -33,6 +33,20 @@ OPERATION = (
         _MODULES + "test_a_supervisor_keeps_no_module_that_only_reads_configurations",
     ),
     Mutant(
+        "a supervisor loads what has to do with cgroups only if sessions have some",
+        "fastpty/sessions/starter.py",
+        "TYPE_CHECKING = False\n",
+        "TYPE_CHECKING = True\n",
+        _MODULES + "test_a_supervisor_keeps_no_module_that_only_reads_configurations",
+    ),
+    Mutant(
+        "what reads the requests of the extension's clients is loaded with the first of these clients",
+        "fastpty/sessions/handler.py",
+        "    @cached_property\n    def _requests(",
+        "    from fastpty.sessions import requests as _\n\n    @cached_property\n    def _requests(",
+        _MODULES + "test_a_supervisor_keeps_no_module_that_only_reads_configurations",
+    ),
+    Mutant(
         "a router that gives up root first loads the modules that a reload needs",
         "fastpty/jail/imports.py",
         "    return config.hides_files or (gives_up_root",

@@ -19,10 +19,11 @@ _NEEDLESS = re.compile(
     r"|asyncio|multiprocessing|dataclasses|inspect|ast|dis|logging|fastpty\.(client|cli|net\.tls|gateways\.tls_connections))(\..*)?"
 )
 
-# What only reads configurations, and what few routers need and load later.
+# What only reads configurations, and what a router loads when it needs it.
 _OF_THE_READER = re.compile(
-    r"(argparse|typing|pathlib|subprocess|locale|urllib|ipaddress|json|re|pickle|traceback|threading"
-    r"|fastpty\.configuration\.(values|options?|build|command_line|reload_child|language)|fastpty\.hooks\.actions)(\..*)?"
+    r"(argparse|typing|pathlib|subprocess|locale|urllib|ipaddress|json|re|pickle|traceback|threading|shlex|fnmatch"
+    r"|fastpty\.configuration\.(values|options?|build|command_line|reload_child|language)|fastpty\.hooks\.actions"
+    r"|fastpty\.sessions\.cgroups|fastpty\.jail\.(namespaces|join|terminals)|fastpty\.system\.file_writer)(\..*)?"
 )
 
 _RUN = """
