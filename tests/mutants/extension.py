@@ -11,6 +11,17 @@ TURNS = "relay/test_extension_turns.py::"
 
 EXTENSION = (
     Mutant(
+        "the first client is refused, with the reason, if what serves it cannot be loaded",
+        "fastpty/sessions/handler.py",
+        "        except (OSError, RefusedError) as error:\n"
+        "            return self._refuse(number, client, place, error)\n"
+        "        self._records[number] = Record(client, place)\n",
+        "        except RefusedError as error:\n"
+        "            return self._refuse(number, client, place, error)\n"
+        "        self._records[number] = Record(client, place)\n",
+        GREETING + "test_the_first_client_is_refused_if_no_descriptor_is_free_to_load_what_serves_it",
+    ),
+    Mutant(
         "only a name that asks for the extension is one",
         "fastpty/wire/extension.pxd",
         "        if high < 0 or low < 0:\n            return False\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,22 @@ def test_a_client_with_a_name_is_greeted_at_every_address(connect: Connects) -> 
     assert welcome.capabilities == extension.CAN_TERMINAL | extension.CAN_COMMAND
     assert welcome.input_window == 65536 - 4096
     assert welcome.request_bytes == extension.REQUEST_BYTES
+
+
+def test_the_first_client_is_refused_if_no_descriptor_is_free_to_load_what_serves_it(
+    start_router: Starts, directory: Path
+) -> None:
+    router = start_router("--listen-raw", str(directory / "socket"))
+    before = resource.prlimit(router.pid, resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir(f"/proc/{router.pid}/fd")}
+    of_client = min({*range(len(used) + 1)} - used)
+    resource.prlimit(router.pid, resource.RLIMIT_NOFILE, (of_client + 1, before[1]))
+    with ExtensionClient(str(directory / "socket")) as client:
+        assert client.error().text == b"Too many open files"
+    resource.prlimit(router.pid, resource.RLIMIT_NOFILE, before)
+    with ExtensionClient(str(directory / "socket")) as client:
+        client.start(["true"])
+        assert client.status().code == 0
 
 
 def test_nothing_is_started_before_start(start_router: Starts, directory: Path) -> None:
