@@ -47,6 +47,13 @@ OPERATION = (
         _MODULES + "test_a_supervisor_keeps_no_module_that_only_reads_configurations",
     ),
     Mutant(
+        "what is loaded at its first use is loaded before the files are out of reach",
+        "fastpty/jail/imports.py",
+        '    "fastpty.sessions.requests",\n',
+        "",
+        "jail/test_late_imports.py::test_what_is_loaded_at_its_first_use_is_loaded_before_the_files_are_out_of_reach",
+    ),
+    Mutant(
         "a router that gives up root first loads the modules that a reload needs",
         "fastpty/jail/imports.py",
         "    return config.hides_files or (gives_up_root",
