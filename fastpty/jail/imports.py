@@ -45,7 +45,18 @@ _LATER = (
     "warnings",
 )
 _LATER_FOR_TLS = ("fastpty.gateways.tls_gateway", "fastpty.net.tls", "fastpty.gateways.tls_connections", "tempfile")
-_LATER_FOR_CLIENT = ("fastpty.cli", "fastpty.client.connect", "fastpty.client.help", "fastpty.client.tunnel")
+_LATER_FOR_TERMINAL = ("fastpty.client.attach", "fastpty.client.waiting")
+_LATER_FOR_CLIENT = (
+    "fastpty.cli",
+    "fastpty.client.connect",
+    "fastpty.client.help",
+    "fastpty.client.keep_alive",
+    "fastpty.client.report",
+    "fastpty.client.request",
+    "fastpty.client.session",
+    "fastpty.client.tunnel",
+    "fastpty.client.waiting",
+)
 
 
 def prepare(config: Config) -> None:
@@ -82,7 +93,7 @@ def stop(config: Config) -> None:
 def _load(config: Config) -> None:
     of_tls = _LATER_FOR_TLS if config.tls_identity else ()
     of_client = _LATER_FOR_CLIENT if config.is_client else ()
-    of_terminal = ("fastpty.client.attach",) if config.pty_input else ()
+    of_terminal = _LATER_FOR_TERMINAL if config.pty_input else ()
     for name in (*_LATER, *of_tls, *of_client, *of_terminal):
         _load_module(name)
 

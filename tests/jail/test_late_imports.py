@@ -14,9 +14,15 @@ from fastpty.jail import imports
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# They run before the jail, in the child that reads the configuration, or in the client.
-_ELSEWHERE = ("fastpty/__init__.py", "fastpty/__main__.py", "fastpty/cli.py", "fastpty/jail/reexecute.py",
-              "fastpty/jail/preflight.py", "fastpty/configuration/", "fastpty/client/")  # fmt: skip
+# They run before the jail, or in the child that reads the configuration.
+_ELSEWHERE = (
+    "fastpty/__init__.py",
+    "fastpty/__main__.py",
+    "fastpty/configuration/",
+    "fastpty/jail/preflight.py",
+    "fastpty/jail/reexecute.py",
+)
+_OF_CLIENT = ("fastpty/cli.py", "fastpty/client/")
 
 
 def loaded_late(path: Path) -> Iterator[str]:
@@ -34,24 +40,24 @@ def loaded_late(path: Path) -> Iterator[str]:
 
 
 FILES = [
-    path
+    name
     for path in sorted(ROOT.glob("fastpty/**/*.py"))
-    if not str(path.relative_to(ROOT)).startswith(_ELSEWHERE) and any(loaded_late(path))
+    if not (name := str(path.relative_to(ROOT))).startswith(_ELSEWHERE) and any(loaded_late(path))
 ]
 
 
-@pytest.fixture(scope="module")
-def known() -> set[str]:
-    """The modules that every router has loaded when it enters the jail, or that jail/imports.py loads."""
-    show = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import fastpty.router; print(*sys.modules)"
+def loaded_by(*modules: str) -> set[str]:
+    """The modules that these modules load at once."""
+    show = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {', '.join(modules)}; print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", show]  # `site` may load modules for an editable installation
-    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    of_some = (*imports._LATER_FOR_TLS, *imports._LATER_FOR_CLIENT, "fastpty.client.attach", "fastpty.client.link")
-    return {*loaded, *imports._LATER, *of_some, "importlib.machinery"}
+    return {*subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_is_loaded_at_its_first_use_is_loaded_before_the_files_are_out_of_reach(
-    path: Path, known: set[str]
-) -> None:
-    assert sorted({*loaded_late(path)} - known) == []
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_loaded_at_its_first_use_is_loaded_before_the_files_are_out_of_reach(name: str) -> None:
+    if name.startswith(_OF_CLIENT):
+        known = loaded_by("fastpty.router", *imports._LATER_FOR_CLIENT)
+    else:
+        known = loaded_by("fastpty.router") | {*imports._LATER_FOR_TLS, *imports._LATER_FOR_CLIENT}
+        known |= {*imports._LATER_FOR_TERMINAL, "fastpty.client.link"}
+    assert sorted({*loaded_late(ROOT / name)} - known - {*imports._LATER, "importlib.machinery"}) == []
