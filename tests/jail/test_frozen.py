@@ -13,6 +13,8 @@ from fastpty._spawn import Command, Spawner
 from tests.support.harness import descriptors, eventually
 from tests.support.peers import need_root, need_unified_control_groups
 
+_WAIT_ALL = 0x40000000  # wait(2), __WALL: it has no exit signal before it executes the program
+
 
 @pytest.fixture
 def frozen() -> Iterator[Path]:
@@ -39,6 +41,6 @@ def test_a_frozen_first_process_has_no_descriptor_of_other_sessions(frozen: Path
         assert all(what.startswith("/dev/pts/") for what in kept.values())
     finally:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        os.waitpid(pid, _WAIT_ALL)
         for descriptor in (*joins, other, theirs, master, pidfd):
             os.close(descriptor)
