@@ -155,7 +155,7 @@ TOGETHER = (
     Mutant(
         "what pty-input needs is loaded before another root is entered",
         "fastpty/jail/imports.py",
-        '("fastpty.client.attach",) if config.pty_input else ()',
+        "_LATER_FOR_TERMINAL if config.pty_input else ()",
         "()",
         "jail/test_roots.py::test_pty_input_works_in_a_changed_root",
     ),
