@@ -20,6 +20,11 @@ def private_kib(pids: list[int]) -> int:
     return sum(_number(pid, "smaps_rollup", "Private_Dirty") for pid in pids)
 
 
+def proportional_kib(pids: list[int]) -> int:
+    """Memory of these processes (PSS): what n processes share counts 1/n for each."""
+    return sum(_number(pid, "smaps_rollup", "Pss") for pid in pids)
+
+
 def wakeups(pids: list[int]) -> int:
     return sum(_number(pid, "status", "voluntary_ctxt_switches") for pid in pids)
 

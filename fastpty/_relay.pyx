@@ -116,11 +116,10 @@ cdef class Relay:
         return self.memory[index].buf
 
     def listen(self, int fd, *, bint framed, negotiates="never"):
-        cdef int index
         if self.listeners.count == LISTENERS_MOST:
             raise ValueError(f"at most {LISTENERS_MOST} listening sockets")
         os.set_blocking(fd, False)   # accept(2) must never make the sessions wait
-        index = listeners_add(&self.loop, &self.listeners, fd, framed, NEGOTIATIONS[negotiates])
+        cdef int index = listeners_add(&self.loop, &self.listeners, fd, framed, NEGOTIATIONS[negotiates])
         if index < 0:
             raise OSError(errno, "epoll_ctl")
         return index
@@ -286,12 +285,10 @@ cdef class Relay:
             session_welcome(&self.loop, session, capabilities)
         if isinstance(answer, bytes):
             refuse_session(&self.loop, session, <const char *>answer, len(answer))
-        elif is_extended:
-            return
         elif answer in (JOIN, VIEW):
             session.shared = self.shared
             session.is_read_only = answer == VIEW
-        else:
+        elif not is_extended:
             session_take_terminal(session, answer)
 
     cdef void ask_to_start(self, Session *session) noexcept:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-import traceback
+import sys
 
 cimport cython
 from libc.errno cimport EACCES, ENOSYS, EPERM, errno
@@ -201,7 +201,7 @@ cdef complete_and_execute(Plan *plan, complete):
     except BrokenPipeError:
         pass   # the worker has ended
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(127)
 

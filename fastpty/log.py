@@ -8,25 +8,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
 import mmap
 import os
-import re
 import select
 import socket
 import stat
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from fastpty.errors import FastptyError
+from fastpty.logger import ERROR, INFO, NAMES, WARNING, Record, escaped
+from fastpty.logger import logger as logger
 from fastpty.system import foreign_root
 from fastpty.system.file_writer import FileWriter
+from fastpty.system.records import dataclass
 from fastpty.system.standard_descriptors import is_journal
 
-logger = logging.getLogger("fastpty.router")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # pipe(7): a pipe that poll(2) reports as writable takes this much without blocking.
 _LINE_BYTES_MOST = 4096
@@ -42,15 +43,12 @@ _RESERVE_BYTES = 1 << 20
 _HEAD = "{time} fastpty-router[{process}] "
 _NOT_REOPENED = "cannot reopen the log %s: %s"
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
 
 def info_of(when: float, text: str, fields: Mapping[str, Any]) -> None:
     """Logs an event that happened at `when`, in seconds since the epoch. fields: for log-format = json."""
-    record = logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None, extra={"fields": fields})
-    record.created, record.msecs = when, when % 1 * 1000
-    if logger.isEnabledFor(logging.INFO):
-        logger.handle(record)
+    record = Record(INFO, text)
+    record.created, record.fields = when, fields
+    logger.handle(record)
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Syslog:
 
 Destination = LogFile | Syslog
 
-_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
+_LEVELS = {name: level for level, name in NAMES.items()}
 _FORMATS = ("text", "json")
 
 
@@ -95,50 +93,43 @@ def log_format(name: str) -> str:
 
 def _severity(level: int) -> int:
     """The level as a priority of syslog(3)."""
-    return 3 if level >= logging.ERROR else 4 if level >= logging.WARNING else 6
+    return 3 if level >= ERROR else 4 if level >= WARNING else 6
 
 
-class _OneLine(logging.Formatter):
+class _OneLine:
     """Formats a record as one line of text. Characters that could change a terminal or forge a line are escaped.
 
     head: what precedes the text, with {time} in UTC, {process} and {severity}.
     """
 
     def __init__(self, head: str) -> None:
-        super().__init__()
         self._head = head
 
-    def format(self, record: logging.LogRecord) -> str:
-        head = self._head.format(time=_utc(record), process=record.process, severity=_severity(record.levelno))
-        return head + _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", self.message(record))
+    def format(self, record: Record) -> str:
+        """The line."""
+        return self.head(record) + escaped(record.message())
 
-    def message(self, record: logging.LogRecord) -> str:
-        """The text, followed by the traceback if the record has one."""
-        text = record.getMessage()
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+    def head(self, record: Record) -> str:
+        """What precedes the text."""
+        return self._head.format(time=record.utc(), process=record.process, severity=_severity(record.level))
 
 
 class _Json(_OneLine):
     """Formats a record as one JSON object, after the head that the journal or syslog wants."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        head = self._head.format(time=_utc(record), process=record.process, severity=_severity(record.levelno))
+    def format(self, record: Record) -> str:
+        head = self.head(record)
         entry = {
-            "time": _utc(record),
-            "level": record.levelname.lower(),
+            "time": record.utc(),
+            "level": NAMES[record.level],
             "pid": record.process,
-            "message": self.message(record),
+            "message": record.message(),
         }
-        line = head + json.dumps({**getattr(record, "fields", {}), **entry})
+        line = head + json.dumps({**record.fields, **entry})
         while len(line) > _LINE_BYTES_MOST - 2:  # half a JSON object would be no JSON
             entry["message"] = str(entry["message"])[: len(str(entry["message"])) // 2]
             line = head + json.dumps(entry)
         return line
-
-
-def _utc(record: logging.LogRecord) -> str:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{moment}.{int(record.msecs):03d}Z"
 
 
 def _reserve() -> mmap.mmap:
@@ -149,24 +140,24 @@ def _reserve() -> mmap.mmap:
     return mmap.mmap(-1, _RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
-def _formatter(head: str, json_head: str = "") -> logging.Formatter:
+def _formatter(head: str, json_head: str = "") -> _OneLine:
     return _Json(json_head) if _settings.format == "json" else _OneLine(head)
 
 
-class _NeverWaits(logging.Handler):
+class _NeverWaits:
     """Writes a line if that is possible at once, and otherwise drops and counts it.
 
     A full disk or a log reader that has stopped must not stop the sessions.
     """
 
     def __init__(self, head: str, json_head: str = "") -> None:
-        super().__init__()
-        self.setFormatter(_formatter(head, json_head))
+        self._format = _formatter(head, json_head).format
         self._lost = 0
         self._is_of_this_root = foreign_root.is_entered()
         self._reserve = _reserve()
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, record: Record) -> None:
+        """Writes the record, or counts it as lost."""
         try:
             self._emit(record)
         except MemoryError:
@@ -178,20 +169,19 @@ class _NeverWaits(logging.Handler):
             with contextlib.suppress(OSError):
                 self._reserve = _reserve()
 
-    def _emit(self, record: logging.LogRecord) -> None:
+    def _emit(self, record: Record) -> None:
         if self._lost:
-            lost = logging.LogRecord(record.name, logging.ERROR, "", 0, "%d lines lost", (self._lost,), None)
-            if not self._try(lost):
+            if not self._try(Record(ERROR, "%d lines lost", (self._lost,))):
                 self._lost += 1
                 return
             self._lost = 0
         if not self._try(record):
             self._lost += 1
 
-    def _try(self, record: logging.LogRecord) -> bool:
-        line = self.format(record).encode("utf-8", "backslashreplace")[: _LINE_BYTES_MOST - 2]
+    def _try(self, record: Record) -> bool:
+        line = self._format(record).encode("utf-8", "backslashreplace")[: _LINE_BYTES_MOST - 2]
         try:
-            return self._write(line, record.levelno)
+            return self._write(line, record.level)
         except OSError:
             return False
 
@@ -204,6 +194,9 @@ class _NeverWaits(logging.Handler):
     def descriptor(self) -> int | None:
         """The descriptor that it writes to, or None."""
         return None
+
+    def flush(self) -> None:
+        """Waits a second at most until everything is written."""
 
     def _check_root(self) -> None:
         """Raises OSError if the process has entered another root since: the path could name somebody else's file."""
@@ -271,7 +264,7 @@ class _ToWriter(_ToDescriptor):
 
 
 def _complaint(path: str, error: OSError) -> bytes:
-    record = logging.LogRecord(logger.name, logging.WARNING, "", 0, _NOT_REOPENED, (path, error.strerror), None)
+    record = Record(WARNING, _NOT_REOPENED, (path, error.strerror))
     return _formatter(_HEAD).format(record).encode("utf-8", "backslashreplace") + b"\n"
 
 
@@ -327,20 +320,20 @@ def _open(path: str) -> int:
 @dataclass
 class _Settings:
     format: str = "text"
-    level: int = logging.INFO
+    level: int = INFO
 
 
 _settings = _Settings()
+_handlers: list[_NeverWaits] = []
 
 
 def _add(handler: _NeverWaits) -> None:
-    logger.addHandler(handler)
-    logger.setLevel(_settings.level)
-    logger.propagate = False
-    logging.raiseExceptions = False
+    _handlers.append(handler)
+    logger.handlers.append(handler)
+    logger.level = _settings.level
 
 
-def start(destinations: Sequence[Destination], level: int = logging.INFO, line_format: str = "text") -> None:
+def start(destinations: Sequence[Destination], level: int = INFO, line_format: str = "text") -> None:
     """Starts logging to these destinations, or to standard error if there are none.
 
     level, line_format: as log_level() and log_format() return them. Raises FastptyError if a destination cannot be
@@ -366,21 +359,21 @@ def redirect(path: str | None) -> None:
     except OSError as error:
         raise FastptyError(f"cannot log to {path}: {error.strerror}") from error
     os.dup2(2, 1)
-    for known in list(logger.handlers):
+    for known in [*_handlers]:
         if isinstance(known, _ToDescriptor) and known._fd == 2:
-            logger.removeHandler(known)
+            _handlers.remove(known)
+            logger.handlers.remove(known)
             _add(handler)
 
 
 def descriptors() -> set[int]:
     """The descriptors that the log is written to."""
-    handlers = [handler for handler in logger.handlers if isinstance(handler, _NeverWaits)]
-    return {fd for handler in handlers if (fd := handler.descriptor()) is not None}
+    return {fd for handler in _handlers if (fd := handler.descriptor()) is not None}
 
 
 def reopen(*, complains: bool = True) -> None:
     """Opens the log files again after they were renamed (logrotate(8)). If that fails, the old file stays in use."""
-    for handler in logger.handlers:
+    for handler in _handlers:
         if isinstance(handler, (_ToFile, _ToWriter)):
             try:
                 handler.reopen(complains=complains)
@@ -391,5 +384,5 @@ def reopen(*, complains: bool = True) -> None:
 
 def flush() -> None:
     """Waits up to a second for the process that writes the log, if there is one."""
-    for handler in logger.handlers:
+    for handler in _handlers:
         handler.flush()

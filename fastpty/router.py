@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from fastpty import __version__, end_quietly_on_interrupt, log
@@ -16,20 +15,24 @@ from fastpty.configuration.config import Config
 from fastpty.configuration.reload import reader
 from fastpty.errands.processes import close_elsewhere
 from fastpty.errors import FastptyError, printable
-from fastpty.gateways.tls_gateway import Proxy
 from fastpty.jail import reexecute, steps
 from fastpty.listening.places import Listeners, cannot_remove_files
 from fastpty.listening.removal import Remover
 from fastpty.service import background, process_name
 from fastpty.service.pidfile import PidFile
 from fastpty.sessions import program
-from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.supervision import worker
 from fastpty.supervision.link import Link
 from fastpty.supervision.supervisor import Supervisor, Tasks
 from fastpty.system import at_start, signals
+from fastpty.system.records import dataclass
 from fastpty.system.standard_descriptors import WARNING, open_standard_descriptors, write_error
-from fastpty.viewers.own_terminal import OwnTerminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastpty.gateways.gateway import Gateway
+    from fastpty.sessions.cgroups import SessionCgroups
+    from fastpty.viewers.own_terminal import OwnTerminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,7 +86,7 @@ class _Prepared:
     """What was made before the jail is entered, with rights and files that may be out of reach inside."""
 
     listeners: Listeners
-    proxy: Proxy
+    gateways: Sequence[Gateway]
     terminal: OwnTerminal | None
     cgroups: SessionCgroups | None
     pidfiles: Sequence[PidFile]
@@ -106,13 +109,37 @@ def run(config: Config, argv: Sequence[str], starter: background.Starter) -> int
         if config.vacuum and cannot_remove_files(config):
             _remove_from_outside(pidfiles)
         # The key may be readable by root only, so it is read before the jail.
-        proxy = Proxy(config, listeners)
-        terminal = OwnTerminal(config.pty_addresses) if config.pty_input and config.pty_addresses else None
-        cgroups = SessionCgroups(config) if config.session_cgroup else None
+        gateways = _gateways(config, listeners)
+        terminal = _own_terminal(config)
+        cgroups = _session_cgroups(config)
         if cgroups is not None:
             stack.callback(cgroups.close)
-        prepared = _Prepared(listeners, proxy, terminal, cgroups, pidfiles, read_configuration, starter)
+        prepared = _Prepared(listeners, gateways, terminal, cgroups, pidfiles, read_configuration, starter)
         return steps.run_inside(config, partial(_serve, prepared))
+
+
+def _gateways(config: Config, listeners: Listeners) -> Sequence[Gateway]:
+    if config.tls_identity is None:
+        return ()
+    from fastpty.gateways.tls_gateway import Proxy
+
+    return Proxy(config, listeners).gateways
+
+
+def _own_terminal(config: Config) -> OwnTerminal | None:
+    if not (config.pty_input and config.pty_addresses):
+        return None
+    from fastpty.viewers.own_terminal import OwnTerminal
+
+    return OwnTerminal(config.pty_addresses)
+
+
+def _session_cgroups(config: Config) -> SessionCgroups | None:
+    if not config.session_cgroup:
+        return None
+    from fastpty.sessions.cgroups import SessionCgroups
+
+    return SessionCgroups(config)
 
 
 def _read_again(read: Callable[[Config], Config], present: Config) -> Config:
@@ -184,7 +211,7 @@ def _supervise(prepared: _Prepared, pidfiles: Sequence[PidFile], config: Config)
         prepared.read_configuration,
         on_ready=prepared.starter.ready,
         worker_ended=cgroups.end_of_worker if cgroups else lambda pid: None,
-        gateways=prepared.proxy.gateways,
+        gateways=prepared.gateways,
         close_in_gateway=common.session_numbers.close,
         control_sockets=[file.control for file in pidfiles],
     )

@@ -40,6 +40,7 @@ ORDER = (
     "wire",
     "log",
     "system",
+    "logger",
     "errors",
 )
 

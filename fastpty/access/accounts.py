@@ -8,12 +8,12 @@ import re
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 
 from fastpty.access.limits import Seats
 from fastpty.errors import FastptyError, RefusedError
 from fastpty.system import child, foreign_root
+from fastpty.system.records import dataclass, replace
 
 _NO_SHELL = "/bin/sh"  # passwd(5): an empty field means this
 _MAIL = "/var/mail"  # login.defs(5), MAIL_DIR

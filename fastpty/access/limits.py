@@ -5,8 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from fastpty.configuration.config import Config
-from fastpty.configuration.values import SESSIONS_MOST
+from fastpty.configuration.config import SESSIONS_MOST, Config
 from fastpty.errors import RefusedError, counted
 from fastpty.system.credentials import UNKNOWN_PEER
 

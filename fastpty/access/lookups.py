@@ -5,10 +5,10 @@ A local user can cause any number of look-ups, of uids that have no account, fro
 
 from __future__ import annotations
 
+import _pickle  # `pickle` would take 0.3 MB more
 import contextlib
 import errno
 import os
-import pickle
 import signal
 import socket
 import struct
@@ -118,7 +118,7 @@ class Lookups:
             size = _LENGTH.size + _LENGTH.unpack_from(self._received)[0]
             if len(self._received) < size:
                 return
-            answer = pickle.loads(self._received[_LENGTH.size : size])  # noqa: S301 - written by this program
+            answer = _pickle.loads(self._received[_LENGTH.size : size])
             del self._received[:size]
             if len(self._late) >= _LATE_MOST:
                 self._late.clear()
@@ -160,7 +160,7 @@ def _serve(channel: socket.socket) -> None:
         channel.sendall(_READY)
         while request := channel.recv(_REQUEST.size, socket.MSG_WAITALL):
             signal.setitimer(signal.ITIMER_REAL, _LOOKUP_SECONDS)
-            answer = pickle.dumps(_look_up(*_REQUEST.unpack(request)))
+            answer = _pickle.dumps(_look_up(*_REQUEST.unpack(request)))
             signal.setitimer(signal.ITIMER_REAL, 0)
             channel.sendall(_LENGTH.pack(len(answer)) + answer)
 

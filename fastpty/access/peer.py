@@ -7,10 +7,10 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from fastpty.errors import RefusedError
 from fastpty.system.credentials import UNKNOWN_PEER, peer_credentials
+from fastpty.system.records import dataclass
 
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13; not in Python's socket module
 _GROUPS_MOST = 65536  # NGROUPS_MAX

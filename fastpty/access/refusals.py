@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from fastpty.log import logger
+from fastpty.system.records import dataclass
 
 _LOGGED_MOST = 10
 _SECONDS = 1.0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fastpty.configuration.config import Config
-from fastpty.configuration.values import LISTENERS_MOST
+from fastpty.configuration.config import LISTENERS_MOST, Config
 from fastpty.errors import UsageError
 from fastpty.net.address import AbstractAddress, Address, TcpAddress
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-from fastpty.configuration.entered import Entered
-from fastpty.hooks.actions import Hook
-from fastpty.hooks.waits import Wait
-from fastpty.log import Destination
-from fastpty.net.address import Address
 from fastpty.net.tls_files import Identity
+from fastpty.system.records import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastpty.configuration.entered import Entered
+    from fastpty.hooks.actions import Hook
+    from fastpty.hooks.waits import Wait
+    from fastpty.log import Destination
+    from fastpty.net.address import Address
+
+# More than any machine has ptys; access/limits.py numbers seats up to it.
+SESSIONS_MOST = 2**20
+
+# The relay's bound (LISTENERS_MOST of relay/accept.pxd).
+LISTENERS_MOST = 64
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from fastpty.system.records import dataclass
 
 
 class Reload(enum.Enum):

@@ -13,18 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from fastpty.configuration.config import SESSIONS_MOST
 from fastpty.log import FACILITIES, Destination, LogFile, Syslog
 from fastpty.net.address import Address
 from fastpty.net.address import parse as parse_address
 from fastpty.system.names import DIGITS_MOST, mode, quoted, text, user, whole
 
 T = TypeVar("T")
-
-# More than any machine has ptys; access/limits.py numbers seats up to it.
-SESSIONS_MOST = 2**20
-
-# The relay's bound (LISTENERS_MOST of relay/accept.pxd).
-LISTENERS_MOST = 64
 
 # About 31 years; the relay counts nanoseconds in 64 bits.
 _SECONDS_MOST = 1_000_000_000

@@ -17,11 +17,11 @@ import select
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 from fastpty.system import own_proc
 from fastpty.system.readable import readable
+from fastpty.system.records import dataclass
 
 _WAITED_FOR_MOST = 64  # processes at a time, as each takes a descriptor
 _KILLS = 3  # a process may fork before it is killed

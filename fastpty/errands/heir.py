@@ -19,7 +19,6 @@ import stat
 import struct
 import time
 from collections.abc import Iterator
-from typing import NoReturn
 
 from fastpty.errands.keeper import OWNER_CLIENTS, OWNER_ROUTER
 from fastpty.errands.processes import Errands
@@ -27,6 +26,10 @@ from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, fork_sharing_files, prctl
 from fastpty.system.passed_descriptors import may_pass_descriptors
 from fastpty.system.readable import readable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _PTMX = os.makedev(5, 2)
 _DESCRIPTORS_MOST = 65536  # the limit may be 2³⁰; the heir's end closes those above

@@ -20,13 +20,12 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from fastpty._relay import do_errand
 from fastpty.errands import hang_up
 from fastpty.system import child
+from fastpty.system.records import NamedTuple, dataclass
 
 ERRAND = struct.Struct("iHHHHqIiQiq")  # struct Errand (relay/errands.pxd)
 _CLOSE, _HANG_UP = 0, 3  # enum ErrandKind

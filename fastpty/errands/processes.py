@@ -13,7 +13,6 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from fastpty.errands.keeper import BUSY, CLOSED, ERRAND, HUNG_UP, MESSAGE_BYTES_MOST, OWNER_CLIENTS, SHARE_USED, keep
 from fastpty.log import logger
@@ -21,6 +20,7 @@ from fastpty.system import child
 from fastpty.system.linux import PR_SET_NAME, prctl
 from fastpty.system.passed_descriptors import may_pass_descriptors
 from fastpty.system.readable import readable
+from fastpty.system.records import NamedTuple
 
 
 class News(NamedTuple):

@@ -8,9 +8,9 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fastpty.listening.bind import Listener
+from fastpty.system.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from fastpty.errors import FastptyError
 from fastpty.hooks import mounts, waits
 from fastpty.system import at_start, names, signals
+from fastpty.system.records import dataclass, field
 from fastpty.system.standard_descriptors import WARNING, write_error
 
 PHASES = ("asap", "pre-jail", "in-jail", "post-jail", "as-root", "as-user", "as-user-atexit")
@@ -51,10 +51,19 @@ class Hook:
         return f"{self.kind}-{self.phase}"
 
     @property
+    def turn(self) -> int:
+        """The place of the hook's kind in the order of a phase."""
+        return KINDS.index(self.kind)
+
+    @property
     def variable(self) -> str | None:
         """The environment variable that a putenv action sets; None for other hooks."""
         action, _, argument = self.text.removeprefix("!").partition(":")
         return argument.partition("=")[0] if (self.kind, action) == ("hook", "putenv") else None
+
+    def __reduce__(self) -> tuple[Callable[..., Hook], tuple[str, str, str]]:
+        """Pickles the text, because `run` is a function made from it."""
+        return _parsed, (self.kind, self.phase, self.text)
 
     def __call__(self) -> None:
         """Runs the hook; raises FastptyError with its name if it fails."""
@@ -81,6 +90,11 @@ def parse(kind: str, phase: str) -> Callable[[str], tuple[Hook]]:
         return (Hook(phase, kind, text, what, readers[kind]()),)
 
     return read
+
+
+def _parsed(kind: str, phase: str, text: str) -> Hook:
+    (hook,) = parse(kind, phase)(text)
+    return hook
 
 
 def run_command(command: str, what: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from fastpty import log
 from fastpty.errors import FastptyError
-from fastpty.hooks.actions import Hook
 from fastpty.system import child, signals
 from fastpty.system.readable import readable
 from fastpty.system.standard_descriptors import ERROR, write_error
@@ -19,7 +18,7 @@ _INTERRUPTED_SECONDS = 5.0  # more than an interrupted command gets to clean up
 _KILLED_SECONDS = 1.0
 
 
-def run(hooks: Sequence[Hook]) -> int:
+def run(hooks: Sequence[Callable[[], object]]) -> int:
     """Runs the hooks one after another. Returns the exit status that an `exit` action sets, otherwise 0.
 
     A hook that fails is reported, and the others run. What has not ended after SECONDS, or at another stop signal, is
@@ -66,7 +65,7 @@ def _wait(pidfd: int) -> bool:
     return False
 
 
-def _run(hooks: Sequence[Hook], parent: int) -> int:
+def _run(hooks: Sequence[Callable[[], object]], parent: int) -> int:
     """In the child. It has no socket of the router, because it may be left behind."""
     if not child.end_with_parent(parent, signal.SIGTERM):
         return 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 
 from fastpty.system import linux
+from fastpty.system.files import read_text
+from fastpty.system.records import dataclass
 
 _MOUNT_FLAGS = {
     "defaults": 0,
@@ -105,6 +105,6 @@ def _below(where: str) -> list[str]:
 
 def mount_points() -> Iterable[str]:
     """All mount points, from /proc; raises OSError."""
-    for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
+    for line in read_text("/proc/self/mountinfo", "surrogateescape").splitlines():
         # proc(5): space, tab, newline and backslash are written in octal.
         yield re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split(" ")[4])

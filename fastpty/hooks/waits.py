@@ -6,11 +6,11 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fastpty.errors import FastptyError
 from fastpty.hooks.mounts import mount_points
 from fastpty.net import address
+from fastpty.system.records import dataclass
 
 _POLL_SECONDS = 0.05
 _CONNECT_SECONDS = 1.0
@@ -49,7 +49,6 @@ _EXISTS: dict[str, Callable[[str], bool]] = {
     "mountpoint": _is_mounted,
     SOCKET: _is_listening,
 }
-FILE_KINDS = _EXISTS.keys() - {INTERFACE, SOCKET}
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,11 @@ class Wait:
 
     kind: str
     name: str
+
+    @property
+    def phase(self) -> str:
+        """When to wait: with the interfaces, the files ("fs") or the sockets."""
+        return self.kind if self.kind in (INTERFACE, SOCKET) else "fs"
 
     def run(self, seconds: float) -> None:
         """Returns when it exists; raises FastptyError if it does not within `seconds`."""

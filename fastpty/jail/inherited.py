@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, MutableMapping
-from dataclasses import replace
-from pathlib import Path
 
 from fastpty.access import accounts
 from fastpty.configuration.config import Config
+from fastpty.system.files import read_bytes
+from fastpty.system.records import replace
 
 # Settings of this program; see fastpty.environment.
 _OPTIONS = ("UWSGI_", "FASTPTY_")
@@ -85,7 +85,7 @@ def _set(environ: MutableMapping[str, str], variables: Mapping[str, str | None])
 def names_at_start() -> frozenset[str] | None:
     """Returns the names of the variables that execve(2) passed to this process, or None without /proc."""
     try:
-        data = Path("/proc/self/environ").read_bytes()
+        data = read_bytes("/proc/self/environ")
     except OSError:
         return None
     return frozenset(os.fsdecode(entry.partition(b"=")[0]) for entry in data.split(b"\0"))

@@ -7,18 +7,18 @@ import os
 import pwd
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
 
 from fastpty._spawn import leave_keys
 from fastpty.configuration.config import Config
 from fastpty.configuration.entered import Capabilities, Credentials, Entered
 from fastpty.errors import FastptyError
 from fastpty.system import linux
+from fastpty.system.files import read_text
 from fastpty.system.names import CAPABILITIES
 
 _SETGID, _SETUID = CAPABILITIES["setgid"], CAPABILITIES["setuid"]
 
-_SUID_DUMPABLE = Path("/proc/sys/fs/suid_dumpable")
+_SUID_DUMPABLE = "/proc/sys/fs/suid_dumpable"
 
 
 def become_immediately(config: Config) -> None:
@@ -40,7 +40,7 @@ def hide() -> None:
     would undo this, so that raises FastptyError.
     """
     try:
-        if _SUID_DUMPABLE.read_text().strip() == "1":
+        if read_text(_SUID_DUMPABLE).strip() == "1":
             raise FastptyError(
                 "with fs.suid_dumpable = 1 programs of the jail could take the router over: set it to 0 or 2"
             )

@@ -10,23 +10,26 @@ The new process gets the settings that were read, so no file is read and no comm
 
 from __future__ import annotations
 
+import _pickle  # `pickle` would take 0.3 MB more
 import contextlib
 import errno
 import fcntl
 import os
-import pickle
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
-from fastpty.configuration import command_line
-from fastpty.configuration.build import build
 from fastpty.configuration.config import Config
-from fastpty.configuration.language.setting import Setting
 from fastpty.errors import FastptyError
-from fastpty.jail import imports, inherited, preflight
-from fastpty.system import linux
+from fastpty.jail import imports, inherited
+from fastpty.system import child, linux
+from fastpty.system.records import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastpty.configuration.language.setting import Setting
+
+_READING = "reading the configuration"
 _VARIABLE = "_FASTPTY_ANEW"
 _PROGRAM = "/proc/self/exe"
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -69,15 +72,33 @@ class Handover:
 
 
 def configure(argv: Sequence[str]) -> tuple[Config, list[str]]:
-    """Reads the configuration, executes this program again if the configuration needs that, and returns the Config."""
+    """Reads the configuration, executes this program again if the configuration needs that, and returns the Config.
+
+    A child reads, because a running router needs nothing of what reads and checks configurations.
+    """
     handover = _handover()
     if handover is not None:
-        config, _ = build(handover.settings)
+        config = child.outsource(_READING, partial(_build, handover.settings))
         handover.finish(config)
         return config, [*handover.warnings]
-    config, warnings, settings = command_line.read(argv, preflight.check)
+    config, warnings, settings, modules = child.outsource(_READING, partial(_read, argv))
     _execute_if_needed(config, settings, warnings)
+    imports.prepare_reload(config, modules)
     return config, warnings
+
+
+def _read(argv: Sequence[str]) -> tuple[Config, list[str], Sequence[Setting], Sequence[str]]:
+    from fastpty.configuration import command_line
+    from fastpty.jail import preflight
+
+    config, warnings, settings = command_line.read(argv, preflight.check)
+    return config, warnings, settings if config.changes_root else (), [*sys.modules.keys() - {"__main__"}]
+
+
+def _build(settings: Sequence[Setting]) -> Config:
+    from fastpty.configuration.build import build
+
+    return build(settings)[0]
 
 
 def _execute_if_needed(config: Config, settings: Sequence[Setting], warnings: Sequence[str]) -> None:
@@ -107,7 +128,7 @@ def _handover() -> Handover | None:
     if not is_ours:
         raise FastptyError(f"${_VARIABLE} is for the router itself: unset it")
     with open(notes, "rb") as file:
-        settings, warnings = pickle.load(file)  # noqa: S301 - written by this same program
+        settings, warnings = _pickle.load(file)
     if not others:
         return Handover(settings, warnings, None)
     tree, root, directory = others
@@ -125,7 +146,7 @@ def _could_be_written() -> bool:
 def _pack(settings: Sequence[Setting], warnings: Sequence[str]) -> int:
     fd = os.memfd_create("fastpty-settings", os.MFD_ALLOW_SEALING)
     with open(fd, "wb", closefd=False) as file:
-        pickle.dump((tuple(settings), tuple(warnings)), file)
+        _pickle.dump((tuple(settings), tuple(warnings)), file)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd

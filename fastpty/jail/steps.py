@@ -7,8 +7,7 @@ router's sockets inside. No step can be undone. The process must have one thread
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from fastpty.configuration.checks import check_user_namespace
@@ -16,13 +15,12 @@ from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.configuration.entered import Entered
 from fastpty.errors import FastptyError
 from fastpty.hooks import at_exit
-from fastpty.hooks.actions import KINDS, Hook
-from fastpty.hooks.waits import FILE_KINDS, INTERFACE, SOCKET
-from fastpty.jail import imports, inherited, join, namespaces, pid_namespace, privileges, subordinate, terminals
+from fastpty.jail import imports, inherited, pid_namespace, privileges, subordinate
 from fastpty.jail.subordinate import OwnIds
 from fastpty.log import logger
 from fastpty.service import process_name
 from fastpty.system import foreign_root, linux, signals
+from fastpty.system.records import dataclass, field, replace
 from fastpty.system.user_namespace import Witness
 
 # A step returns True if the remaining steps must run in a child, which enters a new pid namespace.
@@ -32,6 +30,7 @@ Step = Callable[[], bool | None]
 def prepare(config: Config) -> None:
     """Runs the steps before the sockets are bound. Raises FastptyError, also if `run_inside` would lack rights."""
     check(config)
+    imports.prepare(config)
     steps: list[Step] = [
         inherited.remove_own_variables,
         partial(_take_immediate_account, config),
@@ -83,14 +82,14 @@ def _steps(progress: _Progress) -> list[Step]:
         *_unshare(config, "unshare2", None if "user" in config.unshare else own_ids),
         partial(_check_users, progress),
         partial(_hide, config),
-        *_waits(config, config.wait_interface_seconds, [INTERFACE]),
-        *_waits(config, config.wait_fs_seconds, FILE_KINDS),
+        *_waits(config, config.wait_interface_seconds, "interface"),
+        *_waits(config, config.wait_fs_seconds, "fs"),
         *_hooks(config, "as-root"),
         *([] if groups is None else [partial(_take_account, progress)]),
         lambda: privileges.become(config, groups, progress.config.entered),
         partial(_hide, config),
         *_hooks(config, "as-user"),
-        *_waits(config, config.wait_socket_seconds, [SOCKET]),
+        *_waits(config, config.wait_socket_seconds, "socket"),
         partial(_chdir, "chdir", config.chdir),
         partial(_chdir, "chdir2", config.chdir2),
         partial(_find_terminals, progress),
@@ -159,13 +158,13 @@ def _check_as_own_root(config: Config) -> None:
             )
 
 
-def _hooks(config: Config, phase: str) -> Iterator[Hook]:
+def _hooks(config: Config, phase: str) -> Iterator[Step]:
     chosen = (hook for hook in config.hooks if hook.phase == phase)
-    return iter(sorted(chosen, key=lambda hook: KINDS.index(hook.kind)))
+    return iter(sorted(chosen, key=lambda hook: hook.turn))
 
 
-def _waits(config: Config, seconds: float, kinds: Collection[str]) -> Iterator[Step]:
-    return (partial(wait.run, seconds) for wait in config.waits if wait.kind in kinds)
+def _waits(config: Config, seconds: float, phase: str) -> Iterator[Step]:
+    return (partial(wait.run, seconds) for wait in config.waits if wait.phase == phase)
 
 
 def _set_umask(config: Config) -> None:
@@ -194,6 +193,8 @@ def _join(progress: _Progress) -> bool:
     config = progress.config
     if config.setns is None and config.setns_pid is None:
         return False
+    from fastpty.jail import join
+
     privileges.hide()
     entered = join.by_path(config) if config.setns is not None else Entered(has_pid_namespace=False)
     if config.setns_pid is not None:
@@ -243,6 +244,8 @@ def _hide(config: Config) -> None:
 def _unshare(config: Config, option: str, own_ids: OwnIds | None) -> Iterator[Step]:
     names = config.unshare if option == "unshare" else config.unshare2
     if names:
+        from fastpty.jail import namespaces
+
         yield partial(namespaces.unshare, option, names, own_ids)
         so_far = {*config.unshare, *names}
         if {"pid", "mount"} <= so_far and {"pid", "mount"} & {*names}:
@@ -284,9 +287,13 @@ def _check_users(progress: _Progress) -> None:
 
 def _find_terminals(progress: _Progress) -> None:
     """Raises FastptyError if sessions would get no terminal."""
+    if not progress.config.hides_files:
+        return
+    from fastpty.jail import terminals
+
     if progress.config.changes_root:
         progress.config = replace(progress.config, terminals=terminals.find())
-    elif progress.config.hides_files:
+    else:
         terminals.check()
 
 

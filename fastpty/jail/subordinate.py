@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
 
 from fastpty.configuration.config import Config
 from fastpty.errors import FastptyError
+from fastpty.system.files import read_text
+from fastpty.system.records import dataclass
 
 COUNT = 65536
 # The default if root has no range: accounts and other programs do not use these ids (systemd's UIDS-GIDS document).
@@ -37,7 +37,7 @@ def wanted(config: Config) -> OwnIds | None:
     if os.geteuid() != 0 or not runs_as_root or "user" not in {*config.unshare, *config.unshare2}:
         return None
     try:
-        own_map = Path("/proc/self/uid_map").read_text()
+        own_map = read_text("/proc/self/uid_map")
     except OSError as error:
         raise FastptyError(
             f"a user namespace of root needs /proc/self/uid_map: {error.strerror}: mount /proc, or remove user"
@@ -50,7 +50,7 @@ def wanted(config: Config) -> OwnIds | None:
 def first_of_root(path: str) -> int:
     """Returns the first id of root's range in this file, or of the default range. Raises FastptyError."""
     try:
-        lines = [line.split(":") for line in Path(path).read_text().splitlines() if line.count(":") == 2]
+        lines = [line.split(":") for line in read_text(path).splitlines() if line.count(":") == 2]
         ranges = [(owner, int(first), int(count)) for owner, first, count in lines]
     except FileNotFoundError:
         ranges = []

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
 
 from fastpty.access.rules import Rules
 from fastpty.configuration.config import Config
@@ -17,6 +15,11 @@ from fastpty.listening.removal import Remover
 from fastpty.log import logger
 from fastpty.net import address, socket_directory
 from fastpty.system import signals
+from fastpty.system.records import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 RAW, UWSGI, EXTENDED, STATS = "raw", "uwsgi", "fpty", "stats"
 PTY, PTY_UWSGI, PTY_VIEWER = "pty", "pty-uwsgi", "pty-viewer"

@@ -13,10 +13,10 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Protocol
 
 from fastpty.errors import FastptyError
 from fastpty.system import child
+from fastpty.system.records import Protocol
 
 _ANSWER_SECONDS = 2.0
 _ANSWER_BYTES_MOST = 4096

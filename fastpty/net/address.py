@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _PATH_LIMIT = 107
 _ABSTRACT_LIMIT = 106
 
+_IPV6_LOOPBACK = bytes(15) + b"\1"  # ::1
+_IPV4_LOOPBACK_IN_IPV6 = bytes(10) + b"\xff\xff\x7f"  # the beginning of ::ffff:127.0.0.0 to ::ffff:127.255.255.255
+
 
 class _Address:
     """An immutable value, equal to another of its class with the same parts. (Loading `dataclasses` takes 15 ms.)"""
@@ -220,11 +223,10 @@ def _number(text: str, digits: str, what: str, limit: int) -> int:
 
 
 def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    address = ipaddress.ip_address(host)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
+    if ":" not in host:
+        return _socket.inet_pton(_socket.AF_INET, host)[0] == 127
+    packed = _socket.inet_pton(_socket.AF_INET6, host.partition("%")[0])
+    return packed == _IPV6_LOOPBACK or packed.startswith(_IPV4_LOOPBACK_IN_IPV6)
 
 
 def connect(address: Address, timeout: float | None = None) -> socket.socket:

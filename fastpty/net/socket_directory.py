@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 from fastpty.errors import FastptyError
 
@@ -19,10 +18,12 @@ def warnings(path: str, trusted: Collection[int]) -> Iterator[str]:
     Raises FastptyError for a directory in which every user may replace files: one that is writable by others and not
     sticky (/tmp is sticky). A missing directory is reported by the attempt to listen.
     """
-    directory = Path(os.path.realpath(os.path.dirname(path) or "."))
-    for place in (directory, *directory.parents):
+    place = ""
+    above = os.path.realpath(os.path.dirname(path) or ".")
+    while above != place:
+        place, above = above, os.path.dirname(above)
         try:
-            found = place.stat()
+            found = os.stat(place)
         except OSError:
             return
         # In a sticky directory, only the owners of the file and of the directory may replace the file.

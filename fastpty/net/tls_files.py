@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 
 from fastpty.errors import UsageError
+from fastpty.system.records import dataclass
 
 _BYTES_MOST = 1 << 20
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from fastpty.system.records import NamedTuple
 
 
 class Settings(NamedTuple):

@@ -14,14 +14,14 @@ import re
 import signal
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from fastpty.errors import FastptyError
 from fastpty.service import control
 from fastpty.system import child, foreign_root
+from fastpty.system.files import read_text
 from fastpty.system.readable import readable
+from fastpty.system.records import dataclass
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
@@ -245,6 +245,6 @@ def _check_owner(path: str, descriptor: int, pid: int) -> None:
 
 def _status(path: str, pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/status").read_text()
+        return read_text(f"/proc/{pid}/status")
     except OSError as error:
         raise FastptyError(f"pidfile {path}: cannot read the status of process {pid}: {error.strerror}") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from pathlib import Path
 
 from fastpty.system import linux
+from fastpty.system.files import read_text
 
 _NAME_BYTES_MOST = 15  # prctl(2), PR_SET_NAME
 
@@ -37,7 +37,7 @@ def _replace_arguments(title: bytes) -> None:
 def find_arguments() -> tuple[int, int]:
     """Address and size of this process's arguments in memory (proc(5), /proc/PID/stat, fields 48 and 49)."""
     try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        fields = read_text("/proc/self/stat").rpartition(")")[2].split()
         start, end = int(fields[45]), int(fields[46])
     except (OSError, ValueError, IndexError):
         return 0, 0

@@ -7,8 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, Literal
 
 from fastpty import log
 from fastpty.access.accounts import ForeignAccounts
@@ -25,17 +23,23 @@ from fastpty.log import logger
 from fastpty.net import tcp
 from fastpty.relay.upcalls import JOIN, VIEW, Failure, Greeting, SessionEnd, Streams, Terminal
 from fastpty.sessions import requests
-from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.outcomes import Outcome
 from fastpty.sessions.program import Program, Programs
 from fastpty.sessions.record import Record, tty_name
 from fastpty.sessions.starter import Starter, Window
 from fastpty.system.credentials import UNKNOWN_PEER
+from fastpty.system.records import replace
 from fastpty.system.signals import signal_name
 from fastpty.wire import extension, uwsgi
 
 _EXPLAINED = ("not started", "sent nothing", "violated the protocol")
 """Endings for the log that need the reason, which a client of the extension is told."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from fastpty.sessions.cgroups import SessionCgroups
 
 
 class Sessions:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from fastpty.system.records import dataclass
 
 _REPORT_BYTES_MOST = select.PIPE_BUF  # a pipe takes this much in one piece
 _READ_BYTES = 65536

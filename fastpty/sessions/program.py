@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 
 from fastpty._spawn import Command
@@ -15,6 +14,7 @@ from fastpty.configuration.config import DEFAULT_PATH, Config
 from fastpty.errors import FastptyError, RefusedError
 from fastpty.jail import inherited
 from fastpty.system import child, executables, foreign_root
+from fastpty.system.records import dataclass, replace
 
 DEFAULT_TERM = "xterm-256color"
 

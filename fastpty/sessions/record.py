@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import struct
-from dataclasses import dataclass
-from typing import Any, Literal
 
 from fastpty.access.peer import Peer
 from fastpty.access.user_names import UserNames
 from fastpty.listening.places import Place
+from fastpty.system.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
 _TIOCGPTN = 0x80045430  # asm-generic/ioctls.h
 

@@ -10,8 +10,8 @@ import os
 import re
 import shlex
 import struct
-from dataclasses import dataclass, replace
 from fnmatch import translate
+from functools import cached_property
 
 from fastpty._spawn import Command
 from fastpty.configuration.config import Config
@@ -19,6 +19,7 @@ from fastpty.errors import RefusedError, printable
 from fastpty.sessions.program import Program, command_argv
 from fastpty.sessions.starter import Window
 from fastpty.system.names import shown
+from fastpty.system.records import dataclass, replace
 from fastpty.wire import extension
 
 _TERM = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -131,13 +132,16 @@ class Requests:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        patterns = [translate(pattern) for pattern in config.accepted_environment.split()]
-        self._accepted = re.compile(os.fsencode("|".join(patterns) or "(?!)"))
         self._own_names = {os.fsencode(name) for name, _ in config.environment}
         self.may_choose = _may_choose(config)
         # A restricted shell, or a login shell whose profile runs one command, trusts its environment: with BASH_ENV or
         # LD_PRELOAD a client could run anything. sshd(8), too, takes only what AcceptEnv names.
         self._may_set_any = self.may_choose and (config.run_as != "peer" or config.client_command == "yes")
+
+    @cached_property
+    def _accepted(self) -> re.Pattern[bytes]:
+        patterns = [translate(pattern) for pattern in self._config.accepted_environment.split()]
+        return re.compile(os.fsencode("|".join(patterns) or "(?!)"))
 
     @property
     def capabilities(self) -> int:

@@ -12,11 +12,14 @@ from fastpty.access.limits import Limits
 from fastpty.configuration.config import Config
 from fastpty.errors import RefusedError
 from fastpty.relay.upcalls import Streams
-from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.outcomes import Outcome, Outcomes
 from fastpty.sessions.program import Program
 from fastpty.sessions.streams import ProgramStreams
 from fastpty.system import at_start, child
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastpty.sessions.cgroups import SessionCgroups
 
 Window = tuple[int, int, int, int]
 """Rows, columns, and the width and height in pixels."""

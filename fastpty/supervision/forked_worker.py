@@ -6,13 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from fastpty.log import logger
 from fastpty.supervision import worker
 from fastpty.supervision.heartbeat import StuckDetector
 from fastpty.supervision.link import Link
 from fastpty.system import child
+from fastpty.system.records import dataclass, field
 
 # A worker needs a few milliseconds to become ready. One that needs longer than this will not become ready.
 READY_SECONDS = 30.0

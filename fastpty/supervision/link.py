@@ -7,7 +7,10 @@ import json
 import mmap
 import os
 import struct
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 READY = b"+"
 REPORTED = b"!"

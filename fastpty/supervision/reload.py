@@ -10,9 +10,7 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from fastpty import log
 from fastpty.configuration.config import Config
@@ -23,6 +21,7 @@ from fastpty.log import logger
 from fastpty.supervision.child_task import ChildTask
 from fastpty.supervision.control import Answer
 from fastpty.supervision.forked_worker import Worker
+from fastpty.system.records import Protocol, dataclass, field
 
 # Reading may include slow commands and account databases, but nothing slower than this.
 READ_SECONDS = 60.0

@@ -14,7 +14,6 @@ import selectors
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from fastpty import __version__
 from fastpty.access.peer import Peer, plain_peer
@@ -28,6 +27,11 @@ from fastpty.supervision.forked_worker import Worker
 from fastpty.supervision.statistics_clients import Client, in_http
 from fastpty.supervision.worker import REPORT_SIGNAL
 from fastpty.system.passed_descriptors import may_pass_descriptors
+from fastpty.system.records import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _ANSWER_SECONDS = 1.0
 _ROUND_PAUSE_SECONDS = 0.1  # a report takes a worker longer the more sessions it has

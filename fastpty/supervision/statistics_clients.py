@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import contextlib
 import re
 import selectors
 import socket
@@ -99,8 +99,12 @@ def _is_local(host: str, listening_host: str) -> bool:
     name = (found["v6"] or found["name"] or "").rstrip(".")
     if name in ("localhost", listening_host) or name.endswith(".localhost"):
         return bool(name)
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return _is_ip_address(name)
+
+
+def _is_ip_address(text: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it contains a NUL character
+            socket.inet_pton(family, text)
+            return True
+    return False

@@ -10,7 +10,6 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from fastpty.access import lookups
@@ -27,6 +26,7 @@ from fastpty.supervision.heartbeat import SAMPLES, IdleDetector
 from fastpty.supervision.link import DRAINED, READY, REPORTED, Link
 from fastpty.supervision.reload import FinishedReloads, Reload
 from fastpty.supervision.statistics import StatsServer
+from fastpty.system.records import dataclass
 from fastpty.system.signals import SI_KERNEL, ReceivedSignal, SignalQueue, signal_name, stop_signals
 
 # A worker that ends sooner after its start would probably end again: its successor waits this long.

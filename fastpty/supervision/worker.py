@@ -7,8 +7,6 @@ import signal
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any
 
 from fastpty import log
 from fastpty._relay import Relay
@@ -22,12 +20,18 @@ from fastpty.listening.places import PTY_UWSGI, UWSGI, Listeners, Place
 from fastpty.log import logger
 from fastpty.relay.settings import Settings
 from fastpty.service import process_name
-from fastpty.sessions.cgroups import SessionCgroups
 from fastpty.sessions.handler import Sessions
 from fastpty.supervision.link import DRAINED, READY, Link
 from fastpty.system import own_proc
+from fastpty.system.records import dataclass, field
 from fastpty.system.signals import STOPPING, signal_name
-from fastpty.viewers.own_terminal import OutputLog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastpty.sessions.cgroups import SessionCgroups
+    from fastpty.viewers.own_terminal import OutputLog
 
 DRAIN_SIGNAL = signal.SIGHUP
 LOG_SIGNAL = signal.SIGUSR1
@@ -154,6 +158,8 @@ class _Worker:
         )
 
     def _log_shared_terminal(self) -> OutputLog:
+        from fastpty.viewers.own_terminal import OutputLog
+
         ours, theirs = socket.socketpair()
         logger.info("session %d: join: the log", self._relay.join(theirs.detach()))
         output_log = OutputLog(ours)

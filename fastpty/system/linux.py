@@ -8,7 +8,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CLONE_NEWTIME = 0x0000_0080
 CLONE_FILES = 0x0000_0400

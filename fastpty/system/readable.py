@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import select
-from typing import Protocol
+
+from fastpty.system.records import Protocol
 
 
 class HasDescriptor(Protocol):

@@ -10,7 +10,12 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import FrameType
-from typing import NamedTuple, NoReturn
+
+from fastpty.system.records import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -6,7 +6,8 @@ import grp
 import os
 import pwd
 from collections.abc import Callable
-from pathlib import Path
+
+from fastpty.system.files import read_bytes
 
 # systemd's list of ids (UIDS-GIDS) leaves these unused: neither accounts nor dynamic users of services have them.
 _RANGE = range(60706, 61184)
@@ -44,7 +45,7 @@ def _ids_of_processes() -> set[int]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                text = Path("/proc", name, "status").read_bytes()
+                text = read_bytes(f"/proc/{name}/status")
             except OSError:  # the process has ended
                 continue
             for line in text.splitlines():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import socket
-from pathlib import Path
 
 from fastpty.system.credentials import peer_credentials
+from fastpty.system.files import read_text
 
 _OVERFLOW_UID = 65534  # reported for a user whose uid this user namespace does not map
 _ALL_USERS = ["0", "0", "4294967295"]
@@ -16,7 +16,7 @@ _users_differ = False
 @functools.cache
 def _sees_all_users() -> bool:
     try:
-        return Path("/proc/self/uid_map").read_text().split() == _ALL_USERS
+        return read_text("/proc/self/uid_map").split() == _ALL_USERS
     except OSError:
         return False
 

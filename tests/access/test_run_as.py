@@ -175,7 +175,8 @@ def test_a_peer_that_stops_its_starting_process_stops_nobody_else(
 def test_run_as_peer_needs_root(directory: Path) -> None:
     need_root()
     start = (
-        "import os, shutil, sys; from fastpty import router; os.setuid(65534); sys.exit(router.main(sys.argv[1:]))"
+        "import os, shutil, sys; from fastpty.configuration import command_line; from fastpty.jail import preflight;"
+        "from fastpty import router; os.setuid(65534); sys.exit(router.main(sys.argv[1:]))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", start, "--run-as", "peer", f"{directory}/s"], capture_output=True, text=True

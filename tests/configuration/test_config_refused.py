@@ -206,6 +206,8 @@ def test_check_looks_for_the_working_directory_in_the_new_root(folder: Path) -> 
 # Python starts as root, since another account may be unable to read the checkout.
 CHECK_AS_ORDINARY_USER = """
 import os, sys
+from fastpty.configuration import command_line
+from fastpty.jail import preflight
 from fastpty.router import main
 if os.geteuid() == 0:
     os.setgroups([])

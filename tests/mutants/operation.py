@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _CONTROL = "service/test_control.py::"
 _STOPS = "supervision/test_stop_signals.py::"
+_MODULES = "supervision/test_loaded_modules.py::"
 _FORMATS = "service/test_log_format.py::"
 
 OPERATION = (
@@ -19,10 +20,38 @@ OPERATION = (
     ),
     Mutant(
         "a router loads only the modules that it needs",
-        "fastpty/gateways/tls_front.py",
-        "import socket\n",
-        "import socket\nimport tempfile\n",
-        "supervision/test_loaded_modules.py::test_a_plain_router_loads_no_module_that_it_does_not_need",
+        "fastpty/supervision/supervisor.py",
+        "import selectors\n",
+        "import selectors\nimport tempfile\n",
+        _MODULES + "test_a_plain_router_loads_no_module_that_it_does_not_need",
+    ),
+    Mutant(
+        "a supervisor keeps no module that only reads configurations",
+        "fastpty/jail/reexecute.py",
+        "child.outsource(_READING, partial(_read, argv))",
+        "_read(argv)",
+        _MODULES + "test_a_supervisor_keeps_no_module_that_only_reads_configurations",
+    ),
+    Mutant(
+        "a supervisor loads what has to do with cgroups only if sessions have some",
+        "fastpty/sessions/starter.py",
+        "TYPE_CHECKING = False\n",
+        "TYPE_CHECKING = True\n",
+        _MODULES + "test_a_supervisor_keeps_no_module_that_only_reads_configurations",
+    ),
+    Mutant(
+        "what is loaded at its first use is loaded before the files are out of reach",
+        "fastpty/jail/imports.py",
+        '    "fastpty.sessions.cgroups",\n',
+        "",
+        "jail/test_late_imports.py::test_what_is_loaded_at_its_first_use_is_loaded_before_the_files_are_out_of_reach",
+    ),
+    Mutant(
+        "a router that gives up root first loads the modules that a reload needs",
+        "fastpty/jail/imports.py",
+        "    return config.hides_files or (gives_up_root",
+        "    return config.hides_files and (gives_up_root",
+        _MODULES + "test_a_router_that_gives_up_root_reloads_although_only_root_may_read_its_modules",
     ),
     Mutant(
         "a signal to the worker and one to the supervisor are one stop",

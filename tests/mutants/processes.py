@@ -204,7 +204,7 @@ STOP = (
     Mutant(
         "the start waits for the sockets of wait-for-socket",
         "fastpty/jail/steps.py",
-        "        *_waits(config, config.wait_socket_seconds, [SOCKET]),\n",
+        '        *_waits(config, config.wait_socket_seconds, "socket"),\n',
         "",
         "hooks/test_hooks.py::test_the_start_waits_for_a_socket_as_the_user",
     ),

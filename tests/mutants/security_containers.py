@@ -186,7 +186,7 @@ CONTAINERS = (
     Mutant(
         "containers: a start is refused if fs.suid_dumpable would make the router traceable",
         "fastpty/jail/privileges.py",
-        '        if _SUID_DUMPABLE.read_text().strip() == "1":\n',
+        '        if read_text(_SUID_DUMPABLE).strip() == "1":\n',
         "        if False:\n",
         _BOX + "test_a_system_that_would_make_the_router_traceable_is_refused",
     ),

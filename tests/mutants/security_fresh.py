@@ -56,7 +56,7 @@ FRESH = (
     ),
     Mutant(
         "a reload works where the account cannot enter the start directory",
-        "fastpty/configuration/reload.py",
+        "fastpty/configuration/reload_child.py",
         "contextlib.nullcontext() if os.getcwd() == start else ",
         "",
         "configuration/test_start_directory.py::test_a_reload_works_where_the_account_cannot_enter_the_start_directory",

@@ -70,7 +70,7 @@ ENVIRONMENT = (
     ),
     Mutant(
         "a reload uses the environment of the start",
-        "fastpty/configuration/reload.py",
+        "fastpty/configuration/reload_child.py",
         "loader.load(parse(argv), environ, is_reload=True)",
         "loader.load(parse(argv), is_reload=True)",
         f"{_VARIABLES}test_a_reload_reads_the_environment_that_the_router_was_started_with",

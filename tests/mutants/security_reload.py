@@ -9,14 +9,14 @@ _REFUSED = "        raise FastptyError(f\"a reload cannot change {', '.join(chan
 RELOAD = (
     Mutant(
         "a reload cannot change options that confine sessions",
-        "fastpty/configuration/reload.py",
+        "fastpty/configuration/reload_child.py",
         _REFUSED,
         "        pass\n",
         "supervision/test_reload_confines.py::test_a_reload_cannot_change_options_that_confine",
     ),
     Mutant(
         "a reload cannot turn run-as peer off",
-        "fastpty/configuration/reload.py",
+        "fastpty/configuration/reload_child.py",
         _REFUSED,
         "        wanted = replace(wanted, uid=present.uid)\n",
         "supervision/test_reload_confines.py::test_a_reload_cannot_drop_run_as",
@@ -37,14 +37,14 @@ RELOAD = (
     ),
     Mutant(
         "a reload refuses what a start refuses",
-        "fastpty/configuration/reload.py",
+        "fastpty/configuration/reload_child.py",
         ", *check(effective)]",
         "]",
         "supervision/test_reload_confines.py::test_a_reload_refuses_what_a_start_refuses",
     ),
     Mutant(
         "a reload applies the configured mode and owner to a socket file that stays",
-        "fastpty/configuration/reload.py",
+        "fastpty/configuration/reload_child.py",
         "        if changed and isinstance(",
         "        if False and isinstance(",
         "supervision/test_reload_confines.py::test_a_reload_applies_the_configured_mode_to_a_socket_file_that_stays",

@@ -25,7 +25,7 @@ TOGETHER = (
     ),
     Mutant(
         "a reload refuses rules about users where root has other ids",
-        "fastpty/configuration/reload.py",
+        "fastpty/configuration/reload_child.py",
         "        if users_differ():\n",
         "        if False:\n",
         _NUMBERS + "test_a_reload_refuses_rules_about_users_where_root_has_other_ids",

@@ -71,7 +71,10 @@ def test_loopback_is_recognised(text: str) -> None:
     assert address.parse(text).is_loopback
 
 
-@pytest.mark.parametrize("text", [":1", "0.0.0.0:1", "[::]:1", "192.0.2.1:1", "no-such-host.invalid:1", "a..b:1"])
+@pytest.mark.parametrize(
+    "text",
+    [":1", "0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[::ffff:192.0.2.1]:1", "no-such-host.invalid:1", "a..b:1"],
+)
 def test_an_address_that_may_not_be_loopback_does_not_count_as_loopback(text: str) -> None:
     assert not address.parse(text).is_loopback
 

@@ -48,7 +48,11 @@ def in_child(act: Callable[[], Any]) -> Any:
 AS_NOBODY = (
     "-c",
     f"""import ctypes, encodings.utf_8_sig, os, shutil, sys
+from fastpty.configuration import reload_child
+from fastpty.jail import imports, preflight
 from fastpty.router import main
+for name in imports._LATER:
+    __import__(name)
 os.setgroups([])
 os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
 os.setresuid({NOBODY}, {NOBODY}, {NOBODY})

@@ -16,7 +16,6 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from fastpty.configuration.language.budget import Budget
 from fastpty.configuration.language.setting import ITEM, Setting
@@ -25,6 +24,7 @@ from fastpty.configuration.uwsgi_keys import PLUGINS_BUILT_IN
 from fastpty.errors import UsageError
 from fastpty.system import names
 from fastpty.system.names import shown
+from fastpty.system.records import dataclass
 
 ENDS = frozenset({"end", "endif", "end-if", "endfor", "end-for"})
 ELSE = "else"

@@ -8,13 +8,13 @@ import pwd
 import re
 import stat
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 
 from fastpty.configuration.language import formats, ini
 from fastpty.configuration.language.budget import Budget, opened
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.language.source import Expand, Source
 from fastpty.errors import UsageError
+from fastpty.system.records import dataclass
 
 _Parser = Callable[[Source], Iterator[Setting]]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 from fastpty.configuration.language import blocks, environment, expansion, magic
 from fastpty.configuration.language import files as sources
@@ -24,6 +23,7 @@ from fastpty.configuration.options import find
 from fastpty.configuration.uwsgi_keys import IGNORED, is_confining, misspelt, nearest
 from fastpty.configuration.values import boolean
 from fastpty.errors import UsageError
+from fastpty.system.records import dataclass, replace
 
 _FILE_WORDS = frozenset({*sources.OPTIONS, "include"})
 _PLACEHOLDER_WORDS = frozenset({"set-placeholder", "set-ph"})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 
 from fastpty.configuration.language.text import Text
+from fastpty.system.records import dataclass, replace
 
 COMMAND_LINE = "command line"
 _UWSGIS_VARIABLES = "$UWSGI_"

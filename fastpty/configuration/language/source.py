@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.language.text import Text
 from fastpty.configuration.uwsgi_keys import misspelt_section
 from fastpty.errors import UsageError
+from fastpty.system.records import dataclass
 
 OURS = "fastpty"
 UWSGIS = "uwsgi"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from fastpty.system.records import dataclass
 
 _MASK = "\0"  # stands for data in `markup`; no pattern matches it, since no value can hold a NUL
 _RUN = re.compile(f"{_MASK}+|[^{_MASK}]+")

@@ -9,13 +9,13 @@ a document type declaration, which could declare entities that grow without end 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NoReturn
 from xml.parsers import expat
 
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.language.source import OURS, UWSGIS, Source
 from fastpty.errors import UsageError
+from fastpty.system.records import dataclass, field
 
 
 @dataclass
