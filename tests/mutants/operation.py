@@ -54,6 +54,27 @@ OPERATION = (
         _MODULES + "test_a_router_that_gives_up_root_reloads_although_only_root_may_read_its_modules",
     ),
     Mutant(
+        "a worker that replaces another needs no file of the program",
+        "fastpty/jail/imports.py",
+        "    elif config.pty_log:\n",
+        "    elif False:\n",
+        _MODULES + "test_a_running_router_goes_on_after_its_files_are_gone",
+    ),
+    Mutant(
+        "a reload whose files are gone is refused with a reason",
+        "fastpty/configuration/reload.py",
+        "        except Exception as error:  # such as newer files",
+        "        except ValueError as error:  # such as newer files",
+        _MODULES + "test_a_running_router_goes_on_after_its_files_are_gone",
+    ),
+    Mutant(
+        "what newer files made does not end the supervisor",
+        "fastpty/supervision/child_task.py",
+        "        except Exception as error:  # the child may have loaded newer files",
+        "        except ValueError as error:  # the child may have loaded newer files",
+        _MODULES + "test_a_supervisor_survives_an_answer_that_only_newer_files_know",
+    ),
+    Mutant(
         "a signal to the worker and one to the supervisor are one stop",
         "fastpty/supervision/worker.py",
         "is_second = number == KILL_SIGNAL or (number in STOPPING and self._was_signalled)",

@@ -7,11 +7,17 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import pytest
+
+from fastpty.errors import FastptyError
+from fastpty.supervision.child_task import ChildTask
 from tests.support.extension_client import ExtensionClient
-from tests.support.harness import Client, Router
+from tests.support.harness import PATIENCE_SECONDS, Client, Router, eventually
 from tests.support.peers import need_root
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -106,3 +112,17 @@ def test_a_running_router_goes_on_after_its_files_are_gone(
     assert router.end() == 0
     assert "AT THE END" in router.log
     assert "Traceback" not in router.log
+
+
+def test_a_supervisor_survives_an_answer_that_only_newer_files_know() -> None:
+    def read() -> object:
+        newer = sys.modules["newer"] = ModuleType("newer")
+        made = vars(newer)["Address"] = type("Address", (), {"__module__": "newer"})
+        return made()
+
+    reading = ChildTask(read, PATIENCE_SECONDS)
+    eventually(reading.has_returned, "it is read")
+    with pytest.raises(FastptyError, match=r"cannot use what was read .*: restart the router"):
+        reading.result()
+    reading.end()
+    os.waitpid(reading._pid, 0)
