@@ -59,7 +59,7 @@ def test_the_starts_of_a_user_are_bounded_and_short_ones_always_begin(start_rout
 def test_the_starts_of_a_user_do_not_take_the_room_of_others(start_router: Starts, directory: Path) -> None:
     need_root()
     path = str(directory / "socket")
-    start_router("--listen-raw", path, "--chmod-socket", "666")
+    start_router("--listen-raw", path, "--chmod-socket=666")
     clients: list[ExtensionClient] = []
     for uid in range(65_530, 65_535):
         with acting_as(uid):
@@ -80,7 +80,7 @@ def test_a_start_that_comes_at_once_begins_although_unfinished_ones_take_all_mem
 ) -> None:
     """Whether they are of the same user, or all others'."""
     path = str(directory / "socket")
-    start_router("--listen-raw", path, "--chmod-socket", "666")
+    start_router("--listen-raw", path, "--chmod-socket=666")
     clients: list[ExtensionClient] = []
     for other in range(65_530, 65_534):
         with acting_as(other):
@@ -98,7 +98,7 @@ def test_a_start_that_comes_at_once_begins_although_unfinished_ones_take_all_mem
 def test_a_user_of_little_memory_keeps_it(start_router: Starts, directory: Path) -> None:
     """Although its unfinished START is the oldest."""
     path = str(directory / "socket")
-    start_router("--listen-raw", path, "--chmod-socket", "666")
+    start_router("--listen-raw", path, "--chmod-socket=666")
     with acting_as(65_529):
         first = ExtensionClient(path)
     clients = [first]

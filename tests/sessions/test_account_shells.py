@@ -62,7 +62,7 @@ def account(request: pytest.FixtureRequest, start_router: Starts, directory: Pat
     login = make_account(NAME, home, need(request.param))
     os.chown(home, login.uid, login.gid)
     path = str(directory / "socket")
-    start_router("--fpty-router", path, "--run-as", "peer", "--chmod-socket", "666", "--client-command", "yes")
+    start_router("--fpty-router", path, "--run-as", "peer", "--chmod-socket=666", "--client-command", "yes")
     yield Account(login, path)
     remove_account(NAME)
 

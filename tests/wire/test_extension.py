@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpty.wire import extension
-from fastpty.wire.extension import OUTPUT, STATUS, FrameReader, ProtocolError, frames, items, read_items
+from fastpty.wire.extension import STATUS, FrameReader, ProtocolError, frames, items, read_items
 
 messages = st.lists(
     st.one_of(
         st.tuples(st.integers(1, 129), st.just(b"")),
         st.tuples(st.integers(130, 255), st.binary(max_size=200)),
-        st.tuples(st.just(OUTPUT), st.binary(min_size=1, max_size=200)),
+        st.tuples(st.sampled_from(extension.STREAMS), st.binary(max_size=200)),
     ),
     max_size=20,
 )
@@ -40,6 +40,8 @@ def test_messages_are_read_as_they_were_built_however_they_are_cut(
     wire = b"".join(frames(number, payload) for number, payload in sent)
     expected = list[tuple[int, bytes]]()
     for number, payload in sent:
+        if number in extension.STREAMS and not payload:
+            continue  # an empty piece of a stream says nothing
         if expected and number in extension.STREAMS and expected[-1][0] == number:
             expected[-1] = (number, expected[-1][1] + payload)
         else:
