@@ -18,6 +18,7 @@ from fastpty.client.wanted import Wanted, read
 from fastpty.errors import FastptyError, printable
 from fastpty.net.address import TcpAddress, dial
 from fastpty.system.credentials import peer_credentials
+from fastpty.wire import extension
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -228,7 +229,11 @@ class Connection:
                 self._complain(f"{link.traffic()} in {time.monotonic() - began:.1f} s")
         if self.session is None:
             return 0
-        return _OUTPUT_CLOSED if status is None else self._exit_status(status)
+        if status is None:
+            return _OUTPUT_CLOSED
+        if status.flags & extension.CUT:
+            self._show_notice("the program left processes behind: what they wrote last may be missing")
+        return self._exit_status(status)
 
     def _show_notice(self, text: str) -> None:
         if not self.wanted.is_quiet:

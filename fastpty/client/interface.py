@@ -14,6 +14,7 @@ from fastpty.client.report import signal_of
 from fastpty.client.session import Session as Protocol
 from fastpty.errors import SessionError, printable
 from fastpty.net.address import TcpAddress, dial, parse
+from fastpty.wire import extension
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,6 +150,11 @@ class Session:
     def number(self) -> int | None:
         """The session's number in the router's log."""
         return self._protocol.number
+
+    @property
+    def output_cut(self) -> bool:
+        """After wait(): whether output may be missing that processes wrote which the program left behind."""
+        return self._status is not None and bool(self._status.flags & extension.CUT)
 
     def fileno(self) -> int:
         """The descriptor of the program's output and input."""

@@ -209,8 +209,6 @@ class Session:
         self._check_counts(self.status)
         if self.status.how not in (extension.EXITED, extension.SIGNALLED, extension.DUMPED_CORE):
             raise SessionError("the program has ended; exit status unknown")
-        if self.status.flags & extension.CUT:
-            raise SessionError("the program has ended, but output of its background processes may be missing")
         return self.status
 
     def _check_counts(self, status: Status) -> None:

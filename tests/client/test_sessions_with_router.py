@@ -44,6 +44,12 @@ def test_the_exit_status_is_the_program_s(address: str, code: int) -> None:
     assert run(address, "--", "sh", "-c", f"echo out; exit {code}") == (code, b"out\r\n", "")
 
 
+def test_the_exit_status_is_the_program_s_though_it_leaves_a_background_job_behind(address: str) -> None:
+    script = "trap '' HUP; sleep 5 & echo out; exit 3"
+    remark = "fastpty: the program left processes behind: what they wrote last may be missing\n"
+    assert run(address, "--", "sh", "-c", script) == (3, b"out\r\n", remark)
+
+
 def test_a_session_ends_well_though_the_client_was_uninstalled(address: str, tmp_path: Path) -> None:
     """The client opens no file after the first output."""
     trace = tmp_path / "trace"
