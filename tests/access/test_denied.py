@@ -16,7 +16,7 @@ from fastpty.access import subordinates
 from fastpty.access.subordinates import Subordinates
 from fastpty.errors import FastptyError
 from tests.support.accounts import Login, connected_as, make_account, remove_account, talk_as
-from tests.support.harness import Client, Router
+from tests.support.harness import PLAIN_PYTHON, Client, Router
 from tests.support.peers import need, need_root
 
 NAME = f"fastpty-denied-{os.getpid()}"  # tests run side by side
@@ -71,10 +71,8 @@ def test_a_denied_user_is_refused_from_a_user_namespace_of_its_own(
     """It uses newuidmap(1)."""
     need("newuidmap")
     path = start(start_router, directory, "--deny-user", NAME)
-    python = os.environ.get(
-        "SANITIZED_PYTHON", sys.executable
-    )  # only setpriv itself may look into root's directories
-    words = f"setpriv --reuid {denied.uid} --regid {denied.gid} --clear-groups {python} -c".split()
+    # Not the sanitizer's script: only setpriv itself may look into root's directories.
+    words = f"setpriv --reuid {denied.uid} --regid {denied.gid} --clear-groups {PLAIN_PYTHON} -c".split()
     ended = subprocess.run([*words, _CONNECT_FROM_NAMESPACE, path, str(SUBORDINATE)], capture_output=True, timeout=60)
     assert ended.stdout.decode() == refusal(SUBORDINATE + 7), ended.stderr.decode()
 

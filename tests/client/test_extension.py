@@ -331,7 +331,9 @@ def test_a_connection_that_ends_without_a_status_is_lost(router: ScriptedRouter,
     assert complaint == "fastpty: lost the connection; exit status unknown\n"
 
 
-def test_a_background_job_that_the_program_leaves_behind_does_not_change_the_exit_status(router: ScriptedRouter) -> None:
+def test_a_background_job_that_the_program_leaves_behind_does_not_change_the_exit_status(
+    router: ScriptedRouter,
+) -> None:
     def part(peer: ExtensionPeer) -> None:
         peer.begin()
         peer.output(b"some")

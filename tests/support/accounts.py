@@ -6,13 +6,12 @@ import grp
 import pwd
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.harness import Router
+from tests.support.harness import PLAIN_PYTHON, Router
 from tests.support.peers import need, need_root
 
 _CONNECT = """
@@ -88,7 +87,7 @@ def connected_as(path: str, uid: int, gid: int, kind: int = socket.SOCK_STREAM) 
     need_root()
     connection = socket.socket(socket.AF_UNIX, kind)
     number = connection.fileno()
-    argv = [sys.executable, "-c", _CONNECT_ONLY, str(number), path, str(uid), str(gid)]
+    argv = [PLAIN_PYTHON, "-c", _CONNECT_ONLY, str(number), path, str(uid), str(gid)]
     subprocess.run(argv, pass_fds=[number], check=True, timeout=60)
     return connection
 
@@ -97,6 +96,6 @@ def talk_as(path: str, uid: int, gid: int, groups: Sequence[int] = (), text: str
     """Connects with these ids, sends `text`, and returns everything that the router sends."""
     need_root()
     arguments = [path, str(uid), str(gid), ",".join(map(str, groups)), text]
-    ended = subprocess.run([sys.executable, "-c", _CONNECT, *arguments], capture_output=True, timeout=60)
+    ended = subprocess.run([PLAIN_PYTHON, "-c", _CONNECT, *arguments], capture_output=True, timeout=60)
     assert ended.returncode == 0, ended.stderr.decode()
     return ended.stdout.decode()

@@ -8,7 +8,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -17,11 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests import ROOT
-from tests.support.harness import join_thread
+from tests.support.harness import PLAIN_PYTHON, join_thread
 
 DEADLINE_SECONDS = 30.0
 
-CLIENT = [sys.executable, "-m", "fastpty"]
+CLIENT = [PLAIN_PYTHON, "-m", "fastpty"]  # it does not use the C part
 
 
 class ScriptedRouter:

@@ -25,6 +25,9 @@ from tests.support.start_with import start_with
 
 PATIENCE_SECONDS = float(os.environ.get("FASTPTY_TEST_PATIENCE", "30"))
 
+# For programs that do not use the C part. They run without the sanitizer, so they start faster.
+PLAIN_PYTHON = os.environ.get("SANITIZED_PYTHON", sys.executable)
+
 # The prompt of /bin/sh.
 PROMPT = b"# " if os.geteuid() == 0 else b"$ "
 
