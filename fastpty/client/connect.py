@@ -150,8 +150,9 @@ class Connection:
 
     def _negotiate(self, link: Link, greeting: Greeting | None) -> None:
         wanted = self.wanted
-        is_sure = wanted.protocol == "fpty" or self._has_negotiated or self._late
-        need = wanted.need or ("--protocol fpty" if is_sure else None)
+        need = wanted.need
+        if need is None and (wanted.protocol == "fpty" or self._has_negotiated or self._late):
+            need = "--protocol fpty" if wanted.protocol == "fpty" else "this session"
         if greeting is not None and greeting.is_expected:
             seconds = (wanted.connect_seconds or None) if need else SILENCE_SECONDS
             negotiation.wait_for_greeting(link.sock, link.read, greeting, seconds)
@@ -170,6 +171,7 @@ class Connection:
 
         self._exit_status = exit_status
         self.session, request = self._session()
+        self.session.program = self.wanted.command[0] if self.wanted.command else ""
         link.begin(self.session, request, self._size, greeting)
         if not self._is_local:
             from fastpty.client.keep_alive import KeepAlive

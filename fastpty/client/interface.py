@@ -93,6 +93,7 @@ class Session:
         self._size = wanted.size
         self._request = wanted.request(command or ())
         self._protocol = Protocol()
+        self._protocol.program = os.fsdecode(command[0]) if command else ""
         self._output = bytearray()
         self._status: Status | None = None
         self._failure: SessionError | None = None

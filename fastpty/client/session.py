@@ -30,7 +30,7 @@ class Session:
     """Turns input into frames, and frames into output. The first frame that it takes is WELCOME.
 
     Input beyond the router's window is held. `has_started`: the program runs. `status` is how it ended, once that is
-    known. `has_errors`: standard error comes apart.
+    known. `has_errors`: standard error comes apart. `program`: what the client asked for, for messages; may be empty.
     """
 
     name = "fpty"
@@ -47,6 +47,7 @@ class Session:
         self.has_started = False
         self._replies = bytearray()
         self._refusal: Refusal | None = None
+        self.program = ""
         self.number: int | None = None
         self.status: Status | None = None
         self._notices: list[str] = []
@@ -202,7 +203,7 @@ class Session:
         `why` is the cause, if one is known, for which the connection ended. There are no notices in the output.
         """
         if self._refusal is not None:
-            raise _refused(self._refusal)
+            raise _refused(self._refusal, self.program)
         if self.status is None:
             cause = f": {why}" if why else ""
             raise SessionError(f"lost the connection{cause}; exit status unknown")
@@ -220,10 +221,11 @@ class Session:
             raise SessionError(f"{what}: the router sent {sent}, {self.output_bytes + self.error_bytes} came")
 
 
-def _refused(refusal: Refusal) -> SessionError:
+def _refused(refusal: Refusal, program: str) -> SessionError:
     text = _shown(refusal.text) or _WORDS.get(refusal.code, f"the router reports error {refusal.code}")
     if refusal.code != extension.EXECUTE:
         return SessionError(text)
+    text = f"{printable(program)}: {text}" if program else text
     return SessionError(text, _NOT_FOUND if refusal.errno == errno.ENOENT else _NOT_EXECUTABLE)
 
 

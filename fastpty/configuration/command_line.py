@@ -152,10 +152,16 @@ def _parser() -> _Parser:
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """The arguments before and after `--`. Before it, `--chmod-socket` without a value becomes `--chmod-socket=0666`.
 
-    Otherwise argparse would take the next argument for the value.
+    Otherwise argparse would take the next argument for the value. Raises UsageError if that looks like one.
     """
     end = list(argv).index("--") if "--" in argv else len(argv)
     bare = {f"--{name}": o.bare for o in OPTIONS if o.bare and not o.is_flag for name in o.names}
+    for argument, following in zip(argv[:end], argv[1:end]):
+        if argument in bare and following.isdecimal():
+            raise UsageError(
+                f"{argument} {following} would listen on a socket file named {following}: "
+                f"write {argument}={following}, or ./{following} for such a file"
+            )
     before = [f"{argument}={bare[argument]}" if argument in bare else argument for argument in argv[:end]]
     return before, list(argv[end + 1 :])
 

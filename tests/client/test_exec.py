@@ -192,7 +192,7 @@ def test_bad_usage(arguments: tuple[str, ...], complaint: str) -> None:
 def test_a_command_that_cannot_be_executed(address: str, command: str, status: int) -> None:
     ended = run(address, "--", command)
     assert ended[:2] == (status, b"")
-    assert ended[2].startswith(b"fastpty: cannot execute")
+    assert ended[2].startswith(f"fastpty: {command}: cannot execute".encode())
 
 
 # Signals

@@ -41,6 +41,13 @@ def test_a_second_socket_is_an_error_that_says_what_to_write(between: list[str])
         parse(["@a", *between, "@b"])
 
 
+def test_a_value_that_needs_an_equals_sign_is_not_taken_for_a_socket() -> None:
+    advice = "^--chmod-socket 660 would listen on a socket file named 660: write --chmod-socket=660, or ./660"
+    with pytest.raises(UsageError, match=advice):
+        parse(["--listen-raw", "/nonexistent/a", "--chmod-socket", "660"])
+    assert pairs("--chmod-socket", "./660") == [("chmod-socket", "0666"), ("listen-raw", "./660")]
+
+
 @pytest.mark.parametrize("name", ["app.conf", "app.cfg", "README"])
 def test_a_file_without_a_known_ending_is_not_taken_for_a_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
