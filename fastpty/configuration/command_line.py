@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from fastpty import __version__
@@ -156,7 +157,7 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     end = list(argv).index("--") if "--" in argv else len(argv)
     bare = {f"--{name}": o.bare for o in OPTIONS if o.bare and not o.is_flag for name in o.names}
-    for argument, following in zip(argv[:end], argv[1:end]):
+    for argument, following in pairwise(argv[:end]):
         if argument in bare and following.isdecimal():
             raise UsageError(
                 f"{argument} {following} would listen on a socket file named {following}: "

@@ -196,7 +196,7 @@ def test_a_command_that_cannot_be_executed_is_an_error_at_the_start(
         peer.greet()
         peer.sock.sendall(extension.refusal(extension.EXECUTE, b"cannot execute it", errno=errno))
 
-    with playing(router, part), pytest.raises(fastpty.SessionError, match="^it: cannot execute it$") as raised:
+    with playing(router, part), pytest.raises(fastpty.SessionError, match=r"^it: cannot execute it$") as raised:
         fastpty.Session(router.address, ["it"])
     assert raised.value.exit_status == status
 

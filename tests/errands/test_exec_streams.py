@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,40 +27,73 @@ def login() -> Iterator[Login]:
     remove_account("fastpty-exec")
 
 
-# Reads into, or writes from, a page of a file whose reads never end; or passes descriptors through its output.
+# Reads into, or writes from, a page of a file whose reads never end; or passes descriptors through its output: pipes,
+# or when the test has opened the FIFO, a TCP connection whose last close blocks (SO_LINGER, with unread data).
 PROGRAM = r"""
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int pass_one(void)
+static void pass(int passed)
 {
     union { struct cmsghdr head; char space[CMSG_SPACE(sizeof(int))]; } control;
     struct iovec piece = {"x", 1};
     struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control,
                              .msg_controllen = sizeof control};
-    char none;
-    int ends[2];
-    pipe(ends);
     control.head.cmsg_level = SOL_SOCKET;
     control.head.cmsg_type = SCM_RIGHTS;
     control.head.cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(&control.head), &ends[1], sizeof(int));
+    memcpy(CMSG_DATA(&control.head), &passed, sizeof(int));
     sendmsg(1, &message, 0);
+}
+
+static int pass_pipe(void)
+{
+    char none;
+    int ends[2];
+    pipe(ends);
+    pass(ends[1]);
     close(ends[1]);
     return read(ends[0], &none, 1);   /* the end: the router has closed the other one */
+}
+
+static void pass_unsent(const char *fifo)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct linger hour = {1, 3600};
+    static char zeros[65536];
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), ours = socket(AF_INET, SOCK_STREAM, 0), test;
+    bind(listener, (struct sockaddr *)&address, size);
+    listen(listener, 1);
+    getsockname(listener, (struct sockaddr *)&address, &size);
+    connect(ours, (struct sockaddr *)&address, size);
+    accept(listener, NULL, NULL);
+    setsockopt(ours, SOL_SOCKET, SO_LINGER, &hour, sizeof hour);
+    fcntl(ours, F_SETFL, O_NONBLOCK);
+    while (write(ours, zeros, sizeof zeros) > 0)
+        ;
+    write(2, "READY", 5);
+    test = open(fifo, O_RDONLY);
+    pass(ours);
+    close(ours);
+    close(test);
+    pause();
 }
 
 int main(int count, char **words)
 {
     if (strcmp(words[1], "pass") == 0) {
         for (int number = 0; number < 20; number++)
-            if (pass_one() != 0)
+            if (pass_pipe() != 0)
                 return 1;
         return 0;
     }
+    if (strcmp(words[1], "pass unsent") == 0)
+        pass_unsent(words[2]);
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, open(words[2], O_RDWR), 0);
     write(2, "READY", 5);
     return strcmp(words[1], "read") == 0 ? read(0, page, 4096) : write(1, page, 4096);
@@ -116,9 +152,31 @@ def test_a_program_of_another_user_cannot_make_the_worker_wait(
 def test_descriptors_that_a_program_passes_are_closed(
     start_router: Starts, directory: Path, login: Login, program: str
 ) -> None:
-    """Another process closes them, since that can block."""
     router = serve(start_router, directory)
     with execute(directory, login, program, "pass") as client:
         assert client.status().code == 0
         assert client.output == b"x" * 20
+    assert router.end() == 0
+
+
+def test_the_worker_does_not_wait_for_the_close_of_a_descriptor_that_a_program_passes(
+    start_router: Starts, directory: Path, login: Login, program: str
+) -> None:
+    """The worker is stopped meanwhile, or the program's close could be the last one."""
+    router = serve(start_router, directory)
+    os.mkfifo(f"{directory}/fifo")
+    os.chmod(f"{directory}/fifo", 0o644)
+    with execute(directory, login, program, "pass unsent", f"{directory}/fifo") as client:
+        while b"READY" not in client.errors:
+            assert client.read()
+        os.kill(router.pid, signal.SIGSTOP)
+        fifo = os.open(f"{directory}/fifo", os.O_WRONLY)
+        poll = select.poll()
+        poll.register(fifo, 0)
+        assert poll.poll(30_000), "the program has closed its descriptor"
+        os.close(fifo)
+        os.kill(router.pid, signal.SIGCONT)
+        client.read_output_until(b"x")
+        with execute(directory, login, "echo", "lives") as other:
+            assert other.status().code == 0
     assert router.end() == 0

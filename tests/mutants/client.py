@@ -240,8 +240,8 @@ _WRONG_PLACES = (
     Mutant(
         "nothing is loaded at the end of a session",
         "fastpty/client/connect.py",
-        "else self._exit_status(status)",
-        "else __import__('fastpty.client.help') and self._exit_status(status)",
+        "        return self._exit_status(status)",
+        "        return __import__('fastpty.client.help') and self._exit_status(status)",
         "client/test_sessions_with_router.py::test_a_session_ends_well_though_the_client_was_uninstalled",
     ),
     Mutant(

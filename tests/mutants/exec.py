@@ -18,6 +18,20 @@ _STREAMS = (
         ERRANDS + "test_a_program_of_another_user_cannot_make_the_worker_wait",
     ),
     Mutant(
+        "another process closes the descriptors that a program passes",
+        "fastpty/relay/streams.pxd",
+        "        channel.guard = &loop.errands   #",
+        "        pass   #",
+        ERRANDS + "test_the_worker_does_not_wait_for_the_close_of_a_descriptor_that_a_program_passes",
+    ),
+    Mutant(
+        "a forced command has no streams",
+        "fastpty/sessions/requests.py",
+        "(extension.CAN_COMMAND | extension.CAN_STREAMS if self.may_choose else 0)",
+        "(extension.CAN_COMMAND if self.may_choose else 0) | extension.CAN_STREAMS",
+        RELAY + "test_exec_is_refused_where_clients_choose_no_command",
+    ),
+    Mutant(
         "who is within a frame keeps it",
         "fastpty/relay/outbox.pxd",
         "        return outbox.frame_number == number\n",
@@ -104,6 +118,13 @@ _ENDINGS = (
         "    if not (session.terminal.has_exited and ending == ENDING_EXIT):",
         "    if True:",
         SESSIONS + "test_what_a_program_leaves_behind_goes_on",
+    ),
+    Mutant(
+        "a program of exec starts in its session's cgroup",
+        "fastpty/sessions/starter.py",
+        "program.command, streams.program, cgroup=cgroup, report",
+        "program.command, streams.program, cgroup=-1, report",
+        SESSIONS + "test_a_session_cgroup_ends_what_a_program_leaves_behind",
     ),
     Mutant(
         "only END_INPUT ends the input of exec",

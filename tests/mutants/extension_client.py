@@ -127,18 +127,18 @@ _ENDINGS = (
         _SESSIONS + "test_output_that_the_router_counts_otherwise_is_an_error",
     ),
     Mutant(
-        "output that the router cut is said",
-        "fastpty/client/session.py",
-        "        if self.status.flags & extension.CUT:\n",
+        "output of background processes that may be missing is said",
+        "fastpty/client/connect.py",
+        "        if status.flags & extension.CUT:\n",
         "        if False:\n",
-        _SESSIONS + "test_output_that_the_router_cut_is_an_error_that_the_status_descriptor_tells",
+        _SESSIONS + "test_a_background_job_that_the_program_leaves_behind_does_not_change_the_exit_status",
     ),
     Mutant(
         "the status descriptor tells of cut output",
         "fastpty/client/report.py",
         "bool(status.flags & extension.CUT)",
         "False",
-        _SESSIONS + "test_output_that_the_router_cut_is_an_error_that_the_status_descriptor_tells",
+        _SESSIONS + "test_a_background_job_that_the_program_leaves_behind_does_not_change_the_exit_status",
     ),
     Mutant(
         "a notice of an older router is harmless on a terminal",

@@ -94,7 +94,7 @@ def test_what_a_program_leaves_behind_goes_on(start_router: Starts, directory: P
     os.kill(job, signal.SIGKILL)
 
 
-def test_a_session_cgroup_ends_it(start_router: Starts, directory: Path) -> None:
+def test_a_session_cgroup_ends_what_a_program_leaves_behind(start_router: Starts, directory: Path) -> None:
     above = need_unified_control_groups() / f"fastpty-exec-{os.getpid()}"
     above.mkdir()
     try:
