@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpty.relay.errands cimport Errands, errands_read
 from fastpty.relay.outbox cimport (
-    Outbox, outbox_admits, outbox_empty, outbox_note_sent, outbox_prepare, outbox_reserve, outbox_waits,
+    Outbox, outbox_admits, outbox_empty, outbox_note_sent, outbox_prepare, outbox_waits,
 )
 from fastpty.relay.pool cimport Buffer, Pipe, Pool, buffer_lend, buffer_return, memory_is_short, pipe_lend, pipe_return
 from fastpty.system.check cimport check
@@ -66,9 +66,10 @@ cdef inline size_t channel_held_bytes(const Channel *channel) noexcept nogil:
 
 
 cdef inline bint channel_holds(const Channel *channel) noexcept nogil:
-    """True if the channel has something to write."""
+    """True if the channel has something to write. Frames of an outbox are written by the channel that it admits."""
     return (channel.buffer != NULL or channel.pipe != NULL
-            or (channel.outbox != NULL and outbox_waits(channel.outbox)))
+            or (channel.outbox != NULL and outbox_waits(channel.outbox)
+                and outbox_admits(channel.outbox, channel.number)))
 
 
 cdef inline bint channel_may_write(const Channel *channel) noexcept nogil:
@@ -337,8 +338,6 @@ cdef inline void channel_flush(Channel *channel, Pool *pool) noexcept nogil:
         channel_flush_held(channel, pool)
         return
     if not outbox_admits(outbox, channel.number):
-        if channel_held_bytes(channel) > 0:
-            outbox_reserve(outbox, channel.number)
         return
     while channel_send_frames(channel):
         channel_flush_held(channel, pool)

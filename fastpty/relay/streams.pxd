@@ -22,6 +22,7 @@ from fastpty.relay.loop cimport (
     ABOUT_ERRORS, ABOUT_INPUT, ABOUT_TERMINAL, MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_is_streaming, loop_retry,
     loop_runnable, loop_set_deadline, loop_source_ready, loop_target_ready, loop_wake, loop_watch_part, loop_watch_room,
 )
+from fastpty.relay.outbox cimport outbox_reserve
 from fastpty.relay.pool cimport BUFFER_BYTES
 from fastpty.relay.queue cimport queue_push
 from fastpty.relay.state cimport ENDING_EXIT, ENDING_PEER_LEFT, Session, Task
@@ -174,6 +175,20 @@ cdef inline void streams_cut(Loop *loop, Session *session) noexcept nogil:
         stream_cut(loop, session, &session.extension.errors)
 
 
+cdef inline Task *stream_other(Session *session, const Task *task) noexcept nogil:
+    return &session.extension.errors if task == &session.output else &session.output
+
+
+cdef inline void stream_yield(Session *session, const Task *task) noexcept nogil:
+    """Between two frames: lets the other stream begin the next one if it has bytes to send.
+
+    Otherwise a stream that never pauses would begin the next frame in the step in which it completes one.
+    """
+    cdef const Channel *other = &stream_other(session, task).channel
+    if session.extension.outbox.frame_left == 0 and channel_held_bytes(other) > 0:
+        outbox_reserve(&session.extension.outbox, other.number)
+
+
 cdef inline void stream_step(Loop *loop, Task *task) noexcept nogil:
     """Serves an output stream once: writes what it holds, reads once more, and writes that."""
     cdef Session *session = task.session
@@ -183,6 +198,7 @@ cdef inline void stream_step(Loop *loop, Task *task) noexcept nogil:
     cdef uint64_t read_before = channel.read_bytes
     if channel.writable:
         channel_flush(channel, &loop.pool)
+    stream_yield(session, task)
     if channel.state == CHANNEL_OPEN and channel.readable and channel_held_bytes(channel) == 0:
         channel_fill(channel, &loop.pool, min(<size_t>STREAM_BYTES, <size_t>loop.pool.buffer_bytes),
                      STREAM_READS_MOST, loop.splice and streams)
@@ -220,4 +236,4 @@ cdef inline void stream_settle(Loop *loop, Task *task) noexcept nogil:
     elif not session_waits_for_memory(loop, task) and task.queue == NULL and loop_runnable(task):
         queue_push(&loop.bulk, task)
     if not session.finished:
-        loop_wake(loop, &session.extension.errors if task == &session.output else &session.output)
+        loop_wake(loop, stream_other(session, task))

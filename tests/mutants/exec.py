@@ -40,10 +40,17 @@ _STREAMS = (
     ),
     Mutant(
         "two streams take turns",
+        "fastpty/relay/streams.pxd",
+        "        outbox_reserve(&session.extension.outbox, other.number)\n",
+        "        pass\n",
+        RELAY + "test_streams_that_never_pause_share_the_connection",
+    ),
+    Mutant(
+        "a stream is read while the other one's frames wait",
         "fastpty/relay/channel.pxd",
-        "            outbox_reserve(outbox, channel.number)\n",
-        "            pass\n",
-        RELAY + "test_one_stream_does_not_starve_the_other",
+        "                and outbox_admits(channel.outbox, channel.number)))\n",
+        "                ))\n",
+        RELAY + "test_streams_that_never_pause_share_the_connection",
     ),
     Mutant(
         "a short read of a stream does not mean that it is empty",

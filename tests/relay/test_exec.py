@@ -91,6 +91,20 @@ def test_one_stream_does_not_starve_the_other(execute: Executes) -> None:
     assert client.errors == b"".join(b"%d\n" % number for number in range(1, 20_001))
 
 
+@pytest.mark.parametrize("size", [1_000, 20_000, 65_536])
+def test_streams_that_never_pause_share_the_connection(size: int, execute: Executes) -> None:
+    """However much the client reads at once."""
+    client = execute("sh", "-c", "yes output & exec yes errors >&2")
+    while not (client.output and client.errors):
+        assert client.read(size)
+        assert len(client.output) + len(client.errors) < 20_000_000
+    output, errors = len(client.output), len(client.errors)
+    while len(client.output) + len(client.errors) < output + errors + 1_000_000:
+        assert client.read(size)
+    assert len(client.output) - output > 400_000
+    assert len(client.errors) - errors > 400_000
+
+
 def test_a_client_that_reads_nothing_stops_the_program_only(execute: Executes) -> None:
     """A frame that has begun is completed first, so that the other stream's bytes never get into it."""
     client = execute("sh", "-c", "yes >&2 & head -c 3000000 /dev/zero; kill $!")

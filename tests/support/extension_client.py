@@ -81,10 +81,10 @@ class ExtensionClient:
     def resize(self, rows: int, columns: int) -> None:
         self.send(extension.SIZE, extension.window(rows, columns))
 
-    def read(self) -> bool:
+    def read(self, size: int = 65536) -> bool:
         """Reads once. Returns False at the end of the connection."""
         try:
-            data = self.sock.recv(65536)
+            data = self.sock.recv(size)
         except ConnectionResetError:
             data = b""
         if not data:
