@@ -171,9 +171,16 @@ _ENDINGS = (
     Mutant(
         "a status that is not known is no success",
         "fastpty/client/session.py",
-        "        if self.status.how not in (extension.EXITED, extension.SIGNALLED, extension.DUMPED_CORE):\n",
+        "        if self.status.code > _CODES_MOST.get(self.status.how, -1):\n",
         "        if False:\n",
         _SESSIONS + "test_a_status_that_the_router_does_not_know_is_no_success",
+    ),
+    Mutant(
+        "a status that no program can have is no success",
+        "fastpty/client/session.py",
+        "{extension.EXITED: 255, extension.SIGNALLED: 127,",
+        "{extension.EXITED: 65535, extension.SIGNALLED: 65535,",
+        _SESSIONS + "test_a_status_that_no_program_can_have_is_no_success",
     ),
     Mutant(
         "a command that was not found has the status 127",
