@@ -183,7 +183,7 @@ class AttachedClient:
             self._decide_by = now + self._link.protocol.silence_seconds
         if now < self._decide_by:
             return self._decide_by - now
-        self._link.protocol.keep_no_more()
+        self._link.keep_no_more()
         self._decide_by = None
         return None
 

@@ -122,9 +122,14 @@ class Connection:
             sock.close()
 
     def _greeting(self, sock: _socket.socket, name: bytes | None) -> Greeting | None:
-        """What the router says first if it speaks the extension; None if the user rules the extension out."""
-        if self.wanted.protocol in ("raw", "uwsgi"):
+        """What the router says first if it speaks the extension; None if that does not matter.
+
+        Raw input could be a request of the extension, so it matters also if the user rules the extension out.
+        """
+        if self.wanted.protocol == "uwsgi":
             return None
+        if self.wanted.protocol == "raw":
+            return negotiation.Greeting([], is_ruled_out=True)
         names: list[bytes | None] = [name] if name is not None and sock.getsockname() == name else []
         if self.wanted.protocol == "fpty" or self._has_negotiated:
             names.append(None)

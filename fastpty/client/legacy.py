@@ -180,7 +180,10 @@ class Legacy:
 
     def keep_no_more(self) -> None:
         """Lets the input go on. A WELCOME is an error from here on. Raises FastptyError if the input must wait."""
-        self._check_held()
+        if self._greeting is not None and self._greeting.is_ruled_out:
+            self._greeting = self._starts = None
+        else:
+            self._check_held()
         self._kept = None
         self.is_waiting = False
 

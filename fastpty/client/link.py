@@ -117,6 +117,12 @@ class Link:
         self.protocol.has_no_welcome()
         self.early = bytes(greeting.received)
 
+    def keep_no_more(self) -> None:
+        """Sends input that waits for the router's first byte. Raises FastptyError if it must wait."""
+        assert isinstance(self.protocol, Legacy)
+        self.protocol.keep_no_more()
+        self._unsent += self.protocol.replies()
+
     def traffic(self) -> str:
         """How much was sent and received, in words: input and output if the protocol counts them."""
         counts = self.protocol.counts() or (self.bytes_sent, self.bytes_received)

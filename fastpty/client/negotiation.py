@@ -43,13 +43,15 @@ class Greeting:
     A WELCOME for this client has the nonce of one of its `names`; for the name None, which the router does not see, the
     nonce is zero. Without `names` none is expected. `is_welcome` is None until it is decided. `is_unnamed`: a WELCOME
     came whose nonce is zero, but the names do not include None. It is not accepted: a program behind a raw address can
-    write the same bytes. `received` is everything so far.
+    write the same bytes. `received` is everything so far. `is_ruled_out`: the user says that the router does not speak
+    the extension.
     """
 
-    def __init__(self, names: Sequence[bytes | None]) -> None:
+    def __init__(self, names: Sequence[bytes | None], *, is_ruled_out: bool = False) -> None:
         self._payloads = [extension.MAGIC + _nonce(name) for name in names]
         self._unnamed = extension.MAGIC + _nonce(None)
         self.is_expected = bool(names)
+        self.is_ruled_out = is_ruled_out
         self.received = bytearray()
         self.is_welcome: bool | None = None
         self.is_unnamed = False

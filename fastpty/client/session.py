@@ -15,6 +15,9 @@ _MOST_CREDIT = 1 << 40
 _NOTICES_MOST = 16
 _TEXT_MOST_BYTES = 400
 
+# The largest code of each end of a program that is known. A larger one could become the exit status 0.
+_CODES_MOST = {extension.EXITED: 255, extension.SIGNALLED: 127, extension.DUMPED_CORE: 127}
+
 _WORDS = {
     extension.PROTOCOL: "the router did not understand this client",
     extension.UNSUPPORTED: "the router does not support what was asked for",
@@ -208,7 +211,7 @@ class Session:
             cause = f": {why}" if why else ""
             raise SessionError(f"lost the connection{cause}; exit status unknown")
         self._check_counts(self.status)
-        if self.status.how not in (extension.EXITED, extension.SIGNALLED, extension.DUMPED_CORE):
+        if self.status.code > _CODES_MOST.get(self.status.how, -1):
             raise SessionError("the program has ended; exit status unknown")
         return self.status
 

@@ -52,9 +52,12 @@ cdef inline RequestShare *request_share(Loop *loop, const Extension *extension) 
 
 cdef inline bint request_owner_has_room(Loop *loop, const Extension *extension, uint32_t room) noexcept nogil:
     """Returns True if this memory for a START does not exceed the limit of its owner."""
-    cdef const RequestShare *share = request_share(loop, extension)
+    cdef const RequestShare *share
     cdef int64_t more = request_counted(room) - request_counted(extension.request_room)
-    return more == 0 or share == NULL or share.bytes + more <= REQUESTS_OF_OWNER_MOST
+    if more == 0:
+        return True   # before the search: a START may come in many small pieces
+    share = request_share(loop, extension)
+    return share == NULL or share.bytes + more <= REQUESTS_OF_OWNER_MOST
 
 
 cdef inline bint request_has_room(Loop *loop, const Extension *extension, uint32_t room) noexcept nogil:

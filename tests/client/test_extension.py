@@ -368,6 +368,18 @@ def test_a_status_that_the_router_does_not_know_is_no_success(router: ScriptedRo
         assert run(router.address) == (255, b"", "fastpty: the program has ended; exit status unknown\n")
 
 
+@pytest.mark.parametrize(("how", "code"), [(extension.EXITED, 256), (extension.SIGNALLED, 128)])
+def test_a_status_that_no_program_can_have_is_no_success(router: ScriptedRouter, how: int, code: int) -> None:
+    """The low eight bits of the exit status would be 0."""
+
+    def part(peer: ExtensionPeer) -> None:
+        peer.begin()
+        peer.end(code, how)
+
+    with playing(router, part):
+        assert run(router.address) == (255, b"", "fastpty: the program has ended; exit status unknown\n")
+
+
 @pytest.mark.parametrize(
     ("code", "errno", "status"),
     [

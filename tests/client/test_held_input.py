@@ -110,6 +110,30 @@ def test_raw_input_that_holds_a_start_reaches_a_router_of_another_protocol(route
     assert received == [data]
 
 
+def test_a_router_that_speaks_the_extension_after_all_gets_no_start(router: ScriptedRouter) -> None:
+    """The user has said that it speaks the raw protocol."""
+    received = []
+
+    def late(peer: ExtensionPeer) -> None:
+        received.append(receive_until(peer.sock, START[:SAFE]))
+        peer.sock.sendall(peer.welcome)
+        received.append(receive_all(peer.sock))
+
+    with playing(router, late):
+        status, output, complaint = run("--protocol", "raw", router.address, data=START)
+    assert (status, output) == (255, b"")
+    assert complaint.endswith(" is an address for fastpty's own protocol: connect with --protocol fpty\n")
+    assert received == [START[:SAFE], b""]
+
+
+def test_raw_input_goes_to_a_silent_router_that_the_user_calls_raw() -> None:
+    legacy = Legacy("address", framed=False, is_local=True, greeting=Greeting([], is_ruled_out=True))
+    assert legacy.input(START) == START[:SAFE]
+    legacy.keep_no_more()
+    assert (legacy.replies(), legacy.is_waiting) == (START[SAFE:], False)
+    assert legacy.input(START) == START
+
+
 def test_raw_input_that_holds_a_start_is_never_lost_silently() -> None:
     """Where the router says nothing."""
     legacy = Legacy("address", framed=False, is_local=True, greeting=Greeting([new_name()]))

@@ -80,6 +80,20 @@ _NEGOTIATION = (
         _HELD + "test_raw_input_that_holds_a_start_is_not_sent_to_a_late_router",
     ),
     Mutant(
+        "raw input waits also if the user calls the router raw",
+        "fastpty/client/connect.py",
+        "            return negotiation.Greeting([], is_ruled_out=True)\n",
+        "            return None\n",
+        _HELD + "test_a_router_that_speaks_the_extension_after_all_gets_no_start",
+    ),
+    Mutant(
+        "raw input does not wait for ever if the user calls the router raw",
+        "fastpty/client/legacy.py",
+        "self._greeting is not None and self._greeting.is_ruled_out",
+        "False",
+        _HELD + "test_raw_input_goes_to_a_silent_router_that_the_user_calls_raw",
+    ),
+    Mutant(
         "raw input that has waited goes on",
         "fastpty/client/legacy.py",
         '        held, self._held = (self._held, b"") if self._greeting is None else (b"", self._held)\n',
@@ -171,9 +185,16 @@ _ENDINGS = (
     Mutant(
         "a status that is not known is no success",
         "fastpty/client/session.py",
-        "        if self.status.how not in (extension.EXITED, extension.SIGNALLED, extension.DUMPED_CORE):\n",
+        "        if self.status.code > _CODES_MOST.get(self.status.how, -1):\n",
         "        if False:\n",
         _SESSIONS + "test_a_status_that_the_router_does_not_know_is_no_success",
+    ),
+    Mutant(
+        "a status that no program can have is no success",
+        "fastpty/client/session.py",
+        "{extension.EXITED: 255, extension.SIGNALLED: 127,",
+        "{extension.EXITED: 65535, extension.SIGNALLED: 65535,",
+        _SESSIONS + "test_a_status_that_no_program_can_have_is_no_success",
     ),
     Mutant(
         "a command that was not found has the status 127",

@@ -9,6 +9,7 @@ GREETING = "relay/test_extension_greeting.py::"
 REQUESTS = "relay/test_extension_requests.py::"
 SHELLS = "sessions/test_account_shells.py::"
 TLS = "gateways/test_tls_extension.py::"
+TURNS = "relay/test_extension_turns.py::"
 
 _MEMORY = (
     Mutant(
@@ -24,6 +25,13 @@ _MEMORY = (
         "share.bytes + more <= REQUESTS_OF_OWNER_MOST",
         "True",
         REQUESTS + "test_the_starts_of_a_user_are_bounded_and_short_ones_always_begin",
+    ),
+    Mutant(
+        "the pieces of a START cost no search for its owner",
+        "fastpty/relay/request.pxd",
+        "    if more == 0:\n        return True   # before",
+        "    if False:\n        return True   # before",
+        TURNS + "test_a_start_in_many_pieces_costs_no_more_than_other_frames",
     ),
     Mutant(
         "a short START is not counted",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from fastpty._relay import Relay
 from fastpty.relay.upcalls import Failure, Greeting
 from fastpty.wire import extension
 from tests.support.extension_client import ExtensionClient
-from tests.support.harness import join_thread
+from tests.support.harness import Router, join_thread
 
 CLIENTS = 12
+PIECES = 1 << 18
+"""Frames of four bytes."""
 
 
 class Starts:
@@ -102,3 +105,26 @@ def test_a_client_is_told_no_control_characters_and_whole_ones(answer: bytes, to
     handler.run()
     join_thread(reader)
     assert texts == [told]
+
+
+def used_ns(pid: int) -> int:
+    """How long a process has run (/proc/PID/schedstat)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+
+
+def test_a_start_in_many_pieces_costs_no_more_than_other_frames(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """Each of its pieces delays the other sessions. The same router handles the other frames, so the machine is one."""
+    router = start_router("--listen-raw", f"{directory}/socket")
+    with ExtensionClient(f"{directory}/socket") as client:
+        assert client.welcome
+        before = used_ns(router.pid)
+        client.sock.sendall(bytes([1, 0, 0, extension.START]) * PIECES)
+        client.start(["cat"])
+        client.read_until(extension.STARTED)
+        started = used_ns(router.pid)
+        client.sock.sendall(bytes([0, 0, 0, extension.PING]) * PIECES)
+        client.send(extension.END_INPUT)
+        assert client.status().code == 0
+        assert started - before < 4 * (used_ns(router.pid) - started)
