@@ -43,14 +43,14 @@ _STREAMS = (
         "fastpty/relay/streams.pxd",
         "        outbox_reserve(&session.extension.outbox, other.number)\n",
         "        pass\n",
-        RELAY + "test_streams_that_never_pause_share_the_connection",
+        RELAY + "test_streams_that_are_both_full_share_the_connection",
     ),
     Mutant(
         "a stream is read while the other one's frames wait",
         "fastpty/relay/channel.pxd",
         "                and outbox_admits(channel.outbox, channel.number)))\n",
         "                ))\n",
-        RELAY + "test_streams_that_never_pause_share_the_connection",
+        RELAY + "test_streams_that_are_both_full_share_the_connection",
     ),
     Mutant(
         "a short read of a stream does not mean that it is empty",

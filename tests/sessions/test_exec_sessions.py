@@ -29,12 +29,6 @@ def begin(path: str, *argv: str, data: bytes = b"", **keywords: object) -> Exten
     return client
 
 
-def leader(client: ExtensionClient) -> int:
-    """The program's pid, from STARTED."""
-    found = dict(extension.read_items(client.read_until(extension.STARTED)))
-    return int.from_bytes(found[extension.PROCESS], "little")
-
-
 # The client leaves
 
 
@@ -78,7 +72,7 @@ def test_the_whole_group_is_hung_up(start_router: Starts, directory: Path) -> No
     client = begin(f"{directory}/s", "sh", "-c", "sleep 600 & echo $!", drain_ms=None)
     client.read_output_until(b"\n")
     job = int(client.output)
-    eventually(lambda: state(leader(client)) == "Z", "the leader has exited")
+    eventually(lambda: state(client.leader) == "Z", "the leader has exited")
     client.sock.close()
     router.wait_for_log(r"end: client left, exit status 0")
     eventually(lambda: process_gone(job), "the job has ended")
@@ -117,7 +111,7 @@ def test_a_session_cgroup_ends_what_a_program_leaves_behind(start_router: Starts
 def test_a_killed_worker_hangs_the_program_up(start_router: Starts, directory: Path) -> None:
     router = start_router("--listen-raw", f"{directory}/s")
     client = begin(f"{directory}/s", "sleep", "600")
-    program, worker = leader(client), router.pid
+    program, worker = client.leader, router.pid
     os.kill(worker, signal.SIGKILL)
     client.read_to_end()
     assert client.final is None
@@ -150,4 +144,4 @@ def test_a_program_has_its_own_session_and_no_terminal(start_router: Starts, dir
         f"{directory}/s", "sh", "-c", "cut -d' ' -f5-7 /proc/$$/stat; ls /proc/self/fd | wc -l; : < /dev/tty"
     )
     assert client.status().code != 0
-    assert client.output == b"%d %d 0\n4\n" % (leader(client), leader(client))
+    assert client.output == b"%d %d 0\n4\n" % (client.leader, client.leader)

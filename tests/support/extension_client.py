@@ -117,6 +117,12 @@ class ExtensionClient:
         while self.read():
             pass
 
+    @property
+    def leader(self) -> int:
+        """The program's pid, from STARTED."""
+        found = dict(extension.read_items(self.read_until(extension.STARTED)))
+        return int.from_bytes(found[extension.PROCESS], "little")
+
     def has_nothing_to_read(self, seconds: float = 0.0) -> bool:
         return not select.select([self.sock], [], [], seconds)[0]
 
