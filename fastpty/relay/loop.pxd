@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpty.relay.busy_poll cimport BusyPoll, busy_poll_wait, clock_ns
 from fastpty.relay.channel cimport (
-    CHANNEL_DRAINING, CHANNEL_OPEN, Channel, channel_has_frames, channel_holds, channel_may_write,
+    CHANNEL_DRAINING, CHANNEL_OPEN, Channel, channel_has_frames, channel_held_bytes, channel_holds, channel_may_write,
 )
 from fastpty.relay.errands cimport Errands
 from fastpty.relay.pool cimport Pool
@@ -194,7 +194,9 @@ cdef inline bint loop_runnable(const Task *task) noexcept nogil:
     if channel_holds(channel):
         if channel_may_write(channel) or channel_has_frames(channel):
             return True
-        return channel.reads_ahead and channel.state == CHANNEL_OPEN and channel.readable
+        # Frames that wait in a shared outbox, for room or for the other channel, are no reason not to read.
+        if not task.session.terminal.has_streams or channel_held_bytes(channel) > 0 or channel.outbox == NULL:
+            return channel.reads_ahead and channel.state == CHANNEL_OPEN and channel.readable
     if task.session.finished:
         return False
     return channel.state == CHANNEL_DRAINING or (channel.state == CHANNEL_OPEN and channel.readable)

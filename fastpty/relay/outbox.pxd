@@ -54,9 +54,10 @@ cdef inline bint outbox_admits(const Outbox *outbox, uint8_t number) noexcept no
 
 
 cdef inline void outbox_reserve(Outbox *outbox, uint8_t number) noexcept nogil:
-    """Lets the channel that sends frames of this number begin the next one."""
-    outbox.is_reserved = True
-    outbox.reserved_for = number
+    """Lets the channel that sends frames of this number begin the next one, unless that is the other one's already."""
+    if not outbox.is_reserved:
+        outbox.is_reserved = True
+        outbox.reserved_for = number
 
 
 cdef inline void outbox_add(Outbox *outbox, const uint8_t *frame, size_t size) noexcept nogil:

@@ -22,6 +22,7 @@ from fastpty.relay.loop cimport (
     ABOUT_ERRORS, ABOUT_INPUT, ABOUT_TERMINAL, MILLISECOND_NS, RETRY_FIRST_MS, Loop, loop_is_streaming, loop_retry,
     loop_runnable, loop_set_deadline, loop_source_ready, loop_target_ready, loop_wake, loop_watch_part, loop_watch_room,
 )
+from fastpty.relay.outbox cimport Outbox, outbox_reserve
 from fastpty.relay.pool cimport BUFFER_BYTES
 from fastpty.relay.queue cimport queue_push
 from fastpty.relay.state cimport ENDING_EXIT, ENDING_PEER_LEFT, Session, Task
@@ -68,6 +69,11 @@ cdef inline int streams_open(Loop *loop, Session *session) noexcept nogil:
 
 cdef inline Task *stream_task(Session *session, Stream stream) noexcept nogil:
     return &session.extension.errors if stream == STREAM_ERRORS else &session.output
+
+
+cdef inline Task *stream_other(Task *task) noexcept nogil:
+    """Returns the task of the other output stream."""
+    return &task.session.extension.errors if task == &task.session.output else &task.session.output
 
 
 cdef inline void stream_drop(Loop *loop, Session *session, Stream stream) noexcept nogil:
@@ -164,7 +170,8 @@ cdef inline void stream_cut(Loop *loop, Session *session, Task *task) noexcept n
     ioctl(task.channel.source, FIONREAD, &waiting)
     task.channel.allowance = max(waiting, 0)
     session.extension.output_open = True
-    loop_source_ready(loop, task, False)
+    # To its end, as if it had hung up: a process can take bytes out of its pipe, or have counted urgent ones (unix(7)).
+    loop_source_ready(loop, task, True)
 
 
 cdef inline void streams_cut(Loop *loop, Session *session) noexcept nogil:
@@ -172,6 +179,13 @@ cdef inline void streams_cut(Loop *loop, Session *session) noexcept nogil:
     if not session.finished:
         stream_cut(loop, session, &session.output)
         stream_cut(loop, session, &session.extension.errors)
+
+
+cdef inline void stream_give_turn(const Channel *channel, const Channel *other) noexcept nogil:
+    """Lets the other stream begin the next frame if it holds output: it is not served while this one is in a frame."""
+    cdef Outbox *outbox = channel.outbox
+    if channel_held_bytes(other) > 0 and (outbox.frame_left == 0 or outbox.frame_number == channel.number):
+        outbox_reserve(outbox, other.number)
 
 
 cdef inline void stream_step(Loop *loop, Task *task) noexcept nogil:
@@ -183,6 +197,7 @@ cdef inline void stream_step(Loop *loop, Task *task) noexcept nogil:
     cdef uint64_t read_before = channel.read_bytes
     if channel.writable:
         channel_flush(channel, &loop.pool)
+    stream_give_turn(channel, &stream_other(task).channel)
     if channel.state == CHANNEL_OPEN and channel.readable and channel_held_bytes(channel) == 0:
         channel_fill(channel, &loop.pool, min(<size_t>STREAM_BYTES, <size_t>loop.pool.buffer_bytes),
                      STREAM_READS_MOST, loop.splice and streams)
@@ -220,4 +235,4 @@ cdef inline void stream_settle(Loop *loop, Task *task) noexcept nogil:
     elif not session_waits_for_memory(loop, task) and task.queue == NULL and loop_runnable(task):
         queue_push(&loop.bulk, task)
     if not session.finished:
-        loop_wake(loop, &session.extension.errors if task == &session.output else &session.output)
+        loop_wake(loop, stream_other(task))

@@ -122,3 +122,22 @@ def test_descriptors_that_a_program_passes_are_closed(
         assert client.status().code == 0
         assert client.output == b"x" * 20
     assert router.end() == 0
+
+
+def test_urgent_bytes_of_a_job_do_not_hold_the_session(
+    start_router: Starts, directory: Path, login: Login
+) -> None:
+    """The kernel counts them among the bytes that wait, but read(2) leaves them out."""
+    serve(start_router, directory)
+    program = (
+        "import os, socket, time\n"
+        "output = socket.socket(fileno=1)\n"
+        "output.send(b'out')\n"
+        "output.send(b'!', socket.MSG_OOB)\n"
+        "if os.fork(): os._exit(3)\n"
+        "time.sleep(60)"
+    )
+    with execute(directory, login, "python3", "-c", program) as client:
+        status = client.status()
+        assert (status.code, status.flags) == (3, extension.STILL_OPEN)
+        assert client.output == b"out"

@@ -26,10 +26,24 @@ _STREAMS = (
     ),
     Mutant(
         "two streams take turns",
-        "fastpty/relay/channel.pxd",
-        "            outbox_reserve(outbox, channel.number)\n",
-        "            pass\n",
-        RELAY + "test_one_stream_does_not_starve_the_other",
+        "fastpty/relay/streams.pxd",
+        "    stream_give_turn(channel, &stream_other(task).channel)\n",
+        "",
+        RELAY + "test_both_streams_take_turns_at_a_client_that_reads_slowly",
+    ),
+    Mutant(
+        "a stream within whose turn the other one sends keeps its turn",
+        "fastpty/relay/outbox.pxd",
+        "    if not outbox.is_reserved:\n",
+        "    if True:\n",
+        RELAY + "test_both_streams_take_turns_at_a_client_that_reads_slowly",
+    ),
+    Mutant(
+        "a stream is read while the other one's frame waits",
+        "fastpty/relay/loop.pxd",
+        "        if not task.session.terminal.has_streams or channel_held_bytes(channel) > 0",
+        "        if True",
+        RELAY + "test_a_message_comes_while_the_output_waits_for_a_client_that_reads_slowly",
     ),
     Mutant(
         "a short read of a stream does not mean that it is empty",
@@ -69,6 +83,13 @@ _ENDINGS = (
         "not outbox.is_final and not outbox.holds_final))\n",
         "not outbox.is_final))\n",
         RELAY + "test_a_limit_ends_a_session_whose_streams_both_hold_output",
+    ),
+    Mutant(
+        "a stream that is cut ends when it is empty",
+        "fastpty/relay/streams.pxd",
+        "    loop_source_ready(loop, task, True)\n",
+        "    loop_source_ready(loop, task, False)\n",
+        ERRANDS + "test_urgent_bytes_of_a_job_do_not_hold_the_session",
     ),
     Mutant(
         "a background job does not hold the session",

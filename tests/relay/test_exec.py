@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,6 +90,28 @@ def test_one_stream_does_not_starve_the_other(execute: Executes) -> None:
         assert client.read()
     assert client.status().code == 0
     assert client.errors == b"".join(b"%d\n" % number for number in range(1, 20_001))
+
+
+def test_both_streams_take_turns_at_a_client_that_reads_slowly(execute: Executes) -> None:
+    """Its socket is nearly always full, so one stream is within a frame whenever the other one could go on."""
+    client = execute("sh", "-c", "yes >&2 & yes")
+    while len(client.output) + len(client.errors) < 2_000_000:
+        assert client.read(4000)
+        time.sleep(0.001)
+    client.send(signal.SIGKILL)
+    assert len(client.output) / 2 < len(client.errors) < 2 * len(client.output)
+
+
+def test_a_message_comes_while_the_output_waits_for_a_client_that_reads_slowly(execute: Executes) -> None:
+    client = execute("sh", "-c", "yes & read line; echo lives >&2; wait")
+    client.read_until(extension.STARTED)
+    while not client.errors and len(client.output) < 3_000_000:
+        if 300_000 < len(client.output) < 310_000:
+            client.type(b"\n")
+        assert client.read(4000)
+        time.sleep(0.001)
+    client.send(signal.SIGKILL)
+    assert client.errors == b"lives\n"
 
 
 def test_a_client_that_reads_nothing_stops_the_program_only(execute: Executes) -> None:

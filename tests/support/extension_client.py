@@ -81,10 +81,10 @@ class ExtensionClient:
     def resize(self, rows: int, columns: int) -> None:
         self.send(extension.SIZE, extension.window(rows, columns))
 
-    def read(self) -> bool:
+    def read(self, size: int = 65536) -> bool:
         """Reads once. Returns False at the end of the connection."""
         try:
-            data = self.sock.recv(65536)
+            data = self.sock.recv(size)
         except ConnectionResetError:
             data = b""
         if not data:
@@ -154,12 +154,13 @@ def waiting_bytes(sock: socket.socket, more_than: int) -> int:
     """Returns how many bytes wait to be read, as soon as they are more than this; or this, if no more come."""
     found = bytearray(4)
     until = time.monotonic() + 1
-    while time.monotonic() < until:
+    while True:
         fcntl.ioctl(sock, termios.FIONREAD, found)
         if int.from_bytes(found, "little") > more_than:
             return int.from_bytes(found, "little")
+        if time.monotonic() >= until:
+            return more_than
         time.sleep(0.005)
-    return more_than
 
 
 def ask_for_pieces(client: ExtensionClient, most: int) -> int:
