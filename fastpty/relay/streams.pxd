@@ -39,8 +39,8 @@ cdef inline void stream_prepare(Loop *loop, Session *session, Channel *channel) 
     # A pipe with O_DIRECT gives one packet in a read, and a socket gives what came with one descriptor.
     channel.short_read_means_dry = channel.short_splice_means_dry = False
     channel.splice_bytes = BUFFER_BYTES
-    if session.terminal.has_user:
-        channel.guard = &loop.errands   # the program may pass descriptors through its socket
+    if session.terminal.takes_descriptors:
+        channel.guard = &loop.errands
 
 
 cdef inline int streams_open(Loop *loop, Session *session) noexcept nogil:

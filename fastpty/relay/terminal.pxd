@@ -25,6 +25,7 @@ cdef struct Terminal:
     bint has_streams      # the program has three streams instead of a terminal
     int input_fd          # only then: the router's ends of standard input and error; -1 = closed
     int error_fd
+    bint takes_descriptors  # only then: the program can pass descriptors through its output
     bint has_exited       # only then: the leader has exited, but is not reaped before the session is finished
     int pidfd             # the session leader's; -1 = it is reaped
     pid_t leader
@@ -234,11 +235,11 @@ cdef inline bint terminal_close_output(Terminal *terminal) noexcept nogil:
 
 
 cdef inline bint terminal_close_stream(Terminal *terminal, int *fd) noexcept nogil:
-    """As terminal_close, for one of the program's streams. Another user's is a socket that may hold descriptors."""
+    """As terminal_close, for one of the program's streams, which is a socket if it may hold descriptors."""
     cdef Errand errand
     if fd[0] < 0:
         return True
-    if not terminal.has_user:
+    if not terminal.takes_descriptors:
         close(fd[0])
     else:
         terminal_begin_errand(terminal, &errand)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
+from fastpty.system.passed_descriptors import refuse_descriptors
+
 Ends = tuple[int, int, int]
 """Descriptors for standard input, output and error; -1: none."""
 
@@ -56,7 +58,11 @@ def _pipe() -> tuple[int, int]:
 
 
 def _socket() -> tuple[int, int]:
-    """A stream that leads from the second end to the first one only: so nothing can wait unread in the second one."""
+    """A stream that leads from the second end to the first one only: so nothing can wait unread in the second one.
+
+    A program could pass descriptors whose last close blocks. The kernel refuses that since Linux 6.16.
+    """
     reader, writer = socket.socketpair()
+    refuse_descriptors(reader)
     writer.shutdown(socket.SHUT_RD)
     return reader.detach(), writer.detach()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from fastpty.system.passed_descriptors import refuse_descriptors
 from fastpty.wire import extension
 from tests.support.accounts import Login, connected_as, make_account, remove_account
 from tests.support.extension_client import ExtensionClient
@@ -26,6 +29,7 @@ def login() -> Iterator[Login]:
 
 # Reads into, or writes from, a page of a file whose reads never end; or passes descriptors through its output.
 PROGRAM = r"""
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -45,7 +49,8 @@ static int pass_one(void)
     control.head.cmsg_type = SCM_RIGHTS;
     control.head.cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(&control.head), &ends[1], sizeof(int));
-    sendmsg(1, &message, 0);
+    if (sendmsg(1, &message, 0) < 0)
+        return errno;
     close(ends[1]);
     return read(ends[0], &none, 1);   /* the end: the router has closed the other one */
 }
@@ -53,10 +58,10 @@ static int pass_one(void)
 int main(int count, char **words)
 {
     if (strcmp(words[1], "pass") == 0) {
-        for (int number = 0; number < 20; number++)
-            if (pass_one() != 0)
-                return 1;
-        return 0;
+        int result = 0;
+        for (int number = 0; number < 20 && result == 0; number++)
+            result = pass_one();
+        return result;
     }
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, open(words[2], O_RDWR), 0);
     write(2, "READY", 5);
@@ -72,9 +77,10 @@ def program(directory: Path) -> str:
     return f"{directory}/program"
 
 
-def serve(start_router: Starts, directory: Path) -> Router:
+def serve(start_router: Starts, directory: Path, **keywords: object) -> Router:
     return start_router(
-        "--run-as", "peer", "--chmod-socket=666", "--stop-timeout", "1", "--fpty-router", f"{directory}/s"
+        *("--run-as", "peer", "--chmod-socket=666", "--stop-timeout", "1", "--fpty-router", f"{directory}/s"),
+        **keywords,
     )
 
 
@@ -113,14 +119,16 @@ def test_a_program_of_another_user_cannot_make_the_worker_wait(
             assert other.output == b"lives\n"
 
 
-def test_descriptors_that_a_program_passes_are_closed(
-    start_router: Starts, directory: Path, login: Login, program: str
+def test_descriptors_that_a_program_passes_are_refused_or_closed(
+    start_router: Starts, directory: Path, login: Login, program: str, kernel: dict[str, str]
 ) -> None:
-    """Another process closes them, since that can block."""
-    router = serve(start_router, directory)
+    """Another process closes them, since that can block. If many do, others would wait; so newer kernels refuse them."""
+    router = serve(start_router, directory, env=kernel)
+    with socket.socket(socket.AF_UNIX) as one:
+        refuses = refuse_descriptors(one) and not kernel
     with execute(directory, login, program, "pass") as client:
-        assert client.status().code == 0
-        assert client.output == b"x" * 20
+        assert client.status().code == (errno.EPERM if refuses else 0)
+        assert client.output == (b"" if refuses else b"x" * 20)
     assert router.end() == 0
 
 

@@ -25,6 +25,13 @@ _STREAMS = (
         RELAY + "test_a_client_that_reads_nothing_stops_the_program_only",
     ),
     Mutant(
+        "a program of another user passes no descriptors",
+        "fastpty/sessions/streams.py",
+        "    refuse_descriptors(reader)\n",
+        "",
+        ERRANDS + "test_descriptors_that_a_program_passes_are_refused_or_closed",
+    ),
+    Mutant(
         "two streams take turns",
         "fastpty/relay/streams.pxd",
         "    stream_give_turn(channel, &stream_other(task).channel)\n",
