@@ -1,8 +1,8 @@
 """The streams of exec: the program has a standard input, output and error instead of a terminal.
 
-The router has one end of each: a pipe's, or a local socket's if the program runs as another user. A user can hold the
-lock of a pipe for ever, with a write(2) from a page that never arrives, and whoever reads the pipe then waits. Two
-channels lead to the client. They share its outbox and the room in its connection, and take turns.
+The router has one end of each: a pipe's, or a local socket's if the program runs as another user or in a foreign root.
+It could hold the lock of a pipe for ever, with a write(2) from a page that never arrives, and whoever reads or closes
+the pipe then waits. Two channels lead to the client. They share its outbox and the room in its connection, and take turns.
 
 The session ends when the leader has exited and both output streams have ended. Other processes can keep a stream open.
 After the drain time only what it holds then is still sent.

@@ -29,7 +29,7 @@ cdef inline void session_take_streams(Session *session, answer):
     session.terminal.pidfd, session.terminal.leader = answer.pidfd, answer.leader
     session.terminal.has_user = answer.uid is not None
     session.terminal.uid = answer.uid or 0
-    session.terminal.takes_descriptors = session.terminal.has_user and may_pass_descriptors(session.terminal.fd)
+    session.terminal.takes_descriptors = may_pass_descriptors(session.terminal.fd)
     session.extension.report_fd = answer.report
     session.extension.drain_ns = -1 if answer.drain_ms is None else answer.drain_ms * <int64_t>MILLISECOND_NS
 

@@ -13,7 +13,7 @@ _STREAMS = (
     Mutant(
         "the streams of another user's program are no pipes",
         "fastpty/sessions/streams.py",
-        "make = _pipe if uid is None else _socket",
+        "make = _socket if apart else _pipe",
         "make = _pipe",
         ERRANDS + "test_a_program_of_another_user_cannot_make_the_worker_wait",
     ),
@@ -23,6 +23,13 @@ _STREAMS = (
         "        return outbox.frame_number == number\n",
         "        return True\n",
         RELAY + "test_a_client_that_reads_nothing_stops_the_program_only",
+    ),
+    Mutant(
+        "the streams of a program in a foreign root are no pipes",
+        "fastpty/sessions/starter.py",
+        "apart=self._is_foreign or program.uid is not None",
+        "apart=program.uid is not None",
+        "jail/test_silent_root.py::test_a_program_without_a_terminal_that_waits_for_a_file_delays_no_other_session",
     ),
     Mutant(
         "a program of another user passes no descriptors",
