@@ -117,12 +117,15 @@ cdef inline bint terminal_hang_up_background(Terminal *terminal, int64_t grace_n
 cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil:
     """Returns whether the group that was hung up still exists.
 
-    If another process has got the group's number, it belongs to another session.
+    If another process has got the group's number, it belongs to another session. Or it leads that session, and has got
+    the number of the leader, which then is reaped.
     """
     cdef pid_t session
     if terminal.hung_up_group == 0 or kill(-terminal.hung_up_group, 0) != 0:
         return False
     session = getsid(terminal.hung_up_group)
+    if terminal.pidfd < 0 and terminal.hung_up_group == terminal.leader:
+        return session < 0
     return session < 0 or session == terminal.leader
 
 

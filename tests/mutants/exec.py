@@ -99,6 +99,13 @@ _ENDINGS = (
         RELAY + "test_a_limit_ends_a_session_whose_streams_both_hold_output",
     ),
     Mutant(
+        "a process with the number of a reaped leader is a stranger",
+        "fastpty/relay/terminal.pxd",
+        "    if terminal.pidfd < 0 and terminal.hung_up_group == terminal.leader:\n",
+        "    if False:\n",
+        SESSIONS + "test_a_stranger_that_gets_the_number_of_an_ended_leader_is_not_killed",
+    ),
+    Mutant(
         "a stream that is cut ends when it is empty",
         "fastpty/relay/streams.pxd",
         "    loop_source_ready(loop, task, True)\n",
