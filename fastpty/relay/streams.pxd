@@ -2,7 +2,8 @@
 
 The router has one end of each: a pipe's, or a local socket's if the program runs as another user or in a foreign root.
 It could hold the lock of a pipe for ever, with a write(2) from a page that never arrives, and whoever reads or closes
-the pipe then waits. Two channels lead to the client. They share its outbox and the room in its connection, and take turns.
+the pipe then waits. Two channels lead to the client. They share its outbox and the room in its connection, and take
+turns.
 
 The session ends when the leader has exited and both output streams have ended. Other processes can keep a stream open.
 After the drain time only what it holds then is still sent.

@@ -122,7 +122,7 @@ def test_a_program_of_another_user_cannot_make_the_worker_wait(
 def test_descriptors_that_a_program_passes_are_refused_or_closed(
     start_router: Starts, directory: Path, login: Login, program: str, kernel: dict[str, str]
 ) -> None:
-    """Another process closes them, since that can block. If many do, others would wait; so newer kernels refuse them."""
+    """Another process closes them, since that can block. If many wait, others do, too: newer kernels refuse them."""
     router = serve(start_router, directory, env=kernel)
     with socket.socket(socket.AF_UNIX) as one:
         refuses = refuse_descriptors(one) and not kernel
@@ -132,9 +132,7 @@ def test_descriptors_that_a_program_passes_are_refused_or_closed(
     assert router.end() == 0
 
 
-def test_urgent_bytes_of_a_job_do_not_hold_the_session(
-    start_router: Starts, directory: Path, login: Login
-) -> None:
+def test_urgent_bytes_of_a_job_do_not_hold_the_session(start_router: Starts, directory: Path, login: Login) -> None:
     """The kernel counts them among the bytes that wait, but read(2) leaves them out."""
     serve(start_router, directory)
     program = (
