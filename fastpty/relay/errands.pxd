@@ -99,12 +99,12 @@ cdef extern from *:
         return got;
     }
 
-    /* Returns whether a client can pass descriptors through this connection. */
+    /* Returns whether descriptors can be passed through this connection or pipe. */
     static inline int fastpty_may_pass_descriptors(int fd)
     {
         int passes = 1;
         socklen_t size = sizeof passes;
-        return getsockopt(fd, SOL_SOCKET, FASTPTY_SO_PASSRIGHTS, &passes, &size) < 0 || passes;
+        return getsockopt(fd, SOL_SOCKET, FASTPTY_SO_PASSRIGHTS, &passes, &size) < 0 ? errno != ENOTSOCK : passes;
     }
     """
     int send_descriptors "fastpty_send_descriptors"(

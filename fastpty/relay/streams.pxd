@@ -1,8 +1,9 @@
 """The streams of exec: the program has a standard input, output and error instead of a terminal.
 
-The router has one end of each: a pipe's, or a local socket's if the program runs as another user. A user can hold the
-lock of a pipe for ever, with a write(2) from a page that never arrives, and whoever reads the pipe then waits. Two
-channels lead to the client. They share its outbox and the room in its connection, and take turns.
+The router has one end of each: a pipe's, or a local socket's if the program runs as another user or in a foreign root.
+It could hold the lock of a pipe for ever, with a write(2) from a page that never arrives, and whoever reads or closes
+the pipe then waits. Two channels lead to the client. They share its outbox and the room in its connection, and take
+turns.
 
 The session ends when the leader has exited and both output streams have ended. Other processes can keep a stream open.
 After the drain time only what it holds then is still sent.
@@ -39,8 +40,8 @@ cdef inline void stream_prepare(Loop *loop, Session *session, Channel *channel) 
     # A pipe with O_DIRECT gives one packet in a read, and a socket gives what came with one descriptor.
     channel.short_read_means_dry = channel.short_splice_means_dry = False
     channel.splice_bytes = BUFFER_BYTES
-    if session.terminal.has_user:
-        channel.guard = &loop.errands   # the program may pass descriptors through its socket
+    if session.terminal.takes_descriptors:
+        channel.guard = &loop.errands
 
 
 cdef inline int streams_open(Loop *loop, Session *session) noexcept nogil:
@@ -69,6 +70,11 @@ cdef inline int streams_open(Loop *loop, Session *session) noexcept nogil:
 
 cdef inline Task *stream_task(Session *session, Stream stream) noexcept nogil:
     return &session.extension.errors if stream == STREAM_ERRORS else &session.output
+
+
+cdef inline Task *stream_other(Task *task) noexcept nogil:
+    """Returns the task of the other output stream."""
+    return &task.session.extension.errors if task == &task.session.output else &task.session.output
 
 
 cdef inline void stream_drop(Loop *loop, Session *session, Stream stream) noexcept nogil:
@@ -165,7 +171,8 @@ cdef inline void stream_cut(Loop *loop, Session *session, Task *task) noexcept n
     ioctl(task.channel.source, FIONREAD, &waiting)
     task.channel.allowance = max(waiting, 0)
     session.extension.output_open = True
-    loop_source_ready(loop, task, False)
+    # To its end, as if it had hung up: a process can take bytes out of its pipe, or have counted urgent ones (unix(7)).
+    loop_source_ready(loop, task, True)
 
 
 cdef inline void streams_cut(Loop *loop, Session *session) noexcept nogil:
@@ -175,18 +182,14 @@ cdef inline void streams_cut(Loop *loop, Session *session) noexcept nogil:
         stream_cut(loop, session, &session.extension.errors)
 
 
-cdef inline Task *stream_other(Session *session, const Task *task) noexcept nogil:
-    return &session.extension.errors if task == &session.output else &session.output
-
-
-cdef inline void stream_yield(Session *session, const Task *task) noexcept nogil:
+cdef inline void stream_yield(Task *task) noexcept nogil:
     """Between two frames: lets the other stream begin the next one if it has bytes to send.
 
     Otherwise a stream that never pauses would begin the next frame in the step in which it completes one.
     """
-    cdef const Channel *other = &stream_other(session, task).channel
-    if session.extension.outbox.frame_left == 0 and channel_held_bytes(other) > 0:
-        outbox_reserve(&session.extension.outbox, other.number)
+    cdef const Channel *other = &stream_other(task).channel
+    if task.channel.outbox.frame_left == 0 and channel_held_bytes(other) > 0:
+        outbox_reserve(task.channel.outbox, other.number)
 
 
 cdef inline void stream_step(Loop *loop, Task *task) noexcept nogil:
@@ -198,7 +201,7 @@ cdef inline void stream_step(Loop *loop, Task *task) noexcept nogil:
     cdef uint64_t read_before = channel.read_bytes
     if channel.writable:
         channel_flush(channel, &loop.pool)
-    stream_yield(session, task)
+    stream_yield(task)
     if channel.state == CHANNEL_OPEN and channel.readable and channel_held_bytes(channel) == 0:
         channel_fill(channel, &loop.pool, min(<size_t>STREAM_BYTES, <size_t>loop.pool.buffer_bytes),
                      STREAM_READS_MOST, loop.splice and streams)
@@ -236,4 +239,4 @@ cdef inline void stream_settle(Loop *loop, Task *task) noexcept nogil:
     elif not session_waits_for_memory(loop, task) and task.queue == NULL and loop_runnable(task):
         queue_push(&loop.bulk, task)
     if not session.finished:
-        loop_wake(loop, stream_other(session, task))
+        loop_wake(loop, stream_other(task))

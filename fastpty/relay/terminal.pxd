@@ -25,6 +25,7 @@ cdef struct Terminal:
     bint has_streams      # the program has three streams instead of a terminal
     int input_fd          # only then: the router's ends of standard input and error; -1 = closed
     int error_fd
+    bint takes_descriptors  # only then: the program can pass descriptors through its output
     bint has_exited       # only then: the leader has exited, but is not reaped before the session is finished
     int pidfd             # the session leader's; -1 = it is reaped
     pid_t leader
@@ -116,12 +117,15 @@ cdef inline bint terminal_hang_up_background(Terminal *terminal, int64_t grace_n
 cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil:
     """Returns whether the group that was hung up still exists.
 
-    If another process has got the group's number, it belongs to another session.
+    If another process has got the group's number, it belongs to another session. Or it leads that session, and has got
+    the number of the leader, which then is reaped.
     """
     cdef pid_t session
     if terminal.hung_up_group == 0 or kill(-terminal.hung_up_group, 0) != 0:
         return False
     session = getsid(terminal.hung_up_group)
+    if terminal.pidfd < 0 and terminal.hung_up_group == terminal.leader:
+        return session < 0
     return session < 0 or session == terminal.leader
 
 
@@ -234,11 +238,11 @@ cdef inline bint terminal_close_output(Terminal *terminal) noexcept nogil:
 
 
 cdef inline bint terminal_close_stream(Terminal *terminal, int *fd) noexcept nogil:
-    """As terminal_close, for one of the program's streams. Another user's is a socket that may hold descriptors."""
+    """As terminal_close, for one of the program's streams, which is a socket if it may hold descriptors."""
     cdef Errand errand
     if fd[0] < 0:
         return True
-    if not terminal.has_user:
+    if not terminal.takes_descriptors:
         close(fd[0])
     else:
         terminal_begin_errand(terminal, &errand)

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memset
 
+from fastpty.relay.errands cimport may_pass_descriptors
 from fastpty.relay.final cimport final_error_text
 from fastpty.relay.loop cimport EVENTS_MOST, MILLISECOND_NS, Loop
 from fastpty.relay.pool cimport BUFFER_BYTES, BUFFER_LEAST_BYTES
@@ -28,6 +29,7 @@ cdef inline void session_take_streams(Session *session, answer):
     session.terminal.pidfd, session.terminal.leader = answer.pidfd, answer.leader
     session.terminal.has_user = answer.uid is not None
     session.terminal.uid = answer.uid or 0
+    session.terminal.takes_descriptors = may_pass_descriptors(session.terminal.fd)
     session.extension.report_fd = answer.report
     session.extension.drain_ns = -1 if answer.drain_ms is None else answer.drain_ms * <int64_t>MILLISECOND_NS
 

@@ -33,6 +33,7 @@ class Starter:
         self._leaders: dict[int, int] = {}  # the pids of sessions' first processes, by session
         self._children: set[int] = set()  # the same pids
         self._readers = limits.readers
+        self._is_foreign = config.changes_root
         self._cgroups = cgroups
         self._joins = config.entered.cgroups if config.entered else ()
         self._spawner = Spawner(
@@ -78,7 +79,7 @@ class Starter:
 
     def start_on_streams(self, number: int, program: Program, *, merges: bool, drain_ms: int | None) -> Streams:
         """Starts a program without a terminal, and does not wait for the child."""
-        streams = ProgramStreams(merges=merges, uid=program.uid)
+        streams = ProgramStreams(merges=merges, apart=self._is_foreign or program.uid is not None)
 
         def spawn(cgroup: int) -> tuple[int, int, int]:
             complete = self._completed(number, program, (cgroup, writer, *streams.program))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
+from fastpty.system.passed_descriptors import refuse_descriptors
+
 Ends = tuple[int, int, int]
 """Descriptors for standard input, output and error; -1: none."""
 
@@ -12,14 +14,14 @@ Ends = tuple[int, int, int]
 class ProgramStreams:
     """Three streams between the router (`own`, non-blocking) and a program (`program`).
 
-    merges: standard error goes into standard output, and the router has no end of it. uid: the user of the program if
-    that is not this process's. Then the streams are sockets: another user can make whoever reads or writes a pipe wait
-    (fastpty/relay/streams.pxd). Raises OSError.
+    merges: standard error goes into standard output, and the router has no end of it. apart: the program belongs to
+    another user, or to a foreign root. Then the streams are sockets: it could make whoever reads, writes or closes a
+    pipe wait (fastpty/relay/streams.pxd). Raises OSError.
     """
 
-    def __init__(self, *, merges: bool, uid: int | None) -> None:
+    def __init__(self, *, merges: bool, apart: bool) -> None:
         self._opened: list[int] = []
-        make = _pipe if uid is None else _socket
+        make = _socket if apart else _pipe
         try:
             reader, self._input = self._add(make())
             self._output, writer = self._add(make())
@@ -56,7 +58,11 @@ def _pipe() -> tuple[int, int]:
 
 
 def _socket() -> tuple[int, int]:
-    """A stream that leads from the second end to the first one only: so nothing can wait unread in the second one."""
+    """A stream that leads from the second end to the first one only: so nothing can wait unread in the second one.
+
+    A program could pass descriptors whose last close blocks. The kernel refuses that since Linux 6.16.
+    """
     reader, writer = socket.socketpair()
+    refuse_descriptors(reader)
     writer.shutdown(socket.SHUT_RD)
     return reader.detach(), writer.detach()

@@ -1,4 +1,4 @@
-"""Files whose reads never return."""
+"""Files whose reads never return, and kernels that do not refuse descriptors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.peers import need_root
+from tests.support.peers import need_root, preload
 
 
 @pytest.fixture
@@ -32,3 +32,30 @@ def fuse(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
 def stuck_files(directory: Path, fuse: subprocess.Popen[bytes]) -> Path:
     """The directory of that file system."""
     return directory / "mounted"
+
+
+# A kernel before 6.16 knows no SO_PASSRIGHTS.
+OLDER = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/socket.h>
+
+int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
+{
+    int (*real)(int, int, int, const void *, socklen_t) = dlsym(RTLD_NEXT, "setsockopt");
+    return level == SOL_SOCKET && option == 83 ? (errno = ENOPROTOOPT, -1) : real(fd, level, option, value, size);
+}
+
+int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
+{
+    int (*real)(int, int, int, void *, socklen_t *) = dlsym(RTLD_NEXT, "getsockopt");
+    return level == SOL_SOCKET && option == 83 ? (errno = ENOPROTOOPT, -1) : real(fd, level, option, value, size);
+}
+"""
+
+
+@pytest.fixture(params=["this kernel", "an older kernel"])
+def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The router's environment: for this kernel, and for one without SO_PASSRIGHTS."""
+    return preload(tmp_path, OLDER) if request.param == "an older kernel" else {}

@@ -15,7 +15,7 @@ import pytest
 from tests.support.accounts import connected_as, talk_as
 from tests.support.first_steps import limit_files
 from tests.support.harness import RAW_CAT, Client, Router, children, descriptors, eventually, run, state
-from tests.support.peers import need_root, preload
+from tests.support.peers import need_root
 from tests.support.stuck import GID, OTHER_UID, UID, Stuck
 
 SO_PASSRIGHTS = 83
@@ -103,27 +103,6 @@ def test_a_session_keeps_its_place_until_its_terminal_is_closed(
     assert stuck.router.end() == 0
 
 
-# A kernel before 6.16 knows no SO_PASSRIGHTS.
-OLDER = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <sys/socket.h>
-
-int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
-{
-    int (*real)(int, int, int, const void *, socklen_t) = dlsym(RTLD_NEXT, "setsockopt");
-    return level == SOL_SOCKET && option == 83 ? (errno = ENOPROTOOPT, -1) : real(fd, level, option, value, size);
-}
-
-int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
-{
-    int (*real)(int, int, int, void *, socklen_t *) = dlsym(RTLD_NEXT, "getsockopt");
-    return level == SOL_SOCKET && option == 83 ? (errno = ENOPROTOOPT, -1) : real(fd, level, option, value, size);
-}
-"""
-
-
 def unsent() -> tuple[socket.socket, socket.socket]:
     """A TCP connection whose last close blocks: SO_LINGER, with data that the other end does not read."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -137,12 +116,6 @@ def unsent() -> tuple[socket.socket, socket.socket]:
     except BlockingIOError:
         ours.setblocking(True)
     return ours, theirs
-
-
-@pytest.fixture(params=["this kernel", "an older kernel"])
-def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The router's environment: for this kernel, and for one without SO_PASSRIGHTS."""
-    return preload(tmp_path, OLDER) if request.param == "an older kernel" else {}
 
 
 def pass_and_leave(client: Client) -> socket.socket:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from fastpty.system.passed_descriptors import refuse_descriptors
 from fastpty.wire import extension
 from tests.support.accounts import Login, connected_as, make_account, remove_account
 from tests.support.extension_client import ExtensionClient
@@ -31,13 +34,14 @@ def login() -> Iterator[Login]:
 # or when the test has opened the FIFO, a TCP connection whose last close blocks (SO_LINGER, with unread data).
 PROGRAM = r"""
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void pass(int passed)
+static int pass(int passed)
 {
     union { struct cmsghdr head; char space[CMSG_SPACE(sizeof(int))]; } control;
     struct iovec piece = {"x", 1};
@@ -47,15 +51,17 @@ static void pass(int passed)
     control.head.cmsg_type = SCM_RIGHTS;
     control.head.cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(&control.head), &passed, sizeof(int));
-    sendmsg(1, &message, 0);
+    return sendmsg(1, &message, 0) < 0 ? errno : 0;
 }
 
 static int pass_pipe(void)
 {
     char none;
-    int ends[2];
+    int ends[2], result;
     pipe(ends);
-    pass(ends[1]);
+    result = pass(ends[1]);
+    if (result != 0)
+        return result;
     close(ends[1]);
     return read(ends[0], &none, 1);   /* the end: the router has closed the other one */
 }
@@ -63,7 +69,7 @@ static int pass_pipe(void)
 static void pass_unsent(const char *fifo)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct linger hour = {1, 3600};
+    struct linger hour = {1, 3600}, none = {1, 0};
     static char zeros[65536];
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0), ours = socket(AF_INET, SOCK_STREAM, 0), test;
@@ -78,7 +84,10 @@ static void pass_unsent(const char *fifo)
         ;
     write(2, "READY", 5);
     test = open(fifo, O_RDONLY);
-    pass(ours);
+    if (pass(ours) != 0) {   /* refused, so the close here is the last one */
+        setsockopt(ours, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+        write(1, "x", 1);
+    }
     close(ours);
     close(test);
     pause();
@@ -87,10 +96,10 @@ static void pass_unsent(const char *fifo)
 int main(int count, char **words)
 {
     if (strcmp(words[1], "pass") == 0) {
-        for (int number = 0; number < 20; number++)
-            if (pass_pipe() != 0)
-                return 1;
-        return 0;
+        int result = 0;
+        for (int number = 0; number < 20 && result == 0; number++)
+            result = pass_pipe();
+        return result;
     }
     if (strcmp(words[1], "pass unsent") == 0)
         pass_unsent(words[2]);
@@ -108,9 +117,10 @@ def program(directory: Path) -> str:
     return f"{directory}/program"
 
 
-def serve(start_router: Starts, directory: Path) -> Router:
+def serve(start_router: Starts, directory: Path, **keywords: object) -> Router:
     return start_router(
-        "--run-as", "peer", "--chmod-socket=666", "--stop-timeout", "1", "--fpty-router", f"{directory}/s"
+        *("--run-as", "peer", "--chmod-socket=666", "--stop-timeout", "1", "--fpty-router", f"{directory}/s"),
+        **keywords,
     )
 
 
@@ -149,21 +159,24 @@ def test_a_program_of_another_user_cannot_make_the_worker_wait(
             assert other.output == b"lives\n"
 
 
-def test_descriptors_that_a_program_passes_are_closed(
-    start_router: Starts, directory: Path, login: Login, program: str
+def test_descriptors_that_a_program_passes_are_refused_or_closed(
+    start_router: Starts, directory: Path, login: Login, program: str, kernel: dict[str, str]
 ) -> None:
-    router = serve(start_router, directory)
+    """Another process closes them, since that can block. If many wait, others do, too: newer kernels refuse them."""
+    router = serve(start_router, directory, env=kernel)
+    with socket.socket(socket.AF_UNIX) as one:
+        refuses = refuse_descriptors(one) and not kernel
     with execute(directory, login, program, "pass") as client:
-        assert client.status().code == 0
-        assert client.output == b"x" * 20
+        assert client.status().code == (errno.EPERM if refuses else 0)
+        assert client.output == (b"" if refuses else b"x" * 20)
     assert router.end() == 0
 
 
 def test_the_worker_does_not_wait_for_the_close_of_a_descriptor_that_a_program_passes(
-    start_router: Starts, directory: Path, login: Login, program: str
+    start_router: Starts, directory: Path, login: Login, program: str, kernel: dict[str, str]
 ) -> None:
     """The worker is stopped meanwhile, or the program's close could be the last one."""
-    router = serve(start_router, directory)
+    router = serve(start_router, directory, env=kernel)
     os.mkfifo(f"{directory}/fifo")
     os.chmod(f"{directory}/fifo", 0o644)
     with execute(directory, login, program, "pass unsent", f"{directory}/fifo") as client:
@@ -180,3 +193,20 @@ def test_the_worker_does_not_wait_for_the_close_of_a_descriptor_that_a_program_p
         with execute(directory, login, "echo", "lives") as other:
             assert other.status().code == 0
     assert router.end() == 0
+
+
+def test_urgent_bytes_of_a_job_do_not_hold_the_session(start_router: Starts, directory: Path, login: Login) -> None:
+    """The kernel counts them among the bytes that wait, but read(2) leaves them out."""
+    serve(start_router, directory)
+    program = (
+        "import os, socket, time\n"
+        "output = socket.socket(fileno=1)\n"
+        "output.send(b'out')\n"
+        "output.send(b'!', socket.MSG_OOB)\n"
+        "if os.fork(): os._exit(3)\n"
+        "time.sleep(60)"
+    )
+    with execute(directory, login, "python3", "-c", program) as client:
+        status = client.status()
+        assert (status.code, status.flags) == (3, extension.STILL_OPEN)
+        assert client.output == b"out"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,9 +18,11 @@ from fastpty.access.limits import Seats
 from fastpty.errors import RefusedError
 from fastpty.system import foreign_root
 from tests.support.accounts import connected_as, peer_router, talk_as
+from tests.support.extension_client import ExtensionClient
 from tests.support.harness import PATIENCE_SECONDS, Client, Router, children, descriptors, eventually, process_gone
 from tests.support.jails import binds, refused, said, small_root, stuck_files
 from tests.support.peers import need, need_root
+from tests.support.stuck import STUCK
 
 UID, GID = 54_321, 54_322
 SILENT = "its file system does not answer within 5 s"
@@ -92,6 +95,25 @@ def test_accounts_that_do_not_answer_delay_no_other_session(start_router: Start,
         eventually(lambda: children(waiting), "another one reads them")
         assert not [name for name in descriptors(waiting).values() if "ptmx" in name], "terminals of other sessions"
         assert router.end() == 0
+
+
+def test_a_program_without_a_terminal_that_waits_for_a_file_delays_no_other_session(
+    start_router: Start, jail: Jail, tmp_path: Path
+) -> None:
+    """It holds the lock of its standard output meanwhile, if that is a pipe: reading or closing that would wait."""
+    (tmp_path / "stuck.c").write_text(STUCK)
+    subprocess.run([need("cc"), "-w", "-o", jail.root / "tools/stuck", tmp_path / "stuck.c"], check=True)
+    router = start_router("--listen-raw", jail.socket, *jail.options, "--stop-timeout", "1")
+    with bystander(Client(jail.socket)) as goes_on, stuck_files(jail.root / "own", router.pid, silent=False):
+        with ExtensionClient(jail.socket) as client:
+            client.execute("stuck", "write", "/own/file")
+            client.read_output_until(b"READY")
+            reads = jail.root / "own.reads"
+            eventually(lambda: reads.stat().st_size > 0, "the program is stuck")
+        for _ in range(3):
+            goes_on()
+        assert router.end() == 0
+        assert "does not stop" not in router.log
 
 
 def test_a_client_whose_account_cannot_be_read_is_refused(start_router: Start, jail: Jail) -> None:

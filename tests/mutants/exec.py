@@ -13,15 +13,15 @@ _STREAMS = (
     Mutant(
         "the streams of another user's program are no pipes",
         "fastpty/sessions/streams.py",
-        "make = _pipe if uid is None else _socket",
+        "make = _socket if apart else _pipe",
         "make = _pipe",
         ERRANDS + "test_a_program_of_another_user_cannot_make_the_worker_wait",
     ),
     Mutant(
         "another process closes the descriptors that a program passes",
         "fastpty/relay/streams.pxd",
-        "        channel.guard = &loop.errands   #",
-        "        pass   #",
+        "        channel.guard = &loop.errands\n",
+        "        pass\n",
         ERRANDS + "test_the_worker_does_not_wait_for_the_close_of_a_descriptor_that_a_program_passes",
     ),
     Mutant(
@@ -39,9 +39,23 @@ _STREAMS = (
         RELAY + "test_a_client_that_reads_nothing_stops_the_program_only",
     ),
     Mutant(
+        "the streams of a program in a foreign root are no pipes",
+        "fastpty/sessions/starter.py",
+        "apart=self._is_foreign or program.uid is not None",
+        "apart=program.uid is not None",
+        "jail/test_silent_root.py::test_a_program_without_a_terminal_that_waits_for_a_file_delays_no_other_session",
+    ),
+    Mutant(
+        "a program of another user passes no descriptors",
+        "fastpty/sessions/streams.py",
+        "    refuse_descriptors(reader)\n",
+        "",
+        ERRANDS + "test_descriptors_that_a_program_passes_are_refused_or_closed",
+    ),
+    Mutant(
         "two streams take turns",
         "fastpty/relay/streams.pxd",
-        "        outbox_reserve(&session.extension.outbox, other.number)\n",
+        "        outbox_reserve(task.channel.outbox, other.number)\n",
         "        pass\n",
         RELAY + "test_streams_that_are_both_full_share_the_connection",
     ),
@@ -50,7 +64,7 @@ _STREAMS = (
         "fastpty/relay/channel.pxd",
         "                and outbox_admits(channel.outbox, channel.number)))\n",
         "                ))\n",
-        RELAY + "test_streams_that_are_both_full_share_the_connection",
+        RELAY + "test_a_message_comes_while_the_output_waits_for_a_client_that_reads_slowly",
     ),
     Mutant(
         "a short read of a stream does not mean that it is empty",
@@ -90,6 +104,20 @@ _ENDINGS = (
         "not outbox.is_final and not outbox.holds_final))\n",
         "not outbox.is_final))\n",
         RELAY + "test_a_limit_ends_a_session_whose_streams_both_hold_output",
+    ),
+    Mutant(
+        "a process with the number of a reaped leader is a stranger",
+        "fastpty/relay/terminal.pxd",
+        "    if terminal.pidfd < 0 and terminal.hung_up_group == terminal.leader:\n",
+        "    if False:\n",
+        SESSIONS + "test_a_stranger_that_gets_the_number_of_an_ended_leader_is_not_killed",
+    ),
+    Mutant(
+        "a stream that is cut ends when it is empty",
+        "fastpty/relay/streams.pxd",
+        "    loop_source_ready(loop, task, True)\n",
+        "    loop_source_ready(loop, task, False)\n",
+        ERRANDS + "test_urgent_bytes_of_a_job_do_not_hold_the_session",
     ),
     Mutant(
         "a background job does not hold the session",

@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -108,6 +109,18 @@ def test_streams_that_are_both_full_share_the_connection(size: int, buffer: str,
     assert abs(len(client.output) - len(client.errors)) < 200_000
     assert client.status().code == 0
     assert len(client.output) == len(client.errors) == 1 << 20
+
+
+def test_a_message_comes_while_the_output_waits_for_a_client_that_reads_slowly(execute: Executes) -> None:
+    client = execute("sh", "-c", "yes & read line; echo lives >&2; wait")
+    client.read_until(extension.STARTED)
+    while not client.errors and len(client.output) < 3_000_000:
+        if 300_000 < len(client.output) < 310_000:
+            client.type(b"\n")
+        assert client.read(4000)
+        time.sleep(0.001)
+    client.send(signal.SIGKILL)
+    assert client.errors == b"lives\n"
 
 
 def test_a_client_that_reads_nothing_stops_the_program_only(execute: Executes) -> None:

@@ -13,7 +13,7 @@ import pytest
 from fastpty.wire import extension
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import Router, eventually, process_gone, state
-from tests.support.peers import need_unified_control_groups
+from tests.support.peers import need_root, need_unified_control_groups
 from tests.support.statistics import read_statistics
 
 Starts = Callable[..., Router]
@@ -145,3 +145,35 @@ def test_a_program_has_its_own_session_and_no_terminal(start_router: Starts, dir
     )
     assert client.status().code != 0
     assert client.output == b"%d %d 0\n4\n" % (client.leader, client.leader)
+
+
+def test_a_stranger_that_gets_the_number_of_an_ended_leader_is_not_killed(
+    start_router: Starts, directory: Path
+) -> None:
+    """It leads a session, too. The client of the ended session stays connected until after the grace time."""
+    need_root()
+    start_router("--listen-raw", f"{directory}/s", "--stop-timeout", "1")
+    with ExtensionClient(f"{directory}/s") as client:
+        client.execute("sleep", "60")
+        leader = client.leader
+        client.send(extension.STOP, b"\7")  # ends the session
+        eventually(lambda: process_gone(leader), "the leader is reaped")
+        stranger = _start_with_number(leader)
+        client.read_to_end()
+        with ExtensionClient(f"{directory}/s") as other:  # until after the grace time
+            other.execute("sleep", "1.5")
+            assert other.status().code == 0
+        assert stranger.poll() is None
+        stranger.kill()
+        stranger.wait()
+
+
+def _start_with_number(number: int) -> subprocess.Popen[bytes]:
+    """Starts a process that leads a session and has this number, which is free."""
+    while True:
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(number - 1))
+        process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        if process.pid == number:
+            return process
+        process.kill()
+        process.wait()

@@ -160,12 +160,13 @@ def waiting_bytes(sock: socket.socket, more_than: int) -> int:
     """Returns how many bytes wait to be read, as soon as they are more than this; or this, if no more come."""
     found = bytearray(4)
     until = time.monotonic() + 1
-    while time.monotonic() < until:
+    while True:
         fcntl.ioctl(sock, termios.FIONREAD, found)
         if int.from_bytes(found, "little") > more_than:
             return int.from_bytes(found, "little")
+        if time.monotonic() >= until:
+            return more_than
         time.sleep(0.005)
-    return more_than
 
 
 def ask_for_pieces(client: ExtensionClient, most: int) -> int:
