@@ -31,11 +31,12 @@ _PAUSE_SECONDS = 0.05
 _ENDS = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF})
 
 
-def relay(link: Link, stdin_fd: int, *, timeout: float) -> Status:
+def relay(link: Link, stdin_fd: int, *, timeout: float, show_notice: Callable[[str], None]) -> Status:
     """Moves bytes until the program has ended and its output is written. Returns how it ended.
 
     `timeout`: seconds for the program; 0 means any time. ^C sends SIGINT to the program; a second one within a second
-    disconnects. Raises FastptyError if the session did not run to its end. For the main thread only.
+    disconnects. `show_notice` gets the router's remarks. Raises FastptyError if the session did not run to its end.
+    For the main thread only.
     """
     with (
         HeldSignals(_FATAL, (_signal.SIGINT,)) as signals,
@@ -51,6 +52,7 @@ def relay(link: Link, stdin_fd: int, *, timeout: float) -> Status:
         try:
             client = ExecClient(link, streams, sinks, signals)
             client.end_by = time.monotonic() + timeout if timeout else None
+            client.show_notice = show_notice
             client.run()
         finally:
             if errors_fd is not None:
@@ -116,6 +118,7 @@ class ExecClient:
         self._stopped: set[int] = set()
         self._found = 0
         self.end_by: float | None = None
+        self.show_notice: Callable[[str], None]
 
     def run(self) -> None:
         """Runs until the session has ended, and its output is written."""
@@ -203,6 +206,8 @@ class ExecClient:
     def _pass_on(self, output: bytes) -> None:
         self._sinks[0].add(output)
         self._sinks[1].add(self._session.take_errors())
+        for text in self._session.take_notices():
+            self.show_notice(text)
         if extension.INPUT_STREAM in self._session.ended and self._stdin_open:
             self._stdin_open = False
             self._link.end_input()

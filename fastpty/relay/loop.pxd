@@ -164,6 +164,7 @@ cdef inline void loop_watch_room(Loop *loop, Task *task, bint wanted) noexcept n
     something, which is one more wake-up for each keystroke.
     """
     cdef Session *session = task.session
+    cdef Channel *channel = &task.channel
     cdef About about = ABOUT_PEER
     cdef uint32_t events
     if task == &session.input:
@@ -180,7 +181,7 @@ cdef inline void loop_watch_room(Loop *loop, Task *task, bint wanted) noexcept n
         task.room_watched = wanted
     elif wanted:
         # epoll will not report the room. The channel tries to write again soon, as after a lack of memory.
-        task.channel.writable = True
+        channel.writable = True
         loop_set_deadline(loop, &session.memory_at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)
 
 

@@ -2,7 +2,8 @@
 
 Output goes out as OUTPUT frames, one for whatever the channel holds when it begins to write. Other frames wait until
 such a frame is complete. The two output channels of exec share an outbox and take turns: after a frame of one, the
-other one begins the next, if it has bytes to send. The frames' room is reserved here, so a lack of memory never loses one.
+other one begins the next, if it has bytes to send. The room of frames is reserved here, so a lack of memory never
+loses one.
 """
 
 from libc.stdint cimport uint8_t, uint32_t

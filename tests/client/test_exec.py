@@ -297,6 +297,18 @@ def test_frames_of_a_session_do_not_come_before_it(router: ScriptedRouter, numbe
     assert b"violates the protocol" in complaint
 
 
+def test_remarks_of_the_router_go_to_standard_error(router: ScriptedRouter) -> None:
+    def part(peer: ExtensionPeer) -> None:
+        peer.begin()
+        peer.send(extension.NOTICE, b"this session is \x1b[31mrecorded\n")
+        peer.output(b"out")
+        peer.end()
+
+    with playing(router, part, part):
+        assert run("-n", router.address, "--", "x") == (0, b"out", b"fastpty: this session is \\x1b[31mrecorded\n")
+        assert run("-n", "-q", router.address, "--", "x") == (0, b"out", b"")
+
+
 def test_a_router_without_the_extension_is_said(router: ScriptedRouter) -> None:
     with router.playing(lambda sock: sock.sendall(b"$ ")):
         status, output, complaint = run("-n", router.address, "--", "x")
