@@ -4,25 +4,30 @@ import _signal  # type: ignore[import-not-found]  # built in; `signal` would fir
 
 __version__ = "0.1.0"
 
-__all__ = ["FastptyError", "Session", "SessionError", "UsageError"]
+__all__ = ["FastptyError", "Session", "SessionError", "UsageError", "run"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastpty.client.interface import Session
+    from fastpty.client.running import run
     from fastpty.errors import FastptyError, SessionError, UsageError
 
 
 def __getattr__(name: str) -> object:
-    """Loads the Python interface when it is first used: the commands start faster without it."""
+    """Loads a part of the Python interface when it is used: the commands start faster without it."""
+    if name == "Session":
+        from fastpty.client.interface import Session
+
+        return Session
+    if name == "run":
+        from fastpty.client.running import run
+
+        return run
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from fastpty import errors
-    from fastpty.client.interface import Session
 
-    globals().update(
-        {"Session": Session} | {error: getattr(errors, error) for error in __all__ if error != "Session"}
-    )
-    return globals()[name]
+    return getattr(errors, name)
 
 
 def end_quietly_on_interrupt() -> None:

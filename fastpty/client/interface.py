@@ -8,12 +8,12 @@ import socket
 import threading
 import time
 
-from fastpty.client import negotiation, request
-from fastpty.client.link import HIGH_WATER_BYTES, Link
+from fastpty.client import request
+from fastpty.client.link import HIGH_WATER_BYTES
+from fastpty.client.opening import open_session, seconds_left
 from fastpty.client.report import signal_of
 from fastpty.client.session import Session as Protocol
-from fastpty.errors import SessionError, printable
-from fastpty.net.address import TcpAddress, dial, parse
+from fastpty.errors import SessionError
 from fastpty.wire import extension
 
 TYPE_CHECKING = False
@@ -98,9 +98,9 @@ class Session:
         self._status: Status | None = None
         self._failure: SessionError | None = None
         self._until = None if timeout is None else time.monotonic() + timeout
-        self._network = _dialled(name, timeout)
+        self._link = open_session(name, self._protocol, self._request, size=self._size, until=self._until)
+        self._network = self._link.sock
         try:
-            self._link = self._greeted(name)
             self._wait_for_start()
         except BaseException:
             self._network.close()
@@ -116,23 +116,11 @@ class Session:
 
     # The start
 
-    def _greeted(self, name: str) -> Link:
-        sockname = self._network.getsockname()
-        names: list[bytes | None] = [sockname] if isinstance(sockname, bytes) and sockname else []
-        greeting = negotiation.Greeting([*names, None])
-        link = Link(self._network, framed=False, name=printable(name))
-        negotiation.wait_for_greeting(link.sock, link.read, greeting, self._left())
-        if not greeting.is_welcome:
-            problem = "does not speak the extension" if greeting.is_welcome is False else "does not answer"
-            raise SessionError(f"{link.name}: the router {problem}")
-        link.begin(self._protocol, self._request, self._size, greeting)
-        return link
-
     def _wait_for_start(self) -> None:
         self._output += self._link.take(self._link.early)
         while not (self._protocol.has_started or self._protocol.is_over) and self._link.output_open:
             events = select.POLLIN | (select.POLLOUT if self._link.wants_to_send else 0)
-            left = self._left()
+            left = seconds_left(self._until)
             poll = select.poll()
             poll.register(self._network, events)
             if not poll.poll(None if left is None else left * 1000):
@@ -141,9 +129,6 @@ class Session:
             self._output += self._link.receive()
         if not self._protocol.has_started:
             self._protocol.check(self._link.broken)
-
-    def _left(self) -> float | None:
-        return None if self._until is None else max(0.0, self._until - time.monotonic())
 
     # The session
 
@@ -273,9 +258,3 @@ class Session:
             return
         except OSError:  # the other end was closed
             self._is_closing = True
-
-
-def _dialled(name: str, timeout: float | None) -> socket.socket:
-    address = parse(name)
-    bound_to = None if isinstance(address, TcpAddress) else negotiation.new_name()
-    return socket.socket(fileno=dial(address, timeout, bound_to).detach())

@@ -222,4 +222,21 @@ _CLIENT = (
     ),
 )
 
-EXEC = (*_STREAMS, *_ENDINGS, *_CLIENT)
+_INTERFACE = (
+    Mutant(
+        "a program whose output nobody reads learns that",
+        "fastpty/client/running.py",
+        "            self._link.queue_frames(self._protocol.stop(fd))\n",
+        "            pass\n",
+        "client/test_python_run.py::test_a_program_whose_output_nobody_reads_gets_a_broken_pipe",
+    ),
+    Mutant(
+        "output without end does not put off the timeout",
+        "fastpty/client/running.py",
+        "            if left == 0.0:\n                return False\n",
+        "",
+        "client/test_python_run.py::test_output_without_end_runs_into_the_timeout_too",
+    ),
+)
+
+EXEC = (*_STREAMS, *_ENDINGS, *_CLIENT, *_INTERFACE)
