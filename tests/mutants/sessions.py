@@ -378,7 +378,7 @@ FLOW = (
     Mutant(
         "a channel whose target epoll does not watch tries again",
         "fastpty/relay/loop.pxd",
-        "        task.channel.writable = True\n        loop_set_deadline(",
+        "        channel.writable = True\n        loop_set_deadline(",
         "        loop_set_deadline(",
         "relay/test_rare_faults.py::test_a_channel_whose_target_epoll_does_not_watch_goes_on_when_there_is_room",
     ),
