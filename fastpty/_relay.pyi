@@ -5,9 +5,9 @@ from fastpty.relay.settings import Settings
 from fastpty.relay.upcalls import Handler, SessionRow
 
 def do_errand(fd: int, message: bytes) -> None:
-    """Does an errand that a relay has sent with this descriptor, and closes it. It may block for ever.
+    """Does an errand that a relay has sent with this descriptor, and closes the descriptor. It may block for ever.
 
-    Raises ValueError if the message is no errand.
+    Raises ValueError if the message has the wrong size.
     """
 
 @final
@@ -15,8 +15,8 @@ class Relay:
     """Relays between sockets and terminals: one epoll loop in C for any number of sessions.
 
     heartbeat: at least 24 writable bytes, perhaps shared with other processes. The relay keeps three native int64
-    there: when the present turn of the loop began (CLOCK_MONOTONIC in nanoseconds; 0 while it waits), the live
-    sessions, and the sessions accepted in all.
+    there: when the present turn of the loop began (CLOCK_MONOTONIC in nanoseconds; 0 while it waits), the number of
+    live sessions, and the number of all sessions that it has accepted.
 
     Raises ValueError if events, buffer_bytes or heartbeat are out of range.
     """
@@ -27,17 +27,17 @@ class Relay:
     ) -> int:
         """Accepts clients from a listening stream socket. It becomes non-blocking; the caller closes it.
 
-        framed: the clients speak the uwsgi protocol. negotiates: which of them speak the negotiated extension instead;
-        by name: local ones that are bound to a name which asks for it; behind tls: those of which the TLS process says
-        so. Returns the listener's index. Raises ValueError after 64 sockets.
+        framed: the clients speak the uwsgi protocol. negotiates: which clients speak the negotiated extension instead.
+        "by name": local clients whose sockets are bound to a name that asks for it. "behind tls": clients for which the
+        TLS process says so. Returns the listener's index. Raises ValueError after 64 sockets.
         """
 
     def share(self, *, scrollback_bytes: int, rows: int = 24, columns: int = 80, is_fixed: bool = False) -> None:
-        """Starts the shared terminal, which clients join for which Handler.session_wanted returns JOIN or VIEW.
+        """Starts the shared terminal. A client joins it if Handler.session_wanted returns JOIN or VIEW.
 
-        scrollback_bytes: the most earlier output that a new client gets. rows, columns: the window as long as no client
-        has told its own; then it has the fewest rows and columns of these, unless is_fixed is set. Raises ValueError if
-        called again.
+        scrollback_bytes: the most earlier output that a new client gets. rows, columns: the window size until a client
+        sends its own. Then the window has the fewest rows and columns of all clients, unless is_fixed is set. Raises
+        ValueError if called again.
         """
 
     def join(self, fd: int) -> int:
@@ -53,7 +53,7 @@ class Relay:
         """Sends errands into this socket (fastpty/relay/errands.pxd). To be called at most once.
 
         closed: 8 writable bytes, shared with the processes that do the errands. Both come from fastpty.errands.
-        reads_proc: /proc is the kernel's and shows this pid namespace. Then leaders without children cost no errand.
+        reads_proc: /proc is the kernel's and shows this pid namespace. Then leaders without children need no errand.
         """
 
     def number_sessions(self, counter: Any) -> None:
@@ -77,11 +77,11 @@ class Relay:
     def drain(self) -> None:
         """Accepts no more clients, but relays until the last session has ended by itself.
 
-        It still accepts a connection that waits now. Afterwards the caller may close the listening sockets.
+        A connection that waits now is still accepted. After this call the listening sockets may be closed.
         """
 
     def sessions(self) -> list[SessionRow]:
-        """A row for each live session."""
+        """Returns a row for each live session."""
 
     def counters(self) -> dict[str, int | bool]:
         """Returns sessions (live ones), accepted, bytes_in, bytes_out, ignored_frames, buffers_lent, pipes_lent,

@@ -78,7 +78,7 @@ cdef class Relay:
     cdef int signals_fd
     cdef bint draining
     cdef Heartbeat own_heartbeat    # used if the owner gives none
-    cdef Py_buffer memory[3]        # borrowed: heartbeat, errands, session numbers; .buf is NULL for none
+    cdef Py_buffer memory[3]        # borrowed: heartbeat, errands, session numbers; .buf is NULL if not given
 
     def __cinit__(self):
         self.loop.now_ns = clock_ns()
@@ -221,7 +221,7 @@ cdef class Relay:
                 self.ask_to_start(queue_pop(&self.loop.requested).session)
         if 0 < self.loop.deferred_until_ns <= self.loop.now_ns:
             self.catch_up()
-        # New connections come last: the sessions that exist go first.
+        # New connections come last: existing sessions are served first.
         for index in range(count):
             self.handle_own_event(events[index].data.u64)
         if 0 < self.loop.next_deadline_ns <= self.loop.now_ns:
@@ -260,7 +260,7 @@ cdef class Relay:
             self.report_failure(failure)
 
     cdef void begin(self, Arrival *arrival, int index) noexcept nogil:
-        """Makes a session of a connection: the handler gives it a terminal, greets it or refuses it."""
+        """Makes a session for a new connection. The handler gives it a terminal, greets it or refuses it."""
         cdef Session *session = arrival_session(&self.loop, arrival)
         if session == NULL:
             self.report_failure(ENOMEM)
@@ -301,7 +301,7 @@ cdef class Relay:
         except Exception:
             logger.exception("session %d: internal error", session.number)
             answer = INTERNAL_FAILURE
-        loop_defer_reports(&self.loop)   # the session's first line in the log is one
+        loop_defer_reports(&self.loop)   # the session's first log line is such a report
         if isinstance(answer, Failure):
             session_fail(&self.loop, session, ENDING_NOT_STARTED, answer.code, answer.text, answer.error)
         else:
@@ -312,7 +312,7 @@ cdef class Relay:
             session_begin_program(&self.loop, session, &size)
 
     cdef void start_program(self) noexcept nogil:
-        """Starts a program on the shared terminal, unless the handler gives none."""
+        """Starts a program on the shared terminal, if the handler gives one."""
         cdef Session *session = session_new(&self.loop)
         if session == NULL:
             loop_retry(&self.loop, &self.shared.restart)
@@ -377,10 +377,10 @@ cdef class Relay:
             self.handler.terminal_closes_later(session.number)
         self.handler.session_ended(session_end(&self.loop, session, SessionEnd))
 
-    # -- errands: calls that could block are done by other processes --
+    # -- errands: other processes do the calls that could block --
 
     cdef void ask_for_errands(self) noexcept:
-        """Asks for processes that do errands. If there are none, the next errand asks again."""
+        """Asks the handler for a process that does errands. If it has none, the next errand asks again."""
         cdef int queue
         self.loop.errands.wanted = False
         try:
@@ -392,7 +392,7 @@ cdef class Relay:
         if queue < 0:
             hang_ups_abandon(&self.loop)
         if queue >= 0:
-            # A new socket may have the old one's number. If it is the old one, epoll says EEXIST.
+            # A new socket may have the old one's number. If it is the old one, epoll_ctl(2) fails with EEXIST.
             loop_watch_errands(&self.loop, queue)
 
     cdef void hear_of_errands(self) noexcept:

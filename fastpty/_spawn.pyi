@@ -21,11 +21,11 @@ class Command:
     argv: the program's path and its arguments, at least one.
     environment: the whole environment, as `NAME=value`.
     directory: the working directory, or None for this process's.
-    path: the program's path, if it is not argv[0], as for a login shell. For one without a slash the child searches the
+    path: the program's path, if it is not argv[0], as for a login shell. If it has no slash, the child searches the
     PATH of the environment, as execvp(3) does.
     account: uid, gid and supplementary groups to become permanently, which needs root. The terminal belongs to that
     user, and the login uid (audit) is set. Unless it is root, it has no capability and no raised priority.
-    needs_directory: with an account, fail if the directory cannot be entered.
+    needs_directory: if there is an account, the start fails if the directory cannot be entered.
 
     Raises ValueError if argv is empty.
     """
@@ -59,9 +59,9 @@ class Spawner:
 
     files: RLIMIT_NOFILE, soft and hard.
     no_new_privs: sets PR_SET_NO_NEW_PRIVS (prctl(2)).
-    apart: do not wait for the child, because somebody else may delay it; see spawn().
+    apart: do not wait for the child, because another user may delay it; see spawn().
     joins: descriptors of cgroup.procs, open for writing, of cgroups (version 1 or 2) to enter.
-    terminals: a descriptor of the directory whose `ptmx` to open, in a foreign root, or -1 for /dev/ptmx.
+    terminals: a descriptor of a directory in a foreign root whose `ptmx` makes the terminals; -1 for /dev/ptmx.
 
     The descriptors must stay open. Raises ValueError for more than 32 of `joins`.
     """
@@ -88,8 +88,8 @@ class Spawner:
 
         window: rows, columns, width and height in pixels, 0 to 65535.
         cgroup: a descriptor of the directory of a version 2 cgroup to start in, or -1 for this process's.
-        report: the end for writing of a pipe into which the child writes StartReports (fastpty/spawn/report.pxd). The
-        child is not waited for then, as with `apart`.
+        report: the write end of a pipe for the child's StartReport (fastpty/spawn/report.pxd), or -1. With a report,
+        this process does not wait for the child, as with `apart`.
         complete: called in the child, which is a copy of this process, with a descriptor of the terminal. It may block,
         and should close other descriptors first. The child runs the command that it returns; an exception ends the
         child. Only for a command with an account; the returned command must have the same uid.
@@ -100,9 +100,9 @@ class Spawner:
         account the child starts in / if it cannot enter its directory.
 
         Returns the pty master (non-blocking, close-on-exec), the pid, and a pidfd. The caller closes and reaps them.
-        Raises OSError with a text for the client's user: no pty or descriptor left, no process allowed, or the
-        directory or program cannot be used; ExecuteError, if this process has waited for the child, and that could
-        not use them.
+        Raises OSError with a text for the client's user: no pty or descriptor is left, or no process is allowed. Raises
+        its subclass ExecuteError if this process has waited for the child, and the child could not use its directory or
+        execute the program.
         """
     def spawn_on_streams(
         self,
@@ -118,6 +118,6 @@ class Spawner:
         streams: what becomes its standard input, output and error; they may be the same. The caller closes its copies.
         complete: as for spawn(), but it gets the standard error, and must leave all three open.
 
-        When this process is killed, the kernel sends SIGHUP to the program (PR_SET_PDEATHSIG), unless that has gained
-        privileges. Returns the pid and a pidfd. Raises OSError as spawn() does.
+        When this process is killed, the kernel sends SIGHUP to the program (PR_SET_PDEATHSIG), unless the program has
+        gained privileges. Returns the pid and a pidfd. Raises OSError as spawn() does.
         """

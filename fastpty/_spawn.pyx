@@ -1,4 +1,4 @@
-"""Starts a program as the leader of a new session on a new pseudo-terminal."""
+"""Starts a program as the leader of a new session, on a new pseudo-terminal or on three streams."""
 
 import os
 import signal
@@ -72,7 +72,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     CHILD_STACK_BYTES = 65536   # used only between clone and execve
-    MANY_DESCRIPTORS = 64       # where the table is shared with the child, rather than copied
+    MANY_DESCRIPTORS = 64       # from this number on, the child shares the table instead of copying it
 
 # Two low descriptors, -1 before reserve(). slot_fd becomes the terminal of a child that shares the table of
 # descriptors. At other times filler_fd's file keeps that number in use.
@@ -83,8 +83,8 @@ cdef int filler_fd = -1
 cdef bint share_table(Plan *plan) noexcept nogil:
     """Lets the child share this process's table of descriptors, if that is faster. Returns True if it does.
 
-    Copying and closing the whole table takes longer with each session: 4 ms with 3,500. Instead the child copies only
-    its beginning, where slot_fd is. Only for a child that the parent waits for, because there is one slot.
+    Copying and closing the whole table takes longer the more sessions there are: 4 ms with 3,500. Instead the child
+    copies only its beginning, up to slot_fd. There is only one slot, so the parent must wait for such a child.
     """
     if plan.slave < MANY_DESCRIPTORS or slot_fd < 0 or dup3(plan.slave, slot_fd, O_CLOEXEC) < 0:
         return False
@@ -117,8 +117,8 @@ cdef int clone_child(Plan *plan, int *pidfd) noexcept nogil:
     It has no exit signal. Only execve(2) gives it one, so waitid(2) can tell whether it has executed its program.
 
     A child that becomes another user, or runs in a foreign root, gets a copy of the memory, and the parent does not
-    wait for it. Otherwise that user could delay the parent: by stopping, freezing or tracing the child, or by a home on
-    a file system that never answers. Such a child reports its failures itself.
+    wait for it. Otherwise that user could delay the parent: by stopping, freezing or tracing the child, or with a home
+    on a file system that never answers. Such a child reports its failures itself.
     """
     cdef sigset_t everything, previous
     cdef char *stack = <char *>malloc(CHILD_STACK_BYTES)
@@ -188,14 +188,14 @@ cdef int fork_child(Plan *plan, int *pidfd, complete) except -1:
 
 
 cdef complete_and_execute(Plan *plan, complete):
-    """In the child: does not return."""
+    """Completes and executes the command, in the child. Does not return."""
     cdef Command command
     try:
         command = complete(plan.slave)
         plan.enters_cgroup = plan.cgroup >= 0
         plan_command(plan, command)
         child_main(plan)
-    except RefusedError:   # `complete` has told the client, unless that reads a report
+    except RefusedError:   # `complete` has told the client why, unless it reads a report
         if plan.report >= 0:
             child_report(plan, EACCES)
     except BrokenPipeError:
@@ -341,7 +341,7 @@ cdef class Spawner:
 
     def __cinit__(self, tuple files, *, bint no_new_privs=False, bint apart=False, tuple joins=(), int terminals=-1):
         cdef int index
-        if len(joins) >= JOINS_MOST:   # one is for a report
+        if len(joins) >= JOINS_MOST:   # one place is for a report
             raise ValueError(f"more than {JOINS_MOST - 1} control groups to enter")
         self.terminals = terminals
         self.common.files.rlim_cur, self.common.files.rlim_max = files
@@ -385,7 +385,7 @@ cdef class Spawner:
         return pid, pidfd
 
     cdef int start(self, Plan *plan, int *pidfd, Command command, tuple descriptors, complete) except -1:
-        """Completes the plan and starts the child. Returns its pid. descriptors: of its cgroup and its report."""
+        """Completes the plan and starts the child. Returns its pid. descriptors: cgroup and report."""
         cdef int report
         plan.cgroup, report = descriptors
         plan.parent = getpid()

@@ -30,7 +30,7 @@ cdef enum:
 cdef enum Negotiation:
     NEGOTIATES_NEVER
     NEGOTIATES_BY_NAME                 # unix clients that are bound to a name which asks for it
-    NEGOTIATES_BEHIND_TLS              # clients whose TLS handshake has agreed on it, as the TLS process says
+    NEGOTIATES_BEHIND_TLS              # clients that agreed on it in the TLS handshake; the TLS process says so
     NEGOTIATES_ALWAYS
 
 # A connection that was accepted.
@@ -46,24 +46,24 @@ cdef struct Listener:
     bint framed
     bint is_unix
     Negotiation negotiation
-    int64_t resume_at_ns               # accepting pauses until then; 0 = it does not
+    int64_t resume_at_ns               # accepting is paused until then; 0 = not paused
 
 cdef struct Listeners:
     Listener each[LISTENERS_MOST]
     int count
-    int guarded_fd_most                # the highest descriptor for a client that may pass PASSED_MOST descriptors
-    # Closed for a moment to accept and refuse a client when no descriptor is left. It is an eventfd, not a file such as
-    # /dev/null: in a foreign root that could be a FIFO.
+    int guarded_fd_most                # a client that may pass descriptors is refused if its own is higher
+    # When no descriptor is left, this one is closed for a moment to accept and refuse a client. It is an eventfd, not
+    # /dev/null: in a foreign root that path could be a FIFO.
     int spare_fd
 
 
 cdef inline void listeners_open(Loop *loop, Listeners *listeners) noexcept nogil:
-    """Opens the descriptors that every client may need, before a client can use up all."""
+    """Opens the descriptors that the relay always needs, before clients can use up all descriptors."""
     cdef rlimit files
     listeners.count = 0
     listeners.guarded_fd_most = INT_MAX
     if getrlimit(RLIMIT_NOFILE, &files) == 0 and files.rlim_cur < INT_MAX:
-        # A passed descriptor for which there is no room is closed by the kernel in this process, which could block.
+        # If a passed descriptor exceeds the limit, the kernel closes it in this process, and that could block.
         listeners.guarded_fd_most = <int>files.rlim_cur - PASSED_MOST - FILES_OF_A_START
     listeners.spare_fd = eventfd(0, EFD_CLOEXEC)
     loop.mark_fd = notice_open_mark()
@@ -76,7 +76,7 @@ cdef inline int listener_watch(Loop *loop, Listeners *listeners, int index) noex
 
 
 cdef inline int listener_watch_again(Loop *loop, Listeners *listeners, int index) noexcept nogil:
-    """Registers a listener again. Returns 0; or an errno, then it is tried again after a pause."""
+    """Registers a listener again. Returns 0, or an errno; after an error it is tried again after a pause."""
     if listener_watch(loop, listeners, index) == 0:
         return 0
     loop_set_deadline(loop, &listeners.each[index].resume_at_ns, ACCEPT_PAUSE_MS * <int64_t>MILLISECOND_NS)
@@ -123,7 +123,7 @@ cdef inline void listeners_abandon(Loop *loop, Listeners *listeners) noexcept no
 
 
 cdef inline int listener_accept_one(const Listener *listener, Arrival *arrival) noexcept nogil:
-    """Accepts a connection, and finds out whether its client speaks the extension. Returns it, or -1."""
+    """Accepts a connection, and finds out whether its client speaks the extension. Returns the descriptor, or -1."""
     cdef sockaddr_un address
     cdef socklen_t size = sizeof(address)
     cdef socklen_t before = offsetof_sun_path
@@ -166,9 +166,9 @@ cdef inline void arrival_refuse(Loop *loop, Arrival *arrival, int error) noexcep
 cdef inline int listener_accept(
     Loop *loop, Listeners *listeners, int index, Arrival *arrival, int *failure
 ) noexcept nogil:
-    """Accepts a connection. Returns it, or -1. `failure`: an errno for the log, or 0.
+    """Accepts a connection. Returns its descriptor, or -1. `failure`: an errno for the log, or 0.
 
-    It is called once a turn: the start of a session takes long, and the other sessions wait.
+    Called once a turn, because starting a session takes long and the other sessions wait meanwhile.
     """
     cdef Listener *listener = &listeners.each[index]
     cdef int send_bytes = PEER_SEND_BYTES
@@ -184,7 +184,7 @@ cdef inline int listener_accept(
         failure[0] = EMFILE
         return -1
     if fd >= 0:
-        # This puts the worker at the end of the socket's wait queue: otherwise epoll always wakes the same one.
+        # This puts the worker at the end of the socket's wait queue: otherwise epoll would always wake the same worker.
         loop_watch(loop, EPOLL_CTL_DEL, listener.fd, 0, 0)
         failure[0] = listener_watch_again(loop, listeners, index)
         if listener.is_unix:

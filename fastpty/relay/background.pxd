@@ -1,6 +1,7 @@
-"""Whether a leader may have left processes in the background of its session.
+"""Decides whether a session leader may have left background processes in its session.
 
-Only a scan of all processes finds those whose parents have ended. A leader that has never had a child needs no scan.
+Only a scan of all processes finds processes whose parents have ended. If the leader never had a child, the scan is not
+needed.
 """
 
 from libc.stdio cimport snprintf
@@ -12,7 +13,7 @@ from fastpty.system.linux cimport O_CLOEXEC, O_RDONLY, SIGCHLD, c_open, close, r
 
 cdef enum:
     # Fields of /proc/PID/stat, counted from the state, which is behind the name (proc_pid_stat(5)).
-    STAT_CMINFLT = 8          # page faults of children that were waited for; a process has some
+    STAT_CMINFLT = 8          # page faults of reaped children; every process causes some
     STAT_CMAJFLT = 10
     STAT_THREADS = 17
     STAT_SIGIGNORE = 30
@@ -36,7 +37,7 @@ cdef inline unsigned long long background_field(const char *fields, int wanted) 
     while wanted > 0:
         fields = strchr(fields, c' ')
         if fields == NULL:
-            return 1   # a number that means that there may be processes
+            return 1   # nonzero: there may be background processes
         fields += 1
         wanted -= 1
     return strtoull(fields, NULL, 10)
@@ -45,8 +46,8 @@ cdef inline unsigned long long background_field(const char *fields, int wanted) 
 cdef inline bint background_may_exist(pid_t leader) noexcept nogil:
     """Returns False if the leader is alive, has one thread and has never had a child. /proc must be the kernel's own.
 
-    A child that was waited for has left its page faults in the leader's sums, unless the leader ignores SIGCHLD. Call
-    this before the leader is signalled: a dead leader's children are others' children.
+    The kernel adds the page faults of a reaped child to its parent's sums, unless the parent ignores SIGCHLD. Call this
+    before the leader is signalled: when it ends, its children get another parent.
     """
     cdef char name[64]
     cdef char text[STAT_BYTES_MOST]

@@ -25,8 +25,8 @@ cdef extern from * nogil:
         ATOMIC_RELAXED "__ATOMIC_RELAXED"
 
 cdef enum:
-    PTY_SPLICE_BYTES = 4096   # a pty returns no more in one read; a larger splice allocates pages in vain
-    PTY_WRITE_BYTES = 1792    # input written in one turn: one tty buffer, which the program reads meanwhile
+    PTY_SPLICE_BYTES = 4096   # the most that a pty returns in one read; a larger splice allocates pages for nothing
+    PTY_WRITE_BYTES = 1792    # input written in one turn: one tty buffer; the program can read it before the next turn
 
 
 cdef inline Session *session_new(Loop *loop) noexcept nogil:
@@ -49,7 +49,7 @@ cdef inline Session *session_new(Loop *loop) noexcept nogil:
     if session == NULL:
         return NULL
     loop.first_free_slot = slot + 1
-    loop.generations = loop.generations % 0xFFFFFF + 1   # never 0: events that are about no session have 0
+    loop.generations = loop.generations % 0xFFFFFF + 1   # never 0: events that belong to no session have 0
     loop.live += 1
     loop.sessions[slot] = session
     session.slot = slot
@@ -92,7 +92,7 @@ cdef inline void session_release(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline Session *arrival_session(Loop *loop, Arrival *arrival) noexcept nogil:
-    """Returns a new session for a connection. NULL: there is no memory, and the client was refused."""
+    """Returns a new session for a connection, or NULL if there is no memory; then the client was refused."""
     cdef Session *session = session_new(loop)
     if session != NULL and arrival.is_extended and not extension_open(loop, session, arrival.nonce):
         session_release(loop, session)
@@ -127,13 +127,16 @@ cdef inline void session_open(Session *session, int peer_fd, bint framed, int te
 
 
 cdef inline int session_start(Loop *loop, Session *session, int peer_fd, bint framed) noexcept nogil:
-    """Opens a session's channels and registers its descriptors. Returns 0; or an errno, then it is finished."""
+    """Opens a session's channels and registers its descriptors.
+
+    Returns 0. If epoll fails, finishes the session and returns the errno.
+    """
     loop.heartbeat.accepted += 1
     loop.heartbeat.sessions = loop.live
     loop_defer_reports(loop)
     session_open(session, peer_fd, framed, session.terminal.fd)
     if session.extension != NULL:
-        session.input.channel.writable = False   # before there is a terminal
+        session.input.channel.writable = False   # until it has a terminal
     if session.peer.is_guarded:
         session.input.channel.guard = &loop.errands
     if session.shared != NULL and peer_fd >= 0:
@@ -148,7 +151,10 @@ cdef inline int session_start(Loop *loop, Session *session, int peer_fd, bint fr
 
 
 cdef inline int session_abandon(Loop *loop, Session *session, int error) noexcept nogil:
-    """Kills a session whose descriptors epoll did not register. No event would report the leader's exit: reaps it."""
+    """Ends a session whose descriptors epoll did not register. Returns `error`.
+
+    No event would report the leader's exit, so the leader is killed and reaped here.
+    """
     terminal_signal_leader(&session.terminal, SIGKILL)
     refuse_say_session(loop, session, error)
     session_finish(loop, session, ENDING_PEER_LEFT)

@@ -4,10 +4,10 @@
     flush   holds bytes         write; EAGAIN stops; a hard error → TARGET_FAILED
             DRAINING and empty  the owner half-closes the target → SHUT
 
-An idle channel holds no memory. It reads into a buffer, or splices into a pipe, that the pool lends it, and gives that
-back as soon as all of it is written. A stream may gather bytes for some turns before it writes. Otherwise a channel
-holds bytes only if the target refused them, and then it does not read: so a channel never holds more than one buffer,
-and the kernel's own buffers make the source wait. If there is no memory, the channel tries again later.
+An idle channel holds no memory. It borrows a buffer or a pipe from the pool, reads or splices into it, and returns it
+as soon as all its bytes are written. A stream may gather bytes for some turns before it writes. Otherwise a channel
+holds bytes only if the target refused them, and then it does not read. So a channel never holds more than one buffer:
+the kernel's buffers fill up, and the source has to wait. If there is no memory, the channel tries again later.
 """
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, errno
@@ -40,20 +40,20 @@ cdef struct Channel:
     int target
     bint readable             # the source may have bytes; false from when a read found none until epoll reports some
     bint writable             # the target may have room; false from when a write was refused until epoll reports room
-    bint hung_up              # the source has hung up: epoll reports it no more, so read until its end
+    bint hung_up              # the source has hung up: epoll does not report it again, so read until its end
     bint short_read_means_dry      # a read that returns less than asked for has emptied the source
     bint short_splice_means_dry
     uint32_t splice_bytes     # the most that one splice(2) takes from the source
     uint32_t flush_bytes      # the most that one flush writes to the target
     bint no_memory            # the last call failed for lack of memory, here or in the kernel: try again later
-    bint gathering            # it does not write yet, since more bytes may come at once
+    bint gathering            # it delays its write, since more bytes may follow at once
     int64_t allowance         # how many bytes it may still read; -1 = no limit
     Buffer *buffer
     Pipe *pipe
     Outbox *outbox            # frames to send, if the target is a client of the extension; NULL = it is not
     uint8_t number            # of the frames that carry its bytes: OUTPUT or STDERR
     bint reads_ahead          # it also reads while it holds bytes
-    Errands *guard            # who closes descriptors that the source may pass (SCM_RIGHTS); NULL = it passes none
+    Errands *guard            # closes descriptors that the source may pass (SCM_RIGHTS); NULL = it cannot pass any
     uint64_t read_bytes       # from the source, in all
     uint64_t bytes            # written to the target, in all
     uint8_t last_byte         # written to the target; UNKNOWN_TEXT if it was spliced, 0 = none
@@ -66,19 +66,19 @@ cdef inline size_t channel_held_bytes(const Channel *channel) noexcept nogil:
 
 
 cdef inline bint channel_holds(const Channel *channel) noexcept nogil:
-    """True if the channel has something to write. Frames of an outbox are written by the channel that it admits."""
+    """True if the channel has bytes to write, or frames of its outbox that it may write now (outbox_admits)."""
     return (channel.buffer != NULL or channel.pipe != NULL
             or (channel.outbox != NULL and outbox_waits(channel.outbox)
                 and outbox_admits(channel.outbox, channel.number)))
 
 
 cdef inline bint channel_may_write(const Channel *channel) noexcept nogil:
-    """True if the target may have room, and no other channel is within a frame to the same client."""
+    """True if the target may have room, and no other channel is in the middle of a frame to the same client."""
     return channel.writable and (channel.outbox == NULL or outbox_admits(channel.outbox, channel.number))
 
 
 cdef inline bint channel_ended(const Channel *channel) noexcept nogil:
-    """True if all that the source will ever give is written."""
+    """True if the channel will write no more: the source has ended and all is written, or the source has failed."""
     return channel.state == CHANNEL_SHUT or channel.state == CHANNEL_SOURCE_FAILED
 
 
@@ -132,7 +132,7 @@ cdef inline bint channel_note_read(Channel *channel, ssize_t got, size_t room, b
         if got < 0 and errno == EINTR:
             return True
         channel.readable = False
-        # A pty says EIO, not 0, when its last slave descriptor is closed and all is read.
+        # A pty master returns EIO, not 0, when the last slave descriptor is closed and all output is read.
         if got == 0 or errno != EAGAIN:
             channel.state = CHANNEL_DRAINING if got == 0 or errno == EIO else CHANNEL_SOURCE_FAILED
         elif channel.hung_up:
@@ -296,7 +296,7 @@ cdef inline void channel_flush_pipe(Channel *channel, Pool *pool) noexcept nogil
 
 
 cdef inline ssize_t channel_send_pieces(const Channel *channel, size_t frames, size_t held) noexcept nogil:
-    """Sends so many bytes of the outbox, and with them those of the buffer that belong to the OUTPUT frame."""
+    """Sends `frames` bytes of the outbox, then `held` bytes of the buffer: the payload of an output frame."""
     cdef Outbox *outbox = channel.outbox
     cdef iovec pieces[2]
     if held == 0:
@@ -331,7 +331,7 @@ cdef inline bint channel_send_frames(Channel *channel) noexcept nogil:
 
 
 cdef inline void channel_flush(Channel *channel, Pool *pool) noexcept nogil:
-    """Writes up to `flush_bytes` of what the channel holds, until the target is full. Gives back what is empty."""
+    """Writes up to `flush_bytes` that the channel holds, until the target is full. Returns an empty buffer or pipe."""
     cdef Outbox *outbox = channel.outbox
     channel.gathering = False
     if outbox == NULL:

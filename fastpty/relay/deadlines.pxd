@@ -1,6 +1,7 @@
-"""The deadlines of sessions, and what happens when one has come.
+"""The deadlines of sessions, and what happens when one is reached.
 
-The loop knows only the earliest (`Loop.next_deadline_ns`). When it has come, all sessions are looked at, which is rare.
+The loop keeps only the earliest one (`Loop.next_deadline_ns`). When it is reached, the loop checks all sessions, which
+is rare.
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -22,7 +23,7 @@ from fastpty.relay.streams cimport program_exited, streams_cut, streams_stop
 from fastpty.relay.terminal cimport terminal_close_input, terminal_forget_leader, terminal_kill
 
 cdef enum:
-    KILLED_MS = 1000          # a stop waits this long until a killed leader can be reaped
+    KILLED_MS = 1000          # a router that stops waits this long until a killed leader can be reaped
 
 
 cdef inline void deadlines_expect_limits(Loop *loop, const Session *session) noexcept nogil:
@@ -55,7 +56,7 @@ cdef inline void deadlines_meet_limits(Loop *loop, Session *session) noexcept no
 
 
 cdef inline void deadlines_meet(Loop *loop) noexcept nogil:
-    """Meets the deadlines of all sessions that have come."""
+    """Handles the deadlines that are reached, of all sessions."""
     cdef uint32_t slot
     loop.next_deadline_ns = 0
     for slot in range(loop.slots):
@@ -64,7 +65,7 @@ cdef inline void deadlines_meet(Loop *loop) noexcept nogil:
 
 
 cdef inline void deadlines_meet_running(Loop *loop, Session *session) noexcept nogil:
-    """Meets the deadlines of a session that is not finished."""
+    """Handles the deadlines of a session that is not finished."""
     if loop_due(loop, &session.probe_at_ns):
         peer_probe(session)
     if loop_due(loop, &session.retry_end_input.at_ns):
@@ -108,7 +109,7 @@ cdef inline void deadlines_meet_session(Loop *loop, Session *session) noexcept n
             loop_set_deadline(loop, &session.forget_at_ns, KILLED_MS * <int64_t>MILLISECOND_NS)
             if loop.grace_ns == 0:
                 session_close_peer(loop, session)
-        terminal_close_input(&session.terminal)   # not before: a program could take a cut input for a whole one
+        terminal_close_input(&session.terminal)   # not earlier: the program could take cut-off input for complete input
         session_complete(loop, session)
     if loop_due(loop, &session.forget_at_ns):
         # The leader is traced or stuck in the kernel. The router does not wait for it.

@@ -1,10 +1,10 @@
 """Errands: system calls that another user's process can block for ever. Other processes do them (fastpty/errands/).
 
-The last close of a pty master waits for a program that is in the middle of a write(2) to the terminal, and a page of
-the program's own FUSE file system can keep that write from ending. A change of the window size, and a look at the
-terminal's settings, wait in the same way. The last close of a descriptor that a client has passed (SCM_RIGHTS) waits
-for whatever that is. So the relay sends such descriptors through a socket. The receiving process closes its copy only
-after the relay has closed its own: so the relay's close is never the last. `Errands.closed` shows it how far that is.
+The last close of a pty master waits while a program is inside a write(2) to the terminal. If the program writes from a
+page of its own FUSE file system, that write may never end. Changing the window size and reading the terminal's settings
+wait in the same way. The last close of a descriptor that a client has passed (SCM_RIGHTS) can block for ever, too. So
+the relay sends such descriptors through a socket to an errand process. That process closes its copy only after the
+relay has closed its own, which it sees from `Errands.closed`: so the relay's close is never the last.
 """
 
 from libc.errno cimport ECONNREFUSED, ECONNRESET, ENOBUFS, ENOTCONN, EPIPE, errno
@@ -26,7 +26,7 @@ cdef enum ErrandKind:
     ERRAND_KILL_LINE
 
 cdef enum:
-    # Owners that are no uid. No user can use up all processes that close descriptors.
+    # Owners other than uids. The errand processes are limited per owner, so no user can occupy all of them.
     OWNER_ROUTER = 0xFFFFFFFE     # a terminal of the router's own user
     OWNER_CLIENTS = 0xFFFFFFFF    # connections, and descriptors that clients passed
 
@@ -36,18 +36,18 @@ cdef struct Errand:
     int64_t number            # counts the ERRAND_CLOSE ones, from 1
     uint32_t owner            # the uid whose programs can block this, or one of OWNER_…
     pid_t leader              # for ERRAND_HANG_UP, whose descriptor is the leader's pidfd
-    uint64_t session          # whose terminal it is; 0 = the end of ERRAND_CLOSE is not reported
+    uint64_t session          # the session's number, or the token of ERRAND_HANG_UP; 0 = do not report a close
     pid_t foreground          # for ERRAND_HANG_UP: the process group that the relay has signalled
     int64_t grace_ns          # for ERRAND_HANG_UP: between SIGHUP and SIGKILL
 
 cdef struct Errands:
-    int queue                 # the socket that leads to the processes; -1 = there are none
+    int queue                 # the socket to the errand processes; -1 = there are none
     int64_t sent              # the number of the last ERRAND_CLOSE
-    int64_t *closed           # shared memory: the last ERRAND_CLOSE whose descriptors are closed here
+    int64_t *closed           # shared memory: the number of the last ERRAND_CLOSE whose descriptors are closed here
     bint attended             # a process takes errands from the queue
-    bint reads_proc           # /proc shows the processes of this pid namespace, and nobody else has mounted it
-    bint wanted               # the handler is to be asked for such a process
-    int kept[PASSED_MOST]     # descriptors that a client has passed and that could not be sent yet
+    bint reads_proc           # /proc is the kernel's own, and shows the processes of this pid namespace
+    bint wanted               # the handler should start such a process
+    int kept[PASSED_MOST]     # descriptors that a client has passed, and no errand process has got yet
     int kept_count
 
 cdef extern from *:
@@ -125,7 +125,7 @@ cdef inline bint errands_send(Errands *errands, const Errand *errand, const int 
 
 
 cdef inline bint errands_close_all(Errands *errands, Errand *errand, const int *fds, int count) noexcept nogil:
-    """Has other processes close these descriptors; or closes them here if there is no queue. False: try again later."""
+    """Closes descriptors; an errand process makes the last close if there is a queue. False: try again later."""
     cdef int index
     errand.kind = ERRAND_CLOSE
     errand.number = errands.sent + 1
@@ -159,7 +159,7 @@ cdef inline bint errands_close_kept(Errands *errands) noexcept nogil:
 
 
 cdef inline ssize_t errands_read(Errands *errands, int fd, void *data, size_t size) noexcept nogil:
-    """As read(2), for a socket whose client may pass descriptors: has them closed."""
+    """As read(2), for a socket through which a client may pass descriptors: these are closed by an errand."""
     cdef ssize_t got
     if not errands_close_kept(errands):
         (&errno)[0] = ENOBUFS

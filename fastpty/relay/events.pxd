@@ -20,7 +20,7 @@ from fastpty.system.linux cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPR
 
 
 cdef inline void events_handle(Loop *loop, const epoll_event *events, int count) noexcept nogil:
-    """Handles those of the events that are about a session."""
+    """Handles the events of sessions, and skips all others."""
     cdef Session *session
     cdef int index
     for index in range(count):
@@ -54,7 +54,7 @@ cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint
             viewer_left(loop, session)
             return
         if session.finished and final_is_owed(session):
-            session_close_peer(loop, session)   # nobody will read it
+            session_close_peer(loop, session)   # nobody will read the final frame
             return
         if session.finished:
             # Do not close with input unread: TCP would discard output that the client has not read yet.

@@ -49,7 +49,7 @@ cdef inline void extension_violated(Loop *loop, Session *session, const char *te
 
 
 cdef inline void extension_take_input(Loop *loop, Session *session, const ExtensionFrame *frame) noexcept nogil:
-    """Joins a piece of STDIN with the input that waits in the buffer."""
+    """Appends a piece of STDIN to the input that waits in the buffer."""
     cdef Extension *extension = session.extension
     cdef Buffer *buffer = session.input.channel.buffer
     if extension.input_ended and frame.size > 0:
@@ -72,9 +72,9 @@ cdef inline void extension_take_input(Loop *loop, Session *session, const Extens
 
 
 cdef inline void extension_signal(Loop *loop, Session *session, int number) noexcept nogil:
-    """Passes a signal on; before the program runs, one that would end it cancels the start."""
+    """Signals the program. Before it runs, a signal that would end it cancels the start."""
     if session.extension.phase == PHASE_STARTING:
-        start_report_arrives(loop, session, False)   # it may have come already
+        start_report_arrives(loop, session, False)   # the report may have arrived already
         if session.finished:
             return
     if session.extension.phase == PHASE_RUNNING:
@@ -100,7 +100,7 @@ cdef inline bint extension_gather(Loop *loop, Session *session, const ExtensionF
 
 
 cdef inline bint extension_apply_size(Loop *loop, Session *session) noexcept nogil:
-    """Takes the values of a whole SIZE frame."""
+    """Stores the window size of a complete SIZE frame."""
     cdef const uint8_t *values = session.extension.small
     if session.extension.small_bytes != SIZE_BYTES:
         extension_violated(loop, session, b"SIZE has another length")
@@ -129,14 +129,14 @@ cdef inline bint extension_is_early(const Session *session, const ExtensionFrame
 
 
 cdef inline bint extension_knows(const Session *session, uint8_t number) noexcept nogil:
-    """True for the frames with an odd number from FIRST_WITH_PAYLOAD on that a client of this session may send."""
-    if number == NUMBER_STOP:   # until the program is chosen, it may get streams
+    """True if a client may send frames of this odd number, at least FIRST_WITH_PAYLOAD, in this session."""
+    if number == NUMBER_STOP:   # before the program is chosen, it may still get streams
         return session.terminal.has_streams or session.extension.phase < PHASE_STARTING
     return number == NUMBER_START or number == NUMBER_END_INPUT
 
 
 cdef inline void extension_stop(Loop *loop, Session *session) noexcept nogil:
-    """Obeys a whole STOP."""
+    """Obeys a complete STOP."""
     cdef Extension *extension = session.extension
     if extension.small_bytes != 1 or not STREAM_OUTPUT <= extension.small[0] <= STREAM_ERRORS:
         extension_violated(loop, session, b"STOP names no output stream")
@@ -187,7 +187,7 @@ cdef inline bint extension_obey(Loop *loop, Session *session, const ExtensionFra
 
 
 cdef inline void extension_parse(Loop *loop, Session *session) noexcept nogil:
-    """Parses frames in the input's buffer, in place. As input_parse does, at most ACTIONS_MOST signals or sizes."""
+    """Parses frames in the input's buffer, in place. As input_parse, it stops after ACTIONS_MOST signals or sizes."""
     cdef Buffer *buffer = session.input.channel.buffer
     cdef bint resized = False
     cdef bint changes
@@ -213,12 +213,12 @@ cdef inline void extension_parse(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void extension_resize(Session *session) noexcept nogil:
-    if session.terminal.fd >= 0 and not session.terminal.has_streams:   # else the terminal is made with this size
+    if session.terminal.fd >= 0 and not session.terminal.has_streams:   # else it is opened later, with this size
         terminal_resize(&session.terminal)
 
 
 cdef inline void extension_read(Loop *loop, Task *task) noexcept nogil:
-    """Reads from the client behind the input that waits, and parses what came."""
+    """Reads from the client into the buffer, behind the input that waits there, and parses the new frames."""
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel
     cdef Buffer *buffer = channel.buffer
@@ -243,7 +243,7 @@ cdef inline void extension_read(Loop *loop, Task *task) noexcept nogil:
 
 
 cdef inline void extension_credit(Loop *loop, Session *session) noexcept nogil:
-    """Lets the client send more, each time that the program has taken half a window."""
+    """Gives the client credit to send more, each time half a window was written to the program."""
     cdef Extension *extension = session.extension
     cdef uint64_t taken = session.input.channel.bytes - extension.credited
     if taken >= extension.window / 2 and not extension.input_ended:
@@ -254,7 +254,7 @@ cdef inline void extension_credit(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void extension_step_input(Loop *loop, Task *task) noexcept nogil:
-    """Serves the input of a client of the extension once."""
+    """Does one step of the input channel of a client of the extension."""
     cdef Session *session = task.session
     cdef Extension *extension = session.extension
     cdef Channel *channel = &task.channel
@@ -276,7 +276,7 @@ cdef inline void extension_step_input(Loop *loop, Task *task) noexcept nogil:
         extension.is_cut_off = not extension.input_ended
         extension.input_ended = True
         if extension.is_cut_off and session.terminal.has_streams:
-            session_finish(loop, session, ENDING_PEER_LEFT)   # exec takes only END_INPUT for the end of the input
+            session_finish(loop, session, ENDING_PEER_LEFT)   # with exec, only END_INPUT ends the input properly
             return
     if channel.state == CHANNEL_SOURCE_FAILED or (extension.input_ended and extension.phase == PHASE_GREETING):
         session_finish(loop, session, ENDING_PEER_LEFT)

@@ -28,7 +28,7 @@ cdef enum StatusHow:
 cdef enum:
     STATUS_OPEN = 1           # flag: a process still had an output stream open at the end
     STATUS_CUT = 2            # flag: output that was written after the leader's exit may be missing
-    STATUS_BY_ROUTER = 8      # flag: the router has hung the program up
+    STATUS_BY_ROUTER = 8      # flag: the router has hung up the program
 
 
 cdef inline bint final_is_known(const Session *session) noexcept nogil:
@@ -61,7 +61,7 @@ cdef inline void final_set_error(
 
 
 cdef inline const uint8_t *final_error_text(const Session *session, size_t *size) noexcept nogil:
-    """Returns the text of the ERROR that ends or has ended a session; NULL if there is none."""
+    """Returns the text of the session's final ERROR, and its size in `size[0]`. NULL: the final frame is no ERROR."""
     cdef const uint8_t *frame
     if session.extension == NULL:
         return NULL
@@ -73,7 +73,7 @@ cdef inline const uint8_t *final_error_text(const Session *session, size_t *size
 
 
 cdef inline void final_set_ending(Session *session, Ending ending) noexcept nogil:
-    """Makes the ERROR that says why the router ends the session its final frame, unless there is one already."""
+    """Makes an ERROR that says why the router ends the session its final frame, unless there is one already."""
     cdef ErrorCode code = ERROR_LIMIT
     cdef const char *text = b"the session was idle for too long"
     if ending == ENDING_LIFETIME:
@@ -113,7 +113,7 @@ cdef inline void final_set_status(Session *session) noexcept nogil:
 
 
 cdef inline void final_settle(Loop *loop, Session *session, bint at_last) noexcept nogil:
-    """Decides on the final frame of a finished session if that is possible; `at_last`: even without a known status."""
+    """Sets the final frame of a finished session: an ERROR, or STATUS if that is known or `at_last` is set."""
     if session.ending != ENDING_EXIT or (loop.stopping and session.hung_up):
         final_set_ending(session, session.ending)
     elif session.terminal.pidfd < 0 or session.terminal.has_exited or at_last:

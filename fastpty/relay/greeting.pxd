@@ -4,8 +4,8 @@
         │                              └──────── handler: a text ──▶ ERROR   └── failed ──▶ ERROR
         └── no START in time ──▶ ERROR
 
-Nothing is started before START, and the loop waits neither for it nor for the child: execve(2) of a program that the
-client chose closes the child's report pipe, and a child that cannot execute it writes the reason into the pipe.
+No program is started before START. The loop never blocks on START or on the child: execve(2) closes the child's report
+pipe, and a child that cannot execute the program first writes the reason into the pipe.
 """
 
 from libc.errno cimport ENOMEM, errno
@@ -41,16 +41,16 @@ from fastpty.wire.extension cimport (
 from fastpty.wire.uwsgi cimport FRAME_HEADER_BYTES
 
 cdef enum:
-    GREETING_MS = 3000             # for START
-    STARTING_MS = 10000            # for the child to execute the program
-    CANCEL_MS = 1000               # for a child to end that was killed
+    GREETING_MS = 3000             # the client has this time to send START
+    STARTING_MS = 10000            # the child has this time to execute the program
+    CANCEL_MS = 1000               # a killed child has this time to end
     GREETING_STDIN_MOST = 4096     # bytes of STDIN before START
-    WINDOW_RESERVE = 4096          # what the session's buffer has room for behind a full window of STDIN
+    WINDOW_RESERVE = 4096          # room in the session's buffer behind a full window of STDIN
     REQUEST_MOST = 262144          # bytes of START
 
 
 cdef inline bint extension_open(Loop *loop, Session *session, const uint8_t *nonce) noexcept nogil:
-    """Makes a new session one of the extension. Returns False if there is no memory."""
+    """Prepares a new session for a client of the extension. Returns False if there is no memory."""
     cdef Extension *extension = <Extension *>calloc(1, sizeof(Extension))
     if extension == NULL:
         return False
@@ -73,7 +73,7 @@ cdef inline void extension_free(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void session_welcome(Loop *loop, Session *session, uint32_t capabilities) noexcept nogil:
-    """Greets the client: WELCOME. Without capabilities an ERROR follows. Call it before session_start."""
+    """Queues WELCOME for the client. If `capabilities` is 0, an ERROR follows. Call it before session_start."""
     cdef uint8_t frame[FRAME_HEADER_BYTES + WELCOME_BYTES]
     put_welcome(frame, session.extension.nonce, capabilities, session.extension.window, REQUEST_MOST)
     outbox_add(&session.extension.outbox, frame, sizeof(frame))
@@ -91,7 +91,7 @@ cdef inline void session_fail(
 
 
 cdef inline bint request_make_room(Loop *loop, Session *session, uint32_t bytes) noexcept nogil:
-    """Makes room for a START of so many bytes. Other sessions may end for it. Returns False if this one has ended."""
+    """Makes room for a START of `bytes` bytes, and ends other sessions if needed. False: this one has ended."""
     cdef uint32_t room = request_room_for(session.extension, bytes)
     cdef Session *ending
     while not request_has_room(loop, session.extension, room):
@@ -108,7 +108,7 @@ cdef inline bint request_make_room(Loop *loop, Session *session, uint32_t bytes)
 
 
 cdef inline void request_collect(Loop *loop, Session *session, const ExtensionFrame *frame) noexcept nogil:
-    """Adds a piece of START. When it is whole, the session waits for its turn to start."""
+    """Adds a piece of START. When START is complete, the session waits in the queue for its start."""
     cdef Extension *extension = session.extension
     if extension.request_bytes + frame.size > REQUEST_MOST:
         session_fail(loop, session, ENDING_PROTOCOL, ERROR_LIMIT, b"START is too long", 0)
@@ -127,12 +127,12 @@ cdef inline void request_collect(Loop *loop, Session *session, const ExtensionFr
 
 
 cdef inline void session_begin_program(Loop *loop, Session *session, const winsize *size) noexcept nogil:
-    """The handler has started a child on the session's terminal: waits until that executes the program.
+    """Called when the handler has started a child for the session. Waits until the child executes the program.
 
-    size: what the client has sent beside START, before or after it.
+    size: the window size that the client has sent, before or after START.
     """
     cdef Extension *extension = session.extension
-    if extension.is_resized:   # after it
+    if extension.is_resized:   # after START
         session.terminal.size = size[0]
         terminal_resize(&session.terminal)
     if loop_watch_part(loop, session, session.terminal.pidfd, ABOUT_LEADER) < 0:
@@ -149,7 +149,7 @@ cdef inline void session_begin_program(Loop *loop, Session *session, const winsi
 
 
 cdef inline void session_abandon_start(Loop *loop, Session *session, int error) noexcept nogil:
-    """Kills a child that the loop cannot watch, for this errno."""
+    """Ends a session, and kills its child, because epoll did not register its descriptors. `error`: the errno."""
     terminal_signal_leader(&session.terminal, SIGKILL)
     session_fail(loop, session, ENDING_NOT_STARTED, ERROR_LIMIT, b"the router cannot watch another session", error)
     session_leader_exited(loop, session)
@@ -164,7 +164,7 @@ cdef inline int session_open_program(Loop *loop, Session *session) noexcept nogi
 
 
 cdef inline void session_run(Loop *loop, Session *session) noexcept nogil:
-    """The program runs: relays between it and the client from now on."""
+    """Called when the program runs: sends STARTED, and begins to relay between the program and the client."""
     cdef uint8_t frame[FRAME_HEADER_BYTES + STARTED_BYTES]
     cdef uint8_t *place = put_header(frame, NUMBER_STARTED, STARTED_BYTES)
     session.extension.phase = PHASE_RUNNING
@@ -181,13 +181,14 @@ cdef inline void session_run(Loop *loop, Session *session) noexcept nogil:
         return
     loop_wake(loop, &session.output)
     loop_source_ready(loop, &session.input, False)
-    session_pass_end(loop, session)   # no other step may follow: the client can have ended its input before
+    session_pass_end(loop, session)   # the client may have ended its input already, and then no further step comes
 
 
 cdef inline void start_report_arrives(Loop *loop, Session *session, bint is_dead) noexcept nogil:
-    """Goes on with the start if the child has executed its program, or could not and said why, or has ended.
+    """Continues the start if the child has executed its program, has reported why it cannot, or has ended.
 
-    is_dead: it has ended, so no report will come. Its report pipe is closed in the first and in the last case.
+    is_dead: the child has ended, so no report will come. The report pipe ends when the program is executed, but also
+    when the child ends.
     """
     cdef StartReport report
     cdef ssize_t got
@@ -208,7 +209,7 @@ cdef inline const char *start_step_name(int step) noexcept nogil:
 
 
 cdef inline void session_start_failed(Loop *loop, Session *session, const StartReport *report) noexcept nogil:
-    """The child has ended without executing its program. report: why, or NULL if it could not tell."""
+    """Ends a session whose child did not execute its program. report: the reason, or NULL if the child sent none."""
     cdef Extension *extension = session.extension
     cdef char text[128]
     if report != NULL:
@@ -226,8 +227,8 @@ cdef inline void session_start_failed(Loop *loop, Session *session, const StartR
 cdef inline void session_cancel_start(Loop *loop, Session *session, ErrorCode code, const char *text) noexcept nogil:
     """Ends a session before its program runs, with this ERROR.
 
-    A child is killed, and the client is answered when it has ended. Only then is it known whether the child has
-    executed the program meanwhile: such a program has run, so the client gets STARTED and STATUS.
+    If there is a child, it is killed, and the client gets its answer when the child has ended. Only then is it known
+    whether the child executed the program before that: if so, the client gets STARTED and STATUS.
     """
     cdef Extension *extension = session.extension
     if extension.phase != PHASE_STARTING:
@@ -239,7 +240,7 @@ cdef inline void session_cancel_start(Loop *loop, Session *session, ErrorCode co
 
 
 cdef inline void session_start_is_late(Loop *loop, Session *session) noexcept nogil:
-    """START, or the start of the program, or the end of a child that was killed, has taken too long."""
+    """Ends a session if START, the start of the program or the end of a killed child has taken too long."""
     if session.finished:
         return
     if session.extension.phase != PHASE_STARTING:
@@ -251,7 +252,7 @@ cdef inline void session_start_is_late(Loop *loop, Session *session) noexcept no
 
 
 cdef inline void greetings_stop(Loop *loop) noexcept nogil:
-    """Ends the sessions that have not begun a program."""
+    """Ends the sessions of the extension whose program is not started yet."""
     cdef uint32_t slot
     cdef Session *session
     for slot in range(loop.slots):

@@ -14,11 +14,11 @@ from fastpty.relay.state cimport Session
 from fastpty.relay.terminal cimport terminal_hang_up, terminal_hang_up_background
 
 cdef enum:
-    ERRAND_LATE_MS = 2000     # after the grace time: the errand is sent again, as its process may have been killed
+    ERRAND_LATE_MS = 2000     # an errand not done this long after the grace time is sent again: its process may be dead
 
 
 cdef inline void session_hang_up(Loop *loop, Session *session) noexcept nogil:
-    """Sends SIGHUP to the program, once. The grace time later, SIGKILL follows for what remains."""
+    """Sends SIGHUP to the program, once. SIGKILL follows after the grace time, for processes that remain."""
     cdef bint has_program = session.terminal.fd >= 0 or session.terminal.has_streams
     if has_program and session.terminal.pidfd >= 0 and not session.hung_up:
         session.hung_up = True
@@ -30,7 +30,7 @@ cdef inline void session_hang_up(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void session_hang_up_background(Loop *loop, Session *session) noexcept nogil:
-    """Sends the errand for the background, if there is one and it is not done yet."""
+    """Sends the errand that hangs up background processes, if it is needed and not done yet."""
     if not session.terminal.hangs_up:
         return
     if terminal_hang_up_background(&session.terminal, loop.grace_ns,
@@ -49,14 +49,14 @@ cdef inline void session_background_ended(Loop *loop, Session *session) noexcept
 
 
 cdef inline void hang_up_told(Loop *loop, uint64_t token) noexcept nogil:
-    """An errand with this token (terminal_hang_up_background) is done. The session may be gone."""
+    """Handles the report that the errand with this token is done. The session may be gone."""
     cdef Session *session = loop_find_session(loop, token)
     if session != NULL and session.terminal.hangs_up:
         session_background_ended(loop, session)
 
 
 cdef inline void hang_ups_abandon(Loop *loop) noexcept nogil:
-    """No process can be started for errands: leaves the background of all sessions alone, and waits no longer."""
+    """Stops waiting for hang-up errands of all sessions, because no process can be started for errands."""
     cdef uint32_t slot
     for slot in range(loop.slots):
         if loop.sessions[slot] != NULL and loop.sessions[slot].terminal.hangs_up:
@@ -64,7 +64,7 @@ cdef inline void hang_ups_abandon(Loop *loop) noexcept nogil:
 
 
 cdef inline void sessions_stop(Loop *loop) noexcept nogil:
-    """Hangs up all sessions. The second call kills at once what remains."""
+    """Hangs up all sessions. A second call kills all remaining processes at once."""
     cdef bint at_once = loop.stopping
     cdef uint32_t slot
     cdef Session *session

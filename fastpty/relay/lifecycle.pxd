@@ -2,7 +2,7 @@
 
 Finished: the output has ended or the client has left. The terminal is hung up and closed; the client may still read.
 Completed: the connection is closed, the leader is reaped and the hung-up group is gone. The session is in `Loop.done`.
-Released: the handler was told, and the slot is free (fastpty/relay/begin.pxd).
+Released: the handler was notified, and the slot is free (fastpty/relay/begin.pxd).
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno
@@ -35,11 +35,11 @@ from fastpty.relay.terminal cimport (
 from fastpty.system.linux cimport POLLHUP, POLLIN, SHUT_WR, SOL_SOCKET, SO_SNDBUF, close, setsockopt, shutdown
 
 cdef enum:
-    AFTER_EXIT_BYTES = 65536           # read after the leader's exit; the buffers of a pty hold less
+    AFTER_EXIT_BYTES = 65536           # the most output read after the leader's exit; the buffers of a pty hold less
     LINGER_READS_MOST = 16             # reads from a lingering peer in one step
-    EXIT_MS = 200                      # a leader that has closed its terminal has this time to exit or to open it
+    EXIT_MS = 200                      # a leader that has closed its terminal has this time to exit or to open it again
     LINGER_MS = 2000                   # a peer has this time to read the last output and close
-    END_LINE_MS = 1280                 # a pause between two ends of file; 2.5 s after the first one
+    END_LINE_MS = 1280                 # after this pause, 2.5 s after the first end of file, a line is ended, too
     FINAL_MS = 1000                    # after SIGKILL the leader has this time to be reaped, for its status
     FINAL_SEND_BYTES = 131072          # SO_SNDBUF for the rest of a session whose client does not read
     NO_MEMORY_MOST_MS = 1000           # a channel waits this long for memory
@@ -54,9 +54,9 @@ cdef inline void session_finish(Loop *loop, Session *session, Ending ending) noe
     """
     if session.finished:
         return
-    if not final_is_owed(session):   # else that frame says why
+    if not final_is_owed(session):   # otherwise the final frame says why
         notice_send_ending(loop, session, ending)
-    if not (session.terminal.has_exited and ending == ENDING_EXIT):   # what is left of exec's group stays
+    if not (session.terminal.has_exited and ending == ENDING_EXIT):   # processes that a finished exec left behind go on
         session_hang_up(loop, session)
     session.finished = True
     session.ending = ending
@@ -110,7 +110,7 @@ cdef inline void session_send_final(Loop *loop, Session *session, bint at_last) 
     final_settle(loop, session, at_last)
     is_sent = final_flush(loop, session)
     if not is_sent and output.state != CHANNEL_TARGET_FAILED and final_is_known(session):
-        # The client does not read now. There is room for the rest in the socket, and the session can end.
+        # The client does not read now. A larger socket buffer takes the rest, so that the session can end.
         setsockopt(session.peer.fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes))
         is_sent = final_flush(loop, session)
         if session.linger_until_ns == 0:
@@ -126,7 +126,7 @@ cdef inline void session_send_final(Loop *loop, Session *session, bint at_last) 
 
 
 cdef inline void session_part(Loop *loop, Session *session) noexcept nogil:
-    """Tells the client that nothing more comes, and gives it some time to read and close."""
+    """Half-closes the connection, and gives the client LINGER_MS to read the rest and close."""
     shutdown(session.peer.fd, SHUT_WR)
     if loop.stopping and loop.grace_ns == 0:
         session_close_peer(loop, session)
@@ -136,8 +136,8 @@ cdef inline void session_part(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline bint session_waits_for_memory(Loop *loop, Task *task) noexcept nogil:
-    """Returns True if the channel's last step found no memory. Then it is tried again soon, when others may have freed
-    some. After NO_MEMORY_MOST_MS the session ends: channels that hold memory may be waiting for each other.
+    """Returns True if the channel's last step found no memory. Then it tries again soon, as other sessions may have
+    freed some. After NO_MEMORY_MOST_MS the session ends: channels that hold memory may be waiting for each other.
     """
     if not task.channel.no_memory:
         return False
@@ -163,7 +163,7 @@ cdef inline void session_linger(Loop *loop, Session *session) noexcept nogil:
         return
     session.input.channel.readable = False
     if got == 0 and final_is_owed(session):
-        return   # it may have closed its sending half only: sending the final frame will tell
+        return   # it may have closed only its sending half: sending the final frame will show
     if got == 0 or not (errno == EAGAIN or memory_is_short(got)):
         session_close_peer(loop, session)
 
@@ -191,7 +191,7 @@ cdef inline bint session_let_peer_go(Loop *loop, Session *session) noexcept nogi
 
 
 cdef inline void session_leave_open(Loop *loop, Session *session) noexcept nogil:
-    """Gives up closing descriptors whose close could block, since the router stops and no process takes them."""
+    """Leaves descriptors open whose close could block, since the router stops and no errand process takes them."""
     if session.terminal.fd >= 0 or (session.terminal.has_streams and session.terminal.error_fd >= 0):
         loop.leaves_open = True
         session.terminal.fd = session.terminal.error_fd = -1
@@ -250,7 +250,7 @@ cdef inline void session_output_ended(Loop *loop, Session *session) noexcept nog
 
 
 cdef inline void session_note_closed(Loop *loop, Session *session) noexcept nogil:
-    """Looks at the terminal again in EXIT_MS, or earlier if that is due: epoll does not report that it is opened."""
+    """Has the terminal checked in EXIT_MS, or earlier if a check is due: epoll does not report that it is opened."""
     if session.exit_by_ns == 0:
         loop_set_deadline(loop, &session.exit_by_ns, EXIT_MS * <int64_t>MILLISECOND_NS)
 
@@ -266,7 +266,7 @@ cdef inline void session_keep_input(Loop *loop, Session *session, Channel *input
 
 
 cdef inline void session_hold_input(Loop *loop, Session *session) noexcept nogil:
-    """Writes no more input, since no process has the terminal open, until one opens it again.
+    """Stops writing input, since no process has the terminal open now. Goes on when one opens it again.
 
     After vhangup(2) a terminal would take input, but its next reader would not see it until more is written.
     """
@@ -276,7 +276,7 @@ cdef inline void session_hold_input(Loop *loop, Session *session) noexcept nogil
 
 
 cdef inline void session_await_room(Loop *loop, Task *task) noexcept nogil:
-    """Has a channel that holds bytes woken when its target takes them."""
+    """Makes the loop wake a channel that holds bytes when its target has room."""
     cdef Session *session = task.session
     cdef const Channel *output = &session.output.channel
     cdef bint may_be_closed = output.hung_up or output.state != CHANNEL_OPEN
@@ -288,9 +288,9 @@ cdef inline void session_await_room(Loop *loop, Task *task) noexcept nogil:
 
 
 cdef inline bint session_reopened(Loop *loop, Session *session) noexcept nogil:
-    """Goes on with a session whose terminal was closed and opened again. Returns False if it is closed now.
+    """Resumes a session whose terminal was closed and opened again. Returns False if no process has it open now.
 
-    If a process has opened it, written and closed it, EXIT_MS begin again.
+    If a process has opened the terminal, written to it and closed it, the time EXIT_MS begins again.
     """
     cdef Channel *output = &session.output.channel
     cdef int events = terminal_events(&session.terminal)
@@ -312,7 +312,7 @@ cdef inline bint session_reopened(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void session_still_closed(Loop *loop, Session *session) noexcept nogil:
-    """The terminal was closed EXIT_MS ago: ends the session if it still is and the client has all output."""
+    """Called EXIT_MS after the terminal was closed. Ends the session if it still is and the client has all output."""
     if session_reopened(loop, session):
         return
     if channel_ended(&session.output.channel):
@@ -324,7 +324,7 @@ cdef inline void session_still_closed(Loop *loop, Session *session) noexcept nog
 cdef inline void session_leader_exited(Loop *loop, Session *session) noexcept nogil:
     """Reaps the leader. The output written until now is still delivered, but nothing later.
 
-    If the leader is traced, its pidfd reports the exit before waitid(2) does: not until its tracer has waited for it.
+    If the leader is traced, its pidfd reports the exit at once, but waitid(2) only after the tracer has waited for it.
     """
     cdef Channel *output = &session.output.channel
     if not session_reap(session):
@@ -343,11 +343,12 @@ cdef inline void session_leader_exited(Loop *loop, Session *session) noexcept no
 
 
 cdef inline void session_end_input(Loop *loop, Session *session) noexcept nogil:
-    """Passes the client's end of file on to the terminal, again and again: the next program must see it, too.
+    """Types the client's end of file on the terminal, again and again: the next program must see it, too.
 
-    If that has not ended the program by END_LINE_MS, a line editor may hold text, where an end of file has no effect.
-    A last line without a newline is submitted then, as canonical mode does at an end of file. Any other text is
-    erased: an end of file that was typed while no program read it can become text. The end of file follows.
+    If the program still runs after a pause of END_LINE_MS, a line editor may hold text, and then it ignores an end of
+    file. If the client's input ended without a newline, that line is submitted, as canonical mode does at an end of
+    file. Any other text is erased: it can be an end of file that was typed while no program read the terminal. Then the
+    end of file is typed again.
     """
     cdef Retry *retry = &session.retry_end_input
     if retry.pause_ns < END_LINE_MS * <int64_t>MILLISECOND_NS or session.line_ended:
@@ -358,12 +359,12 @@ cdef inline void session_end_input(Loop *loop, Session *session) noexcept nogil:
     session.line_ended = True
     terminal_end_input(&session.terminal,
                        ERRAND_SUBMIT_LINE if session.input.channel.last_byte >= b" " else ERRAND_KILL_LINE)
-    session.input.channel.last_byte = b"\r"   # Enter is typed once: a second one could confirm what a program asks
+    session.input.channel.last_byte = b"\r"   # Enter is typed once: a second one could confirm a program's question
     loop_set_deadline(loop, &retry.at_ns, RETRY_FIRST_MS * <int64_t>MILLISECOND_NS)
 
 
 cdef inline void session_pass_end(Loop *loop, Session *session) noexcept nogil:
-    """Passes on the end of input of a client of the extension, once the program runs and has all input before it."""
+    """Passes on the end of input of a client of the extension, once the program runs and has all earlier input."""
     cdef Extension *extension = session.extension
     if (extension.input_ended and not extension.end_was_typed and extension.phase == PHASE_RUNNING
             and channel_held_bytes(&session.input.channel) == 0):
@@ -375,7 +376,7 @@ cdef inline void session_pass_end(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void session_close_input(Session *session) noexcept nogil:
-    """Closes the standard input of a program that has streams. Input that waits for room is dropped."""
+    """Closes the standard input of a program that has streams, and drops input that waits for room."""
     cdef Channel *input = &session.input.channel
     terminal_close_input(&session.terminal)
     input.target = -1

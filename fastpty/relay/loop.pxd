@@ -30,9 +30,9 @@ cdef enum:
     RETRY_SLOWEST_MS = 5000            # the longest
     DEFER_MS = 20                      # the log of a session's start waits, so that its program gets the CPU first
     EVENTS_MOST = 1024                 # the most events that a turn can take from epoll
-    REQUEST_SHARES = 512               # owners of long STARTs at the same time (fastpty/relay/request.pxd)
-    STREAM_FROM_BYTES = 512            # a stream moved at least this many bytes in its last transfer,
-    STREAM_GAP_TRANSFERS = 8           # and waited no longer than its share of turns and this many transfers
+    REQUEST_SHARES = 512               # the most owners of long STARTs at one time (fastpty/relay/request.pxd)
+    STREAM_FROM_BYTES = 512            # a stream moved at least this many bytes in its last transfer;
+    STREAM_GAP_TRANSFERS = 8           # since then, at most two transfers for each stream and this many took place
 
 # What an event is about: the top byte of epoll_event.data, above the session's generation and slot.
 cdef enum About:
@@ -49,8 +49,8 @@ cdef enum About:
 # Shared memory in which the supervisor sees whether the loop is stuck or idle.
 cdef struct Heartbeat:
     int64_t turn_since_ns              # when the present turn began; 0 while the loop waits
-    int64_t sessions                   # live ones
-    int64_t accepted                   # in all
+    int64_t sessions                   # how many there are now
+    int64_t accepted                   # how many there were in all
 
 # The sums over all sessions that were released.
 cdef struct Totals:
@@ -67,7 +67,7 @@ cdef struct Loop:
     uint32_t live                      # how many sessions there are
     uint32_t refused                   # how many of these were refused
     uint64_t *last_number              # the number of the newest session; may be shared with other processes
-    uint64_t own_number                # what it points to unless it is shared
+    uint64_t own_number                # what last_number points to unless the counter is shared
     Queue unfinished                   # sessions of the extension whose long START is not whole yet, the oldest first
     Queue requested                    # those whose START is whole, for Handler.start_wanted
     int64_t request_bytes              # counted memory for START, of all sessions (fastpty/relay/request.pxd)
@@ -76,14 +76,14 @@ cdef struct Loop:
     Queue fresh                        # channels that were quiet
     Queue bulk                         # streams
     Pool pool
-    bint splice                        # splice streams
+    bint splice                        # use splice(2) for streams
     bint stopping
     int64_t idle_ns                    # limits of a session; 0 = no limit
     int64_t lifetime_ns
     int64_t greeting_ns                # for the first byte of a uwsgi client
     int64_t grace_ns                   # between SIGHUP and SIGKILL
     int64_t now_ns                     # CLOCK_MONOTONIC at the start of the turn
-    int64_t next_deadline_ns           # no deadline is earlier; 0 = there is none
+    int64_t next_deadline_ns           # the earliest deadline, or a time before it; 0 = there is none
     int64_t deferred_until_ns          # when the handler's caught_up is called; 0 = not at all
     Totals ended
     uint64_t transfers                 # steps of channels, in all
@@ -92,12 +92,12 @@ cdef struct Loop:
     BusyPoll busy_poll
     Errands errands
     int mark_fd                        # see fastpty/relay/notice.pxd; -1 = none
-    bint leaves_open                   # some descriptors stay open: no process took them to close them
+    bint leaves_open                   # some descriptors stay open, because no errand process took them
     Heartbeat *heartbeat
 
 
 cdef inline uint64_t loop_token(About about, uint32_t generation, uint32_t slot) noexcept nogil:
-    """Returns the epoll_event.data of such an event."""
+    """Returns the epoll_event.data for events of this kind about this session."""
     return (<uint64_t>about << 56) | (<uint64_t>generation << 32) | slot
 
 
@@ -219,7 +219,7 @@ cdef inline void loop_wake(Loop *loop, Task *task) noexcept nogil:
 
 
 cdef inline void loop_source_ready(Loop *loop, Task *task, bint hung_up) noexcept nogil:
-    """Notes that the channel's source can be read; hung_up: to its end."""
+    """Notes that the channel's source can be read. hung_up: the source has hung up, so it is read to its end."""
     task.channel.readable = True
     task.channel.hung_up = task.channel.hung_up or hung_up
     loop_wake(loop, task)
@@ -272,7 +272,7 @@ cdef inline bint loop_due(Loop *loop, int64_t *deadline_ns) noexcept nogil:
 
 
 cdef inline void loop_defer_reports(Loop *loop) noexcept nogil:
-    """Has the handler's caught_up called in DEFER_MS, unless that is to come already."""
+    """Schedules a call of the handler's caught_up in DEFER_MS, unless one is scheduled."""
     if loop.deferred_until_ns == 0:
         loop.deferred_until_ns = loop.now_ns + DEFER_MS * <int64_t>MILLISECOND_NS
 

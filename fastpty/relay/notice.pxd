@@ -1,8 +1,8 @@
 """Notices: lines that tell a client why it gets no session, or why the router has ended it.
 
 A program can write a line that looks the same. So a notice carries a mark that no program's output has: over a local
-socket a descriptor (SCM_RIGHTS), over TCP a byte of urgent data behind the line. A client that does not look for the
-mark does not notice it: the kernel drops both, as they are not part of the stream (unix(7), tcp(7)).
+socket a descriptor (SCM_RIGHTS), over TCP a byte of urgent data behind the line. A client that does not ask for the
+mark does not see it: the kernel drops it, as it is not part of the stream (unix(7), tcp(7)).
 """
 
 from libc.string cimport strlen
@@ -20,7 +20,7 @@ from fastpty.system.linux cimport (
 
 
 cdef inline int notice_open_mark() noexcept nogil:
-    """Returns the descriptor that marks notices, or -1: a pipe that nobody can write to, and whose end has come."""
+    """Returns the descriptor that marks notices, the read end of a pipe without a writer; or -1."""
     cdef int ends[2]
     if pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0:
         return -1
@@ -31,9 +31,9 @@ cdef inline int notice_open_mark() noexcept nogil:
 cdef inline int notice_send_marked(int mark_fd, int fd, const char *text, size_t size) noexcept nogil:
     """Sends a notice with the mark over a local socket. Returns 0, or -1 if the mark cannot be sent.
 
-    The kernel counts the marks that clients have not read, and sends none beyond RLIMIT_NOFILE (unix(7), ETOOMANYREFS).
-    Errands send descriptors, too. So the marks may use only half of the limit: a client that reads no notices must not
-    stop the errands.
+    The kernel counts the passed descriptors that nobody has received yet, and refuses more than RLIMIT_NOFILE (unix(7),
+    ETOOMANYREFS). Errands pass descriptors, too. So the marks may use only half of the limit: clients that read no
+    notices must not stop the errands.
     """
     cdef rlimit files
     cdef rlimit half
@@ -58,7 +58,7 @@ cdef inline void notice_send(int mark_fd, int fd, bint is_tcp, const char *text,
 
 
 cdef inline const char *notice_of(Ending ending) noexcept nogil:
-    """Returns the line about such an ending, or NULL if there is none. One that may follow output begins a new line."""
+    """Returns the notice about an ending, or NULL if there is none. If output may precede it, it begins a new line."""
     if ending == ENDING_IDLE:
         return b"\r\nfastpty: the session was idle for too long\r\n"
     if ending == ENDING_LIFETIME:
@@ -85,12 +85,12 @@ cdef inline void notice_send_ending(Loop *loop, const Session *session, Ending e
     cdef bint is_first = session.output.channel.bytes == 0 and session.extension == NULL
     cdef const char *text
     if ending == ENDING_EXIT and loop.stopping and (session.hung_up or session.role == ROLE_VIEWER):
-        ending = ENDING_STOPPED   # the program has exited because the stop has hung it up
+        ending = ENDING_STOPPED   # the program exited because the stopping router hung it up
     text = notice_of(ending)
     if ending in (ENDING_TLS, ENDING_RAW, ENDING_FRAMES) and is_first:
         text += 2   # the line is the first of the connection: it needs no line break before it
     if text != NULL and session.peer.fd >= 0 and not session.peer.is_own:
-        # The probe was a byte of urgent data, too: a second one could put it into the stream (peer_probe).
+        # The probe was urgent data, too: a second urgent byte could put the first one into the stream (peer_probe).
         if session.peer.is_probed:
             send(session.peer.fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL)
         else:

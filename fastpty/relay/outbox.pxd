@@ -1,9 +1,9 @@
 """What a channel sends beside its bytes: the frames of the negotiated extension (fastpty/wire/extension.pxd).
 
-Output goes out as OUTPUT frames, one for whatever the channel holds when it begins to write. Other frames wait until
-such a frame is complete. The two output channels of exec share an outbox and take turns: after a frame of one, the
-other one begins the next, if it has bytes to send. The room of frames is reserved here, so a lack of memory never
-loses one.
+Output is sent in OUTPUT frames, each with all bytes that the channel holds when it begins to write. Other frames wait
+until such a frame is complete. The two output channels of exec share an outbox and take turns: after a frame of one,
+the other one begins the next, if it has bytes to send. The memory for frames is part of this struct, so no frame is
+lost for lack of memory.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -26,13 +26,13 @@ cdef struct Outbox:
     uint8_t data[OUTBOX_BYTES]   # data[start:end] waits to be sent, before the bytes that the channel holds
     uint32_t start
     uint32_t end
-    size_t frame_left            # bytes of the present OUTPUT frame that the channel holds; 0 = no frame is begun
-    uint8_t frame_number         # OUTPUT or STDERR: whose frame that is
-    bint is_reserved             # the next frame is that of the channel `reserved_for`
+    size_t frame_left            # unsent payload bytes of the present OUTPUT or STDERR frame; 0 = no frame is begun
+    uint8_t frame_number         # of that frame: OUTPUT or STDERR
+    bint is_reserved             # only frames of the number `reserved_for` may begin next
     uint8_t reserved_for
     uint8_t ended                # streams that have ended, a bit for each: STREAM_ENDED frames that wait
-    bint holds_final             # the last frame waits: the other channel still holds bytes
-    uint32_t credit              # of a CREDIT frame that waits; 0 = none does
+    bint holds_final             # the last frame must wait: the other channel still holds bytes
+    uint32_t credit              # bytes that a CREDIT frame will grant; 0 = no such frame waits
     bint has_pong
     uint8_t pong[PONG_MOST]
     uint32_t pong_bytes
@@ -55,13 +55,13 @@ cdef inline bint outbox_admits(const Outbox *outbox, uint8_t number) noexcept no
 
 
 cdef inline void outbox_reserve(Outbox *outbox, uint8_t number) noexcept nogil:
-    """Lets the channel that sends frames of this number begin the next one."""
+    """Reserves the next frame for the channel that sends frames of this number."""
     outbox.is_reserved = True
     outbox.reserved_for = number
 
 
 cdef inline void outbox_add(Outbox *outbox, const uint8_t *frame, size_t size) noexcept nogil:
-    """Adds a whole frame. There is room: only the few frames of a session's start and end are added here."""
+    """Adds a complete frame. There is room for it: only a few frames, of a session's start and end, are added here."""
     check(outbox.end + size <= OUTBOX_BYTES, "the outbox has room for every frame")
     check(not outbox.is_final, "nothing is sent after a final frame")
     memcpy(outbox.data + outbox.end, frame, size)

@@ -1,4 +1,4 @@
-"""The client's end of a connection: who it is, whether it speaks another protocol, and whether it still exists."""
+"""The client of a connection: its credentials, whether it speaks another protocol, and whether it is still there."""
 
 from libc.stdint cimport int64_t
 
@@ -13,13 +13,13 @@ from fastpty.system.linux cimport (
 from fastpty.wire.strays cimport STRAY_HTTP, STRAY_NONE, STRAY_RAW, STRAY_TLS, Stray, stray_kind, stray_over_tcp
 
 cdef enum:
-    PROBE_AFTER_MS = 1000     # after a TCP client has sent its last byte
+    PROBE_AFTER_MS = 1000     # how long after a TCP client's end of file the probe is sent
 
 
 cdef inline bint peer_reject_stray(Loop *loop, Session *session) noexcept nogil:
-    """Ends a session whose client speaks another protocol, before a program reads that as a command.
+    """Ends a session whose client speaks another protocol, before a program reads its bytes as a command.
 
-    For the first read. Returns True if it did.
+    To be called after the first read. Returns True if the session has ended.
     """
     cdef const Buffer *buffer = session.input.channel.buffer
     cdef Stray stray = STRAY_NONE
@@ -33,7 +33,7 @@ cdef inline bint peer_reject_stray(Loop *loop, Session *session) noexcept nogil:
     if stray == STRAY_NONE:
         return False
     if session.extension != NULL:
-        outbox_close(&session.extension.outbox)   # it does not speak the extension: it gets a line of text
+        outbox_close(&session.extension.outbox)   # the client does not speak the extension: it gets a line of text
     if stray == STRAY_HTTP:
         session_finish(loop, session, ENDING_HTTP)
     elif stray == STRAY_TLS:
@@ -44,9 +44,9 @@ cdef inline bint peer_reject_stray(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void peer_expect_probe(Loop *loop, Session *session) noexcept nogil:
-    """Has a TCP client probed that has closed its connection, or only its sending half: TCP does not say which.
+    """Schedules a probe of a TCP client that has closed its connection or its sending half: TCP does not say which.
 
-    The probe comes a moment later, so that its last input is read first.
+    The probe is sent a moment later, so that the client's last input is read first.
     """
     if session.peer.is_tcp and not session.peer.is_probed:
         session.peer.is_probed = True
@@ -57,7 +57,8 @@ cdef inline void peer_probe(Session *session) noexcept nogil:
     """Sends a byte of urgent data. A client that has closed its connection answers with a reset.
 
     A client that has closed only its sending half does not see the byte: urgent data is not part of the stream
-    (tcp(7)). It is sent once only: a second byte would put the first one into the stream if the client is behind.
+    (tcp(7)). It is sent once only: a second byte would put the first one into the stream if the client has not read
+    that far.
     """
     send(session.peer.fd, b"", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL)
 

@@ -21,7 +21,7 @@ cdef struct Buffer:
     uint32_t end
     uint32_t parsed           # data[parsed:filled], after that, holds frames that are not parsed yet
     uint32_t filled
-    uint8_t *data             # in the same allocation, after this struct: Pool.buffer_bytes
+    uint8_t *data             # Pool.buffer_bytes long; after this struct, in the same allocation
 
 cdef struct Pipe:
     Pipe *next

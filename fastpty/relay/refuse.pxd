@@ -18,7 +18,7 @@ from fastpty.wire.extension cimport (
 from fastpty.wire.uwsgi cimport FRAME_HEADER_BYTES
 
 cdef enum:
-    REFUSED_MOST = 64   # refused clients that may stay for two seconds to read why; further ones must go at once
+    REFUSED_MOST = 64   # refused clients that may stay for two seconds to read why; others are disconnected at once
 
 
 cdef inline const char *refuse_reason(int error) noexcept nogil:
@@ -73,7 +73,7 @@ cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcep
     cdef uint8_t dropped[4096]
     shutdown(fd, SHUT_WR)
     if not is_guarded:
-        # Read what it sent first (its window size): otherwise the close looks like a broken connection.
+        # Read what it sent first (its window size): with unread input, the client would see a reset connection.
         read(fd, dropped, sizeof(dropped))
         close(fd)
     elif not errands_close(errands, fd):
@@ -85,7 +85,7 @@ cdef inline void refuse_close(Errands *errands, int fd, bint is_guarded) noexcep
 cdef inline void refuse_connection(
     Loop *loop, int fd, bint is_tcp, bint is_guarded, const uint8_t *nonce, int error
 ) noexcept nogil:
-    """Refuses a client for which there is no session, because of this errno. nonce: of a client of the extension."""
+    """Refuses a client that has no session, because of this errno. nonce: NULL if it does not speak the extension."""
     cdef const char *reason = refuse_reason(error)
     if nonce == NULL:
         notice_send(loop.mark_fd, fd, is_tcp, reason, strlen(reason))

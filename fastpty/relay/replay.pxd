@@ -1,7 +1,7 @@
 """Where a new viewer begins to read the output of a shared terminal.
 
-It gets the latest output, but not from the middle of a line, if one begins near. It never begins in the middle of a
-UTF-8 character or an escape sequence, whose rest its terminal would show as text. The bytes before a position show
+It gets the latest output, from the beginning of a line if there is one nearby. It never begins in the middle of a UTF-8
+character or an escape sequence, because its terminal would show the rest as text. The bytes before a position show
 whether it is in one: an ESC always begins a sequence, and cancels an unfinished one (ECMA-48, and DEC's terminals).
 """
 
@@ -21,7 +21,7 @@ cdef enum:
 cdef inline uint64_t replay_start(const Ring *ring, uint64_t most_bytes) noexcept nogil:
     """Returns the position from which a new viewer reads at most `most_bytes` of the earlier output.
 
-    These may be more if the program is in the middle of writing a character or a sequence.
+    The viewer may read more if the program has written only a part of a character or a sequence.
     """
     cdef uint64_t oldest = ring_oldest(ring)
     cdef uint64_t start = max(oldest, ring.end - most_bytes if ring.end > most_bytes else 0)
@@ -33,16 +33,16 @@ cdef inline uint64_t replay_start(const Ring *ring, uint64_t most_bytes) noexcep
     if found < most:
         return replay_boundary(ring, found + 1)
     if start == oldest:
-        # No earlier byte tells what this is. An ESC certainly begins a sequence.
+        # No earlier byte shows whether this is in a sequence. An ESC certainly begins one.
         found = ring_find(ring, ESCAPE, start, most)
         return found if found < most else start
     return replay_boundary(ring, start)
 
 
 cdef inline uint64_t replay_boundary(const Ring *ring, uint64_t position) noexcept nogil:
-    """Returns the next position, from this one on, that cuts neither a sequence nor a character.
+    """Returns the first position, from this one on, that is not in the middle of a sequence or character.
 
-    If the one that this position cuts is not complete yet, returns its beginning.
+    If this position is in the middle of one that is not complete yet, returns its beginning.
     """
     cdef uint64_t oldest = ring_oldest(ring)
     cdef uint64_t least = max(oldest, position - LOOK_BACK_MOST if position > LOOK_BACK_MOST else 0)
@@ -79,7 +79,7 @@ cdef inline uint64_t replay_sequence_end(const Ring *ring, uint64_t begin) noexc
 
 
 cdef inline uint64_t replay_character_begin(const Ring *ring, uint64_t position) noexcept nogil:
-    """Returns the beginning of the UTF-8 character that goes on at this position, or the position if none does."""
+    """Returns the beginning of the UTF-8 character that this position is in the middle of, or else the position."""
     cdef uint64_t begin = position
     cdef uint64_t least = max(ring_oldest(ring), position - 3 if position > 3 else 0)
     while begin > least:

@@ -1,9 +1,9 @@
-"""START until the handler is asked for the program: the memory for it, the limits of that, and the wait for a turn.
+"""The memory for START frames, and its limits, until the handler is asked for the program.
 
 A client may send a part of a START and then nothing. So the memory for all STARTs is limited, and one owner, such as a
-user, gets only a quarter of it. If a limit is reached, the oldest unfinished START of the owner that has most ends: who
-sends a whole START at once is hardly delayed by those who do not. The first REQUEST_FREE bytes of each START are not
-counted: most need no more.
+user, may use at most a quarter of it. When a limit is reached, the session with the oldest unfinished START of the
+owner that uses most memory ends. So clients that send START at once are hardly affected by those that do not. The first
+REQUEST_FREE bytes of each START are not counted, because most need no more.
 """
 
 from libc.stddef cimport size_t
@@ -18,18 +18,18 @@ from fastpty.system.linux cimport close
 
 cdef enum:
     REQUEST_LEAST = 1024                          # bytes; the least memory for a START
-    REQUEST_FREE = 8192                           # those that are not counted
+    REQUEST_FREE = 8192                           # bytes of each START that are not counted
     REQUESTS_MOST = REQUEST_SHARES * REQUEST_FREE  # counted bytes of all clients: 4 MiB
     REQUESTS_OF_OWNER_MOST = REQUESTS_MOST / 4
 
 
 cdef inline int64_t request_counted(uint32_t room) noexcept nogil:
-    """Returns how many bytes of this memory for a START are counted: none, or at least REQUEST_FREE."""
+    """Returns how many of the `room` bytes for a START are counted: none, or at least REQUEST_FREE."""
     return room - REQUEST_FREE if room > REQUEST_FREE else 0
 
 
 cdef inline uint32_t request_room_for(const Extension *extension, uint32_t bytes) noexcept nogil:
-    """Returns how much memory a START of so many bytes gets: powers of two."""
+    """Returns how many bytes of memory a START of `bytes` bytes gets: a power of two."""
     cdef uint32_t room = max(extension.request_room, <uint32_t>REQUEST_LEAST)
     while room < bytes:
         room *= 2
@@ -37,7 +37,7 @@ cdef inline uint32_t request_room_for(const Extension *extension, uint32_t bytes
 
 
 cdef inline RequestShare *request_share(Loop *loop, const Extension *extension) noexcept nogil:
-    """Returns the entry of the START's owner, or a free one: there are as many as owners can have counted bytes."""
+    """Returns the entry of the START's owner, or a free one. There are enough for all owners with counted bytes."""
     cdef RequestShare *found = NULL
     cdef int index
     if extension.share != NULL:
@@ -51,7 +51,7 @@ cdef inline RequestShare *request_share(Loop *loop, const Extension *extension) 
 
 
 cdef inline bint request_owner_has_room(Loop *loop, const Extension *extension, uint32_t room) noexcept nogil:
-    """Returns True if this memory for a START does not exceed the limit of its owner."""
+    """Returns True if a START may have `room` bytes within the limit of its owner."""
     cdef const RequestShare *share
     cdef int64_t more = request_counted(room) - request_counted(extension.request_room)
     if more == 0:
@@ -61,16 +61,17 @@ cdef inline bint request_owner_has_room(Loop *loop, const Extension *extension, 
 
 
 cdef inline bint request_has_room(Loop *loop, const Extension *extension, uint32_t room) noexcept nogil:
-    """Returns True if this memory for a START exceeds no limit."""
+    """Returns True if a START may have `room` bytes within all limits."""
     cdef int64_t more = request_counted(room) - request_counted(extension.request_room)
     return request_owner_has_room(loop, extension, room) and (
         more == 0 or loop.request_bytes + more <= REQUESTS_MOST)
 
 
 cdef inline Session *request_oldest(Loop *loop, const Extension *extension, uint32_t room) noexcept nogil:
-    """Returns whose START is to end so that another one gets this memory; NULL if there is none.
+    """Returns the session to end so that a START can get `room` bytes; NULL if there is none.
 
-    It is the oldest unfinished one of the same owner, if the owner's limit is reached, or of the owner that has most.
+    It has the oldest unfinished START of the same owner if the owner's limit is reached, else of the owner that uses
+    most.
     """
     cdef const RequestShare *share = request_share(loop, extension)
     cdef bint is_of_same = not request_owner_has_room(loop, extension, room)
@@ -86,7 +87,7 @@ cdef inline Session *request_oldest(Loop *loop, const Extension *extension, uint
 
 
 cdef inline void request_count(Loop *loop, Extension *extension, uint32_t room) noexcept nogil:
-    """Counts the memory that a START has now."""
+    """Records that a START now has `room` bytes of memory."""
     cdef int64_t more = request_counted(room) - request_counted(extension.request_room)
     extension.request_room = room
     if more == 0:
@@ -104,7 +105,7 @@ cdef inline void request_count(Loop *loop, Extension *extension, uint32_t room) 
 
 
 cdef inline bint request_set_room(Loop *loop, Extension *extension, uint32_t room) noexcept nogil:
-    """Gives a START this memory. Returns False if there is none."""
+    """Gives a START `room` bytes of memory. Returns False if there is no memory."""
     cdef uint8_t *wider
     if room == extension.request_room:
         return True
@@ -131,7 +132,7 @@ cdef inline void report_close(Extension *extension) noexcept nogil:
 
 
 cdef inline void request_abandon(Loop *loop, Extension *extension) noexcept nogil:
-    """Frees what a session holds until its program runs. NULL: the client does not speak the extension."""
+    """Frees START, its place in the queue, and the report pipe. NULL: the client does not speak the extension."""
     if extension != NULL:
         request_free(loop, extension)
         queue_remove(&extension.start)

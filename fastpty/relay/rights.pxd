@@ -19,8 +19,9 @@ cdef enum:
 cdef inline bint rights_take(uid_t uid) noexcept nogil:
     """Gives the calling thread the user's effective uid. Returns False if the kernel refuses.
 
-    The saved uid stays 0, for the way back. The real uid becomes an unused one: if it were the user's, the user could
-    signal this process. 2**32 - 2 is used by nobody, but a user namespace does not map it: there 65534 must do.
+    The saved uid stays 0, so that the thread can become root again. The real uid becomes an unused one: if it were the
+    user's, the user could signal this process. 2**32 - 2 is unused, but a user namespace may not map it: then it is
+    65534.
     """
     return syscall(SYS_setresuid, <uid_t>-2, uid, 0) == 0 or syscall(SYS_setresuid, OVERFLOW_UID, uid, 0) == 0
 
@@ -42,7 +43,7 @@ cdef inline int kill_as(uid_t uid, pid_t pid, int number) noexcept nogil:
     if syscall(SYS_setresuid, 0, 0, 0) < 0:
         abort()   # the relay must not go on with another user's rights
     if death_signal != 0:
-        # The kernel clears it when a process changes its ids (PR_SET_PDEATHSIG(2const)).
+        # The kernel clears the parent-death signal when ids change (PR_SET_PDEATHSIG(2const)).
         syscall(SYS_prctl, PR_SET_PDEATHSIG, death_signal)
         if getppid() != parent:
             kill(getpid(), death_signal)

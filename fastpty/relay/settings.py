@@ -19,7 +19,7 @@ class Settings(NamedTuple):
     greeting_seconds: float = 0
     """End a session whose uwsgi client has sent no byte in this time."""
     busy_poll_seconds: float = 0
-    """Poll for this time without sleeping after a key, and half of it during a stream."""
+    """After a key, poll for this time without sleeping; during a stream, for half of it."""
     events: int = 64
     """The most epoll events that one turn takes, 1 to 1024."""
     buffer_bytes: int = 65536

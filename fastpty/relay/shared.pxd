@@ -50,7 +50,7 @@ cdef inline void shared_join(Shared *shared, Session *viewer) noexcept nogil:
     if shared.viewers != NULL:
         shared.viewers.previous_viewer = viewer
     shared.viewers = viewer
-    viewer.input.channel.flush_bytes = FLUSH_ALL   # do not mix a paste with another viewer's input without need
+    viewer.input.channel.flush_bytes = FLUSH_ALL   # write a paste whole, so that it seldom mixes with others' input
     viewer.position = replay_start(&shared.output, shared.scrollback_bytes)
     viewer.output.channel.readable = viewer.position < shared.output.end
     if shared.ended:
@@ -58,7 +58,7 @@ cdef inline void shared_join(Shared *shared, Session *viewer) noexcept nogil:
 
 
 cdef inline void shared_set_program(Loop *loop, Shared *shared, Session *program) noexcept nogil:
-    """Makes a session the program on the shared terminal. It gets the input that viewers sent meanwhile."""
+    """Makes a session the program on the shared terminal. It gets the input that viewers sent while there was none."""
     program.role = ROLE_PROGRAM
     program.shared = shared
     program.input.channel.state = CHANNEL_SHUT   # the viewers' input channels write to the terminal
@@ -79,7 +79,7 @@ cdef inline void shared_wake_inputs(Loop *loop, Shared *shared) noexcept nogil:
 
 
 cdef inline void shared_announce(Loop *loop, Shared *shared) noexcept nogil:
-    """Wakes the viewers for new output, except those whose connections have no room: these are woken for room."""
+    """Wakes the viewers for new output, except those whose connections have no room: epoll wakes these later."""
     cdef Session *viewer = shared.viewers
     if shared.announced == shared.output.end:
         return
@@ -92,7 +92,7 @@ cdef inline void shared_announce(Loop *loop, Shared *shared) noexcept nogil:
 
 
 cdef inline void shared_show(Loop *loop, Shared *shared, const char *text, size_t size) noexcept nogil:
-    """Shows the viewers a text of the router's."""
+    """Writes a text of the router to the output, for all viewers."""
     cdef uint8_t *place
     cdef size_t room
     while size > 0:
@@ -114,7 +114,7 @@ cdef inline void shared_wake_next_input(Loop *loop, Shared *shared) noexcept nog
 
 
 cdef inline void shared_dismiss(Session *viewer) noexcept nogil:
-    """Ends a viewer's session after it has read all output. It can type no more."""
+    """Ends a viewer's session after it has read all output. Its input is ignored from now on."""
     if viewer.output.channel.state == CHANNEL_OPEN:
         viewer.output.channel.state = CHANNEL_DRAINING
     viewer.input.channel.state = CHANNEL_SHUT
@@ -128,7 +128,7 @@ cdef inline void shared_end(Loop *loop, Shared *shared) noexcept nogil:
     while viewer != NULL:
         queue_remove(&viewer.input)
         if viewer.output.channel.state == CHANNEL_SHUT:
-            queue_push(&loop.fresh, &viewer.input)   # it has left, and no program will read its input: let it end
+            queue_push(&loop.fresh, &viewer.input)   # the viewer has left, and no program will read its input
         shared_dismiss(viewer)
         if viewer.output.channel.writable:
             loop_wake(loop, &viewer.output)
@@ -153,7 +153,7 @@ cdef inline void shared_remove(Loop *loop, Session *session) noexcept nogil:
     else:
         shared.viewers = session.next_viewer
     shared_fit(shared)
-    shared_wake_next_input(loop, shared)   # it may have been this viewer's turn
+    shared_wake_next_input(loop, shared)   # it may have been this viewer's turn to write
     if shared.closing and shared.viewers == NULL and shared.program != NULL:
         session_hang_up(loop, shared.program)
 
@@ -168,7 +168,7 @@ cdef inline void shared_close(Loop *loop, Shared *shared) noexcept nogil:
 
 
 cdef inline void shared_program_ended(Loop *loop, Shared *shared, int64_t started_ns) noexcept nogil:
-    """Has the next program started soon, or ever later if programs end early."""
+    """Schedules the start of the next program. If programs end early, the pause grows each time."""
     if loop.stopping or shared.closing:
         shared_end(loop, shared)
         return

@@ -1,7 +1,7 @@
-"""The window of a shared terminal, and what a client's frames do to its program.
+"""The window size of a shared terminal, and the signals that clients send to its program.
 
-Each client of the uwsgi protocol has a window of its own (`Session.terminal.size` of the viewer). The terminal gets the
-fewest rows and the fewest columns of them, so that everybody sees all of it, or has a fixed size.
+Each client of the uwsgi protocol has a window of its own (`Session.terminal.size` of the viewer). The terminal has a
+fixed size, or the fewest rows and the fewest columns of all clients, so that each client sees all of it.
 """
 
 from fastpty.relay.channel cimport channel_drop
@@ -18,7 +18,7 @@ cdef inline unsigned short size_smaller(unsigned short least, unsigned short edg
 
 
 cdef inline winsize shared_size(const Shared *shared) noexcept nogil:
-    """Returns the window that the terminal should have."""
+    """Returns the window size that the terminal should have."""
     cdef winsize size = shared.usual_size
     cdef winsize least
     cdef const Session *viewer = shared.viewers
@@ -35,7 +35,7 @@ cdef inline winsize shared_size(const Shared *shared) noexcept nogil:
 
 
 cdef inline void shared_fit(const Shared *shared) noexcept nogil:
-    """Gives the terminal its window, if a program runs on it."""
+    """Sets the terminal's window size, if a program runs on it."""
     cdef winsize size = shared_size(shared)
     cdef winsize *present
     if shared.program == NULL:
@@ -55,7 +55,7 @@ cdef inline void window_apply(Session *session) noexcept nogil:
 
 
 cdef inline void window_forget(Session *viewer) noexcept nogil:
-    """The window of a viewer that leaves does not count any more."""
+    """Stops counting the window size of a viewer that leaves."""
     viewer.terminal.size.ws_row = viewer.terminal.size.ws_col = 0
     shared_fit(viewer.shared)
 
@@ -71,7 +71,7 @@ cdef inline void program_signal(const Session *session, int number) noexcept nog
 cdef inline void viewer_drop_input(Session *viewer, Pool *pool) noexcept nogil:
     """Discards the input that a viewer's channel holds, but not the window sizes in it.
 
-    Frames that are not parsed yet are parsed: the rest of the last one may still come.
+    Frames that are not parsed yet are parsed first: the rest of the last one may still arrive.
     """
     cdef Buffer *buffer = viewer.input.channel.buffer
     cdef Frame frame

@@ -44,7 +44,7 @@ cdef inline void shared_step(Loop *loop, Task *task, bint streams) noexcept nogi
 
 
 cdef inline void program_step(Loop *loop, Task *task, bint streams) noexcept nogil:
-    """Reads output into the ring. Wakes the viewers at once; for a stream, when it has gathered much or pauses."""
+    """Reads output into the ring. Wakes the viewers at once, or for a stream after ANNOUNCE_BYTES or a pause."""
     cdef Channel *channel = &task.channel
     cdef Session *session = task.session
     cdef Shared *shared = session.shared
@@ -115,7 +115,7 @@ cdef inline void viewer_output_step(Loop *loop, Task *task) noexcept nogil:
 
 
 cdef inline bint viewer_read(Loop *loop, Task *task) noexcept nogil:
-    """Reads a viewer's input, and parses frames. Returns False if that has ended its session: it speaks HTTP or TLS."""
+    """Reads a viewer's input, and parses frames. Returns False if the session ended: it speaks another protocol."""
     cdef uint64_t before = task.channel.read_bytes
     channel_fill(&task.channel, &loop.pool, loop.pool.buffer_bytes, QUIET_READS_MOST, False)
     task.last_transfer_bytes = task.channel.read_bytes - before
@@ -145,7 +145,7 @@ cdef inline void viewer_input_step(Loop *loop, Task *task) noexcept nogil:
         if not viewer_read(loop, task):
             return
         if channel_held_bytes(channel) > 0 and shared.waiting.head != NULL:
-            # Frames do not wait: a signal is for a program that does not read.
+            # Unparsed frames do not wait for room: a signal must reach a program that does not read.
             queue_push(&loop.bulk if channel_has_frames(channel) else &shared.waiting, task)
             return
     elif channel_has_frames(channel):
@@ -172,7 +172,7 @@ cdef inline void viewer_input_settle(Loop *loop, Task *task) noexcept nogil:
 
 
 cdef inline void viewer_discard_step(Loop *loop, Task *task) noexcept nogil:
-    """Reads the input of a viewer that may not type, and drops it."""
+    """Reads the input of a viewer that may only watch, and drops it."""
     cdef Channel *channel = &task.channel
     if channel.state == CHANNEL_OPEN and channel.readable:
         if not viewer_read(loop, task):
@@ -182,11 +182,11 @@ cdef inline void viewer_discard_step(Loop *loop, Task *task) noexcept nogil:
 
 
 cdef inline void viewer_input_go_on(Loop *loop, Task *task) noexcept nogil:
-    """After a step of an input that does not wait for room: ends what has ended, or goes on."""
+    """After a step, if the input does not wait for room: ends the session, or queues the next step."""
     cdef Channel *channel = &task.channel
     cdef Session *session = task.session
     if channel.state == CHANNEL_DRAINING and not channel_holds(channel):
-        channel.state = CHANNEL_SHUT   # its input has ended, and it still gets output
+        channel.state = CHANNEL_SHUT   # the viewer sends no more, but still gets output
     if channel.state == CHANNEL_SOURCE_FAILED or (
         channel.state == CHANNEL_SHUT and session.output.channel.state == CHANNEL_SHUT
     ):

@@ -52,7 +52,7 @@ cdef struct Peer:
     FrameParser parser
     uint64_t ignored_frames
 
-# How far the session of a client of the extension is. All other sessions begin with PHASE_RUNNING.
+# The phase of a session of the extension. The program of any other session runs from the start.
 cdef enum Phase:
     PHASE_GREETING          # nothing is started before the client's START
     PHASE_REQUESTED         # START is whole: the session waits in Loop.requested
@@ -71,12 +71,12 @@ cdef struct Task:
     int64_t no_memory_since_ns  # 0 = its last step found memory
     bint room_watched       # epoll watches the target for EPOLLOUT
 
-# How much memory the long STARTs of one owner take.
+# The counted memory for STARTs of one owner (fastpty/relay/request.pxd).
 cdef struct RequestShare:
     int64_t owner               # see Extension.owner
     int64_t bytes               # 0 = the entry is free
 
-# What a session needs beside the rest if its client speaks the negotiated extension.
+# Additional data of a session whose client speaks the negotiated extension.
 cdef struct Extension:
     Phase phase
     ExtensionParser parser
@@ -84,7 +84,7 @@ cdef struct Extension:
     uint8_t nonce[NONCE_BYTES]
     uint8_t small[32]           # the payload of a short frame
     uint32_t small_bytes
-    uint8_t *request            # START as far as it has arrived
+    uint8_t *request            # the payload of START that has arrived
     uint32_t request_bytes
     uint32_t request_room
     RequestShare *share         # where the memory for START is counted; NULL = it is not
@@ -93,23 +93,23 @@ cdef struct Extension:
     uint32_t window             # bytes of STDIN that the client may send before it gets credit
     uint32_t window_left
     uint64_t received           # bytes of STDIN
-    uint64_t credited           # those of them for which the client got credit, or will get it
+    uint64_t credited           # how many of them the client got credit for, or will get it
     bint end_was_typed          # the end of input was passed on to the terminal
     bint input_ended            # END_INPUT has come, or the client has half-closed
-    bint is_cut_off             # only the latter
+    bint is_cut_off             # the client has half-closed without END_INPUT
     bint is_resized             # a window size has come after START
     Task errors                 # the program's standard error → peer, if it has streams
-    uint8_t stopped             # streams that the client reads no more: a bit for each, by its number
-    int64_t drain_ns            # how long output is read after the leader's exit if it does not end; -1 = for ever
+    uint8_t stopped             # streams that the client does not want any more: bit N is stream N
+    int64_t drain_ns            # how long output that does not end is read after the leader's exit; -1 = for ever
     int64_t drain_by_ns
     bint output_open            # a process still had an output stream open when the session ended
-    int report_fd               # the child's report, until it has executed the program; -1 = there is none
+    int report_fd               # the child's report pipe, until the program is executed; -1 = there is none
     int64_t start_by_ns         # START, then the start of the program, then a cancelled start, must be complete by then
     int64_t run_ns              # when the program was executed
-    ErrorCode cancel_code       # what the client is told if the start is cancelled,
-    const char *cancel_text     # NULL = it is not
+    ErrorCode cancel_code       # the ERROR that the client gets if the start is cancelled
+    const char *cancel_text     # its text; NULL = the start is not cancelled
 
-# Something that is tried again, at growing intervals (loop_retry).
+# The next time of an action that is retried at growing intervals (loop_retry).
 cdef struct Retry:
     int64_t at_ns
     int64_t pause_ns
@@ -117,7 +117,7 @@ cdef struct Retry:
 # A shared terminal: it outlives its programs and its viewers.
 cdef struct Shared:
     Ring output
-    uint64_t announced         # the viewers know that there is output up to this position
+    uint64_t announced         # the viewers were woken for output up to this position
     uint64_t scrollback_bytes  # the most earlier output that a new viewer gets
     Session *program           # the program that runs on it, or NULL
     Session *viewers           # the first of a list
@@ -147,10 +147,10 @@ cdef struct Session:
     int64_t started_ns
     int64_t ended_ns        # when it was finished
     int64_t active_ns       # the last transfer
-    int64_t kill_at_ns      # SIGKILL to what SIGHUP did not end
-    int64_t forget_at_ns    # a stop no longer waits for a killed leader that cannot be reaped
-    int64_t final_by_ns     # the status is sent then, even if the leader's is unknown
-    int64_t linger_until_ns  # the connection is closed although the client has not closed it
+    int64_t kill_at_ns      # SIGKILL is sent to processes that SIGHUP did not end
+    int64_t forget_at_ns    # a router that stops no longer waits for a killed leader
+    int64_t final_by_ns     # STATUS is sent then, even if the leader's status is unknown
+    int64_t linger_until_ns  # the connection is closed even if the client has not closed it
     int64_t exit_by_ns      # the terminal was seen closed; the session ends if it still is, and has no more output
     int64_t memory_at_ns    # a channel that found no memory, or could not watch for room, tries again
     int64_t probe_at_ns     # see peer_expect_probe
@@ -164,12 +164,12 @@ cdef struct Session:
     bint is_read_only       # the input of this viewer is dropped
     Session *next_viewer
     Session *previous_viewer
-    uint64_t position       # what this viewer reads next of the shared output
-    uint64_t lagged_bytes   # how much of the shared output this viewer lost
+    uint64_t position       # where this viewer goes on reading the shared output
+    uint64_t lagged_bytes   # bytes of the shared output that this viewer lost
 
 
 cdef inline const char *ending_name(Ending ending) noexcept nogil:
-    """Returns the words for the log."""
+    """Returns the text for the log."""
     if ending == ENDING_EXIT:
         return "exit"
     if ending == ENDING_PEER_LEFT:

@@ -1,4 +1,4 @@
-"""One step of a channel: it writes what it holds, reads once more, and its state decides what follows."""
+"""One step of a channel: it writes the bytes that it holds and reads more. Its new state decides what follows."""
 
 from libc.stdint cimport uint64_t
 
@@ -95,8 +95,8 @@ cdef inline void step_transfer(Loop *loop, Task *task, bint streams) noexcept no
     """Reads or splices until the source is empty, and writes until the target is full.
 
     A stream of output is read once a turn: a pty returns little at a time, and the other sessions wait for one read
-    only. It is written when it has gathered much, or when nothing more has come by its next turn, so the client wakes
-    up less often. A read that finds a pty empty is avoided, since it waits for the kernel's tty worker.
+    only. It is written when it has gathered enough, or when nothing more has come by its next turn, so the client
+    wakes up less often. A read that finds a pty empty is avoided, since it waits for the kernel's tty worker.
     """
     cdef Session *session = task.session
     cdef Channel *channel = &task.channel

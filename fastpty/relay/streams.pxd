@@ -1,12 +1,11 @@
 """The streams of exec: the program has a standard input, output and error instead of a terminal.
 
-The router has one end of each: a pipe's, or a local socket's if the program runs as another user or in a foreign root.
-It could hold the lock of a pipe for ever, with a write(2) from a page that never arrives, and whoever reads or closes
-the pipe then waits. Two channels lead to the client. They share its outbox and the room in its connection, and take
-turns.
+The streams are pipes, or local sockets if the program runs as another user or in a foreign root: such a program could
+hold the lock of a pipe for ever, with a write(2) from a page that never arrives, and block the router when it reads or
+closes its end. The two output channels share the client's outbox and connection, and take turns.
 
 The session ends when the leader has exited and both output streams have ended. Other processes can keep a stream open.
-After the drain time only what it holds then is still sent.
+When the drain time is over, the router sends only the bytes that the stream holds at that moment.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
@@ -37,7 +36,8 @@ cdef enum:
 
 
 cdef inline void stream_prepare(Loop *loop, Session *session, Channel *channel) noexcept nogil:
-    # A pipe with O_DIRECT gives one packet in a read, and a socket gives what came with one descriptor.
+    # A short read does not mean that the stream is empty: a pipe with O_DIRECT returns one packet, and a read from a
+    # socket ends after bytes that were sent with a descriptor.
     channel.short_read_means_dry = channel.short_splice_means_dry = False
     channel.splice_bytes = BUFFER_BYTES
     if session.terminal.takes_descriptors:
@@ -78,7 +78,7 @@ cdef inline Task *stream_other(Task *task) noexcept nogil:
 
 
 cdef inline void stream_drop(Loop *loop, Session *session, Stream stream) noexcept nogil:
-    """Reads no more of an output stream, and closes it. A frame that is begun is still sent."""
+    """Stops reading an output stream, and closes it. The rest of a frame that is begun is still sent."""
     cdef Task *task = stream_task(session, stream)
     cdef int *fd = &session.terminal.error_fd if stream == STREAM_ERRORS else &session.terminal.fd
     if task.channel.state != CHANNEL_OPEN:
@@ -96,7 +96,7 @@ cdef inline void stream_drop(Loop *loop, Session *session, Stream stream) noexce
 
 
 cdef inline void streams_stop(Loop *loop, Session *session, uint8_t stopped) noexcept nogil:
-    """The client reads these streams no more: a bit for each."""
+    """Closes the output streams that the client does not want any more. stopped: bit N is stream N."""
     if stopped & (1 << STREAM_OUTPUT):
         stream_drop(loop, session, STREAM_OUTPUT)
     if stopped & (1 << STREAM_ERRORS):
@@ -104,7 +104,7 @@ cdef inline void streams_stop(Loop *loop, Session *session, uint8_t stopped) noe
 
 
 cdef inline void streams_refuse_input(Loop *loop, Session *session) noexcept nogil:
-    """No process has the standard input open any more: drops the input that waits, and tells the client."""
+    """Called when no process has the standard input open. Drops the input that waits, and notifies the client."""
     if session.terminal.input_fd >= 0 and not session.finished:
         session_close_input(session)
         session.extension.outbox.ended |= 1 << STREAM_INPUT
@@ -129,7 +129,7 @@ cdef inline bint streams_have_ended(const Session *session) noexcept nogil:
 
 
 cdef inline void program_exited(Loop *loop, Session *session) noexcept nogil:
-    """The leader has exited: reaps it; or, while a program's streams are read, only notes its status."""
+    """Called when the leader has exited. Reaps it; while a program's streams are read, only records its status."""
     if not session.terminal.has_streams or session.finished or session.terminal.pidfd < 0:
         session_leader_exited(loop, session)
     elif session.terminal.has_exited:
@@ -143,7 +143,7 @@ cdef inline void program_exited(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void streams_drain(Loop *loop, Session *session) noexcept nogil:
-    """Reads what the streams hold, and for the drain time what other processes write."""
+    """Reads what the streams hold and, until the drain time is over, what other processes write."""
     cdef int64_t drain_ns = session.extension.drain_ns
     loop_source_ready(loop, &session.output, False)
     loop_source_ready(loop, &session.extension.errors, False)
@@ -164,19 +164,20 @@ cdef inline bint stream_is_open(int fd) noexcept nogil:
 
 
 cdef inline void stream_cut(Loop *loop, Session *session, Task *task) noexcept nogil:
-    """Reads no more of a stream than it holds now, if it would not end by itself."""
+    """If other processes keep a stream open, limits it to the bytes that it holds now."""
     cdef int waiting = 0
     if task.channel.state != CHANNEL_OPEN or not stream_is_open(task.channel.source):
         return
     ioctl(task.channel.source, FIONREAD, &waiting)
     task.channel.allowance = max(waiting, 0)
     session.extension.output_open = True
-    # To its end, as if it had hung up: a process can take bytes out of its pipe, or have counted urgent ones (unix(7)).
+    # Read until it is empty, as after a hang-up: there may be fewer bytes than FIONREAD has counted, since processes
+    # can read from the pipe, and it counts urgent bytes (unix(7)).
     loop_source_ready(loop, task, True)
 
 
 cdef inline void streams_cut(Loop *loop, Session *session) noexcept nogil:
-    """The drain time is over."""
+    """Called when the drain time is over. Limits both streams to the bytes that they hold now."""
     if not session.finished:
         stream_cut(loop, session, &session.output)
         stream_cut(loop, session, &session.extension.errors)
@@ -222,7 +223,7 @@ cdef inline void stream_step(Loop *loop, Task *task) noexcept nogil:
 
 
 cdef inline void stream_end(Loop *loop, Session *session, Task *task) noexcept nogil:
-    """All output of a stream is sent: tells the client, and ends the session if that was all."""
+    """Called when all output of a stream is sent. Tells the client, and ends the session if it was the last stream."""
     task.channel.state = CHANNEL_SHUT
     session.extension.outbox.ended |= 1 << (STREAM_ERRORS if task == &session.extension.errors else STREAM_OUTPUT)
     if session.terminal.has_exited and streams_have_ended(session):
@@ -232,7 +233,7 @@ cdef inline void stream_end(Loop *loop, Session *session, Task *task) noexcept n
 
 
 cdef inline void stream_settle(Loop *loop, Task *task) noexcept nogil:
-    """After a step: waits for room, or for the next turn; and lets the other stream go on."""
+    """After a step: waits for room or for the next turn, and wakes the other stream."""
     cdef Session *session = task.session
     if channel_holds(&task.channel) and not task.channel.writable:
         loop_watch_room(loop, task, True)

@@ -23,20 +23,20 @@ from fastpty.system.linux cimport (
 cdef struct Terminal:
     int fd                # the pty master, or the router's end of standard output; -1 = closed
     bint has_streams      # the program has three streams instead of a terminal
-    int input_fd          # only then: the router's ends of standard input and error; -1 = closed
+    int input_fd          # with streams: the router's ends of standard input and error; -1 = closed
     int error_fd
-    bint takes_descriptors  # only then: the program can pass descriptors through its output
-    bint has_exited       # only then: the leader has exited, but is not reaped before the session is finished
+    bint takes_descriptors  # with streams: the program can pass descriptors through its output
+    bint has_exited       # with streams: the leader has exited; it is reaped when the session is finished
     int pidfd             # the session leader's; -1 = it is reaped
     pid_t leader
     pid_t hung_up_group   # the foreground group that got SIGHUP and may need SIGKILL; 0 = none
     winsize size
     bint has_user         # the program runs as `uid`, another user than this process
     uid_t uid
-    Errands *errands      # does the calls that a program of such a user could block
+    Errands *errands      # for system calls that a program of such a user could block
     uint64_t session      # the session's number
-    bint hangs_up         # an errand hangs up the background; until then the leader is not reaped
-    bint closes_elsewhere  # an errand closes the master, perhaps much later, and this is reported
+    bint hangs_up         # an errand is hanging up background processes; the leader is reaped after it
+    bint closes_elsewhere  # an errand closes the master, perhaps much later, and its process reports it
     int exit_code         # si_code of waitid(2): CLD_EXITED, CLD_KILLED, …; 0 until the leader is reaped
     int exit_status
 
@@ -44,12 +44,12 @@ cdef struct Terminal:
 cdef inline pid_t terminal_foreground(const Terminal *terminal) noexcept nogil:
     """Returns the foreground process group, or 0 if there is none that may be signalled.
 
-    0: this pid namespace does not see it. 1: kill(-1) would signal every process. Also if all its processes have ended
-    and a process of another session got its number.
+    No signal may be sent to 0, which stands for a group outside this pid namespace; to 1, since kill(-1) signals every
+    process; and to a group that has ended, if a process of another session has its number now.
     """
     cdef pid_t group, session
     if terminal.has_streams:
-        return terminal.leader if terminal.pidfd >= 0 else 0   # until it is reaped, the number is its group's
+        return terminal.leader if terminal.pidfd >= 0 else 0   # its group keeps the number until it is reaped
     group = tcgetpgrp(terminal.fd)
     session = getsid(group) if group > 1 else -1
     if session >= 0 and session != tcgetsid(terminal.fd):
@@ -93,16 +93,16 @@ cdef inline void terminal_hang_up(Terminal *terminal) noexcept nogil:
     if group > 0:
         terminal_signal_group(terminal, group, SIGHUP)
         terminal_signal_group(terminal, group, SIGCONT)
-    if group != terminal.leader or terminal.has_streams:   # no terminal hangs up a leader that has changed its user
+    if group != terminal.leader or terminal.has_streams:   # streams: no terminal hangs up a leader with another uid
         terminal_signal_leader(terminal, SIGHUP)
         terminal_signal_leader(terminal, SIGCONT)
     terminal.hung_up_group = group
 
 
 cdef inline bint terminal_hang_up_background(Terminal *terminal, int64_t grace_ns, uint64_t token) noexcept nogil:
-    """Has the session's other processes hung up (fastpty/errands/hang_up.py). Returns False if it must be tried again.
+    """Has an errand hang up the session's other processes (fastpty/errands/hang_up.py). False: try again later.
 
-    token: what Handler.errands_told returns then.
+    token: Handler.errands_told returns it when the errand is done.
     """
     cdef Errand errand
     terminal_begin_errand(terminal, &errand)
@@ -115,10 +115,10 @@ cdef inline bint terminal_hang_up_background(Terminal *terminal, int64_t grace_n
 
 
 cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil:
-    """Returns whether the group that was hung up still exists.
+    """Returns True if the process group that got SIGHUP still exists.
 
-    If another process has got the group's number, it belongs to another session. Or it leads that session, and has got
-    the number of the leader, which then is reaped.
+    If the group has ended, a new process may have its number. That process is in another session; or, if the number is
+    that of the reaped leader, it may lead a session with the same number.
     """
     cdef pid_t session
     if terminal.hung_up_group == 0 or kill(-terminal.hung_up_group, 0) != 0:
@@ -130,7 +130,7 @@ cdef inline bint terminal_group_remains(const Terminal *terminal) noexcept nogil
 
 
 cdef inline bint terminal_leaders_group_remains(const Terminal *terminal) noexcept nogil:
-    """Returns whether other processes of a reaped leader's group run. A shell without job control has all there."""
+    """Returns True if a reaped leader's group has other processes. Without job control a shell runs all in it."""
     return kill(-terminal.leader, 0) == 0 or errno == EPERM
 
 
@@ -143,9 +143,10 @@ cdef inline void terminal_kill(Terminal *terminal) noexcept nogil:
 
 
 cdef inline bint terminal_has_executed(const Terminal *terminal) noexcept nogil:
-    """Returns whether the leader, which is not reaped, has executed its program, even if it has ended since.
+    """Returns True if the leader has executed its program, even if it has ended since, but is not reaped.
 
-    It was started without an exit signal (fastpty/_spawn.pyx), and execve(2) has set that to SIGCHLD.
+    The leader is started without an exit signal (fastpty/_spawn.pyx), and execve(2) sets that to SIGCHLD. WAIT_CLONE
+    (wait(2), __WCLONE) finds only children without SIGCHLD.
     """
     cdef siginfo_t info
     return (waitid(P_PIDFD, terminal.pidfd, &info, WEXITED | WNOHANG | WNOWAIT | WAIT_CLONE) < 0
@@ -204,16 +205,17 @@ cdef inline int terminal_events(const Terminal *terminal) noexcept nogil:
 cdef inline void terminal_begin_errand(const Terminal *terminal, Errand *errand) noexcept nogil:
     memset(errand, 0, sizeof(errand[0]))
     errand.owner = terminal.uid if terminal.has_user else OWNER_ROUTER
-    # Programs of this process's own user could evade limits in other ways, so their places are free at once.
+    # The limit of terminals counts those of other users until their close is reported. Programs of this process's own
+    # user could evade that limit in other ways.
     errand.session = terminal.session if terminal.has_user else 0
     errand.size = terminal.size
 
 
 cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
-    """Closes the master, or has it closed. Returns False if that must be tried again.
+    """Closes the master, here or through an errand. Returns False if that must be tried again.
 
-    The last close waits for a program that is in a system call on the terminal. There is none if no program has the
-    terminal open, unless it belongs to another user, who could open it again at this very moment.
+    The last close waits for a program that is in a system call on the terminal. If no program has the terminal open,
+    the close cannot block, unless another user, to whom the terminal belongs, opens it again at this very moment.
     """
     cdef Errand errand
     if terminal.has_streams:
@@ -279,7 +281,7 @@ cdef inline void terminal_resize(const Terminal *terminal) noexcept nogil:
 
 
 cdef inline void terminal_end_input(const Terminal *terminal, ErrandKind kind) noexcept nogil:
-    """Types the end of input, or what must come before it, here or in a process that may block."""
+    """Types the end of input, or the key that must come before it, here or through an errand."""
     cdef Errand errand
     if terminal.has_user:
         terminal_begin_errand(terminal, &errand)
@@ -290,13 +292,13 @@ cdef inline void terminal_end_input(const Terminal *terminal, ErrandKind kind) n
 
 
 cdef inline void terminal_type_end(const Terminal *terminal, ErrandKind kind) noexcept nogil:
-    """Types the VEOF character, usually ^D, for whatever program reads the terminal now.
+    """Types the VEOF character, usually ^D, for the program that reads the terminal now.
 
     In canonical mode it types two: the first ends a line that was begun, the second is the end of file. The line
     editors of bash, zsh, fish and python turn canonical mode and echo off and keep signal characters: they take one
     VEOF as the end, but only on an empty line. So ERRAND_SUBMIT_LINE types Enter there, and ERRAND_KILL_LINE the VKILL
-    character, usually ^U. The foreground does not matter, since a shell that another program has started has a process
-    group of its own. In raw mode no character means the end of input, so it types nothing.
+    character, usually ^U. The foreground group is not checked, since a shell that another program has started
+    has a process group of its own. In raw mode no character means the end of input, so it types nothing.
     """
     cdef termios attributes
     cdef unsigned char characters[2]

@@ -1,4 +1,4 @@
-"""What the relay asks of Python, and the values that cross between them."""
+"""The Python methods that the relay calls, and the values that it passes to them and gets from them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Streams(NamedTuple):
     """A program without a terminal, for a client of the extension. The relay takes over all descriptors."""
 
     descriptors: tuple[int, int, int]
-    """The other ends of its standard input, output and error; -1 for an error that goes into the output."""
+    """The router's ends of standard input, output and error; -1 for a standard error that goes into the output."""
     leader: int
     pidfd: int
     uid: int | None
@@ -52,10 +52,10 @@ class Greeting(NamedTuple):
     """The answer of Handler.client_greeted that lets a client of the extension ask for a program."""
 
     capabilities: int
-    """For WELCOME."""
+    """The capabilities that WELCOME announces."""
     owner: int
-    """A number for the client's user, or for where an unknown one comes from. All clients of an owner share the memory
-    for unfinished STARTs."""
+    """A number for the client's user or, if that is unknown, for the client's origin. All clients of an owner share the
+    memory for unfinished STARTs."""
 
 
 class Failure(NamedTuple):
@@ -76,7 +76,7 @@ class SessionEnd(NamedTuple):
     "raw bytes on a uwsgi socket", "uwsgi frames on a raw socket", "out of memory", "violated the protocol",
     "not started" or "stopped"."""
     reason: str
-    """What a client of the extension was told in ERROR; "" if it got none."""
+    """The text of the ERROR that a client of the extension got; "" if it got none."""
     exit_code: int
     """os.CLD_EXITED, os.CLD_KILLED, … (waitid(2)); 0 if the session had no program: refused, or a viewer."""
     exit_status: int
@@ -125,7 +125,7 @@ class Handler(Protocol):
         """
 
     def client_greeted(self, number: int, listener: int, fd: int, peer: tuple[int, int, int]) -> Greeting | bytes:
-        """A client of the extension has connected. Returns what it is greeted with, or a text that refuses it.
+        """A client of the extension has connected. Returns a Greeting, or a text, which refuses the client.
 
         The parameters are those of session_wanted. Nothing is started yet.
         """
@@ -135,7 +135,7 @@ class Handler(Protocol):
     ) -> Terminal | Streams | Failure:
         """A client that was greeted wants a program. request: the payload of its START.
 
-        window: rows, columns, width and height that it has sent before START; 0 for those that it has not.
+        window: rows, columns, width and height, as it has sent them before START; 0 if it has not.
         """
 
     def program_wanted(self, number: int, rows: int, columns: int) -> Terminal | bytes | None:
@@ -158,20 +158,21 @@ class Handler(Protocol):
     def terminal_closes_later(self, number: int) -> None:
         """Called before session_ended if an errand closes the terminal of a session of another user.
 
-        The processes that do errands report the session's number when the terminal is closed, or did so already.
+        When the terminal is closed, the processes that do errands report the session's number. They may have done so
+        already.
         """
 
     def signalled(self, number: int) -> None:
         """A signal of Relay.watch_signals has arrived."""
 
     def errands_wanted(self) -> int:
-        """There are errands (Relay.use_errands), but perhaps no process that takes them. Returns the socket for them.
+        """Called if there are errands, but perhaps no process that does them. Returns the socket for errands.
 
-        It returns -1 if no process can be started. The relay asks again with the next errand.
+        Returns -1 if no process can be started. Then the relay asks again with the next errand.
         """
 
     def errands_told(self) -> Sequence[int]:
-        """The socket for errands can be read. Returns `Errand.session` of each ERRAND_HANG_UP that is done."""
+        """Called if the socket for errands is readable. Returns `Errand.session` of each finished ERRAND_HANG_UP."""
 
     def accept_failed(self, error: int) -> None:
         """A connection could not be accepted, for this errno. The client was refused, or accepting pauses for 0.1 s."""

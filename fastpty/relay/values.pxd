@@ -1,4 +1,4 @@
-"""The values of fastpty/relay/upcalls.py: builds those that go to Python, and takes over those that come from there."""
+"""Conversion of the values of fastpty/relay/upcalls.py: builds those for the handler, and takes over its answers."""
 
 from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memset

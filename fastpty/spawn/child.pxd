@@ -56,7 +56,7 @@ from fastpty.spawn.search cimport child_execute
 cdef enum:
     KEYCTL_JOIN_SESSION_KEYRING = 1   # linux/keyctl.h
 
-    JOINS_MOST = 33                   # the report, and more than the kernel has kinds of control groups
+    JOINS_MOST = 33                   # the report, and more groups than the kernel has cgroup controllers
 
 # The step at which the child failed.
 cdef enum Stage:
@@ -75,25 +75,25 @@ cdef struct Account:
     int group_count
 
 cdef struct Plan:
-    char *program             # the file to execute; a name without a slash is looked for in the PATH of `envp`
+    char *program             # the file to execute; one without a slash is searched for in the PATH of `envp`
     char **argv
     char **envp
-    char *directory           # NULL: stay
-    bint needs_directory      # without it the start fails, for an account too
+    char *directory           # the working directory; NULL: keep this process's
+    bint needs_directory      # the start fails without the directory, even with an account
     int report                # the pipe for StartReport; -1: there is none
     Account *account          # NULL: keep the ids
     bint no_new_privs
-    int cgroup                # descriptor of its directory; -1: stay
+    int cgroup                # descriptor of the directory of the cgroup to start in; -1: keep this process's
     bint enters_cgroup        # the child enters it, because clone did not
-    int joins[JOINS_MOST]     # cgroup.procs of other groups to enter, open for writing
+    int joins[JOINS_MOST]     # cgroup.procs of other groups to enter, open for writing; also the report
     int join_count
-    bint is_apart             # has its own memory, and the parent does not wait for it
-    bint compares_devpts      # warns if the terminal is not in /dev/pts
-    bint has_streams          # gets `streams`, not a terminal, and ends with the worker
+    bint is_apart             # the child has its own memory, and the parent does not wait for it
+    bint compares_devpts      # the child warns if the terminal is not in /dev/pts
+    bint has_streams          # the child gets `streams`, not a terminal, and ends with the worker
     int streams[3]            # its standard input, output and error
     int slave                 # the terminal, or standard error
     pid_t parent              # this process, which starts the child
-    bint shares_table         # shares the table of descriptors; the slave is the last one it needs
+    bint shares_table         # the child shares the table of descriptors; it needs none above `slave`
     rlimit files
     int error
     Stage stage
@@ -131,7 +131,7 @@ cdef inline void child_write_failure(const Plan *plan) noexcept nogil:
 cdef inline void child_compare_devpts(const Plan *plan) noexcept nogil:
     """Warns on the terminal if /dev/pts is another devpts now, where programs do not find this terminal.
 
-    Only in a child that the parent does not wait for: /dev/pts belongs to somebody else and may never answer.
+    Only a child that the parent does not wait for does this: another user controls /dev/pts, which may never answer.
     """
     if plan.compares_devpts and plan.is_apart and not file_system_holds("/dev/pts", plan.slave):
         dprintf(plan.slave, "fastpty: this terminal is not in /dev/pts, which has changed since the router started: "
@@ -191,8 +191,8 @@ cdef inline bint child_became(const Account *account) noexcept nogil:
 cdef inline int child_become(const Account *account) noexcept nogil:
     """Becomes the account permanently. Returns 0, or -1 with errno set. The user comes last: groups need root.
 
-    Capabilities are dropped after the attempt to regain root. A securebit may let them outlive the change of user, and
-    programs of the session would inherit that; without capabilities the attempt would not show it.
+    Capabilities are dropped after child_became has tried to regain root. A securebit may let them outlive the change of
+    user, and programs of the session would inherit that bit. Without capabilities, the attempt would not reveal it.
     """
     if syscall(SYS_setgroups, account.group_count, account.groups) < 0:
         return -1
@@ -251,7 +251,7 @@ cdef inline int child_take_terminal(Plan *plan) noexcept nogil:
 
 
 cdef inline int child_close(const Plan *plan) noexcept nogil:
-    """Closes all descriptors except 0, 1, 2 and those in `joins`, which are sorted, and hold `report`, too."""
+    """Closes all descriptors except 0, 1, 2 and those in `joins`, which are sorted and include `report`."""
     cdef int first = 3
     cdef int index
     for index in range(plan.join_count):
@@ -262,7 +262,7 @@ cdef inline int child_close(const Plan *plan) noexcept nogil:
 
 
 cdef inline int child_join(const Plan *plan) noexcept nogil:
-    """Enters the container's control groups. If one is frozen, the child stops here, without others' descriptors."""
+    """Enters the container's control groups. If one is frozen, the child stops here, without other descriptors."""
     cdef int index
     for index in range(plan.join_count):
         if plan.joins[index] == plan.report:
@@ -279,7 +279,7 @@ cdef inline void child_reset_signals() noexcept nogil:
     cdef uint64_t default_action[4]   # the kernel's struct sigaction: SIG_DFL, no flags, no mask
     memset(default_action, 0, sizeof(default_action))
     for number in range(1, NSIG):
-        # Not signal(2): glibc refuses its own signals 32 and 33, which would stay ignored if they were.
+        # Not signal(2): glibc refuses its own signals 32 and 33. If these are ignored now, they would stay so.
         syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t))
 
 
@@ -304,7 +304,7 @@ cdef inline int child_begin_session(Plan *plan) noexcept nogil:
 
 
 cdef inline int child_change_rights(Plan *plan) noexcept nogil:
-    """Sets the limit of descriptors, becomes the account, and gives up new privileges. -1 with errno set."""
+    """Sets the limit of descriptors, becomes the account, and sets no_new_privs. -1 with errno set."""
     if plan.account != NULL:
         login_as(plan.account.uid)
     setrlimit(RLIMIT_NOFILE, &plan.files)
@@ -319,7 +319,7 @@ cdef inline int child_change_rights(Plan *plan) noexcept nogil:
 
 
 cdef inline void child_end_with_worker(const Plan *plan) noexcept nogil:
-    """Has the kernel send SIGHUP when the worker is killed, since no terminal hangs up. A change of ids undoes it."""
+    """Makes the kernel send SIGHUP when the worker dies, since no terminal hangs up. Changing ids would undo it."""
     cdef pid_t parent
     syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGHUP, 0, 0, 0)
     parent = getppid()
@@ -328,7 +328,7 @@ cdef inline void child_end_with_worker(const Plan *plan) noexcept nogil:
 
 
 cdef inline int child_main(void *argument) noexcept nogil:
-    """The child. It usually runs in the memory of its sleeping parent, and only makes system calls on prepared data.
+    """The child's code. It usually runs in its sleeping parent's memory, and only makes system calls on prepared data.
 
     Ids are changed by direct system calls: glibc's functions would also signal the threads of the parent.
     """

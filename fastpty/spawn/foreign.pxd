@@ -1,6 +1,6 @@
-"""Opening files in a root that somebody else may control: no mount and no magic link leads elsewhere (openat2(2)).
+"""Opens files in a root that another user may control, without crossing a mount or a magic link.
 
-Linux 5.6.
+openat2(2), since Linux 5.6, does this.
 """
 
 from libc.errno cimport ENOTTY, errno
@@ -41,7 +41,7 @@ cdef extern from *:
         return fstatfs(fd, &system) == 0 && system.f_type == 0x1cd1;
     }
 
-    /* The kernel's list of devices: 5:2 opens a new terminal each time. */
+    /* The kernel's list of devices: each open of device 5:2 makes a new terminal. */
     static int fastpty_is_ptmx(int fd)
     {
         struct stat status;
@@ -72,7 +72,7 @@ cdef extern from *:
 
 
 cdef inline int open_below(int directory, const char *path, int flags) noexcept nogil:
-    """openat2(2) of a path below `directory` that crosses no mount and no magic link. -1 with errno set."""
+    """Opens a path below `directory` that crosses no mount and no magic link. Returns -1 with errno set."""
     cdef OpenHow how
     memset(&how, 0, sizeof(how))
     how.flags = <uint64_t>(flags | O_CLOEXEC)
@@ -81,10 +81,10 @@ cdef inline int open_below(int directory, const char *path, int flags) noexcept 
 
 
 cdef inline int open_ptmx(int directory) noexcept nogil:
-    """The master of a new terminal, from the `ptmx` in this directory; non-blocking. -1 with errno set.
+    """Opens the master of a new terminal, non-blocking, from the `ptmx` in this directory. Returns -1 with errno set.
 
-    The file is looked at before it is opened: another device could do something when it is opened. It is looked at
-    again afterwards, since it could have been replaced meanwhile.
+    The file is checked before it is opened, since opening another device could have side effects; and again afterwards,
+    since the file could have been replaced meanwhile.
     """
     cdef int fd = open_below(directory, "ptmx", O_PATH)
     if fd < 0:

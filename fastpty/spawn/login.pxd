@@ -1,6 +1,6 @@
 """Resets what a session of another account must not inherit from the router, which is root (`run-as peer`).
 
-The router has a login uid or none, and maybe priorities that its users could not give themselves. Limits and lower
+The router has its own login uid, or none, and perhaps priorities that users could not give themselves. Limits and lower
 priorities, which users could set themselves, stay. All this happens while the child is still root.
 """
 
@@ -36,7 +36,7 @@ cdef extern from *:
         SYS_setpriority
 
 cdef enum:
-    NICE_NONE = 20             # as the system call counts: 40 to 1 for -20 to 19
+    NICE_NONE = 20             # nice 0, as the system call returns it: 40 to 1 are nice -20 to 19
     IOPRIO_WHO_PROCESS = 1     # linux/ioprio.h
     IOPRIO_CLASS_SHIFT = 13
     IOPRIO_CLASS_RT = 1
@@ -46,8 +46,8 @@ cdef enum:
 cdef inline int open_own(const char *path) noexcept nogil:
     """Opens a file of this process in /proc, such as self/loginuid. Returns -1 if that fails.
 
-    The child is still root, and the root may be somebody else's. So /proc must be a real proc file system, and nothing
-    may be mounted over the file.
+    The child is still root, and another user may control the root directory. So /proc must be a real proc file system,
+    and nothing may be mounted over the file.
     """
     cdef int proc = c_open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
     cdef int fd = -1
@@ -68,7 +68,7 @@ cdef inline void set_login_uid(uid_t uid) noexcept nogil:
 
 
 cdef inline void leave_memory_priority() noexcept nogil:
-    """Raises a negative oom_score_adj to 0. A process that the kernel spares can make it kill all others."""
+    """Raises a negative oom_score_adj to 0. Short of memory, the kernel would kill all other processes first."""
     cdef char text[16]
     cdef int fd = open_own("self/oom_score_adj")
     cdef ssize_t size
@@ -77,7 +77,7 @@ cdef inline void leave_memory_priority() noexcept nogil:
     size = read(fd, text, sizeof(text) - 1)
     text[max(size, 0)] = 0
     if atoi(text) < 0:
-        # Written by root, it is also the least value that the process can set later.
+        # Since root writes it, it is also the lowest value that the process can set later.
         write(fd, "0", 1)
     close(fd)
 

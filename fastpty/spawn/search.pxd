@@ -14,9 +14,9 @@ cdef enum:
 
 
 cdef inline const char *child_join_path(const char *folders, const char *name, char *file) noexcept nogil:
-    """Writes the first of the folders and the name into `file`; an empty one is the current directory.
+    """Writes the path of `name` in the first of `folders` into `file`. An empty folder is the current directory.
 
-    If that is too long, `file` is empty. Returns the rest of the folders, or NULL.
+    If the path is too long, `file` is empty. Returns the other folders, or NULL.
     """
     cdef size_t size = 0
     cdef size_t name_bytes = strlen(name) + 1

@@ -13,7 +13,7 @@ cdef enum:
     EXTENSION_VERSION = 1
     GOES_ON = 1                      # modifier1: the message goes on in the next frame of this number
     FRAME_PAYLOAD_MOST = 65535
-    FIRST_WITH_PAYLOAD = 130         # and 0
+    FIRST_WITH_PAYLOAD = 130         # frames of this number and higher ones, and 0, carry a payload
 
     # client → router, beside STDIN, signals, ROWS and COLUMNS
     NUMBER_START = 131
@@ -69,7 +69,7 @@ cdef enum ErrorPhase:
 cdef struct ExtensionParser:
     uint8_t header[FRAME_HEADER_BYTES]
     uint8_t header_bytes             # how many of them have arrived
-    uint8_t number                   # of the frame whose payload arrives
+    uint8_t number                   # of the frame whose payload is arriving
     bint goes_on                     # its message goes on in the next frame
     uint8_t message                  # the number of a message that goes on; 0 = none
     uint16_t payload_left
@@ -137,7 +137,7 @@ cdef inline int hexadecimal(uint8_t digit) noexcept nogil:
 
 
 cdef inline bint name_asks(const uint8_t *name, size_t size, uint8_t *nonce) noexcept nogil:
-    """Returns True if the name that a client is bound to asks for the extension. Stores the nonce in it."""
+    """Returns True if the name that a client is bound to asks for the extension. Stores its nonce."""
     cdef uint8_t decoded[NONCE_BYTES]
     cdef int index, high, low
     if size != NAME_BYTES or memcmp(name, b"\0fastpty/1/", NAME_BYTES - 2 * NONCE_BYTES) != 0:
@@ -173,7 +173,7 @@ cdef inline uint16_t get_u16(const uint8_t *place) noexcept nogil:
 
 
 cdef inline uint8_t *put_header(uint8_t *place, uint8_t number, uint32_t size) noexcept nogil:
-    """Writes the header of a frame that is whole, and returns the place after it."""
+    """Writes the header of a frame that is a complete message, and returns the place after it."""
     place = put(place, 0, 1)
     place = put(place, size, 2)
     return put(place, number, 1)
@@ -219,7 +219,7 @@ cdef inline size_t text_size(const char *text, size_t size) noexcept nogil:
 
 
 cdef inline void put_text(uint8_t *place, const char *text, size_t size) noexcept nogil:
-    """Writes a UTF-8 text without control characters: a terminal obeys them, C1 (U+0080 to U+009F) too."""
+    """Writes a UTF-8 text, with question marks for control characters (C0, DEL, C1): a terminal would obey these."""
     cdef const uint8_t *bytes = <const uint8_t *>text
     cdef size_t index
     for index in range(size):

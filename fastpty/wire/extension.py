@@ -6,7 +6,7 @@ Integers are unsigned and little-endian. The numbers 1 to 129 are those of the u
 header alone. 0 and 130 to 255 have `size` bytes of payload. A receiver ends the connection at an odd number from 131 up
 that it does not know, and ignores an even one.
 
-This module loads nothing but struct, for a client starts with it.
+This module imports nothing but struct, so that the client starts quickly.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ALPN = "fastpty/1"
 NONCE_BYTES = 8
 
 FIRST_NUMBER = 130
-"""The numbers below, but for 0, are those of the uwsgi protocol."""
+"""Lower numbers, except 0, belong to the uwsgi protocol."""
 
 # Client to router, beside signals, ROWS and COLUMNS of the uwsgi protocol.
 STDIN = 0
@@ -50,12 +50,12 @@ STREAM_ENDED = 161
 STATUS = 163
 ERROR = 165
 
-# Items of START. Odd: refused if not allowed here. Even: left out then, and the session starts without.
+# Items of START. If an item is not allowed, an odd one makes the router refuse START; an even one is left out.
 ARGUMENT = 1  # one word of the command; repeated, in order
 ENVIRONMENT = 3  # NAME=VALUE that the user asked for; repeated
 DIRECTORY = 5
 TERM = 2
-OFFERED_ENVIRONMENT = 4  # NAME=VALUE that every client sends, as LANG; repeated
+OFFERED_ENVIRONMENT = 4  # NAME=VALUE that every client sends, such as LANG; repeated
 WINDOW = 6  # as the payload of SIZE
 STREAMS_ITEM = 7  # u8 flags, u32 milliseconds: three streams instead of a terminal (exec)
 
@@ -64,7 +64,7 @@ SESSION = 2  # its number, u64
 PROCESS = 4  # process id of the program as the router sees it, u32
 
 MAGIC = b"fastpty\n"
-"""What the payload of WELCOME begins with."""
+"""The first bytes of the payload of WELCOME."""
 
 # Capabilities in WELCOME.
 CAN_TERMINAL = 1
@@ -86,7 +86,7 @@ DRAIN_FOR_EVER = 0xFFFFFFFF
 # Flags of STATUS.
 STILL_OPEN = 1  # other processes still had the output open
 CUT = 2  # output that was written after the program's end may be missing
-BY_ROUTER = 8  # the router has hung the program up
+BY_ROUTER = 8  # the router has hung up the program
 
 # Codes of ERROR.
 PROTOCOL, UNSUPPORTED, REFUSED, LIMIT, NO_SUCH, EXISTS, BUSY, EXECUTE, TIMEOUT, INTERNAL, STOPPED = range(1, 12)
@@ -95,16 +95,16 @@ PROTOCOL, UNSUPPORTED, REFUSED, LIMIT, NO_SUCH, EXISTS, BUSY, EXECUTE, TIMEOUT, 
 GREETING, STARTING, RUNNING = range(1, 4)
 
 STREAMS = (OUTPUT, STDERR)
-"""Frames whose payload is a stream of bytes: FrameReader gives it piece by piece, as it comes."""
+"""Frames whose payload is a stream of bytes: FrameReader yields it in pieces, as they arrive."""
 
 PAYLOAD_BYTES = 65_535
-"""Most bytes of payload in one frame."""
+"""The most payload bytes in one frame."""
 
 ITEMS_MOST = 4096
-"""Most items of one message. A longer list is a violation of the protocol."""
+"""The most items of one message. A longer list is a violation of the protocol."""
 
 REQUEST_BYTES = 256 << 10
-"""Most bytes of one message that goes on over several frames. A longer one is a violation of the protocol."""
+"""The most bytes of one message, over all its frames. A longer one is a violation of the protocol."""
 
 _HEADER = struct.Struct("<BHB")
 _ITEM = struct.Struct("<BI")
@@ -118,7 +118,7 @@ _WINDOW = struct.Struct("<HHHH")  # rows, columns, width and height in pixels
 
 
 class ProtocolError(Exception):
-    """The peer sent what the specification does not allow. The connection is of no use any more."""
+    """The peer violated the specification. The connection cannot be used any more."""
 
 
 def has_payload(number: int) -> bool:
@@ -126,7 +126,7 @@ def has_payload(number: int) -> bool:
 
 
 def frames(number: int, payload: bytes = b"") -> bytes:
-    """One message with this payload, in as many frames as it takes; ValueError for a number that carries none."""
+    """Returns a message with this payload, in as many frames as needed. ValueError: this number has no payload."""
     if payload and not has_payload(number):
         raise ValueError(f"frame {number} has no payload")
     starts = range(0, max(len(payload), 1), PAYLOAD_BYTES)
@@ -139,7 +139,7 @@ def frames(number: int, payload: bytes = b"") -> bytes:
 
 
 def items(pairs: Iterable[tuple[int, bytes]]) -> bytes:
-    """A list of tagged values: tag u8, length u32, bytes. An odd tag must be understood, an even one may be ignored."""
+    """Encodes tagged values: tag u8, length u32, bytes. A receiver must know odd tags, and may ignore even ones."""
     return b"".join(_ITEM.pack(tag, len(value)) + value for tag, value in pairs)
 
 
@@ -165,7 +165,7 @@ def read_items(payload: bytes) -> list[tuple[int, bytes]]:
 
 
 class Welcome:
-    """The payload of WELCOME. ProtocolError if it is none."""
+    """The parsed payload of WELCOME. Raises ProtocolError if it is malformed."""
 
     def __init__(self, payload: bytes) -> None:
         if len(payload) < _WELCOME.size:
@@ -179,13 +179,13 @@ class Welcome:
 
 
 def welcome(nonce: bytes, capabilities: int, input_window: int, text: bytes = b"") -> bytes:
-    """The frame WELCOME. The nonce of a client that has none is all zeros."""
+    """Returns the frame WELCOME. A client without a nonce gets 8 zero bytes."""
     fixed = _WELCOME.pack(MAGIC, nonce, VERSION, capabilities, input_window, REQUEST_BYTES)
     return frames(WELCOME, fixed + text)
 
 
 class Status:
-    """The payload of STATUS: how the program ended, and how many bytes went each way. ProtocolError if it is none."""
+    """The parsed payload of STATUS: how the program ended, and byte counts. Raises ProtocolError if it is malformed."""
 
     def __init__(self, payload: bytes) -> None:
         if len(payload) < _STATUS.size:
@@ -196,12 +196,12 @@ class Status:
 
 
 def status(how: int, code: int, *, output: int = 0, error: int = 0, taken: int = 0, flags: int = 0) -> bytes:
-    """The frame STATUS of a program that got `taken` bytes of input."""
+    """Returns the frame STATUS of a program that got `taken` bytes of input."""
     return frames(STATUS, _STATUS.pack(how, flags, code, 0, output, error, taken, 0, 0))
 
 
 class Refusal:
-    """The payload of ERROR. ProtocolError if it is none."""
+    """The parsed payload of ERROR. Raises ProtocolError if it is malformed."""
 
     def __init__(self, payload: bytes) -> None:
         if len(payload) < _ERROR.size:
@@ -211,22 +211,22 @@ class Refusal:
 
 
 def refusal(code: int, text: bytes, *, errno: int = 0, phase: int = GREETING) -> bytes:
-    """The frame ERROR."""
+    """Returns the frame ERROR."""
     return frames(ERROR, _ERROR.pack(code, errno, phase) + text)
 
 
 def window(rows: int, columns: int, width: int = 0, height: int = 0) -> bytes:
-    """The payload of SIZE and of the item WINDOW. struct.error for a number above 65,535 or below 0."""
+    """Returns the payload of SIZE and of the item WINDOW. Raises struct.error if a number is not 0 to 65,535."""
     return _WINDOW.pack(rows, columns, width, height)
 
 
 def streams(*, merges: bool, drain_ms: int | None) -> bytes:
-    """The value of STREAMS_ITEM. drain_ms: None means for ever."""
+    """Returns the value of STREAMS_ITEM. drain_ms: None means for ever."""
     return _STREAMS.pack(MERGES if merges else 0, DRAIN_FOR_EVER if drain_ms is None else drain_ms)
 
 
 def read_streams(value: bytes) -> tuple[bool, int | None]:
-    """Returns what streams() was given. Raises ProtocolError for another length, and for flags that are not known."""
+    """Decodes STREAMS_ITEM: `merges` and `drain_ms` of streams(). ProtocolError: wrong length, or unknown flags."""
     if len(value) != _STREAMS.size:
         raise ProtocolError("STREAMS has another length")
     flags, milliseconds = _STREAMS.unpack(value)
@@ -236,10 +236,10 @@ def read_streams(value: bytes) -> tuple[bool, int | None]:
 
 
 class FrameReader:
-    """Takes a connection's bytes as they come and gives the messages in them.
+    """Splits the bytes of a connection into messages.
 
-    STDIN, OUTPUT and STDERR come in pieces, each as soon as it is there. Every other message comes whole, joined from
-    all its frames.
+    The payload of STDIN, OUTPUT and STDERR is yielded in pieces, as they arrive. Every other message is yielded whole,
+    joined from all its frames.
     """
 
     def __init__(self) -> None:
@@ -251,9 +251,9 @@ class FrameReader:
         self._joined_number = -1  # of the message that is not complete yet; -1: none
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """The number and payload of each message that `data` completes, and of each piece of a stream in it.
+        """Yields the number and payload of each message that `data` completes, and of each piece of a stream in it.
 
-        ProtocolError: a message is longer than REQUEST_BYTES, or another one began before it was complete.
+        Raises ProtocolError if a message is longer than REQUEST_BYTES, or if another one begins before it is complete.
         """
         offset = 0
         while offset < len(data):

@@ -22,9 +22,9 @@ cdef enum Stray:
 
 
 cdef inline Stray stray_kind(const uint8_t *data, size_t held, bint framed, bint is_tcp) noexcept nogil:
-    """Returns what a client's first read shows. `framed`: the socket is for the uwsgi protocol.
+    """Returns which wrong protocol a client's first bytes show. `framed`: the socket is for the uwsgi protocol.
 
-    On a local raw socket a person may type anything, also `GET `.
+    HTTP and TLS are recognised over TCP only: on a local raw socket, a person may type `GET `.
     """
     cdef Stray stray = stray_over_tcp(data, held) if is_tcp else STRAY_NONE
     if held == 0 or stray != STRAY_NONE:

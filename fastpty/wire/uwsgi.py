@@ -23,19 +23,19 @@ _HEADER = struct.Struct("<BHB")
 
 
 def stdin_frames(data: bytes | bytearray | memoryview) -> bytes:
-    """The STDIN frames that carry `data`; b"" for no data."""
+    """Returns the STDIN frames that carry `data`; b"" if it is empty."""
     with memoryview(data) as view:
         chunks = (view[start : start + PAYLOAD_LIMIT] for start in range(0, len(view), PAYLOAD_LIMIT))
         return b"".join(_header(len(chunk), STDIN) + bytes(chunk) for chunk in chunks)
 
 
 def window_frames(rows: int, columns: int) -> bytes:
-    """The ROWS and COLUMNS frames that set this window size; struct.error for a number above 65,535 or below 0."""
+    """Returns frames that set this window size. Raises struct.error if a number is not 0 to 65,535."""
     return _header(rows, ROWS) + _header(columns, COLUMNS)
 
 
 def first_window(data: bytes) -> tuple[int, int] | None:
-    """The rows and columns that a client sends first of all: one frame of each. None if it does not."""
+    """Returns rows and columns if `data` begins with one frame of each, as uwsgi clients send first; else None."""
     if len(data) < 2 * _HEADER.size:
         return None
     frames = {number: size for _, size, number in _HEADER.iter_unpack(data[: 2 * _HEADER.size])}

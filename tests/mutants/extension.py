@@ -286,7 +286,7 @@ EXTENSION = (
     Mutant(
         "no text of the router is in the output",
         "fastpty/relay/lifecycle.pxd",
-        "    if not final_is_owed(session):   # else that frame says why\n",
+        "    if not final_is_owed(session):   # otherwise the final frame says why\n",
         "    if True:\n",
         ENDINGS + "test_a_limit_ends_the_session_with_an_error",
     ),

@@ -188,7 +188,7 @@ EXTENSION_START = (
     Mutant(
         "the start of a session is logged at once",
         "fastpty/_relay.pyx",
-        "        loop_defer_reports(&self.loop)   # the session's first line in the log is one\n",
+        "        loop_defer_reports(&self.loop)   # the session's first log line is such a report\n",
         "",
         "relay/test_extension_start.py::test_the_start_of_a_session_is_logged_though_nothing_else_happens",
     ),
