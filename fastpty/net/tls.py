@@ -1,7 +1,7 @@
 """TLS over TCP, for both ends: the context, and a pump between a TLS connection and a plain socket.
 
 Only TLS 1.3, with certificates on both sides. A half-close is TLS's close_notify, which ends one direction alone
-(RFC 8446, 6.1). A connection that ends without it was cut, which is never taken for the end of input.
+(RFC 8446, 6.1). A connection that ends without it was cut off; that never counts as the end of input.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _set_up(context: ssl.SSLContext, *, server: bool) -> None:
 
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A path for OpenSSL to this content, even if the file that it was read from has changed since."""
+    """Gives OpenSSL a path to this content, even if the file that it was read from has changed since."""
     with open(os.memfd_create("fastpty-pem", os.MFD_CLOEXEC), "wb") as file:
         file.write(content)
         file.flush()
@@ -173,7 +173,7 @@ class Pump:
         tcp.wait_until_read(self._network)
 
     def run(self, plain: socket.socket) -> None:
-        """Returns when both directions have ended, or the plain end is gone and its bytes are sent.
+        """Moves bytes until both directions have ended, or the plain end is gone and its bytes are sent.
 
         Raises OSError if TLS fails, and TimeoutError if the peer receives the last bytes too slowly.
         """
@@ -325,12 +325,12 @@ class Pump:
 
 
 def _is_end_of_tcp(error: ssl.SSLError) -> bool:
-    """Whether the connection ended without TLS's own end; Python 3.11.2 has no class of its own for that."""
+    """True if the connection ended without close_notify. Python 3.11.2 has no class of its own for that error."""
     return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
 def begins_with_hello(network: _socket.socket, deadline: float) -> bool:
-    """Waits for the peer's first byte, which stays there; False if it is none of TLS or does not come.
+    """Waits for the peer's first byte and leaves it in the socket. False if it is not TLS's, or none comes in time.
 
     Raises OSError.
     """
@@ -342,7 +342,7 @@ def begins_with_hello(network: _socket.socket, deadline: float) -> bool:
 
 
 def handshake_deadline() -> float:
-    """When a handshake that begins now must be done, for a server."""
+    """The deadline of a server's handshake that begins now."""
     return time.monotonic() + _HANDSHAKE_SECONDS
 
 
@@ -360,7 +360,7 @@ def _left(deadline: float | None) -> float | None:
 
 
 def reason(error: OSError) -> str:
-    """Words for an error of TLS or of its connection."""
+    """Describes an error of TLS or of its connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate was rejected: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:
