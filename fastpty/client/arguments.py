@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Arguments:
-    """A split command line.
+    """A command line, split into options and words.
 
     `options` maps each given option to its last value; a flag's value is "". `words` are the other arguments, in order.
     `words_before` is the number of words before `--`, or None if no `--` ended the options.

@@ -38,7 +38,7 @@ _INTERRUPTS = {b"\x03": _signal.SIGINT, b"\x1c": _signal.SIGQUIT}
 
 
 class DisconnectedError(SessionError):
-    """The person at the terminal asked to disconnect."""
+    """The user asked to disconnect."""
 
 
 class SignalledError(FastptyError):
@@ -130,7 +130,7 @@ class AttachedClient:
         return self._link.protocol.check(why, notice)
 
     def _turn(self) -> None:
-        patience = self._patience_ms()  # first, because it may queue something
+        patience = self._patience_ms()  # first, because it may queue something to send
         poll = select.poll()
         actions: dict[int, Callable[[], None]] = {}
         for fd, events, act in self._interests():
@@ -172,7 +172,7 @@ class AttachedClient:
         return min(waits) * 1000 + 1 if waits else None
 
     def _greeting_wait(self) -> float | None:
-        """For how long input is still held until the router's first byte shows its protocol; None if none is held.
+        """Seconds for which input is still held until the router's first byte shows its protocol; None if none is held.
 
         The time counts from the moment at which the router accepts the connection. After it, the input is sent.
         """

@@ -1,4 +1,4 @@
-"""`fastpty connect`: connects, finds out what the router speaks, and attaches to the session."""
+"""`fastpty connect`: connects, finds out which protocol the router speaks, and attaches to the session."""
 
 from __future__ import annotations
 

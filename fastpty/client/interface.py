@@ -38,7 +38,7 @@ _CHUNK_BYTES = 65536
 
 
 class _Options:
-    """The keyword arguments of Session, with their defaults. TypeError for others."""
+    """The keyword arguments of Session, with their defaults. Others raise TypeError."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Session:
         return self._socket.recv(size)
 
     def write(self, data: bytes) -> None:
-        """Types `data` on the terminal; waits while there is no room. BrokenPipeError once the session has ended."""
+        """Types `data` on the terminal; waits while there is no room. Raises BrokenPipeError after the session."""
         self._socket.sendall(data)
 
     def end_input(self) -> None:
@@ -174,7 +174,7 @@ class Session:
         self._socket.shutdown(socket.SHUT_WR)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Changes the terminal's size; struct.error for a number below 0 or above 65,535."""
+        """Changes the terminal's size. Raises struct.error for a number below 0 or above 65,535."""
         with self._lock:
             self._link.announce((rows, columns))
             self._wake()

@@ -1,4 +1,4 @@
-"""The client's end of a connection: what waits to be sent, and which directions are open.
+"""The client's end of a connection: the bytes that wait to be sent, and which directions are open.
 
 A call that fails for lack of memory has changed nothing. Its OSError is raised for the caller to try again later. Any
 other error ends a direction: input that could not be sent is dropped, and then nothing more is sent.
@@ -175,7 +175,7 @@ class Link:
         if error.errno not in _TAKES_NO_MORE:
             try:
                 self.sock.shutdown(_socket.SHUT_RD)
-            except OSError:  # it has ended
+            except OSError:  # the connection has ended already
                 return
 
     @property
@@ -196,7 +196,7 @@ class Link:
         return self.sock.recv(CHUNK_BYTES)
 
     def has_notice(self) -> bool:
-        """True if the last line of the output is the router's, not the program's. For the end of the output."""
+        """True if the last line of the output is the router's, not the program's. Call it at the end of the output."""
         return self.is_marked or (self.ask_mark is not None and self.ask_mark())
 
     def receive(self) -> bytes:

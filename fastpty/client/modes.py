@@ -30,7 +30,7 @@ _BEGINNING = rb"\x1b(?:\[[?<>=]?[\d;]*)?\Z"
 
 
 class ModeTracker:
-    """Reads a terminal's output. undo() returns what turns off the modes that are on."""
+    """Reads a terminal's output. undo() returns the sequences that turn off the modes that are on."""
 
     def __init__(self) -> None:
         self._tail = b""

@@ -85,7 +85,7 @@ def wait_for_greeting(
 ) -> None:
     """Reads from `sock`, with `read`, until `greeting` is decided, or for `seconds`; None waits forever.
 
-    A connection that breaks before that is decided: it has no WELCOME.
+    If the connection breaks before that, `greeting` is decided: there was no WELCOME.
     """
     until = None if seconds is None else time.monotonic() + seconds
     poll = select.poll()

@@ -36,7 +36,7 @@ def listener_warning(sock: _socket.socket, address: Address) -> str | None:
     if isinstance(address, UnixAddress):
         try:
             shared = _find_shared(address.path, trusted)
-        except OSError:  # it has gone meanwhile
+        except OSError:  # the socket was removed meanwhile
             shared = "its directory"
         if shared is None:
             return None

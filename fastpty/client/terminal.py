@@ -134,7 +134,7 @@ def _read_lines(fd: int, modes: list[Any]) -> bytes:
     while len(keys) < _TYPED_AHEAD_MOST_BYTES and is_ready(fd, select.POLLIN):
         try:
             line = os.read(fd, _TYPED_AHEAD_MOST_BYTES)
-        except OSError:  # the terminal has gone, or is another's: the client will see that when it reads
+        except OSError:  # the terminal has hung up, or another process has it: the client notices when it reads
             break
         keys += _as_typed(line, iflag)
         if line[-1:] not in line_ends:
@@ -147,7 +147,7 @@ def _read_rest(fd: int, modes: list[Any]) -> bytes:
     try:
         waiting = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
         keys = os.read(fd, waiting) if waiting and is_ready(fd, select.POLLIN) else b""
-    except OSError:  # the terminal has gone: the client will see that when it reads
+    except OSError:  # the terminal has hung up: the client notices when it reads
         return b""
     if modes[3] & termios.ICANON:
         keys = keys.replace(_DISABLED, modes[6][termios.VEOF])  # typed just before raw mode was set

@@ -6,7 +6,7 @@ grace time, SIGKILL. It leaves processes alone that ignore SIGHUP (nohup(1)). A 
 another session.
 
 A session's number is its leader's pid, which no other process or session gets before the leader is reaped. Each process
-is checked and signalled through a pidfd, so no signal reaches a stranger.
+is checked and signalled through a pidfd, so no signal reaches a process of another session.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _wait_for(pidfds: list[int], deadline: float) -> None:
 
 @contextlib.contextmanager
 def _own_proc() -> Iterator[int | None]:
-    """A descriptor of /proc, or None if none shows the processes of this pid namespace."""
+    """Yields a descriptor of /proc; None if it does not show the processes of this pid namespace."""
     try:
         with own_proc.directory() as own:
             proc = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=own)

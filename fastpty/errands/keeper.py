@@ -127,7 +127,7 @@ class _Keeper:
         self._room = _raised_descriptor_limit() - _DESCRIPTORS_MOST - _OWN_DESCRIPTORS_MOST
 
     def run(self) -> None:
-        """Returns when the sender has ended and only errands are left whose owners have used up their share."""
+        """Runs until the sender has ended, and all errands that wait belong to owners who have used up their share."""
         while self._sender_lives or self._unblocked():
             poll = select.poll()
             if self._sender_lives and self._has_room():

@@ -1,4 +1,4 @@
-"""Errands: system calls that a stranger could block for ever, such as the last close of a pty master.
+"""Errands: system calls that another user's program could block for ever, such as the last close of a pty master.
 
 A process sends an errand, with its descriptors, as one message through a socket, and never waits for it. A keeper
 (`fastpty.errands.keeper`), started with the first errand, hands it to a process that may block. Both end when the

@@ -28,8 +28,8 @@ _CHUNK_BYTES = 65536
 _HIGH_WATER_BYTES = 262144
 _HANDSHAKE_SECONDS = 10.0
 _HANDSHAKE_RECORD = b"\x16"  # RFC 8446, 5.1
-# After the plain end is gone, the peer must receive at least _LEFTOVER_BYTES every _LEFTOVER_SECONDS. A modem can, and
-# so can a person who reads page by page.
+# After the plain end is gone, the peer must receive at least _LEFTOVER_BYTES every _LEFTOVER_SECONDS. Even a modem, or
+# a person who reads page by page, is faster.
 _LEFTOVER_SECONDS = 60.0
 _LEFTOVER_BYTES = 8192
 
@@ -68,7 +68,7 @@ def _set_up(context: ssl.SSLContext, *, server: bool) -> None:
     context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST
     context.post_handshake_auth = False
     context.set_ciphers("DEFAULT:@SECLEVEL=2")  # with TLS 1.3, this only rejects weak certificates
-    # Python sets this by default: the end of the TCP connection would pass for the end of input.
+    # With Python's default, the end of the TCP connection would count as the end of input.
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if server:
         # A client that resumes a session shows no certificate, so an expired one would go unnoticed.
@@ -233,7 +233,7 @@ class Pump:
         return max(0.0, self._check_at - time.monotonic()) * 1000
 
     def _flush(self, plain: socket.socket) -> None:
-        """Sends what can be sent without waiting: TLS's bytes, and an end once everything before it was sent."""
+        """Sends as much as possible without waiting, and ends a direction once everything before its end was sent."""
         all_read = not (self._network_open and self._received.pending)
         if not self._plain_open and not self._sent_close_notify and all_read:
             self._send_close_notify()
@@ -253,7 +253,7 @@ class Pump:
         """True if more may be read from the network.
 
         The directions do not wait for each other, with one exception: a peer that makes TLS answer (KeyUpdate) must
-        read these answers. So there is a limit to the bytes that wait beyond those of the plain side.
+        read these answers. So only a limited number of bytes may wait in addition to those of the plain side.
         """
         without_answers = self._high_water_bytes + 2 * _CHUNK_BYTES
         has_room = len(self._to_plain) < self._high_water_bytes and len(self._to_network) < without_answers
@@ -312,14 +312,14 @@ class Pump:
             del self._to_plain[: plain.send(self._to_plain[:_CHUNK_BYTES])]
         except BlockingIOError:
             return
-        except OSError:  # it reads no more, but may still send
+        except OSError:  # the plain end reads no more, but may still send
             self._to_plain.clear()
             self._network_open = False
         self._decrypt()
 
     def _send_close_notify(self) -> None:
         self._sent_close_notify = True
-        with contextlib.suppress(ssl.SSLError):  # it would wait for the peer's close_notify
+        with contextlib.suppress(ssl.SSLError):  # raised while the peer's close_notify has not come
             self._tls.unwrap()
         self._to_network += self._encrypted.read()
 

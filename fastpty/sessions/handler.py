@@ -218,7 +218,7 @@ class Sessions:
         return self._refusals.sum_up() or bool(self._undecided)
 
     def close(self) -> None:
-        """Logs the refusals that are only counted so far."""
+        """Logs the refusals that were counted but not logged yet."""
         self._refusals.sum_up(at_once=True)
 
     def session_ended(self, end: SessionEnd) -> None:

@@ -149,7 +149,7 @@ class Requests:
         return extension.CAN_TERMINAL | (extension.CAN_COMMAND | extension.CAN_STREAMS if self.may_choose else 0)
 
     def grant(self, request: Request, program: Program) -> Program:
-        """Returns the configured `program` with what the client has chosen.
+        """Returns the configured `program` with the client's choices.
 
         Raises RequestError if the client may not choose it. The program's `complete` may raise RefusedError.
         """
@@ -187,7 +187,7 @@ class Requests:
         return replace(program, text=text, command=granted)
 
     def _environment(self, request: Request, configured: tuple[bytes, ...]) -> dict[bytes, bytes]:
-        """Returns the configured variables with those of the request: the entries by their names."""
+        """Returns the configured variables combined with those of the request: NAME=VALUE entries by name."""
         entries = {_name(entry): entry for entry in configured}
         if request.term is not None and b"TERM" not in self._own_names:
             entries[b"TERM"] = b"TERM=" + request.term

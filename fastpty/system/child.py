@@ -154,8 +154,8 @@ def _answer_through(writer: int, parent: int, work: Callable[[], Any]) -> None:
 def reap_unknown(known: Collection[int]) -> None:
     """Reaps children of this process that have ended and are not among the `known` ones.
 
-    A program can make its own children this process's (clone(2), CLONE_PARENT), so that nobody waits for them. One
-    call reaps a limited number, because a program can make thousands.
+    A program can turn its own children into children of this process (clone(2), CLONE_PARENT), and nobody else waits
+    for them. One call reaps a limited number, because a program can make thousands.
     """
     with contextlib.suppress(ChildProcessError):  # there are no children
         for _ in range(_REAPED_MOST):

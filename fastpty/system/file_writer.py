@@ -62,7 +62,7 @@ class FileWriter:
             self._answer(_FLUSH_SECONDS)
 
     def _answer(self, seconds: float) -> bytes:
-        """Raises OSError if there is none in time."""
+        """Reads the process's answer. Raises OSError if none comes in time."""
         if not readable(self._orders, seconds=seconds):
             raise TimeoutError(errno.ETIMEDOUT, f"its file system does not answer within {seconds:g} s")
         return self._orders.recv(_MESSAGE_BYTES_MOST)
@@ -106,7 +106,7 @@ def _serve(stream: socket.socket, orders: socket.socket, file: _File) -> None:
         elif order == _FLUSH:
             with contextlib.suppress(OSError):
                 orders.send(_DONE, socket.MSG_DONTWAIT)
-        else:  # the router has ended, but something that it started may still write
+        else:  # the router has ended, but a process that it started may still write
             poll.unregister(orders)
 
 

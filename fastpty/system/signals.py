@@ -49,7 +49,7 @@ class Stopped(BaseException):
 
 
 def stop_signals() -> list[int]:
-    """Returns the signals that stop the router, without those that its parent ignores, as nohup(1) does."""
+    """Returns the signals that stop the router, except those that were ignored at its start, as by nohup(1)."""
     return [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
 
 

@@ -20,7 +20,7 @@ def open_standard_descriptors(flags: int) -> None:
 
 
 def write_output(text: str) -> None:
-    """Writes `text` to standard output. What the locale's encoding lacks is written as a backslash escape.
+    """Writes `text` to standard output. Characters that the locale's encoding lacks become backslash escapes.
 
     Ends the process by SIGPIPE, without a message, if nobody reads the output. Raises FastptyError if it cannot be
     written for another reason.
