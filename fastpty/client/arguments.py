@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 
 class Arguments:
-    """The options that were given, by name, with their values (flags: an empty text), and the other words in order.
+    """A command line, split into options and words.
 
-    `options` has the last value of each; `words_before` is the number of words before `--`, or None.
+    `options` maps each given option to its last value; a flag's value is "". `words` are the other arguments, in order.
+    `words_before` is the number of words before `--`, or None if no `--` ended the options.
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,7 @@ class Arguments:
         self._given: list[tuple[str, str]] = []
 
     def add(self, name: str, value: str) -> None:
-        """Takes an option."""
+        """Records an option that was given."""
         self.options[name] = value
         self._given.append((name, value))
 
@@ -36,8 +37,8 @@ def split(
 ) -> Arguments:
     """Splits `arguments`. `known` maps `-x` and `--name` to whether the option takes a value.
 
-    With `stop_at_word` the first word and all that follows it are words. Raises UsageError for unknown options and for
-    values that are missing or not wanted; `program` is the command whose --help it names.
+    With `stop_at_word`, everything from the first word on is words, also if it begins with a dash. Raises UsageError
+    for an unknown option, a missing value, or a value given to a flag; the message refers to the --help of `program`.
     """
     found = Arguments()
     left = list(arguments)

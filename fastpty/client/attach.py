@@ -32,16 +32,17 @@ if TYPE_CHECKING:
 
 __all__ = ["AttachedClient", "DisconnectedError", "EndedByRouterError", "attach"]
 
-# Keys that overtake input for which the router has no room, if each comes alone: a paste may have them in it.
+# While the router has no room for more input, these keys are sent as signals, and the input that waits is dropped. Only
+# a key that is read alone counts: within a paste it is ordinary input.
 _INTERRUPTS = {b"\x03": _signal.SIGINT, b"\x1c": _signal.SIGQUIT}
 
 
 class DisconnectedError(SessionError):
-    """The person at the terminal asked to disconnect."""
+    """The user asked to disconnect."""
 
 
 class SignalledError(FastptyError):
-    """A fatal signal arrived. HeldSignals ends the process by it, so that this error is not seen outside."""
+    """A fatal signal arrived. HeldSignals then ends the process by that signal, so no caller sees this error."""
 
 
 def attach(
@@ -55,10 +56,11 @@ def attach(
 ) -> Status | None:
     """Moves bytes both ways until the session has ended and its output is written, or nobody reads stdout.
 
-    Returns how the program ended, if the protocol tells that. `escape_character` counts only if stdin is a terminal;
-    None turns escapes off. Within `accept_seconds` a router must accept the connection; 0 waits forever. Raises
-    FastptyError if the session did not run to its end: the router ended it, the connection broke, a stream failed, the
-    person disconnected. `show_notice` gets the router's remarks. For the main thread only.
+    Returns how the program ended; None if the protocol does not carry that, or nobody reads stdout. `escape_character`
+    is used only if stdin is a terminal; None turns escapes off. The router must accept the connection within
+    `accept_seconds`; 0 waits forever. `show_notice` is called with each message that the router sends for the user.
+    Raises FastptyError if the session did not run to its end: the router ended it, the connection broke, a stream
+    failed, or the user disconnected. Call it in the main thread only.
     """
     filtered = EscapeFilter(escape_character if os.isatty(stdin_fd) else None)
     with (
@@ -74,7 +76,7 @@ def attach(
 
 
 class AttachedClient:
-    """The loop of an attached client."""
+    """The poll loop of an attached client."""
 
     def __init__(
         self, link: Link, streams: Streams, escapes: EscapeFilter, signals: HeldSignals, terminal: RawTerminal
@@ -93,7 +95,7 @@ class AttachedClient:
         self._decide_by: float | None = None
 
     def run(self, router: RouterProcess) -> Status | None:
-        """Runs to the end of the session; raises FastptyError if that is not a good one."""
+        """Runs until the session ends; returns how the program ended, or None. Raises FastptyError as attach() does."""
         try:
             self._loop()
             status = None if self._output.is_over else self._end(router)
@@ -128,7 +130,7 @@ class AttachedClient:
         return self._link.protocol.check(why, notice)
 
     def _turn(self) -> None:
-        patience = self._patience_ms()  # first, because it may queue something
+        patience = self._patience_ms()  # first, because it may queue something to send
         poll = select.poll()
         actions: dict[int, Callable[[], None]] = {}
         for fd, events, act in self._interests():
@@ -139,15 +141,15 @@ class AttachedClient:
             actions[fd]()
 
     def _interests(self) -> Iterator[tuple[int, int, Callable[[], None]]]:
-        """For each descriptor, what to wait for and what to do then.
+        """Yields each descriptor to poll, the events to wait for, and the function to call when one occurs.
 
-        One with nothing to wait for is left out: poll(2) would report its hang-up again and again.
+        A descriptor without events to wait for is left out: poll(2) would report its hang-up again and again.
         """
         yield self._signals.fileno(), select.POLLIN, self._on_signals
         if self._output.wants_to_write:
             yield self._streams.stdout, select.POLLOUT, self._output.write
         if not self._is_in_session:
-            return  # from here on, the local shell reads what is typed
+            return  # the session has ended: what is typed now is for the local shell
         events = select.POLLOUT if self._link.wants_to_send else 0
         if len(self._output) < HIGH_WATER_BYTES:
             events |= select.POLLIN
@@ -161,7 +163,7 @@ class AttachedClient:
         return self._link.output_open and not self._output.is_over
 
     def _patience_ms(self) -> float | None:
-        """How long to wait for events, in milliseconds; None for as long as it takes.
+        """The timeout for poll(2) in milliseconds; None for no timeout.
 
         Raises FastptyError if the router has not accepted the connection in time.
         """
@@ -170,9 +172,9 @@ class AttachedClient:
         return min(waits) * 1000 + 1 if waits else None
 
     def _greeting_wait(self) -> float | None:
-        """How long input still waits for the router's first byte, which shows its protocol; None if it does not wait.
+        """Seconds for which input is still held until the router's first byte shows its protocol; None if none is held.
 
-        The time counts from the moment at which the router accepts the connection.
+        The time counts from the moment at which the router accepts the connection. After it, the input is sent.
         """
         if not (isinstance(self._link.protocol, Legacy) and self._link.protocol.is_waiting):
             return None
@@ -188,7 +190,7 @@ class AttachedClient:
         return None
 
     def _life_wait(self) -> float | None:
-        """How long to wait for a sign of life of the router; None where none is needed."""
+        """As Link.keep_alive_wait(); None once the session has ended."""
         if not self._is_in_session:
             return None
         return self._link.keep_alive_wait(is_reading=len(self._output) < HIGH_WATER_BYTES)
@@ -210,7 +212,7 @@ class AttachedClient:
 
     def _read(self) -> None:
         if not self._is_in_session:
-            return  # the session ended in this turn: the local shell reads the keys
+            return  # the session has ended in this turn: what is typed now is for the local shell
         try:
             data = os.read(self._streams.stdin, CHUNK_BYTES)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""`fastpty connect`: connects, finds out what the router speaks, and attaches to the session."""
+"""`fastpty connect`: connects, finds out which protocol the router speaks, and attaches to the session."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["read", "run"]
 
 _OUTPUT_CLOSED = 141
-"""Exit status when nobody reads the output of a program that still ran: a shell's for one that SIGPIPE ended."""
+"""Exit status if nobody reads the client's output while the program still runs: 128 + SIGPIPE, as in a shell."""
 
 
 def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
-    """Connects and attaches; returns the exit status: the program's own if the router knows it, else 0.
+    """Connects and attaches; returns the exit status: the program's own if the router reports it, else 0.
 
     Raises FastptyError if the session did not run to its end.
     """
@@ -44,7 +44,7 @@ def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
 
 
 def run_on(connection: Connection) -> int:
-    """As run(), with a connection that is not used yet."""
+    """Does the same as run() with a Connection that has not been run yet."""
     wanted = connection.wanted
     failure: Exception | None = None
     status = 0
@@ -68,7 +68,7 @@ def run_on(connection: Connection) -> int:
 
 
 class Connection:
-    """One run of the command. It takes a second connection if the router answers late."""
+    """One run of the command. It connects a second time if the router's WELCOME comes late."""
 
     def __init__(self, wanted: Wanted, complain: Callable[[str], None]) -> None:
         self.wanted = wanted
@@ -78,7 +78,7 @@ class Connection:
         self._late: LateWelcomeError | None = None
         self._size: tuple[int, int] | None = None
         self._stdin = 0
-        self._has_negotiated = False  # in the TLS handshake
+        self._has_negotiated = False  # the TLS handshake has selected the extension
         self._exit_status: Callable[[Status], int]
         self.session: Session | None = None
 
@@ -122,9 +122,10 @@ class Connection:
             sock.close()
 
     def _greeting(self, sock: _socket.socket, name: bytes | None) -> Greeting | None:
-        """What the router says first if it speaks the extension; None if that does not matter.
+        """Returns what compares the router's first bytes with WELCOME; None with --protocol uwsgi.
 
-        Raw input could be a request of the extension, so it matters also if the user rules the extension out.
+        It is needed with --protocol raw, too: if the router does speak the extension, it could take raw input for a
+        request.
         """
         if self.wanted.protocol == "uwsgi":
             return None
@@ -138,13 +139,13 @@ class Connection:
     def _converse(
         self, sock: _socket.socket | socket.socket, network: _socket.socket, greeting: Greeting | None
     ) -> int:
-        """Runs a session over `sock`, whose bytes go over the connection `network`."""
+        """Runs a session over `sock`; returns the exit status. `network`: the connection that carries its bytes."""
         link = Link(sock, self.wanted.framed, self._name, greeting)
         if self.wanted.tls is not None:
             from fastpty.client.tunnel import wait_for_mark
 
             link.ask_mark = lambda: wait_for_mark(network)
-        # At once, so that the program does not start in a window of another size.
+        # The window's size is sent first, so that the program starts with it.
         link.announce(self._size)
         _send_at_once(link)
         self._negotiate(link, greeting)
@@ -171,7 +172,8 @@ class Connection:
             raise negotiation.NoAnswerError(why) if is_silent else FastptyError(why)
 
     def _begin(self, link: Link, greeting: Greeting) -> None:
-        # `report` is for the end of the session. By then the installation may have been replaced.
+        # `report` is needed at the end of the session, but is loaded now: by then the installation may have been
+        # replaced.
         from fastpty.client.report import exit_status
 
         self._exit_status = exit_status
@@ -185,7 +187,7 @@ class Connection:
         _send_at_once(link)
 
     def _session(self) -> tuple[Session, bytes]:
-        """The protocol of a session, and its START."""
+        """Returns the object that speaks the session's protocol, and the START frame."""
         from fastpty.client.request import start
         from fastpty.client.session import Session
 

@@ -34,9 +34,9 @@ _ENDS = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF})
 def relay(link: Link, stdin_fd: int, *, timeout: float, show_notice: Callable[[str], None]) -> Status:
     """Moves bytes until the program has ended and its output is written. Returns how it ended.
 
-    `timeout`: seconds for the program; 0 means any time. ^C sends SIGINT to the program; a second one within a second
-    disconnects. `show_notice` gets the router's remarks. Raises FastptyError if the session did not run to its end.
-    For the main thread only.
+    `timeout`: the program's time limit in seconds; 0 means none. ^C sends SIGINT to the program; a second one within a
+    second disconnects. `show_notice` is called with each message that the router sends for the user. Raises
+    FastptyError if the session did not run to its end. Call it in the main thread only.
     """
     with (
         HeldSignals(_FATAL, (_signal.SIGINT,)) as signals,
@@ -66,7 +66,7 @@ def relay(link: Link, stdin_fd: int, *, timeout: float, show_notice: Callable[[s
 
 
 class Sink:
-    """A buffer before standard output or error. `blocks`: a large write could block. `is_over`: nobody reads it."""
+    """A buffer for standard output or error. `blocks`: a large write could block. `is_over`: nobody reads `fd`."""
 
     def __init__(self, stream: int, fd: int, name: str, *, blocks: bool) -> None:
         self.stream = stream
@@ -84,7 +84,7 @@ class Sink:
             self.buffer += data
 
     def write(self) -> None:
-        """Writes what the descriptor takes. Raises FastptyError if it cannot be written."""
+        """Writes as much as the descriptor takes. Raises FastptyError if the write fails."""
         if not self.buffer:  # poll(2) reports that the reader of the pipe has closed it
             self.is_over = True
             return
@@ -104,7 +104,7 @@ class Sink:
 
 
 class ExecClient:
-    """The loop."""
+    """The poll loop of `fastpty exec`."""
 
     def __init__(self, link: Link, streams: Streams, sinks: tuple[Sink, ...], signals: HeldSignals) -> None:
         assert isinstance(link.protocol, ExecSession)
@@ -171,7 +171,7 @@ class ExecClient:
         return min(known) * 1000 + 1 if known else None
 
     def _stop_streams(self) -> None:
-        """Tells the router which output nobody reads."""
+        """Tells the router to close the output streams that nobody reads here."""
         for sink in self._sinks:
             if sink.is_over and sink.stream not in self._stopped and self._link.output_open:
                 self._stopped.add(sink.stream)

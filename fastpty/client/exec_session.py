@@ -1,4 +1,4 @@
-"""A session of exec: standard error comes apart from standard output. docs/protocol.md, section 13.8."""
+"""A session of `fastpty exec`: standard error is a stream of its own. docs/protocol.md, section 13.8."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastpty.wire.extension import ProtocolError, frames
 
 
 class ExecSession(Session):
-    """As Session. `errors` collects standard error until take_errors(). `ended`: the streams that have ended."""
+    """A Session whose standard error is read with take_errors(). `ended`: the streams that have ended."""
 
     has_errors = True
 
@@ -26,7 +26,7 @@ class ExecSession(Session):
         return frames(extension.STOP, bytes((stream,)))
 
     def take_errors(self) -> bytes:
-        """Standard error that came since the last call."""
+        """Returns what has arrived of standard error since the last call."""
         errors = b"".join(self._errors)
         self._errors.clear()
         return errors

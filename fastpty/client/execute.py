@@ -35,9 +35,10 @@ _DRAIN_MOST_MS = 86_400_000
 
 
 class ExecWanted(Wanted):
-    """What a command line of exec asks for. Raises UsageError if that cannot be.
+    """What a command line of `fastpty exec` asks for. Raises UsageError if it is not valid.
 
-    `drain_ms`: None means until the output ends. `timeout`: seconds for the command; 0 means any time.
+    `drain_ms`: how long to wait for the end of the output after the command has ended; None waits forever. `timeout`:
+    the command's time limit in seconds; 0 means none.
     """
 
     def __init__(self, given: Arguments, words: list[str]) -> None:
@@ -66,7 +67,7 @@ class ExecWanted(Wanted):
 
 
 def read(arguments: Sequence[str]) -> ExecWanted | None:
-    """What `arguments` ask for; None for the help."""
+    """Parses `arguments`; returns None if they ask for the help."""
     found = split(arguments, _OPTIONS, "fastpty exec")
     return None if found is None else ExecWanted(*found)
 

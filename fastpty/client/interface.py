@@ -38,7 +38,7 @@ _CHUNK_BYTES = 65536
 
 
 class _Options:
-    """The keyword arguments of Session, with their defaults. TypeError for others."""
+    """The keyword arguments of Session, with their defaults. Others raise TypeError."""
 
     def __init__(
         self,
@@ -70,18 +70,18 @@ class Session:
 
     address: as for `fastpty connect`. A TCP address must be one of the router's fpty-router addresses.
     command: the program and its arguments; None for the router's own, for example a shell.
-    Options, all of them keywords:
-    env: variables that the program gets in addition. cwd: its working directory.
+    Keyword arguments:
+    env: additional environment variables for the program. cwd: its working directory.
     size: rows and columns of the terminal, (24, 80) by default.
     term: the terminal's type, "xterm-256color" by default; None leaves it to the router.
     timeout: the seconds within which the router must accept the session, 10 by default; None waits forever.
 
-    Raises SessionError if the session cannot begin: its `exit_status` is 127 or 126 if that is due to the command.
-    Raises FastptyError if there is no router, and UsageError for arguments that no program can have.
+    Raises SessionError if the session cannot begin; its `exit_status` is 127 if the command was not found, 126 if it
+    cannot be executed. Raises FastptyError if it cannot connect, and UsageError for arguments that are not valid.
 
-    fileno() is a stream socket with the program's output and input and nothing else: it can be given to select, asyncio
-    or pexpect.fdpexpect. A thread moves the bytes. The end of the output is an end of file; then wait() tells how the
-    program ended. Methods may be called from any thread.
+    fileno() is a stream socket that carries the program's output and input and nothing else, so it works with select,
+    asyncio and pexpect.fdpexpect. A thread moves the bytes between it and the router. The end of the output is an end
+    of file; wait() then returns how the program ended. Methods may be called from any thread.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Session:
 
     @property
     def output_cut(self) -> bool:
-        """After wait(): whether output may be missing that processes wrote which the program left behind."""
+        """After wait(): True if the program left processes behind whose output may be missing."""
         return self._status is not None and bool(self._status.flags & extension.CUT)
 
     def fileno(self) -> int:
@@ -147,11 +147,11 @@ class Session:
         return self._socket.fileno()
 
     def read(self, size: int = _CHUNK_BYTES) -> bytes:
-        """Waits for output and returns it: 1 to `size` bytes, or none at the end."""
+        """Waits for output and returns 1 to `size` bytes of it; b"" at its end."""
         return self._socket.recv(size)
 
     def write(self, data: bytes) -> None:
-        """Types `data` on the terminal; waits while there is no room. BrokenPipeError once the session has ended."""
+        """Types `data` on the terminal; waits while there is no room. Raises BrokenPipeError after the session."""
         self._socket.sendall(data)
 
     def end_input(self) -> None:
@@ -159,7 +159,7 @@ class Session:
         self._socket.shutdown(socket.SHUT_WR)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Changes the terminal's size; struct.error for a number below 0 or above 65,535."""
+        """Changes the terminal's size. Raises struct.error for a number below 0 or above 65,535."""
         with self._lock:
             self._link.announce((rows, columns))
             self._wake()
@@ -167,8 +167,8 @@ class Session:
     def wait(self, timeout: float | None = None) -> int:
         """Waits for the end of the program; returns its exit status, or -N if signal N ended it, as subprocess does.
 
-        Read the output first: a program may wait until there is room for it. Raises TimeoutError, and SessionError if
-        it is not known how the program ended, or if output is missing.
+        Read all output first: a program blocks while there is no room for its output. Raises TimeoutError if it still
+        runs after `timeout` seconds, and SessionError if it is not known how it ended, or if output is missing.
         """
         self._thread.join(timeout)
         if self._thread.is_alive():
@@ -198,12 +198,12 @@ class Session:
     # The thread
 
     def _wake(self) -> None:
-        """Makes the thread look again. The caller holds the lock."""
+        """Makes the thread poll again, with what is to be sent now. The caller holds the lock."""
         if self._wake_in is None:
             return
         try:
             os.write(self._wake_in, b"x")
-        except BlockingIOError:  # it has not looked since many calls
+        except BlockingIOError:  # the pipe is full, so the thread will wake up anyway
             return
 
     def _run(self) -> None:

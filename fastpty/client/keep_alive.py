@@ -1,4 +1,4 @@
-"""Finds out whether a router at the other end of a network is still there, over the extension.
+"""Checks, with PING frames of the extension, whether a router across a network is still there.
 
 While nothing is sent, TCP does not report that the other host has vanished, or that a firewall has dropped the
 connection.
@@ -15,7 +15,7 @@ _UNANSWERED_MOST = 3
 
 
 class KeepAlive:
-    """The time until the next PING is due. Any byte of the router is a sign of life."""
+    """Decides when a PING is due and when the router is lost. Any byte from the router shows that it is there."""
 
     def __init__(self) -> None:
         self._unanswered = 0

@@ -1,4 +1,4 @@
-"""The protocols raw and uwsgi, as a Link speaks them: docs/protocol.md, part A."""
+"""The client's side of the raw and uwsgi protocols, which a Link uses: docs/protocol.md, part A."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from fastpty.client.negotiation import Greeting
 
 KEPT_BYTES = 65536
-"""How much input is sent, and kept to be sent again, until it is clear what the router speaks. Then the input waits."""
+"""How much input is sent before the router's protocol is known, and kept to be sent again. Further input waits."""
 
 SILENCE_SECONDS = 0.1
-"""How long a client that does not need the extension waits for the first byte before it sends input without it."""
+"""How long a client that does not need the extension waits for the router's first byte before it sends its input."""
 
 _HELD_SECONDS = 10.0
 _HEADER_BYTES = 4
 
-# How far into the output a sign of the wrong protocol is looked for.
+# How much of the output is searched for signs that the router speaks another protocol.
 _BEGINNING_BYTES = 1024
 
-# What a router of fastpty's own protocol sends first to a client without a name, but for the size of the frame.
+# The first bytes that a client without a name gets at an fpty-router address, without the size of the frame.
 _WELCOME = bytes((0, extension.WELCOME)) + extension.MAGIC + bytes(extension.NONCE_BYTES)
 
 # How servers of other protocols answer on TCP, and what to do.
@@ -39,7 +39,7 @@ class EndedByRouterError(FastptyError):
 class LateWelcomeError(FastptyError):
     """The router speaks the extension, but said so only after input was sent without it. Nothing has been executed.
 
-    `kept` is the input so far, for a new connection.
+    `kept` is the input so far, to be sent again over a new connection.
     """
 
     def __init__(self, kept: bytes) -> None:
@@ -48,9 +48,10 @@ class LateWelcomeError(FastptyError):
 
 
 class StartFinder:
-    """Finds a START in raw input, as a router reads it that takes the input for frames of the extension.
+    """Finds a START frame in raw input.
 
-    Such a router is only late. It executes nothing before START, and nothing after a frame that may not come before.
+    A router whose WELCOME is only late reads raw input as frames of the extension, and executes a START in it. It
+    executes nothing before START, and nothing after a frame that must not come before START.
     """
 
     def __init__(self) -> None:
@@ -60,7 +61,7 @@ class StartFinder:
         """True if no START can follow."""
 
     def feed(self, data: bytes) -> int:
-        """Takes the next bytes. Returns how many of them come before the byte that makes a frame a START."""
+        """Takes the next bytes. Returns how many of them precede the byte that makes a frame a START."""
         at = 0
         while at < len(data) and not self.is_over:
             skipped = min(self._payload_left, len(data) - at)
@@ -87,8 +88,8 @@ class StartFinder:
 class Legacy:
     """The uwsgi protocol if `framed`, else the raw one. `address` is for messages.
 
-    With a `greeting` that is not decided yet, the router may still turn out to speak the extension. `is_waiting`: no
-    more input can be kept for that case, or raw input waits that such a router would take for a START.
+    While `greeting` is undecided, the router may still turn out to speak the extension. `is_waiting`: input waits for
+    that decision, because no more of it can be kept, or because such a router would take it for a START.
     """
 
     ends_with_notices = True
@@ -123,11 +124,11 @@ class Legacy:
 
     @property
     def silence_seconds(self) -> float:
-        """How long input that waits, waits for the router's first byte. What could be a START waits longer."""
+        """How long held input waits for the router's first byte. Input that could be a START waits longer."""
         return _HELD_SECONDS if self._held else SILENCE_SECONDS
 
     def _hold_starts(self, starts: StartFinder, data: bytes) -> bytes:
-        """Returns the beginning of the input that holds no START. The rest waits for the router's first byte."""
+        """Returns the input before a possible START. The rest waits for the router's first byte."""
         harmless = 0 if self._held else starts.feed(data)
         self._held += data[harmless:]
         self.is_waiting = self.is_waiting or bool(self._held)
@@ -142,33 +143,33 @@ class Legacy:
         return frames
 
     def end_input(self) -> bytes | None:
-        """None: the sending direction has to be closed. Raises FastptyError if input waits."""
+        """Returns None: the caller closes the sending direction. Raises FastptyError if held input may be a START."""
         self._check_held()
         return None
 
     def interrupt(self, signum: int) -> bytes:
-        """Nothing: a key does that, and input is never held."""
+        """Returns no bytes: input never waits for room at the router, so the key itself interrupts."""
         return b""
 
     def ping(self) -> bytes:
-        """Nothing: no frame is answered."""
+        """Returns no bytes: these protocols have no frame that the router answers."""
         return b""
 
     def replies(self) -> bytes:
-        """What is to be sent because of what was received: the input that has waited for it."""
+        """Returns input that had to wait for the router's first byte, once that has come."""
         held, self._held = (self._held, b"") if self._greeting is None else (b"", self._held)
         return held
 
     def counts(self) -> tuple[int, int] | None:
-        """None: input and output are not counted apart from the connection's bytes."""
+        """Returns None: only the connection's bytes are counted, not those of input and output."""
         return None
 
     def take_notices(self) -> list[str]:
-        """The router's remarks apart from the output: none."""
+        """Returns none: in these protocols, the router's notices are part of the output."""
         return []
 
     def has_no_welcome(self) -> None:
-        """Notes that the router does not speak the extension. Raises FastptyError if it seems to."""
+        """Notes that the router does not speak the extension. Raises FastptyError if --protocol fpty is needed."""
         if self._greeting is not None and self._greeting.is_unnamed:
             raise self._needs_fpty()
         self._greeting = self._starts = None
@@ -179,7 +180,10 @@ class Legacy:
         return FastptyError(f"{self._address} is an address for fastpty's own protocol: connect with --protocol fpty")
 
     def keep_no_more(self) -> None:
-        """Lets the input go on. A WELCOME is an error from here on. Raises FastptyError if the input must wait."""
+        """Ends the wait for the router's first byte. From now on a WELCOME is an error.
+
+        Raises FastptyError if input waits that may be a START.
+        """
         if self._greeting is not None and self._greeting.is_ruled_out:
             self._greeting = self._starts = None
         else:
@@ -197,7 +201,7 @@ class Legacy:
     def check(self, why: str | None, notice: str | None) -> None:
         """Raises FastptyError if the session did not run to its end.
 
-        `why` is the cause, if one is known, for which the connection ended, and `notice` the router's last line.
+        `why`: why the connection broke, or None. `notice`: the router's last line, or None.
         """
         if notice is not None:
             raise EndedByRouterError(notice)
@@ -205,7 +209,7 @@ class Legacy:
             raise FastptyError(f"the connection broke: {why}")
 
     def take(self, data: bytes) -> bytes:
-        """The output in the received `data`; none: the connection has ended.
+        """Returns the output in the received `data`. No data means that the connection has ended.
 
         Raises LateWelcomeError, and FastptyError if the router speaks another protocol.
         """

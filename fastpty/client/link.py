@@ -1,4 +1,4 @@
-"""The client's end of a connection: what waits to be sent, and which directions are open.
+"""The client's end of a connection: the bytes that wait to be sent, and which directions are open.
 
 A call that fails for lack of memory has changed nothing. Its OSError is raised for the caller to try again later. Any
 other error ends a direction: input that could not be sent is dropped, and then nothing more is sent.
@@ -33,9 +33,9 @@ class Link:
     """A connection to a router, over the uwsgi protocol if `framed`, else the raw one.
 
     `name` is the address for messages. The caller closes `sock`. `broken` is why the connection broke, or None. While
-    `greeting` is not decided, take() may raise LateWelcomeError. `early` was received already, and is for take().
-    `is_marked`: a mark has come that shows that the output ends with a notice of the router's. `ask_mark` asks for it
-    where `sock` only leads to the router.
+    `greeting` is undecided, take() may raise LateWelcomeError. `early`: bytes that were received already; the caller
+    passes them to take(). `is_marked`: the router has marked its last line as a notice. `ask_mark`: asks for that mark
+    on the router's connection if `sock` is only the plain end of a TLS tunnel.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Link:
             self._unsent += self.protocol.input(data)
 
     def interrupt(self, signum: int) -> bool:
-        """Queues a signal to the foreground job, in place of the input that the router has no room for.
+        """Drops the input that waits for room at the router, and queues a signal to the foreground job instead.
 
-        Returns False, and does nothing, if it has room, or if the protocol cannot do that.
+        Returns False, and does nothing, if no input waits.
         """
         if not (self.takes_input and self.protocol.held_bytes):
             return False
@@ -86,14 +86,15 @@ class Link:
         return True
 
     def queue_frames(self, frames: bytes) -> None:
-        """Queues frames of the extension that are no input."""
+        """Queues frames of the extension other than input."""
         if self._sends:
             self._unsent += frames
 
     def keep_alive_wait(self, *, is_reading: bool) -> float | None:
-        """Seconds to wait for a sign of life of the router; None for as long as it takes. Queues a PING if one is due.
+        """Queues a PING if one is due. Returns the seconds until the next one is; None without keep-alive.
 
-        Raises SessionError if the router does not answer. `is_reading`: this client reads what comes.
+        Raises SessionError if the router does not answer. `is_reading`: False if this client reads nothing now, and so
+        would not see an answer.
         """
         if self.keep_alive is None or not self._sends:
             return None
@@ -105,7 +106,7 @@ class Link:
         return self.keep_alive.wait()
 
     def begin(self, session: Session, request: bytes, size: tuple[int, int] | None, greeting: Greeting) -> None:
-        """Speaks the extension from here on. `request` is the first frame, which holds the window's `size`."""
+        """Switches to the extension. `request` is the START frame to send, which holds the window's `size`."""
         self.protocol = session
         self._unsent[:] = request
         self._announced = size
@@ -118,13 +119,13 @@ class Link:
         self.early = bytes(greeting.received)
 
     def keep_no_more(self) -> None:
-        """Sends input that waits for the router's first byte. Raises FastptyError if it must wait."""
+        """Stops the wait for the router's first byte and queues the input. Raises as Legacy.keep_no_more() does."""
         assert isinstance(self.protocol, Legacy)
         self.protocol.keep_no_more()
         self._unsent += self.protocol.replies()
 
     def traffic(self) -> str:
-        """How much was sent and received, in words: input and output if the protocol counts them."""
+        """Says how much was sent and received: input and output if the protocol counts them, else all bytes."""
         counts = self.protocol.counts() or (self.bytes_sent, self.bytes_received)
         return "{} bytes sent, {} bytes received".format(*counts)
 
@@ -135,7 +136,7 @@ class Link:
             self._announced = size
 
     def end_input(self) -> None:
-        """Ends the input, once all that is queued is sent."""
+        """Ends the input once all queued input is sent."""
         if self.takes_input:
             self.takes_input = False
             frames = self.protocol.end_input()
@@ -143,7 +144,7 @@ class Link:
             self._unsent += frames or b""
 
     def send(self) -> None:
-        """Sends what the connection takes without waiting."""
+        """Sends as much as the connection takes without waiting."""
         try:
             if self._unsent:
                 count = self.sock.send(self._unsent[:CHUNK_BYTES])
@@ -160,7 +161,7 @@ class Link:
             self._lose_input(error)
 
     def _lose_input(self, error: OSError) -> None:
-        """Sends nothing more: after a gap the rest of the input would mean something else.
+        """Gives up sending: after a gap, the rest of the input could mean something else.
 
         If the router takes no more, the output is still read: it may show that the session had ended. After any other
         error the output ends with what has arrived. Over TCP a reset is a broken connection, and the kernel reports it
@@ -174,7 +175,7 @@ class Link:
         if error.errno not in _TAKES_NO_MORE:
             try:
                 self.sock.shutdown(_socket.SHUT_RD)
-            except OSError:  # it has ended
+            except OSError:  # the connection has ended already
                 return
 
     @property
@@ -182,12 +183,12 @@ class Link:
         return self.sock.family == _socket.AF_UNIX
 
     def read(self) -> bytes:
-        """Reads from the connection, and notes a mark that a notice of the router carries (fastpty/relay/notice.pxd).
+        """Reads from the connection, and notes whether the router marks a notice (fastpty/relay/notice.pxd).
 
         Raises OSError.
         """
         if self._is_local:
-            # The kernel drops the descriptor, as there is no room for it, and says that it did.
+            # The mark is a descriptor. There is no buffer for it here, so the kernel drops it and sets MSG_CTRUNC.
             data, _, flags, _ = self.sock.recvmsg(CHUNK_BYTES)
             self.is_marked = self.is_marked or bool(flags & _socket.MSG_CTRUNC)
             return data
@@ -195,11 +196,11 @@ class Link:
         return self.sock.recv(CHUNK_BYTES)
 
     def has_notice(self) -> bool:
-        """True if the last line of the output is the router's, not the program's. For the end of the output."""
+        """True if the last line of the output is the router's, not the program's. Call it at the end of the output."""
         return self.is_marked or (self.ask_mark is not None and self.ask_mark())
 
     def receive(self) -> bytes:
-        """Returns the next output; none if there is none yet, or if it has ended (see `output_open`)."""
+        """Returns the next output; no bytes if none has come, or if it has ended (see `output_open`)."""
         data = b""
         try:
             data = self.read()
@@ -214,7 +215,7 @@ class Link:
         return self.take(data)
 
     def take(self, data: bytes) -> bytes:
-        """Returns the output in `data`, which was received; no data: the connection has ended."""
+        """Returns the output in the received `data`. No data means that the connection has ended."""
         self.bytes_received += len(data)
         if self.keep_alive is not None:
             self.keep_alive.note_life()
@@ -228,7 +229,7 @@ class Link:
 def has_urgent_mark(sock: socket.socket | _socket.socket) -> bool:
     """True if the router has marked the end of its output on this TCP connection.
 
-    Call this before recv(): one that begins at the mark skips it.
+    Call it before recv(): a recv() that begins at the mark discards it.
     """
     try:
         return sock.recv(1, _socket.MSG_OOB) == _URGENT_MARK

@@ -1,4 +1,4 @@
-"""Keeps track of the terminal modes that the remote program has turned on, so that they can be turned off for it."""
+"""Tracks the terminal modes that the remote program turns on, so that the client can turn off those left on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 # Private modes (CSI ? n h, CSI ? n l) as xterm numbers them: application cursor keys, mouse reports and their
 # encodings, focus reports, bracketed paste, reports of the colour scheme and of the window's size. The alternate
-# screens are apart: what was turned on in one is turned off before it is left.
+# screens are listed apart: modes that were turned on in one are turned off before it is left.
 _OFF_AT_FIRST = frozenset((1, 9, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2004, 2031, 2048))
 _ALTERNATE_SCREENS = frozenset((47, 1047, 1049))
 _CURSOR_IS_SHOWN = 25
@@ -30,7 +30,7 @@ _BEGINNING = rb"\x1b(?:\[[?<>=]?[\d;]*)?\Z"
 
 
 class ModeTracker:
-    """Reads a terminal's output. undo() returns what turns off the modes that are on."""
+    """Reads a terminal's output. undo() returns the sequences that turn off the modes that are on."""
 
     def __init__(self) -> None:
         self._tail = b""
@@ -86,7 +86,7 @@ class ModeTracker:
         return bool(self._on & _ALTERNATE_SCREENS)
 
     def undo(self) -> bytes:
-        """Returns the sequences that turn off all modes that are on, and forgets those."""
+        """Returns the sequences that turn off all modes that are on, and forgets these modes."""
         undone = [b"\x1b[?%dl" % number for number in sorted(self._on & _OFF_AT_FIRST)]
         pops = [b"\x1b[<%du" % count if count else b"" for count in self._pushed]
         if self._is_alternate:

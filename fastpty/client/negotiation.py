@@ -1,7 +1,7 @@
 """Finds out whether a router speaks the extension: docs/protocol.md, part B.
 
 A client binds its socket to a name with a nonce before it connects. A router that knows the extension answers such a
-client with WELCOME, which has the nonce in it. All others treat the client like one without a name.
+client with WELCOME, which repeats the nonce. Other routers ignore the name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DECIDED_BYTES = _HEADER_BYTES + len(extension.MAGIC) + extension.NONCE_BYTES
 
 
 class NoAnswerError(FastptyError):
-    """The connection has brought no byte. TLS may know why."""
+    """The router has sent nothing. With TLS, the end of the tunnel may bring a better reason."""
 
 
 def new_name() -> bytes:
@@ -38,13 +38,13 @@ def _nonce(name: bytes | None) -> bytes:
 
 
 class Greeting:
-    """Compares the first bytes of a connection, as they come, with WELCOME.
+    """Compares the first bytes of a connection, as they arrive, with WELCOME.
 
-    A WELCOME for this client has the nonce of one of its `names`; for the name None, which the router does not see, the
-    nonce is zero. Without `names` none is expected. `is_welcome` is None until it is decided. `is_unnamed`: a WELCOME
-    came whose nonce is zero, but the names do not include None. It is not accepted: a program behind a raw address can
-    write the same bytes. `received` is everything so far. `is_ruled_out`: the user says that the router does not speak
-    the extension.
+    A WELCOME for this client has the nonce of one of its `names`. The name None stands for a client whose name the
+    router does not see: its nonce is zero. With no `names`, no WELCOME is expected. `is_welcome`: None until it is
+    decided. `is_unnamed`: a WELCOME came whose nonce is zero, but the names do not include None. It is not accepted,
+    because a program behind a raw address can write the same bytes. `received`: all bytes so far. `is_ruled_out`: the
+    user has said that the router does not speak the extension.
     """
 
     def __init__(self, names: Sequence[bytes | None], *, is_ruled_out: bool = False) -> None:
@@ -57,7 +57,7 @@ class Greeting:
         self.is_unnamed = False
 
     def feed(self, data: bytes) -> None:
-        """Takes the next bytes; none: the connection has ended."""
+        """Takes the next bytes. No bytes means that the connection has ended."""
         self.received += data
         if self.is_welcome is not None:
             return
@@ -69,7 +69,7 @@ class Greeting:
             self.is_unnamed = not self.is_welcome
 
     def _possible(self) -> list[bytes]:
-        """The beginnings of WELCOME's payload from which what was received does not differ.
+        """Returns the payloads of WELCOME that the received bytes can still turn out to be.
 
         The size of the frame, in bytes 1 and 2, is not compared.
         """
@@ -85,7 +85,7 @@ def wait_for_greeting(
 ) -> None:
     """Reads from `sock`, with `read`, until `greeting` is decided, or for `seconds`; None waits forever.
 
-    A connection that breaks has not begun with WELCOME.
+    If the connection breaks before that, `greeting` is decided: there was no WELCOME.
     """
     until = None if seconds is None else time.monotonic() + seconds
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""What waits to be written to standard output, and what it has done to the terminal there."""
+"""Output that waits to be written to standard output, and the terminal modes that it has changed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastpty.client.streams import Streams
 
-# A router that ends a session, or begins none, says why in a line of this form, marks it (fastpty/relay/notice.pxd)
+# A router that refuses or ends a session sends a line of this form that says why, marks it (fastpty/relay/notice.pxd)
 # and closes the connection.
 NOTICE = b"fastpty: "
 NOTICE_MOST_BYTES = 1024
 
-# How long such a line is held back: if the output has not ended by then, a program has written it.
+# How long such a line is held back. If the output has not ended by then, a program has written the line.
 _HOLD_SECONDS = 0.2
 _FOR_EVER = float("inf")
 
 
 class Output:
-    """A buffer before standard output. `is_over`: nobody reads standard output any more.
+    """A buffer for standard output. `is_over`: nobody reads standard output any more.
 
     `holds_notices`: the router may end its output with a notice.
     """
@@ -46,9 +46,9 @@ class Output:
         return len(self._buffer)
 
     def add(self, data: bytes, *, is_marked: bool = False) -> None:
-        """Queues output of the session. The beginning of a line that may be the router's notice is held back.
+        """Queues output of the session. A last line that may be the router's notice is held back.
 
-        If `is_marked`, it is one, and is held back until the output ends.
+        If `is_marked`, the line is a notice, and is held back until the output ends.
         """
         self._buffer += data
         held = _notice_bytes(self._buffer, self._last) if self._holds_notices else 0
@@ -69,11 +69,11 @@ class Output:
         return self._held_bytes > 0
 
     def release(self) -> None:
-        """Writes the line that is held back: it is the program's."""
+        """Lets write() write the line that is held back: the program has written it."""
         self._held_bytes = 0
 
     def take_notice(self) -> str | None:
-        """Takes the line that is held back out of the queue, at the end of the session's output; None if none is."""
+        """At the end of the output: removes the held line from the queue and returns its text, or None."""
         if not self._held_bytes:
             return None
         notice = self._buffer[-self._held_bytes :]
@@ -87,7 +87,7 @@ class Output:
         return len(self._buffer) > self._held_bytes
 
     def held_for(self) -> float | None:
-        """Seconds until a line that is held back is to be written; None if never. Releases it after that."""
+        """Seconds for which a line is still held back; None for no line or a notice. Releases the line when it is 0."""
         if not self._held_bytes or self._held_until == _FOR_EVER:
             return None
         left = self._held_until - time.monotonic()
@@ -96,7 +96,7 @@ class Output:
         return max(0.0, left)
 
     def write(self) -> None:
-        """Writes what standard output takes without waiting. Raises FastptyError if it cannot be written."""
+        """Writes as much as standard output takes without waiting. Raises FastptyError if the write fails."""
         ready = len(self._buffer) - self._held_bytes
         try:
             count = os.write(self._streams.stdout, self._buffer[: min(ready, self._streams.write_bytes)])
@@ -122,7 +122,7 @@ class Output:
     def restore_terminal(self, *, new_line: bool) -> None:
         """Turns off the modes that the program has left on; with `new_line` also ends an unfinished line.
 
-        Never waits: what a stopped terminal does not take is lost.
+        Never waits: bytes that a stopped terminal does not take are lost.
         """
         if not self._is_terminal or self.is_over or not is_in_foreground(self._streams.stdout):
             return
@@ -137,7 +137,7 @@ class Output:
 
 
 def _notice_bytes(buffer: bytearray, last: bytes) -> int:
-    """The length of the last line of `buffer` if that may be a notice. `last` is the byte before the buffer."""
+    """The length of the last line of `buffer` if it may be a notice, else 0. `last`: the byte before the buffer."""
     start = buffer.rfind(b"\n", 0, max(0, len(buffer) - 1)) + 1
     length = len(buffer) - start
     begins_a_line = start > 0 or last == b"\n"

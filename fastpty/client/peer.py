@@ -1,4 +1,4 @@
-"""What the kernel knows of the router behind a local socket: whose it is, and whether it still runs."""
+"""Asks the kernel about the router behind a local socket: which user runs it, and whether it still runs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from fastpty.net.address import Address
 
 _DYING_MS = 50
-_LINKS_MOST = 40  # as the kernel follows
+_LINKS_MOST = 40  # as in the kernel (path_resolution(7))
 
 
 def listener_warning(sock: _socket.socket, address: Address) -> str | None:
     """Returns a warning if the listener at `address` belongs to a user that the caller does not trust, else None.
 
     After a router has ended, another user's program can take its place and receive what is typed. The caller trusts
-    root, itself, and the owner of each directory on the way to the socket that no other user can have made. Abstract
-    names have no directory: any user can take them.
+    root, itself, and the owners of the directories that lead to the socket, as far as no other user can have put them
+    there. Abstract names have no directory: any user can take them.
     """
     if sock.family != _socket.AF_UNIX:
         return None
@@ -36,7 +36,7 @@ def listener_warning(sock: _socket.socket, address: Address) -> str | None:
     if isinstance(address, UnixAddress):
         try:
             shared = _find_shared(address.path, trusted)
-        except OSError:  # it has gone meanwhile
+        except OSError:  # the socket was removed meanwhile
             shared = "its directory"
         if shared is None:
             return None
@@ -48,7 +48,7 @@ def listener_warning(sock: _socket.socket, address: Address) -> str | None:
 
 
 def _find_shared(path: str, trusted: set[int]) -> str | None:
-    """The first directory on the way to the socket `path` in which a user who is not trusted can put what follows.
+    """Returns the first directory on the way to the socket `path` whose next entry an untrusted user can replace.
 
     Returns None if there is none. Adds the owners of the directories up to that one to `trusted`. In a sticky
     directory, such as /tmp, other users cannot replace what a trusted user owns. That does not hold for the socket
@@ -79,10 +79,10 @@ def _find_shared(path: str, trusted: set[int]) -> str | None:
 
 
 class RouterProcess:
-    """The process that listens behind a local socket, to tell a killed router from a session that ended.
+    """Watches the process that listens on a local socket, to distinguish a killed router from a session that ended.
 
-    Both look like the end of the output. But a fastpty-router that lives closes its sending direction only, until its
-    client closes; uWSGI's router closes both directions at once, and lives on.
+    Both look like the end of the output. But a running fastpty-router closes only its sending direction until its
+    client closes. uWSGI's router closes both directions at once, and runs on.
     """
 
     def __init__(self, sock: _socket.socket) -> None:
@@ -102,7 +102,7 @@ class RouterProcess:
             os.close(self._pidfd)
 
     def has_ended(self) -> bool:
-        """True if the router's process has ended. For the end of the output; False if it is not known."""
+        """True if the router's process has ended, False if not or unknown. Call it at the end of the output."""
         if self._pidfd is None:
             return False
         if not is_ready(self._sock.fileno(), 0):  # no hang-up: it closed its sending direction only

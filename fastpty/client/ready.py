@@ -14,7 +14,7 @@ PAUSE_SECONDS = 0.05
 
 
 def is_ready(fd: int, events: int, milliseconds: float = 0) -> bool:
-    """True if one of the `events` of select.poll() is there within this time; without `events`, if `fd` is hung up."""
+    """True if poll(2) reports one of `events` within this time. With 0 as `events`: True if `fd` is hung up."""
     poll = select.poll()
     poll.register(fd, events)
     while True:

@@ -1,4 +1,4 @@
-"""How a session ended, for the caller: an exit status, and one line of JSON for --status-fd."""
+"""Reports how a session ended: as an exit status, and as one line of JSON for --status-fd."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def exit_status(status: Status) -> int:
 
 
 def write_status(fd: int, session: Session | None, error: str | None) -> None:
-    """Writes a line of JSON to `fd`: how the program ended, or the `error` for which that is not known.
+    """Writes a line of JSON to `fd`: how the program ended, and the `error` if the session failed.
 
     Raises FastptyError if it cannot be written.
     """

@@ -1,4 +1,4 @@
-"""The first frame of a session over the extension: what is to be run, and where."""
+"""Builds the START frame, with which a client of the extension asks for a program."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def start(
     local: Mapping[bytes, bytes] = os.environb,
     streams: bytes | None = None,
 ) -> bytes:
-    """The frame START. TERM and the language come from `local`, the client's own environment.
+    """Returns the START frame. TERM and the language come from `local`, the client's own environment.
 
-    No `command` means the router's. `environment` holds texts NAME=VALUE. `streams`: the item for a program without a
-    terminal. Raises UsageError if the router cannot take all that, or if a text cannot be one of a program's.
+    An empty `command` asks for the router's own. `environment` holds NAME=VALUE texts. `streams`: the value of the item
+    STREAMS, for a program without a terminal. Raises UsageError if this is more than a router takes, or if a text holds
+    a NUL byte.
     """
     pairs = [(extension.ARGUMENT, os.fsencode(word)) for word in command]
     pairs += [(extension.ENVIRONMENT, os.fsencode(variable)) for variable in environment]

@@ -1,4 +1,4 @@
-"""A session over the negotiated extension, as a Link speaks it: docs/protocol.md, part B."""
+"""The client's side of the negotiated extension, which a Link uses: docs/protocol.md, part B."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from fastpty.errors import SessionError, printable
 from fastpty.wire import extension
 from fastpty.wire.extension import FrameReader, ProtocolError, Refusal, Status, Welcome, frames
 
-_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # exit statuses, as those of a shell
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # exit statuses, as in a shell
 _FRAME_BYTES = 16384
 _CREDIT_BYTES = 4
 _MOST_CREDIT = 1 << 40
 _NOTICES_MOST = 16
 _TEXT_MOST_BYTES = 400
 
-# The largest code of each end of a program that is known. A larger one could become the exit status 0.
+# The largest valid code for each way in which a program ends. A larger one could become the exit status 0.
 _CODES_MOST = {extension.EXITED: 255, extension.SIGNALLED: 127, extension.DUMPED_CORE: 127}
 
 _WORDS = {
@@ -32,8 +32,8 @@ _WORDS = {
 class Session:
     """Turns input into frames, and frames into output. The first frame that it takes is WELCOME.
 
-    Input beyond the router's window is held. `has_started`: the program runs. `status` is how it ended, once that is
-    known. `has_errors`: standard error comes apart. `program`: what the client asked for, for messages; may be empty.
+    Input for which the router has no room is held. `has_started`: the program was executed. `status`: how it ended, or
+    None. `has_errors`: standard error is a stream of its own. `program`: the command's name for messages; may be empty.
     """
 
     name = "fpty"
@@ -57,12 +57,12 @@ class Session:
         self._notices_left = _NOTICES_MOST
         self.input_bytes = 0
         self.output_bytes = 0
-        self.error_bytes = 0  # of standard error, which a terminal does not have
+        self.error_bytes = 0  # of standard error; stays 0 with a terminal
 
     # What is sent
 
     def input(self, data: bytes) -> bytes:
-        """The frames that carry as much of this input, and of that before it, as the router has room for."""
+        """Adds to the input that waits; returns frames with as much of it as the router has room for."""
         self._held += data
         return self._release()
 
@@ -85,12 +85,12 @@ class Session:
         return len(self._held)
 
     def interrupt(self, signum: int) -> bytes:
-        """The frame that sends a signal to the foreground job. Input that is held is dropped, as a terminal does."""
+        """Drops held input, as a terminal does; returns the frame that sends a signal to the foreground job."""
         self._held.clear()
         return frames(signum)
 
     def ping(self) -> bytes:
-        """The frame that the router answers."""
+        """Returns a PING frame, which the router answers with PONG."""
         return frames(extension.PING)
 
     def window(self, rows: int, columns: int) -> bytes:
@@ -98,12 +98,12 @@ class Session:
         return frames(extension.SIZE, extension.window(rows, columns))
 
     def end_input(self) -> bytes | None:
-        """The frames that end the input, unless some of it is held: then they come with the last of it."""
+        """Returns the frame that ends the input. If input is held, the frame follows it later instead."""
         self._input_ends = True
         return self._release()
 
     def replies(self) -> bytes:
-        """What is to be sent because of what was received."""
+        """Returns the frames of held input for which the router has made room."""
         replies = bytes(self._replies)
         self._replies.clear()
         return replies
@@ -111,7 +111,7 @@ class Session:
     # What is received
 
     def take_notices(self) -> list[str]:
-        """The router's remarks that came since the last call."""
+        """Returns the router's messages for the user since the last call."""
         notices, self._notices = self._notices, []
         return notices
 
@@ -121,7 +121,7 @@ class Session:
         return self.status is not None or self._refusal is not None
 
     def take(self, data: bytes) -> bytes:
-        """The output in the received `data`. Raises SessionError if the router violates the protocol."""
+        """Returns the output in the received `data`. Raises SessionError if the router violates the protocol."""
         output: list[bytes] = []
         try:
             for number, payload in self._reader.feed(data):
@@ -201,9 +201,9 @@ class Session:
         return self.input_bytes, self.output_bytes
 
     def check(self, why: str | None, notice: str | None = None) -> Status:
-        """How the program ended. Raises SessionError if that is not known, or if output is missing.
+        """Returns how the program ended. Raises SessionError if that is not known, or if output is missing.
 
-        `why` is the cause, if one is known, for which the connection ended. There are no notices in the output.
+        `why`: why the connection broke, or None. `notice` is not used: the extension has no notices in the output.
         """
         if self._refusal is not None:
             raise _refused(self._refusal, self.program)
@@ -233,5 +233,5 @@ def _refused(refusal: Refusal, program: str) -> SessionError:
 
 
 def _shown(text: bytes) -> str:
-    """A text of the router's as one line that is safe on a terminal."""
+    """Returns a text from the router as one line that is safe to show on a terminal."""
     return printable(text[:_TEXT_MOST_BYTES].decode(errors="replace").strip())

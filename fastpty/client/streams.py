@@ -34,11 +34,11 @@ def is_writable(fd: int) -> bool:
 
 
 class Streams:
-    """stdin and stdout within a `with` block, non-blocking if they can be opened again."""
+    """stdin and stdout within a `with` block, opened again as non-blocking if that is possible."""
 
     def __init__(self, stdin_fd: int, stdout_fd: int) -> None:
         self._given = stdin_fd, stdout_fd
-        # Of a terminal EIO means that it has gone, which is an end; of a file it means a bad disk.
+        # EIO from a terminal means that it was hung up, which is an end. From a file it means a bad disk.
         self.stdin_ends = _gone(stdin_fd)
         self.stdout_ends = _gone(stdout_fd) | {errno.EPIPE, errno.ECONNRESET}
 
@@ -61,12 +61,12 @@ def _gone(fd: int) -> frozenset[int]:
 
 
 def reopened(fd: int, flags: int) -> int | None:
-    """Opens the terminal or pipe that `fd` is once more, non-blocking; returns the new descriptor, or None.
+    """Opens the terminal or pipe behind `fd` once more, non-blocking; returns the new descriptor, or None.
 
-    `flags` is os.O_RDONLY or os.O_WRONLY. O_NONBLOCK on `fd` itself would also hold for the shell that shares it.
-    Without O_NONBLOCK only small writes are sure not to block, at a third of the throughput to a pipe. Regular files
-    are not reopened: a second opening has an offset of its own. Sockets cannot be reopened, and neither can another
-    user's terminal.
+    `flags` is os.O_RDONLY or os.O_WRONLY. O_NONBLOCK on `fd` itself would also apply to the shell that shares it.
+    Without O_NONBLOCK, only small writes are sure not to block, and a pipe gets a third of the throughput. Regular
+    files are not reopened: the new descriptor would have an offset of its own. Sockets cannot be reopened, and neither
+    can another user's terminal.
     """
     try:
         found = os.fstat(fd)

@@ -36,7 +36,10 @@ def window_size(fd: int) -> tuple[int, int] | None:
 
 
 def is_in_foreground(fd: int) -> bool:
-    """True if this process may use the terminal `fd`, or `fd` is not its controlling terminal: no job control then."""
+    """True if this process is in the foreground of the terminal `fd`.
+
+    Also if `fd` is not its controlling terminal: then job control does not apply.
+    """
     try:
         return os.tcgetpgrp(fd) == os.getpgrp()
     except OSError:
@@ -47,8 +50,8 @@ class RawTerminal:
     """Raw mode on the terminal `fd` within a `with` block; does nothing if `fd` is not a terminal.
 
     Changes take effect with TCSANOW. TCSAFLUSH would drop what was typed ahead, for the remote shell at the start and
-    for the local one at the end. TCSADRAIN would wait for output, without end on a stopped terminal. There is no need
-    to wait: output goes through the modes that are set when it is written.
+    for the local one at the end. TCSADRAIN would wait for output, forever on a stopped terminal. There is no need to
+    wait: the modes apply to output when it is written.
 
     `typed_ahead` is what was typed before raw mode began, as raw mode would have delivered it.
     """
@@ -63,7 +66,7 @@ class RawTerminal:
     def __enter__(self) -> RawTerminal:
         if self._is_terminal:
             self._saved = termios.tcgetattr(self._fd)
-            # In the background these stop the client until it is brought to the foreground, as they should.
+            # In the background, these calls stop the client (SIGTTIN, SIGTTOU) until it is brought to the foreground.
             lines = _read_lines(self._fd, self._saved)
             self._set(_raw(self._saved))
             self._is_raw = True
@@ -74,7 +77,7 @@ class RawTerminal:
         self.restore()
 
     def restore(self) -> None:
-        """Restores the original modes, unless another process group has the terminal now: it has set its own."""
+        """Restores the original modes, unless another process group is in the foreground now and has set its own."""
         if self._is_raw and is_in_foreground(self._fd):
             self._try_to_set(self._saved)
         self._is_raw = False
@@ -120,8 +123,8 @@ def _raw(modes: list[Any]) -> list[Any]:
 def _read_lines(fd: int, modes: list[Any]) -> bytes:
     """Reads the lines that were typed on a terminal in canonical mode; returns the keys that made them.
 
-    This must be done before raw mode is set: it turns an end-of-file key that is in the queue into a NUL. In canonical
-    mode a read returns one line, and the end-of-file key ends a line without being part of it.
+    Call it before raw mode is set, which turns a queued end-of-file key into a NUL byte. In canonical mode a read
+    returns one line, and the end-of-file key ends a line without being part of it.
     """
     iflag, _, _, lflag, _, _, cc = modes
     if not lflag & termios.ICANON:
@@ -131,7 +134,7 @@ def _read_lines(fd: int, modes: list[Any]) -> bytes:
     while len(keys) < _TYPED_AHEAD_MOST_BYTES and is_ready(fd, select.POLLIN):
         try:
             line = os.read(fd, _TYPED_AHEAD_MOST_BYTES)
-        except OSError:  # the terminal has gone, or is another's: the client will see that when it reads
+        except OSError:  # the terminal has hung up, or another process has it: the client notices when it reads
             break
         keys += _as_typed(line, iflag)
         if line[-1:] not in line_ends:
@@ -144,7 +147,7 @@ def _read_rest(fd: int, modes: list[Any]) -> bytes:
     try:
         waiting = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
         keys = os.read(fd, waiting) if waiting and is_ready(fd, select.POLLIN) else b""
-    except OSError:  # the terminal has gone: the client will see that when it reads
+    except OSError:  # the terminal has hung up: the client notices when it reads
         return b""
     if modes[3] & termios.ICANON:
         keys = keys.replace(_DISABLED, modes[6][termios.VEOF])  # typed just before raw mode was set
@@ -160,8 +163,8 @@ class HeldSignals:
 
     Within the `with` block SIGWINCH, SIGTSTP, SIGCONT and the FATAL ones only make fileno() readable. At the end of the
     block the previous handlers are restored. A fatal signal that arrived is then raised again: the process dies of it,
-    so that its parent sees the cause. Put the RawTerminal inside. Signals that were ignored stay ignored (nohup). For
-    the main thread only. `fatal` and `others`: signals in place of those.
+    so that its parent sees the cause. Use the RawTerminal inside the block. Signals that were ignored stay ignored
+    (nohup). For the main thread only. `fatal` and `others` replace these two sets of signals.
     """
 
     def __init__(self, fatal: Iterable[int] = FATAL, others: Iterable[int] = _OF_TERMINAL) -> None:

@@ -1,4 +1,4 @@
-"""TLS for the client: a plain socket to what is behind a TLS connection."""
+"""TLS for the client: a plain socket whose bytes a thread moves through a TLS connection."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_L
 
 
 def wait_for_mark(network: _socket.socket) -> bool:
-    """True if the router has marked the end of its output. The mark follows the end of TLS, where no other byte comes.
+    """Waits up to a second for the router's mark that its last line is a notice. Returns True if it has come.
 
-    Waits at most a second for it.
+    The mark is a byte on the TCP connection after TLS has ended, where nothing else is sent.
     """
     is_ready(network.fileno(), select.POLLPRI, _MARK_SECONDS * 1000)
     return has_urgent_mark(network)
@@ -83,7 +83,7 @@ def tunnel(network: _socket.socket, pump: Pump) -> Iterator[socket.socket]:
             except OSError as error:
                 failures.append(reason(error))
 
-    # Signals are for the main thread, which holds them.
+    # The thread blocks all signals, so that the main thread gets them.
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     thread = threading.Thread(target=move, daemon=True)
     thread.start()

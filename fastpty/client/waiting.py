@@ -1,4 +1,4 @@
-"""Whether a connection to a local socket still waits to be accepted, from the kernel (sock_diag(7)).
+"""Asks the kernel whether a connection to a local socket still waits to be accepted (sock_diag(7)).
 
 /proc/net/unix cannot tell: any user can forge its lines with a socket whose name has a line end in it.
 """

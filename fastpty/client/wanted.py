@@ -1,4 +1,4 @@
-"""What the command line of `fastpty connect` asks for."""
+"""Parses the command line of `fastpty connect`."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ OPTIONS = {
 
 
 class Wanted:
-    """What a command line asks for. Raises UsageError if that cannot be.
+    """What a command line asks for. Raises UsageError if it is not valid.
 
-    `framed`: an older router gets the uwsgi protocol, else the raw one. `need`: the option that only a router with the
-    extension can fulfil, or None.
+    `framed`: with a router that does not speak the extension, the client speaks uwsgi instead of raw. `need`: the first
+    option that only a router with the extension can fulfil, for messages, or None.
     """
 
     def __init__(self, given: Arguments, words: list[str], *, framed: bool) -> None:
@@ -84,13 +84,13 @@ class Wanted:
 
 
 def read(arguments: Sequence[str], *, framed: bool) -> Wanted | None:
-    """What `arguments` ask for; None for the help. `framed`: the command is `uconnect`."""
+    """Parses `arguments`; returns None if they ask for the help. `framed`: the command is `uconnect`."""
     found = split(arguments, OPTIONS, "fastpty uconnect" if framed else "fastpty connect")
     return None if found is None else Wanted(*found, framed=framed)
 
 
 def split(arguments: Sequence[str], known: Mapping[str, bool], program: str) -> tuple[Arguments, list[str]] | None:
-    """The options and the words of a command: the address and a command for the router. None for the help."""
+    """Returns the options and the words: the address, and a command for the router. None if they ask for the help."""
     given = command_line.split(arguments, known, program)
     if given.options.keys() & {"-h", "--help"}:
         return None

@@ -6,7 +6,7 @@ grace time, SIGKILL. It leaves processes alone that ignore SIGHUP (nohup(1)). A 
 another session.
 
 A session's number is its leader's pid, which no other process or session gets before the leader is reaped. Each process
-is checked and signalled through a pidfd, so no signal reaches a stranger.
+is checked and signalled through a pidfd, so no signal reaches a process of another session.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ _UNUSED_UIDS = (2**32 - 2, 65534)  # as in fastpty/relay/rights.pxd
 
 @dataclass(frozen=True)
 class Session:
-    """A session to hang up. foreground: a process group that gets no signal. uid: whose rights to use; None: ours."""
+    """A session to hang up. foreground: a process group that gets no signal.
+
+    uid: the user with whose rights signals are sent; None: this process's own.
+    """
 
     leader: int
     leader_pidfd: int
@@ -59,7 +62,10 @@ class Session:
 
 
 def hang_up(session: Session, grace_seconds: float) -> None:
-    """Returns when the background has ended, except for what ignores SIGHUP or may not be signalled."""
+    """Hangs up the background, and returns when it has ended.
+
+    Processes that ignore SIGHUP, or that may not be signalled, go on.
+    """
     deadline = time.monotonic() + grace_seconds
     hung_up: set[int] = set()
     remains = True
@@ -93,7 +99,7 @@ def _signal(session: Session, signals: Iterable[signal.Signals], done: set[int],
 
 
 def _background(session: Session, proc: int | None) -> Iterator[tuple[int, int]]:
-    """The pid of each process of the background, and a pidfd, which the caller closes."""
+    """Yields the pid and a pidfd of each process of the background. The caller closes the pidfd."""
     for pid in _pids_since(session.leader) if proc is None or _hides_some(proc) else _pids_listed(proc):
         if not session.has(pid):
             continue
@@ -152,7 +158,7 @@ def _wait_for(pidfds: list[int], deadline: float) -> None:
 
 @contextlib.contextmanager
 def _own_proc() -> Iterator[int | None]:
-    """A descriptor of /proc, or None if none shows the processes of this pid namespace."""
+    """Yields a descriptor of /proc; None if it does not show the processes of this pid namespace."""
     try:
         with own_proc.directory() as own:
             proc = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=own)
@@ -179,9 +185,9 @@ def _pids_listed(proc: int) -> Iterator[int]:
 
 
 def _pids_since(leader: int) -> Iterable[int]:
-    """The numbers that processes may have got since the leader's start, if /proc does not list all of them.
+    """Returns the pids that processes may have got since the leader's start, for a /proc that does not list them all.
 
-    A new child gets the newest number.
+    The newest pid is that of a child that is forked now.
     """
     newest = os.fork()
     if newest == 0:

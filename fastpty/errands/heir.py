@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _PTMX = os.makedev(5, 2)
-_DESCRIPTORS_MOST = 65536  # the limit may be 2³⁰; the heir's end closes those above
+_DESCRIPTORS_MOST = 65536  # the limit may be 2³⁰; the kernel closes higher ones when the heir ends
 _GONE_SECONDS = 1.0
 _RETRY_SECONDS = 0.01
 
@@ -65,7 +65,7 @@ class Heir:
 
 
 def _start(shared: mmap.mmap, maker: int) -> NoReturn:
-    """Starts the heir as a grandchild: the worker's children are its sessions' programs only."""
+    """Starts the heir as a grandchild, so that the worker has no children but its sessions' programs."""
     status = 1
     try:
         heir = fork_sharing_files()

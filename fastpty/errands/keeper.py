@@ -3,8 +3,8 @@
 Helpers are shared fairly: one user's programs can block at most `_HELPERS_OF_ONE_USER` of them, and every other user
 still gets one. A helper is started when errands wait and none has started or finished for 50 ms.
 
-A descriptor's last close must be a helper's. So each process that passes a descriptor on closes its own copy first, and
-only then lets the next one go on.
+The last copy of a descriptor must be closed by a helper. So each process that passes a descriptor on closes its own
+copy before it lets the receiver continue.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from fastpty.system.records import NamedTuple, dataclass
 
 ERRAND = struct.Struct("iHHHHqIiQiq")  # struct Errand (relay/errands.pxd)
 _CLOSE, _HANG_UP = 0, 3  # enum ErrandKind
-OWNER_ROUTER, OWNER_CLIENTS = 0xFFFFFFFE, 0xFFFFFFFF  # instead of a uid, as there
-_HANG_UPS = 1 << 32  # added to an owner
+OWNER_ROUTER, OWNER_CLIENTS = 0xFFFFFFFE, 0xFFFFFFFF  # instead of a uid, as in relay/errands.pxd
+_HANG_UPS = 1 << 32  # added to an owner: its hang-ups have a share of their own
 
 CLOSED, HUNG_UP, BUSY, SHARE_USED = b"closed", b"hung up", b"busy", b"share used"
 """The keeper's messages: a session's terminal is closed; its background is hung up; how many helpers are busy; a user
@@ -42,7 +42,7 @@ _HELPERS_MOST = 256  # each has 0.8 MB of its own; users without a helper get on
 _HELPERS_OF_ONE_USER = 16
 _HELPERS_OF = {OWNER_ROUTER: _HELPERS_MOST, OWNER_CLIENTS: 64, OWNER_ROUTER + _HANG_UPS: 64}
 _STALL_SECONDS = 0.05
-_SENDER_SECONDS = 0.0005  # about, between a sender's message and its close
+_SENDER_SECONDS = 0.0005  # roughly what a sender needs to close its copies after its message
 _DESCRIPTORS_MOST = 253  # in one message (SCM_MAX_FD)
 _OWN_DESCRIPTORS_MOST = 16
 _GO, _DONE = b"go", b"done"
@@ -74,7 +74,7 @@ class _Errand:
 
     @property
     def owner(self) -> int:
-        """The owner whose share of the helpers it uses. Hang-ups have their own: they never block for ever."""
+        """The owner whose share of the helpers it uses. Hang-ups have their own shares: they never block for ever."""
         return self.fields.owner + (_HANG_UPS if self.kind == _HANG_UP else 0)
 
     @property
@@ -93,7 +93,7 @@ class _Errand:
 @dataclass
 class _Helper:
     socket: socket.socket
-    errand: _Errand | None = None  # that it has not finished
+    errand: _Errand | None = None  # the one that it is working on
 
 
 def keep(intake: socket.socket, closed: mmap.mmap) -> None:
@@ -127,7 +127,7 @@ class _Keeper:
         self._room = _raised_descriptor_limit() - _DESCRIPTORS_MOST - _OWN_DESCRIPTORS_MOST
 
     def run(self) -> None:
-        """Returns when the sender has ended and only errands are left whose owners have used up their share."""
+        """Runs until the sender has ended, and all errands that wait belong to owners who have used up their share."""
         while self._sender_lives or self._unblocked():
             poll = select.poll()
             if self._sender_lives and self._has_room():
@@ -143,9 +143,9 @@ class _Keeper:
             self._send_news()
 
     def _has_room(self) -> bool:
-        """False if the descriptors of one more errand could not be received: the kernel would close them here.
+        """False if the descriptors of one more errand would not fit: the kernel would close them in this process.
 
-        Under a very low limit one errand is received at a time, whatever it brings.
+        If the limit is very low, errands are received one at a time, however many descriptors they have.
         """
         held = sum(len(errand.descriptors) for errands in self._waiting.values() for errand in errands)
         return held == 0 or held + len(self._helpers) < self._room
@@ -161,7 +161,7 @@ class _Keeper:
         return len(self._helpers) < _HELPERS_MOST or not self._busy()[owner]
 
     def _receive(self) -> bool:
-        """Takes one errand from the sender. False: there is none."""
+        """Takes one errand from the sender. Returns False if there is none."""
         try:
             message, descriptors, _, _ = socket.recv_fds(
                 self._intake, MESSAGE_BYTES_MOST, _DESCRIPTORS_MOST, socket.MSG_DONTWAIT
@@ -221,7 +221,7 @@ class _Keeper:
                     break
                 try:
                     idle.append(self._start_helper())
-                except OSError:  # no process can be started: tried again in a moment
+                except OSError:  # no process can be started: tries again after _STALL_SECONDS
                     self._moved_at = time.monotonic()
                     break
             self._give(idle.pop(), self._waiting[owners[0]].popleft())
@@ -256,10 +256,10 @@ class _Keeper:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         child.fork("errands", partial(_run_helper, theirs))
         theirs.close()
-        ours.recv(MESSAGE_BYTES_MOST)  # it has closed the descriptors of waiting errands
+        ours.recv(MESSAGE_BYTES_MOST)  # it sends this once it has closed its copies of waiting errands' descriptors
         helper = self._helpers[ours.fileno()] = _Helper(ours)
         count = sum(each.errand is None or each.errand.kind != _HANG_UP for each in self._helpers.values())
-        if count > 1 and count.bit_count() == 1:  # 2, 4, 8: no flood of lines
+        if count > 1 and count.bit_count() == 1:  # only 2, 4, 8 and so on, to keep the log short
             self._unsent.append(b"%s %d" % (BUSY, count))
         return helper
 
@@ -269,7 +269,7 @@ class _Keeper:
         self._reported = blocked
 
     def _send_news(self) -> None:
-        """Sends what is to be reported, as far as there is room. The sender reads it soon."""
+        """Sends the reports that the sender's socket has room for. The rest waits until it has read them."""
         with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             while self._unsent:
                 self._intake.send(self._unsent[0], socket.MSG_DONTWAIT)

@@ -1,4 +1,4 @@
-"""Errands: system calls that a stranger could block for ever, such as the last close of a pty master.
+"""Errands: system calls that another user's program could block for ever, such as the last close of a pty master.
 
 A process sends an errand, with its descriptors, as one message through a socket, and never waits for it. A keeper
 (`fastpty.errands.keeper`), started with the first errand, hands it to a process that may block. Both end when the
@@ -24,7 +24,7 @@ from fastpty.system.records import NamedTuple
 
 
 class News(NamedTuple):
-    """What keepers report. closed: sessions whose terminals are closed. hung_up: as Handler.errands_told returns."""
+    """Reports of keepers. closed: sessions whose terminals are closed. hung_up: the value for Handler.errands_told."""
 
     closed: list[int]
     hung_up: list[int]
@@ -71,7 +71,7 @@ class Errands:
             self._open()
         assert self._intake is not None
         child.start_orphan("errands", partial(_be_named, partial(keep, self._intake, self.closed)))
-        # The last process to close it closes what is still in it, which must not be this one.
+        # Its last close also closes the descriptors that wait in it, so this process must not be the last to close it.
         self._intake.close()
         self._intake = None
         return self.fileno()
@@ -93,7 +93,7 @@ class Errands:
         return news
 
     def close(self, connection: socket.socket) -> None:
-        """Closes a connection by an errand. If that cannot be sent now, the next call sends it."""
+        """Closes a connection by an errand. If the errand cannot be sent now, the next call of close() sends it."""
         self._kept.append(connection.detach())
         try:
             while self._kept:

@@ -5,7 +5,7 @@ The forms are uWSGI's (a path, `@abstract`, `host:port`, `:port`, `fd://N`) and 
 
 from __future__ import annotations
 
-import _socket  # the client connects with it: `socket` takes as long to load as all that it needs otherwise
+import _socket  # for the client: loading `socket` takes as long as all its other modules
 import errno
 import os
 
@@ -46,7 +46,7 @@ class _Address:
 class _Local(_Address):
     @property
     def is_loopback(self) -> bool:
-        """True if only this machine can reach it. For an inherited socket, its opener has decided that."""
+        """True: only this machine can reach it. An inherited socket counts too: its opener decided who can."""
         return True
 
 
@@ -325,7 +325,7 @@ def _why_not_connected(address: Address, error: OSError) -> str:
 
 
 def _what_is_there(path: str, error: OSError) -> str | None:
-    """What is wrong with the file at `path`, or None if nothing is to be seen."""
+    """Says what is wrong with the file at `path`; None if nothing is."""
     import stat
 
     if error.errno == errno.ENOENT and "/" not in path:
@@ -356,7 +356,7 @@ def _user(uid: int) -> str:
 
 
 def why(error: OSError, known: dict[int, str]) -> str:
-    """Words for an error about an address: those of `known` for its errno, else the system's."""
+    """Describes an error about an address: with the text in `known` for its errno, else with the system's."""
     if isinstance(error, _socket.gaierror):
         return f"its host cannot be resolved ({error.strerror})"
     if isinstance(error, TimeoutError):

@@ -11,7 +11,7 @@ import time
 # 30 s of silence it sends three probes, 10 s apart. No probes are sent while sent data is unacknowledged: then the
 # connection ends after tcp_retries2 (15) retransmissions. TCP_RTO_MAX_MS keeps these at most 5 s apart; with the
 # kernel's usual 2 minutes, that would take a quarter of an hour. TCP_USER_TIMEOUT would also end connections to clients
-# that are there but do not read.
+# that are alive but do not read.
 _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -25,7 +25,7 @@ RESEND_MOST_MS = 5000
 
 
 def prepare(connection: _socket.socket) -> None:
-    """Makes a TCP connection fit for terminal work; raises OSError if it is broken."""
+    """Sets the options of a TCP connection that carries a terminal; raises OSError if it is broken."""
     for level, option, value in _OPTIONS:
         connection.setsockopt(level, option, value)
     with contextlib.suppress(OSError):  # an older kernel

@@ -1,7 +1,7 @@
 """TLS over TCP, for both ends: the context, and a pump between a TLS connection and a plain socket.
 
 Only TLS 1.3, with certificates on both sides. A half-close is TLS's close_notify, which ends one direction alone
-(RFC 8446, 6.1). A connection that ends without it was cut, which is never taken for the end of input.
+(RFC 8446, 6.1). A connection that ends without it was cut off; that never counts as the end of input.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _CHUNK_BYTES = 65536
 _HIGH_WATER_BYTES = 262144
 _HANDSHAKE_SECONDS = 10.0
 _HANDSHAKE_RECORD = b"\x16"  # RFC 8446, 5.1
-# After the plain end is gone, the peer must receive at least _LEFTOVER_BYTES every _LEFTOVER_SECONDS. A modem can, and
-# so can a person who reads page by page.
+# After the plain end is gone, the peer must receive at least _LEFTOVER_BYTES every _LEFTOVER_SECONDS. Even a modem, or
+# a person who reads page by page, is faster.
 _LEFTOVER_SECONDS = 60.0
 _LEFTOVER_BYTES = 8192
 
@@ -68,7 +68,7 @@ def _set_up(context: ssl.SSLContext, *, server: bool) -> None:
     context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST
     context.post_handshake_auth = False
     context.set_ciphers("DEFAULT:@SECLEVEL=2")  # with TLS 1.3, this only rejects weak certificates
-    # Python sets this by default: the end of the TCP connection would pass for the end of input.
+    # With Python's default, the end of the TCP connection would count as the end of input.
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if server:
         # A client that resumes a session shows no certificate, so an expired one would go unnoticed.
@@ -77,7 +77,7 @@ def _set_up(context: ssl.SSLContext, *, server: bool) -> None:
 
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A path for OpenSSL to this content, even if the file that it was read from has changed since."""
+    """Gives OpenSSL a path to this content, even if the file that it was read from has changed since."""
     with open(os.memfd_create("fastpty-pem", os.MFD_CLOEXEC), "wb") as file:
         file.write(content)
         file.flush()
@@ -173,7 +173,7 @@ class Pump:
         tcp.wait_until_read(self._network)
 
     def run(self, plain: socket.socket) -> None:
-        """Returns when both directions have ended, or the plain end is gone and its bytes are sent.
+        """Moves bytes until both directions have ended, or the plain end is gone and its bytes are sent.
 
         Raises OSError if TLS fails, and TimeoutError if the peer receives the last bytes too slowly.
         """
@@ -233,7 +233,7 @@ class Pump:
         return max(0.0, self._check_at - time.monotonic()) * 1000
 
     def _flush(self, plain: socket.socket) -> None:
-        """Sends what can be sent without waiting: TLS's bytes, and an end once everything before it was sent."""
+        """Sends as much as possible without waiting, and ends a direction once everything before its end was sent."""
         all_read = not (self._network_open and self._received.pending)
         if not self._plain_open and not self._sent_close_notify and all_read:
             self._send_close_notify()
@@ -253,7 +253,7 @@ class Pump:
         """True if more may be read from the network.
 
         The directions do not wait for each other, with one exception: a peer that makes TLS answer (KeyUpdate) must
-        read these answers. So there is a limit to the bytes that wait beyond those of the plain side.
+        read these answers. So only a limited number of bytes may wait in addition to those of the plain side.
         """
         without_answers = self._high_water_bytes + 2 * _CHUNK_BYTES
         has_room = len(self._to_plain) < self._high_water_bytes and len(self._to_network) < without_answers
@@ -312,25 +312,25 @@ class Pump:
             del self._to_plain[: plain.send(self._to_plain[:_CHUNK_BYTES])]
         except BlockingIOError:
             return
-        except OSError:  # it reads no more, but may still send
+        except OSError:  # the plain end reads no more, but may still send
             self._to_plain.clear()
             self._network_open = False
         self._decrypt()
 
     def _send_close_notify(self) -> None:
         self._sent_close_notify = True
-        with contextlib.suppress(ssl.SSLError):  # it would wait for the peer's close_notify
+        with contextlib.suppress(ssl.SSLError):  # raised while the peer's close_notify has not come
             self._tls.unwrap()
         self._to_network += self._encrypted.read()
 
 
 def _is_end_of_tcp(error: ssl.SSLError) -> bool:
-    """Whether the connection ended without TLS's own end; Python 3.11.2 has no class of its own for that."""
+    """True if the connection ended without close_notify. Python 3.11.2 has no class of its own for that error."""
     return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
 def begins_with_hello(network: _socket.socket, deadline: float) -> bool:
-    """Waits for the peer's first byte, which stays there; False if it is none of TLS or does not come.
+    """Waits for the peer's first byte and leaves it in the socket. False if it is not TLS's, or none comes in time.
 
     Raises OSError.
     """
@@ -342,7 +342,7 @@ def begins_with_hello(network: _socket.socket, deadline: float) -> bool:
 
 
 def handshake_deadline() -> float:
-    """When a handshake that begins now must be done, for a server."""
+    """The deadline of a server's handshake that begins now."""
     return time.monotonic() + _HANDSHAKE_SECONDS
 
 
@@ -360,7 +360,7 @@ def _left(deadline: float | None) -> float | None:
 
 
 def reason(error: OSError) -> str:
-    """Words for an error of TLS or of its connection."""
+    """Describes an error of TLS or of its connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate was rejected: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:

@@ -1,5 +1,5 @@
 """Sessions: which program a client gets, in which environment and cgroup, and the log lines about it.
 
-Whether the client may have one belongs to `access`. Starting the program belongs to `spawn`, and moving its bytes
+The rules about who may have a session belong to `access`. Starting the program belongs to `spawn`, and moving its bytes
 belongs to `relay`.
 """

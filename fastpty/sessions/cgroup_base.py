@@ -66,7 +66,7 @@ def _take(name: str, above: int) -> int | None:
 
 
 def sweep(above: Path) -> None:
-    """Removes cgroups that routers left behind: those that were killed, or had no right to remove them."""
+    """Removes the cgroups of routers that were killed, or had no right to remove them."""
     for left in above.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):  # EBUSY: it has processes. EACCES: it is another user's
             killer = lock(left)

@@ -20,7 +20,7 @@ from fastpty.system.detached_mount import open_detached
 OWN = "own"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_GONE_SECONDS = 1.0  # for killed processes to end, at the router's end
+_GONE_SECONDS = 1.0  # how long a router or worker that ends waits for killed processes
 _GONE_POLL_SECONDS = 0.01
 
 
@@ -90,7 +90,7 @@ class SessionCgroups:
             self._above = -1
 
     def leave_the_end(self) -> None:
-        """Closes what only `close` needs, if another process will call that: descriptors opened as root."""
+        """If another process will call close(): closes the descriptors for it here, because root opened them."""
         for held in (self._above, self._killer, self._way_back):
             if held >= 0:
                 os.close(held)
@@ -128,7 +128,7 @@ class SessionCgroups:
         self._base = fresh
 
     def _renew_killer(self) -> None:
-        """In the supervisor: opens the cgroup.kill of a base that a worker has created again."""
+        """In the supervisor: if a worker has created the base again, opens and locks its cgroup.kill."""
         try:
             os.stat("cgroup.kill", dir_fd=self._base)
         except FileNotFoundError:

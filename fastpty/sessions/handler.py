@@ -33,7 +33,7 @@ from fastpty.system.signals import signal_name
 from fastpty.wire import extension, uwsgi
 
 _EXPLAINED = ("not started", "sent nothing", "violated the protocol")
-"""Endings for the log that need the reason, which a client of the extension is told."""
+"""For these endings, the log also gives the reason that a client of the extension is told."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Sessions:
     """Answers the relay's upcalls (`fastpty.handler.Handler`) as the configuration says.
 
     places: the listening sockets, in the order of Relay.listen. on_signal: called with each signal that the relay
-    watches. rules: who may connect. limits: the limits that hold over all workers. cgroups: None if sessions have no
+    watches. rules: who may connect. limits: they count the sessions of all workers. cgroups: None if sessions have no
     cgroup of their own.
     """
 
@@ -72,22 +72,22 @@ class Sessions:
         self._starter = Starter(config, limits, cgroups)
         self._tls_users = frozenset(uid for _, uid in config.tls_users)
         self._seats: dict[int, list[int]] = {}
-        self._open_terminals: set[int] = set()  # sessions that have ended, and whose terminals errands will close
-        self._closed_early: set[int] = set()  # sessions that have not ended, and whose terminals errands have closed
+        self._open_terminals: set[int] = set()  # ended sessions whose terminals an errand has yet to close
+        self._closed_early: set[int] = set()  # sessions whose terminals an errand closed before their end
         self._unlogged_starts: list[tuple[float, int, Record]] = []
-        self._undecided: dict[int, float] = {}  # sessions whose first process has not reported, with their beginnings
+        self._undecided: dict[int, float] = {}  # sessions whose first process has not reported: their start times
         self._records: dict[int, Record] = {}
         self._user_names = UserNames()
         self._refusals = Refusals()
         self.errands = Errands()
-        self._refused: set[int] = set()  # sessions whose client was refused: one line tells all about them
+        self._refused: set[int] = set()  # sessions whose client was refused: their end is not logged
 
     def session_wanted(
         self, number: int, listener: int, fd: int, peer: tuple[int, int, int]
     ) -> Terminal | Literal["join", "view"] | bytes:
         """Starts the program on a new terminal, or lets the client join the shared one.
 
-        If that fails or is not allowed, the client gets a line about it, and so does the log.
+        If that fails or is not allowed, logs why, and returns a line for the client.
         """
         place = self._places[listener]
         client = Peer("a client")
@@ -106,10 +106,10 @@ class Sessions:
         return Terminal(master, pid, pidfd, *window[:2], program.uid)
 
     def _first_window(self, fd: int, place: Place) -> Window:
-        """The window of a client that does not speak the extension, if its first frames have arrived already.
+        """Returns the window from a uwsgi client's first frames if they have arrived already, else the configured one.
 
-        Clients send it right after they have connected, and it usually arrives while the rules are applied. The frames
-        stay in the socket for the relay. Nothing is waited for: uWSGI's client sends none.
+        fastpty's client sends them right after it has connected, so they usually arrive while the rules are applied.
+        They stay in the socket for the relay. This never waits for them: uWSGI's client sends none.
         """
         window = None
         if place.protocol == UWSGI:
@@ -133,7 +133,7 @@ class Sessions:
         return Greeting(self._requests.capabilities, origin_number(client.origin) if user is None else user)
 
     def start_wanted(self, number: int, request: bytes, window: Window) -> Terminal | Streams | Failure:
-        """Starts the program that a client of the extension asks for, as far as that is allowed."""
+        """Starts the program that a client of the extension asks for. Returns a Failure if it cannot or may not."""
         record = self._records[number]
         assert record.client is not None
         try:
@@ -183,7 +183,7 @@ class Sessions:
         return os.fsencode(f"fastpty: {'' if isinstance(error, OSError) else 'refused: '}{why}\r\n")
 
     def _not_started(self, number: int, record: Record, failure: Failure, kind: str | None = None) -> Failure:
-        """Logs that a session has not begun, and returns the failure. kind: if the client has chosen a part of it."""
+        """Logs that a session was not started; returns `failure`. kind: its text without the client's words, if any."""
         assert record.client is not None
         assert record.place is not None
         why = os.fsdecode(failure.text)
@@ -208,7 +208,7 @@ class Sessions:
         return Terminal(master, pid, pidfd, rows, columns, None)
 
     def caught_up(self) -> bool:
-        """Writes the delayed log lines about starts and refusals."""
+        """Writes the delayed log lines about starts and refusals. Returns True if others may follow."""
         if self._undecided:
             for outcome in self._starter.outcomes.read():
                 self._take_outcome(outcome)
@@ -218,7 +218,7 @@ class Sessions:
         return self._refusals.sum_up() or bool(self._undecided)
 
     def close(self) -> None:
-        """Logs the refusals that are only counted so far."""
+        """Logs the refusals that were counted but not logged yet."""
         self._refusals.sum_up(at_once=True)
 
     def session_ended(self, end: SessionEnd) -> None:
@@ -309,8 +309,8 @@ class Sessions:
         self._refusals.tell(f"a client was not accepted: {why}", f"clients that could not be accepted: {why}")
 
     def errands_wanted(self) -> int:
-        """Starts the process that receives errands."""
-        if self.errands.had_keeper:  # it was killed, and reports no more
+        """Starts the keeper, the process that receives errands. Returns its socket, or -1 if that fails."""
+        if self.errands.had_keeper:  # it was killed, so it will not report the terminals that are still open
             for number in [*self._open_terminals]:
                 self._free_place_of_terminal(number)
         try:
@@ -320,7 +320,7 @@ class Sessions:
             return -1
 
     def errands_told(self) -> Sequence[int]:
-        """Logs which errands take long, and frees the places of sessions whose terminals are closed now."""
+        """Reads the keeper's reports. Logs slow errands, and frees the places of sessions with a closed terminal."""
         news = self.errands.news()
         for number in news.closed:
             if number in self._open_terminals:

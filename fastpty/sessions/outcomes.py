@@ -1,4 +1,4 @@
-"""What first processes of sessions report to their worker before they execute a program."""
+"""Reports that the first processes of sessions send to their worker before they execute a program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _READ_BYTES = 65536
 
 @dataclass(frozen=True)
 class Outcome:
-    """number: of the session. text: the name of its program for the log, or why the client is refused."""
+    """A report. number: the session's. text: its program's name for the log, or why the client is refused."""
 
     number: int
     text: str
@@ -22,7 +22,7 @@ class Outcome:
 
 
 class Outcomes:
-    """A pipe from the first processes of a worker's sessions to the worker. Nobody waits for it."""
+    """A pipe from the first processes of a worker's sessions to the worker. No read or write blocks."""
 
     def __init__(self) -> None:
         self._reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -34,7 +34,7 @@ class Outcomes:
         os.write(self.writer, b"%d %d %b\n" % (outcome.number, outcome.is_refusal, text))
 
     def read(self) -> Iterator[Outcome]:
-        """In the worker: yields the outcomes that have come."""
+        """In the worker: yields the outcomes that have arrived."""
         while True:
             try:
                 data = self._rest + os.read(self._reader, _READ_BYTES)

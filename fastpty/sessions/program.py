@@ -21,10 +21,10 @@ DEFAULT_TERM = "xterm-256color"
 
 @dataclass(frozen=True)
 class Program:
-    """What a client gets. `text` names it in the log; `uid` is the account that it becomes, or None.
+    """The program of a session. text: its name in the log. uid: the account that it runs as; None: the router's.
 
-    complete: if given, returns the complete program; raises RefusedError. It may wait, so only a session's own first
-    process calls it.
+    complete: if not None, returns the complete program or raises RefusedError. It may block, so only the session's own
+    first process calls it.
     """
 
     text: str
@@ -34,7 +34,7 @@ class Program:
 
 
 class Programs:
-    """Chooses the programs that clients get, as configured. foreign_accounts: used in a foreign root."""
+    """Chooses the programs that clients get, as configured. foreign_accounts: finds accounts in a foreign root."""
 
     def __init__(self, config: Config, foreign_accounts: ForeignAccounts) -> None:
         self._config = config
@@ -44,7 +44,7 @@ class Programs:
         self.shared = self._of_router(config.shared_command)
 
     def for_peer(self, peer: Peer) -> Program:
-        """The program for this client; raises RefusedError if it should run as the client and there is no account."""
+        """Returns the program for this client. Raises RefusedError if it must run as the client, but has no account."""
         if self._config.run_as != "peer":
             return self._own
         if peer.uid is None:
@@ -81,7 +81,7 @@ class Programs:
         return Program(command, Command(_encoded(argv), _entries(environment), path=path))
 
     def _file(self, name: str, environment: Mapping[str, str]) -> str:
-        """Returns the file to execute. A name that is not found stays, and the client learns that."""
+        """Returns the file to execute. If there is none, returns `name`: the client then gets execve(2)'s error."""
         if self._config.command_files is not None:
             return self._config.command_files.get(name, name)
         try:
@@ -94,9 +94,9 @@ class Programs:
 
 
 def check(config: Config) -> Config:
-    """Looks for the commands of sessions. Raises FastptyError for one that cannot be executed. Call it in the jail.
+    """Looks up the commands of sessions. Raises FastptyError for one that cannot be executed. Call it in the jail.
 
-    In a foreign root, returns the config with the files that were found: they are looked for only once.
+    In a foreign root, returns the config with the files that were found, so that they are looked up only once.
     """
     try:
         files, _ = foreign_root.in_time("looking for commands", partial(_look_up_commands, config))

@@ -19,7 +19,7 @@ _TIOCGPTN = 0x80045430  # asm-generic/ioctls.h
 
 @dataclass(frozen=True)
 class Record:
-    """A session. client, place: None for the program of the shared terminal. shared: its part in that terminal.
+    """A session. client, place: None for the program of the shared terminal. shared: its role in that terminal.
 
     is_exec: its program has streams instead of a terminal.
     """
@@ -42,7 +42,7 @@ class Record:
         return who + where + program
 
     def fields(self, names: UserNames) -> dict[str, Any]:
-        """The same as values for JSON."""
+        """The same facts as fields for JSON."""
         client = self.client or Peer("")
         return {
             "uid": client.uid,

@@ -1,4 +1,4 @@
-"""What a client of the extension asks for in START, and what it gets of that.
+"""Parses what a client of the extension asks for in START, and applies it as far as the configuration allows.
 
 The worker's loop waits while it reads a START, so the work for the longest one is bounded: the number of items, the
 length of names, and no search for the command (the child does that).
@@ -38,7 +38,7 @@ _SHELL = re.compile("/(usr/(local/)?)?bin/(sh|ash|bash|csh|dash|fish|ksh|ksh93|l
 class RequestError(Exception):
     """A START cannot be granted.
 
-    code: of the ERROR frame. kind: what happened, in words that no client can choose. about: what the client sent.
+    code: the ERROR frame's. kind: what happened, without words of the client's. about: what the client sent.
     """
 
     def __init__(self, code: int, kind: str, about: bytes | None = None) -> None:
@@ -73,12 +73,12 @@ class Request:
 
     @property
     def chooses(self) -> bool:
-        """Whether it asks for a command or a directory of its own: the worker must not wait for such a start."""
+        """True if it asks for a command, a directory or streams. The worker must not wait for such a start."""
         return bool(self.argv) or self.directory is not None or self.streams is not None
 
 
 def parse(payload: bytes) -> Request:
-    """Raises RequestError for a payload that docs/protocol.md does not allow."""
+    """Parses the payload of START. Raises RequestError for one that docs/protocol.md does not allow."""
     values: dict[int, list[bytes]] = {tag: [] for tag in _KNOWN_ITEMS}
     try:
         for tag, value in extension.read_items(payload):
@@ -145,11 +145,11 @@ class Requests:
 
     @property
     def capabilities(self) -> int:
-        """Those of WELCOME."""
+        """The capabilities that WELCOME announces."""
         return extension.CAN_TERMINAL | (extension.CAN_COMMAND | extension.CAN_STREAMS if self.may_choose else 0)
 
     def grant(self, request: Request, program: Program) -> Program:
-        """Returns the configured `program` with what the client has chosen.
+        """Returns the configured `program` with the client's choices.
 
         Raises RequestError if the client may not choose it. The program's `complete` may raise RefusedError.
         """
@@ -187,7 +187,7 @@ class Requests:
         return replace(program, text=text, command=granted)
 
     def _environment(self, request: Request, configured: tuple[bytes, ...]) -> dict[bytes, bytes]:
-        """Returns the configured variables with those of the request: the entries by their names."""
+        """Returns the configured variables combined with those of the request: NAME=VALUE entries by name."""
         entries = {_name(entry): entry for entry in configured}
         if request.term is not None and b"TERM" not in self._own_names:
             entries[b"TERM"] = b"TERM=" + request.term
@@ -206,9 +206,9 @@ class Requests:
 def _for_shell(program: Program, argv: list[bytes]) -> tuple[str, tuple[bytes, ...]]:
     """Returns the text for the log and the arguments of the account's shell that make it run a client's command.
 
-    As sshd does it: so accounts whose shell is nologin, rbash or git-shell stay as restricted as these are. git-shell
-    wants its command without quotes and the argument in quotes. All other words are quoted, so that the shell sees no
-    variable, keyword or pattern in them.
+    sshd does the same, so an account whose shell is nologin, rbash or git-shell stays restricted. git-shell expects its
+    command without quotes and the argument in quotes. All other words are quoted, so that the shell sees no variable,
+    keyword or pattern in them.
     """
     shell = os.path.basename(program.command.path)
     words = _quoted(argv, is_for_git=shell == b"git-shell")
@@ -221,8 +221,9 @@ def _for_shell(program: Program, argv: list[bytes]) -> tuple[str, tuple[bytes, .
 def _quoted(words: list[bytes], *, is_for_git: bool) -> bytes:
     """Quotes words, which have no NUL byte, for sh(1), fish(1), csh(1) and, if is_for_git, git-shell(1).
 
-    Within single quotes a backslash is a character to sh, but not to fish, and csh obeys an exclamation mark. So these
-    stand outside the quotes, but git-shell takes a backslash only within them. A few passes are faster than a pattern.
+    Within single quotes, a backslash is an ordinary character to sh but not to fish, and csh interprets an exclamation
+    mark. So both are put outside the quotes, except a backslash for git-shell, which accepts it only inside. A few
+    calls of replace() are faster than a regular expression.
     """
     outside = {b"'": b"\0q", b"!": b"\0e"} if is_for_git else {b"'": b"\0q", b"!": b"\0e", b"\\": b"\0b"}
     text = b"\0s".join(words)

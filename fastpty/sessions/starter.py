@@ -26,7 +26,7 @@ Window = tuple[int, int, int, int]
 
 
 class Starter:
-    """Starts programs in the cgroups and the root of the configuration. `outcomes`: of programs with `complete`."""
+    """Starts programs in the configured cgroups and root. `outcomes`: the reports of programs with `complete`."""
 
     def __init__(self, config: Config, limits: Limits, cgroups: SessionCgroups | None) -> None:
         self.outcomes = Outcomes()
@@ -67,7 +67,7 @@ class Starter:
             os.close(cgroup)
 
     def start_reported(self, number: int, program: Program, window: Window) -> tuple[int, int, int, int]:
-        """As start, but does not wait for the child. Returns its report's pipe, too (fastpty/spawn/report.pxd)."""
+        """As start, but does not wait for the child. Also returns the pipe of its report (fastpty/spawn/report.pxd)."""
         report, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             return (*self.start(number, program, window, writer), report)
@@ -103,12 +103,12 @@ class Starter:
         return Streams(streams.own, pid, pidfd, program.uid, report, drain_ms)
 
     def forget(self, number: int) -> None:
-        """Forgets the process of a session that has ended, and reaps children that programs have made the worker's."""
+        """Forgets the process of an ended session. Reaps processes that programs have made children of the worker."""
         self._children.discard(self._leaders.pop(number, 0))
         child.reap_unknown(self._children)
 
     def _completed(self, number: int, program: Program, needed: tuple[int, ...]) -> Callable[[int], Command] | None:
-        """Returns what completes the program in its process; None if it is complete. `needed`: descriptors for it."""
+        """Returns the call that completes the program in its process, or None. `needed`: descriptors to keep there."""
         return None if program.complete is None else partial(self._complete, number, program.complete, needed)
 
     def _remember(self, number: int, started: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -119,9 +119,9 @@ class Starter:
     def _complete(
         self, number: int, complete: Callable[[], Program], needed: tuple[int, ...], terminal: int
     ) -> Command:
-        """In a session's first process: completes its program. Tells the client and raises if it is refused.
+        """In a session's first process: returns its complete command. If the client is refused, tells it and raises.
 
-        It closes what belongs to other sessions first, because it may wait here.
+        First closes the descriptors of other sessions: this process may block, and would keep them open.
         """
         needed = (*needed, terminal, self.outcomes.writer, self._readers.fileno(), *self._joins)
         child.keep_only([0, 1, 2, *(descriptor for descriptor in needed if descriptor >= 0)])

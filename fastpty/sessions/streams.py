@@ -14,9 +14,9 @@ Ends = tuple[int, int, int]
 class ProgramStreams:
     """Three streams between the router (`own`, non-blocking) and a program (`program`).
 
-    merges: standard error goes into standard output, and the router has no end of it. apart: the program belongs to
-    another user, or to a foreign root. Then the streams are sockets: it could make whoever reads, writes or closes a
-    pipe wait (fastpty/relay/streams.pxd). Raises OSError.
+    merges: standard error goes into standard output, and the router has no descriptor for it. apart: the program
+    belongs to another user, or to a foreign root. Then the streams are sockets: through a pipe, the program could block
+    the router's reads, writes and closes (fastpty/relay/streams.pxd). Raises OSError.
     """
 
     def __init__(self, *, merges: bool, apart: bool) -> None:
@@ -40,7 +40,7 @@ class ProgramStreams:
         return ends
 
     def close_program(self) -> None:
-        """Closes the program's ends, which it has now."""
+        """Closes this process's copies of the program's ends, after the program has started."""
         self._close({*self.program})
 
     def close(self) -> None:
@@ -58,9 +58,10 @@ def _pipe() -> tuple[int, int]:
 
 
 def _socket() -> tuple[int, int]:
-    """A stream that leads from the second end to the first one only: so nothing can wait unread in the second one.
+    """Returns a socket pair for one direction: its first end reads what its second end writes, and not the reverse.
 
-    A program could pass descriptors whose last close blocks. The kernel refuses that since Linux 6.16.
+    So nothing waits unread in the second end. A program could send descriptors whose last close blocks; the kernel
+    refuses them since Linux 6.16.
     """
     reader, writer = socket.socketpair()
     refuse_descriptors(reader)

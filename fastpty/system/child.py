@@ -109,7 +109,7 @@ def ask(name: str, work: Callable[[], Answer], seconds: float, keep: Iterable[in
 
 
 def outsource(name: str, work: Callable[[], Any]) -> Any:
-    """Runs `work` in a child and returns what it returns. The modules and the memory that it needs end with the child.
+    """Runs `work` in a child and returns what it returns. The modules that it loads, and its memory, go with the child.
 
     The child keeps the descriptors and the process group of this process, and is killed if this process ends. What it
     returns is pickled. Raises the SystemExit or FastptyError that `work` raised, or FastptyError if the child has
@@ -154,8 +154,8 @@ def _answer_through(writer: int, parent: int, work: Callable[[], Any]) -> None:
 def reap_unknown(known: Collection[int]) -> None:
     """Reaps children of this process that have ended and are not among the `known` ones.
 
-    A program can make its own children this process's (clone(2), CLONE_PARENT), so that nobody waits for them. The
-    number for one call is limited, because a program can make thousands.
+    A program can turn its own children into children of this process (clone(2), CLONE_PARENT), and nobody else waits
+    for them. One call reaps a limited number, because a program can make thousands.
     """
     with contextlib.suppress(ChildProcessError):  # there are no children
         for _ in range(_REAPED_MOST):
@@ -166,7 +166,7 @@ def reap_unknown(known: Collection[int]) -> None:
 
 
 def end_with_parent(parent: int, death_signal: int) -> bool:
-    """Makes the kernel send `death_signal` to this process when its parent ends. False: the parent has ended already.
+    """Makes the kernel send `death_signal` to this process when its parent ends. Returns False if it has already.
 
     A change of user undoes it (prctl(2), PR_SET_PDEATHSIG).
     """
@@ -184,7 +184,7 @@ def keep_only(descriptors: Iterable[int]) -> None:
 
 
 def replace_standard_descriptors() -> None:
-    """Replaces 0, 1 and 2: readers of this output wait until every process has closed it, also one that is stuck."""
+    """Replaces 0, 1 and 2. A reader of this output waits until every process has closed it, even a stuck one."""
     nothing = os.memfd_create("nothing")  # in a foreign root, /dev/null could be any file
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
@@ -197,7 +197,7 @@ def isolate(keep: Iterable[int]) -> None:
 
 
 def ignore_stop_signals() -> None:
-    """For a process that must end after its starter: a service manager signals all processes of a unit."""
+    """For a process that must outlive its starter, though a service manager signals all processes of a unit."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -21,12 +21,12 @@ class Credentials(tuple[int, int, int]):
 
 
 UNKNOWN_PEER = Credentials((0, 2**32 - 1, 2**32 - 1))
-"""What the kernel gives for a peer that is no process of this machine, as on TCP."""
+"""What the kernel returns if the peer is not a process of this machine, as on TCP."""
 
 
 def peer_credentials(connection: _socket.socket) -> Credentials:
     """Returns the peer's credentials when it connected or listened; for a socket pair, those of its creator.
 
-    They are numbers of this process's namespaces: the uid of a user who has none here is usually 65534. Raises OSError.
+    The numbers are those of this process's namespaces. A user who has none here usually gets 65534. Raises OSError.
     """
     return Credentials(_UCRED.unpack(connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED.size)))

@@ -1,4 +1,4 @@
-"""Opens directories so that they can be held inside a jail: nothing above them can be reached."""
+"""Opens directories that a jailed process may hold: nothing above them can be reached through them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def open_detached(directory: Path) -> int:
     """Opens a directory as the root of a mount that is attached nowhere, so that `..` leads nowhere. Raises OSError.
 
     Through an ordinary descriptor, a process in the jail that may read /proc/PID/fd could leave the jail. The mount
-    needs CAP_SYS_ADMIN. A process without it gets it in a child with a new user namespace.
+    needs CAP_SYS_ADMIN. For a process without it, a child makes the mount in a new user namespace.
     """
     try:
         return _open(directory)

@@ -1,4 +1,4 @@
-"""A process that appends to a file of a foreign root, so that only this process is stuck if the file never answers."""
+"""Appends to a file of a foreign root in a process of its own: only that one hangs if the file system does."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ OpenFile = Callable[[], int]
 class FileWriter:
     """Starts the process. What is written to `stream` goes to the file that `open_file` opens.
 
-    open_file: called in the process, also for each reopen(). complaint: the line to write if that fails. The process
-    ends when every copy of `stream` is closed. A write to `stream` waits for 10 ms at most, and fails if the process is
-    stuck and its buffer is full. Raises OSError if the file cannot be opened in time.
+    open_file: called in the process, also for each reopen(). complaint: makes the line to write if that fails. The
+    process ends when every copy of `stream` is closed. A write to `stream` waits for 10 ms at most, and fails if the
+    process is stuck and its buffer is full. Raises OSError if the file cannot be opened in time.
     """
 
     def __init__(self, open_file: OpenFile, complaint: Callable[[OSError], bytes]) -> None:
@@ -62,7 +62,7 @@ class FileWriter:
             self._answer(_FLUSH_SECONDS)
 
     def _answer(self, seconds: float) -> bytes:
-        """Raises OSError if there is none in time."""
+        """Reads the process's answer. Raises OSError if none comes in time."""
         if not readable(self._orders, seconds=seconds):
             raise TimeoutError(errno.ETIMEDOUT, f"its file system does not answer within {seconds:g} s")
         return self._orders.recv(_MESSAGE_BYTES_MOST)
@@ -84,7 +84,7 @@ def _run_writer(
 
 
 def _opened(open_file: OpenFile) -> int:
-    """Calls `open_file` with a deadline, so that the file that is open stays in use if it is not met."""
+    """Calls `open_file` with a deadline. Raises OSError if it is missed."""
     _, [descriptor] = foreign_root.in_time("opening the log", lambda: (None, [open_file()]))
     return descriptor
 
@@ -106,7 +106,7 @@ def _serve(stream: socket.socket, orders: socket.socket, file: _File) -> None:
         elif order == _FLUSH:
             with contextlib.suppress(OSError):
                 orders.send(_DONE, socket.MSG_DONTWAIT)
-        else:  # the router has ended, but something that it started may still write
+        else:  # the router has ended, but a process that it started may still write
             poll.unregister(orders)
 
 
@@ -120,7 +120,7 @@ class _File:
         self._lost = 0
 
     def append_all(self, stream: socket.socket) -> bool:
-        """Moves what has come to the file. False: the other side is closed."""
+        """Appends all received data to the file. Returns False if the other side is closed."""
         while True:
             try:
                 data = stream.recv(_READ_BYTES, socket.MSG_DONTWAIT)

@@ -3,7 +3,7 @@
 There, a link through /proc/PID/root leads to the host, and one to /proc/sys changes kernel settings. So no symbolic
 link is followed, and a file must belong to the router's user or root.
 
-A file system there may never answer (FUSE), and a process that asks it is stuck in the kernel, where no signal ends it.
+A file system there may never answer (FUSE). A process that asks it is stuck in the kernel, where no signal ends it.
 So a running router uses no path of such a root itself: `in_time` lets a child do that, with a deadline.
 """
 
@@ -45,7 +45,7 @@ def is_entered() -> bool:
 def in_time(name: str, work: Callable[[], child.Answer], keep: Iterable[int] = ()) -> child.Answer:
     """Runs `work`, which uses paths of this root, and returns its value and descriptors. The caller closes these.
 
-    In a foreign root a child runs it, with a deadline. name: of the child. keep: the descriptors that `work` needs.
+    In a foreign root a child runs it, with a deadline. name: the child's. keep: the descriptors that `work` needs.
     Raises the OSError or FastptyError that `work` raises, or TimeoutError.
     """
     if not _is_entered:
@@ -101,7 +101,7 @@ def directory_of(path: str) -> Iterator[int]:
 
 
 def _walk(path: str) -> int:
-    """Opens component by component, as openat2(2) with RESOLVE_NO_SYMLINKS does, which old kernels and filters lack."""
+    """Opens component by component. openat2(2) with RESOLVE_NO_SYMLINKS is not in old kernels and seccomp filters."""
     directory = os.open("/", _DIRECTORY)
     try:
         for name in filter(None, path.split("/")):
@@ -125,7 +125,7 @@ def _open_no_link(name: str, flags: int, mode: int, directory: int) -> int:
 
 
 def _check(status: os.stat_result) -> None:
-    """Raises OSError unless it is a FIFO, the null device, or a file of root or this user with a single name."""
+    """Raises OSError unless it is a FIFO, the null device, or a file of root or this user with one hard link."""
     if stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL):
         return
     if not stat.S_ISREG(status.st_mode):

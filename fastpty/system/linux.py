@@ -111,7 +111,7 @@ def umount(target: str, flags: int) -> None:
 
 
 def fork_sharing_files() -> int:
-    """As fork(2), but the child shares the table of descriptors (clone3(2), Linux 5.3). For one thread only."""
+    """As fork(2), but the child shares the table of descriptors (clone3(2), Linux 5.3). Only with one thread."""
     arguments = (ctypes.c_uint64 * 8)(CLONE_FILES, 0, 0, 0, signal.SIGCHLD)
     return _call("syscall", ctypes.c_long(_SYS_CLONE3), arguments, ctypes.c_size_t(ctypes.sizeof(arguments)))
 

@@ -17,7 +17,7 @@ _STRICTLY = linux.RESOLVE_NO_XDEV | linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_
 
 @contextlib.contextmanager
 def directory() -> Iterator[int]:
-    """A descriptor of /proc/self, for `open_file`. In a foreign root it is checked that /proc is a proc file system.
+    """A descriptor of /proc/self, for `open_file`. In a foreign root, checks that /proc is a proc file system.
 
     Raises OSError.
     """
@@ -51,7 +51,7 @@ def write(own: int, name: str, text: str) -> None:
 
 
 def shows_this_process(proc: int | None = None) -> bool:
-    """True if /proc, or the directory that the descriptor `proc` is open on, is of this process's pid namespace."""
+    """True if /proc, or the directory of the descriptor `proc`, belongs to this process's pid namespace."""
     try:
         return os.readlink("/proc/self" if proc is None else "self", dir_fd=proc) == str(os.getpid())
     except OSError:

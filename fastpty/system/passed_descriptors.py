@@ -1,6 +1,6 @@
 """Descriptors that a process passes to this one through a local socket (unix(7), SCM_RIGHTS).
 
-Whoever closes the last copy of such a descriptor waits for whatever it is, such as a TCP connection with SO_LINGER.
+The last close of such a descriptor can block, for example if it is a TCP connection with SO_LINGER.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _SO_PASSRIGHTS = 83  # asm-generic/socket.h, Linux 6.16; not in Python's socket 
 def refuse_descriptors(sock: socket.socket) -> bool:
     """Makes the kernel refuse descriptors that are sent to this socket; connections accepted from it inherit that.
 
-    False: it cannot, since it is older than Linux 6.16 or this is no local socket.
+    Returns False if it cannot: it is older than Linux 6.16, or the socket is not local.
     """
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)

@@ -1,4 +1,4 @@
-"""Waits for descriptors."""
+"""Waits until descriptors can be read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastpty.system.records import Protocol
 
 
 class HasDescriptor(Protocol):
-    """Such as a socket."""
+    """An object with a descriptor, such as a socket."""
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -17,8 +17,8 @@ class HasDescriptor(Protocol):
 def readable(*sources: int | HasDescriptor, seconds: float | None = None) -> list[int]:
     """Waits until a source has something to read, has ended or has failed. Returns the descriptors of those that have.
 
-    seconds: when to return an empty list; None: never. Unlike select(2), it takes descriptors from 1024 on, which a
-    busy worker has.
+    Returns an empty list after `seconds`; None waits forever. Unlike select(2), this also takes descriptors from 1024
+    on, which a busy worker has.
     """
     poll = select.poll()
     for source in sources:

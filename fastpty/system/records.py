@@ -1,4 +1,4 @@
-"""Small stand-ins for `dataclasses` and for two classes of `typing`, which would take 2.5 MB of a router and a worker.
+"""Small stand-ins for `dataclasses` and two classes of `typing`, which would cost a router with one worker 2.5 MB.
 
 Type checkers see the originals. tests/system/test_records.py compares the two. Records do not inherit fields.
 """
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(cls=None, /, *, frozen=False, eq=True):
-        """Gives a class the methods of a record of its annotated attributes."""
+        """Adds a constructor, comparisons and a repr for the annotated attributes to a class."""
         return _complete(cls, frozen, eq) if cls is not None else lambda cls: _complete(cls, frozen, eq)
 
     def field(*, default_factory=None, compare=True):
-        """Describes an attribute: what makes its default, and whether comparisons heed it."""
+        """Describes an attribute: what makes its default, and whether comparisons include it."""
         return _Field(default_factory, compare)
 
     def replace(record, /, **changes):
@@ -29,7 +29,7 @@ else:
         return type(record)(**{name: getattr(record, name) for name in record.__dataclass_fields__} | changes)
 
     class Protocol:
-        """The base of a class that only describes others."""
+        """The base of a class that only describes the interface of others."""
 
     class _NamedTuples(type):
         """Makes a class body a named tuple: its fields, defaults and methods."""

@@ -41,7 +41,7 @@ def signal_name(number: int) -> str:
 
 
 class Stopped(BaseException):
-    """A stop signal arrived within `interruptible`. It is not an Exception, so that no handler swallows it."""
+    """A stop signal arrived within `interruptible`. Not an Exception, so `except Exception` does not catch it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -49,7 +49,7 @@ class Stopped(BaseException):
 
 
 def stop_signals() -> list[int]:
-    """Returns the signals that stop the router, without those that its parent ignores, as nohup(1) does."""
+    """Returns the signals that stop the router, except those that were ignored at its start, as by nohup(1)."""
     return [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
 
 
@@ -88,7 +88,7 @@ def interruptible() -> Iterator[None]:
 def uninterrupted() -> Iterator[Callable[[], object]]:
     """Holds stop signals back within `interruptible`, for a step that must be completed.
 
-    Gives a function that ends this early: it raises Stopped if a signal has arrived.
+    Yields a function that ends this early: it raises Stopped if a signal has arrived.
     """
     with _blocked(stop_signals()) as mask:
         yield partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
@@ -96,7 +96,7 @@ def uninterrupted() -> Iterator[Callable[[], object]]:
 
 @contextlib.contextmanager
 def _blocked(numbers: Iterable[int]) -> Iterator[set[int | signal.Signals]]:
-    """Gives the previous mask, and restores it unless this process is about to end (Stopped, SystemExit)."""
+    """Yields the previous mask, and restores it unless this process is about to end (Stopped, SystemExit)."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield mask
@@ -107,7 +107,7 @@ def _blocked(numbers: Iterable[int]) -> Iterator[set[int | signal.Signals]]:
 
 
 def reset() -> None:
-    """Call it in a child before execve(2), which would pass both on: sets default actions and an empty mask."""
+    """Sets default actions and an empty mask. Call it in a child before execve(2), which would keep the old ones."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])

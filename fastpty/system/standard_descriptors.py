@@ -20,7 +20,7 @@ def open_standard_descriptors(flags: int) -> None:
 
 
 def write_output(text: str) -> None:
-    """Writes `text` to standard output. What the locale's encoding lacks is written as a backslash escape.
+    """Writes `text` to standard output. Characters that the locale's encoding lacks become backslash escapes.
 
     Ends the process by SIGPIPE, without a message, if nobody reads the output. Raises FastptyError if it cannot be
     written for another reason.
@@ -52,7 +52,7 @@ def is_journal(fd: int) -> bool:
 
 
 def write_error(line: str, priority: int | None = None) -> None:
-    """Writes a line to standard error if that is open, to the journal with its priority.
+    """Writes a line to standard error if that is open. In the journal the line gets this priority.
 
     A failure is ignored: there is nowhere to report it.
     """
@@ -66,7 +66,7 @@ def write_error(line: str, priority: int | None = None) -> None:
 
 
 def _discard(fd: int) -> None:
-    """Redirects `fd` to /dev/null. Python writes at its exit what is left in the buffer, and must not fail then."""
+    """Redirects `fd` to /dev/null. At its exit, Python writes what is left in the buffer, and must not fail."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, fd)
     os.close(null)

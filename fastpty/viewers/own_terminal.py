@@ -33,7 +33,7 @@ class OutputLog:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """To be called after the last fork of this process, with the signals blocked that it reads from a signalfd."""
+        """Call it after the last fork of this process, while the signals that it reads from a signalfd are blocked."""
         self._thread.start()
 
     def end(self) -> None:
@@ -57,12 +57,12 @@ class OutputLog:
 class OwnTerminal:
     """A process that attaches stdin and stdout of this one to the shared terminal, like `fastpty connect`.
 
-    It connects to the first of `addresses` that can be connected to: after the router has bound them, and before it
-    enters the jail. Raises FastptyError if that fails.
+    Create it after the router has bound the `addresses` and before it enters the jail: it connects to the first one
+    that allows that. Raises FastptyError if it cannot connect.
     """
 
     def __init__(self, addresses: Sequence[Address]) -> None:
-        from fastpty.client.attach import attach  # few routers need it, and inside the jail it may be out of reach
+        from fastpty.client.attach import attach  # few routers need it; in the jail, its file may be missing
         from fastpty.client.link import Link
 
         place = next((address for address in addresses if not isinstance(address, FdAddress)), None)
@@ -78,9 +78,9 @@ class OwnTerminal:
         self._connection.close()
 
     def end(self) -> None:
-        """Waits until the process has restored the terminal's modes and ended, after the shared terminal has ended.
+        """After the shared terminal has ended: waits until the process has restored the terminal's modes and ended.
 
-        If its output is blocked, it gets SIGTERM.
+        If the process's output is blocked, the process gets SIGTERM.
         """
         if not readable(self._pidfd, seconds=_END_SECONDS):
             signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
