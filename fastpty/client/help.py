@@ -8,8 +8,8 @@ _EXIT_STATUS = """\
 Exit status: the program's own, or 128 + N when signal N ended it; 127 when the
 command was not found, 126 when it cannot be executed; 255 when the session
 could not begin, broke, lost output, or was ended by the router or by you; 2
-for bad usage. Over uWSGI's protocols it is not known how the program ended:
-then 0 when the session ended.
+for bad usage. uWSGI's protocols do not report how the program ended: then the
+status is 0 when the session has ended.
 """
 
 _FASTPTY = f"""\
