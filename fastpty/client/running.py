@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import locale
+import math
 import os
 import select
 import subprocess
@@ -19,37 +20,65 @@ from fastpty.wire import extension
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypedDict, Unpack
 
     from fastpty.client.link import Link
+
+    class Options(TypedDict, total=False):
+        """The keyword arguments of run."""
+
+        input: bytes | str | None
+        capture_output: bool
+        text: bool
+        timeout: float | None
+        env: Mapping[str, str] | None
+        cwd: str | bytes | None
+        check: bool
+
 
 _ANSWER_SECONDS = 10.0
 _DRAIN_MS = 1000
 _CHUNK_BYTES = 65536
 
 
-def run(
-    address: str | os.PathLike[str],
-    args: Sequence[str | bytes],
-    *,
-    input: bytes | str | None = None,  # noqa: A002 - the name that subprocess.run has given it
-    capture_output: bool = False,
-    text: bool = False,
-    timeout: float | None = None,
-    env: Mapping[str, str] | None = None,
-    cwd: str | bytes | None = None,
-    check: bool = False,
-) -> subprocess.CompletedProcess[Any]:
-    """Runs a command at a router, as subprocess.run does here. The command has three streams and no terminal.
+class _Options:
+    """The keyword arguments of run, with their defaults. Raises TypeError for others."""
 
-    >>> fastpty.run("/tmp/fpty.socket", ["sort"], input="b\\na\\n", capture_output=True, text=True).stdout
-    'a\\nb\\n'
+    input: bytes | str | None = None
+    capture_output: bool = False
+    text: bool = False
+    timeout: float | None = None
+    env: Mapping[str, str] | None = None
+    cwd: str | bytes | None = None
+    check: bool = False
+
+    def __init__(self, options: Options) -> None:
+        for name, value in options.items():
+            if name not in _Options.__annotations__:
+                raise TypeError(f"run() got an unexpected keyword argument {name!r}")
+            setattr(self, name, value)
+
+    def request(self, args: Sequence[str | bytes]) -> bytes:
+        """The frame START."""
+        variables = [f"{name}={value}" for name, value in (self.env or {}).items()]
+        streams = extension.streams(merges=False, drain_ms=_DRAIN_MS)
+        return start(None, args, variables, self.cwd, streams=streams)
+
+
+def run(
+    address: str | os.PathLike[str], args: Sequence[str | bytes], **options: Unpack[Options]
+) -> subprocess.CompletedProcess[Any]:
+    r"""Runs a command at a router, as subprocess.run does here. The command has three streams and no terminal.
+
+    >>> fastpty.run("/tmp/fpty.socket", ["sort"], input="b\na\n", capture_output=True, text=True).stdout
+    'a\nb\n'
 
     address: as for `fastpty connect`. A TCP address must be one of the router's fpty-router addresses.
     args: the program and its arguments. No shell reads them.
+    Options, all of them keywords:
     input: what the program reads from standard input; None: nothing. A str if `text` is true.
     capture_output: return the output as `stdout` and `stderr`; otherwise it goes to this process's descriptors 1 and 2.
-    text: input and output are str, in the locale's encoding, with "\\n" for every end of a line.
+    text: input and output are str, in the locale's encoding, with "\n" for every end of a line.
     timeout: seconds for all of it; None: any time. The router has 10 seconds to accept the session in any case.
     env: variables that the program gets in addition. cwd: its working directory.
     check: raise subprocess.CalledProcessError if the return code is not 0.
@@ -59,33 +88,34 @@ def run(
     `exit_status` is 127 or 126 if the router cannot execute the command. Raises FastptyError if there is no router, and
     UsageError for arguments that no program can have.
     """
+    wanted = _Options(options)
     if not args:
         raise UsageError("the command is missing: give a program and its arguments")
-    data = _encoded(input, text=text)
-    until = None if timeout is None else time.monotonic() + timeout
-    answer_by = time.monotonic() + _ANSWER_SECONDS
+    done = _run(os.fspath(address), list(args), wanted)
+    if wanted.check:
+        done.check_returncode()
+    return done
+
+
+def _run(address: str, args: list[str | bytes], wanted: _Options) -> subprocess.CompletedProcess[Any]:
+    data = _encoded(wanted.input, text=wanted.text)
+    until = None if wanted.timeout is None else time.monotonic() + wanted.timeout
+    answer_by = min(until or math.inf, time.monotonic() + _ANSWER_SECONDS)
     protocol = ExecSession()
     protocol.program = os.fsdecode(args[0])
-    streams = extension.streams(merges=False, drain_ms=_DRAIN_MS)
-    request = start(None, args, [f"{name}={value}" for name, value in (env or {}).items()], cwd, streams=streams)
-    link = open_session(
-        os.fspath(address), protocol, request, size=None, until=answer_by if until is None else min(until, answer_by)
-    )
-    running = _Running(link, protocol, data, captures=capture_output)
+    link = open_session(address, protocol, wanted.request(args), size=None, until=answer_by)
+    running = _Running(link, protocol, data, captures=wanted.capture_output)
     try:
         is_over = running.until_the_end(until)
     finally:
         link.sock.close()
-    stdout, stderr = running.outputs(text=text)
+    stdout, stderr = running.outputs(text=wanted.text)
     if not is_over:
-        assert timeout is not None
-        raise subprocess.TimeoutExpired(list(args), timeout, stdout, stderr)
+        assert wanted.timeout is not None
+        raise subprocess.TimeoutExpired(args, wanted.timeout, stdout, stderr)
     status = protocol.check(link.broken)
     signum = signal_of(status)
-    done = subprocess.CompletedProcess(list(args), status.code if signum is None else -signum, stdout, stderr)
-    if check:
-        done.check_returncode()
-    return done
+    return subprocess.CompletedProcess(args, status.code if signum is None else -signum, stdout, stderr)
 
 
 class _Running:

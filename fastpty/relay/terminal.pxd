@@ -256,7 +256,7 @@ cdef inline bint terminal_close_stream(Terminal *terminal, int *fd) noexcept nog
 
 
 cdef inline void terminal_close_input(Terminal *terminal) noexcept nogil:
-    """Closes the program's standard input here. It never blocks: nothing can be sent to this end."""
+    """Closes the program's standard input here: nothing can be sent to this end, so it holds no descriptors."""
     if terminal.input_fd >= 0:
         close(terminal.input_fd)
         terminal.input_fd = -1

@@ -131,3 +131,8 @@ def test_a_router_that_does_not_answer_runs_into_the_timeout(router: ScriptedRou
         pytest.raises(fastpty.SessionError, match="does not answer"),
     ):
         fastpty.run(router.address, ["ls"], timeout=0.5)
+
+
+def test_an_option_that_there_is_not_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match=r"^run\(\) got an unexpected keyword argument 'shell'$"):
+        fastpty.run("/nowhere", ["ls"], shell=True)  # type: ignore[call-arg]
