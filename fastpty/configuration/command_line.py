@@ -202,7 +202,7 @@ def _control_another(flags: Sequence[Setting]) -> None:
     if command.name == "stop":
         pidfile.stop(path, wait=wait)
     elif message := pidfile.reload(path, wait=wait):
-        print(message)
+        write_output(f"{message}\n")
     raise SystemExit(0)
 
 

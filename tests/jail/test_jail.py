@@ -20,7 +20,9 @@ from fastpty.configuration.build import build
 from fastpty.configuration.config import Config
 from fastpty.configuration.language.setting import Setting
 from fastpty.errors import FastptyError
-from fastpty.jail import steps
+
+# All of them are loaded now: a child that becomes nobody may be unable to read their files.
+from fastpty.jail import join, namespaces, steps, terminals  # noqa: F401
 from tests.support.jails import in_child
 from tests.support.peers import need, need_root
 
