@@ -19,7 +19,7 @@ from fastpty.client.link import HIGH_WATER_BYTES, Link
 from fastpty.client.output import Output
 from fastpty.client.peer import RouterProcess
 from fastpty.client.ready import PAUSE_SECONDS, SHORT_OF_MEMORY
-from fastpty.client.streams import CHUNK_BYTES, Streams
+from fastpty.client.streams import Streams
 from fastpty.client.terminal import FATAL, HeldSignals, RawTerminal, signal_name, window_size
 from fastpty.errors import FastptyError, SessionError
 
@@ -213,16 +213,9 @@ class AttachedClient:
     def _read(self) -> None:
         if not self._is_in_session:
             return  # the session has ended in this turn: what is typed now is for the local shell
-        try:
-            data = os.read(self._streams.stdin, CHUNK_BYTES)
-        except BlockingIOError:
+        data = self._streams.read()
+        if data is None:
             return
-        except OSError as error:
-            if error.errno in SHORT_OF_MEMORY:
-                raise
-            if error.errno not in self._streams.stdin_ends:
-                raise FastptyError(f"cannot read the input: {error.strerror}") from error
-            data = b""
         if not data:
             self._stdin_open = False
             self._link.queue(self._escapes.flush())

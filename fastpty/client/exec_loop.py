@@ -13,7 +13,7 @@ from fastpty.client.attach import DisconnectedError, SignalledError
 from fastpty.client.exec_session import ExecSession
 from fastpty.client.link import HIGH_WATER_BYTES, Link
 from fastpty.client.peer import RouterProcess
-from fastpty.client.ready import SHORT_OF_MEMORY
+from fastpty.client.ready import PAUSE_SECONDS, SHORT_OF_MEMORY
 from fastpty.client.streams import CHUNK_BYTES, Streams, is_writable, reopened
 from fastpty.client.terminal import HeldSignals, signal_name
 from fastpty.errors import FastptyError, SessionError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _FATAL = (_signal.SIGHUP, _signal.SIGQUIT, _signal.SIGTERM)
 _AGAIN_SECONDS = 1.0
-_PAUSE_SECONDS = 0.05
 _ENDS = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF})
 
 
@@ -130,7 +129,7 @@ class ExecClient:
             except OSError as error:
                 if error.errno not in SHORT_OF_MEMORY:
                     raise
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(PAUSE_SECONDS)
 
     def _turn(self) -> None:
         poll = select.poll()
@@ -180,16 +179,9 @@ class ExecClient:
     def _read(self) -> None:
         if not self._link.output_open:
             return
-        try:
-            data = os.read(self._streams.stdin, CHUNK_BYTES)
-        except BlockingIOError:
+        data = self._streams.read()
+        if data is None:
             return
-        except OSError as error:
-            if error.errno in SHORT_OF_MEMORY:
-                raise
-            if error.errno not in self._streams.stdin_ends:
-                raise FastptyError(f"cannot read the input: {error.strerror}") from error
-            data = b""
         if data:
             self._link.queue(data)
         else:

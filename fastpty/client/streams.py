@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 
+from fastpty.client.ready import SHORT_OF_MEMORY
 from fastpty.errors import FastptyError
 
 _PTMX = os.makedev(5, 2)
@@ -39,7 +40,7 @@ class Streams:
     def __init__(self, stdin_fd: int, stdout_fd: int) -> None:
         self._given = stdin_fd, stdout_fd
         # EIO from a terminal means that it was hung up, which is an end. From a file it means a bad disk.
-        self.stdin_ends = _gone(stdin_fd)
+        self._stdin_ends = _gone(stdin_fd)
         self.stdout_ends = _gone(stdout_fd) | {errno.EPIPE, errno.ECONNRESET}
 
     def __enter__(self) -> Streams:
@@ -54,6 +55,22 @@ class Streams:
     def __exit__(self, *_: object) -> None:
         for fd in self._opened:
             os.close(fd)
+
+    def read(self) -> bytes | None:
+        """Returns input that has arrived, b"" at its end, or None if there is none now.
+
+        Raises FastptyError if it cannot be read, and OSError for lack of memory.
+        """
+        try:
+            return os.read(self.stdin, CHUNK_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno in SHORT_OF_MEMORY:
+                raise
+            if error.errno not in self._stdin_ends:
+                raise FastptyError(f"cannot read the input: {error.strerror}") from error
+            return b""
 
 
 def _gone(fd: int) -> frozenset[int]:

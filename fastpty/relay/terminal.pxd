@@ -214,8 +214,8 @@ cdef inline void terminal_begin_errand(const Terminal *terminal, Errand *errand)
 cdef inline bint terminal_close(Terminal *terminal) noexcept nogil:
     """Closes the master, here or through an errand. Returns False if that must be tried again.
 
-    The last close waits for a program that is in a system call on the terminal. If no program has the terminal open,
-    the close cannot block, unless another user, to whom the terminal belongs, opens it again at this very moment.
+    The last close waits for programs that are in a system call on the terminal. So it is done here only if no program
+    has the terminal open, and none can open it meanwhile: another user's program could.
     """
     cdef Errand errand
     if terminal.has_streams:

@@ -28,8 +28,8 @@ _REFUSES = (
     ),
     Mutant(
         "unreadable input is not taken for an end of input",
-        "fastpty/client/attach.py",
-        "            if error.errno not in self._streams.stdin_ends:\n",
+        "fastpty/client/streams.py",
+        "            if error.errno not in self._stdin_ends:\n",
         "            if False:\n",
         "client/test_client_refuses.py::test_unreadable_input_is_not_taken_for_an_end_of_input",
     ),
@@ -114,7 +114,7 @@ _FAILING_CALLS = (
     ),
     Mutant(
         "input that could not be read for lack of memory is read later",
-        "fastpty/client/attach.py",
+        "fastpty/client/streams.py",
         "            if error.errno in SHORT_OF_MEMORY:\n                raise\n            if error.errno not in",
         "            if error.errno not in",
         _LACK,
