@@ -46,6 +46,14 @@ def is_in_foreground(fd: int) -> bool:
         return True
 
 
+def _is_controlling(fd: int) -> bool:
+    try:
+        os.tcgetpgrp(fd)
+    except OSError:
+        return False
+    return True
+
+
 class RawTerminal:
     """Raw mode on the terminal `fd` within a `with` block; does nothing if `fd` is not a terminal.
 
@@ -61,11 +69,13 @@ class RawTerminal:
         self._is_terminal = os.isatty(fd)
         self._saved: list[Any] = []
         self._is_raw = False
+        self._is_controlling = False
         self.typed_ahead = b""
 
     def __enter__(self) -> RawTerminal:
         if self._is_terminal:
             self._saved = termios.tcgetattr(self._fd)
+            self._is_controlling = _is_controlling(self._fd)
             # In the background, these calls stop the client (SIGTTIN, SIGTTOU) until it is brought to the foreground.
             lines = _read_lines(self._fd, self._saved)
             self._set(_raw(self._saved))
@@ -88,8 +98,12 @@ class RawTerminal:
 
     def ensure_raw(self) -> None:
         """Sets raw mode again after restore() or forget(), once this process is in the foreground."""
-        if self._is_terminal and not self._is_raw and is_in_foreground(self._fd):
+        if self._is_terminal and not self._is_raw and not self._is_orphaned() and is_in_foreground(self._fd):
             self._is_raw = self._try_to_set(_raw(self._saved))
+
+    def _is_orphaned(self) -> bool:
+        """True if the shell has ended and left this process: the terminal belongs to whoever comes next."""
+        return self._is_controlling and not _is_controlling(self._fd)
 
     def _try_to_set(self, modes: list[Any]) -> bool:
         try:

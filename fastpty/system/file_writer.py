@@ -93,21 +93,35 @@ def _serve(stream: socket.socket, orders: socket.socket, file: _File) -> None:
     poll = select.poll()
     poll.register(stream, select.POLLIN)
     poll.register(orders, select.POLLIN)
+    router_runs = True
     while True:
-        ready = {descriptor for descriptor, _ in poll.poll()}
-        if orders.fileno() not in ready:
-            if not file.append_all(stream):
-                return
-            continue
-        order = orders.recv(_MESSAGE_BYTES_MOST)
-        file.append_all(stream)
+        poll.poll()
+        data = _received(stream, _READ_BYTES)
+        # After the data and before it is written: what was logged after the order is never in the old file.
+        order = _received(orders, _MESSAGE_BYTES_MOST)
         if order == _REOPEN:
             file.reopen()
-        elif order == _FLUSH:
+        if data:
+            file.append(data)
+        if data == b"":
+            return
+        if order == _FLUSH:
+            file.append_all(stream)
             with contextlib.suppress(OSError):
                 orders.send(_DONE, socket.MSG_DONTWAIT)
-        else:  # the router has ended, but a process that it started may still write
+        elif order == b"" and router_runs:  # it has ended, but a process that it started may still write
             poll.unregister(orders)
+            router_runs = False
+
+
+def _received(peer: socket.socket, most_bytes: int) -> bytes | None:
+    """What has arrived: b"" if the other side is closed, None if nothing."""
+    try:
+        return peer.recv(most_bytes, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    except ConnectionResetError:  # closed, with an answer that the other side has not read
+        return b""
 
 
 class _File:
@@ -119,28 +133,23 @@ class _File:
         self._complaint = complaint
         self._lost = 0
 
-    def append_all(self, stream: socket.socket) -> bool:
-        """Appends all received data to the file. Returns False if the other side is closed."""
-        while True:
-            try:
-                data = stream.recv(_READ_BYTES, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return True
-            if not data:
-                return False
-            self._append(data)
+    def append_all(self, stream: socket.socket) -> None:
+        """Appends all data that has arrived."""
+        while data := _received(stream, _READ_BYTES):
+            self.append(data)
 
     def reopen(self) -> None:
         """Opens the file again. If that fails, the old one stays in use."""
         try:
             opened = _opened(self._open_file)
         except OSError as error:
-            self._append(self._complaint(error))
+            self.append(self._complaint(error))
             return
         os.close(self._descriptor)
         self._descriptor = opened
 
-    def _append(self, data: bytes) -> None:
+    def append(self, data: bytes) -> None:
+        """Appends `data` to the file, or counts its lines as lost."""
         if self._lost:
             data = b"%d lines lost\n" % self._lost + data
         try:

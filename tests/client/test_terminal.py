@@ -209,10 +209,32 @@ def test_a_client_in_the_background_does_not_change_the_terminal(router: Scripte
         client.read_until(b"output goes on")
         assert client.modes_are_as_before
         os.kill(pid, signal.SIGTERM)
+        eventually(lambda: not is_alive(pid), "its end")  # or it might read the line first, and be stopped for that
         client.type(b"a line\n")
         client.read_until(b"got a line\r\n")
         client.read_until(b"over")
         assert client.modes_are_as_before
+
+
+def test_a_client_that_outlives_its_shell_does_not_change_the_terminal(router: ScriptedRouter) -> None:
+    """The kernel continues what a shell leaves stopped. The terminal belongs to the next shell then."""
+    shell = ["bash", "-mc", 'trap "" HUP; "$@"; read line', "bash", *CLIENT]
+    with terminal_client("connect", router.address, command=shell) as client, router.accept() as peer:
+        attached(client, peer)
+        pid = client_pid(peer)
+        os.kill(pid, signal.SIGTSTP)
+        eventually(lambda: state(pid) == "T", "the stop")
+        client.signal(signal.SIGKILL)
+        peer.sendall(b"output goes on")
+        client.read_until(b"output goes on")
+        assert client.modes_are_as_before
+        peer.close()
+        eventually(lambda: not is_alive(pid), "its end")
+        assert client.modes_are_as_before
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists() and state(pid) != "Z"
 
 
 def state(pid: int) -> str:

@@ -370,6 +370,13 @@ _ENDS = (
         "client/test_terminal.py::test_keys_that_were_typed_ahead_are_sent_as_typed",
     ),
     Mutant(
+        "a client that outlives its shell leaves the terminal as it is",
+        "fastpty/client/terminal.py",
+        "not self._is_raw and not self._is_orphaned() and",
+        "not self._is_raw and",
+        "client/test_terminal.py::test_a_client_that_outlives_its_shell_does_not_change_the_terminal",
+    ),
+    Mutant(
         "an Enter key that was typed ahead is sent as such",
         "fastpty/client/terminal.py",
         'line.replace(b"\\n", b"\\r") if iflag & termios.ICRNL else line',

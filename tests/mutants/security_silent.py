@@ -86,6 +86,21 @@ SILENT = (
         _SILENT + "test_a_log_that_cannot_be_reopened_delays_nobody",
     ),
     Mutant(
+        "foreign log: what is logged after a reopen is not in the old file",
+        "fastpty/system/file_writer.py",
+        """        if order == _REOPEN:
+            file.reopen()
+        if data:
+            file.append(data)
+""",
+        """        if data:
+            file.append(data)
+        if order == _REOPEN:
+            file.reopen()
+""",
+        "system/test_file_writer.py::test_a_line_logged_after_a_reopen_is_never_in_the_old_file",
+    ),
+    Mutant(
         "foreign commands: a search at the start has a deadline",
         "fastpty/sessions/program.py",
         'foreign_root.in_time("looking for commands", partial(_look_up_commands, config))',
