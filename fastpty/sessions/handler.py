@@ -128,7 +128,7 @@ class Sessions:
             self._admit(number, client)
         except (OSError, RefusedError) as error:
             return self._refuse(number, client, place, error)
-        self._records[number] = Record(client, place)
+        self._records[number] = Record(client, place, is_negotiated=True)
         user = self._rules.account_uid(client)
         return Greeting(self._requests.capabilities, origin_number(client.origin) if user is None else user)
 

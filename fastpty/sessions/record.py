@@ -7,7 +7,7 @@ import struct
 
 from fastpty.access.peer import Peer
 from fastpty.access.user_names import UserNames
-from fastpty.listening.places import Place
+from fastpty.listening.places import EXTENDED, Place
 from fastpty.system.records import dataclass
 
 TYPE_CHECKING = False
@@ -21,7 +21,8 @@ _TIOCGPTN = 0x80045430  # asm-generic/ioctls.h
 class Record:
     """A session. client, place: None for the program of the shared terminal. shared: its role in that terminal.
 
-    is_exec: its program has streams instead of a terminal.
+    is_negotiated: the client speaks fastpty's own protocol, whatever the socket's is. is_exec: its program has streams
+    instead of a terminal.
     """
 
     client: Peer | None
@@ -30,6 +31,7 @@ class Record:
     tty: str = ""
     command: str = ""
     shared: Literal["program", "viewer"] | None = None
+    is_negotiated: bool = False
     is_exec: bool = False
 
     def text(self, names: UserNames) -> str:
@@ -50,7 +52,7 @@ class Record:
             "client": client.text,
             "client_pid": client.pid,
             "listener": self.place.listener.address.text if self.place else None,
-            "protocol": self.place.protocol if self.place else None,
+            "protocol": EXTENDED if self.is_negotiated else self.place.protocol if self.place else None,
             "command": self.command or None,
             "tty": self.tty or None,
             "shared": self.shared,

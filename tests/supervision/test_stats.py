@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from fastpty.wire import extension
+from tests.support.extension_client import ExtensionClient
 from tests.support.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, children, eventually
 from tests.support.peers import need
 from tests.support.statistics import ask, read_statistics
@@ -181,6 +183,18 @@ def test_statistics_say_who_is_in_a_session_and_what_it_runs(
     for session in (private, program):
         assert terminals[session["pid"]] == f"/dev/{session['tty']}"
     assert (program["uid"], program["client_pid"], program["command"]) == (None, None, RAW_CAT)
+
+
+def test_statistics_name_the_protocol_that_the_client_speaks(
+    start_router: Callable[..., Router], directory: Path
+) -> None:
+    """It negotiates fastpty's own on a socket of another protocol."""
+    start_router("--forkpty-urouter", f"{directory}/u", "--forkptyrouter-stats", f"{directory}/stats", sockets=2)
+    with ExtensionClient(f"{directory}/u") as client:
+        client.execute("cat")
+        client.read_until(extension.STARTED)
+        ((session,),) = [worker["sessions"] for worker in read_statistics(f"{directory}/stats")["workers"]]
+    assert (session["protocol"], session["listener"], session["exec"]) == ("fpty", f"{directory}/u", True)
 
 
 def test_no_session_number_is_used_twice_over_all_workers_and_reloads(
