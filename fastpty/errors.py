@@ -29,6 +29,14 @@ class SessionError(FastptyError):
         self.exit_status = exit_status
 
 
+class LostConnectionError(SessionError):
+    """The connection broke, so nobody knows how the program ended. `why`: why it broke, or None if that is unknown."""
+
+    def __init__(self, why: str | None) -> None:
+        super().__init__(f"lost the connection{f': {why}' if why else ''}; exit status unknown")
+        self.why = why
+
+
 class RefusedError(FastptyError):
     """A client is refused. The text is sent to the client and logged."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from fastpty.errors import SessionError, printable
+from fastpty.errors import LostConnectionError, SessionError, printable
 from fastpty.wire import extension
 from fastpty.wire.extension import FrameReader, ProtocolError, Refusal, Status, Welcome, frames
 
@@ -208,8 +208,7 @@ class Session:
         if self._refusal is not None:
             raise _refused(self._refusal, self.program)
         if self.status is None:
-            cause = f": {why}" if why else ""
-            raise SessionError(f"lost the connection{cause}; exit status unknown")
+            raise LostConnectionError(why)
         self._check_counts(self.status)
         if self.status.code > _CODES_MOST.get(self.status.how, -1):
             raise SessionError("the program has ended; exit status unknown")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from fastpty.client.link import has_urgent_mark
 from fastpty.client.negotiation import NoAnswerError
 from fastpty.client.ready import is_ready
-from fastpty.errors import FastptyError, UsageError
+from fastpty.errors import FastptyError, LostConnectionError, UsageError
 from fastpty.net.tls import Pump, context_of, reason
 from fastpty.net.tls_files import Identity
 
@@ -96,6 +96,8 @@ def tunnel(network: _socket.socket, pump: Pump) -> Iterator[socket.socket]:
             network.shutdown(socket.SHUT_RDWR)  # nothing more is wanted from the router, so the thread ends at once
         if failures and isinstance(error, NoAnswerError):  # such as a certificate that the router does not trust
             raise FastptyError(f"the connection broke: {failures[0]}") from error
+        if failures and isinstance(error, LostConnectionError) and error.why is None:
+            raise LostConnectionError(failures[0]) from error
         raise
     finally:
         thread.join(_END_SECONDS)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from fastpty.access.peer import name_behind_tls
 from fastpty.client.tunnel import shake_hands, tunnel
+from fastpty.net.tls import context_of
 from fastpty.net.tls_files import Identity
 from fastpty.wire import extension
 from tests.support.client_harness import CLIENT, ROOT
@@ -93,6 +96,29 @@ def test_the_handshake_negotiates_the_extension_at_every_address(
     ended = connect(authority, any_port, *wanted, "ADDR", "--", "sh", "-c", "stty size; exit 7")
     assert (ended.returncode, ended.stderr) == (7, b"")
     assert b"24 80\r\n" in ended.stdout  # and the echo of the input, which may come later
+
+
+def test_a_session_that_breaks_says_why(authority: Authority) -> None:
+    context = context_of(
+        Identity(*authority.give("server"), str(authority.certificate)), server=True, negotiates=True
+    )
+
+    def cut(listener: socket.socket) -> None:
+        with listener.accept()[0] as plain, context.wrap_socket(plain, server_side=True) as connection:
+            connection.sendall(extension.welcome(bytes(8), extension.CAN_COMMAND, 4096))
+            connection.recv(65536)  # START
+            connection.sendall(extension.frames(extension.STARTED))
+            socket.socket.shutdown(connection, socket.SHUT_WR)  # ends TCP without close_notify
+            with suppress(OSError):
+                connection.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=cut, args=(listener,))
+        server.start()
+        ended = connect(authority, listener.getsockname()[1], "ADDR", "--", "sleep", "9")
+        server.join()
+    assert ended.returncode == 255
+    assert re.fullmatch(rb"fastpty: lost the connection: it was cut off.*; exit status unknown\n", ended.stderr)
 
 
 @pytest.mark.parametrize("protocol", ["raw", "uwsgi"])

@@ -129,8 +129,8 @@ _ENDINGS = (
     Mutant(
         "a connection that ends without a status is no success",
         "fastpty/client/session.py",
-        "        if self.status is None:\n            cause",
-        "        if self.status is None:\n            return Status(bytes((1,)) + bytes(45))\n            cause",
+        "        if self.status is None:\n            raise Lost",
+        "        if self.status is None:\n            return Status(bytes((1,)) + bytes(45))\n            raise Lost",
         _SESSIONS + "test_a_connection_that_ends_without_a_status_is_lost",
     ),
     Mutant(
@@ -342,6 +342,13 @@ _LIFE = (
         "        if not is_reading:\n            self.keep_alive.note_life()\n        elif",
         "        if",
         _KEEP_ALIVE + "test_a_client_that_does_not_read_blames_nobody",
+    ),
+    Mutant(
+        "a session that breaks over TLS says why",
+        "fastpty/client/tunnel.py",
+        "isinstance(error, LostConnectionError) and error.why is None",
+        "False",
+        "gateways/test_tls_extension.py::test_a_session_that_breaks_says_why",
     ),
 )
 
