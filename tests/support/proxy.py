@@ -11,12 +11,15 @@ from tests.support.harness import PATIENCE_SECONDS, join_thread
 
 
 class Proxy:
-    """Connects one client to a router's unix socket. holds: the client's bytes wait until release() is called."""
+    """Connects one client to a router's unix socket. holds: the client's bytes wait until release() is called.
+
+    It connects when the client does, since a router waits only a short time for a client's first frames.
+    """
 
     def __init__(self, path: str, *, holds: bool) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
         self._router = socket.socket(socket.AF_UNIX)
-        self._router.connect(path)
+        self._path = path
         self._client: socket.socket | None = None
         self._lock = threading.Lock()
         self._holds = holds
@@ -60,6 +63,7 @@ class Proxy:
     def _serve(self) -> None:
         with suppress(OSError), self._server.accept()[0] as client:
             self._client = client
+            self._router.connect(self._path)
             back = threading.Thread(target=self._to_client, args=(client,), daemon=True)
             back.start()
             self._to_router(client)
