@@ -305,6 +305,21 @@ EXTENSION = (
         ENDINGS + "test_input_and_output_go_on_at_the_same_time",
     ),
     Mutant(
+        "a header of which some bytes have come is not begun again",
+        "fastpty/wire/extension.pxd",
+        "        if parser.header_bytes == 0 and size >= FRAME_HEADER_BYTES:\n",
+        "        if size >= FRAME_HEADER_BYTES:\n",
+        "wire/test_extension_parser.py::test_the_parser_agrees_with_its_model_wherever_the_stream_is_split",
+    ),
+    Mutant(
+        "a program that dies before it is executed is an error, not a lost connection",
+        "fastpty/relay/greeting.pxd",
+        "        session_fail(loop, session, ENDING_NOT_STARTED, ERROR_EXECUTE, "
+        'b"the process ended before the command began",\n                     0)\n',
+        "        session_finish(loop, session, ENDING_NOT_STARTED)\n",
+        "client/test_who_dies.py::test_both_sides_see_who_has_died[exec-start-program killed]",
+    ),
+    Mutant(
         "the client is read although the program does not read",
         "fastpty/relay/greeting.pxd",
         "    session.input.channel.reads_ahead = True\n",

@@ -76,6 +76,35 @@ def frames_in(bytes wire, int repeat):
     return count
 
 
+def parse_extension(pieces):
+    """The frames of a stream that arrives in these pieces: number, value, payload, is_last and is_stray of each."""
+    cdef ExtensionParser parser
+    cdef ExtensionFrame frame
+    cdef bytes piece
+    cdef const unsigned char *data
+    cdef size_t size, at, used
+    cdef bint begins
+    memset(&parser, 0, sizeof(parser))
+    found = []
+    for piece in pieces:
+        at = 0
+        data = piece
+        size = len(piece)
+        while at < size:
+            begins = parser.payload_left == 0
+            used = extension_next(&parser, data + at, size - at, &frame)
+            if used == 0:
+                raise AssertionError("no progress")
+            at += used
+            if frame.is_partial:
+                continue
+            if begins:
+                found.append([frame.number, frame.value, b"", False, bool(frame.is_stray)])
+            found[-1][2] += frame.payload[:frame.size]
+            found[-1][3] = bool(frame.is_last)
+    return found
+
+
 def extension_frames_in(bytes wire, int repeat):
     """The same as frames_in, with the extension's parser."""
     cdef ExtensionParser parser
