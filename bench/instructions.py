@@ -1,4 +1,4 @@
-"""Counts the instructions that the frame parser executes for a frame, with callgrind."""
+"""Counts the instructions that the frame parsers execute for a frame, with callgrind."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 _PARSE = """
 import struct, sys
-from tests.probes.frame_probe import frames_in
-payload_bytes, frames, repeat = map(int, sys.argv[1:])
+from tests.probes import frame_probe
+payload_bytes, frames, repeat = map(int, sys.argv[2:])
 wire = (struct.pack("<BHB", 0, payload_bytes, 0) + bytes(payload_bytes)) * frames
-assert frames_in(wire, repeat) == frames * repeat
+done = getattr(frame_probe, sys.argv[1])(wire, repeat)
+assert done in (frames * repeat, payload_bytes * frames * repeat)
 """
 
 
-def per_frame(payload_bytes: int, folder: Path) -> float:
+def per_frame(payload_bytes: int, folder: Path, parser: str = "frames_in") -> float:
     """Instructions per stdin frame with this payload, in one piece. Needs valgrind and the probes of `make test`.
 
+    parser: a function of tests/probes/frame_probe.pyx.
     The interpreter's own instructions are the same in two runs that differ only in how often the frames are parsed.
     """
     frames, few, many = 1000, 1, 101
-    counts = [_instructions(folder, payload_bytes, frames, repeat) for repeat in (few, many)]
+    counts = [_instructions(folder, parser, payload_bytes, frames, repeat) for repeat in (few, many)]
     return (counts[1] - counts[0]) / (frames * (many - few))
 
 
-def _instructions(folder: Path, *numbers: int) -> int:
+def _instructions(folder: Path, parser: str, *numbers: int) -> int:
     tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.out"]
     script = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}){_PARSE}"]
-    argv = [*tool, *script, *map(str, numbers)]
+    argv = [*tool, *script, parser, *map(str, numbers)]
     done = subprocess.run(argv, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode or found is None:

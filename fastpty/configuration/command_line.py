@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from fastpty import __version__
 from fastpty.configuration import help as help_texts
 from fastpty.configuration.build import build
+from fastpty.configuration.choice import choice
 from fastpty.configuration.config import Config
 from fastpty.configuration.help import PROGRAM
 from fastpty.configuration.language import blocks, files, loader
@@ -68,7 +69,8 @@ def read(
     if is_check:
         for warning in warnings:
             write_error(f"{PROGRAM}: warning: {warning}")
-        write_output("".join(f"{printable(line)}\n" for line in report(loaded.settings)))
+        remarks = {"client-command": choice(config).why}
+        write_output("".join(f"{printable(line)}\n" for line in report(loaded.settings, remarks)))
         raise SystemExit(0)
     return config, warnings, loaded.settings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.options import OPTIONS, find
@@ -10,15 +10,19 @@ from fastpty.configuration.options import OPTIONS, find
 DEFAULT = "default"
 
 
-def report(settings: Sequence[Setting]) -> list[str]:
+def report(settings: Sequence[Setting], remarks: Mapping[str, str | None]) -> list[str]:
     """The effective configuration, one line for each value: its origin, the option, the value.
 
     The origin is `FILE:LINE`, `command line`, `$VARIABLE` or `default`. Of an option that cannot be repeated only the
     last setting is shown. An option that is neither set nor has a default is left out.
+    remarks: what is shown in parentheses after the value of an option.
     """
     rows = list(_rows(settings))
-    width = max(len(origin) for origin, _ in rows)
-    return [f"{origin.ljust(width)}  {line}" for origin, line in rows]
+    width = max(len(origin) for origin, _, _ in rows)
+    return [
+        f"{origin.ljust(width)}  {name} = {value}" + (f" ({remark})" if (remark := remarks.get(name)) else "")
+        for origin, name, value in rows
+    ]
 
 
 def as_ini(listing: Iterable[Setting]) -> list[str]:
@@ -27,13 +31,12 @@ def as_ini(listing: Iterable[Setting]) -> list[str]:
     return [";fastpty-router configuration", "[uwsgi]", *lines, ";end of configuration"]
 
 
-def _rows(settings: Sequence[Setting]) -> Iterator[tuple[str, str]]:
+def _rows(settings: Sequence[Setting]) -> Iterator[tuple[str, str, str]]:
     for option in OPTIONS:
         if option.field is None:
             continue
         given = [setting for setting in settings if find(setting.name, is_uwsgis=setting.is_uwsgis) is option]
         for setting in given if option.repeatable else given[-1:]:
-            value = option.bare if setting.value is None else setting.value
-            yield setting.origin, f"{option.name} = {value}"
+            yield setting.origin, option.name, str(option.bare if setting.value is None else setting.value)
         if not given and option.default is not None:
-            yield DEFAULT, f"{option.name} = {option.default}"
+            yield DEFAULT, option.name, option.default

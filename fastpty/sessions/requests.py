@@ -14,9 +14,10 @@ from fnmatch import translate
 from functools import cached_property
 
 from fastpty._spawn import Command
+from fastpty.configuration.choice import ORDINARY_SHELL, choice
 from fastpty.configuration.config import Config
 from fastpty.errors import RefusedError, printable
-from fastpty.sessions.program import Program, command_argv
+from fastpty.sessions.program import Program
 from fastpty.sessions.starter import Window
 from fastpty.system.names import shown
 from fastpty.system.records import dataclass, replace
@@ -30,9 +31,6 @@ _ACCEPTED_VALUE = re.compile(rb"[^/%\x00-\x1f\x7f]{0,64}")
 _GIT_COMMAND = re.compile(rb"git-[a-z-]+")
 _SHOWN_WORDS_MOST = 16
 _SHOWN_BYTES_MOST = 80
-
-_SHELL = re.compile("/(usr/(local/)?)?bin/(sh|ash|bash|csh|dash|fish|ksh|ksh93|lksh|mksh|pdksh|tcsh|yash|zsh)")
-"""Shells that run any command. /etc/shells also lists others: rbash, tmux, git-shell, an operator's menu."""
 
 
 class RequestError(Exception):
@@ -133,10 +131,9 @@ class Requests:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._own_names = {os.fsencode(name) for name, _ in config.environment}
-        self.may_choose = _may_choose(config)
-        # A restricted shell, or a login shell whose profile runs one command, trusts its environment: with BASH_ENV or
-        # LD_PRELOAD a client could run anything. sshd(8), too, takes only what AcceptEnv names.
-        self._may_set_any = self.may_choose and (config.run_as != "peer" or config.client_command == "yes")
+        allowed = choice(config)
+        self.may_choose = allowed.commands
+        self._may_set_any = allowed.variables
 
     @cached_property
     def _accepted(self) -> re.Pattern[bytes]:
@@ -167,7 +164,7 @@ class Requests:
         command = program.command
         directory = command.directory
         if request.directory is not None:
-            if not (self._may_set_any or _SHELL.fullmatch(os.fsdecode(command.path))):
+            if not (self._may_set_any or ORDINARY_SHELL.fullmatch(os.fsdecode(command.path))):
                 # git-shell(1) runs commands from a folder below the directory in which it starts.
                 raise RefusedError("clients whose shell is restricted may not choose a directory here")
             directory = os.path.join(directory or b"", request.directory)
@@ -250,12 +247,3 @@ def _name(entry: bytes) -> bytes:
 
 def _refused(what: str, about: bytes | None = None) -> RequestError:
     return RequestError(extension.REFUSED, f"refused: clients may not choose {what} here", about)
-
-
-def _may_choose(config: Config) -> bool:
-    if config.client_command != "auto":
-        return config.client_command == "yes"
-    if config.given_command is None:
-        return True
-    argv = command_argv(config.given_command)
-    return len(argv) == 1 and _SHELL.fullmatch(argv[0]) is not None

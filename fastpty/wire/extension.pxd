@@ -98,6 +98,9 @@ cdef inline size_t extension_next(
     frame.value = frame.size = 0
     frame.payload = data
     if parser.payload_left == 0:
+        if parser.header_bytes == 0 and size >= FRAME_HEADER_BYTES:
+            memcpy(parser.header, data, FRAME_HEADER_BYTES)
+            parser.header_bytes = used = FRAME_HEADER_BYTES
         while parser.header_bytes < FRAME_HEADER_BYTES:
             if used == size:
                 return used

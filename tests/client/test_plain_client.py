@@ -17,7 +17,8 @@ from tests.support.plain_client import BrokenError, PlainClient, RouterError
 
 EXITED, SIGNALLED = 1, 2
 REFUSED, EXECUTE, PROTOCOL, STOPPED = 3, 8, 1, 11
-MAY_CHOOSE = 64
+CAN_EXEC, MAY_CHOOSE = 2, 64
+EXEC = (0, 1000)
 LINES_MOST = 250
 
 
@@ -89,6 +90,60 @@ def test_a_signal(address: str) -> None:
         client.read_until(b"ready")
         client.send_signal(signal.SIGTERM)
         assert ended(client) == (SIGNALLED, signal.SIGTERM)
+
+
+def test_a_program_without_a_terminal(address: str) -> None:
+    with PlainClient(address) as client:
+        assert client.welcome.capabilities & CAN_EXEC
+        client.start(["sh", "-c", "test -t 0 || echo no; cat; echo err >&2; exit 4"], streams=EXEC)
+        client.type(b"input")
+        client.end_input()
+        assert ended(client) == (EXITED, 4)
+        assert (client.output, client.errors) == (b"no\ninput", b"err\n")
+        assert {1, 2} <= client.ended_streams
+
+
+def test_standard_error_in_the_output(address: str) -> None:
+    with PlainClient(address) as client:
+        client.start(["sh", "-c", "echo a; echo b >&2"], streams=(1, 1000))
+        assert ended(client) == (EXITED, 0)
+        assert (client.output, client.errors) == (b"a\nb\n", b"")
+
+
+def test_much_input_and_output_without_a_terminal(address: str) -> None:
+    data = os.urandom(3_000_000)
+    with PlainClient(address) as client:
+        client.start(["cat"], streams=EXEC)
+        client.type(data)
+        client.end_input()
+        status = client.status()
+    assert client.output == data
+    assert (status.input, status.input_left) == (len(data), 0)
+
+
+def test_input_that_the_program_does_not_take(address: str) -> None:
+    with PlainClient(address) as client:
+        client.start(["sh", "-c", "exec <&-; echo closed; read line < /dev/null; exit 5"], streams=EXEC)
+        client.type(bytes(3_000_000))
+        client.end_input()
+        assert ended(client) == (EXITED, 5)
+
+
+def test_output_that_the_client_does_not_want(address: str) -> None:
+    with PlainClient(address) as client:
+        client.start(["yes"], streams=EXEC)
+        client.read_until(b"y\n")
+        client.stop(1)
+        assert ended(client) == (SIGNALLED, signal.SIGPIPE)
+        assert 1 in client.ended_streams
+
+
+def test_a_job_that_holds_the_output_is_a_flag_of_the_status(address: str) -> None:
+    with PlainClient(address) as client:
+        client.start(["sh", "-c", "sleep 1000 & echo $!"], streams=(0, 10))
+        status = client.status()
+    os.kill(int(client.output), signal.SIGKILL)
+    assert (status.how, status.flags & 1, status.code) == (EXITED, 1, 0)
 
 
 @pytest.mark.parametrize(("word", "errno"), [("no-such-command", 2), ("/etc/passwd", 13)])

@@ -11,6 +11,7 @@ import pytest
 
 from fastpty.configuration.options import OPTIONS
 from tests.support.harness import Client, Router, run
+from tests.support.peers import need_root
 
 
 def shown(ended: subprocess.CompletedProcess[str]) -> dict[str, list[tuple[str, str]]]:
@@ -47,6 +48,30 @@ def test_check_shows_each_value_with_where_it_comes_from(tmp_path: Path) -> None
     assert set(found) == {"max-sessions", "master", "env", "listen-uwsgi", "listen-raw"} | {
         option.name for option in OPTIONS if option.field and option.default is not None
     }
+
+
+MAY, MAY_NOT = "clients may choose a command", "clients may not choose a command"
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ([], f"auto ({MAY}: command is not set)"),
+        (["--command", "/bin/sh"], f"auto ({MAY}: command is an ordinary shell)"),
+        (["--command", "exec sh"], f"auto ({MAY_NOT}: command is not an ordinary shell)"),
+        (["--command", "/bin/sh", "--client-command", "no"], "no"),
+        (["--client-command", "yes"], "yes"),
+        (
+            ["--run-as", "peer", "--allow-user", "0"],
+            f"auto ({MAY}, and variables that accept-env names: command is not set)",
+        ),
+    ],
+)
+def test_check_shows_whether_clients_may_choose_a_command(options: list[str], value: str, tmp_path: Path) -> None:
+    if "peer" in options:
+        need_root()
+    ended = run("--check", "s", *options, cwd=tmp_path)
+    assert [shown_value for _, shown_value in shown(ended)["client-command"]] == [value], ended.stderr
 
 
 def test_check_binds_and_changes_nothing(tmp_path: Path) -> None:

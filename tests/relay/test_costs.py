@@ -184,3 +184,12 @@ def test_a_frame_costs_the_parser_few_instructions(directory: Path) -> None:
     small, large = per_frame(64, directory), per_frame(4096, directory)
     assert small < 100
     assert abs(large - small) < 1
+
+
+def test_a_frame_of_the_extension_costs_few_instructions(directory: Path) -> None:
+    """The parser alone at most 80. The relay's checks and the copy of a small payload come on top."""
+    need("valgrind")
+    small, large = (per_frame(size, directory, "extension_frames_in") for size in (8, 4096))
+    assert small <= 80
+    assert abs(large - small) < 1
+    assert per_frame(8, directory, "extension_input_of") < 150

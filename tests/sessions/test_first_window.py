@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from fastpty.wire.uwsgi import first_window, stdin_frames, window_frames
+from tests import ROOT
+from tests.support.client_harness import terminal_client
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import Client, Router
 
 Starts = Callable[..., Router]
 
-STARTS = 100  # of each kind; tests/storm.py has many more
+STARTS = 100  # one after the other
+PROCESSES, STARTS_OF_EACH = 8, 25  # at once
 
 
 @pytest.mark.parametrize(
@@ -72,3 +78,37 @@ def test_a_named_client_never_starts_with_another_size(start_router: Starts, dir
             client.start(window=(index + 1, 1000 + index))
             assert client.status().code == 0
             assert client.output == b"%d %d\r\n" % (index + 1, 1000 + index)
+
+
+def test_no_window_is_wrong_when_many_processes_start_sessions_at_once(start_router: Starts, directory: Path) -> None:
+    """Plain clients: the start of a `fastpty` takes most of its time, so the router would be idle."""
+    path = str(directory / "socket")
+    start_router(path, "--workers", "2")
+    module = [sys.executable, "-m", "tests.support.first_windows", path]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*module, str(1 + index * STARTS_OF_EACH), str(STARTS_OF_EACH)], cwd=ROOT, stdout=subprocess.PIPE
+                )
+            )
+            for index in range(PROCESSES)
+        ]
+        for process in processes:
+            assert process.communicate()[0] == b""
+            assert process.returncode == 0
+
+
+def test_a_program_sees_the_window_of_the_real_clients_terminal(start_router: Starts, directory: Path) -> None:
+    path = str(directory / "socket")
+    start_router(path)
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(
+                terminal_client("connect", path, "--", "stty", "size", rows=30 + number, columns=100 + number)
+            )
+            for number in range(10)
+        ]
+        for number, client in enumerate(clients):
+            client.read_until(b"%d %d\r\n" % (30 + number, 100 + number))
+            assert client.wait() == 0

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
 # Client to router.
-STDIN, ROWS, COLUMNS, START, END_INPUT, SIZE, PING = 0, 100, 101, 131, 137, 138, 140
+STDIN, ROWS, COLUMNS, START, END_INPUT, SIZE, PING, STOP = 0, 100, 101, 131, 137, 138, 140, 145
 # Router to client.
-OUTPUT, WELCOME, STARTED, CREDIT, PONG, NOTICE, STATUS, ERROR = 0, 151, 153, 157, 158, 160, 163, 165
+OUTPUT, STDERR, WELCOME, STARTED, CREDIT, PONG, STREAM_ENDED = 0, 149, 151, 153, 157, 158, 161
+STATUS, ERROR = 163, 165
 # Items of START.
-ARGUMENT, TERM, ENVIRONMENT, OFFERED_ENVIRONMENT, DIRECTORY, WINDOW = 1, 2, 3, 4, 5, 6
+ARGUMENT, TERM, ENVIRONMENT, DIRECTORY, WINDOW, STREAMS = 1, 2, 3, 5, 6, 7
 
 MOST_PAYLOAD = 65_535
 GOES_ON = 1
@@ -76,10 +77,11 @@ def items(payload: bytes) -> dict[int, bytes]:
 
 
 class PlainClient:
-    """One session. `output` is what the program has written so far."""
+    """One session. `output` is what the program has written so far, `errors` the same of its standard error in exec."""
 
     def __init__(self, address: str | tuple[str, int]) -> None:
-        self.output = b""
+        self.output = self.errors = b""
+        self.ended_streams: set[int] = set()
         self.pongs: list[bytes] = []
         self.started: dict[int, bytes] | None = None
         self._credit = 0
@@ -114,7 +116,9 @@ class PlainClient:
         environment: Iterable[str] = (),
         directory: str | None = None,
         size: tuple[int, int] | None = (24, 80),
+        streams: tuple[int, int] | None = None,
     ) -> None:
+        """streams: the flags and milliseconds of exec (13.8)."""
         request = b"".join(item(ARGUMENT, os.fsencode(word)) for word in arguments)
         request += item(TERM, term.encode())
         request += b"".join(item(ENVIRONMENT, os.fsencode(variable)) for variable in environment)
@@ -122,6 +126,8 @@ class PlainClient:
             request += item(DIRECTORY, os.fsencode(directory))
         if size is not None:
             request += item(WINDOW, struct.pack("<4H", *size, 0, 0))
+        if streams is not None:
+            request += item(STREAMS, struct.pack("<BI", *streams))
         self.sock.sendall(message(START, request))
 
     def type(self, data: bytes) -> None:
@@ -151,6 +157,9 @@ class PlainClient:
 
     def send_signal(self, number: int) -> None:
         self.sock.sendall(frame(number))
+
+    def stop(self, stream: int) -> None:
+        self.sock.sendall(frame(STOP, bytes([stream])))
 
     def ping(self, data: bytes) -> None:
         self.sock.sendall(frame(PING, data))
@@ -199,6 +208,12 @@ class PlainClient:
             raise BrokenError("the connection ended without a final frame")
         if number == OUTPUT:
             self.output += payload
+        elif number == STDERR:
+            self.errors += payload
+        elif number == STREAM_ENDED:
+            self.ended_streams.add(payload[0])
+            self._unsent = self._unsent if payload[0] else b""  # no credit follows
+            self._send_input()
         elif number == STARTED:
             self.started = items(payload)
         elif number == CREDIT:
@@ -226,6 +241,6 @@ class PlainClient:
         if isinstance(self._final, RouterError):
             raise self._final
         assert self._final is not None
-        if self._final.output != len(self.output):
+        if (self._final.output, self._final.standard_error) != (len(self.output), len(self.errors)):
             raise BrokenError("output is missing")
         return self._final
