@@ -10,6 +10,7 @@ import stat
 import time
 
 from fastpty.client.attach import DisconnectedError, SignalledError
+from fastpty.client.exec_input import ExecInput
 from fastpty.client.exec_session import ExecSession
 from fastpty.client.link import HIGH_WATER_BYTES, Link
 from fastpty.client.peer import RouterProcess
@@ -48,12 +49,13 @@ def relay(link: Link, stdin_fd: int, *, timeout: float, show_notice: Callable[[s
             Sink(extension.OUTPUT_STREAM, streams.stdout, "output", blocks=streams.stdout == 1),
             Sink(extension.ERROR_STREAM, stderr, "error output", blocks=errors_fd is None),
         )
+        client = ExecClient(link, streams, sinks, signals)
         try:
-            client = ExecClient(link, streams, sinks, signals)
             client.end_by = time.monotonic() + timeout if timeout else None
             client.show_notice = show_notice
             client.run()
         finally:
+            client.close()
             if errors_fd is not None:
                 os.close(errors_fd)
         why = None
@@ -112,12 +114,18 @@ class ExecClient:
         self._streams = streams
         self._sinks = sinks
         self._signals = signals
-        self._stdin_open = True
+        self._input = ExecInput(link, link.protocol, streams)
         self._interrupted_at = -_AGAIN_SECONDS
         self._stopped: set[int] = set()
         self._found = 0
+        self._poll = select.poll()
+        self._wanted: dict[int, int] = {}
         self.end_by: float | None = None
         self.show_notice: Callable[[str], None]
+
+    def close(self) -> None:
+        """Closes the descriptors that it has opened."""
+        self._input.close()
 
     def run(self) -> None:
         """Runs until the session has ended, and its output is written."""
@@ -132,14 +140,23 @@ class ExecClient:
                 time.sleep(PAUSE_SECONDS)
 
     def _turn(self) -> None:
-        poll = select.poll()
         actions: dict[int, Callable[[], None]] = {}
+        wanted: dict[int, int] = {}
         for fd, events, act in self._interests():
-            poll.register(fd, events)
+            wanted[fd] = events
             actions[fd] = act
-        for fd, found in poll.poll(self._patience_ms()):
+        if wanted != self._wanted:
+            self._watch(wanted)
+        for fd, found in self._poll.poll(self._patience_ms()):
             self._found = found
             actions[fd]()
+
+    def _watch(self, wanted: dict[int, int]) -> None:
+        for fd in self._wanted.keys() - wanted.keys():
+            self._poll.unregister(fd)
+        for fd, events in wanted.items():
+            self._poll.register(fd, events)
+        self._wanted = wanted
 
     def _interests(self) -> Iterator[tuple[int, int, Callable[[], None]]]:
         yield self._signals.fileno(), select.POLLIN, self._on_signals
@@ -153,8 +170,8 @@ class ExecClient:
         events = (select.POLLOUT if self._link.wants_to_send else 0) | (select.POLLIN if self._has_room else 0)
         if events:
             yield self._link.sock.fileno(), events, self._on_socket
-        if self._stdin_open and self._link.has_room:
-            yield self._streams.stdin, select.POLLIN, self._read
+        if self._input.room:
+            yield self._streams.stdin, select.POLLIN, self._input.read
 
     @property
     def _has_room(self) -> bool:
@@ -176,33 +193,20 @@ class ExecClient:
                 self._stopped.add(sink.stream)
                 self._link.queue_frames(self._session.stop(sink.stream))
 
-    def _read(self) -> None:
-        if not self._link.output_open:
-            return
-        data = self._streams.read()
-        if data is None:
-            return
-        if data:
-            self._link.queue(data)
-        else:
-            self._stdin_open = False
-            self._link.end_input()
-        self._link.send()
-
     def _on_socket(self) -> None:
         self._link.send()
         if self._found == select.POLLOUT or not self._has_room:
             return
         self._pass_on(self._link.receive())
+        self._input.read_on()  # there may be room now
 
     def _pass_on(self, output: bytes) -> None:
         self._sinks[0].add(output)
         self._sinks[1].add(self._session.take_errors())
         for text in self._session.take_notices():
             self.show_notice(text)
-        if extension.INPUT_STREAM in self._session.ended and self._stdin_open:
-            self._stdin_open = False
-            self._link.end_input()
+        if extension.INPUT_STREAM in self._session.ended:
+            self._input.end()
 
     def _on_signals(self) -> None:
         taken = self._signals.take()
