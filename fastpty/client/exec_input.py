@@ -44,22 +44,22 @@ class ExecInput:
 
     def read(self) -> None:
         """Reads and sends a frame of input, if there is any. May block if input is not spliced and has not arrived."""
-        room = self.room  # 0 if another event of the same turn has used it
-        if not room:
-            return
+        room = self.room
+        if room:  # it may be used up since poll(2) has reported the input
+            self._read(room)
+
+    def _read(self, room: int) -> bool:
         size = self._splice(self._pipe, room) if self._pipe is not None and self._pipe.works else self._copy(room)
         if size == 0:
             self.end()
         if size is not None:
             self._link.send()
+        return bool(size)
 
     def read_on(self) -> None:
         """Reads and sends what has arrived, as far as there is room. Does nothing if that could block."""
-        while self._pipe is not None and self._pipe.works and self.room:
-            before = self._session.input_bytes
-            self.read()
-            if self._session.input_bytes == before:
-                return
+        while self._pipe is not None and self._pipe.works and (room := self.room) and self._read(room):
+            continue
 
     def end(self) -> None:
         """Ends the input."""

@@ -107,7 +107,7 @@ class Sink:
 class ExecClient:
     """The poll loop of `fastpty exec`."""
 
-    def __init__(self, link: Link, streams: Streams, sinks: tuple[Sink, ...], signals: HeldSignals) -> None:
+    def __init__(self, link: Link, streams: Streams, sinks: tuple[Sink, Sink], signals: HeldSignals) -> None:
         assert isinstance(link.protocol, ExecSession)
         self._link = link
         self._session = link.protocol
@@ -175,7 +175,8 @@ class ExecClient:
 
     @property
     def _has_room(self) -> bool:
-        return all(len(sink.buffer) < HIGH_WATER_BYTES for sink in self._sinks)
+        output, errors = self._sinks
+        return len(output.buffer) < HIGH_WATER_BYTES and len(errors.buffer) < HIGH_WATER_BYTES
 
     def _patience_ms(self) -> float | None:
         waits = [self._link.keep_alive_wait(is_reading=self._has_room) if self._link.output_open else None]

@@ -79,6 +79,9 @@ class Outgoing:
     def __len__(self) -> int:
         return len(self._first) + len(self._last) + (self._pipe.held_bytes if self._pipe else 0)
 
+    def __bool__(self) -> bool:
+        return bool(self._first) or self._pipe is not None
+
     def add(self, data: bytes) -> None:
         """Queues bytes."""
         if self._pipe is None:
