@@ -74,34 +74,47 @@ class Sink:
         self.fd = fd
         self._name = name
         kind = os.fstat(fd).st_mode
-        self._write_bytes = 4096 if blocks and not stat.S_ISREG(kind) else CHUNK_BYTES
+        self._blocks = blocks and not stat.S_ISREG(kind)
+        self._write_bytes = 4096 if self._blocks else CHUNK_BYTES
         self.is_pipe = stat.S_ISFIFO(kind)
         self.buffer = bytearray()
         self.is_over = not is_writable(fd)
 
     def add(self, data: bytes) -> None:
-        """Queues output, unless nobody reads it."""
+        """Writes output, and queues what the descriptor does not take. Drops it if nobody reads it."""
+        if not data or self.is_over:
+            return
+        written = 0
+        if not self.buffer and not self._blocks:
+            try:
+                written = self._write(data)
+            except OSError:  # short of memory
+                written = 0
         if not self.is_over:
-            self.buffer += data
+            self.buffer += data[written:] if written else data
 
     def write(self) -> None:
         """Writes as much as the descriptor takes. Raises FastptyError if the write fails."""
         if not self.buffer:  # poll(2) reports that the reader of the pipe has closed it
             self.is_over = True
             return
+        with memoryview(self.buffer) as view, view[: self._write_bytes] as piece:
+            count = self._write(piece)
+        del self.buffer[: len(self.buffer) if self.is_over else count]
+
+    def _write(self, data: bytes | memoryview) -> int:
+        """Returns how much was written. Drops everything if nobody reads it. Raises FastptyError or SHORT_OF_MEMORY."""
         try:
-            count = os.write(self.fd, self.buffer[: self._write_bytes])
+            return os.write(self.fd, data)
         except BlockingIOError:
-            return
+            return 0
         except OSError as error:
             if error.errno in SHORT_OF_MEMORY:
                 raise
             if error.errno not in _ENDS and not (error.errno == errno.EIO and os.isatty(self.fd)):
                 raise FastptyError(f"cannot write the {self._name}: {error.strerror}") from error
-            self.buffer.clear()
             self.is_over = True
-            return
-        del self.buffer[:count]
+            return len(data)
 
 
 class ExecClient:
