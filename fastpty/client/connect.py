@@ -7,13 +7,11 @@ import os
 import time
 
 from fastpty.client import negotiation
-from fastpty.client.attach import DisconnectedError, attach
-from fastpty.client.legacy import SILENCE_SECONDS, LateWelcomeError
+from fastpty.client.legacy import NOTICE, NOTICE_MOST_BYTES, SILENCE_SECONDS, LateWelcomeError
 from fastpty.client.link import Link
-from fastpty.client.output import NOTICE, NOTICE_MOST_BYTES
 from fastpty.client.peer import listener_warning
 from fastpty.client.streams import check_streams
-from fastpty.client.terminal import window_size
+from fastpty.client.terminal import DisconnectedError, window_size
 from fastpty.client.wanted import Wanted, read
 from fastpty.errors import FastptyError, printable
 from fastpty.net.address import TcpAddress, dial
@@ -224,6 +222,8 @@ class Connection:
             self._complain(f"connected to {self._name}{process}, {link.protocol.name} protocol")
 
     def _attach(self, link: Link) -> int:
+        from fastpty.client.attach import attach  # exec does without
+
         began = time.monotonic()
         try:
             status = attach(

@@ -9,14 +9,13 @@ import select
 import stat
 import time
 
-from fastpty.client.attach import DisconnectedError, SignalledError
 from fastpty.client.exec_input import ExecInput
 from fastpty.client.exec_session import ExecSession
 from fastpty.client.link import HIGH_WATER_BYTES, Link
 from fastpty.client.peer import RouterProcess
 from fastpty.client.ready import PAUSE_SECONDS, SHORT_OF_MEMORY
 from fastpty.client.streams import CHUNK_BYTES, Streams, is_writable, reopened
-from fastpty.client.terminal import HeldSignals, signal_name
+from fastpty.client.terminal import DisconnectedError, HeldSignals, SignalledError, signal_name
 from fastpty.errors import FastptyError, SessionError
 from fastpty.wire import extension
 

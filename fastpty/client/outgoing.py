@@ -1,4 +1,4 @@
-"""The bytes that wait to be sent to the router, in their order: frames in memory, and input that stays in the kernel."""
+"""The bytes that wait to be sent to the router, in order: frames in memory, and input that stays in the kernel."""
 
 from __future__ import annotations
 
