@@ -257,7 +257,7 @@ _FAST = (
         "fastpty/client/exec_loop.py",
         "        if not self.buffer and not self._blocks:\n",
         "        if not self._blocks:\n",
-        CLIENT + "test_a_slow_reader_of_one_stream_gets_everything",
+        CLIENT + "test_output_that_follows_output_that_waits_is_not_written_before_it",
     ),
     Mutant(
         "only input that follows none stays in its place",
