@@ -38,7 +38,11 @@ def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
 
     Raises FastptyError if the session did not run to its end.
     """
-    return run_on(Connection(wanted, complain))
+    from fastpty.client.attach import attach  # exec does without; before it connects, so that nothing is read later
+
+    connection = Connection(wanted, complain)
+    connection.attach = attach
+    return run_on(connection)
 
 
 def run_on(connection: Connection) -> int:
@@ -79,6 +83,7 @@ class Connection:
         self._has_negotiated = False  # the TLS handshake has selected the extension
         self._exit_status: Callable[[Status], int]
         self.session: Session | None = None
+        self.attach: Callable[..., Status | None]
 
     def run(self) -> int:
         """Connects and attaches; returns the exit status. Raises FastptyError."""
@@ -222,11 +227,9 @@ class Connection:
             self._complain(f"connected to {self._name}{process}, {link.protocol.name} protocol")
 
     def _attach(self, link: Link) -> int:
-        from fastpty.client.attach import attach  # exec does without
-
         began = time.monotonic()
         try:
-            status = attach(
+            status = self.attach(
                 link,
                 self._stdin,
                 escape_character=self.wanted.escape,

@@ -91,7 +91,7 @@ def loaded(*arguments: str) -> set[str]:
     ("arguments", "wanted"),
     [
         (["--version"], COMMAND_LINE),
-        (["connect", "/nowhere/s"], CONNECT),
+        (["connect", "/nowhere/s"], ATTACHED),
         (["connect", "--help"], CONNECT | {"fastpty.client.help"}),
     ],
 )
