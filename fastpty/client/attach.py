@@ -20,8 +20,16 @@ from fastpty.client.output import Output
 from fastpty.client.peer import RouterProcess
 from fastpty.client.ready import PAUSE_SECONDS, SHORT_OF_MEMORY
 from fastpty.client.streams import Streams
-from fastpty.client.terminal import FATAL, HeldSignals, RawTerminal, signal_name, window_size
-from fastpty.errors import FastptyError, SessionError
+from fastpty.client.terminal import (
+    FATAL,
+    DisconnectedError,
+    HeldSignals,
+    RawTerminal,
+    SignalledError,
+    signal_name,
+    window_size,
+)
+from fastpty.errors import FastptyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,19 +38,11 @@ if TYPE_CHECKING:
 
     from fastpty.wire.extension import Status
 
-__all__ = ["AttachedClient", "DisconnectedError", "EndedByRouterError", "attach"]
+__all__ = ["AttachedClient", "EndedByRouterError", "attach"]
 
 # While the router has no room for more input, these keys are sent as signals, and the input that waits is dropped. Only
 # a key that is read alone counts: within a paste it is ordinary input.
 _INTERRUPTS = {b"\x03": _signal.SIGINT, b"\x1c": _signal.SIGQUIT}
-
-
-class DisconnectedError(SessionError):
-    """The user asked to disconnect."""
-
-
-class SignalledError(FastptyError):
-    """A fatal signal arrived. HeldSignals then ends the process by that signal, so no caller sees this error."""
 
 
 def attach(

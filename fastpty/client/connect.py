@@ -7,13 +7,11 @@ import os
 import time
 
 from fastpty.client import negotiation
-from fastpty.client.attach import DisconnectedError, attach
-from fastpty.client.legacy import SILENCE_SECONDS, LateWelcomeError
+from fastpty.client.legacy import NOTICE, NOTICE_MOST_BYTES, SILENCE_SECONDS, LateWelcomeError
 from fastpty.client.link import Link
-from fastpty.client.output import NOTICE, NOTICE_MOST_BYTES
 from fastpty.client.peer import listener_warning
 from fastpty.client.streams import check_streams
-from fastpty.client.terminal import window_size
+from fastpty.client.terminal import DisconnectedError, window_size
 from fastpty.client.wanted import Wanted, read
 from fastpty.errors import FastptyError, printable
 from fastpty.net.address import TcpAddress, dial
@@ -40,7 +38,11 @@ def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
 
     Raises FastptyError if the session did not run to its end.
     """
-    return run_on(Connection(wanted, complain))
+    from fastpty.client.attach import attach  # exec does without; before it connects, so that nothing is read later
+
+    connection = Connection(wanted, complain)
+    connection.attach = attach
+    return run_on(connection)
 
 
 def run_on(connection: Connection) -> int:
@@ -81,6 +83,7 @@ class Connection:
         self._has_negotiated = False  # the TLS handshake has selected the extension
         self._exit_status: Callable[[Status], int]
         self.session: Session | None = None
+        self.attach: Callable[..., Status | None]
 
     def run(self) -> int:
         """Connects and attaches; returns the exit status. Raises FastptyError."""
@@ -226,7 +229,7 @@ class Connection:
     def _attach(self, link: Link) -> int:
         began = time.monotonic()
         try:
-            status = attach(
+            status = self.attach(
                 link,
                 self._stdin,
                 escape_character=self.wanted.escape,

@@ -9,13 +9,13 @@ import select
 import stat
 import time
 
-from fastpty.client.attach import DisconnectedError, SignalledError
+from fastpty.client.exec_input import ExecInput
 from fastpty.client.exec_session import ExecSession
 from fastpty.client.link import HIGH_WATER_BYTES, Link
 from fastpty.client.peer import RouterProcess
 from fastpty.client.ready import PAUSE_SECONDS, SHORT_OF_MEMORY
 from fastpty.client.streams import CHUNK_BYTES, Streams, is_writable, reopened
-from fastpty.client.terminal import HeldSignals, signal_name
+from fastpty.client.terminal import DisconnectedError, HeldSignals, SignalledError, signal_name
 from fastpty.errors import FastptyError, SessionError
 from fastpty.wire import extension
 
@@ -48,12 +48,13 @@ def relay(link: Link, stdin_fd: int, *, timeout: float, show_notice: Callable[[s
             Sink(extension.OUTPUT_STREAM, streams.stdout, "output", blocks=streams.stdout == 1),
             Sink(extension.ERROR_STREAM, stderr, "error output", blocks=errors_fd is None),
         )
+        client = ExecClient(link, streams, sinks, signals)
         try:
-            client = ExecClient(link, streams, sinks, signals)
             client.end_by = time.monotonic() + timeout if timeout else None
             client.show_notice = show_notice
             client.run()
         finally:
+            client.close()
             if errors_fd is not None:
                 os.close(errors_fd)
         why = None
@@ -72,52 +73,71 @@ class Sink:
         self.fd = fd
         self._name = name
         kind = os.fstat(fd).st_mode
-        self._write_bytes = 4096 if blocks and not stat.S_ISREG(kind) else CHUNK_BYTES
+        self._blocks = blocks and not stat.S_ISREG(kind)
+        self._write_bytes = 4096 if self._blocks else CHUNK_BYTES
         self.is_pipe = stat.S_ISFIFO(kind)
         self.buffer = bytearray()
         self.is_over = not is_writable(fd)
 
     def add(self, data: bytes) -> None:
-        """Queues output, unless nobody reads it."""
+        """Writes output, and queues what the descriptor does not take. Drops it if nobody reads it."""
+        if not data or self.is_over:
+            return
+        written = 0
+        if not self.buffer and not self._blocks:
+            try:
+                written = self._write(data)
+            except OSError:  # short of memory
+                written = 0
         if not self.is_over:
-            self.buffer += data
+            self.buffer += data[written:] if written else data
 
     def write(self) -> None:
         """Writes as much as the descriptor takes. Raises FastptyError if the write fails."""
         if not self.buffer:  # poll(2) reports that the reader of the pipe has closed it
             self.is_over = True
             return
+        with memoryview(self.buffer) as view, view[: self._write_bytes] as piece:
+            count = self._write(piece)
+        del self.buffer[: len(self.buffer) if self.is_over else count]
+
+    def _write(self, data: bytes | memoryview) -> int:
+        """Returns how much was written. Drops everything if nobody reads it. Raises FastptyError or SHORT_OF_MEMORY."""
         try:
-            count = os.write(self.fd, self.buffer[: self._write_bytes])
+            return os.write(self.fd, data)
         except BlockingIOError:
-            return
+            return 0
         except OSError as error:
             if error.errno in SHORT_OF_MEMORY:
                 raise
             if error.errno not in _ENDS and not (error.errno == errno.EIO and os.isatty(self.fd)):
                 raise FastptyError(f"cannot write the {self._name}: {error.strerror}") from error
-            self.buffer.clear()
             self.is_over = True
-            return
-        del self.buffer[:count]
+            return len(data)
 
 
 class ExecClient:
     """The poll loop of `fastpty exec`."""
 
-    def __init__(self, link: Link, streams: Streams, sinks: tuple[Sink, ...], signals: HeldSignals) -> None:
+    def __init__(self, link: Link, streams: Streams, sinks: tuple[Sink, Sink], signals: HeldSignals) -> None:
         assert isinstance(link.protocol, ExecSession)
         self._link = link
         self._session = link.protocol
         self._streams = streams
         self._sinks = sinks
         self._signals = signals
-        self._stdin_open = True
+        self._input = ExecInput(link, link.protocol, streams)
         self._interrupted_at = -_AGAIN_SECONDS
         self._stopped: set[int] = set()
         self._found = 0
+        self._poll = select.poll()
+        self._wanted: dict[int, int] = {}
         self.end_by: float | None = None
         self.show_notice: Callable[[str], None]
+
+    def close(self) -> None:
+        """Closes the descriptors that it has opened."""
+        self._input.close()
 
     def run(self) -> None:
         """Runs until the session has ended, and its output is written."""
@@ -132,14 +152,23 @@ class ExecClient:
                 time.sleep(PAUSE_SECONDS)
 
     def _turn(self) -> None:
-        poll = select.poll()
         actions: dict[int, Callable[[], None]] = {}
+        wanted: dict[int, int] = {}
         for fd, events, act in self._interests():
-            poll.register(fd, events)
+            wanted[fd] = events
             actions[fd] = act
-        for fd, found in poll.poll(self._patience_ms()):
+        if wanted != self._wanted:
+            self._watch(wanted)
+        for fd, found in self._poll.poll(self._patience_ms()):
             self._found = found
             actions[fd]()
+
+    def _watch(self, wanted: dict[int, int]) -> None:
+        for fd in self._wanted.keys() - wanted.keys():
+            self._poll.unregister(fd)
+        for fd, events in wanted.items():
+            self._poll.register(fd, events)
+        self._wanted = wanted
 
     def _interests(self) -> Iterator[tuple[int, int, Callable[[], None]]]:
         yield self._signals.fileno(), select.POLLIN, self._on_signals
@@ -153,12 +182,13 @@ class ExecClient:
         events = (select.POLLOUT if self._link.wants_to_send else 0) | (select.POLLIN if self._has_room else 0)
         if events:
             yield self._link.sock.fileno(), events, self._on_socket
-        if self._stdin_open and self._link.has_room:
-            yield self._streams.stdin, select.POLLIN, self._read
+        if self._input.room:
+            yield self._streams.stdin, select.POLLIN, self._input.read
 
     @property
     def _has_room(self) -> bool:
-        return all(len(sink.buffer) < HIGH_WATER_BYTES for sink in self._sinks)
+        output, errors = self._sinks
+        return len(output.buffer) < HIGH_WATER_BYTES and len(errors.buffer) < HIGH_WATER_BYTES
 
     def _patience_ms(self) -> float | None:
         waits = [self._link.keep_alive_wait(is_reading=self._has_room) if self._link.output_open else None]
@@ -176,33 +206,20 @@ class ExecClient:
                 self._stopped.add(sink.stream)
                 self._link.queue_frames(self._session.stop(sink.stream))
 
-    def _read(self) -> None:
-        if not self._link.output_open:
-            return
-        data = self._streams.read()
-        if data is None:
-            return
-        if data:
-            self._link.queue(data)
-        else:
-            self._stdin_open = False
-            self._link.end_input()
-        self._link.send()
-
     def _on_socket(self) -> None:
         self._link.send()
         if self._found == select.POLLOUT or not self._has_room:
             return
         self._pass_on(self._link.receive())
+        self._input.read_on()  # there may be room now
 
     def _pass_on(self, output: bytes) -> None:
         self._sinks[0].add(output)
         self._sinks[1].add(self._session.take_errors())
         for text in self._session.take_notices():
             self.show_notice(text)
-        if extension.INPUT_STREAM in self._session.ended and self._stdin_open:
-            self._stdin_open = False
-            self._link.end_input()
+        if extension.INPUT_STREAM in self._session.ended:
+            self._input.end()
 
     def _on_signals(self) -> None:
         taken = self._signals.take()

@@ -15,6 +15,11 @@ KEPT_BYTES = 65536
 SILENCE_SECONDS = 0.1
 """How long a client that does not need the extension waits for the router's first byte before it sends its input."""
 
+# A router that refuses or ends a session sends a line of this form that says why, marks it (fastpty/relay/notice.pxd)
+# and closes the connection.
+NOTICE = b"fastpty: "
+NOTICE_MOST_BYTES = 1024
+
 _HELD_SECONDS = 10.0
 _HEADER_BYTES = 4
 

@@ -10,6 +10,7 @@ import _socket
 import errno
 
 from fastpty.client.legacy import Legacy
+from fastpty.client.outgoing import InputPipe, Outgoing
 from fastpty.client.ready import SHORT_OF_MEMORY
 
 TYPE_CHECKING = False
@@ -53,7 +54,7 @@ class Link:
         self.is_marked = False
         self.bytes_sent = 0
         self.bytes_received = 0
-        self._unsent = bytearray()
+        self._unsent = Outgoing()
         self.keep_alive: KeepAlive | None = None
         self._wants_shutdown = False
         self._sends = True
@@ -73,7 +74,16 @@ class Link:
     def queue(self, data: bytes) -> None:
         """Queues input for send(). Does nothing if the router takes no more."""
         if self.takes_input:
-            self._unsent += self.protocol.input(data)
+            self._unsent.add(self.protocol.input(data))
+
+    @property
+    def is_clear(self) -> bool:
+        """True if nothing waits to be sent, and input is still taken."""
+        return self.takes_input and not self._unsent
+
+    def queue_pipe(self, header: bytes, pipe: InputPipe) -> None:
+        """Queues a frame of input: `header`, and the payload that `pipe` holds."""
+        self._unsent.add_pipe(header, pipe)
 
     def interrupt(self, signum: int) -> bool:
         """Drops the input that waits for room at the router, and queues a signal to the foreground job instead.
@@ -82,13 +92,13 @@ class Link:
         """
         if not (self.takes_input and self.protocol.held_bytes):
             return False
-        self._unsent += self.protocol.interrupt(signum)
+        self._unsent.add(self.protocol.interrupt(signum))
         return True
 
     def queue_frames(self, frames: bytes) -> None:
         """Queues frames of the extension other than input."""
         if self._sends:
-            self._unsent += frames
+            self._unsent.add(frames)
 
     def keep_alive_wait(self, *, is_reading: bool) -> float | None:
         """Queues a PING if one is due. Returns the seconds until the next one is; None without keep-alive.
@@ -102,13 +112,14 @@ class Link:
             self.keep_alive.note_life()
         elif self.keep_alive.wait() == 0.0:
             self.keep_alive.note_ping()
-            self._unsent += self.protocol.ping()
+            self._unsent.add(self.protocol.ping())
         return self.keep_alive.wait()
 
     def begin(self, session: Session, request: bytes, size: tuple[int, int] | None, greeting: Greeting) -> None:
         """Switches to the extension. `request` is the START frame to send, which holds the window's `size`."""
         self.protocol = session
-        self._unsent[:] = request
+        self._unsent.clear()
+        self._unsent.add(request)
         self._announced = size
         self.early = bytes(greeting.received)
 
@@ -122,7 +133,7 @@ class Link:
         """Stops the wait for the router's first byte and queues the input. Raises as Legacy.keep_no_more() does."""
         assert isinstance(self.protocol, Legacy)
         self.protocol.keep_no_more()
-        self._unsent += self.protocol.replies()
+        self._unsent.add(self.protocol.replies())
 
     def traffic(self) -> str:
         """Says how much was sent and received: input and output if the protocol counts them, else all bytes."""
@@ -132,7 +143,7 @@ class Link:
     def announce(self, size: tuple[int, int] | None) -> None:
         """Queues the window's rows and columns, if the protocol has a frame for them and they have changed."""
         if self._sends and size and size != self._announced:
-            self._unsent += self.protocol.window(*size)
+            self._unsent.add(self.protocol.window(*size))
             self._announced = size
 
     def end_input(self) -> None:
@@ -141,15 +152,13 @@ class Link:
             self.takes_input = False
             frames = self.protocol.end_input()
             self._wants_shutdown = frames is None
-            self._unsent += frames or b""
+            self._unsent.add(frames or b"")
 
     def send(self) -> None:
         """Sends as much as the connection takes without waiting."""
         try:
-            if self._unsent:
-                count = self.sock.send(self._unsent[:CHUNK_BYTES])
-                self.bytes_sent += count
-                del self._unsent[:count]
+            while self._unsent:
+                self.bytes_sent += self._unsent.send(self.sock)
             if self._wants_shutdown and not self._unsent:
                 self.sock.shutdown(_socket.SHUT_WR)
                 self._wants_shutdown = self._sends = False
@@ -222,7 +231,7 @@ class Link:
         output = self.protocol.take(data)
         self.output_open = bool(data) and not self.protocol.is_over
         if self._sends:
-            self._unsent += self.protocol.replies()
+            self._unsent.add(self.protocol.replies())
         return output
 
 

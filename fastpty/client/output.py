@@ -6,6 +6,7 @@ import os
 import select
 import time
 
+from fastpty.client.legacy import NOTICE, NOTICE_MOST_BYTES
 from fastpty.client.modes import ModeTracker
 from fastpty.client.ready import SHORT_OF_MEMORY, is_ready
 from fastpty.client.terminal import is_in_foreground
@@ -14,11 +15,6 @@ from fastpty.errors import FastptyError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastpty.client.streams import Streams
-
-# A router that refuses or ends a session sends a line of this form that says why, marks it (fastpty/relay/notice.pxd)
-# and closes the connection.
-NOTICE = b"fastpty: "
-NOTICE_MOST_BYTES = 1024
 
 # How long such a line is held back. If the output has not ended by then, a program has written the line.
 _HOLD_SECONDS = 0.2

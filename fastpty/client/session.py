@@ -80,6 +80,17 @@ class Session:
         return bytes(sent)
 
     @property
+    def credit(self) -> int:
+        """How many bytes of input the router has room for."""
+        return self._credit
+
+    def input_header(self, size: int) -> bytes:
+        """Returns the header of a frame of input whose payload the caller sends. `size`: at most `credit`."""
+        self._credit -= size
+        self.input_bytes += size
+        return extension.header(extension.STDIN, size)
+
+    @property
     def held_bytes(self) -> int:
         """How much input waits for room at the router."""
         return len(self._held)

@@ -56,13 +56,13 @@ class Streams:
         for fd in self._opened:
             os.close(fd)
 
-    def read(self) -> bytes | None:
+    def read(self, most_bytes: int = CHUNK_BYTES) -> bytes | None:
         """Returns input that has arrived, b"" at its end, or None if there is none now.
 
         Raises FastptyError if it cannot be read, and OSError for lack of memory.
         """
         try:
-            return os.read(self.stdin, CHUNK_BYTES)
+            return os.read(self.stdin, most_bytes)
         except BlockingIOError:
             return None
         except OSError as error:

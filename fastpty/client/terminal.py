@@ -11,6 +11,7 @@ import struct
 import termios
 
 from fastpty.client.ready import is_ready
+from fastpty.errors import FastptyError, SessionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ FATAL = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 _TYPED_AHEAD_MOST_BYTES = 65536
 _OF_TERMINAL = (_signal.SIGWINCH, _signal.SIGTSTP, _signal.SIGCONT)
 _DISABLED = b"\0"  # a control character that is switched off: _POSIX_VDISABLE
+
+
+class DisconnectedError(SessionError):
+    """The user asked to disconnect."""
+
+
+class SignalledError(FastptyError):
+    """A fatal signal arrived. HeldSignals then ends the process by that signal, so no caller sees this error."""
 
 
 def window_size(fd: int) -> tuple[int, int] | None:

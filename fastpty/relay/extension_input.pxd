@@ -63,7 +63,10 @@ cdef inline void extension_take_input(Loop *loop, Session *session, const Extens
         extension.received += frame.size
     else:
         check(buffer.end + frame.size <= buffer.parsed, "joined input ends before the frames that are not parsed")
-        memmove(buffer.data + buffer.end, frame.payload, frame.size)
+        if buffer.start == buffer.end:
+            buffer.start = buffer.end = <uint32_t>(frame.payload - buffer.data)   # nothing waits: it stays in its place
+        else:
+            memmove(buffer.data + buffer.end, frame.payload, frame.size)
         buffer.end += frame.size
         extension.window_left -= frame.size
         extension.received += frame.size

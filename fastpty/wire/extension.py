@@ -138,6 +138,11 @@ def frames(number: int, payload: bytes = b"") -> bytes:
     )
 
 
+def header(number: int, size: int) -> bytes:
+    """Returns the header of a frame that is a whole message with `size` bytes of payload, at most PAYLOAD_BYTES."""
+    return _HEADER.pack(0, size, number)
+
+
 def items(pairs: Iterable[tuple[int, bytes]]) -> bytes:
     """Encodes tagged values: tag u8, length u32, bytes. A receiver must know odd tags, and may ignore even ones."""
     return b"".join(_ITEM.pack(tag, len(value)) + value for tag, value in pairs)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fastpty.client.exec_loop import Sink
 from fastpty.wire import extension
 from tests import ROOT
 from tests.support.client_harness import CLIENT, ScriptedRouter, terminal_client
@@ -139,6 +140,22 @@ def test_a_slow_reader_of_one_stream_gets_everything(address: str) -> None:
 
 
 # Options
+
+
+def test_output_that_follows_output_that_waits_is_not_written_before_it() -> None:
+    data = os.urandom(200_000)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    sink = Sink(extension.OUTPUT_STREAM, writer, "output", blocks=False)
+    sink.add(data[:150_000])  # more than the pipe takes
+    got = os.read(reader, 65536)
+    sink.add(data[150_000:])
+    while sink.buffer:
+        sink.write()
+        got += os.read(reader, 65536)
+    for fd in (reader, writer):
+        os.close(fd)
+    assert got == data
 
 
 def test_variables_and_directory(address: str) -> None:

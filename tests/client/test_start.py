@@ -41,14 +41,11 @@ COMMAND_LINE = {
     "fastpty.system.standard_descriptors",
 }
 CONNECT = COMMAND_LINE | {
-    "fastpty.client.attach",
     "fastpty.client.connect",
-    "fastpty.client.escape",
     "fastpty.client.legacy",
     "fastpty.client.link",
-    "fastpty.client.modes",
     "fastpty.client.negotiation",
-    "fastpty.client.output",
+    "fastpty.client.outgoing",
     "fastpty.client.peer",
     "fastpty.client.ready",
     "fastpty.client.streams",
@@ -61,7 +58,23 @@ CONNECT = COMMAND_LINE | {
     "fastpty.wire.extension",
     "fastpty.wire.uwsgi",
 }
-SESSION = CONNECT | {"fastpty.client.report", "fastpty.client.request", "fastpty.client.session"}
+EXTENSION = {"fastpty.client.report", "fastpty.client.request", "fastpty.client.session"}
+ATTACHED = CONNECT | {
+    "fastpty.client.attach",
+    "fastpty.client.escape",
+    "fastpty.client.modes",
+    "fastpty.client.output",
+}
+EXEC = (
+    CONNECT
+    | EXTENSION
+    | {
+        "fastpty.client.exec_input",
+        "fastpty.client.exec_loop",
+        "fastpty.client.exec_session",
+        "fastpty.client.execute",
+    }
+)
 
 
 def loaded(*arguments: str) -> set[str]:
@@ -78,7 +91,7 @@ def loaded(*arguments: str) -> set[str]:
     ("arguments", "wanted"),
     [
         (["--version"], COMMAND_LINE),
-        (["connect", "/nowhere/s"], CONNECT),
+        (["connect", "/nowhere/s"], ATTACHED),
         (["connect", "--help"], CONNECT | {"fastpty.client.help"}),
     ],
 )
@@ -95,17 +108,20 @@ def test_a_whole_session_with_an_older_router_loads_no_slow_module(tmp_path: Pat
 
     with scripted_router(tmp_path) as router, router.playing(part):
         found = loaded("connect", "-n", router.address)
-    assert {name for name in found if name.startswith("fastpty")} == CONNECT
+    assert {name for name in found if name.startswith("fastpty")} == ATTACHED
     assert found & SLOW == set()
 
 
-def test_a_whole_session_over_the_extension_loads_no_slow_module(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "wanted"), [("connect", ATTACHED | EXTENSION), ("exec", EXEC)])
+def test_a_whole_session_over_the_extension_loads_no_slow_module(
+    tmp_path: Path, command: str, wanted: set[str]
+) -> None:
     def part(peer: ExtensionPeer) -> None:
         peer.begin()
         peer.output(b"output\n")
         peer.end()
 
     with scripted_router(tmp_path) as router, playing(router, part):
-        found = loaded("connect", "-n", "-e", "A=1", router.address, "--", "ls")
-    assert {name for name in found if name.startswith("fastpty")} == SESSION
+        found = loaded(command, "-n", "-e", "A=1", router.address, "--", "ls")
+    assert {name for name in found if name.startswith("fastpty")} == wanted
     assert found & SLOW == set()

@@ -8,6 +8,7 @@ RELAY = "relay/test_exec.py::"
 SESSIONS = "sessions/test_exec_sessions.py::"
 ERRANDS = "errands/test_exec_streams.py::"
 CLIENT = "client/test_exec.py::"
+INPUT = "client/test_exec_input.py::"
 
 _STREAMS = (
     Mutant(
@@ -222,6 +223,51 @@ _CLIENT = (
     ),
 )
 
+_FAST = (
+    Mutant(
+        "a frame does not cut a payload that is spliced",
+        "fastpty/client/outgoing.py",
+        "        if self._pipe is None:\n            self._first += data\n",
+        "        if True:\n            self._first += data\n",
+        INPUT + "test_a_frame_that_is_queued_within_a_payload_follows_it",
+    ),
+    Mutant(
+        "input that cannot be spliced is copied",
+        "fastpty/client/outgoing.py",
+        "            self._first += self._pipe.take()\n",
+        "            self._pipe.take()\n",
+        INPUT + "test_input_arrives_whole_where_the_kernel_does_not_splice",
+    ),
+    Mutant(
+        "no room for input is no end of input",
+        "fastpty/client/exec_input.py",
+        "        if room:  #",
+        "        if True:  #",
+        INPUT + "test_without_room_at_the_router_no_input_is_no_end_of_input",
+    ),
+    Mutant(
+        "no more input is spliced than the router has room for",
+        "fastpty/client/exec_input.py",
+        "        return min(self._session.credit, PAYLOAD_BYTES)\n",
+        "        return PAYLOAD_BYTES\n",
+        INPUT + "test_input_of_every_kind_arrives_whole",
+    ),
+    Mutant(
+        "output is not written before what waits",
+        "fastpty/client/exec_loop.py",
+        "        if not self.buffer and not self._blocks:\n",
+        "        if not self._blocks:\n",
+        CLIENT + "test_output_that_follows_output_that_waits_is_not_written_before_it",
+    ),
+    Mutant(
+        "only input that follows none stays in its place",
+        "fastpty/relay/extension_input.pxd",
+        "        if buffer.start == buffer.end:\n",
+        "        if True:\n",
+        INPUT + "test_input_of_every_kind_arrives_whole",
+    ),
+)
+
 _INTERFACE = (
     Mutant(
         "a program whose output nobody reads learns that",
@@ -239,4 +285,4 @@ _INTERFACE = (
     ),
 )
 
-EXEC = (*_STREAMS, *_ENDINGS, *_CLIENT, *_INTERFACE)
+EXEC = (*_STREAMS, *_ENDINGS, *_CLIENT, *_FAST, *_INTERFACE)
