@@ -26,6 +26,8 @@ class Command:
     account: uid, gid and supplementary groups to become permanently, which needs root. The terminal belongs to that
     user, and the login uid (audit) is set. Unless it is root, it has no capability and no raised priority.
     needs_directory: if there is an account, the start fails if the directory cannot be entered.
+    work: what the child runs instead of the program, in a copy of this process; returns the exit status. Only for a
+    command that `complete` returns, and with a report; see Spawner.spawn().
 
     Raises ValueError if argv is empty.
     """
@@ -39,6 +41,7 @@ class Command:
         path: bytes | None = None,
         account: tuple[int, int, list[int]] | None = None,
         needs_directory: bool = False,
+        work: Callable[[], int] | None = None,
     ) -> Self: ...
     @property
     def argv(self) -> tuple[bytes, ...]: ...
@@ -52,6 +55,8 @@ class Command:
     def account(self) -> tuple[int, int, list[int]] | None: ...
     @property
     def needs_directory(self) -> bool: ...
+    @property
+    def work(self) -> Callable[[], int] | None: ...
 
 @final
 class Spawner:
@@ -92,7 +97,7 @@ class Spawner:
         this process does not wait for the child, as with `apart`.
         complete: called in the child, which is a copy of this process, with a descriptor of the terminal. It may block,
         and should close other descriptors first. The child runs the command that it returns; an exception ends the
-        child. Only for a command with an account; the returned command must have the same uid.
+        child. The returned command must have the same account's uid, or none as well.
 
         The child has only descriptors 0, 1 and 2, on the terminal, default signal dispositions and an empty mask. This
         process sleeps until the child executes the program, as after vfork(2), so its memory is never copied. With an

@@ -17,7 +17,9 @@ from fastpty.spawn.child cimport (
     Account,
     Plan,
     child_main,
+    child_prepare,
     child_report,
+    child_report_work,
     leave_session_keyring,
     stage_object,
     stage_text,
@@ -188,13 +190,17 @@ cdef int fork_child(Plan *plan, int *pidfd, complete) except -1:
 
 
 cdef complete_and_execute(Plan *plan, complete):
-    """Completes and executes the command, in the child. Does not return."""
+    """Completes and executes the command, or runs its work, in the child. Does not return."""
     cdef Command command
     try:
         command = complete(plan.slave)
         plan.enters_cgroup = plan.cgroup >= 0
         plan_command(plan, command)
-        child_main(plan)
+        if command.work is None:
+            child_main(plan)
+        child_prepare(plan)
+        child_report_work(plan)
+        os._exit(command.work())
     except RefusedError:   # `complete` has told the client why, unless it reads a report
         if plan.report >= 0:
             child_report(plan, EACCES)
@@ -293,12 +299,13 @@ cdef class Command:
     cdef readonly bytes path
     cdef readonly tuple account
     cdef readonly bint needs_directory
+    cdef readonly object work
     cdef char **argv_pointers
     cdef char **environment_pointers
     cdef Account becomes         # used if there is an account
 
     def __cinit__(self, argv, environment, bytes directory=None, *, bytes path=None, tuple account=None,
-                  bint needs_directory=False):
+                  bint needs_directory=False, work=None):
         self.argv = tuple(argv)
         if not self.argv:
             raise ValueError("argv is empty")
@@ -307,6 +314,7 @@ cdef class Command:
         self.path = self.argv[0] if path is None else path
         self.account = account
         self.needs_directory = needs_directory
+        self.work = work
         self.argv_pointers = pointers(self.argv)
         self.environment_pointers = pointers(self.environment)
         if account is not None:

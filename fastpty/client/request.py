@@ -24,11 +24,12 @@ def start(
     directory: str | bytes | None = None,
     local: Mapping[bytes, bytes] = os.environb,
     streams: bytes | None = None,
+    copy: int | None = None,
 ) -> bytes:
     """Returns the START frame. TERM and the language come from `local`, the client's own environment.
 
     An empty `command` asks for the router's own. `environment` holds NAME=VALUE texts. `streams`: the value of the item
-    STREAMS, for a program without a terminal. Raises UsageError if this is more than a router takes, or if a text holds
+    STREAMS, for a program without a terminal. `copy`: the direction of a copy, whose paths are the `command`. Raises UsageError if this is more than a router takes, or if a text holds
     a NUL byte.
     """
     pairs = [(extension.ARGUMENT, os.fsencode(word)) for word in command]
@@ -40,6 +41,8 @@ def start(
             raise UsageError(f"{os.fsdecode(value)!r}: a program's argument or variable cannot hold a NUL byte")
     if streams is not None:
         pairs.append((extension.STREAMS_ITEM, streams))
+    if copy is not None:
+        pairs.append((extension.COPY_ITEM, bytes((copy,))))
     if size is not None:
         pairs.append((extension.WINDOW, extension.window(*size)))
     if local.get(b"TERM") and streams is None:

@@ -1,0 +1,76 @@
+"""Copies files to or from a client, in the session's first process. No program is executed for that."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from fastpty.copying.receiver import receive
+from fastpty.copying.sender import send
+from fastpty.errors import CopyError
+from fastpty.system import linux
+from fastpty.wire import extension
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+_CAPABILITIES_MOST = 64
+_SOME_FAILED = 1
+
+
+class _EndedError(Exception):
+    """A signal asked this process to end."""
+
+
+def run(direction: int, paths: Sequence[bytes]) -> int:
+    """Sends these files to standard output, or receives files from standard input. Returns the exit status.
+
+    direction: extension.SENDS, or one of RECEIVES. Messages go to standard error. The process ends by the signal if
+    SIGHUP, SIGINT or SIGTERM arrives, and removes the file that is not complete.
+    """
+    _leave_capabilities()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        if direction == extension.SENDS:
+            is_complete = send(paths, 1, _say)
+        else:
+            is_complete = receive(0, paths[0], _say, into_directory=direction == extension.RECEIVES_INTO_DIRECTORY)
+    except CopyError as error:
+        _say(str(error))
+        return _SOME_FAILED
+    except BrokenPipeError:  # the client reads no more
+        return _SOME_FAILED
+    except _EndedError as ended:
+        signal.signal(ended.args[0], signal.SIG_DFL)
+        signal.raise_signal(ended.args[0])
+        raise
+    return 0 if is_complete else _SOME_FAILED
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise _EndedError(number)
+
+
+def _say(text: str) -> None:
+    try:
+        os.write(2, os.fsencode(f"fastpty: {text}\n"))
+    except OSError:  # nobody reads it
+        return
+
+
+def _leave_capabilities() -> None:
+    """Gives up the capabilities that execve(2) would have taken from a process that is not root."""
+    if os.geteuid() == 0:
+        return
+    ambient = 0
+    for number in range(_CAPABILITIES_MOST):
+        try:
+            ambient |= linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_IS_SET, number) << number
+        except OSError:  # the kernel has no more capabilities
+            break
+    _, _, inheritable = linux.capget()
+    linux.capset(ambient, ambient, inheritable)
