@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 from fastpty.client import connect
 from fastpty.client.connect import Connection
@@ -138,6 +139,8 @@ class _Copier:
             pass
         except CopyError as error:
             self._complain(str(error))
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)
 

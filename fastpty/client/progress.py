@@ -41,7 +41,7 @@ class Progress:
         self._clear()
         self._complain(text)
 
-    def show(self, done: int, total: int) -> None:
+    def show(self, done: int, total: int = 0) -> None:
         """Shows `done` bytes of `total`; 0: not known."""
         now = time.monotonic()
         if not self._is_shown or now < self._next:

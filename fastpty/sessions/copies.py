@@ -31,6 +31,7 @@ def run(direction: int, paths: Sequence[bytes]) -> int:
     SIGHUP, SIGINT or SIGTERM arrives, and removes the file that is not complete.
     """
     _leave_capabilities()
+    signal.set_wakeup_fd(-1)  # its number may be that of a file soon
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
