@@ -38,12 +38,14 @@ _OPTIONS = {
 }
 _SOME_FAILED = 1
 _REMOTE = ":"
+_ARCHIVE = "-"
 
 
 class CopyWanted(Wanted):
     """What a command line of `fastpty cp` asks for. Raises UsageError if it is not valid.
 
-    `sources` and `target`: paths, without the colon of the remote ones. `direction`: what the router does.
+    `sources` and `target`: paths, without the colon of the remote ones. `direction`: what the router does. `is_archive`:
+    the local path is `-`, a tar archive on standard input or output.
     """
 
     reads_input = True
@@ -53,9 +55,14 @@ class CopyWanted(Wanted):
         downloads = {source.startswith(_REMOTE) for source in sources}
         if downloads == {target.startswith(_REMOTE)} or len(downloads) > 1:
             raise UsageError("cp copies between here and the router: give either the sources or the target as :PATH")
+        self.is_archive = target == _ARCHIVE or _ARCHIVE in sources
+        if _ARCHIVE in sources and len(sources) > 1:
+            raise UsageError("- is a tar archive on standard input: give it alone")
+        if target == _ARCHIVE and os.isatty(1):
+            raise UsageError("- is a tar archive on standard output, and that is a terminal: redirect it")
         self.sources = [_plain(source) for source in sources]
         self.target = _plain(target)
-        self.into_directory = len(sources) > 1 or target.endswith("/")
+        self.into_directory = len(sources) > 1 or target.endswith("/") or _ARCHIVE in sources
         self.direction = extension.RECEIVES_INTO_DIRECTORY if self.into_directory else extension.RECEIVES
         if downloads == {True}:
             self.direction = extension.SENDS
@@ -147,6 +154,12 @@ class _Copier:
     def _copy(self, pipe: int) -> bool:
         wanted = self._wanted
         with Progress(self._complain, is_quiet=wanted.is_quiet) as progress:
+            if wanted.is_archive:
+                from fastpty.client.archive import receive_archive, send_archive  # `tarfile` is slow to load
+
+                if wanted.downloads:
+                    return receive_archive(pipe, 1, progress.say, progress.show)
+                return send_archive(0, pipe, progress.say)
             if wanted.downloads:
                 target = os.fsencode(wanted.target)
                 return receive(

@@ -119,7 +119,8 @@ Copies files and directories to and from the place where the router runs. A
 path with a colon in front is one at the router; a relative one begins where
 its sessions begin. Nothing needs to be installed there: no shell, no tar. A
 file is complete or not there at all. The router must speak fastpty's own
-protocol and let clients choose a command.
+protocol and let clients choose a command. The local path `-` is a tar archive
+on standard input or output.
 
 Permissions and times of modification are kept, owners are not. Symbolic links
 are copied as links if they stay within what is copied. Devices, sockets and

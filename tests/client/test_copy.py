@@ -45,8 +45,11 @@ def copy(*arguments: object) -> tuple[int, str, str]:
     return ended.returncode, ended.stdout, ended.stderr
 
 
-def tree(directory: Path) -> dict[str, object]:
-    """What a directory holds: for each name the bytes, the link's target, or None for a directory; and the mode."""
+def tree(directory: Path, *, seconds: bool = False) -> dict[str, object]:
+    """What a directory holds: for each name the bytes, the link's target, or None for a directory; mode and time.
+
+    seconds: compares whole ones, which is what tar(1) keeps.
+    """
     found: dict[str, object] = {}
     for entry in sorted(directory.rglob("*")):
         what: object = None
@@ -56,7 +59,7 @@ def tree(directory: Path) -> dict[str, object]:
         if entry.is_file():
             what = hashlib.sha256(entry.read_bytes()).hexdigest()
         status = entry.stat()
-        found[str(entry.relative_to(directory))] = what, status.st_mode, status.st_mtime_ns
+        found[str(entry.relative_to(directory))] = what, status.st_mode, status.st_mtime_ns // (10**9 if seconds else 1)
     return found
 
 
@@ -184,3 +187,52 @@ def test_progress_is_shown_on_a_terminal_and_cleared(address: str, here: Path, t
         client.signal(signal.SIGTERM)
         assert client.wait() == -signal.SIGTERM
         client.read_until(b"\r\x1b[K")
+
+
+# Archives
+
+
+def run_shell(script: str, address: str, *words: Path) -> tuple[int, bytes, bytes]:
+    """A script, in which `$CP` is the command, `$A` the address, and `$1` … the words."""
+    environment = os.environ | {"CP": " ".join([*CLIENT, "cp"]), "A": address}
+    command = ["bash", "-o", "pipefail", "-c", script, "bash", *map(str, words)]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_an_archive_from_standard_input_is_unpacked_there(address: str, here: Path, there: Path) -> None:
+    fill(here)
+    assert run_shell("tar -c -C $1 . | $CP $A - :$2", address, here, there) == (0, b"", b"")
+    assert tree(there, seconds=True) == tree(here, seconds=True)
+
+
+def test_a_directory_becomes_an_archive_on_standard_output(address: str, here: Path, there: Path) -> None:
+    fill(there)
+    assert run_shell("$CP $A :$2/. - | tar -x -C $1", address, here, there) == (0, b"", b"")
+    assert tree(here) == tree(there)
+
+
+def test_members_that_lead_out_of_the_target_are_left_out(address: str, here: Path, there: Path) -> None:
+    (here / "a").touch()
+    script = "tar -c -P -C $1 --transform='s,^,../,' a | $CP $A - :$2; echo $?"
+    status, output, errors = run_shell(script, address, here, there)
+    assert (status, output) == (0, b"1\n")
+    assert b"../a: not sent: its name leads out of the target\n" in errors
+    assert os.listdir(there) == []
+    assert not (there.parent / "a").exists()
+
+
+def test_half_an_archive_is_an_error(address: str, here: Path, there: Path) -> None:
+    (here / "a").write_bytes(os.urandom(MIB))
+    status, _, errors = run_shell("tar -c -C $1 a | head -c 100000 | $CP $A - :$2", address, here, there)
+    assert status == 1
+    assert b"standard input is no whole tar archive" in errors
+    assert os.listdir(there) == []
+
+
+def test_no_archive_goes_to_a_terminal(address: str, there: Path) -> None:
+    with terminal_client("cp", address, f":{there}", "-") as client:
+        client.read_until(b"that is a terminal: redirect it")
+        assert client.wait() == 2
