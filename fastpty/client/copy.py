@@ -16,6 +16,7 @@ from fastpty.client import connect
 from fastpty.client.connect import Connection
 from fastpty.client.progress import Progress
 from fastpty.client.wanted import OPTIONS, Wanted
+from fastpty.copying.new_file import abandon
 from fastpty.copying.receiver import receive
 from fastpty.copying.sender import send
 from fastpty.errors import CopyError, UsageError
@@ -138,38 +139,39 @@ class _Copier:
 
     def _run_and_exit(self, pipe: int) -> None:
         status = _SOME_FAILED
+        progress = Progress(self._complain, is_quiet=self._wanted.is_quiet)
+
+        def end(number: int, frame: object) -> None:
+            abandon()
+            progress.clear()
+            os._exit(_SOME_FAILED)
+
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _exit_by)
+            signal.signal(number, end)
         try:
-            status = 0 if self._copy(pipe) else _SOME_FAILED
-        except (BrokenPipeError, SystemExit):
+            status = 0 if self._copy(pipe, progress) else _SOME_FAILED
+        except BrokenPipeError:  # the session has ended
             pass
         except CopyError as error:
-            self._complain(str(error))
+            progress.say(str(error))
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
+            progress.clear()
             os._exit(status)
 
-    def _copy(self, pipe: int) -> bool:
+    def _copy(self, pipe: int, progress: Progress) -> bool:
         wanted = self._wanted
-        with Progress(self._complain, is_quiet=wanted.is_quiet) as progress:
-            if wanted.is_archive:
-                from fastpty.client.archive import receive_archive, send_archive  # `tarfile` is slow to load
+        if wanted.is_archive:
+            from fastpty.client.archive import receive_archive, send_archive  # `tarfile` is slow to load
 
-                if wanted.downloads:
-                    return receive_archive(pipe, 1, progress.say, progress.show)
-                return send_archive(0, pipe, progress.say)
             if wanted.downloads:
-                target = os.fsencode(wanted.target)
-                return receive(
-                    pipe, target, progress.say, into_directory=wanted.into_directory, progress=progress.show
-                )
-            return send([os.fsencode(source) for source in wanted.sources], pipe, progress.say)
-
-
-def _exit_by(number: int, frame: object) -> None:
-    raise SystemExit(number)
+                return receive_archive(pipe, 1, progress.say, progress.show)
+            return send_archive(0, pipe, progress.say)
+        if wanted.downloads:
+            target, into = os.fsencode(wanted.target), wanted.into_directory
+            return receive(pipe, target, progress.say, into_directory=into, progress=progress.show)
+        return send([os.fsencode(source) for source in wanted.sources], pipe, progress.say, progress.show)
 
 
 class _CopyConnection(Connection):

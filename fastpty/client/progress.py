@@ -30,18 +30,12 @@ class Progress:
         self._next = self._began + _AFTER_SECONDS
         self._has_line = False
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._clear()
-
     def say(self, text: str) -> None:
         """Writes a line of its own."""
-        self._clear()
+        self.clear()
         self._complain(text)
 
-    def show(self, done: int, total: int = 0) -> None:
+    def show(self, done: int, total: int) -> None:
         """Shows `done` bytes of `total`; 0: not known."""
         now = time.monotonic()
         if not self._is_shown or now < self._next:
@@ -51,7 +45,8 @@ class Progress:
         columns = (window_size(2) or (24, 80))[1]
         os.write(2, (_CLEAR + describe(done, total, now - self._began)[: columns - 1]).encode())
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Removes the line of the progress."""
         if self._has_line:
             self._has_line = False
             os.write(2, _CLEAR.encode())

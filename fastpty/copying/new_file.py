@@ -11,6 +11,16 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_PLACE = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _COPIED_BYTES = 65536
 
+_incomplete: tuple[int, bytes] | None = None
+"""The directory and the temporary name of the file that is written now."""
+
+
+def abandon() -> None:
+    """Removes the file that is not complete. For a signal handler that ends the process."""
+    if _incomplete is not None:
+        with suppress(OSError):
+            os.unlink(_incomplete[1], dir_fd=_incomplete[0])
+
 
 class NewFile:
     """A file with a temporary name in the directory where it belongs.
@@ -22,6 +32,8 @@ class NewFile:
         self._directory = directory
         self._name = name
         self._temporary = _temporary_name()
+        global _incomplete
+        _incomplete = directory, self._temporary
         self._descriptor = os.open(self._temporary, _NEW, 0o600, dir_fd=directory)
         self._is_committed = False
 
@@ -32,6 +44,8 @@ class NewFile:
         if not self._is_committed:
             with suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._directory)
+        global _incomplete
+        _incomplete = None
         os.close(self._descriptor)
 
     def write(self, content: bytes) -> None:

@@ -9,7 +9,19 @@ from collections.abc import Callable
 from fastpty.copying.directories import NewDirectories
 from fastpty.copying.links import Links
 from fastpty.copying.new_file import NewFile, put_link
-from fastpty.copying.records import CutFile, Data, Directory, End, EndFile, Failed, File, Link, Record, RecordReader
+from fastpty.copying.records import (
+    CutFile,
+    Data,
+    Directory,
+    End,
+    EndFile,
+    Failed,
+    File,
+    Link,
+    Record,
+    RecordReader,
+    Total,
+)
 from fastpty.copying.tree import DIRECTORY, Tree
 from fastpty.errors import CopyError, printable
 
@@ -23,7 +35,8 @@ def receive(
     report: Callable[[str], None],
     *,
     into_directory: bool,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    repeats: bool = True,
 ) -> bool:
     """Reads records from the blocking descriptor `source` and creates what they describe.
 
@@ -31,15 +44,16 @@ def receive(
     one. Otherwise one thing is expected, and gets this name. Files appear under their names when they are complete; one
     that exists is replaced. Directories are merged.
 
-    report: takes a line about each thing that was not copied, and about files that are overwritten in place. progress:
-    takes the number of bytes so far. Returns True if everything was sent and written. Raises CopyError if the target
+    report: takes a line about each thing that was not copied, and about files that are overwritten in place. repeats:
+    also about what the other side says it has not sent. progress: takes the number of bytes so far, and that of all, or
+    0. Returns True if everything was sent and written. Raises CopyError if the target
     cannot be used, or the stream is malformed or was cut: files that were complete by then stay.
 
-    A signal that ends the process leaves the temporary file of the moment behind, unless its handler raises.
+    A signal that ends the process leaves the temporary file of the moment behind, unless its handler calls abandon().
     """
     root, name = _opened_target(target, into_directory)
     with Tree(root) as tree:
-        return _Receiver(RecordReader(source), tree, name, report, progress).run()
+        return _Receiver(RecordReader(source), tree, name, (report, progress), repeats=repeats).run()
 
 
 def _opened_target(target: bytes, into_directory: bool) -> tuple[int, bytes | None]:
@@ -65,13 +79,15 @@ class _Receiver:
         reader: RecordReader,
         tree: Tree,
         name: bytes | None,
-        report: Callable[[str], None],
-        progress: Callable[[int], None] | None,
+        tell: tuple[Callable[[str], None], Callable[[int, int], None] | None],
+        *,
+        repeats: bool,
     ) -> None:
         self._reader = reader
         self._tree = tree
-        self._report = report
-        self._progress = progress
+        self._report, self._progress = tell
+        self._repeats = repeats
+        self._total = 0
         self._new_name = name  # what the only thing is called here
         self._only: bytes | None = None  # what it is called in the stream
         self._above: list[bytes] = []  # the target, if it is a new directory whose content comes without it
@@ -92,6 +108,8 @@ class _Receiver:
         return self._is_whole
 
     def _take(self, record: Record) -> None:
+        if isinstance(record, Total):
+            self._total = record.size
         if isinstance(record, Failed):
             self._fail_there(record.text)
         if not isinstance(record, Directory | File | Link):
@@ -138,7 +156,7 @@ class _Receiver:
         if isinstance(record, CutFile):
             self._fail_there(record.text)
         elif isinstance(record, Data) and self._progress is not None:
-            self._progress(self._reader.size)
+            self._progress(self._reader.size, self._total)
         return record
 
     def _put_links(self) -> None:
@@ -162,7 +180,8 @@ class _Receiver:
     def _fail_there(self, text: bytes) -> None:
         """Reports a failure of the other side, in its words."""
         self._is_whole = False
-        self._report(printable(text[:_TEXT_MOST].decode(errors="replace")))
+        if self._repeats:
+            self._report(printable(text[:_TEXT_MOST].decode(errors="replace")))
 
 
 def _shown(names: list[bytes]) -> str:

@@ -210,25 +210,28 @@ class RecordReader:
 
 
 class RecordWriter:
-    """Writes records to a blocking descriptor, through a buffer of bounded size, and counts for END."""
+    """Writes records to a blocking descriptor, through a buffer of bounded size, and counts for END.
+
+    size: the bytes of content so far.
+    """
 
     def __init__(self, out: int) -> None:
         self._out = out
         self._buffer = bytearray()
         self._files = 0
-        self._size = 0
+        self.size = 0
 
     def write(self, record: Record) -> None:
         """Adds a record; writes if enough has come together. Raises OSError if that fails."""
         self._buffer += encode(record)
         self._files += isinstance(record, EndFile)
-        self._size += len(record.content) if isinstance(record, Data) else 0
+        self.size += len(record.content) if isinstance(record, Data) else 0
         if len(self._buffer) >= DATA_BYTES:
             self._flush()
 
     def end(self) -> None:
         """Writes END and all that is in the buffer. Raises OSError if that fails."""
-        self.write(End(self._files, self._size))
+        self.write(End(self._files, self.size))
         self._flush()
 
     def _flush(self) -> None:

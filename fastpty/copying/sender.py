@@ -43,14 +43,20 @@ class _Found(NamedTuple):
     directory: int | None
 
 
-def send(paths: Sequence[bytes], out: int, report: Callable[[str], None]) -> bool:
+def send(
+    paths: Sequence[bytes],
+    out: int,
+    report: Callable[[str], None],
+    progress: Callable[[int, int], None] | None = None,
+) -> bool:
     """Writes the files and directories `paths` to the blocking descriptor `out`, each under its last name.
 
     Links are followed in `paths`, and nowhere below. Of `DIRECTORY/.` the content is sent. Mount points below a directory
-    are not entered. report: takes a line about each thing that was not sent. Returns True if there was none. Raises
-    OSError if `out` cannot be written to.
+    are not entered. report: takes a line about each thing that was not sent. progress: takes the number of bytes so far,
+    and that of all as it was at the beginning. Returns True if everything was sent. Raises OSError if `out` cannot be
+    written to.
     """
-    sender = _Sender(RecordWriter(out), report)
+    sender = _Sender(RecordWriter(out), report, progress)
     sender.send_total(paths)
     for path in paths:
         with closing(_walk(path, sender.fail)) as walk:
@@ -60,9 +66,16 @@ def send(paths: Sequence[bytes], out: int, report: Callable[[str], None]) -> boo
 
 
 class _Sender:
-    def __init__(self, writer: RecordWriter, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        writer: RecordWriter,
+        report: Callable[[str], None],
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
         self._writer = writer
         self._report = report
+        self._progress = progress
+        self._total = 0
         self._is_whole = True
 
     def send_total(self, paths: Sequence[bytes]) -> None:
@@ -73,7 +86,8 @@ class _Sender:
             for found in _walk(path, lambda path, error: None)
             if stat.S_ISREG(found.status.st_mode)
         ]
-        self._writer.write(Total(len(sizes), sum(sizes)))
+        self._total = sum(sizes)
+        self._writer.write(Total(len(sizes), self._total))
 
     def send(self, found: _Found) -> None:
         """Sends one thing, or reports why not. Raises OSError if the stream cannot be written to."""
@@ -103,6 +117,8 @@ class _Sender:
                 self._writer.write(EndFile())
                 return
             self._writer.write(Data(content))
+            if self._progress is not None:
+                self._progress(self._writer.size, self._total)
 
     def fail(self, path: bytes, error: OSError) -> None:
         """Reports, here and to the other side, that something is not sent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+from fastpty.copying.new_file import abandon
 from fastpty.copying.receiver import receive
 from fastpty.copying.sender import send
 from fastpty.errors import CopyError
@@ -20,10 +21,6 @@ _CAPABILITIES_MOST = 64
 _SOME_FAILED = 1
 
 
-class _EndedError(Exception):
-    """A signal asked this process to end."""
-
-
 def run(direction: int, paths: Sequence[bytes]) -> int:
     """Sends these files to standard output, or receives files from standard input. Returns the exit status.
 
@@ -37,23 +34,22 @@ def run(direction: int, paths: Sequence[bytes]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         if direction == extension.SENDS:
-            is_complete = send(paths, 1, _say)
+            is_complete = send(paths, 1, lambda text: None)  # the client says it, too
         else:
-            is_complete = receive(0, paths[0], _say, into_directory=direction == extension.RECEIVES_INTO_DIRECTORY)
+            into_directory = direction == extension.RECEIVES_INTO_DIRECTORY
+            is_complete = receive(0, paths[0], _say, into_directory=into_directory, repeats=False)
     except CopyError as error:
         _say(str(error))
         return _SOME_FAILED
     except BrokenPipeError:  # the client reads no more
         return _SOME_FAILED
-    except _EndedError as ended:
-        signal.signal(ended.args[0], signal.SIG_DFL)
-        signal.raise_signal(ended.args[0])
-        raise
     return 0 if is_complete else _SOME_FAILED
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    raise _EndedError(number)
+    abandon()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def _say(text: str) -> None:

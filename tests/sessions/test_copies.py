@@ -105,7 +105,7 @@ def test_a_copy_runs_as_the_client_and_begins_in_its_home(start_router: Starts, 
         assert client.status().code == 1
     assert b"root's" not in client.output
     assert b"own" in client.output
-    assert b"secret: not sent: Permission denied" in client.errors
+    assert b"secret: not sent: Permission denied" in client.output
 
 
 def test_a_restricted_shell_gets_no_copy(start_router: Starts, directory: Path) -> None:
