@@ -30,9 +30,7 @@ _AGAIN_SECONDS = 1.0
 _ENDS = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF})
 
 
-def relay(
-    link: Link, stdin_fd: int, stdout_fd: int, *, timeout: float, show_notice: Callable[[str], None]
-) -> Status:
+def relay(link: Link, stdin_fd: int, stdout_fd: int, *, timeout: float, show_notice: Callable[[str], None]) -> Status:
     """Moves bytes until the program has ended and its output is written. Returns how it ended.
 
     `timeout`: the program's time limit in seconds; 0 means none. ^C sends SIGINT to the program; a second one within a

@@ -14,7 +14,7 @@ from fastpty.wire import extension
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
 _CAPABILITIES_MOST = 64
@@ -28,7 +28,6 @@ def run(direction: int, paths: Sequence[bytes]) -> int:
     SIGHUP, SIGINT or SIGTERM arrives, and removes the file that is not complete.
     """
     _leave_capabilities()
-    signal.set_wakeup_fd(-1)  # its number may be that of a file soon
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -60,14 +59,30 @@ def _say(text: str) -> None:
 
 
 def _leave_capabilities() -> None:
-    """Gives up the capabilities that execve(2) would have taken from a process that is not root."""
-    if os.geteuid() == 0:
-        return
-    ambient = 0
+    """Gives up the capabilities that execve(2) would have taken away (capabilities(7)).
+
+    Root keeps those that the bounding set or the inheritable set allows, anybody else the ambient ones.
+    """
+    _, permitted, inheritable = linux.capget()
+    is_root = os.geteuid() == 0 and not linux.prctl(linux.PR_GET_SECUREBITS) & linux.SECBIT_NOROOT
+    allowed = inheritable | _bounding() if is_root else _ambient()
+    linux.capset(permitted & allowed, permitted & allowed, inheritable)
+
+
+def _bounding() -> int:
+    return _mask(lambda number: linux.prctl(linux.PR_CAPBSET_READ, number))
+
+
+def _ambient() -> int:
+    return _mask(lambda number: linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_IS_SET, number))
+
+
+def _mask(is_set: Callable[[int], int]) -> int:
+    """Returns the mask of the capabilities in a set."""
+    mask = 0
     for number in range(_CAPABILITIES_MOST):
         try:
-            ambient |= linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_IS_SET, number) << number
+            mask |= is_set(number) << number
         except OSError:  # the kernel has no more capabilities
             break
-    _, _, inheritable = linux.capget()
-    linux.capset(ambient, ambient, inheritable)
+    return mask

@@ -176,7 +176,9 @@ class Requests:
             if not (self._may_set_any or self._is_accepted(entry)):
                 raise _refused("this variable", _name(entry))
         if request.copy is not None and security_label.is_pending():
-            raise RequestError(extension.UNSUPPORTED, "no files can be copied: only programs get the container's label")
+            raise RequestError(
+                extension.UNSUPPORTED, "no files can be copied: only programs get the container's label"
+            )
         complete = program.complete
         if complete is None and request.copy is None:
             return self._granted(request, program)

@@ -59,7 +59,11 @@ def tree(directory: Path, *, seconds: bool = False) -> dict[str, object]:
         if entry.is_file():
             what = hashlib.sha256(entry.read_bytes()).hexdigest()
         status = entry.stat()
-        found[str(entry.relative_to(directory))] = what, status.st_mode, status.st_mtime_ns // (10**9 if seconds else 1)
+        found[str(entry.relative_to(directory))] = (
+            what,
+            status.st_mode,
+            status.st_mtime_ns // (10**9 if seconds else 1),
+        )
     return found
 
 

@@ -9,14 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from fastpty._spawn import Command
+from fastpty.configuration.build import build
+from fastpty.configuration.language.setting import Setting
 from fastpty.copying.receiver import receive
+from fastpty.jail import security_label
+from fastpty.sessions import copies, requests
+from fastpty.sessions.program import Program
+from fastpty.system import linux
 from fastpty.wire import extension
 from tests.support.accounts import Login, connected_as, make_account, peer_router, remove_account
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import Router, children, eventually
+from tests.support.jails import NOBODY, in_child
 from tests.support.peers import need_root
 
 Starts = Callable[..., Router]
+
+_KILL = 5  # linux/capability.h: CAP_KILL
 
 
 def begin(client: ExtensionClient, direction: int, *paths: str) -> ExtensionClient:
@@ -94,7 +104,9 @@ def connected(path: str, login: Login) -> ExtensionClient:
     return client
 
 
-def test_a_copy_runs_as_the_client_and_begins_in_its_home(start_router: Starts, directory: Path, login: Login) -> None:
+def test_a_copy_runs_as_the_client_and_begins_in_its_home(
+    start_router: Starts, directory: Path, login: Login
+) -> None:
     peer_router(start_router, f"--fpty-router={directory}/s")
     secret = directory / "secret"
     secret.write_text("root's")
@@ -121,6 +133,58 @@ def test_a_restricted_shell_gets_no_copy(start_router: Starts, directory: Path) 
         assert client.output == b""
     finally:
         remove_account("fpty-copies")
+
+
+def test_a_container_with_a_label_of_its_own_has_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The label is that of the programs that are executed, and a copy executes none."""
+    streams = (extension.STREAMS_ITEM, extension.streams(merges=False, drain_ms=0))
+    items = [(extension.ARGUMENT, b"/etc/hostname"), streams, (extension.COPY_ITEM, bytes((extension.SENDS,)))]
+    request = requests.parse(extension.items(items))
+    granting, program = (
+        requests.Requests(build([Setting("listen-raw", "/tmp/unused")])[0]),
+        Program("a shell", Command([b"/bin/sh"], [])),
+    )
+    assert granting.capabilities & extension.CAN_COPY
+    assert granting.grant(request, program).complete is not None
+    monkeypatch.setattr(security_label, "_is_pending", True)
+    assert not granting.capabilities & extension.CAN_COPY
+    with pytest.raises(requests.RequestError, match="only programs get the container's label"):
+        granting.grant(request, program)
+
+
+def capabilities_after(prepare: Callable[[], None]) -> list[int]:
+    """The effective, permitted and inheritable capabilities of a process of a copy, as masks."""
+    need_root()
+
+    def act() -> list[int]:
+        prepare()
+        copies._leave_capabilities()
+        return [*linux.capget()]
+
+    found: list[int] = in_child(act)
+    return found
+
+
+def test_a_copy_of_an_ordinary_user_has_only_the_capabilities_that_a_program_would_have() -> None:
+    """execve(2) takes those that are not ambient, but a copy executes nothing."""
+
+    def become_nobody() -> None:
+        linux.prctl(linux.PR_SET_KEEPCAPS, 1)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        _, permitted, _ = linux.capget()
+        linux.capset(permitted, permitted, 1 << _KILL)
+        linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, _KILL)
+
+    assert capabilities_after(become_nobody) == [1 << _KILL] * 3
+
+
+def test_a_copy_of_root_has_only_the_capabilities_that_a_program_would_have() -> None:
+    def drop() -> None:
+        _, permitted, _ = linux.capget()
+        linux.capset(permitted, permitted, 0)
+        linux.prctl(linux.PR_CAPBSET_DROP, _KILL)
+
+    assert not capabilities_after(drop)[1] & 1 << _KILL
 
 
 def test_the_process_of_a_copy_keeps_no_descriptor_of_the_worker(start_router: Starts, directory: Path) -> None:
