@@ -37,8 +37,8 @@ _SECOND_NS = 1_000_000_000
 def send_archive(source: int, out: int, report: Report) -> bool:
     """Reads a tar archive from the descriptor `source` and writes records to `out`; returns True if all was sent.
 
-    report: takes a line about each member that has no record. Raises CopyError if it is no whole archive, and OSError if
-    `out` cannot be written to.
+    report: takes a line about each member that has no record. Raises CopyError if it is no whole archive, and OSError
+    if `out` cannot be written to.
     """
     writer = RecordWriter(out)
     is_whole = True

@@ -45,8 +45,8 @@ _ARCHIVE = "-"
 class CopyWanted(Wanted):
     """What a command line of `fastpty cp` asks for. Raises UsageError if it is not valid.
 
-    `sources` and `target`: paths, without the colon of the remote ones. `direction`: what the router does. `is_archive`:
-    the local path is `-`, a tar archive on standard input or output.
+    `sources` and `target`: paths, without the colon of the remote ones. `direction`: what the router does.
+    `is_archive`: the local path is `-`, a tar archive on standard input or output.
     """
 
     reads_input = True
@@ -191,8 +191,9 @@ class _CopyConnection(Connection):
         from fastpty.client.request import start
 
         wanted = self.wanted
-        streams = extension.streams(merges=False, drain_ms=0)
-        request = start(None, wanted.command, (), wanted.directory, streams=streams, copy=wanted.direction)
+        streams = extension.STREAMS_ITEM, extension.streams(merges=False, drain_ms=0)
+        copy = extension.COPY_ITEM, bytes((wanted.direction,))
+        request = start(None, wanted.command, (), wanted.directory, items=[streams, copy])
         return ExecSession(), request
 
     def _attach(self, link: Link) -> int:

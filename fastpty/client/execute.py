@@ -93,8 +93,8 @@ class ExecConnection(Connection):
         from fastpty.client.request import start
 
         wanted = self.wanted
-        streams = extension.streams(merges=wanted.merges, drain_ms=wanted.drain_ms)
-        request = start(None, wanted.command, wanted.environment, wanted.directory, streams=streams)
+        streams = extension.STREAMS_ITEM, extension.streams(merges=wanted.merges, drain_ms=wanted.drain_ms)
+        request = start(None, wanted.command, wanted.environment, wanted.directory, items=[streams])
         return ExecSession(), request
 
     def _attach(self, link: Link) -> int:
