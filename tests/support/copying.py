@@ -65,7 +65,7 @@ def _received(
             write(out)
         os.close(out)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         return receive(source, os.fsencode(target), lines.append, into_directory=into, progress=progress)
@@ -84,7 +84,7 @@ def sent(*paths: Path | bytes) -> tuple[list[Record], Outcome]:
         ended.append(send([os.fsencode(path) for path in paths], out, lines.append))
         os.close(out)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     reader = RecordReader(source)
     records = [reader.read()]
@@ -144,7 +144,7 @@ def with_own_mounts(work: Callable[[], Value]) -> Value:
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     join_thread(thread)
     if errors:
