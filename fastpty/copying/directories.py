@@ -1,4 +1,4 @@
-"""The directories that a copy creates: open to nobody else at first, with their mode and time when they are complete."""
+"""The directories that a copy creates: only for this user at first, with mode and time when they are complete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class _Made:
 class NewDirectories:
     """Creates directories, and completes each when the copy leaves it, or at the end if links follow.
 
-    The copy calls leave_for() with the path of each thing before it creates it. fail: takes what could not be completed.
+    leave_for() must be called with the path of each thing before it is created. fail: takes what could not be
+    completed.
     """
 
     def __init__(self, tree: Tree, links: Links, fail: Callable[[list[bytes], OSError], None]) -> None:

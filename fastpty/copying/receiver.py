@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 
 from fastpty.copying.directories import NewDirectories
 from fastpty.copying.links import Links
 from fastpty.copying.new_file import NewFile, put_link
 from fastpty.copying.records import (
+    TEXT_MOST,
     CutFile,
     Data,
     Directory,
@@ -21,11 +21,11 @@ from fastpty.copying.records import (
     Record,
     RecordReader,
     Total,
+    shown,
 )
 from fastpty.copying.tree import DIRECTORY, Tree
 from fastpty.errors import CopyError, printable
 
-_TEXT_MOST = 400
 _PERMISSIONS = 0o777
 
 
@@ -35,8 +35,8 @@ def receive(
     report: Callable[[str], None],
     *,
     into_directory: bool,
-    progress: Callable[[int, int], None] | None = None,
     repeats: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> bool:
     """Reads records from the blocking descriptor `source` and creates what they describe.
 
@@ -45,32 +45,31 @@ def receive(
     that exists is replaced. Directories are merged.
 
     report: takes a line about each thing that was not copied, and about files that are overwritten in place. repeats:
-    also about what the other side says it has not sent. progress: takes the number of bytes so far, and that of all, or
-    0. Returns True if everything was sent and written. Raises CopyError if the target
+    also about what the other side says it has not sent. progress: takes the number of bytes so far, and that of all if
+    the other side has said it, else 0. Returns True if everything was sent and written. Raises CopyError if the target
     cannot be used, or the stream is malformed or was cut: files that were complete by then stay.
 
     A signal that ends the process leaves the temporary file of the moment behind, unless its handler calls abandon().
     """
     root, name = _opened_target(target, into_directory)
     with Tree(root) as tree:
-        return _Receiver(RecordReader(source), tree, name, (report, progress), repeats=repeats).run()
+        return _Receiver(RecordReader(source), tree, name, report, progress, repeats).run()
 
 
 def _opened_target(target: bytes, into_directory: bool) -> tuple[int, bytes | None]:
     """Returns a directory and None, or the directory above `target` and the name that the only thing gets there."""
     if not target or b"\0" in target:
         raise CopyError("the target of the copy has no name, or one that no file can have")
-    shown = os.fsdecode(target)
     try:
         return os.open(target, DIRECTORY), None
     except OSError as error:
         if into_directory or target.endswith(b"/"):
-            raise CopyError(f"{shown}: {error.strerror}: the target must be an existing directory") from error
+            raise CopyError(f"{shown(target)}: {error.strerror}: the target must be an existing directory") from error
     above, name = os.path.split(target)
     try:
         return os.open(above or b".", DIRECTORY), name
     except OSError as error:
-        raise CopyError(f"{shown}: {error.strerror}: the directory of the target must exist") from error
+        raise CopyError(f"{shown(target)}: {error.strerror}: the directory of the target must exist") from error
 
 
 class _Receiver:
@@ -79,18 +78,19 @@ class _Receiver:
         reader: RecordReader,
         tree: Tree,
         name: bytes | None,
-        tell: tuple[Callable[[str], None], Callable[[int, int], None] | None],
-        *,
+        report: Callable[[str], None],
+        progress: Callable[[int, int], None] | None,
         repeats: bool,
     ) -> None:
         self._reader = reader
         self._tree = tree
-        self._report, self._progress = tell
+        self._report = report
+        self._progress = progress
         self._repeats = repeats
         self._total = 0
-        self._new_name = name  # what the only thing is called here
-        self._only: bytes | None = None  # what it is called in the stream
-        self._above: list[bytes] = []  # the target, if it is a new directory whose content comes without it
+        self._name = name  # of the only thing here
+        self._only: list[bytes] | None = None  # its name in the stream: none if it is `DIRECTORY/.`
+        self._lost: list[bytes] | None = None  # a directory that could not be created
         self._umask = os.umask(0o077)
         os.umask(self._umask)
         self._links = Links(0 if name is None else 1)
@@ -115,40 +115,44 @@ class _Receiver:
         if not isinstance(record, Directory | File | Link):
             return
         names = self._place(record.path)
-        self._directories.leave_for(names)
-        if isinstance(record, Link):
-            self._directories.keep_open()
-            self._links.add(b"/".join(names), record.target)
-            return
+        if self._lost is None or names[: len(self._lost)] != self._lost:
+            self._directories.leave_for(names)
+            self._create(names, record)
+        while self._reader.in_file:
+            self._read_content()
+
+    def _create(self, names: list[bytes], record: Directory | File | Link) -> None:
         try:
             if isinstance(record, Directory):
                 self._directories.make(names, self._allowed(record.mode), record.mtime_ns)
-            else:
+            elif isinstance(record, File):
                 self._take_file(names, record)
+            else:
+                self._directories.keep_open()
+                self._links.add(b"/".join(names), record.target)
         except OSError as error:
             self._fail(names, error)
-            while self._reader.in_file:
-                self._read_content()
+            if isinstance(record, Directory):
+                self._lost = names
 
     def _place(self, path: bytes) -> list[bytes]:
         """Returns the path below the root. Raises CopyError if the target takes only one thing and this is another."""
         names = path.split(b"/") if path else []
-        if self._new_name is None:
-            return self._above + names
-        if self._only is None and not path:
-            self._above, self._new_name = [self._new_name], None
-            return self._above
-        self._only = names[0] if self._only is None and names else self._only
-        if not names or names[0] != self._only:
+        if self._name is None:
+            return names
+        if self._only is None:
+            self._only = names[:1]
+        kept = len(self._only)
+        if names[:kept] != self._only:
             raise CopyError("several things cannot get the name of one: the target must be an existing directory")
-        return [self._new_name, *names[1:]]
+        return [self._name, *names[kept:]]
 
     def _take_file(self, names: list[bytes], record: File) -> None:
         with NewFile(self._tree.open(names[:-1]), names[-1]) as file:
             while isinstance(content := self._read_content(), Data):
                 file.write(content.content)
             if isinstance(content, EndFile) and file.commit(self._allowed(record.mode), record.mtime_ns):
-                self._report(f"{_shown(names)}: written in place, because it is a mount point")
+                self._report_on(names, "written in place, because it is a mount point")
 
     def _read_content(self) -> Record:
         """Reads the next record of a file, reports if the file was cut, and shows progress."""
@@ -175,14 +179,13 @@ class _Receiver:
 
     def _fail(self, names: list[bytes], error: OSError) -> None:
         self._is_whole = False
-        self._report(f"{_shown(names)}: not written: {error.strerror}")
+        self._report_on(names, f"not written: {error.strerror}")
+
+    def _report_on(self, names: list[bytes], text: str) -> None:
+        self._report(f"{shown(b'/'.join(names))}: {text}")
 
     def _fail_there(self, text: bytes) -> None:
         """Reports a failure of the other side, in its words."""
         self._is_whole = False
         if self._repeats:
-            self._report(printable(text[:_TEXT_MOST].decode(errors="replace")))
-
-
-def _shown(names: list[bytes]) -> str:
-    return printable(os.fsdecode(b"/".join(names)))
+            self._report(printable(text[:TEXT_MOST].decode(errors="replace")))

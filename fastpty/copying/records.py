@@ -14,8 +14,12 @@ from __future__ import annotations
 import os
 import struct
 
-from fastpty.errors import CopyError
+from fastpty.errors import CopyError, printable
 from fastpty.system.records import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PAYLOAD_MOST = 65536 + 4096
 """The most bytes of a record's payload. A longer one is an error before it is read."""
@@ -26,6 +30,10 @@ DATA_BYTES = 65536
 PATH_MOST = 65_000
 TARGET_MOST = 4096
 NAME_MOST = 255
+TEXT_MOST = 400
+_SHOWN_MOST = 200
+
+_NO_NAMES = frozenset((b"", b".", b".."))
 
 _HEADER = struct.Struct("<BI")
 
@@ -96,7 +104,7 @@ Record = Total | Directory | File | Data | EndFile | CutFile | Link | Failed | E
 
 # By the number of the kind: the class and its first fields. A last field without a place there is the rest of the
 # payload. In LINK, the length of the path comes first.
-_KINDS: dict[int, tuple[type[Record], struct.Struct]] = {
+_KINDS: dict[int, tuple[type[Any], struct.Struct]] = {
     1: (Total, struct.Struct("<QQ")),
     2: (Directory, struct.Struct("<Hq")),
     3: (File, struct.Struct("<HqQ")),
@@ -110,6 +118,12 @@ _KINDS: dict[int, tuple[type[Record], struct.Struct]] = {
 _NUMBERS = {kind: (number, layout) for number, (kind, layout) in _KINDS.items()}
 _WHOLE = (Total, End)  # no last field of variable length
 _OF_CONTENT = (Data, EndFile, CutFile)
+
+
+def shown(path: bytes) -> str:
+    """Returns a path as a text for people shows it: printable, and of a long one the end."""
+    text = printable(os.fsdecode(path))
+    return text if len(text) <= _SHOWN_MOST else f"...{text[-_SHOWN_MOST:]}"
 
 
 def encode(record: Record) -> bytes:
@@ -132,9 +146,11 @@ def decode(number: int, payload: bytes) -> Record:
     if len(payload) < layout.size or (kind in _WHOLE and len(payload) > layout.size):
         raise CopyError(f"malformed copy stream: {kind.__name__} of {len(payload)} bytes")
     first, rest = layout.unpack_from(payload), payload[layout.size :]
-    if kind in _WHOLE:
-        return kind(*first)
-    record = Link(rest[: first[0]], rest[first[0] :]) if kind is Link else kind(*first, rest)
+    record: Record
+    if kind is Link:
+        record = Link(rest[: first[0]], rest[first[0] :])
+    else:
+        record = kind(*first) if kind in _WHOLE else kind(*first, rest)
     _check(record)
     return record
 
@@ -144,15 +160,16 @@ def _check(record: Record) -> None:
     if isinstance(record, File | Link) or (isinstance(record, Directory) and record.path):
         _check_path(record.path)
     if isinstance(record, Link) and (len(record.target) > TARGET_MOST or b"\0" in record.target):
-        raise CopyError(f"malformed copy stream: the text of a link: {os.fsdecode(record.target[:NAME_MOST])}")
+        raise CopyError(f"malformed copy stream: the text of a link: {shown(record.target)}")
     if isinstance(record, EndFile) and record.reserved:
         raise CopyError("malformed copy stream: END_FILE with a payload")
 
 
 def _check_path(path: bytes) -> None:
-    is_bad = len(path) > PATH_MOST or b"\0" in path
-    if is_bad or any(name in (b"", b".", b"..") or len(name) > NAME_MOST for name in path.split(b"/")):
-        raise CopyError(f"malformed copy stream: a path that is not allowed: {os.fsdecode(path[:NAME_MOST])}")
+    names = path.split(b"/")
+    is_strange = b"\0" in path or not _NO_NAMES.isdisjoint(names)
+    if is_strange or len(path) > PATH_MOST or max(map(len, names)) > NAME_MOST:
+        raise CopyError(f"malformed copy stream: a path that is not allowed: {shown(path)}")
 
 
 class RecordReader:
@@ -166,7 +183,7 @@ class RecordReader:
         self.size = 0
         self._files = 0
         self._has_begun = False
-        self._stream = open(source, "rb", closefd=False)  # noqa: SIM115 - it only adds a buffer
+        self._stream = open(source, "rb", DATA_BYTES, closefd=False)  # noqa: SIM115 - nothing to close
 
     def read(self) -> Record:
         """Returns the next record; END is the last. Raises CopyError for a stream that is malformed or was cut."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
 from fastpty.copying.records import (
     DATA_BYTES,
     PATH_MOST,
     TARGET_MOST,
+    TEXT_MOST,
     CutFile,
     Data,
     Directory,
@@ -22,9 +23,9 @@ from fastpty.copying.records import (
     Record,
     RecordWriter,
     Total,
+    shown,
 )
 from fastpty.copying.tree import DIRECTORY, Tree
-from fastpty.errors import printable
 from fastpty.system.records import NamedTuple
 
 # O_NONBLOCK: opening a FIFO would wait for a writer.
@@ -51,10 +52,10 @@ def send(
 ) -> bool:
     """Writes the files and directories `paths` to the blocking descriptor `out`, each under its last name.
 
-    Links are followed in `paths`, and nowhere below. Of `DIRECTORY/.` the content is sent. Mount points below a directory
-    are not entered. report: takes a line about each thing that was not sent. progress: takes the number of bytes so far,
-    and that of all as it was at the beginning. Returns True if everything was sent. Raises OSError if `out` cannot be
-    written to.
+    Links are followed in `paths`, and nowhere below. Of `DIRECTORY/.` the content is sent. Other file systems below a
+    directory are not entered. report: takes a line about each thing that was not sent. progress: takes the number of
+    bytes so far, and that of all as it was at the beginning. Returns True if everything was sent. Raises OSError if
+    `out` cannot be written to.
     """
     sender = _Sender(RecordWriter(out), report, progress)
     sender.send_total(paths)
@@ -80,14 +81,13 @@ class _Sender:
 
     def send_total(self, paths: Sequence[bytes]) -> None:
         """Sends how much there is now. What cannot be read is not counted, and not reported yet."""
-        sizes = [
-            found.status.st_size
-            for path in paths
-            for found in _walk(path, lambda path, error: None)
-            if stat.S_ISREG(found.status.st_mode)
-        ]
-        self._total = sum(sizes)
-        self._writer.write(Total(len(sizes), self._total))
+        files = 0
+        for path in paths:
+            for found in _walk(path, lambda path, error: None):
+                if stat.S_ISREG(found.status.st_mode):
+                    files += 1
+                    self._total += found.status.st_size
+        self._writer.write(Total(files, self._total))
 
     def send(self, found: _Found) -> None:
         """Sends one thing, or reports why not. Raises OSError if the stream cannot be written to."""
@@ -126,9 +126,9 @@ class _Sender:
 
     def _failure(self, path: bytes, error: OSError) -> bytes:
         self._is_whole = False
-        text = f"{printable(os.fsdecode(path))}: not sent: {error.strerror}"
+        text = f"{shown(path)}: not sent: {error.strerror}"
         self._report(text)
-        return text.encode()
+        return text.encode()[:TEXT_MOST]
 
     def end(self) -> bool:
         """Ends the stream. Returns True if all was sent."""
@@ -136,7 +136,7 @@ class _Sender:
         return self._is_whole
 
 
-def _walk(path: bytes, fail: Fail) -> Iterator[_Found]:
+def _walk(path: bytes, fail: Fail) -> Generator[_Found, None, None]:
     """Finds what `path` names and all below it, each directory before its content."""
     top = os.path.basename(path.rstrip(b"/"))
     top = b"" if top in (b".", b"..") else top
@@ -156,7 +156,7 @@ def _walk(path: bytes, fail: Fail) -> Iterator[_Found]:
         yield from _below(tree, top, fail)
 
 
-def _below(tree: Tree, top: bytes, fail: Fail) -> Iterator[_Found]:
+def _below(tree: Tree, top: bytes, fail: Fail) -> Generator[_Found, None, None]:
     """Finds all below the directory whose path in the stream is `top`. Does not recurse."""
     names: list[bytes] = []  # the way to the directory that is read
     waiting = [_listed(tree, names, top, fail)]  # the names that are left in each directory on the way

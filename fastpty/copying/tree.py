@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from fastpty.errors import printable
+from fastpty.copying.records import shown
 
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 """Flags that open a directory to use the names in it. That needs no right to list it."""
@@ -15,6 +15,9 @@ _OPEN_MOST = 64
 
 def common(one: list[bytes], other: list[bytes]) -> int:
     """Returns how many names the two paths have in common, from the first on."""
+    shorter = min(len(one), len(other))
+    if one[:shorter] == other[:shorter]:  # quick, where one is deep below the other
+        return shorter
     count = 0
     for name, same in zip(one, other, strict=False):
         if name != same:
@@ -66,8 +69,9 @@ class Tree:
         try:
             opened = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
         except NotADirectoryError:
-            shown = printable(os.fsdecode(name))
-            raise OSError(errno.ENOTDIR, f"{shown} is a link or not a directory, and no link is followed") from None
+            raise OSError(
+                errno.ENOTDIR, f"{shown(name)} is a link or not a directory, and no link is followed"
+            ) from None
         self._names.append(name)
         self._opened.append(opened)
         if len(self._opened) > _OPEN_MOST:

@@ -123,7 +123,7 @@ def test_a_copy_runs_as_the_client_and_begins_in_its_home(
 def test_a_restricted_shell_gets_no_copy(start_router: Starts, directory: Path) -> None:
     home = directory / "home"
     home.mkdir()
-    login = make_account("fpty-copies", home, "/bin/rbash")
+    login = make_account("fpty-rcopies", home, "/bin/rbash")
     try:
         peer_router(start_router, f"--fpty-router={directory}/s")
         with begin(connected(f"{directory}/s", login), extension.SENDS, "/etc/hostname") as client:
@@ -132,7 +132,7 @@ def test_a_restricted_shell_gets_no_copy(start_router: Starts, directory: Path) 
         assert final[0] == extension.ERROR
         assert client.output == b""
     finally:
-        remove_account("fpty-copies")
+        remove_account("fpty-rcopies")
 
 
 def test_a_container_with_a_label_of_its_own_has_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
