@@ -1,6 +1,8 @@
 from collections.abc import Callable, Iterable
 from typing import Self, final
 
+Completed = tuple[Command, Callable[[], int] | None]
+
 def reserve() -> None:
     """Reserves two low descriptors, so that starts do not become slower with many descriptors open.
 
@@ -26,8 +28,6 @@ class Command:
     account: uid, gid and supplementary groups to become permanently, which needs root. The terminal belongs to that
     user, and the login uid (audit) is set. Unless it is root, it has no capability and no raised priority.
     needs_directory: if there is an account, the start fails if the directory cannot be entered.
-    work: what the child runs instead of the program, in a copy of this process; returns the exit status. Only for a
-    command that `complete` returns, and with a report; see Spawner.spawn().
 
     Raises ValueError if argv is empty.
     """
@@ -41,7 +41,6 @@ class Command:
         path: bytes | None = None,
         account: tuple[int, int, list[int]] | None = None,
         needs_directory: bool = False,
-        work: Callable[[], int] | None = None,
     ) -> Self: ...
     @property
     def argv(self) -> tuple[bytes, ...]: ...
@@ -55,8 +54,6 @@ class Command:
     def account(self) -> tuple[int, int, list[int]] | None: ...
     @property
     def needs_directory(self) -> bool: ...
-    @property
-    def work(self) -> Callable[[], int] | None: ...
 
 @final
 class Spawner:
@@ -87,7 +84,7 @@ class Spawner:
         *,
         cgroup: int = -1,
         report: int = -1,
-        complete: Callable[[int], Command] | None = None,
+        complete: Callable[[int], Completed] | None = None,
     ) -> tuple[int, int, int]:
         """Starts the command on a new terminal.
 
@@ -97,7 +94,9 @@ class Spawner:
         this process does not wait for the child, as with `apart`.
         complete: called in the child, which is a copy of this process, with a descriptor of the terminal. It may block,
         and should close other descriptors first. The child runs the command that it returns; an exception ends the
-        child. The returned command must have the same account's uid, or none as well.
+        child. The returned command must have the same account's uid, or none as well. With the command it returns None,
+        or what the child calls in place of the program, in its copy of this process, and whose result is the exit
+        status. That needs a report.
 
         The child has only descriptors 0, 1 and 2, on the terminal, default signal dispositions and an empty mask. This
         process sleeps until the child executes the program, as after vfork(2), so its memory is never copied. With an
@@ -116,7 +115,7 @@ class Spawner:
         *,
         cgroup: int = -1,
         report: int,
-        complete: Callable[[int], Command] | None = None,
+        complete: Callable[[int], Completed] | None = None,
     ) -> tuple[int, int]:
         """Starts the command without a terminal, as the leader of a new session.
 

@@ -12,17 +12,8 @@ from libc.string cimport memset
 from posix.types cimport gid_t, uid_t
 
 from fastpty.spawn.child cimport (
-    JOINS_MOST,
-    STAGE_SESSION,
-    Account,
-    Plan,
-    child_main,
-    child_prepare,
-    child_report,
-    child_report_work,
-    leave_session_keyring,
-    stage_object,
-    stage_text,
+    JOINS_MOST, STAGE_SESSION, Account, Plan, child_begin_work, child_main, child_report,
+    leave_session_keyring, stage_object, stage_text,
 )
 from fastpty.spawn.clone cimport CLONE_INTO_CGROUP, CloneArgs, raw_clone3
 from fastpty.spawn.foreign cimport is_devpts, open_ptmx
@@ -190,17 +181,16 @@ cdef int fork_child(Plan *plan, int *pidfd, complete) except -1:
 
 
 cdef complete_and_execute(Plan *plan, complete):
-    """Completes and executes the command, or runs its work, in the child. Does not return."""
+    """Completes and executes the command, or runs the work in its place, in the child. Does not return."""
     cdef Command command
     try:
-        command = complete(plan.slave)
+        command, work = complete(plan.slave)
         plan.enters_cgroup = plan.cgroup >= 0
         plan_command(plan, command)
-        if command.work is None:
+        if work is None:
             child_main(plan)
-        child_prepare(plan)
-        child_report_work(plan)
-        os._exit(command.work())
+        child_begin_work(plan)
+        os._exit(work())
     except RefusedError:   # `complete` has told the client why, unless it reads a report
         if plan.report >= 0:
             child_report(plan, EACCES)
@@ -299,13 +289,12 @@ cdef class Command:
     cdef readonly bytes path
     cdef readonly tuple account
     cdef readonly bint needs_directory
-    cdef readonly object work
     cdef char **argv_pointers
     cdef char **environment_pointers
     cdef Account becomes         # used if there is an account
 
     def __cinit__(self, argv, environment, bytes directory=None, *, bytes path=None, tuple account=None,
-                  bint needs_directory=False, work=None):
+                  bint needs_directory=False):
         self.argv = tuple(argv)
         if not self.argv:
             raise ValueError("argv is empty")
@@ -314,7 +303,6 @@ cdef class Command:
         self.path = self.argv[0] if path is None else path
         self.account = account
         self.needs_directory = needs_directory
-        self.work = work
         self.argv_pointers = pointers(self.argv)
         self.environment_pointers = pointers(self.environment)
         if account is not None:

@@ -211,9 +211,8 @@ class Requests:
             path=path,
             account=command.account,
             needs_directory=request.directory is not None,
-            work=work,
         )
-        return replace(program, text=text, command=granted)
+        return replace(program, text=text, command=granted, work=work)
 
     def _environment(self, request: Request, configured: tuple[bytes, ...]) -> dict[bytes, bytes]:
         """Returns the configured variables combined with those of the request: NAME=VALUE entries by name."""

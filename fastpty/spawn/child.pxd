@@ -354,9 +354,10 @@ cdef inline int child_main(void *argument) noexcept nogil:
     return child_fail(plan)
 
 
-cdef inline void child_report_work(const Plan *plan) noexcept nogil:
-    """Reports that the child runs its work now."""
+cdef inline void child_begin_work(Plan *plan) noexcept nogil:
+    """Prepares the child, and reports that it runs its work now, instead of a program."""
     cdef StartReport report
+    child_prepare(plan)
     report.error, report.step = 0, STEP_WORK
     write(plan.report, &report, sizeof(report))
     close(plan.report)

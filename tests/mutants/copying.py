@@ -231,8 +231,8 @@ COPYING = (
     Mutant(
         "a failure of the other side is one of the copy",
         "fastpty/copying/receiver.py",
-        "        self._is_whole = False\n        self._report(printable",
-        "        self._report(printable",
+        "        self._is_whole = False\n        if self._repeats:",
+        "        if self._repeats:",
         STREAM + "test_a_failure_of_the_sender_is_one_of_the_copy",
     ),
     Mutant(

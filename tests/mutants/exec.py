@@ -27,8 +27,8 @@ _STREAMS = (
     Mutant(
         "a forced command has no streams",
         "fastpty/sessions/requests.py",
-        "(extension.CAN_COMMAND | extension.CAN_STREAMS if self.may_choose else 0)",
-        "(extension.CAN_COMMAND if self.may_choose else 0) | extension.CAN_STREAMS",
+        "            return extension.CAN_TERMINAL\n",
+        "            return extension.CAN_TERMINAL | extension.CAN_STREAMS\n",
         RELAY + "test_exec_is_refused_where_clients_choose_no_command",
     ),
     Mutant(
@@ -243,6 +243,20 @@ _SESSIONS = "sessions/test_copies.py::"
 _COPY = "client/test_copy.py::"
 
 _COPIES = (
+    Mutant(
+        "a copy is refused where clients choose no command",
+        "fastpty/sessions/requests.py",
+        "        if request.chooses and not self.may_choose:\n",
+        "        if request.chooses and not self.may_choose and request.copy is None:\n",
+        _COPY + "test_a_copy_is_refused_where_clients_choose_no_command",
+    ),
+    Mutant(
+        "a copy runs as the client",
+        "fastpty/sessions/requests.py",
+        "            account=command.account,\n",
+        "            account=command.account if request.copy is None else None,\n",
+        _SESSIONS + "test_a_copy_runs_as_the_client_and_begins_in_its_home",
+    ),
     Mutant(
         "a copy has only the capabilities that a program would have",
         "fastpty/sessions/copies.py",
