@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from fastpty.copying.directories import NewDirectories
 from fastpty.copying.links import Links
@@ -35,22 +35,25 @@ def receive(
     *,
     into_directory: bool,
     progress: Callable[[int], None] | None = None,
+    names: Collection[bytes] | None = None,
 ) -> bool:
     """Reads records from the blocking descriptor `source` and creates what they describe.
 
-    If `target` is a directory, things go into it under their names; into_directory, or a slash at its end: it must be
-    one. Otherwise one thing is expected, and gets this name. Files appear under their names when they are complete; one
-    that exists is replaced. Directories are merged.
+    If `target` is a directory, things go into it under their names; with `into_directory`, or a slash at its end, it must
+    be one. Otherwise one thing is expected, and gets this name. A file appears under its name when it is complete, in
+    place of a file or link. Directories are merged.
 
     report: takes a line about each thing that was not copied, and about files that are overwritten in place. progress:
-    takes the number of bytes so far. Returns True if everything was sent and written. Raises CopyError if the target
-    cannot be used, or the stream is malformed or was cut: files that were complete by then stay.
+    takes the number of bytes so far. names: the names that may come, of records.top_names(). Without them, somebody who
+    is asked for one file could send any other, such as .profile.
 
-    A signal that ends the process leaves the temporary file of the moment behind, unless its handler raises.
+    Returns True if everything was sent and written. Raises CopyError if the target cannot be used, or the stream is
+    malformed or was cut: files that were complete by then stay. A signal that ends the process leaves the temporary file
+    of the moment behind, unless its handler raises.
     """
     root, name = _opened_target(target, into_directory)
     with Tree(root) as tree:
-        return _Receiver(RecordReader(source), tree, name, report, progress).run()
+        return _Receiver(RecordReader(source), tree, name, report, progress, names).run()
 
 
 def _opened_target(target: bytes, into_directory: bool) -> tuple[int, bytes | None]:
@@ -77,11 +80,13 @@ class _Receiver:
         name: bytes | None,
         report: Callable[[str], None],
         progress: Callable[[int], None] | None,
+        expected: Collection[bytes] | None,
     ) -> None:
         self._reader = reader
         self._tree = tree
         self._report = report
         self._progress = progress
+        self._expected = expected
         self._name = name  # of the only thing here
         self._only: list[bytes] | None = None  # its name in the stream: none if it is `DIRECTORY/.`
         self._lost: list[bytes] | None = None  # a directory that could not be created
@@ -128,8 +133,10 @@ class _Receiver:
                 self._lost = names
 
     def _place(self, path: bytes) -> list[bytes]:
-        """Returns the path below the root. Raises CopyError if the target takes only one thing and this is another."""
+        """Returns the path below the root. Raises CopyError if it was not asked for, or is a second thing for one name."""
         names = path.split(b"/") if path else []
+        if self._expected is not None and not (names and names[0] in self._expected):
+            raise CopyError(f"the other side sent something that was not asked for: {shown(path)}")
         if self._name is None:
             return names
         if self._only is None:

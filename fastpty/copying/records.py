@@ -19,6 +19,7 @@ from fastpty.system.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 PAYLOAD_MOST = 65536 + 4096
@@ -118,6 +119,18 @@ _KINDS: dict[int, tuple[type[Any], struct.Struct]] = {
 _NUMBERS = {kind: (number, layout) for number, (kind, layout) in _KINDS.items()}
 _WHOLE = (Total, End)  # no last field of variable length
 _OF_CONTENT = (Data, EndFile, CutFile)
+
+
+def top_name(path: bytes) -> bytes:
+    """Returns the name under which a sender sends `path`: the last one, or none if only the content is sent."""
+    name = os.path.basename(path.rstrip(b"/"))
+    return b"" if name in (b".", b"..") else name
+
+
+def top_names(paths: Iterable[bytes]) -> frozenset[bytes] | None:
+    """Returns the names under which a sender sends these paths; None if they may be any, as for `DIRECTORY/.`."""
+    names = frozenset(map(top_name, paths))
+    return None if b"" in names else names
 
 
 def shown(path: bytes) -> str:

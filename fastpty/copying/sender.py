@@ -24,6 +24,7 @@ from fastpty.copying.records import (
     RecordWriter,
     Total,
     shown,
+    top_name,
 )
 from fastpty.copying.tree import DIRECTORY, Tree
 from fastpty.system.records import NamedTuple
@@ -31,6 +32,7 @@ from fastpty.system.records import NamedTuple
 # O_NONBLOCK: opening a FIFO would wait for a writer.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MTIME_MOST = 2**63 - 1
+_SIZE_MOST = 2**64 - 1  # sparse files can be larger together
 
 Fail = Callable[[bytes, OSError], None]
 
@@ -68,13 +70,13 @@ class _Sender:
 
     def send_total(self, paths: Sequence[bytes]) -> None:
         """Sends how much there is now. What cannot be read is not counted, and not reported yet."""
-        sizes = [
-            found.status.st_size
-            for path in paths
-            for found in _walk(path, lambda path, error: None)
-            if stat.S_ISREG(found.status.st_mode)
-        ]
-        self._writer.write(Total(len(sizes), sum(sizes)))
+        files = size = 0
+        for path in paths:
+            for found in _walk(path, lambda path, error: None):
+                if stat.S_ISREG(found.status.st_mode):
+                    files += 1
+                    size += found.status.st_size
+        self._writer.write(Total(files, min(size, _SIZE_MOST)))
 
     def send(self, found: _Found) -> None:
         """Sends one thing, or reports why not. Raises OSError if the stream cannot be written to."""
@@ -123,8 +125,7 @@ class _Sender:
 
 def _walk(path: bytes, fail: Fail) -> Generator[_Found, None, None]:
     """Finds what `path` names and all below it, each directory before its content."""
-    top = os.path.basename(path.rstrip(b"/"))
-    top = b"" if top in (b".", b"..") else top
+    top = top_name(path)
     try:
         if b"\0" in path:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))

@@ -259,6 +259,24 @@ def test_a_time_beyond_the_format_is_sent_as_the_nearest_one(source: Path, monke
     assert with_own_mounts(work) == [2**63 - 1, -(2**63 - 1)]
 
 
+def test_sizes_beyond_the_format_are_sent_as_the_largest_one(source: Path) -> None:
+    def work() -> list[object]:
+        linux.mount("none", str(source), "tmpfs", 0)
+        files = [source / name for name in "abc"]
+        for path in files:
+            path.touch()
+            os.truncate(path, 2**63 - 4096)
+        lines: list[str] = []
+        reader, out = os.pipe()
+        os.close(reader)
+        with pytest.raises(BrokenPipeError):  # not an error of struct
+            send([os.fsencode(source)], out, lines.append)
+        os.close(out)
+        return [lines]
+
+    assert with_own_mounts(work) == [[]]
+
+
 def test_a_stream_that_nobody_reads_ends_the_sender(source: Path) -> None:
     (source / "large").write_bytes(bytes(1_000_000))
     reader, out = os.pipe()

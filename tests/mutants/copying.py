@@ -215,6 +215,20 @@ COPYING = (
         STREAM + "test_a_second_thing_does_not_get_beside_the_target",
     ),
     Mutant(
+        "only what was asked for comes",
+        "fastpty/copying/receiver.py",
+        "        if self._expected is not None and not (names and names[0] in self._expected):\n",
+        "        if False:\n",
+        STREAM + "test_nothing_comes_that_was_not_asked_for",
+    ),
+    Mutant(
+        "the size of sparse files ends no copy",
+        "fastpty/copying/sender.py",
+        "min(size, _SIZE_MOST)",
+        "size",
+        SOURCE + "test_sizes_beyond_the_format_are_sent_as_the_largest_one",
+    ),
+    Mutant(
         "the text of the other side is printable",
         "fastpty/copying/receiver.py",
         'printable(text[:TEXT_MOST].decode(errors="replace"))',

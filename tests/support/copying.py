@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -39,11 +39,16 @@ def copy(
     def write(out: int) -> None:
         sent.append(send([os.fsencode(path) for path in paths], out, lines.append))
 
-    received = _received(write, target, lines, into, progress)
+    def read(source: int) -> bool:
+        return receive(source, os.fsencode(target), lines.append, into_directory=into, progress=progress)
+
+    received = _received(write, read)
     return Outcome(received and sent == [True], lines)
 
 
-def take(stream: bytes, target: Path, *, into: bool = False, progress: Progress | None = None) -> Outcome:
+def take(
+    stream: bytes, target: Path, *, progress: Progress | None = None, names: Collection[bytes] | None = None
+) -> Outcome:
     """Gives a stream made by hand to a receiver. Raises CopyError."""
     lines: list[str] = []
 
@@ -52,12 +57,16 @@ def take(stream: bytes, target: Path, *, into: bool = False, progress: Progress 
         while rest:
             rest = rest[os.write(out, rest) :]
 
-    return Outcome(_received(write, target, lines, into, progress), lines)
+    def read(source: int) -> bool:
+        return receive(
+            source, os.fsencode(target), lines.append, into_directory=False, progress=progress, names=names
+        )
+
+    return Outcome(_received(write, read), lines)
 
 
-def _received(
-    write: Callable[[int], object], target: Path, lines: list[str], into: bool, progress: Progress | None
-) -> bool:
+def _received(write: Callable[[int], object], read: Callable[[int], bool]) -> bool:
+    """What `read` returns, which reads from a pipe what `write` writes."""
     source, out = os.pipe()
 
     def run() -> None:
@@ -68,7 +77,7 @@ def _received(
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        return receive(source, os.fsencode(target), lines.append, into_directory=into, progress=progress)
+        return read(source)
     finally:
         os.close(source)
         join_thread(thread)
