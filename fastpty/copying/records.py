@@ -188,11 +188,11 @@ def _check_path(path: bytes) -> None:
 class RecordReader:
     """Reads records from a blocking descriptor, and checks their order. Holds one record at a time.
 
-    in_file: True between a FILE and its END_FILE or CUT_FILE. size: the bytes of content so far.
+    size: the bytes of content so far.
     """
 
     def __init__(self, source: int) -> None:
-        self.in_file = False
+        self._in_file = False
         self.size = 0
         self._files = 0
         self._has_begun = False
@@ -219,16 +219,16 @@ class RecordReader:
 
     def _check_order(self, record: Record) -> None:
         is_late = isinstance(record, Total) and self._has_begun
-        if is_late or isinstance(record, _OF_CONTENT) != self.in_file:
+        if is_late or isinstance(record, _OF_CONTENT) != self._in_file:
             raise CopyError(f"malformed copy stream: {type(record).__name__} at the wrong place")
         self._has_begun = True
 
     def _count(self, record: Record) -> None:
         """Keeps the counts. Raises CopyError if those in END differ."""
         if isinstance(record, File):
-            self.in_file = True
+            self._in_file = True
         elif isinstance(record, EndFile | CutFile):
-            self.in_file = False
+            self._in_file = False
             self._files += isinstance(record, EndFile)
         elif isinstance(record, Data):
             self.size += len(record.content)

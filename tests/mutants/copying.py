@@ -63,7 +63,7 @@ COPYING = (
     Mutant(
         "content belongs to a file",
         "fastpty/copying/records.py",
-        "        if is_late or isinstance(record, _OF_CONTENT) != self.in_file:\n",
+        "        if is_late or isinstance(record, _OF_CONTENT) != self._in_file:\n",
         "        if is_late:\n",
         RECORDS + "test_a_record_at_the_wrong_place_is_an_error",
     ),
@@ -231,8 +231,8 @@ COPYING = (
     Mutant(
         "the text of the other side is printable",
         "fastpty/copying/receiver.py",
-        'printable(text[:TEXT_MOST].decode(errors="replace"))',
-        'text[:TEXT_MOST].decode(errors="replace")',
+        'printable(record.text[:TEXT_MOST].decode(errors="replace"))',
+        'record.text[:TEXT_MOST].decode(errors="replace")',
         STREAM + "test_the_text_of_the_other_side_is_short_and_printable",
     ),
     Mutant(
@@ -245,15 +245,15 @@ COPYING = (
     Mutant(
         "a failure of the other side is one of the copy",
         "fastpty/copying/receiver.py",
-        "        self._is_whole = False\n        self._report(printable",
-        "        self._report(printable",
+        "            self._is_whole = False\n            self._report(printable",
+        "            self._report(printable",
         STREAM + "test_a_failure_of_the_sender_is_one_of_the_copy",
     ),
     Mutant(
         "a file that does not fit does not end the copy",
         "fastpty/copying/receiver.py",
-        "        while self._reader.in_file:\n            self._read_content()\n",
-        "",
+        "            self._fail(names, error)\n            if isinstance(record, Directory):\n",
+        "            raise\n            if isinstance(record, Directory):\n",
         FAILURES + "test_a_file_for_which_there_is_no_space_is_reported_and_the_next_ones_copied",
     ),
     Mutant(
