@@ -5,7 +5,7 @@
 Integers are little-endian. The order is: perhaps one TOTAL, then any number of DIRECTORY, FILE, LINK and FAILED, then
 END. A FILE is followed by any number of DATA and one END_FILE or CUT_FILE. Nothing else may stand between those.
 
-A path is relative, and its components are checked when a record is read: a reader never sees `..`, for instance. Only
+A path is relative, and its names are checked when a record is read: none of them is `..`, for instance. Only
 the path of a DIRECTORY may be empty: that is the target of the copy itself.
 """
 
@@ -187,6 +187,8 @@ def _check_path(path: bytes) -> None:
 
 class RecordReader:
     """Reads records from a blocking descriptor, and checks their order. Holds one record at a time.
+
+    It reads ahead, perhaps beyond END: nothing else can be read from the descriptor afterwards.
 
     size: the bytes of content so far.
     """
