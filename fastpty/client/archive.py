@@ -78,9 +78,8 @@ def _send_member(archive: tarfile.TarFile, member: tarfile.TarInfo, writer: Reco
 
 
 def _leave_out(writer: RecordWriter, report: Report, member: tarfile.TarInfo, why: str) -> bool:
-    text = f"{printable(member.name)}: not sent: {why}"
-    report(text)
-    writer.write(Failed(text.encode(errors="replace")))
+    report(f"{printable(member.name)}: not sent: {why}")
+    writer.write(Failed(b""))
     return False
 
 
@@ -140,6 +139,7 @@ class _Content(io.RawIOBase):
         self._progress = progress
         self._rest = b""
         self._problem = ""
+        self._has_ended = False
 
     def read(self, size: int = -1) -> bytes:
         """Returns `size` bytes."""
@@ -158,8 +158,9 @@ class _Content(io.RawIOBase):
         return f"{printable(os.fsdecode(self._path))}: {self._problem}" if self._problem else ""
 
     def _some(self, most: int) -> bytes:
-        while not self._rest and self._reader.in_file:
+        while not self._rest and not self._has_ended:
             record = self._reader.read()
+            self._has_ended = isinstance(record, EndFile | CutFile)
             if isinstance(record, Data):
                 self._rest = record.content
                 self._progress(self._reader.size, 0)

@@ -18,6 +18,7 @@ from fastpty.client.progress import Progress
 from fastpty.client.wanted import OPTIONS, Wanted
 from fastpty.copying.new_file import abandon
 from fastpty.copying.receiver import receive
+from fastpty.copying.records import top_names
 from fastpty.copying.sender import send
 from fastpty.errors import CopyError, UsageError
 from fastpty.wire import extension
@@ -162,6 +163,7 @@ class _Copier:
 
     def _copy(self, pipe: int, progress: Progress) -> bool:
         wanted = self._wanted
+        sources = [os.fsencode(source) for source in wanted.sources]
         if wanted.is_archive:
             from fastpty.client.archive import receive_archive, send_archive  # `tarfile` is slow to load
 
@@ -169,9 +171,15 @@ class _Copier:
                 return receive_archive(pipe, 1, progress.say, progress.show)
             return send_archive(0, pipe, progress.say)
         if wanted.downloads:
-            target, into = os.fsencode(wanted.target), wanted.into_directory
-            return receive(pipe, target, progress.say, into_directory=into, progress=progress.show)
-        return send([os.fsencode(source) for source in wanted.sources], pipe, progress.say, progress.show)
+            return receive(
+                pipe,
+                os.fsencode(wanted.target),
+                progress.say,
+                into_directory=wanted.into_directory,
+                progress=progress.show,
+                names=top_names(sources),
+            )
+        return send(sources, pipe, progress.say, progress.show)
 
 
 class _CopyConnection(Connection):

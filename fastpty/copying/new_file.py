@@ -12,11 +12,11 @@ _IN_PLACE = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLO
 _COPIED_BYTES = 65536
 
 _incomplete: tuple[int, bytes] | None = None
-"""The directory and the temporary name of the file that is written now."""
+"""The directory and the temporary name of what is written now, or was written last."""
 
 
 def abandon() -> None:
-    """Removes the file that is not complete. For a signal handler that ends the process."""
+    """Removes what is not complete. Also for a signal handler that ends the process."""
     if _incomplete is not None:
         with suppress(OSError):
             os.unlink(_incomplete[1], dir_fd=_incomplete[0])
@@ -31,9 +31,7 @@ class NewFile:
     def __init__(self, directory: int, name: bytes) -> None:
         self._directory = directory
         self._name = name
-        self._temporary = _temporary_name()
-        global _incomplete
-        _incomplete = directory, self._temporary
+        self._temporary = _begin(directory)
         self._descriptor = os.open(self._temporary, _NEW, 0o600, dir_fd=directory)
         self._is_committed = False
 
@@ -42,10 +40,7 @@ class NewFile:
 
     def __exit__(self, *_: object) -> None:
         if not self._is_committed:
-            with suppress(OSError):
-                os.unlink(self._temporary, dir_fd=self._directory)
-        global _incomplete
-        _incomplete = None
+            abandon()
         os.close(self._descriptor)
 
     def write(self, content: bytes) -> None:
@@ -86,17 +81,21 @@ class NewFile:
 
 def put_link(directory: int, name: bytes, target: bytes) -> None:
     """Creates a symbolic link, in place of a file or link that has the name. Raises OSError."""
-    temporary = _temporary_name()
+    temporary = _begin(directory)
     os.symlink(target, temporary, dir_fd=directory)
     try:
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except OSError:
-        os.unlink(temporary, dir_fd=directory)
+        abandon()
         raise
 
 
-def _temporary_name() -> bytes:
-    return b".fastpty-%b" % os.urandom(8).hex().encode()
+def _begin(directory: int) -> bytes:
+    """Returns a temporary name for what is written next."""
+    global _incomplete
+    name = b".fastpty-%b" % os.urandom(8).hex().encode()
+    _incomplete = directory, name
+    return name
 
 
 def _write(descriptor: int, content: bytes) -> None:

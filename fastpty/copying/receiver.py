@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from fastpty.copying.directories import NewDirectories
 from fastpty.copying.links import Links
@@ -35,25 +35,27 @@ def receive(
     report: Callable[[str], None],
     *,
     into_directory: bool,
-    repeats: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    names: Collection[bytes] | None = None,
 ) -> bool:
     """Reads records from the blocking descriptor `source` and creates what they describe.
 
-    If `target` is a directory, things go into it under their names; into_directory, or a slash at its end: it must be
-    one. Otherwise one thing is expected, and gets this name. Files appear under their names when they are complete; one
-    that exists is replaced. Directories are merged.
+    If `target` is a directory, things go into it under their names; with `into_directory`, or a slash at its end, it
+    must be one. Otherwise one thing is expected, and gets this name. A file appears under its name when it is complete,
+    in place of a file or link. Directories are merged.
 
-    report: takes a line about each thing that was not copied, and about files that are overwritten in place. repeats:
-    also about what the other side says it has not sent. progress: takes the number of bytes so far, and that of all if
-    the other side has said it, else 0. Returns True if everything was sent and written. Raises CopyError if the target
-    cannot be used, or the stream is malformed or was cut: files that were complete by then stay.
+    report: takes a line about each thing that was not copied, and about files that are overwritten in place. progress:
+    takes the number of bytes so far, and that of all if the other side has said it, else 0. names: the names that may
+    come, of records.top_names(). Without them, somebody who is asked for one file could send any other, such as
+    .profile.
 
-    A signal that ends the process leaves the temporary file of the moment behind, unless its handler calls abandon().
+    Returns True if everything was sent and written. Raises CopyError if the target cannot be used, or the stream is
+    malformed or was cut: files that were complete by then stay. A signal that ends the process leaves the temporary
+    file of the moment behind, unless its handler calls abandon().
     """
     root, name = _opened_target(target, into_directory)
     with Tree(root) as tree:
-        return _Receiver(RecordReader(source), tree, name, report, progress, repeats).run()
+        return _Receiver(RecordReader(source), tree, name, report, progress, names).run()
 
 
 def _opened_target(target: bytes, into_directory: bool) -> tuple[int, bytes | None]:
@@ -80,13 +82,13 @@ class _Receiver:
         name: bytes | None,
         report: Callable[[str], None],
         progress: Callable[[int, int], None] | None,
-        repeats: bool,
+        expected: Collection[bytes] | None,
     ) -> None:
         self._reader = reader
         self._tree = tree
         self._report = report
         self._progress = progress
-        self._repeats = repeats
+        self._expected = expected
         self._total = 0
         self._name = name  # of the only thing here
         self._only: list[bytes] | None = None  # its name in the stream: none if it is `DIRECTORY/.`
@@ -100,28 +102,33 @@ class _Receiver:
     def run(self) -> bool:
         """Reads all records. Returns True if everything was sent and written."""
         try:
-            while not isinstance(record := self._reader.read(), End):
-                self._take(record)
+            while not isinstance(record := self._read(), End):
+                if isinstance(record, Directory | File | Link):
+                    self._take(record)
             self._put_links()
         finally:
             self._directories.end()
         return self._is_whole
 
-    def _take(self, record: Record) -> None:
-        if isinstance(record, Total):
+    def _read(self) -> Record:
+        """Returns the next record. Reports a failure of the other side, and shows progress."""
+        record = self._reader.read()
+        if isinstance(record, CutFile | Failed):
+            self._is_whole = False
+            if record.text:
+                self._report(printable(record.text[:TEXT_MOST].decode(errors="replace")))
+        elif isinstance(record, Total):
             self._total = record.size
-        if isinstance(record, Failed):
-            self._fail_there(record.text)
-        if not isinstance(record, Directory | File | Link):
-            return
-        names = self._place(record.path)
-        if self._lost is None or names[: len(self._lost)] != self._lost:
-            self._directories.leave_for(names)
-            self._create(names, record)
-        while self._reader.in_file:
-            self._read_content()
+        elif isinstance(record, Data) and self._progress is not None:
+            self._progress(self._reader.size, self._total)
+        return record
 
-    def _create(self, names: list[bytes], record: Directory | File | Link) -> None:
+    def _take(self, record: Directory | File | Link) -> None:
+        """Creates what the record describes, or reports why not: then run() passes over the content of a file."""
+        names = self._place(record.path)
+        if self._lost is not None and names[: len(self._lost)] == self._lost:
+            return
+        self._directories.leave_for(names)
         try:
             if isinstance(record, Directory):
                 self._directories.make(names, self._allowed(record.mode), record.mtime_ns)
@@ -136,8 +143,10 @@ class _Receiver:
                 self._lost = names
 
     def _place(self, path: bytes) -> list[bytes]:
-        """Returns the path below the root. Raises CopyError if the target takes only one thing and this is another."""
+        """Returns the path below the root. Raises CopyError if it was not asked for, or if there is no name for it."""
         names = path.split(b"/") if path else []
+        if self._expected is not None and not (names and names[0] in self._expected):
+            raise CopyError(f"the other side sent something that was not asked for: {shown(path)}")
         if self._name is None:
             return names
         if self._only is None:
@@ -149,19 +158,10 @@ class _Receiver:
 
     def _take_file(self, names: list[bytes], record: File) -> None:
         with NewFile(self._tree.open(names[:-1]), names[-1]) as file:
-            while isinstance(content := self._read_content(), Data):
+            while isinstance(content := self._read(), Data):
                 file.write(content.content)
             if isinstance(content, EndFile) and file.commit(self._allowed(record.mode), record.mtime_ns):
                 self._report_on(names, "written in place, because it is a mount point")
-
-    def _read_content(self) -> Record:
-        """Reads the next record of a file, reports if the file was cut, and shows progress."""
-        record = self._reader.read()
-        if isinstance(record, CutFile):
-            self._fail_there(record.text)
-        elif isinstance(record, Data) and self._progress is not None:
-            self._progress(self._reader.size, self._total)
-        return record
 
     def _put_links(self) -> None:
         for path, target, objection in self._links.items():
@@ -183,9 +183,3 @@ class _Receiver:
 
     def _report_on(self, names: list[bytes], text: str) -> None:
         self._report(f"{shown(b'/'.join(names))}: {text}")
-
-    def _fail_there(self, text: bytes) -> None:
-        """Reports a failure of the other side, in its words."""
-        self._is_whole = False
-        if self._repeats:
-            self._report(printable(text[:TEXT_MOST].decode(errors="replace")))

@@ -5,7 +5,7 @@
 Integers are little-endian. The order is: perhaps one TOTAL, then any number of DIRECTORY, FILE, LINK and FAILED, then
 END. A FILE is followed by any number of DATA and one END_FILE or CUT_FILE. Nothing else may stand between those.
 
-A path is relative, and its components are checked when a record is read: a reader never sees `..`, for instance. Only
+A path is relative, and its names are checked when a record is read: none of them is `..`, for instance. Only
 the path of a DIRECTORY may be empty: that is the target of the copy itself.
 """
 
@@ -19,6 +19,7 @@ from fastpty.system.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 PAYLOAD_MOST = 65536 + 4096
@@ -75,7 +76,7 @@ class EndFile(NamedTuple):
 
 
 class CutFile(NamedTuple):
-    """The sender could not read the rest of the file, which must not be used. text: why, in UTF-8."""
+    """The sender could not read the rest of the file, which must not be used. text: why, in UTF-8; may be empty."""
 
     text: bytes
 
@@ -88,7 +89,7 @@ class Link(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """Something was not sent. text: what and why, in UTF-8."""
+    """Something was not sent. text: what and why, in UTF-8; may be empty."""
 
     text: bytes
 
@@ -118,6 +119,18 @@ _KINDS: dict[int, tuple[type[Any], struct.Struct]] = {
 _NUMBERS = {kind: (number, layout) for number, (kind, layout) in _KINDS.items()}
 _WHOLE = (Total, End)  # no last field of variable length
 _OF_CONTENT = (Data, EndFile, CutFile)
+
+
+def top_name(path: bytes) -> bytes:
+    """Returns the name under which a sender sends `path`: the last one, or none if only the content is sent."""
+    name = os.path.basename(path.rstrip(b"/"))
+    return b"" if name in (b".", b"..") else name
+
+
+def top_names(paths: Iterable[bytes]) -> frozenset[bytes] | None:
+    """Returns the names under which a sender sends these paths; None if they may be any, as for `DIRECTORY/.`."""
+    names = frozenset(map(top_name, paths))
+    return None if b"" in names else names
 
 
 def shown(path: bytes) -> str:
@@ -175,11 +188,13 @@ def _check_path(path: bytes) -> None:
 class RecordReader:
     """Reads records from a blocking descriptor, and checks their order. Holds one record at a time.
 
-    in_file: True between a FILE and its END_FILE or CUT_FILE. size: the bytes of content so far.
+    It reads ahead, perhaps beyond END: nothing else can be read from the descriptor afterwards.
+
+    size: the bytes of content so far.
     """
 
     def __init__(self, source: int) -> None:
-        self.in_file = False
+        self._in_file = False
         self.size = 0
         self._files = 0
         self._has_begun = False
@@ -206,16 +221,16 @@ class RecordReader:
 
     def _check_order(self, record: Record) -> None:
         is_late = isinstance(record, Total) and self._has_begun
-        if is_late or isinstance(record, _OF_CONTENT) != self.in_file:
+        if is_late or isinstance(record, _OF_CONTENT) != self._in_file:
             raise CopyError(f"malformed copy stream: {type(record).__name__} at the wrong place")
         self._has_begun = True
 
     def _count(self, record: Record) -> None:
         """Keeps the counts. Raises CopyError if those in END differ."""
         if isinstance(record, File):
-            self.in_file = True
+            self._in_file = True
         elif isinstance(record, EndFile | CutFile):
-            self.in_file = False
+            self._in_file = False
             self._files += isinstance(record, EndFile)
         elif isinstance(record, Data):
             self.size += len(record.content)

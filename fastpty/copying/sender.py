@@ -24,6 +24,7 @@ from fastpty.copying.records import (
     RecordWriter,
     Total,
     shown,
+    top_name,
 )
 from fastpty.copying.tree import DIRECTORY, Tree
 from fastpty.system.records import NamedTuple
@@ -31,6 +32,7 @@ from fastpty.system.records import NamedTuple
 # O_NONBLOCK: opening a FIFO would wait for a writer.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MTIME_MOST = 2**63 - 1
+_SIZE_MOST = 2**64 - 1  # sparse files can be larger together
 
 Fail = Callable[[bytes, OSError], None]
 
@@ -47,15 +49,15 @@ class _Found(NamedTuple):
 def send(
     paths: Sequence[bytes],
     out: int,
-    report: Callable[[str], None],
+    report: Callable[[str], None] | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> bool:
     """Writes the files and directories `paths` to the blocking descriptor `out`, each under its last name.
 
     Links are followed in `paths`, and nowhere below. Of `DIRECTORY/.` the content is sent. Other file systems below a
-    directory are not entered. report: takes a line about each thing that was not sent. progress: takes the number of
-    bytes so far, and that of all as it was at the beginning. Returns True if everything was sent. Raises OSError if
-    `out` cannot be written to.
+    directory are not entered. report: takes a line about each thing that was not sent; None: the other side says it.
+    progress: takes the number of bytes so far, and that of all as it was at the beginning. Returns True if everything
+    was sent. Raises OSError if `out` cannot be written to.
     """
     sender = _Sender(RecordWriter(out), report, progress)
     sender.send_total(paths)
@@ -70,7 +72,7 @@ class _Sender:
     def __init__(
         self,
         writer: RecordWriter,
-        report: Callable[[str], None],
+        report: Callable[[str], None] | None,
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self._writer = writer
@@ -87,7 +89,7 @@ class _Sender:
                 if stat.S_ISREG(found.status.st_mode):
                     files += 1
                     self._total += found.status.st_size
-        self._writer.write(Total(files, self._total))
+        self._writer.write(Total(files, min(self._total, _SIZE_MOST)))
 
     def send(self, found: _Found) -> None:
         """Sends one thing, or reports why not. Raises OSError if the stream cannot be written to."""
@@ -121,14 +123,16 @@ class _Sender:
                 self._progress(self._writer.size, self._total)
 
     def fail(self, path: bytes, error: OSError) -> None:
-        """Reports, here and to the other side, that something is not sent."""
+        """Reports that something is not sent. The other side learns it in any case, but not in words that repeat it."""
         self._writer.write(Failed(self._failure(path, error)))
 
     def _failure(self, path: bytes, error: OSError) -> bytes:
         self._is_whole = False
         text = f"{shown(path)}: not sent: {error.strerror}"
+        if self._report is None:
+            return text.encode()[:TEXT_MOST]
         self._report(text)
-        return text.encode()[:TEXT_MOST]
+        return b""
 
     def end(self) -> bool:
         """Ends the stream. Returns True if all was sent."""
@@ -138,8 +142,7 @@ class _Sender:
 
 def _walk(path: bytes, fail: Fail) -> Generator[_Found, None, None]:
     """Finds what `path` names and all below it, each directory before its content."""
-    top = os.path.basename(path.rstrip(b"/"))
-    top = b"" if top in (b".", b"..") else top
+    top = top_name(path)
     try:
         if b"\0" in path:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))

@@ -33,10 +33,10 @@ def run(direction: int, paths: Sequence[bytes]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         if direction == extension.SENDS:
-            is_complete = send(paths, 1, lambda text: None)  # the client says it, too
+            is_complete = send(paths, 1, None)
         else:
             into_directory = direction == extension.RECEIVES_INTO_DIRECTORY
-            is_complete = receive(0, paths[0], _say, into_directory=into_directory, repeats=False)
+            is_complete = receive(0, paths[0], _say, into_directory=into_directory)
     except CopyError as error:
         _say(str(error))
         return _SOME_FAILED

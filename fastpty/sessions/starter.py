@@ -120,9 +120,10 @@ class Starter:
     def _complete(
         self, number: int, complete: Callable[[], Program], needed: tuple[int, ...], terminal: int
     ) -> Completed:
-        """In a session's first process: returns its complete command, and the work in its place. If the client is refused, tells it and raises.
+        """In a session's first process: returns its complete command, and the work in its place.
 
-        First closes the descriptors of other sessions: this process may block, and would keep them open.
+        If the client is refused, tells it and raises. First closes the descriptors of other sessions: this process may
+        block, and would keep them open.
         """
         needed = (*needed, terminal, self.outcomes.writer, self._readers.fileno(), *self._joins)
         child.keep_only([0, 1, 2, *(descriptor for descriptor in needed if descriptor >= 0)])

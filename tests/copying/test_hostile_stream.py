@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastpty.copying import links
-from fastpty.copying.records import CutFile, Data, Failed, File, Link, Record
+from fastpty.copying.records import CutFile, Data, Failed, File, Link, Record, top_names
 from fastpty.errors import CopyError
 from tests.support.copying import MTIME_NS, directory, file, seen, take, whole
 
@@ -256,7 +256,8 @@ def test_the_text_that_is_kept_for_links_is_bounded(target: Path, monkeypatch: p
     with pytest.raises(CopyError, match="too many links"):
         take(whole(*(Link(b"l", b"%d" % number) for number in range(1000, 1030))), target)
     assert take(whole(*(Link(b"l", b"%d" % number) for number in range(1000, 1020))), target).is_whole
-    names = [b"d" * 30 + b"%d" % number for number in range(3)]
+    names = [b"d" * 30 + b"%d" % number for number in range(2)]
+    assert take(whole(*(Link(name + b"ll", b"x") for name in names)), target).is_whole
     with pytest.raises(CopyError, match="too many links"):
         take(whole(*(record for name in names for record in (directory(name), Link(name + b"/l", b"x")))), target)
 
@@ -266,6 +267,22 @@ def test_a_second_thing_does_not_get_beside_the_target(target: Path) -> None:
         with pytest.raises(CopyError, match="several things"):
             take(whole(*file(b"f"), *second), target / "new")
         assert [*seen(target)] == ["new"]
+
+
+def test_nothing_comes_that_was_not_asked_for(target: Path) -> None:
+    """As in CVE-2019-6111 of scp: a server that is asked for one file sends a .profile."""
+    names = top_names([b"/etc/hosts", b"d/"])
+    assert take(whole(*file(b"hosts"), directory(b"d"), *file(b"d/.profile")), target, names=names).is_whole
+    for other in (file(b".profile"), (directory(b".ssh"),), (directory(b""),), (Link(b"hosts2", b"x"),)):
+        with pytest.raises(CopyError, match="something that was not asked for"):
+            take(whole(*other), target, names=names)
+    assert [*seen(target)] == ["d", "d/.profile", "hosts"]
+
+
+def test_the_names_that_are_asked_for_are_those_that_a_sender_sends() -> None:
+    assert top_names([b"/etc/hosts", b"d//", b"../x", b"a b"]) == {b"hosts", b"d", b"x", b"a b"}
+    for content in (b".", b"..", b"d/.", b"d/..", b"/", b"d/./", b""):
+        assert top_names([b"f", content]) is None
 
 
 def test_the_text_of_the_other_side_is_short_and_printable(target: Path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from fastpty.copying.receiver import receive
 from fastpty.copying.records import PATH_MOST
+from fastpty.copying.sender import send
 from fastpty.errors import CopyError
 from tests.support.copying import MTIME_NS, copy, seen
 from tests.support.peers import need_root
@@ -220,7 +222,7 @@ def test_a_path_that_is_too_long_is_reported_and_the_rest_copied(deep: Path) -> 
     make_chain(deep / "source", PATH_MOST // 200, name)
     is_whole, lines = copy([deep / "source"], deep / "new")
     assert not is_whole
-    assert lines == [f"...{name}: not sent: the path is too long"] * 2
+    assert lines == [f"...{name}: not sent: the path is too long"]
     assert depth_of_chain(deep / "new", name) == (PATH_MOST - len("source")) // 201 + 1
 
 
@@ -261,6 +263,17 @@ def test_what_is_missing_is_reported_and_the_rest_copied(tmp_path: Path) -> None
     line = f"{tmp_path}/missing\\n: not sent: No such file or directory"
     assert outcome == (
         False,
-        [line, ": not sent: No such file or directory", "a\\x00b: not sent: Invalid argument"] * 2,
+        [line, ": not sent: No such file or directory", "a\\x00b: not sent: Invalid argument"],
     )
     assert [*seen(tmp_path / "target")] == ["there"]
+
+
+def test_a_failure_is_reported_by_one_side_only(tmp_path: Path) -> None:
+    """With a report of its own the sender tells the other side only that something is missing."""
+    lines: list[str] = []
+    source, out = os.pipe()
+    assert not send([b"/no such"], out, lines.append)
+    os.close(out)
+    assert not receive(source, os.fsencode(tmp_path), lines.append, into_directory=True)
+    os.close(source)
+    assert lines == ["/no such: not sent: No such file or directory"]

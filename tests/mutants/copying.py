@@ -63,7 +63,7 @@ COPYING = (
     Mutant(
         "content belongs to a file",
         "fastpty/copying/records.py",
-        "        if is_late or isinstance(record, _OF_CONTENT) != self.in_file:\n",
+        "        if is_late or isinstance(record, _OF_CONTENT) != self._in_file:\n",
         "        if is_late:\n",
         RECORDS + "test_a_record_at_the_wrong_place_is_an_error",
     ),
@@ -182,7 +182,7 @@ COPYING = (
     Mutant(
         "a link that cannot be put in its place leaves nothing",
         "fastpty/copying/new_file.py",
-        "        os.unlink(temporary, dir_fd=directory)\n        raise\n",
+        "        abandon()\n        raise\n",
         "        raise\n",
         FAILURES + "test_a_link_does_not_replace_a_mount_point",
     ),
@@ -215,10 +215,24 @@ COPYING = (
         STREAM + "test_a_second_thing_does_not_get_beside_the_target",
     ),
     Mutant(
+        "only what was asked for comes",
+        "fastpty/copying/receiver.py",
+        "        if self._expected is not None and not (names and names[0] in self._expected):\n",
+        "        if False:\n",
+        STREAM + "test_nothing_comes_that_was_not_asked_for",
+    ),
+    Mutant(
+        "the size of sparse files ends no copy",
+        "fastpty/copying/sender.py",
+        "min(self._total, _SIZE_MOST)",
+        "self._total",
+        SOURCE + "test_sizes_beyond_the_format_are_sent_as_the_largest_one",
+    ),
+    Mutant(
         "the text of the other side is printable",
         "fastpty/copying/receiver.py",
-        'printable(text[:TEXT_MOST].decode(errors="replace"))',
-        'text[:TEXT_MOST].decode(errors="replace")',
+        'printable(record.text[:TEXT_MOST].decode(errors="replace"))',
+        'record.text[:TEXT_MOST].decode(errors="replace")',
         STREAM + "test_the_text_of_the_other_side_is_short_and_printable",
     ),
     Mutant(
@@ -231,15 +245,15 @@ COPYING = (
     Mutant(
         "a failure of the other side is one of the copy",
         "fastpty/copying/receiver.py",
-        "        self._is_whole = False\n        if self._repeats:",
-        "        if self._repeats:",
+        "            self._is_whole = False\n            if record.text:",
+        "            if record.text:",
         STREAM + "test_a_failure_of_the_sender_is_one_of_the_copy",
     ),
     Mutant(
         "a file that does not fit does not end the copy",
         "fastpty/copying/receiver.py",
-        "        while self._reader.in_file:\n            self._read_content()\n",
-        "",
+        "            self._fail(names, error)\n            if isinstance(record, Directory):\n",
+        "            raise\n            if isinstance(record, Directory):\n",
         FAILURES + "test_a_file_for_which_there_is_no_space_is_reported_and_the_next_ones_copied",
     ),
     Mutant(

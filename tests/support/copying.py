@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from fastpty.copying.receiver import receive
-from fastpty.copying.records import CutFile, Data, Directory, End, EndFile, File, Record, RecordReader, encode
+from fastpty.copying.records import CutFile, Data, Directory, End, EndFile, Failed, File, Record, RecordReader, encode
 from fastpty.copying.sender import send
 from fastpty.system import linux
 from tests.support.harness import join_thread
@@ -37,13 +37,18 @@ def copy(
     sent: list[bool] = []
 
     def write(out: int) -> None:
-        sent.append(send([os.fsencode(path) for path in paths], out, lines.append))
+        sent.append(send([os.fsencode(path) for path in paths], out, None))
 
-    received = _received(write, target, lines, into, progress)
+    def read(source: int) -> bool:
+        return receive(source, os.fsencode(target), lines.append, into_directory=into, progress=progress)
+
+    received = _received(write, read)
     return Outcome(received and sent == [True], lines)
 
 
-def take(stream: bytes, target: Path, *, into: bool = False, progress: Progress | None = None) -> Outcome:
+def take(
+    stream: bytes, target: Path, *, progress: Progress | None = None, names: Collection[bytes] | None = None
+) -> Outcome:
     """Gives a stream made by hand to a receiver. Raises CopyError."""
     lines: list[str] = []
 
@@ -52,12 +57,16 @@ def take(stream: bytes, target: Path, *, into: bool = False, progress: Progress 
         while rest:
             rest = rest[os.write(out, rest) :]
 
-    return Outcome(_received(write, target, lines, into, progress), lines)
+    def read(source: int) -> bool:
+        return receive(
+            source, os.fsencode(target), lines.append, into_directory=False, progress=progress, names=names
+        )
+
+    return Outcome(_received(write, read), lines)
 
 
-def _received(
-    write: Callable[[int], object], target: Path, lines: list[str], into: bool, progress: Progress | None
-) -> bool:
+def _received(write: Callable[[int], object], read: Callable[[int], bool]) -> bool:
+    """What `read` returns, which reads from a pipe what `write` writes."""
     source, out = os.pipe()
 
     def run() -> None:
@@ -68,20 +77,19 @@ def _received(
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        return receive(source, os.fsencode(target), lines.append, into_directory=into, progress=progress)
+        return read(source)
     finally:
         os.close(source)
         join_thread(thread)
 
 
 def sent(*paths: Path | bytes) -> tuple[list[Record], Outcome]:
-    """The records that a sender makes of these paths."""
-    lines: list[str] = []
+    """The records that a sender makes of these paths, and what it says in them."""
     source, out = os.pipe()
     ended: list[bool] = []
 
     def run() -> None:
-        ended.append(send([os.fsencode(path) for path in paths], out, lines.append))
+        ended.append(send([os.fsencode(path) for path in paths], out, None))
         os.close(out)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -92,6 +100,7 @@ def sent(*paths: Path | bytes) -> tuple[list[Record], Outcome]:
         records.append(reader.read())
     join_thread(thread)
     os.close(source)
+    lines = [record.text.decode(errors="replace") for record in records if isinstance(record, CutFile | Failed)]
     return records, Outcome(ended == [True], lines)
 
 
