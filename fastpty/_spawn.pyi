@@ -1,6 +1,8 @@
 from collections.abc import Callable, Iterable
 from typing import Self, final
 
+Completed = tuple[Command, Callable[[], int] | None]
+
 def reserve() -> None:
     """Reserves two low descriptors, so that starts do not become slower with many descriptors open.
 
@@ -82,7 +84,7 @@ class Spawner:
         *,
         cgroup: int = -1,
         report: int = -1,
-        complete: Callable[[int], Command] | None = None,
+        complete: Callable[[int], Completed] | None = None,
     ) -> tuple[int, int, int]:
         """Starts the command on a new terminal.
 
@@ -92,7 +94,9 @@ class Spawner:
         this process does not wait for the child, as with `apart`.
         complete: called in the child, which is a copy of this process, with a descriptor of the terminal. It may block,
         and should close other descriptors first. The child runs the command that it returns; an exception ends the
-        child. Only for a command with an account; the returned command must have the same uid.
+        child. The returned command must have the same account's uid, or none as well. With the command it returns None,
+        or what the child calls in place of the program, in its copy of this process, and whose result is the exit
+        status. That needs a report.
 
         The child has only descriptors 0, 1 and 2, on the terminal, default signal dispositions and an empty mask. This
         process sleeps until the child executes the program, as after vfork(2), so its memory is never copied. With an
@@ -111,7 +115,7 @@ class Spawner:
         *,
         cgroup: int = -1,
         report: int,
-        complete: Callable[[int], Command] | None = None,
+        complete: Callable[[int], Completed] | None = None,
     ) -> tuple[int, int]:
         """Starts the command without a terminal, as the leader of a new session.
 

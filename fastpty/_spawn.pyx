@@ -12,15 +12,8 @@ from libc.string cimport memset
 from posix.types cimport gid_t, uid_t
 
 from fastpty.spawn.child cimport (
-    JOINS_MOST,
-    STAGE_SESSION,
-    Account,
-    Plan,
-    child_main,
-    child_report,
-    leave_session_keyring,
-    stage_object,
-    stage_text,
+    JOINS_MOST, STAGE_SESSION, Account, Plan, child_begin_work, child_main, child_report,
+    leave_session_keyring, stage_object, stage_text,
 )
 from fastpty.spawn.clone cimport CLONE_INTO_CGROUP, CloneArgs, raw_clone3
 from fastpty.spawn.foreign cimport is_devpts, open_ptmx
@@ -188,13 +181,16 @@ cdef int fork_child(Plan *plan, int *pidfd, complete) except -1:
 
 
 cdef complete_and_execute(Plan *plan, complete):
-    """Completes and executes the command, in the child. Does not return."""
+    """Completes and executes the command, or runs the work in its place, in the child. Does not return."""
     cdef Command command
     try:
-        command = complete(plan.slave)
+        command, work = complete(plan.slave)
         plan.enters_cgroup = plan.cgroup >= 0
         plan_command(plan, command)
-        child_main(plan)
+        if work is None:
+            child_main(plan)
+        child_begin_work(plan)
+        os._exit(work())
     except RefusedError:   # `complete` has told the client why, unless it reads a report
         if plan.report >= 0:
             child_report(plan, EACCES)

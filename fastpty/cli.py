@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BROKEN = 255
 """Exit status when the session did not run to its end, as in ssh(1): not connected, broken, disconnected."""
 
-_COMMANDS = ("connect", "exec", "uconnect")
+_COMMANDS = ("connect", "cp", "exec", "uconnect")
 
 # uWSGI's spellings of the commands, and the word that stands for each.
 _SPELLINGS = {"--pty-connect": "connect", "--pty-uconnect": "uconnect"}
@@ -63,6 +63,8 @@ def _run(arguments: Sequence[str]) -> int:
         rest.insert(0, "--")  # the address may begin with a dash
     if command == "exec":
         return _execute(rest)
+    if command == "cp":
+        return _copy(rest)
     from fastpty.client import connect
 
     wanted = connect.read(rest, framed=command == "uconnect")
@@ -78,6 +80,15 @@ def _execute(rest: Sequence[str]) -> int:
     if wanted is None:
         return _show_help("fastpty exec")
     return execute.run(wanted, complain)
+
+
+def _copy(rest: Sequence[str]) -> int:
+    from fastpty.client import copy
+
+    wanted = copy.read(rest)
+    if wanted is None:
+        return _show_help("fastpty cp")
+    return copy.run(wanted, complain)
 
 
 def _unknown(word: str) -> str:

@@ -41,6 +41,10 @@ class RefusedError(FastptyError):
     """A client is refused. The text is sent to the client and logged."""
 
 
+class CopyError(FastptyError):
+    """A copy of files cannot begin or go on: its target cannot be used, or the other side's stream is not whole."""
+
+
 class ExecuteError(OSError):
     """A program cannot be executed, or its directory cannot be entered."""
 

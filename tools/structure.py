@@ -38,6 +38,7 @@ ORDER = (
     "_spawn",
     "spawn",
     "wire",
+    "copying",
     "log",
     "system",
     "logger",

@@ -30,7 +30,7 @@ _AGAIN_SECONDS = 1.0
 _ENDS = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF})
 
 
-def relay(link: Link, stdin_fd: int, *, timeout: float, show_notice: Callable[[str], None]) -> Status:
+def relay(link: Link, stdin_fd: int, stdout_fd: int, *, timeout: float, show_notice: Callable[[str], None]) -> Status:
     """Moves bytes until the program has ended and its output is written. Returns how it ended.
 
     `timeout`: the program's time limit in seconds; 0 means none. ^C sends SIGINT to the program; a second one within a
@@ -39,13 +39,13 @@ def relay(link: Link, stdin_fd: int, *, timeout: float, show_notice: Callable[[s
     """
     with (
         HeldSignals(_FATAL, (_signal.SIGINT,)) as signals,
-        Streams(stdin_fd, 1) as streams,
+        Streams(stdin_fd, stdout_fd) as streams,
         RouterProcess(link.sock) as router,
     ):
         errors_fd = reopened(2, os.O_WRONLY)
         stderr = 2 if errors_fd is None else errors_fd
         sinks = (
-            Sink(extension.OUTPUT_STREAM, streams.stdout, "output", blocks=streams.stdout == 1),
+            Sink(extension.OUTPUT_STREAM, streams.stdout, "output", blocks=streams.stdout == stdout_fd),
             Sink(extension.ERROR_STREAM, stderr, "error output", blocks=errors_fd is None),
         )
         client = ExecClient(link, streams, sinks, signals)

@@ -93,15 +93,15 @@ class ExecConnection(Connection):
         from fastpty.client.request import start
 
         wanted = self.wanted
-        streams = extension.streams(merges=wanted.merges, drain_ms=wanted.drain_ms)
-        request = start(None, wanted.command, wanted.environment, wanted.directory, streams=streams)
+        streams = extension.STREAMS_ITEM, extension.streams(merges=wanted.merges, drain_ms=wanted.drain_ms)
+        request = start(None, wanted.command, wanted.environment, wanted.directory, items=[streams])
         return ExecSession(), request
 
     def _attach(self, link: Link) -> int:
         from fastpty.client.exec_loop import relay
         from fastpty.client.report import exit_status
 
-        status = relay(link, self._stdin, timeout=self.wanted.timeout, show_notice=self._show_notice)
+        status = relay(link, self._stdin, 1, timeout=self.wanted.timeout, show_notice=self._show_notice)
         if status.flags & extension.STILL_OPEN:
             self._show_notice("other processes still have the output open: what they write from now on is lost")
         return exit_status(status)

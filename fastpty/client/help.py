@@ -21,6 +21,7 @@ usage: fastpty COMMAND [OPTION]... ADDR [-- PROGRAM [ARG]...]
 Commands:
   connect               attach to a router's socket
   exec                  run a command without a terminal, for scripts and pipes
+  cp                    copy files to and from the place where the router runs
   uconnect              the same as connect --uwsgi
 `fastpty COMMAND --help` shows the options.
 
@@ -110,9 +111,37 @@ Options:
 
 {_EXIT_STATUS}"""
 
+_CP = """\
+usage: fastpty cp [OPTION]... ADDR SRC... :DST
+       fastpty cp [OPTION]... ADDR :SRC... DST
+
+Copies files and directories to and from the place where the router runs. A
+path with a colon in front is one at the router; a relative one begins where
+its sessions begin. Nothing needs to be installed there: no shell, no tar. A
+file is complete or not there at all. The router must speak fastpty's own
+protocol and let clients choose a command. The local path `-` is a tar archive
+on standard input or output.
+
+Permissions and times of modification are kept, owners are not. Symbolic links
+are copied as links if they stay within what is copied. Devices, sockets and
+pipes are left out.
+
+Options:
+  -w DIR                begin relative paths at the router in DIR
+  -q                    show errors only; no progress
+  --protocol NAME, -v, --connect-timeout SECONDS,
+  --tls-cert FILE, --tls-key FILE, --tls-ca FILE, --tls-name NAME
+                        as for fastpty connect
+  -h, --help            show this help
+
+Exit status: 0 when everything was copied; 1 when something was not; 255 when
+the session could not begin or broke; 2 for bad usage.
+"""
+
 TEXTS = {
     "fastpty": _FASTPTY,
     "fastpty connect": _CONNECT,
     "fastpty exec": _EXEC,
+    "fastpty cp": _CP,
     "fastpty uconnect": _CONNECT.replace("fastpty connect", "fastpty uconnect", 1),
 }

@@ -23,13 +23,13 @@ def start(
     environment: Iterable[str | bytes] = (),
     directory: str | bytes | None = None,
     local: Mapping[bytes, bytes] = os.environb,
-    streams: bytes | None = None,
+    items: Sequence[tuple[int, bytes]] = (),
 ) -> bytes:
     """Returns the START frame. TERM and the language come from `local`, the client's own environment.
 
-    An empty `command` asks for the router's own. `environment` holds NAME=VALUE texts. `streams`: the value of the item
-    STREAMS, for a program without a terminal. Raises UsageError if this is more than a router takes, or if a text holds
-    a NUL byte.
+    An empty `command` asks for the router's own. `environment` holds NAME=VALUE texts. `items`: STREAMS for a program
+    without a terminal, and COPY for a copy, whose paths are the `command`. Raises UsageError if this is more than a
+    router takes, or if a text holds a NUL byte.
     """
     pairs = [(extension.ARGUMENT, os.fsencode(word)) for word in command]
     pairs += [(extension.ENVIRONMENT, os.fsencode(variable)) for variable in environment]
@@ -38,11 +38,10 @@ def start(
     for _, value in pairs:
         if b"\0" in value:
             raise UsageError(f"{os.fsdecode(value)!r}: a program's argument or variable cannot hold a NUL byte")
-    if streams is not None:
-        pairs.append((extension.STREAMS_ITEM, streams))
+    pairs += items
     if size is not None:
         pairs.append((extension.WINDOW, extension.window(*size)))
-    if local.get(b"TERM") and streams is None:
+    if local.get(b"TERM") and not items:
         pairs.append((extension.TERM, local[b"TERM"]))
     pairs += [(extension.OFFERED_ENVIRONMENT, variable) for variable in islice(_offered(local), _OFFERED_MOST)]
     if len(pairs) > extension.ITEMS_MOST:

@@ -61,8 +61,8 @@ class _Options:
     def request(self, args: Sequence[str | bytes]) -> bytes:
         """The frame START."""
         variables = [f"{name}={value}" for name, value in (self.env or {}).items()]
-        streams = extension.streams(merges=False, drain_ms=_DRAIN_MS)
-        return start(None, args, variables, self.cwd, streams=streams)
+        streams = extension.STREAMS_ITEM, extension.streams(merges=False, drain_ms=_DRAIN_MS)
+        return start(None, args, variables, self.cwd, items=[streams])
 
 
 def run(

@@ -32,7 +32,7 @@ from fastpty.relay.state cimport (
 )
 from fastpty.relay.streams cimport streams_open
 from fastpty.relay.terminal cimport terminal_has_executed, terminal_resize, terminal_signal_leader
-from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, StartReport
+from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, STEP_WORK, StartReport
 from fastpty.system.linux cimport SIGKILL, read, strerror, winsize
 from fastpty.wire.extension cimport (
     CAPABLE_TERMINAL, ERROR_EXECUTE, ERROR_LIMIT, ERROR_PROTOCOL, ERROR_TIMEOUT, NONCE_BYTES, NUMBER_STARTED,
@@ -185,7 +185,7 @@ cdef inline void session_run(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void start_report_arrives(Loop *loop, Session *session, bint is_dead) noexcept nogil:
-    """Continues the start if the child has executed its program, has reported why it cannot, or has ended.
+    """Continues the start if the child runs its program or its work, has reported why it cannot, or has ended.
 
     is_dead: the child has ended, so no report will come. The report pipe ends when the program is executed, but also
     when the child ends.
@@ -195,7 +195,7 @@ cdef inline void start_report_arrives(Loop *loop, Session *session, bint is_dead
     if session.finished or session.extension.phase != PHASE_STARTING:
         return
     got = read(session.extension.report_fd, &report, sizeof(report))
-    if terminal_has_executed(&session.terminal):
+    if terminal_has_executed(&session.terminal) or (got == sizeof(report) and report.step == STEP_WORK):
         report_close(session.extension)
         session_run(loop, session)
     elif got >= 0 or is_dead:

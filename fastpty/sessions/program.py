@@ -24,13 +24,14 @@ class Program:
     """The program of a session. text: its name in the log. uid: the account that it runs as; None: the router's.
 
     complete: if not None, returns the complete program or raises RefusedError. It may block, so only the session's own
-    first process calls it.
+    first process calls it. work: what that process calls in place of the command, if not None; returns the exit status.
     """
 
     text: str
     command: Command
     uid: int | None = None
     complete: Callable[[], Program] | None = None
+    work: Callable[[], int] | None = None
 
 
 class Programs:

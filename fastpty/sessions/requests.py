@@ -11,12 +11,14 @@ import re
 import shlex
 import struct
 from fnmatch import translate
-from functools import cached_property
+from functools import cached_property, partial
 
 from fastpty._spawn import Command
 from fastpty.configuration.choice import ORDINARY_SHELL, choice
 from fastpty.configuration.config import Config
 from fastpty.errors import RefusedError, printable
+from fastpty.jail import security_label
+from fastpty.sessions import copies
 from fastpty.sessions.program import Program
 from fastpty.sessions.starter import Window
 from fastpty.system.names import shown
@@ -53,6 +55,7 @@ _KNOWN_ITEMS = (
     extension.TERM,
     extension.WINDOW,
     extension.STREAMS_ITEM,
+    extension.COPY_ITEM,
 )
 
 
@@ -68,6 +71,8 @@ class Request:
     window: Window | None
     streams: tuple[bool, int | None] | None
     """For exec: whether standard error goes into standard output, and the drain time in milliseconds."""
+    copy: int | None
+    """For cp: the direction. Then the words of `argv` are paths."""
 
     @property
     def chooses(self) -> bool:
@@ -86,7 +91,7 @@ def parse(payload: bytes) -> Request:
     for tag in values:
         if tag % 2 and tag not in _KNOWN_ITEMS:
             raise RequestError(extension.UNSUPPORTED, f"START: the router does not know item {tag}")
-    argv, environment, offered, directories, terms, windows, streams = (values[tag] for tag in _KNOWN_ITEMS)
+    argv, environment, offered, directories, terms, windows, streams, copies = (values[tag] for tag in _KNOWN_ITEMS)
     if b"\0" in b"".join([*argv, *environment, *directories]):
         raise _malformed("a text contains a NUL byte")
     if not all(map(_ENTRY.match, environment)):
@@ -103,7 +108,16 @@ def parse(payload: bytes) -> Request:
         terms[-1] if terms and _TERM.fullmatch(terms[-1]) else None,
         _window(windows[-1]) if windows else None,
         _streams(streams[-1]) if streams else None,
+        _direction(copies[-1], len(argv) if streams else 0) if copies else None,
     )
+
+
+def _direction(value: bytes, paths: int) -> int:
+    (direction,) = value if len(value) == 1 else (0,)
+    is_receiver = direction in (extension.RECEIVES, extension.RECEIVES_INTO_DIRECTORY)
+    if not (direction == extension.SENDS or is_receiver) or paths < 1 or (is_receiver and paths > 1):
+        raise _malformed("COPY needs a direction, streams, and a path")
+    return direction
 
 
 def _window(value: bytes) -> Window:
@@ -143,7 +157,10 @@ class Requests:
     @property
     def capabilities(self) -> int:
         """The capabilities that WELCOME announces."""
-        return extension.CAN_TERMINAL | (extension.CAN_COMMAND | extension.CAN_STREAMS if self.may_choose else 0)
+        if not self.may_choose:
+            return extension.CAN_TERMINAL
+        copies_files = 0 if security_label.is_pending() else extension.CAN_COPY
+        return extension.CAN_TERMINAL | extension.CAN_COMMAND | extension.CAN_STREAMS | copies_files
 
     def grant(self, request: Request, program: Program) -> Program:
         """Returns the configured `program` with the client's choices.
@@ -155,9 +172,16 @@ class Requests:
         for entry in request.environment:
             if not (self._may_set_any or self._is_accepted(entry)):
                 raise _refused("this variable", _name(entry))
-        if program.complete is None:
-            return self._granted(request, program)
+        if request.copy is not None and security_label.is_pending():
+            raise RequestError(
+                extension.UNSUPPORTED, "no files can be copied: only programs get the container's label"
+            )
         complete = program.complete
+        if complete is None and request.copy is None:
+            return self._granted(request, program)
+        if complete is None:
+            granted = self._granted(request, program)
+            return replace(granted, complete=lambda: granted)
         return replace(program, complete=lambda: self._granted(request, complete()))
 
     def _granted(self, request: Request, program: Program) -> Program:
@@ -168,8 +192,12 @@ class Requests:
                 # git-shell(1) runs commands from a folder below the directory in which it starts.
                 raise RefusedError("clients whose shell is restricted may not choose a directory here")
             directory = os.path.join(directory or b"", request.directory)
-        text, argv, path = program.text, command.argv, command.path
-        if request.argv and program.uid is not None:
+        text, argv, path, work = program.text, command.argv, command.path, None
+        if request.copy is not None:
+            if program.uid is not None and not ORDINARY_SHELL.fullmatch(os.fsdecode(path)):
+                raise RefusedError("clients whose shell is restricted may not copy files here")
+            text, work = f"cp {_described(request.argv)}", partial(copies.run, request.copy, request.argv)
+        elif request.argv and program.uid is not None:
             text, argv = _for_shell(program, request.argv)
         elif request.argv:
             text, argv, path = _described(request.argv), tuple(request.argv), request.argv[0]
@@ -181,7 +209,7 @@ class Requests:
             account=command.account,
             needs_directory=request.directory is not None,
         )
-        return replace(program, text=text, command=granted)
+        return replace(program, text=text, command=granted, work=work)
 
     def _environment(self, request: Request, configured: tuple[bytes, ...]) -> dict[bytes, bytes]:
         """Returns the configured variables combined with those of the request: NAME=VALUE entries by name."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from fastpty._spawn import Command, Spawner
+from fastpty._spawn import Spawner
 from fastpty.access.limits import Limits
 from fastpty.configuration.config import Config
 from fastpty.errors import RefusedError
@@ -19,6 +19,7 @@ from fastpty.system import at_start, child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fastpty._spawn import Completed
     from fastpty.sessions.cgroups import SessionCgroups
 
 Window = tuple[int, int, int, int]
@@ -107,7 +108,7 @@ class Starter:
         self._children.discard(self._leaders.pop(number, 0))
         child.reap_unknown(self._children)
 
-    def _completed(self, number: int, program: Program, needed: tuple[int, ...]) -> Callable[[int], Command] | None:
+    def _completed(self, number: int, program: Program, needed: tuple[int, ...]) -> Callable[[int], Completed] | None:
         """Returns the call that completes the program in its process, or None. `needed`: descriptors to keep there."""
         return None if program.complete is None else partial(self._complete, number, program.complete, needed)
 
@@ -118,10 +119,11 @@ class Starter:
 
     def _complete(
         self, number: int, complete: Callable[[], Program], needed: tuple[int, ...], terminal: int
-    ) -> Command:
-        """In a session's first process: returns its complete command. If the client is refused, tells it and raises.
+    ) -> Completed:
+        """In a session's first process: returns its complete command, and the work in its place.
 
-        First closes the descriptors of other sessions: this process may block, and would keep them open.
+        If the client is refused, tells it and raises. First closes the descriptors of other sessions: this process may
+        block, and would keep them open.
         """
         needed = (*needed, terminal, self.outcomes.writer, self._readers.fileno(), *self._joins)
         child.keep_only([0, 1, 2, *(descriptor for descriptor in needed if descriptor >= 0)])
@@ -133,4 +135,4 @@ class Starter:
             self.outcomes.report(Outcome(number, str(error), is_refusal=True))
             raise
         self.outcomes.report(Outcome(number, program.text, is_refusal=False))
-        return program.command
+        return program.command, program.work

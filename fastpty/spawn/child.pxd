@@ -50,7 +50,7 @@ from fastpty.system.linux cimport (
 
 from fastpty.spawn.foreign cimport file_system_holds
 from fastpty.spawn.login cimport leave_capabilities, login_as
-from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, STEP_PREPARE, StartReport
+from fastpty.spawn.report cimport STEP_DIRECTORY, STEP_EXECUTE, STEP_PREPARE, STEP_WORK, StartReport
 from fastpty.spawn.search cimport child_execute
 
 cdef enum:
@@ -327,12 +327,11 @@ cdef inline void child_end_with_worker(const Plan *plan) noexcept nogil:
         syscall(SYS_exit_group, 127)
 
 
-cdef inline int child_main(void *argument) noexcept nogil:
-    """The child's code. It usually runs in its sleeping parent's memory, and only makes system calls on prepared data.
+cdef inline int child_prepare(Plan *plan) noexcept nogil:
+    """Does everything that comes before execve(2). Returns 0. If a step fails, the child ends.
 
     Ids are changed by direct system calls: glibc's functions would also signal the threads of the parent.
     """
-    cdef Plan *plan = <Plan *>argument
     cdef sigset_t none
     child_reset_signals()
     if child_begin_session(plan) < 0 or child_change_rights(plan) < 0:
@@ -343,5 +342,22 @@ cdef inline int child_main(void *argument) noexcept nogil:
     plan.stage = STAGE_EXECUTE
     sigemptyset(&none)
     pthread_sigmask(SIG_SETMASK, &none, NULL)
+    return 0
+
+
+cdef inline int child_main(void *argument) noexcept nogil:
+    """The child's code. It usually runs in its sleeping parent's memory, and only makes system calls on prepared data.
+    """
+    cdef Plan *plan = <Plan *>argument
+    child_prepare(plan)
     child_execute(plan.program, plan.argv, plan.envp)
     return child_fail(plan)
+
+
+cdef inline void child_begin_work(Plan *plan) noexcept nogil:
+    """Prepares the child, and reports that it runs its work now, instead of a program."""
+    cdef StartReport report
+    child_prepare(plan)
+    report.error, report.step = 0, STEP_WORK
+    write(plan.report, &report, sizeof(report))
+    close(plan.report)

@@ -58,6 +58,7 @@ TERM = 2
 OFFERED_ENVIRONMENT = 4  # NAME=VALUE that every client sends, such as LANG; repeated
 WINDOW = 6  # as the payload of SIZE
 STREAMS_ITEM = 7  # u8 flags, u32 milliseconds: three streams instead of a terminal (exec)
+COPY_ITEM = 9  # u8 direction: no program, but files on the streams; the arguments are paths (cp)
 
 # Items of STARTED.
 SESSION = 2  # its number, u64
@@ -69,6 +70,7 @@ MAGIC = b"fastpty\n"
 # Capabilities in WELCOME.
 CAN_TERMINAL = 1
 CAN_STREAMS = 2
+CAN_COPY = 32
 CAN_COMMAND = 64  # the client may choose command, environment and directory
 
 # Streams in STREAM_ENDED and STOP.
@@ -79,6 +81,9 @@ EXITED, SIGNALLED, DUMPED_CORE, UNKNOWN = range(1, 5)
 
 # Flags of STREAMS_ITEM.
 MERGES = 1  # standard error goes into standard output
+
+# Directions of COPY_ITEM, as the router sees them.
+SENDS, RECEIVES, RECEIVES_INTO_DIRECTORY = range(1, 4)
 
 DRAIN_FOR_EVER = 0xFFFFFFFF
 """The milliseconds of STREAMS_ITEM that mean: until the output ends."""

@@ -28,8 +28,8 @@ _STREAMS = (
     Mutant(
         "a forced command has no streams",
         "fastpty/sessions/requests.py",
-        "(extension.CAN_COMMAND | extension.CAN_STREAMS if self.may_choose else 0)",
-        "(extension.CAN_COMMAND if self.may_choose else 0) | extension.CAN_STREAMS",
+        "            return extension.CAN_TERMINAL\n",
+        "            return extension.CAN_TERMINAL | extension.CAN_STREAMS\n",
         RELAY + "test_exec_is_refused_where_clients_choose_no_command",
     ),
     Mutant(
@@ -285,4 +285,66 @@ _INTERFACE = (
     ),
 )
 
-EXEC = (*_STREAMS, *_ENDINGS, *_CLIENT, *_FAST, *_INTERFACE)
+_SESSIONS = "sessions/test_copies.py::"
+_COPY = "client/test_copy.py::"
+
+_COPIES = (
+    Mutant(
+        "a copy is refused where clients choose no command",
+        "fastpty/sessions/requests.py",
+        "        if request.chooses and not self.may_choose:\n",
+        "        if request.chooses and not self.may_choose and request.copy is None:\n",
+        _COPY + "test_a_copy_is_refused_where_clients_choose_no_command",
+    ),
+    Mutant(
+        "a copy runs as the client",
+        "fastpty/sessions/requests.py",
+        "            account=command.account,\n",
+        "            account=command.account if request.copy is None else None,\n",
+        _SESSIONS + "test_a_copy_runs_as_the_client_and_begins_in_its_home",
+    ),
+    Mutant(
+        "a copy has only the capabilities that a program would have",
+        "fastpty/sessions/copies.py",
+        "    linux.capset(permitted & allowed, permitted & allowed, inheritable)\n",
+        "",
+        _SESSIONS + "test_a_copy_of_an_ordinary_user_has_only_the_capabilities_that_a_program_would_have",
+    ),
+    Mutant(
+        "a copy of root has only the capabilities that a program would have",
+        "fastpty/sessions/copies.py",
+        "inheritable | _bounding() if is_root",
+        "permitted if is_root",
+        _SESSIONS + "test_a_copy_of_root_has_only_the_capabilities_that_a_program_would_have",
+    ),
+    Mutant(
+        "a restricted shell gets no copy",
+        "fastpty/sessions/requests.py",
+        "            if program.uid is not None and not ORDINARY_SHELL.fullmatch(os.fsdecode(path)):\n",
+        "            if False:\n",
+        _SESSIONS + "test_a_restricted_shell_gets_no_copy",
+    ),
+    Mutant(
+        "there are no copies where only programs get the label of a container",
+        "fastpty/sessions/requests.py",
+        "        if request.copy is not None and security_label.is_pending():\n",
+        "        if False:\n",
+        _SESSIONS + "test_a_container_with_a_label_of_its_own_has_no_copies",
+    ),
+    Mutant(
+        "a signal leaves no incomplete file",
+        "fastpty/sessions/copies.py",
+        "    abandon()\n",
+        "",
+        _COPY + "test_a_copy_that_is_cut_leaves_no_part_of_a_file",
+    ),
+    Mutant(
+        "a member of an archive does not lead out of the target",
+        "fastpty/client/archive.py",
+        '    if member.name.startswith("/") or b".." in names:\n',
+        "    if False:\n",
+        _COPY + "test_members_that_lead_out_of_the_target_are_left_out",
+    ),
+)
+
+EXEC = (*_STREAMS, *_ENDINGS, *_CLIENT, *_FAST, *_INTERFACE, *_COPIES)

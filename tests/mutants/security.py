@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.bystanders import BYSTANDERS
+from tests.mutants.copying import COPYING
 from tests.mutants.refusals import REFUSALS, VANISHED
 from tests.mutants.security_access import ACCESS
 from tests.mutants.security_config import CONFIG
@@ -57,4 +58,5 @@ SECURITY = (
     *TOGETHER,
     *REMAINS,
     *SHARED,
+    *COPYING,
 )

@@ -52,6 +52,8 @@ PRINTED = {
     "fastpty connect /tmp/shell.socket -- df -h / | tr -d '\\r' | tail -n 1": r"\S+ .* \d+% /\n",
     "fastpty connect -w /usr -e NAME=value /tmp/shell.socket -- sh -c 'pwd; echo $NAME; exit 3'": r"/usr\r\nvalue\r\n",
     "fastpty exec /tmp/shell.socket -- sh -c 'echo output; echo error >&2; exit 3' 2>/dev/null": r"output\n",
+    "fastpty cp /tmp/shell.socket README.md :/tmp/README.copy": "",
+    "fastpty cp /tmp/shell.socket :/bin/ls /tmp/ls.copy": "",
     "echo one two three | fastpty exec /tmp/shell.socket -- wc -w | tr 3 4": r"4\n",
     f"fastpty connect --protocol fpty 127.0.0.1:{PORT} -- uname -r": re.escape(os.uname().release) + r"\r\n",
     "fastpty connect /tmp/df.socket </dev/null | tr -d '\\r' | tail -n 1": r"\S+ .* \d+% /\n",

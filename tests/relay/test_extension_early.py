@@ -130,7 +130,7 @@ def test_a_dead_child_shows_whether_it_has_executed_its_program(path: bytes, is_
     """is_forked: as in a foreign root."""
     command = Command([path], [])
     report, writer = os.pipe2(os.O_CLOEXEC)
-    complete = (lambda _: command) if is_forked else None
+    complete = (lambda _: (command, None)) if is_forked else None
     master, pid, pidfd = Spawner(FILES).spawn(command, (24, 80, 0, 0), report=writer, complete=complete)
     os.close(writer)
     assert executed(pid, pidfd) == (path == b"/bin/true")

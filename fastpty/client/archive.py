@@ -1,0 +1,174 @@
+"""Turns a tar archive into the records of a copy, and records into an archive: `-` as a path of `fastpty cp`."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import time
+
+from fastpty.copying.records import (
+    DATA_BYTES,
+    CutFile,
+    Data,
+    Directory,
+    End,
+    EndFile,
+    Failed,
+    File,
+    Link,
+    Record,
+    RecordReader,
+    RecordWriter,
+)
+from fastpty.errors import CopyError, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Report = Callable[[str], None]
+
+_TEXT_MOST = 400
+_MODE = 0o7777
+_SECOND_NS = 1_000_000_000
+
+
+def send_archive(source: int, out: int, report: Report) -> bool:
+    """Reads a tar archive from the descriptor `source` and writes records to `out`; returns True if all was sent.
+
+    report: takes a line about each member that has no record. Raises CopyError if it is no whole archive, and OSError
+    if `out` cannot be written to.
+    """
+    writer = RecordWriter(out)
+    is_whole = True
+    with open(source, "rb", closefd=False) as stream:
+        try:
+            with tarfile.open(fileobj=stream, mode="r|*") as archive:
+                for member in archive:
+                    is_whole = _send_member(archive, member, writer, report) and is_whole
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise CopyError(f"standard input is no whole tar archive: {error}") from error
+    writer.end()
+    return is_whole
+
+
+def _send_member(archive: tarfile.TarFile, member: tarfile.TarInfo, writer: RecordWriter, report: Report) -> bool:
+    names = [name for name in os.fsencode(member.name).split(b"/") if name not in (b"", b".")]
+    path = b"/".join(names)
+    mtime_ns = int(member.mtime * _SECOND_NS)
+    if member.name.startswith("/") or b".." in names:
+        return _leave_out(writer, report, member, "its name leads out of the target")
+    if member.isdir():
+        writer.write(Directory(member.mode & _MODE, mtime_ns, path))
+    elif not path:
+        return _leave_out(writer, report, member, "it has no name")
+    elif member.issym():
+        writer.write(Link(path, os.fsencode(member.linkname)))
+    elif member.isreg():
+        writer.write(File(member.mode & _MODE, mtime_ns, member.size, path))
+        content = archive.extractfile(member)
+        assert content is not None
+        while some := content.read(DATA_BYTES):
+            writer.write(Data(some))
+        writer.write(EndFile())
+    else:
+        return _leave_out(writer, report, member, "not a file, directory or symbolic link")
+    return True
+
+
+def _leave_out(writer: RecordWriter, report: Report, member: tarfile.TarInfo, why: str) -> bool:
+    report(f"{printable(member.name)}: not sent: {why}")
+    writer.write(Failed(b""))
+    return False
+
+
+def receive_archive(source: int, out: int, report: Report, progress: Callable[[int, int], None]) -> bool:
+    """Reads records from the descriptor `source` and writes a tar archive to `out`; returns True if it has everything.
+
+    report: takes a line about each thing that is missing. A file that got shorter while it was sent is filled with zero
+    bytes, as tar(1) does. Raises CopyError if the stream is malformed or was cut, and OSError if `out` fails.
+    """
+    reader = RecordReader(source)
+    is_whole = True
+    with (
+        open(out, "wb", closefd=False) as stream,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        while not isinstance(record := reader.read(), End):
+            if isinstance(record, File):
+                content = _Content(reader, record, progress)
+                archive.addfile(_member(record.path, record.mode, record.mtime_ns, record.size), content)
+                problem = content.finish()
+                if problem:
+                    report(problem)
+                    is_whole = False
+            elif isinstance(record, Failed):
+                report(_shown(record.text))
+                is_whole = False
+            else:
+                _add(archive, record)
+    return is_whole
+
+
+def _add(archive: tarfile.TarFile, record: Record) -> None:
+    if isinstance(record, Directory):
+        member = _member(record.path or b".", record.mode, record.mtime_ns)
+        member.type = tarfile.DIRTYPE
+        archive.addfile(member)
+    elif isinstance(record, Link):
+        member = _member(record.path, 0o777, time.time_ns())
+        member.type, member.linkname = tarfile.SYMTYPE, os.fsdecode(record.target)
+        archive.addfile(member)
+
+
+def _member(path: bytes, mode: int, mtime_ns: int, size: int = 0) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(os.fsdecode(path))
+    member.mode, member.mtime, member.size = mode, mtime_ns // _SECOND_NS, size
+    if mtime_ns > 0:
+        member.pax_headers = {"mtime": f"{member.mtime}.{mtime_ns % _SECOND_NS:09d}"}
+    return member
+
+
+class _Content(io.RawIOBase):
+    """The content of one file in a stream of records, of exactly the size that its FILE has."""
+
+    def __init__(self, reader: RecordReader, file: File, progress: Callable[[int, int], None]) -> None:
+        self._reader = reader
+        self._path = file.path
+        self._progress = progress
+        self._rest = b""
+        self._problem = ""
+        self._has_ended = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Returns `size` bytes."""
+        found = bytearray()
+        while len(found) < size and (some := self._some(size - len(found))):
+            found += some
+        if len(found) < size:
+            self._problem = self._problem or "it got shorter while it was sent: the rest is zero bytes"
+            found += bytes(size - len(found))
+        return bytes(found)
+
+    def finish(self) -> str:
+        """Reads to the end of the file. Returns what is wrong with its content, or nothing."""
+        while some := self._some(DATA_BYTES):
+            self._problem = self._problem or f"it got longer while it was sent: {len(some)} bytes or more are missing"
+        return f"{printable(os.fsdecode(self._path))}: {self._problem}" if self._problem else ""
+
+    def _some(self, most: int) -> bytes:
+        while not self._rest and not self._has_ended:
+            record = self._reader.read()
+            self._has_ended = isinstance(record, EndFile | CutFile)
+            if isinstance(record, Data):
+                self._rest = record.content
+                self._progress(self._reader.size, 0)
+            elif isinstance(record, CutFile):
+                self._problem = _shown(record.text)
+        some, self._rest = self._rest[:most], self._rest[most:]
+        return some
+
+
+def _shown(text: bytes) -> str:
+    return printable(text[:_TEXT_MOST].decode(errors="replace"))
