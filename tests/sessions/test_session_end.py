@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +16,7 @@ import pytest
 
 from tests.conftest import Service
 from tests.support.harness import (
+    PLAIN_PYTHON,
     RAW_CAT,
     Client,
     Router,
@@ -257,7 +257,7 @@ def test_a_program_that_closes_its_terminal_ends_the_session(serve: Callable[...
     service.router.wait_for_log("session 1: end: exit, killed by SIGKILL")
 
 
-VHANGUP = f"{sys.executable} -c 'import ctypes; assert ctypes.CDLL(None).vhangup() == 0'"
+VHANGUP = f"{PLAIN_PYTHON} -c 'import ctypes; assert ctypes.CDLL(None).vhangup() == 0'"
 
 
 @pytest.mark.parametrize("way", [":", VHANGUP], ids=["closed", "hung up"])
