@@ -410,4 +410,18 @@ COPYING = (
         "        if False:\n",
         ROUND_TRIP + "test_what_is_missing_is_reported_and_the_rest_copied",
     ),
+    Mutant(
+        "no file of /proc is sent: there the process of a copy reads about the router",
+        "fastpty/copying/sender.py",
+        "_not_of_proc(os.open(found.name, flags, dir_fd=found.directory))",
+        "os.open(found.name, flags, dir_fd=found.directory)",
+        "sessions/test_copies.py::test_a_copy_tells_nothing_about_the_router_s_process",
+    ),
+    Mutant(
+        "no directory of /proc is sent",
+        "fastpty/copying/sender.py",
+        "_not_of_proc(os.open(path, DIRECTORY))",
+        "os.open(path, DIRECTORY)",
+        "sessions/test_copies.py::test_a_copy_tells_nothing_about_the_router_s_process",
+    ),
 )

@@ -19,6 +19,7 @@ from fastpty.sessions.program import Program
 from fastpty.system import linux
 from fastpty.wire import extension
 from tests.support.accounts import Login, connected_as, make_account, peer_router, remove_account
+from tests.support.containers import container, mask
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import Router, children, eventually
 from tests.support.jails import NOBODY, in_child
@@ -201,3 +202,20 @@ def test_the_process_of_a_copy_keeps_no_descriptor_of_the_worker(start_router: S
             assert sorted(file.partition(":")[0] for file in files) == [str(directory), *["pipe"] * 3]
             os.kill(pid, signal.SIGTERM)
             client.read_to_end()
+
+
+# Containers
+
+
+@pytest.mark.parametrize("name", ["environ", "maps", "auxv", "fd", "."])
+def test_a_copy_tells_nothing_about_the_router_s_process(start_router: Starts, directory: Path, name: str) -> None:
+    """A process may always read about itself, and that of a copy is a copy of the worker."""
+    need_root()
+    directory.chmod(0o1777)
+    with container("mount", bounding=mask("dac_override")) as pid:
+        router = start_router("--setns-pid", str(pid), f"{directory}/s", env={"SECRET": "the host's"})
+        with begin(ExtensionClient(f"{directory}/s"), extension.SENDS, f"/proc/self/{name}") as client:
+            assert client.status().code == 1
+        assert b"what is in /proc cannot be copied" in client.output
+        assert len(client.output) < 200
+        assert router.end() == 0
