@@ -16,10 +16,10 @@ from fastpty.client import connect
 from fastpty.client.connect import Connection
 from fastpty.client.progress import Progress
 from fastpty.client.wanted import OPTIONS, Wanted
-from fastpty.copying.new_file import abandon
 from fastpty.copying.receiver import receive
 from fastpty.copying.records import top_names
 from fastpty.copying.sender import send
+from fastpty.copying.signals import clean_up_at_signals
 from fastpty.errors import CopyError, UsageError
 from fastpty.wire import extension
 
@@ -141,14 +141,7 @@ class _Copier:
     def _run_and_exit(self, pipe: int) -> None:
         status = _SOME_FAILED
         progress = Progress(self._complain, is_quiet=self._wanted.is_quiet)
-
-        def end(number: int, frame: object) -> None:
-            abandon()
-            progress.clear()
-            os._exit(_SOME_FAILED)
-
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, end)
+        clean_up_at_signals(progress.clear)
         try:
             status = 0 if self._copy(pipe, progress) else _SOME_FAILED
         except BrokenPipeError:  # the session has ended

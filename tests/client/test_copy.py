@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Callable
@@ -157,6 +158,7 @@ def test_a_copy_is_refused_where_clients_choose_no_command(
     ("who", "signum"),
     [
         *((who, signum) for who in ("client", "receiver", "worker") for signum in (signal.SIGTERM, signal.SIGINT)),
+        *(("receiver", signum) for signum in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGXCPU, signal.SIGRTMIN)),
         ("client", signal.SIGKILL),
         ("worker", signal.SIGKILL),
     ],
@@ -178,6 +180,35 @@ def test_a_copy_that_is_cut_leaves_no_part_of_a_file(
         finally:
             client.kill()
     eventually(lambda: os.listdir(there) == [], "the incomplete file is removed")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_all_processes_of_the_command_leaves_no_part_of_a_file(
+    address: str, here: Path, there: Path, signum: int
+) -> None:
+    """As a terminal sends it when a key is pressed."""
+    with open(there / "large", "wb") as large:
+        large.truncate(64 << 30)
+    command = [*CLIENT, "cp", address, f":{there}/large", str(here)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as client:
+        try:
+            eventually(lambda: os.listdir(here) and next(here.iterdir()).stat().st_size > MIB, "the copy has begun")
+            os.killpg(client.pid, signum)
+            assert client.wait(30) != 0
+        finally:
+            client.kill()
+    eventually(lambda: os.listdir(here) == [], "the incomplete file is removed")
+
+
+def test_a_file_that_may_not_get_so_large_is_an_error_and_leaves_nothing(
+    start_router: Callable[..., Router], directory: Path, here: Path, there: Path
+) -> None:
+    router = start_router(f"{directory}/s")
+    resource.prlimit(router.pid, resource.RLIMIT_FSIZE, (MIB, MIB))
+    (here / "large").write_bytes(bytes(2 * MIB))
+    status, _, errors = copy(f"{directory}/s", here / "large", f":{there}")
+    assert (status, errors) == (1, "fastpty: large: not written: File too large\n")
+    assert os.listdir(there) == []
 
 
 def test_progress_is_shown_on_a_terminal_and_cleared(address: str, here: Path, there: Path) -> None:

@@ -287,10 +287,24 @@ _COPIES = (
     ),
     Mutant(
         "a signal leaves no incomplete file",
-        "fastpty/sessions/copies.py",
-        "    abandon()\n",
+        "fastpty/copying/signals.py",
+        "        abandon()\n",
         "",
         _COPY + "test_a_copy_that_is_cut_leaves_no_part_of_a_file",
+    ),
+    Mutant(
+        "no signal leaves an incomplete file",
+        "fastpty/copying/signals.py",
+        "signal.valid_signals() - {*_IGNORED, *_HARMLESS, *_NOT_CAUGHT}",
+        "(signal.SIGHUP, signal.SIGINT, signal.SIGTERM)",
+        _COPY + "test_a_signal_to_all_processes_of_the_command_leaves_no_part_of_a_file",
+    ),
+    Mutant(
+        "a file that may not get so large does not end a copy",
+        "fastpty/copying/signals.py",
+        "(signal.SIGPIPE, signal.SIGXFSZ)",
+        "(signal.SIGPIPE,)",
+        _COPY + "test_a_file_that_may_not_get_so_large_is_an_error_and_leaves_nothing",
     ),
     Mutant(
         "a member of an archive does not lead out of the target",
