@@ -21,6 +21,7 @@ from fastpty.copying.records import (
     Record,
     RecordReader,
     Total,
+    check_name,
     shown,
 )
 from fastpty.copying.tree import DIRECTORY, Tree
@@ -145,8 +146,7 @@ class _Receiver:
     def _place(self, path: bytes) -> list[bytes]:
         """Returns the path below the root. Raises CopyError if it was not asked for, or if there is no name for it."""
         names = path.split(b"/") if path else []
-        if self._expected is not None and not (names and names[0] in self._expected):
-            raise CopyError(f"the other side sent something that was not asked for: {shown(path)}")
+        check_name(path, self._expected)
         if self._name is None:
             return names
         if self._only is None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import resource
 import signal
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fastpty.copying.records import End, EndFile, File, encode
+from fastpty.wire import extension
 from tests import ROOT
-from tests.support.client_harness import CLIENT, terminal_client
+from tests.support.client_harness import CLIENT, ScriptedRouter, terminal_client
+from tests.support.extension_peer import ExtensionPeer, playing
 from tests.support.harness import Router, children, eventually
 
 MIB = 1 << 20
@@ -267,7 +272,76 @@ def test_half_an_archive_is_an_error(address: str, here: Path, there: Path) -> N
     assert os.listdir(there) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("n" * 256, {}),
+        ("n/" * 33_000 + "n", {}),
+        ("n", {"mtime": "inf"}),
+        ("n", {"mtime": "1e300"}),
+        ("n", {"path": "n\0n"}),
+    ],
+)
+def test_a_member_that_cannot_be_sent_is_left_out(
+    address: str, here: Path, there: Path, name: str, headers: dict[str, str]
+) -> None:
+    wrong, right = tarfile.TarInfo(name), tarfile.TarInfo("right")
+    wrong.pax_headers = headers
+    with tarfile.open(here / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(wrong)
+        archive.addfile(right)
+    status, _, errors = run_shell("$CP $A - :$2 < $1/a.tar", address, here, there)
+    assert status == 1
+    assert errors.endswith(b": not sent: its name, size or time is not allowed\n")
+    assert errors.count(b"\n") == 1
+    assert os.listdir(there) == ["right"]
+
+
+def test_an_archive_whose_checksum_is_wrong_is_an_error(address: str, here: Path, there: Path) -> None:
+    with tarfile.open(here / "a.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("a"))
+    packed = gzip.compress((here / "a.tar").read_bytes())
+    (here / "a.tgz").write_bytes(packed[:-8] + bytes(8))
+    status, _, errors = run_shell("$CP $A - :$2 < $1/a.tgz", address, here, there)
+    assert status == 1
+    assert b"standard input is no whole tar archive" in errors
+
+
 def test_no_archive_goes_to_a_terminal(address: str, there: Path) -> None:
     with terminal_client("cp", address, f":{there}", "-") as client:
         client.read_until(b"that is a terminal: redirect it")
         assert client.wait() == 2
+
+
+# Hostile routers
+
+
+def test_a_hostile_router_writes_only_messages_and_no_control_character(router: ScriptedRouter, here: Path) -> None:
+    def part(peer: ExtensionPeer) -> None:
+        peer.sock.sendall(extension.welcome(peer.nonce, extension.CAN_COPY | extension.CAN_STREAMS, 1 << 20))
+        peer.read_start()
+        peer.send(extension.STARTED)
+        peer.output(b"\x1b[31mred")
+        peer.send(extension.STDERR, b"one\n\x1b[31mtwo\n")
+        peer.sock.sendall(extension.status(extension.EXITED, 1, output=peer.output_bytes, error=13))
+        peer.read_to_end()
+
+    (here / "a").touch()
+    with playing(router, part):
+        assert copy(router.address, here / "a", ":a") == (1, "", "one\n\\x1b[31mtwo\n")
+
+
+@pytest.mark.parametrize("target", ["-", "."])
+def test_a_hostile_router_cannot_add_what_was_not_asked_for(router: ScriptedRouter, here: Path, target: str) -> None:
+    def part(peer: ExtensionPeer) -> None:
+        peer.sock.sendall(extension.welcome(peer.nonce, extension.CAN_COPY | extension.CAN_STREAMS, 1 << 20))
+        peer.read_start()
+        peer.send(extension.STARTED)
+        peer.output(encode(File(0o755, 0, 0, b".profile")) + encode(EndFile()) + encode(End(1, 0)))
+        peer.end(0)
+
+    with playing(router, part):
+        status, _, errors = copy(router.address, ":a", target if target == "-" else here)
+    assert status == 1
+    assert errors == "fastpty: the other side sent something that was not asked for: .profile\n"
+    assert os.listdir(here) == []

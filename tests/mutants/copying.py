@@ -217,8 +217,8 @@ COPYING = (
     Mutant(
         "only what was asked for comes",
         "fastpty/copying/receiver.py",
-        "        if self._expected is not None and not (names and names[0] in self._expected):\n",
-        "        if False:\n",
+        "        check_name(path, self._expected)\n",
+        "",
         STREAM + "test_nothing_comes_that_was_not_asked_for",
     ),
     Mutant(

@@ -313,6 +313,41 @@ _COPIES = (
         "    if False:\n",
         _COPY + "test_members_that_lead_out_of_the_target_are_left_out",
     ),
+    Mutant(
+        "a member of an archive that cannot be sent does not end the copy",
+        "fastpty/client/archive.py",
+        "        check(record)\n",
+        "",
+        _COPY + "test_a_member_that_cannot_be_sent_is_left_out",
+    ),
+    Mutant(
+        "the checksum of an archive is compared",
+        "fastpty/client/archive.py",
+        "gzip.GzipFile(fileobj=given) if given.peek(len(_GZIP)).startswith(_GZIP) else given",
+        "given",
+        _COPY + "test_an_archive_whose_checksum_is_wrong_is_an_error",
+    ),
+    Mutant(
+        "an archive gets nothing that was not asked for",
+        "fastpty/client/archive.py",
+        "                check_name(record.path, names)\n",
+        "                pass\n",
+        _COPY + "test_a_hostile_router_cannot_add_what_was_not_asked_for",
+    ),
+    Mutant(
+        "messages of a copy have no control characters",
+        "fastpty/client/copy_session.py",
+        '"\\n".join(map(printable, lines))',
+        '"\\n".join(lines)',
+        _COPY + "test_a_hostile_router_writes_only_messages_and_no_control_character",
+    ),
+    Mutant(
+        "output that no copy has is not shown",
+        "fastpty/client/copy.py",
+        "os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)",
+        "1",
+        _COPY + "test_a_hostile_router_writes_only_messages_and_no_control_character",
+    ),
 )
 
 EXEC = (*_STREAMS, *_ENDINGS, *_CLIENT, *_INTERFACE, *_COPIES)
