@@ -424,4 +424,18 @@ COPYING = (
         "os.open(path, DIRECTORY)",
         "sessions/test_copies.py::test_a_copy_tells_nothing_about_the_router_s_process",
     ),
+    Mutant(
+        "only a directory that the copy has created gets a mode",
+        "fastpty/copying/directories.py",
+        "            if not os.path.samestat(status, made.status):\n",
+        "            if False:\n",
+        STREAM + "test_a_directory_swapped_for_another_one_is_not_given_a_mode",
+    ),
+    Mutant(
+        "a new directory keeps the group of the one above it for what is created there",
+        "fastpty/copying/directories.py",
+        "made.mode | status.st_mode & stat.S_ISGID",
+        "made.mode",
+        STREAM + "test_a_new_directory_keeps_the_setgid_bit_of_the_one_above_it",
+    ),
 )
