@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from fastpty.copying.receiver import receive
@@ -25,6 +26,7 @@ def run(direction: int, paths: Sequence[bytes]) -> int:
     direction: extension.SENDS, or one of RECEIVES. Messages go to standard error. A signal that ends the process has it
     remove the file that is not complete.
     """
+    gc.freeze()  # garbage of the worker could close a file whose number is used again
     _leave_capabilities()
     clean_up_at_signals()
     try:

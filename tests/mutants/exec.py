@@ -286,6 +286,13 @@ _COPIES = (
         _SESSIONS + "test_a_container_with_a_label_of_its_own_has_no_copies",
     ),
     Mutant(
+        "garbage of the worker closes no file of a copy",
+        "fastpty/sessions/copies.py",
+        "    gc.freeze()",
+        "    pass",
+        _SESSIONS + "test_garbage_of_the_worker_closes_no_file_of_a_copy",
+    ),
+    Mutant(
         "a signal leaves no incomplete file",
         "fastpty/copying/signals.py",
         "        abandon()\n",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from fastpty.sessions import copies, requests
 from fastpty.sessions.program import Program
 from fastpty.system import linux
 from fastpty.wire import extension
+from tests import ROOT
 from tests.support.accounts import Login, connected_as, make_account, peer_router, remove_account
 from tests.support.containers import container, mask
 from tests.support.extension_client import ExtensionClient
@@ -84,6 +87,34 @@ def test_a_malformed_request_is_an_error(
     with ExtensionClient(f"{directory}/s") as client:
         client.start(paths, window=None, more=[*items, (extension.COPY_ITEM, bytes((direction,)))])
         assert client.error().code == extension.PROTOCOL
+
+
+GARBAGE = """
+import gc, os, socket, sys
+from fastpty.sessions import copies
+from fastpty.wire import extension
+
+class Garbage:
+    def __init__(self):
+        self.this, self.file = self, socket.socket()
+
+def send(paths, out, report):
+    files = [os.open(".", os.O_RDONLY) for _ in range(30)]
+    gc.collect()
+    return [os.fstat(file) for file in files]
+
+gc.disable()
+garbage = [Garbage() for _ in range(30)]
+os.closerange(3, 100)
+del garbage
+copies.send = send
+sys.exit(copies.run(extension.SENDS, []))
+"""
+
+
+def test_garbage_of_the_worker_closes_no_file_of_a_copy() -> None:
+    """The worker's descriptors are closed, and their numbers used again."""
+    subprocess.run([sys.executable, "-c", GARBAGE], cwd=ROOT, check=True)
 
 
 # Accounts
