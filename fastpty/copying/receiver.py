@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from fastpty.copying.directories import NewDirectories
 from fastpty.copying.links import Links
-from fastpty.copying.new_file import NewFile, put_link
+from fastpty.copying.new_file import NOT_REPLACEABLE, NewFile, is_replaceable, put_link
 from fastpty.copying.records import (
     TEXT_MOST,
     CutFile,
@@ -68,6 +69,9 @@ def _opened_target(target: bytes, into_directory: bool) -> tuple[int, bytes | No
     except OSError as error:
         if into_directory or target.endswith(b"/"):
             raise CopyError(f"{shown(target)}: {error.strerror}: the target must be an existing directory") from error
+    with suppress(OSError):
+        if not is_replaceable(os.stat(target)):  # also where a link leads, as /dev/stdout
+            raise CopyError(f"{shown(target)}: {NOT_REPLACEABLE}")
     above, name = os.path.split(target)
     try:
         return os.open(above or b".", DIRECTORY), name

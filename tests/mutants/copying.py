@@ -438,4 +438,18 @@ COPYING = (
         "made.mode",
         STREAM + "test_a_new_directory_keeps_the_setgid_bit_of_the_one_above_it",
     ),
+    Mutant(
+        "a device, socket or FIFO is not replaced",
+        "fastpty/copying/new_file.py",
+        "if not is_replaceable(os.stat(name, dir_fd=directory, follow_symlinks=False)):",
+        "if False:",
+        FAILURES + "test_what_is_no_file_or_link_is_not_replaced",
+    ),
+    Mutant(
+        "a target that is or leads to a device, socket or FIFO is an error",
+        "fastpty/copying/receiver.py",
+        "if not is_replaceable(os.stat(target)):",
+        "if False:",
+        FAILURES + "test_a_target_that_is_no_file_is_an_error",
+    ),
 )
