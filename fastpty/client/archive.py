@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _TEXT_MOST = 400
 _MODE = 0o7777
+_PERMISSIONS = 0o777
 _SECOND_NS = 1_000_000_000
 _GZIP = b"\x1f\x8b"
 _NOT_WHOLE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
@@ -155,7 +156,8 @@ def _add(archive: tarfile.TarFile, record: Record) -> None:
 
 def _member(path: bytes, mode: int, mtime_ns: int, size: int = 0) -> tarfile.TarInfo:
     member = tarfile.TarInfo(os.fsdecode(path))
-    member.mode, member.mtime, member.size = mode, mtime_ns // _SECOND_NS, size
+    # Root's tar(1) would create a setuid program of a hostile router's.
+    member.mode, member.mtime, member.size = mode & _PERMISSIONS, mtime_ns // _SECOND_NS, size
     if mtime_ns > 0:
         member.pax_headers = {"mtime": f"{member.mtime}.{mtime_ns % _SECOND_NS:09d}"}
     return member

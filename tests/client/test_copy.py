@@ -254,6 +254,15 @@ def test_a_directory_becomes_an_archive_on_standard_output(address: str, here: P
     assert tree(here) == tree(there)
 
 
+def test_a_member_of_an_archive_is_not_setuid(address: str, here: Path, there: Path) -> None:
+    """Who extracts it may be root, and the router be somebody else's."""
+    (there / "a").touch()
+    (there / "a").chmod(0o6755)
+    assert run_shell("$CP $A :$2 - > $1/a.tar", address, here, there) == (0, b"", b"")
+    with tarfile.open(here / "a.tar") as archive:
+        assert [member.mode for member in archive] == [there.stat().st_mode & 0o777, 0o755]
+
+
 def test_members_that_lead_out_of_the_target_are_left_out(address: str, here: Path, there: Path) -> None:
     (here / "a").touch()
     script = "tar -c -P -C $1 --transform='s,^,../,' a | $CP $A - :$2; echo $?"

@@ -328,6 +328,13 @@ _COPIES = (
         _COPY + "test_a_member_that_cannot_be_sent_is_left_out",
     ),
     Mutant(
+        "no member of an archive is setuid",
+        "fastpty/client/archive.py",
+        "mode & _PERMISSIONS",
+        "mode",
+        _COPY + "test_a_member_of_an_archive_is_not_setuid",
+    ),
+    Mutant(
         "the checksum of an archive is compared",
         "fastpty/client/archive.py",
         "gzip.GzipFile(fileobj=given) if given.peek(len(_GZIP)).startswith(_GZIP) else given",
