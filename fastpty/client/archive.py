@@ -10,6 +10,7 @@ import tarfile
 import time
 import zlib
 
+from fastpty.copying.links import Links
 from fastpty.copying.records import (
     DATA_BYTES,
     CutFile,
@@ -120,6 +121,7 @@ def receive_archive(
     malformed or was cut, and OSError if `out` fails.
     """
     reader = RecordReader(source)
+    links = Links(0)
     is_whole = True
     with (
         open(out, "wb", closefd=False) as stream,
@@ -128,6 +130,7 @@ def receive_archive(
         while not isinstance(record := reader.read(), End):
             if isinstance(record, Directory | File | Link):
                 check_name(record.path, names)
+                _check_way(record, links)
             if isinstance(record, File):
                 content = _Content(reader, record, progress)
                 archive.addfile(_member(record.path, record.mode, record.mtime_ns, record.size), content)
@@ -141,6 +144,15 @@ def receive_archive(
             else:
                 _add(archive, record)
     return is_whole
+
+
+def _check_way(record: Directory | File | Link, links: Links) -> None:
+    """Raises CopyError if extracting a member could follow a link of the archive: not all programs prevent that."""
+    way = record.path.rpartition(b"/")[0] if isinstance(record, Link) else record.path
+    if links.are_on(way):
+        raise CopyError(f"malformed copy stream: a link is on the way: {shown(record.path)}")
+    if isinstance(record, Link):
+        links.add(record.path, record.target)
 
 
 def _add(archive: tarfile.TarFile, record: Record) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty.copying.records import End, EndFile, File, encode
+from fastpty.copying.records import Directory, End, EndFile, File, Link, Record, encode
 from fastpty.wire import extension
 from tests import ROOT
 from tests.support.client_harness import CLIENT, ScriptedRouter, terminal_client
@@ -354,3 +354,22 @@ def test_a_hostile_router_cannot_add_what_was_not_asked_for(router: ScriptedRout
     assert status == 1
     assert errors == "fastpty: the other side sent something that was not asked for: .profile\n"
     assert os.listdir(here) == []
+
+
+@pytest.mark.parametrize(
+    "record", [File(0o644, 0, 0, b"a/l/x"), File(0o644, 0, 0, b"a/l"), Directory(0o755, 0, b"a/l")]
+)
+def test_no_member_of_an_archive_leads_through_a_link(router: ScriptedRouter, here: Path, record: Record) -> None:
+    """Some programs would follow it while they extract the archive."""
+
+    def part(peer: ExtensionPeer) -> None:
+        peer.sock.sendall(extension.welcome(peer.nonce, extension.CAN_COPY | extension.CAN_STREAMS, 1 << 20))
+        peer.read_start()
+        peer.send(extension.STARTED)
+        peer.output(encode(Link(b"a/l", b"/tmp")) + encode(record))
+        peer.end(0)
+
+    with playing(router, part):
+        status, _, errors = copy(router.address, ":a", "-")
+    assert status == 1
+    assert "malformed copy stream: a link is on the way: a/l" in errors

@@ -328,6 +328,13 @@ _COPIES = (
         _COPY + "test_a_member_that_cannot_be_sent_is_left_out",
     ),
     Mutant(
+        "no member of an archive leads through a link",
+        "fastpty/client/archive.py",
+        "    if links.are_on(way):\n",
+        "    if False:\n",
+        _COPY + "test_no_member_of_an_archive_leads_through_a_link",
+    ),
+    Mutant(
         "no member of an archive is setuid",
         "fastpty/client/archive.py",
         "mode & _PERMISSIONS",
