@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
+import struct
 import tarfile
 import time
+import zlib
 
+from fastpty.copying.links import Links
 from fastpty.copying.records import (
     DATA_BYTES,
     CutFile,
@@ -20,18 +24,24 @@ from fastpty.copying.records import (
     Record,
     RecordReader,
     RecordWriter,
+    check,
+    check_name,
+    shown,
 )
 from fastpty.errors import CopyError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     Report = Callable[[str], None]
 
 _TEXT_MOST = 400
 _MODE = 0o7777
+_PERMISSIONS = 0o777
 _SECOND_NS = 1_000_000_000
+_GZIP = b"\x1f\x8b"
+_NOT_WHOLE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
 
 
 def send_archive(source: int, out: int, report: Report) -> bool:
@@ -42,60 +52,85 @@ def send_archive(source: int, out: int, report: Report) -> bool:
     """
     writer = RecordWriter(out)
     is_whole = True
-    with open(source, "rb", closefd=False) as stream:
+    with open(source, "rb", closefd=False) as given:
+        # `tarfile` does not compare the checksum of gzip(1), which stands at the end.
+        stream = gzip.GzipFile(fileobj=given) if given.peek(len(_GZIP)).startswith(_GZIP) else given
         try:
             with tarfile.open(fileobj=stream, mode="r|*") as archive:
                 for member in archive:
                     is_whole = _send_member(archive, member, writer, report) and is_whole
-        except (tarfile.TarError, EOFError, ValueError) as error:
+            while stream.read(DATA_BYTES):
+                pass
+        except _NOT_WHOLE as error:
             raise CopyError(f"standard input is no whole tar archive: {error}") from error
     writer.end()
     return is_whole
 
 
 def _send_member(archive: tarfile.TarFile, member: tarfile.TarInfo, writer: RecordWriter, report: Report) -> bool:
-    names = [name for name in os.fsencode(member.name).split(b"/") if name not in (b"", b".")]
-    path = b"/".join(names)
-    mtime_ns = int(member.mtime * _SECOND_NS)
-    if member.name.startswith("/") or b".." in names:
-        return _leave_out(writer, report, member, "its name leads out of the target")
-    if member.isdir():
-        writer.write(Directory(member.mode & _MODE, mtime_ns, path))
-    elif not path:
-        return _leave_out(writer, report, member, "it has no name")
-    elif member.issym():
-        writer.write(Link(path, os.fsencode(member.linkname)))
-    elif member.isreg():
-        writer.write(File(member.mode & _MODE, mtime_ns, member.size, path))
-        content = archive.extractfile(member)
-        assert content is not None
-        while some := content.read(DATA_BYTES):
-            writer.write(Data(some))
-        writer.write(EndFile())
+    try:
+        record = _record(member)
+        check(record)
+    except OSError as error:
+        why = error.strerror
+    except (CopyError, struct.error, OverflowError, ValueError):
+        why = "its name, size or time is not allowed"
     else:
-        return _leave_out(writer, report, member, "not a file, directory or symbolic link")
-    return True
-
-
-def _leave_out(writer: RecordWriter, report: Report, member: tarfile.TarInfo, why: str) -> bool:
-    report(f"{printable(member.name)}: not sent: {why}")
+        writer.write(record)
+        if isinstance(record, File):
+            content = archive.extractfile(member)
+            assert content is not None
+            while some := content.read(DATA_BYTES):
+                writer.write(Data(some))
+            writer.write(EndFile())
+        return True
+    report(f"{shown(os.fsencode(member.name))}: not sent: {why}")
     writer.write(Failed(b""))
     return False
 
 
-def receive_archive(source: int, out: int, report: Report, progress: Callable[[int, int], None]) -> bool:
+def _record(member: tarfile.TarInfo) -> Record:
+    """Returns the record of a member. Raises OSError if there is none."""
+    names = [name for name in os.fsencode(member.name).split(b"/") if name not in (b"", b".")]
+    path = b"/".join(names)
+    mtime_ns = int(member.mtime * _SECOND_NS)
+    if member.name.startswith("/") or b".." in names:
+        raise OSError(0, "its name leads out of the target")
+    if member.isdir():
+        return Directory(member.mode & _MODE, mtime_ns, path)
+    if not path:
+        raise OSError(0, "it has no name")
+    if member.issym():
+        return Link(path, os.fsencode(member.linkname))
+    if member.isreg():
+        return File(member.mode & _MODE, mtime_ns, member.size, path)
+    raise OSError(0, "not a file, directory or symbolic link")
+
+
+def receive_archive(
+    source: int,
+    out: int,
+    report: Report,
+    progress: Callable[[int, int], None],
+    names: Collection[bytes] | None,
+) -> bool:
     """Reads records from the descriptor `source` and writes a tar archive to `out`; returns True if it has everything.
 
-    report: takes a line about each thing that is missing. A file that got shorter while it was sent is filled with zero
-    bytes, as tar(1) does. Raises CopyError if the stream is malformed or was cut, and OSError if `out` fails.
+    report: takes a line about each thing that is missing. names: the names that may come, of records.top_names(). A
+    file that got shorter while it was sent is filled with zero bytes, as tar(1) does. Raises CopyError if the stream is
+    malformed or was cut, and OSError if `out` fails.
     """
     reader = RecordReader(source)
+    links = Links(0)
     is_whole = True
     with (
         open(out, "wb", closefd=False) as stream,
         tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
         while not isinstance(record := reader.read(), End):
+            if isinstance(record, Directory | File | Link):
+                check_name(record.path, names)
+                _check_way(record, links)
             if isinstance(record, File):
                 content = _Content(reader, record, progress)
                 archive.addfile(_member(record.path, record.mode, record.mtime_ns, record.size), content)
@@ -111,6 +146,15 @@ def receive_archive(source: int, out: int, report: Report, progress: Callable[[i
     return is_whole
 
 
+def _check_way(record: Directory | File | Link, links: Links) -> None:
+    """Raises CopyError if extracting a member could follow a link of the archive: not all programs prevent that."""
+    way = record.path.rpartition(b"/")[0] if isinstance(record, Link) else record.path
+    if links.are_on(way):
+        raise CopyError(f"malformed copy stream: a link is on the way: {shown(record.path)}")
+    if isinstance(record, Link):
+        links.add(record.path, record.target)
+
+
 def _add(archive: tarfile.TarFile, record: Record) -> None:
     if isinstance(record, Directory):
         member = _member(record.path or b".", record.mode, record.mtime_ns)
@@ -124,7 +168,8 @@ def _add(archive: tarfile.TarFile, record: Record) -> None:
 
 def _member(path: bytes, mode: int, mtime_ns: int, size: int = 0) -> tarfile.TarInfo:
     member = tarfile.TarInfo(os.fsdecode(path))
-    member.mode, member.mtime, member.size = mode, mtime_ns // _SECOND_NS, size
+    # Root's tar(1) would create a setuid program of a hostile router's.
+    member.mode, member.mtime, member.size = mode & _PERMISSIONS, mtime_ns // _SECOND_NS, size
     if mtime_ns > 0:
         member.pax_headers = {"mtime": f"{member.mtime}.{mtime_ns % _SECOND_NS:09d}"}
     return member

@@ -16,10 +16,10 @@ from fastpty.client import connect
 from fastpty.client.connect import Connection
 from fastpty.client.progress import Progress
 from fastpty.client.wanted import OPTIONS, Wanted
-from fastpty.copying.new_file import abandon
 from fastpty.copying.receiver import receive
 from fastpty.copying.records import top_names
 from fastpty.copying.sender import send
+from fastpty.copying.signals import clean_up_at_signals
 from fastpty.errors import CopyError, UsageError
 from fastpty.wire import extension
 
@@ -141,14 +141,7 @@ class _Copier:
     def _run_and_exit(self, pipe: int) -> None:
         status = _SOME_FAILED
         progress = Progress(self._complain, is_quiet=self._wanted.is_quiet)
-
-        def end(number: int, frame: object) -> None:
-            abandon()
-            progress.clear()
-            os._exit(_SOME_FAILED)
-
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, end)
+        clean_up_at_signals(progress.clear)
         try:
             status = 0 if self._copy(pipe, progress) else _SOME_FAILED
         except BrokenPipeError:  # the session has ended
@@ -168,7 +161,7 @@ class _Copier:
             from fastpty.client.archive import receive_archive, send_archive  # `tarfile` is slow to load
 
             if wanted.downloads:
-                return receive_archive(pipe, 1, progress.say, progress.show)
+                return receive_archive(pipe, 1, progress.say, progress.show, top_names(sources))
             return send_archive(0, pipe, progress.say)
         if wanted.downloads:
             return receive(
@@ -195,18 +188,21 @@ class _CopyConnection(Connection):
         """The session does not use this process's standard input and output."""
 
     def _session(self) -> tuple[Session, bytes]:
-        from fastpty.client.exec_session import ExecSession
+        from fastpty.client.copy_session import CopySession
         from fastpty.client.request import start
 
         wanted = self.wanted
         streams = extension.STREAMS_ITEM, extension.streams(merges=False, drain_ms=0)
         copy = extension.COPY_ITEM, bytes((wanted.direction,))
         request = start(None, wanted.command, (), wanted.directory, items=[streams, copy])
-        return ExecSession(), request
+        return CopySession(), request
 
     def _attach(self, link: Link) -> int:
         from fastpty.client.exec_loop import relay
         from fastpty.client.report import exit_status
 
-        stdin, stdout = (self._stdin, self._copier.pipe) if self.wanted.downloads else (self._copier.pipe, 1)
+        if self.wanted.downloads:
+            stdin, stdout = self._stdin, self._copier.pipe
+        else:
+            stdin, stdout = self._copier.pipe, os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         return exit_status(relay(link, stdin, stdout, timeout=0.0, show_notice=self._show_notice))

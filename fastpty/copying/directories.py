@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 
 from fastpty.copying.links import Links
@@ -12,7 +14,8 @@ from fastpty.copying.tree import Tree, common
 class _Made:
     """A directory to be completed. depth: how many names its path has. has_links: links will be put below it."""
 
-    def __init__(self, depth: int, mode: int, mtime_ns: int) -> None:
+    def __init__(self, status: os.stat_result, depth: int, mode: int, mtime_ns: int) -> None:
+        self.status = status
         self.depth = depth
         self.mode = mode
         self.mtime_ns = mtime_ns
@@ -42,7 +45,7 @@ class NewDirectories:
             except FileExistsError:
                 pass
             else:
-                self._made.append(_Made(len(names), mode, mtime_ns))
+                self._made.append(_Made(os.fstat(self._tree.open(names)), len(names), mode, mtime_ns))
         self._tree.open(names)
 
     def leave_for(self, names: list[bytes]) -> None:
@@ -77,7 +80,11 @@ class NewDirectories:
     def _complete(self, names: list[bytes], made: _Made) -> None:
         try:
             directory = self._tree.open(names)
+            status = os.fstat(directory)
+            if not os.path.samestat(status, made.status):
+                raise OSError(errno.EEXIST, "another directory has taken its place")
             os.utime(b".", ns=(made.mtime_ns, made.mtime_ns), dir_fd=directory)
-            os.chmod(b".", made.mode, dir_fd=directory)
+            # A directory in one with setgid has that bit, too, so that what is created there has the same group.
+            os.chmod(b".", made.mode | status.st_mode & stat.S_ISGID, dir_fd=directory)
         except OSError as error:
             self._fail(names, error)

@@ -27,6 +27,11 @@ class Links:
         if len(self._targets) > LINKS_MOST:
             raise CopyError(f"the copy has more than {LINKS_MOST} links: copy its parts one after the other")
 
+    def are_on(self, path: bytes) -> bool:
+        """Returns True if a link has this path, or one that leads to it."""
+        ends = [index for index, byte in enumerate(path) if byte == ord("/")]
+        return any(path[:end] in self._targets for end in (*ends, len(path)))
+
     def count(self, text: bytes) -> None:
         """Counts text that is kept because of a link. Raises CopyError if it is too much."""
         self._text_bytes += len(text)

@@ -11,6 +11,8 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_PLACE = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _COPIED_BYTES = 65536
 
+NOT_REPLACEABLE = "a device, socket or pipe is there"
+
 _incomplete: tuple[int, bytes] | None = None
 """The directory and the temporary name of what is written now, or was written last."""
 
@@ -31,7 +33,7 @@ class NewFile:
     def __init__(self, directory: int, name: bytes) -> None:
         self._directory = directory
         self._name = name
-        self._temporary = _begin(directory)
+        self._temporary = _begin(directory, name)
         self._descriptor = os.open(self._temporary, _NEW, 0o600, dir_fd=directory)
         self._is_committed = False
 
@@ -81,7 +83,7 @@ class NewFile:
 
 def put_link(directory: int, name: bytes, target: bytes) -> None:
     """Creates a symbolic link, in place of a file or link that has the name. Raises OSError."""
-    temporary = _begin(directory)
+    temporary = _begin(directory, name)
     os.symlink(target, temporary, dir_fd=directory)
     try:
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -90,12 +92,20 @@ def put_link(directory: int, name: bytes, target: bytes) -> None:
         raise
 
 
-def _begin(directory: int) -> bytes:
-    """Returns a temporary name for what is written next."""
+def _begin(directory: int, name: bytes) -> bytes:
+    """Returns a temporary name for what is written next. Raises OSError if there is something that must stay."""
     global _incomplete
-    name = b".fastpty-%b" % os.urandom(8).hex().encode()
-    _incomplete = directory, name
-    return name
+    with suppress(FileNotFoundError):
+        if not is_replaceable(os.stat(name, dir_fd=directory, follow_symlinks=False)):
+            raise OSError(errno.EEXIST, NOT_REPLACEABLE)
+    temporary = b".fastpty-%b" % os.urandom(8).hex().encode()
+    _incomplete = directory, temporary
+    return temporary
+
+
+def is_replaceable(status: os.stat_result) -> bool:
+    """Returns False for a device, socket or FIFO: a file in the place of /dev/null would break the system."""
+    return stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode) or stat.S_ISDIR(status.st_mode)
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from fastpty.copying.directories import NewDirectories
 from fastpty.copying.links import Links
-from fastpty.copying.new_file import NewFile, put_link
+from fastpty.copying.new_file import NOT_REPLACEABLE, NewFile, is_replaceable, put_link
 from fastpty.copying.records import (
     TEXT_MOST,
     CutFile,
@@ -21,6 +22,7 @@ from fastpty.copying.records import (
     Record,
     RecordReader,
     Total,
+    check_name,
     shown,
 )
 from fastpty.copying.tree import DIRECTORY, Tree
@@ -67,6 +69,9 @@ def _opened_target(target: bytes, into_directory: bool) -> tuple[int, bytes | No
     except OSError as error:
         if into_directory or target.endswith(b"/"):
             raise CopyError(f"{shown(target)}: {error.strerror}: the target must be an existing directory") from error
+    with suppress(OSError):
+        if not is_replaceable(os.stat(target)):  # also where a link leads, as /dev/stdout
+            raise CopyError(f"{shown(target)}: {NOT_REPLACEABLE}")
     above, name = os.path.split(target)
     try:
         return os.open(above or b".", DIRECTORY), name
@@ -145,8 +150,7 @@ class _Receiver:
     def _place(self, path: bytes) -> list[bytes]:
         """Returns the path below the root. Raises CopyError if it was not asked for, or if there is no name for it."""
         names = path.split(b"/") if path else []
-        if self._expected is not None and not (names and names[0] in self._expected):
-            raise CopyError(f"the other side sent something that was not asked for: {shown(path)}")
+        check_name(path, self._expected)
         if self._name is None:
             return names
         if self._only is None:

@@ -19,7 +19,7 @@ from fastpty.system.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from typing import Any
 
 PAYLOAD_MOST = 65536 + 4096
@@ -149,6 +149,18 @@ def encode(record: Record) -> bytes:
     else:
         payload = layout.pack(*record[:-1]) + record[-1]
     return _HEADER.pack(number, len(payload)) + payload
+
+
+def check(record: Record) -> None:
+    """Raises CopyError or struct.error if a reader would refuse the record."""
+    encoded = encode(record)
+    decode(encoded[0], encoded[_HEADER.size :])
+
+
+def check_name(path: bytes, names: Collection[bytes] | None) -> None:
+    """Raises CopyError if a path does not begin with one of the names that were asked for: top_names()."""
+    if names is not None and path.split(b"/", 1)[0] not in names:
+        raise CopyError(f"the other side sent something that was not asked for: {shown(path)}")
 
 
 def decode(number: int, payload: bytes) -> Record:

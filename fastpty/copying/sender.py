@@ -27,12 +27,14 @@ from fastpty.copying.records import (
     top_name,
 )
 from fastpty.copying.tree import DIRECTORY, Tree
+from fastpty.system import linux
 from fastpty.system.records import NamedTuple
 
 # O_NONBLOCK: opening a FIFO would wait for a writer.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MTIME_MOST = 2**63 - 1
 _SIZE_MOST = 2**64 - 1  # sparse files can be larger together
+_PROC = 0x9FA0  # PROC_SUPER_MAGIC, linux/magic.h
 
 Fail = Callable[[bytes, OSError], None]
 
@@ -147,7 +149,7 @@ def _walk(path: bytes, fail: Fail) -> Generator[_Found, None, None]:
         if b"\0" in path:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         status = os.stat(path)
-        root = os.open(path, DIRECTORY) if stat.S_ISDIR(status.st_mode) else None
+        root = _not_of_proc(os.open(path, DIRECTORY)) if stat.S_ISDIR(status.st_mode) else None
     except OSError as error:
         fail(path, error)
         return
@@ -227,12 +229,24 @@ def _open_file(found: _Found) -> int:
     """Opens a regular file. It looks before, as opening a device can change it, and afterwards. Raises OSError."""
     _check_regular(found.status)
     flags = _READ if found.directory is None else _READ | os.O_NOFOLLOW
-    descriptor = os.open(found.name, flags, dir_fd=found.directory)
+    descriptor = _not_of_proc(os.open(found.name, flags, dir_fd=found.directory))
     try:
         _check_regular(os.fstat(descriptor))
     except OSError:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def _not_of_proc(descriptor: int) -> int:
+    """Returns the descriptor. Raises OSError, and closes it, if it is of something in /proc.
+
+    In /proc/self a process may read about itself what nobody else may: of the router's copy, the router's environment
+    and addresses.
+    """
+    if linux.file_system_type(descriptor) == _PROC:
+        os.close(descriptor)
+        raise OSError(errno.EPERM, "what is in /proc cannot be copied")
     return descriptor
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
-import signal
 
-from fastpty.copying.new_file import abandon
 from fastpty.copying.receiver import receive
 from fastpty.copying.sender import send
+from fastpty.copying.signals import clean_up_at_signals
 from fastpty.errors import CopyError
 from fastpty.system import linux
 from fastpty.wire import extension
@@ -15,7 +15,6 @@ from fastpty.wire import extension
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
 
 _CAPABILITIES_MOST = 64
 _SOME_FAILED = 1
@@ -24,13 +23,12 @@ _SOME_FAILED = 1
 def run(direction: int, paths: Sequence[bytes]) -> int:
     """Sends these files to standard output, or receives files from standard input. Returns the exit status.
 
-    direction: extension.SENDS, or one of RECEIVES. Messages go to standard error. The process ends by the signal if
-    SIGHUP, SIGINT or SIGTERM arrives, and removes the file that is not complete.
+    direction: extension.SENDS, or one of RECEIVES. Messages go to standard error. A signal that ends the process has it
+    remove the file that is not complete.
     """
+    gc.freeze()  # garbage of the worker could close a file whose number is used again
     _leave_capabilities()
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    clean_up_at_signals()
     try:
         if direction == extension.SENDS:
             is_complete = send(paths, 1, None)
@@ -43,12 +41,6 @@ def run(direction: int, paths: Sequence[bytes]) -> int:
     except BrokenPipeError:  # the client reads no more
         return _SOME_FAILED
     return 0 if is_complete else _SOME_FAILED
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    abandon()
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
 
 
 def _say(text: str) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
+import resource
 import signal
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fastpty.copying.records import Directory, End, EndFile, File, Link, Record, encode
+from fastpty.wire import extension
 from tests import ROOT
-from tests.support.client_harness import CLIENT, terminal_client
+from tests.support.client_harness import CLIENT, ScriptedRouter, terminal_client
+from tests.support.extension_peer import ExtensionPeer, playing
 from tests.support.harness import Router, children, eventually
 
 MIB = 1 << 20
@@ -157,6 +163,7 @@ def test_a_copy_is_refused_where_clients_choose_no_command(
     ("who", "signum"),
     [
         *((who, signum) for who in ("client", "receiver", "worker") for signum in (signal.SIGTERM, signal.SIGINT)),
+        *(("receiver", signum) for signum in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGXCPU, signal.SIGRTMIN)),
         ("client", signal.SIGKILL),
         ("worker", signal.SIGKILL),
     ],
@@ -178,6 +185,35 @@ def test_a_copy_that_is_cut_leaves_no_part_of_a_file(
         finally:
             client.kill()
     eventually(lambda: os.listdir(there) == [], "the incomplete file is removed")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_all_processes_of_the_command_leaves_no_part_of_a_file(
+    address: str, here: Path, there: Path, signum: int
+) -> None:
+    """As a terminal sends it when a key is pressed."""
+    with open(there / "large", "wb") as large:
+        large.truncate(64 << 30)
+    command = [*CLIENT, "cp", address, f":{there}/large", str(here)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as client:
+        try:
+            eventually(lambda: os.listdir(here) and next(here.iterdir()).stat().st_size > MIB, "the copy has begun")
+            os.killpg(client.pid, signum)
+            assert client.wait(30) != 0
+        finally:
+            client.kill()
+    eventually(lambda: os.listdir(here) == [], "the incomplete file is removed")
+
+
+def test_a_file_that_may_not_get_so_large_is_an_error_and_leaves_nothing(
+    start_router: Callable[..., Router], directory: Path, here: Path, there: Path
+) -> None:
+    router = start_router(f"{directory}/s")
+    resource.prlimit(router.pid, resource.RLIMIT_FSIZE, (MIB, MIB))
+    (here / "large").write_bytes(bytes(2 * MIB))
+    status, _, errors = copy(f"{directory}/s", here / "large", f":{there}")
+    assert (status, errors) == (1, "fastpty: large: not written: File too large\n")
+    assert os.listdir(there) == []
 
 
 def test_progress_is_shown_on_a_terminal_and_cleared(address: str, here: Path, there: Path) -> None:
@@ -218,6 +254,15 @@ def test_a_directory_becomes_an_archive_on_standard_output(address: str, here: P
     assert tree(here) == tree(there)
 
 
+def test_a_member_of_an_archive_is_not_setuid(address: str, here: Path, there: Path) -> None:
+    """Who extracts it may be root, and the router be somebody else's."""
+    (there / "a").touch()
+    (there / "a").chmod(0o6755)
+    assert run_shell("$CP $A :$2 - > $1/a.tar", address, here, there) == (0, b"", b"")
+    with tarfile.open(here / "a.tar") as archive:
+        assert [member.mode for member in archive] == [there.stat().st_mode & 0o777, 0o755]
+
+
 def test_members_that_lead_out_of_the_target_are_left_out(address: str, here: Path, there: Path) -> None:
     (here / "a").touch()
     script = "tar -c -P -C $1 --transform='s,^,../,' a | $CP $A - :$2; echo $?"
@@ -236,7 +281,95 @@ def test_half_an_archive_is_an_error(address: str, here: Path, there: Path) -> N
     assert os.listdir(there) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("n" * 256, {}),
+        ("n/" * 33_000 + "n", {}),
+        ("n", {"mtime": "inf"}),
+        ("n", {"mtime": "1e300"}),
+        ("n", {"path": "n\0n"}),
+    ],
+)
+def test_a_member_that_cannot_be_sent_is_left_out(
+    address: str, here: Path, there: Path, name: str, headers: dict[str, str]
+) -> None:
+    wrong, right = tarfile.TarInfo(name), tarfile.TarInfo("right")
+    wrong.pax_headers = headers
+    with tarfile.open(here / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(wrong)
+        archive.addfile(right)
+    status, _, errors = run_shell("$CP $A - :$2 < $1/a.tar", address, here, there)
+    assert status == 1
+    assert errors.endswith(b": not sent: its name, size or time is not allowed\n")
+    assert errors.count(b"\n") == 1
+    assert os.listdir(there) == ["right"]
+
+
+def test_an_archive_whose_checksum_is_wrong_is_an_error(address: str, here: Path, there: Path) -> None:
+    with tarfile.open(here / "a.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("a"))
+    packed = gzip.compress((here / "a.tar").read_bytes())
+    (here / "a.tgz").write_bytes(packed[:-8] + bytes(8))
+    status, _, errors = run_shell("$CP $A - :$2 < $1/a.tgz", address, here, there)
+    assert status == 1
+    assert b"standard input is no whole tar archive" in errors
+
+
 def test_no_archive_goes_to_a_terminal(address: str, there: Path) -> None:
     with terminal_client("cp", address, f":{there}", "-") as client:
         client.read_until(b"that is a terminal: redirect it")
         assert client.wait() == 2
+
+
+# Hostile routers
+
+
+def test_a_hostile_router_writes_only_messages_and_no_control_character(router: ScriptedRouter, here: Path) -> None:
+    def part(peer: ExtensionPeer) -> None:
+        peer.sock.sendall(extension.welcome(peer.nonce, extension.CAN_COPY | extension.CAN_STREAMS, 1 << 20))
+        peer.read_start()
+        peer.send(extension.STARTED)
+        peer.output(b"\x1b[31mred")
+        peer.send(extension.STDERR, b"one\n\x1b[31mtwo\n")
+        peer.sock.sendall(extension.status(extension.EXITED, 1, output=peer.output_bytes, error=13))
+        peer.read_to_end()
+
+    (here / "a").touch()
+    with playing(router, part):
+        assert copy(router.address, here / "a", ":a") == (1, "", "one\n\\x1b[31mtwo\n")
+
+
+@pytest.mark.parametrize("target", ["-", "."])
+def test_a_hostile_router_cannot_add_what_was_not_asked_for(router: ScriptedRouter, here: Path, target: str) -> None:
+    def part(peer: ExtensionPeer) -> None:
+        peer.sock.sendall(extension.welcome(peer.nonce, extension.CAN_COPY | extension.CAN_STREAMS, 1 << 20))
+        peer.read_start()
+        peer.send(extension.STARTED)
+        peer.output(encode(File(0o755, 0, 0, b".profile")) + encode(EndFile()) + encode(End(1, 0)))
+        peer.end(0)
+
+    with playing(router, part):
+        status, _, errors = copy(router.address, ":a", target if target == "-" else here)
+    assert status == 1
+    assert errors == "fastpty: the other side sent something that was not asked for: .profile\n"
+    assert os.listdir(here) == []
+
+
+@pytest.mark.parametrize(
+    "record", [File(0o644, 0, 0, b"a/l/x"), File(0o644, 0, 0, b"a/l"), Directory(0o755, 0, b"a/l")]
+)
+def test_no_member_of_an_archive_leads_through_a_link(router: ScriptedRouter, here: Path, record: Record) -> None:
+    """Some programs would follow it while they extract the archive."""
+
+    def part(peer: ExtensionPeer) -> None:
+        peer.sock.sendall(extension.welcome(peer.nonce, extension.CAN_COPY | extension.CAN_STREAMS, 1 << 20))
+        peer.read_start()
+        peer.send(extension.STARTED)
+        peer.output(encode(Link(b"a/l", b"/tmp")) + encode(record))
+        peer.end(0)
+
+    with playing(router, part):
+        status, _, errors = copy(router.address, ":a", "-")
+    assert status == 1
+    assert "malformed copy stream: a link is on the way: a/l" in errors

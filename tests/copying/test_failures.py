@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpty.copying.records import Data, Link
+from fastpty.copying.records import Data, Link, Record
 from fastpty.errors import CopyError
 from fastpty.system import linux
 from tests import ROOT
@@ -82,22 +82,47 @@ def test_a_mount_point_is_not_written_to_if_the_file_is_cut(tmp_path: Path) -> N
 
 
 def test_a_mount_point_that_is_no_file_is_left_alone(tmp_path: Path) -> None:
-    """As /dev/null over a file, or a FIFO, which would hang."""
+    """As /dev/null over a file, or a FIFO, which would hang. It comes while the file is copied."""
     (tmp_path / "target").mkdir()
-    (tmp_path / "target" / "masked").write_text("")
     os.mkfifo(tmp_path / "fifo")
 
     def work() -> list[object]:
         outcomes: list[object] = []
         for over in ("/dev/null", str(tmp_path / "fifo")):
-            linux.mount(over, str(tmp_path / "target" / "masked"), None, linux.MS_BIND)
-            outcomes.append(take(whole(*file(b"masked")), tmp_path / "target"))
+            masked = tmp_path / "target" / Path(over).name
+            masked.write_text("")
+
+            def mask(*_: int, over: str = over, masked: Path = masked) -> None:
+                linux.mount(over, str(masked), None, linux.MS_BIND)
+
+            outcomes.append(take(whole(*file(os.fsencode(masked.name))), tmp_path / "target", progress=mask))
         return [*outcomes, sorted(path.name for path in (tmp_path / "target").iterdir())]
 
     null, fifo, names = with_own_mounts(work)
-    assert null == (False, ["masked: not written: a mount point that is not a file"])
-    assert fifo == (False, ["masked: not written: No such device or address"])
-    assert names == ["masked"]
+    assert null == (False, ["null: not written: a mount point that is not a file"])
+    assert fifo == (False, ["fifo: not written: No such device or address"])
+    assert names == ["fifo", "null"]
+
+
+@pytest.mark.parametrize("record", [file(b"fifo"), (Link(b"fifo", b"x"),)])
+def test_what_is_no_file_or_link_is_not_replaced(record: tuple[Record, ...], tmp_path: Path) -> None:
+    """A copy to /dev/null, made by root, would break the system."""
+    os.mkfifo(tmp_path / "fifo")
+    line = "fifo: not written: a device, socket or pipe is there"
+    assert take(whole(*record, *file(b"x")), tmp_path) == (False, [line])
+    assert (tmp_path / "fifo").is_fifo()
+    assert sorted(os.listdir(tmp_path)) == ["fifo", "x"]
+
+
+@pytest.mark.parametrize("target", ["fifo", "link"])
+def test_a_target_that_is_no_file_is_an_error(target: str, tmp_path: Path) -> None:
+    """Nor is a link to one replaced: /dev/stdout is such a link."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    with pytest.raises(CopyError, match=f"{target}: a device, socket or pipe is there"):
+        take(whole(*file(b"x")), tmp_path / target)
+    assert (tmp_path / "fifo").is_fifo()
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_a_link_does_not_replace_a_mount_point(tmp_path: Path) -> None:
@@ -105,7 +130,7 @@ def test_a_link_does_not_replace_a_mount_point(tmp_path: Path) -> None:
     (tmp_path / "target" / "l").write_text("")
 
     def work() -> list[object]:
-        linux.mount("/dev/null", str(tmp_path / "target" / "l"), None, linux.MS_BIND)
+        linux.mount("/etc/passwd", str(tmp_path / "target" / "l"), None, linux.MS_BIND)
         outcome = take(whole(Link(b"l", b"x")), tmp_path / "target")
         return [outcome, [path.name for path in (tmp_path / "target").iterdir()]]
 

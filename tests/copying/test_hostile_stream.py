@@ -130,6 +130,30 @@ def test_a_directory_swapped_for_a_link_is_not_given_a_mode(target: Path, outsid
     assert is_untouched(outside)
 
 
+def test_a_directory_swapped_for_another_one_is_not_given_a_mode(target: Path) -> None:
+    """Who may write in the target could open a private directory of the user who copies."""
+    (target / "private").mkdir(0o700)
+
+    def swap(*_: int) -> None:
+        (target / "d").rename(target / "moved")
+        (target / "private").rename(target / "d")
+
+    records = (directory(b"d", 0o777), Link(b"d/l", b"x"), *file(b"x"))
+    assert take(whole(*records), target, progress=swap) == (
+        False,
+        ["d: not written: another directory has taken its place"],
+    )
+    assert (target / "d").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_new_directory_keeps_the_setgid_bit_of_the_one_above_it(target: Path) -> None:
+    """There everything has the same group. The sender has no say in this."""
+    os.chown(target, -1, os.getgid())
+    target.chmod(0o2755)
+    assert take(whole(directory(b"d", 0o755), directory(b"d/e", 0o755)), target) == (True, [])
+    assert (target / "d" / "e").stat().st_mode & 0o7777 == 0o2755
+
+
 def test_a_directory_in_the_way_of_a_file_or_link_stays(target: Path) -> None:
     for name in ("empty", "full/of things"):
         (target / name).mkdir(parents=True)

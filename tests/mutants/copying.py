@@ -217,8 +217,8 @@ COPYING = (
     Mutant(
         "only what was asked for comes",
         "fastpty/copying/receiver.py",
-        "        if self._expected is not None and not (names and names[0] in self._expected):\n",
-        "        if False:\n",
+        "        check_name(path, self._expected)\n",
+        "",
         STREAM + "test_nothing_comes_that_was_not_asked_for",
     ),
     Mutant(
@@ -409,5 +409,47 @@ COPYING = (
         '        if b"\\0" in path:\n',
         "        if False:\n",
         ROUND_TRIP + "test_what_is_missing_is_reported_and_the_rest_copied",
+    ),
+    Mutant(
+        "no file of /proc is sent: there the process of a copy reads about the router",
+        "fastpty/copying/sender.py",
+        "_not_of_proc(os.open(found.name, flags, dir_fd=found.directory))",
+        "os.open(found.name, flags, dir_fd=found.directory)",
+        "sessions/test_copies.py::test_a_copy_tells_nothing_about_the_router_s_process",
+    ),
+    Mutant(
+        "no directory of /proc is sent",
+        "fastpty/copying/sender.py",
+        "_not_of_proc(os.open(path, DIRECTORY))",
+        "os.open(path, DIRECTORY)",
+        "sessions/test_copies.py::test_a_copy_tells_nothing_about_the_router_s_process",
+    ),
+    Mutant(
+        "only a directory that the copy has created gets a mode",
+        "fastpty/copying/directories.py",
+        "            if not os.path.samestat(status, made.status):\n",
+        "            if False:\n",
+        STREAM + "test_a_directory_swapped_for_another_one_is_not_given_a_mode",
+    ),
+    Mutant(
+        "a new directory keeps the group of the one above it for what is created there",
+        "fastpty/copying/directories.py",
+        "made.mode | status.st_mode & stat.S_ISGID",
+        "made.mode",
+        STREAM + "test_a_new_directory_keeps_the_setgid_bit_of_the_one_above_it",
+    ),
+    Mutant(
+        "a device, socket or FIFO is not replaced",
+        "fastpty/copying/new_file.py",
+        "if not is_replaceable(os.stat(name, dir_fd=directory, follow_symlinks=False)):",
+        "if False:",
+        FAILURES + "test_what_is_no_file_or_link_is_not_replaced",
+    ),
+    Mutant(
+        "a target that is or leads to a device, socket or FIFO is an error",
+        "fastpty/copying/receiver.py",
+        "if not is_replaceable(os.stat(target)):",
+        "if False:",
+        FAILURES + "test_a_target_that_is_no_file_is_an_error",
     ),
 )

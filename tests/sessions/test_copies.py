@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from fastpty.sessions import copies, requests
 from fastpty.sessions.program import Program
 from fastpty.system import linux
 from fastpty.wire import extension
+from tests import ROOT
 from tests.support.accounts import Login, connected_as, make_account, peer_router, remove_account
+from tests.support.containers import container, mask
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import Router, children, eventually
 from tests.support.jails import NOBODY, in_child
@@ -83,6 +87,34 @@ def test_a_malformed_request_is_an_error(
     with ExtensionClient(f"{directory}/s") as client:
         client.start(paths, window=None, more=[*items, (extension.COPY_ITEM, bytes((direction,)))])
         assert client.error().code == extension.PROTOCOL
+
+
+GARBAGE = """
+import gc, os, socket, sys
+from fastpty.sessions import copies
+from fastpty.wire import extension
+
+class Garbage:
+    def __init__(self):
+        self.this, self.file = self, socket.socket()
+
+def send(paths, out, report):
+    files = [os.open(".", os.O_RDONLY) for _ in range(30)]
+    gc.collect()
+    return [os.fstat(file) for file in files]
+
+gc.disable()
+garbage = [Garbage() for _ in range(30)]
+os.closerange(3, 100)
+del garbage
+copies.send = send
+sys.exit(copies.run(extension.SENDS, []))
+"""
+
+
+def test_garbage_of_the_worker_closes_no_file_of_a_copy() -> None:
+    """The worker's descriptors are closed, and their numbers used again."""
+    subprocess.run([sys.executable, "-c", GARBAGE], cwd=ROOT, check=True)
 
 
 # Accounts
@@ -201,3 +233,20 @@ def test_the_process_of_a_copy_keeps_no_descriptor_of_the_worker(start_router: S
             assert sorted(file.partition(":")[0] for file in files) == [str(directory), *["pipe"] * 3]
             os.kill(pid, signal.SIGTERM)
             client.read_to_end()
+
+
+# Containers
+
+
+@pytest.mark.parametrize("name", ["environ", "maps", "auxv", "fd", "."])
+def test_a_copy_tells_nothing_about_the_router_s_process(start_router: Starts, directory: Path, name: str) -> None:
+    """A process may always read about itself, and that of a copy is a copy of the worker."""
+    need_root()
+    directory.chmod(0o1777)
+    with container("mount", bounding=mask("dac_override")) as pid:
+        router = start_router("--setns-pid", str(pid), f"{directory}/s", env={"SECRET": "the host's"})
+        with begin(ExtensionClient(f"{directory}/s"), extension.SENDS, f"/proc/self/{name}") as client:
+            assert client.status().code == 1
+        assert b"what is in /proc cannot be copied" in client.output
+        assert len(client.output) < 200
+        assert router.end() == 0
