@@ -105,7 +105,11 @@ def run(wanted: CopyWanted, complain: Callable[[str], None]) -> int:
     except BaseException:
         copier.cancel()
         raise
-    return status or copier.wait()
+    if status and not wanted.downloads:
+        copier.cancel()
+        return status
+    local = copier.wait()
+    return status or local
 
 
 class _Copier:

@@ -38,6 +38,7 @@ class Entered:
     environment: what programs get as their environment; None if they get the router's.
     cgroups: descriptors open for writing; a session writes 0 to each to enter the process's control groups.
     notes: what could not be taken over, for the log.
+    relabels: programs get a security label that this process does not have.
     """
 
     has_pid_namespace: bool
@@ -45,3 +46,4 @@ class Entered:
     environment: Mapping[str, str] | None = None
     cgroups: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    relabels: bool = False

@@ -102,7 +102,14 @@ def by_pid(config: Config) -> Entered:
         os.chroot(".")
         os.fchdir(directory)
     notes = (f"{what}: its seccomp filter cannot be taken over: sessions run without it",)
-    return Entered("pid" in found, credentials, environment, cgroups, notes if credentials.has_filter else ())
+    return Entered(
+        "pid" in found,
+        credentials,
+        environment,
+        cgroups,
+        notes if credentials.has_filter else (),
+        relabels=label is not None,
+    )
 
 
 def check(config: Config) -> None:

@@ -13,9 +13,6 @@ _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 _SELINUX = Path("/sys/fs/selinux/enforce")
 
 
-_is_pending = False
-
-
 @dataclass(frozen=True)
 class Label:
     """A label, and the file below /proc/self in which to write it."""
@@ -43,19 +40,12 @@ def apply(label: Label | None) -> None:
     Children inherit the request until their first execve(2), which uses it up. Raises FastptyError if the label cannot
     be set: sessions would be less confined than the target.
     """
-    global _is_pending
     if label is None:
         return
-    _is_pending = True
     try:
         Path("/proc/self", label.file).write_text(label.text)
     except OSError as error:
         raise FastptyError(f"cannot take the security label {label.text!r}: {error.strerror}") from error
-
-
-def is_pending() -> bool:
-    """Returns True if this process and its children have less confinement than the programs that they execute."""
-    return _is_pending
 
 
 def _read(target: Target, name: str) -> str:

@@ -17,7 +17,6 @@ from fastpty._spawn import Command
 from fastpty.configuration.choice import ORDINARY_SHELL, choice
 from fastpty.configuration.config import Config
 from fastpty.errors import RefusedError, printable
-from fastpty.jail import security_label
 from fastpty.sessions import copies
 from fastpty.sessions.program import Program
 from fastpty.sessions.starter import Window
@@ -144,6 +143,7 @@ class Requests:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._may_copy = config.entered is None or not config.entered.relabels
         self._own_names = {os.fsencode(name) for name, _ in config.environment}
         allowed = choice(config)
         self.may_choose = allowed.commands
@@ -159,7 +159,7 @@ class Requests:
         """The capabilities that WELCOME announces."""
         if not self.may_choose:
             return extension.CAN_TERMINAL
-        copies_files = 0 if security_label.is_pending() else extension.CAN_COPY
+        copies_files = extension.CAN_COPY if self._may_copy else 0
         return extension.CAN_TERMINAL | extension.CAN_COMMAND | extension.CAN_STREAMS | copies_files
 
     def grant(self, request: Request, program: Program) -> Program:
@@ -172,7 +172,7 @@ class Requests:
         for entry in request.environment:
             if not (self._may_set_any or self._is_accepted(entry)):
                 raise _refused("this variable", _name(entry))
-        if request.copy is not None and security_label.is_pending():
+        if request.copy is not None and not self._may_copy:
             raise RequestError(
                 extension.UNSUPPORTED, "no files can be copied: only programs get the container's label"
             )

@@ -327,7 +327,7 @@ _COPIES = (
     Mutant(
         "there are no copies where only programs get the label of a container",
         "fastpty/sessions/requests.py",
-        "        if request.copy is not None and security_label.is_pending():\n",
+        "        if request.copy is not None and not self._may_copy:\n",
         "        if False:\n",
         _SESSIONS + "test_a_container_with_a_label_of_its_own_has_no_copies",
     ),

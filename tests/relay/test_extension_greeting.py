@@ -41,7 +41,10 @@ def test_a_client_with_a_name_is_greeted_at_every_address(connect: Connects) -> 
     client = connect()
     welcome = client.welcome
     assert (welcome.nonce, welcome.version) == (client.nonce, extension.VERSION)
-    assert welcome.capabilities == extension.CAN_TERMINAL | extension.CAN_STREAMS | extension.CAN_COMMAND
+    assert (
+        welcome.capabilities
+        == extension.CAN_TERMINAL | extension.CAN_STREAMS | extension.CAN_COPY | extension.CAN_COMMAND
+    )
     assert welcome.input_window == 65536 - 4096
     assert welcome.request_bytes == extension.REQUEST_BYTES
 

@@ -13,12 +13,13 @@ import pytest
 
 from fastpty._spawn import Command
 from fastpty.configuration.build import build
+from fastpty.configuration.entered import Entered
 from fastpty.configuration.language.setting import Setting
 from fastpty.copying.receiver import receive
-from fastpty.jail import security_label
 from fastpty.sessions import copies, requests
 from fastpty.sessions.program import Program
 from fastpty.system import linux
+from fastpty.system.records import replace
 from fastpty.wire import extension
 from tests import ROOT
 from tests.support.accounts import Login, connected_as, make_account, peer_router, remove_account
@@ -167,18 +168,17 @@ def test_a_restricted_shell_gets_no_copy(start_router: Starts, directory: Path) 
         remove_account("fpty-rcopies")
 
 
-def test_a_container_with_a_label_of_its_own_has_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_with_a_label_of_its_own_has_no_copies() -> None:
     """The label is that of the programs that are executed, and a copy executes none."""
     streams = (extension.STREAMS_ITEM, extension.streams(merges=False, drain_ms=0))
     items = [(extension.ARGUMENT, b"/etc/hostname"), streams, (extension.COPY_ITEM, bytes((extension.SENDS,)))]
     request = requests.parse(extension.items(items))
-    granting, program = (
-        requests.Requests(build([Setting("listen-raw", "/tmp/unused")])[0]),
-        Program("a shell", Command([b"/bin/sh"], [])),
-    )
+    program = Program("a shell", Command([b"/bin/sh"], []))
+    config = build([Setting("listen-raw", "/tmp/unused")])[0]
+    granting = requests.Requests(config)
     assert granting.capabilities & extension.CAN_COPY
     assert granting.grant(request, program).complete is not None
-    monkeypatch.setattr(security_label, "_is_pending", True)
+    granting = requests.Requests(replace(config, entered=Entered(has_pid_namespace=False, relabels=True)))
     assert not granting.capabilities & extension.CAN_COPY
     with pytest.raises(requests.RequestError, match="only programs get the container's label"):
         granting.grant(request, program)
