@@ -1,8 +1,6 @@
 from collections.abc import Callable, Iterable
 from typing import Self, final
 
-Completed = tuple[Command, Callable[[], int] | None]
-
 def reserve() -> None:
     """Reserves two low descriptors, so that starts do not become slower with many descriptors open.
 
@@ -84,7 +82,7 @@ class Spawner:
         *,
         cgroup: int = -1,
         report: int = -1,
-        complete: Callable[[int], Completed] | None = None,
+        complete: Callable[[int], tuple[Command, Callable[[], int] | None]] | None = None,
     ) -> tuple[int, int, int]:
         """Starts the command on a new terminal.
 
@@ -115,7 +113,7 @@ class Spawner:
         *,
         cgroup: int = -1,
         report: int,
-        complete: Callable[[int], Completed] | None = None,
+        complete: Callable[[int], tuple[Command, Callable[[], int] | None]] | None = None,
     ) -> tuple[int, int]:
         """Starts the command without a terminal, as the leader of a new session.
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from fastpty._spawn import Spawner
+from fastpty._spawn import Command, Spawner
 from fastpty.access.limits import Limits
 from fastpty.configuration.config import Config
 from fastpty.errors import RefusedError
@@ -19,8 +19,10 @@ from fastpty.system import at_start, child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastpty._spawn import Completed
     from fastpty.sessions.cgroups import SessionCgroups
+
+    Completed = tuple[Command, Callable[[], int] | None]
+    """A command, and what the process calls in its place, if that is not None."""
 
 Window = tuple[int, int, int, int]
 """Rows, columns, and the width and height in pixels."""
