@@ -139,9 +139,9 @@ OPTIONS: tuple[Option, ...] = (
            aliases=("forkptyrouter-command", "forkptyrouter-cmd", "forkpty-router-command", "forkpty-router-cmd"),
            own=True, usual=True),
     Option("client-command", "client_command", client_command, SESSIONS,
-           "Let clients choose command, environment and directory, and use fastpty exec: yes, no, or auto. auto means "
-           "no if command is set to something other than an ordinary shell in /bin, /usr/bin or /usr/local/bin. Under "
-           "run-as peer, auto lets clients set only the variables that accept-env names. --check shows what auto "
+           "Let clients choose command, environment and directory, and use fastpty exec and cp: yes, no, or auto. auto "
+           "means no if command is set to something other than an ordinary shell in /bin, /usr/bin or /usr/local/bin. "
+           "Under run-as peer, auto lets clients set only the variables that accept-env names. --check shows what auto "
            "decides.", metavar="auto|yes|no", default="auto", own=True),
     Option("accept-env", "accepted_environment", spaced, SESSIONS,
            "Accept these variables from clients. NAMES are patterns separated by spaces. A variable such as BASH_ENV, "
