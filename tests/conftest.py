@@ -21,10 +21,11 @@ settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
-    """Resets signals that the starter of the tests ignored, as nohup(1) and a shell's & do.
+    """Resets signals that the starter of the tests ignored, as nohup(1) and a shell's & do, and the umask.
 
     PYTHONUNBUFFERED would hide that a process ends without writing its buffers.
     """
+    os.umask(0o022)
     os.environ.pop("PYTHONUNBUFFERED", None)
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
