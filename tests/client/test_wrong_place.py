@@ -65,7 +65,7 @@ def test_a_socket_of_another_type_is_named_so(tmp_path: Path) -> None:
 # The other user may not be able to read the checkout, so all modules are loaded before.
 AS_ANOTHER_USER = """
 import os, pwd, socket, sys
-import fastpty.client.connect
+import fastpty.client.attach, fastpty.client.connect
 from fastpty import cli
 os.setgroups([])
 os.setresgid(54010, 54010, 54010)
