@@ -17,6 +17,8 @@ from tests.support.client_harness import terminal_client
 from tests.support.harness import PROMPT, Client, Router, children, eventually, frame
 from tests.support.peers import need, need_root, need_seed
 
+pytestmark = pytest.mark.whole_machine  # the files name an account and sockets
+
 
 def ini_files() -> list[str]:
     document = need_seed("[uwsgi]")
