@@ -26,9 +26,10 @@ from fastpty.copying.records import (
     RecordWriter,
     check,
     check_name,
+    said,
     shown,
 )
-from fastpty.errors import CopyError, printable
+from fastpty.errors import CopyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     Report = Callable[[str], None]
 
-_TEXT_MOST = 400
 _MODE = 0o7777
 _PERMISSIONS = 0o777
 _SECOND_NS = 1_000_000_000
@@ -139,7 +139,8 @@ def receive_archive(
                     report(problem)
                     is_whole = False
             elif isinstance(record, Failed):
-                report(_shown(record.text))
+                if record.text:
+                    report(said(record.text))
                 is_whole = False
             else:
                 _add(archive, record)
@@ -200,7 +201,7 @@ class _Content(io.RawIOBase):
         """Reads to the end of the file. Returns what is wrong with its content, or nothing."""
         while some := self._some(DATA_BYTES):
             self._problem = self._problem or f"it got longer while it was sent: {len(some)} bytes or more are missing"
-        return f"{printable(os.fsdecode(self._path))}: {self._problem}" if self._problem else ""
+        return f"{shown(self._path)}: {self._problem}" if self._problem else ""
 
     def _some(self, most: int) -> bytes:
         while not self._rest and not self._has_ended:
@@ -210,10 +211,6 @@ class _Content(io.RawIOBase):
                 self._rest = record.content
                 self._progress(self._reader.size, 0)
             elif isinstance(record, CutFile):
-                self._problem = _shown(record.text)
+                self._problem = said(record.text)
         some, self._rest = self._rest[:most], self._rest[most:]
         return some
-
-
-def _shown(text: bytes) -> str:
-    return printable(text[:_TEXT_MOST].decode(errors="replace"))

@@ -10,7 +10,6 @@ from fastpty.copying.directories import NewDirectories
 from fastpty.copying.links import Links
 from fastpty.copying.new_file import NOT_REPLACEABLE, NewFile, is_replaceable, put_link
 from fastpty.copying.records import (
-    TEXT_MOST,
     CutFile,
     Data,
     Directory,
@@ -23,10 +22,11 @@ from fastpty.copying.records import (
     RecordReader,
     Total,
     check_name,
+    said,
     shown,
 )
 from fastpty.copying.tree import DIRECTORY, Tree
-from fastpty.errors import CopyError, printable
+from fastpty.errors import CopyError
 
 _PERMISSIONS = 0o777
 
@@ -121,7 +121,7 @@ class _Receiver:
         if isinstance(record, CutFile | Failed):
             self._is_whole = False
             if record.text:
-                self._report(printable(record.text[:TEXT_MOST].decode(errors="replace")))
+                self._report(said(record.text))
         elif isinstance(record, Total):
             self._total = record.size
         elif isinstance(record, Data) and self._progress is not None:

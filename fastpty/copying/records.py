@@ -139,6 +139,11 @@ def shown(path: bytes) -> str:
     return text if len(text) <= _SHOWN_MOST else f"...{text[-_SHOWN_MOST:]}"
 
 
+def said(text: bytes) -> str:
+    """Returns a text of the other side as one line that is safe to show."""
+    return printable(text[:TEXT_MOST].decode(errors="replace"))
+
+
 def encode(record: Record) -> bytes:
     """Returns the bytes of a record."""
     number, layout = _NUMBERS[type(record)]

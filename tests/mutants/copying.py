@@ -230,14 +230,14 @@ COPYING = (
     ),
     Mutant(
         "the text of the other side is printable",
-        "fastpty/copying/receiver.py",
-        'printable(record.text[:TEXT_MOST].decode(errors="replace"))',
-        'record.text[:TEXT_MOST].decode(errors="replace")',
+        "fastpty/copying/records.py",
+        'printable(text[:TEXT_MOST].decode(errors="replace"))',
+        'text[:TEXT_MOST].decode(errors="replace")',
         STREAM + "test_the_text_of_the_other_side_is_short_and_printable",
     ),
     Mutant(
         "the text of the other side is short",
-        "fastpty/copying/receiver.py",
+        "fastpty/copying/records.py",
         "text[:TEXT_MOST]",
         "text",
         STREAM + "test_the_text_of_the_other_side_is_short_and_printable",

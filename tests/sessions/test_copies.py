@@ -1,4 +1,4 @@
-"""The router's half of `fastpty cp`: what it may reach, and as whom."""
+"""Copies at the router: which files a copy can read and write, and which account it runs as."""
 
 from __future__ import annotations
 
