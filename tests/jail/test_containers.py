@@ -19,6 +19,7 @@ from fastpty.jail import privileges, security_label
 from fastpty.jail import target as target_module
 from fastpty.jail.target import Target, variables
 from tests.support.containers import MAPPED, container, mask
+from tests.support.control_groups import control_group
 from tests.support.harness import Client, Router, children, eventually, process_gone
 from tests.support.jails import in_child, said
 from tests.support.peers import (
@@ -155,19 +156,16 @@ def test_a_set_uid_program_of_the_container_gains_no_capability_that_the_contain
 def test_a_session_of_setns_pid_is_in_the_control_groups_of_the_process_that_it_joins(
     start_router: Start, path: str
 ) -> None:
-    group = need_control_group("memory") / "fastpty-test-container"
-    group.mkdir()
-    try:
-        with container("pid", "mount", cgroups=[group], commands=["mount -t proc proc /proc"]) as pid:
-            router = start_router("--setns-pid", str(pid), path)
-            with session(path):
-                _, supervisor, worker, shell = family(router.process.pid)
-                where = [Path(f"/proc/{each}/cgroup").read_text() for each in (pid, shell, supervisor, worker)]
-                assert where[0] == where[1] != where[2] == where[3]
-            assert router.end() == 0
-        eventually(lambda: not (group / "cgroup.procs").read_text(), "the control group is empty")
-    finally:
-        group.rmdir()
+    with (
+        control_group(need_control_group("memory")) as group,
+        container("pid", "mount", cgroups=[group], commands=["mount -t proc proc /proc"]) as pid,
+    ):
+        router = start_router("--setns-pid", str(pid), path)
+        with session(path):
+            _, supervisor, worker, shell = family(router.process.pid)
+            where = [Path(f"/proc/{each}/cgroup").read_text() for each in (pid, shell, supervisor, worker)]
+            assert where[0] == where[1] != where[2] == where[3]
+        assert router.end() == 0
 
 
 def test_the_environment_directory_and_root_are_those_of_the_process_that_is_joined(
@@ -306,34 +304,29 @@ def test_a_label_that_cannot_be_set_is_an_error() -> None:
 
 def test_a_frozen_container_delays_its_sessions_but_not_the_router(start_router: Start, path: str) -> None:
     """A session's first process enters the control group and is frozen there."""
-    group = need_unified_control_groups() / f"fastpty-test-frozen-{os.getpid()}"
-    group.mkdir()
-    try:
-        with container("pid", "mount", cgroups=[group], commands=["mount -t proc proc /proc"]) as pid:
-            router = start_router("--setns-pid", str(pid), "--forkptyrouter-processes", "1", path)
-            (group / "cgroup.freeze").write_text("1")
-            with Client(path), Client(path):
-                router.wait_for_log("session [0-9]+: start", 2)
-            (group / "cgroup.freeze").write_text("0")
-            assert router.end() == 0
-        eventually(lambda: not (group / "cgroup.procs").read_text(), "the control group is empty")
-    finally:
-        group.rmdir()
+    with (
+        control_group(need_unified_control_groups()) as group,
+        container("pid", "mount", cgroups=[group], commands=["mount -t proc proc /proc"]) as pid,
+    ):
+        router = start_router("--setns-pid", str(pid), "--forkptyrouter-processes", "1", path)
+        (group / "cgroup.freeze").write_text("1")
+        with Client(path), Client(path):
+            router.wait_for_log("session [0-9]+: start", 2)
+        (group / "cgroup.freeze").write_text("0")
+        assert router.end() == 0
 
 
 def test_with_session_cgroup_a_session_has_a_control_group_of_its_own(start_router: Start, path: str) -> None:
-    group = need_unified_control_groups() / f"fastpty-test-joined-{os.getpid()}"
-    group.mkdir()
-    try:
-        with container("pid", "mount", cgroups=[group], commands=["mount -t proc proc /proc"]) as pid:
-            router = start_router("--setns-pid", str(pid), f"--session-cgroup={group.parent}", path)
-            with session(path):
-                shell = family(router.process.pid)[-1]
-                (where,) = re.findall(r"^0::(.*)$", Path(f"/proc/{shell}/cgroup").read_text(), re.M)
-                assert re.fullmatch(r"/fastpty-[0-9]+/[0-9]+-[0-9]+", where)
-            assert router.end() == 0
-    finally:
-        group.rmdir()
+    with (
+        control_group(need_unified_control_groups()) as group,
+        container("pid", "mount", cgroups=[group], commands=["mount -t proc proc /proc"]) as pid,
+    ):
+        router = start_router("--setns-pid", str(pid), f"--session-cgroup={group.parent}", path)
+        with session(path):
+            shell = family(router.process.pid)[-1]
+            (where,) = re.findall(r"^0::(.*)$", Path(f"/proc/{shell}/cgroup").read_text(), re.M)
+            assert re.fullmatch(r"/fastpty-[0-9]+/[0-9]+-[0-9]+", where)
+        assert router.end() == 0
 
 
 def test_settings_passed_by_another_user_are_refused(path: str, tmp_path: Path) -> None:

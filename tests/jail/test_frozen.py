@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastpty._spawn import Command, Spawner
+from tests.support.control_groups import control_group
 from tests.support.harness import descriptors, eventually
 from tests.support.peers import need_root, need_unified_control_groups
 
@@ -18,13 +19,10 @@ from tests.support.peers import need_root, need_unified_control_groups
 def frozen() -> Iterator[Path]:
     """A cgroup whose processes are frozen, as by `docker pause`."""
     need_root()
-    group = need_unified_control_groups() / f"fastpty-frozen-{os.getpid()}"
-    group.mkdir()
-    (group / "cgroup.freeze").write_text("1")
-    yield group
-    (group / "cgroup.freeze").write_text("0")
-    eventually(lambda: not (group / "cgroup.procs").read_text(), "its processes have ended")
-    group.rmdir()
+    with control_group(need_unified_control_groups()) as group:
+        (group / "cgroup.freeze").write_text("1")
+        yield group
+        (group / "cgroup.freeze").write_text("0")
 
 
 _ALL_CHILDREN = 0x40000000  # __WALL: also those without an exit signal, as before execve(2)

@@ -20,6 +20,7 @@ import pytest
 
 from tests.conftest import Service
 from tests.probes import channel_probe
+from tests.support.control_groups import control_group
 from tests.support.harness import PATIENCE_SECONDS, RAW_CAT, Client, Router, children, eventually, frame
 from tests.support.peers import need_control_group, need_root, preload
 
@@ -259,11 +260,8 @@ def test_a_failed_fork_is_reported_and_other_sessions_go_on(
 
 @pytest.fixture
 def pids_group() -> Iterator[Path]:
-    group = need_control_group("pids") / f"fastpty-test-{os.getpid()}"
-    group.mkdir()
-    yield group
-    eventually(lambda: not (group / "cgroup.procs").read_text(), "the group is empty")
-    group.rmdir()
+    with control_group(need_control_group("pids")) as group:
+        yield group
 
 
 def test_a_full_control_group_is_reported_and_other_sessions_go_on(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastpty.wire import extension
+from tests.support.control_groups import control_group
 from tests.support.extension_client import ExtensionClient
 from tests.support.harness import Router, eventually, process_gone, state
 from tests.support.peers import need_root, need_unified_control_groups
@@ -89,20 +90,12 @@ def test_what_a_program_leaves_behind_goes_on(start_router: Starts, directory: P
 
 
 def test_a_session_cgroup_ends_what_a_program_leaves_behind(start_router: Starts, directory: Path) -> None:
-    above = need_unified_control_groups() / f"fastpty-exec-{os.getpid()}"
-    above.mkdir()
-    try:
+    with control_group(need_unified_control_groups()) as above:
         start_router("--listen-raw", f"{directory}/s", f"--session-cgroup={above}")
         client = begin(f"{directory}/s", "sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & echo $!")
         assert client.status().code == 0
         client.sock.close()
         eventually(lambda: process_gone(int(client.output)), "the job has ended")
-    finally:
-        for left in sorted(above.glob("**/"), reverse=True):
-            eventually(
-                lambda left=left: (left / "cgroup.events").read_text().startswith("populated 0"), "it is empty"
-            )
-            left.rmdir()
 
 
 # The router

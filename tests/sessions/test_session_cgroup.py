@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.control_groups import control_group
 from tests.support.harness import Client, Router, children, descriptors, eventually, process_gone, run
 from tests.support.jails import AS_NOBODY, NOBODY, binds, said, small_root
 from tests.support.peers import need, need_unified_control_groups
@@ -24,11 +25,8 @@ DAEMON = "setsid -f sleep 1000 </dev/null >/dev/null 2>&1; printf READY; exec ca
 @pytest.fixture
 def above() -> Iterator[Path]:
     """A cgroup v2 directory for the test."""
-    directory = need_unified_control_groups() / f"fastpty-test-{os.getpid()}"
-    directory.mkdir()
-    yield directory
-    for left in sorted(directory.glob("**/"), reverse=True):
-        left.rmdir()
+    with control_group(need_unified_control_groups()) as group:
+        yield group
 
 
 def members(cgroup: Path) -> list[int]:
