@@ -78,7 +78,7 @@ cdef inline void deadlines_meet_running(Loop *loop, Session *session) noexcept n
             loop_wake(loop, &session.extension.errors)
         if session.role == ROLE_PROGRAM:
             shared_wake_next_input(loop, session.shared)
-    if loop_due(loop, &session.exit_by_ns):
+    if loop_due(loop, &session.look_at_ns):
         session_still_closed(loop, session)
     if not session.finished:
         deadlines_meet_limits(loop, session)

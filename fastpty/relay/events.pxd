@@ -39,7 +39,7 @@ cdef inline void event_handle(Loop *loop, Session *session, uint64_t about, uint
     elif session.terminal.has_streams and about >> 56 != ABOUT_PEER:
         streams_event(loop, session, about, events)
     elif about >> 56 == ABOUT_TERMINAL:
-        if session.exit_by_ns != 0 and not session.finished:
+        if session.closed_ns != 0 and not session.finished:
             session_reopened(loop, session)
         if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
             loop_source_ready(loop, &session.output, (events & EPOLLHUP) != 0)

@@ -37,7 +37,8 @@ from fastpty.system.linux cimport POLLHUP, POLLIN, SHUT_WR, SOL_SOCKET, SO_SNDBU
 cdef enum:
     AFTER_EXIT_BYTES = 65536           # the most output read after the leader's exit; the buffers of a pty hold less
     LINGER_READS_MOST = 16             # reads from a lingering peer in one step
-    EXIT_MS = 200                      # a leader that has closed its terminal has this time to exit or to open it again
+    CLOSED_LOOK_MS = 50                # a closed terminal is looked at this often
+    CLOSED_MOST_MS = 1000              # a leader that has closed its terminal has this time to exit or to open it again
     LINGER_MS = 2000                   # a peer has this time to read the last output and close
     END_LINE_MS = 1280                 # after this pause, 2.5 s after the first end of file, a line is ended, too
     FINAL_MS = 1000                    # after SIGKILL the leader has this time to be reaped, for its status
@@ -239,20 +240,32 @@ cdef inline void session_output_ended(Loop *loop, Session *session) noexcept nog
     """Ends a session whose terminal no process has open any more.
 
     The kernel closes a leader's descriptors before it reports the exit, and some programs close the terminal before
-    they exit. So the leader gets EXIT_MS to exit by itself, with its own status, before it is hung up. In this time it
-    can also open the terminal again, as login and agetty do (session_reopened).
+    they exit. So the leader gets CLOSED_MOST_MS to exit by itself, with its own status, before it is hung up. In this
+    time it can also open the terminal again, as login and agetty do (session_reopened).
     """
-    session.output_cut = session.output_cut or session.output.channel.allowance == 0
+    cdef Channel *output = &session.output.channel
+    session.output_cut = session.output_cut or output.allowance == 0
     if session.terminal.pidfd >= 0 and not session_reap(session):
         session_note_closed(loop, session)
-    else:
+    elif not session_has_last_words(session):
         session_finish(loop, session, ENDING_EXIT)
+    else:
+        session_reopened(loop, session)
+        output.allowance = output.allowance if output.allowance > 0 else AFTER_EXIT_BYTES
+
+
+cdef inline bint session_has_last_words(const Session *session) noexcept nogil:
+    """Returns True if an exited leader has opened its terminal again and written, while earlier output was not sent."""
+    return (session.terminal.fd >= 0 and session.output.channel.allowance != 0
+            and terminal_events(&session.terminal) & POLLIN != 0)
 
 
 cdef inline void session_note_closed(Loop *loop, Session *session) noexcept nogil:
-    """Has the terminal checked in EXIT_MS, or earlier if a check is due: epoll does not report that it is opened."""
-    if session.exit_by_ns == 0:
-        loop_set_deadline(loop, &session.exit_by_ns, EXIT_MS * <int64_t>MILLISECOND_NS)
+    """Has the closed terminal looked at again in CLOSED_LOOK_MS: epoll does not report that a process opens it."""
+    if session.closed_ns == 0:
+        session.closed_ns = loop.now_ns
+    if session.look_at_ns == 0:
+        loop_set_deadline(loop, &session.look_at_ns, CLOSED_LOOK_MS * <int64_t>MILLISECOND_NS)
 
 
 cdef inline void session_keep_input(Loop *loop, Session *session, Channel *input) noexcept nogil:
@@ -290,13 +303,13 @@ cdef inline void session_await_room(Loop *loop, Task *task) noexcept nogil:
 cdef inline bint session_reopened(Loop *loop, Session *session) noexcept nogil:
     """Resumes a session whose terminal was closed and opened again. Returns False if no process has it open now.
 
-    If a process has opened the terminal, written to it and closed it, the time EXIT_MS begins again.
+    If a process has opened the terminal, written to it and closed it, the time CLOSED_MOST_MS begins again.
     """
     cdef Channel *output = &session.output.channel
     cdef int events = terminal_events(&session.terminal)
     if events != 0 and not events & POLLIN:
         return False
-    session.exit_by_ns = 0
+    session.closed_ns = session.look_at_ns = 0
     output.state = CHANNEL_OPEN
     output.hung_up = False
     loop_source_ready(loop, &session.output, (events & POLLHUP) != 0 or session.terminal.pidfd < 0)
@@ -312,10 +325,11 @@ cdef inline bint session_reopened(Loop *loop, Session *session) noexcept nogil:
 
 
 cdef inline void session_still_closed(Loop *loop, Session *session) noexcept nogil:
-    """Called EXIT_MS after the terminal was closed. Ends the session if it still is and the client has all output."""
+    """Ends the session if its terminal has been closed for CLOSED_MOST_MS and the client has all output."""
     if session_reopened(loop, session):
         return
-    if channel_ended(&session.output.channel):
+    if (channel_ended(&session.output.channel)
+            and loop.now_ns - session.closed_ns >= CLOSED_MOST_MS * <int64_t>MILLISECOND_NS):
         session_finish(loop, session, ENDING_EXIT)
     else:
         session_note_closed(loop, session)
@@ -335,7 +349,7 @@ cdef inline void session_leader_exited(Loop *loop, Session *session) noexcept no
         session_send_final(loop, session, False)
         session_complete(loop, session)
         return
-    if session.exit_by_ns != 0 and not session_reopened(loop, session) and channel_ended(output):
+    if session.closed_ns != 0 and not session_reopened(loop, session) and channel_ended(output):
         session_finish(loop, session, ENDING_EXIT)
         return
     output.allowance = AFTER_EXIT_BYTES

@@ -151,7 +151,8 @@ cdef struct Session:
     int64_t forget_at_ns    # a router that stops no longer waits for a killed leader
     int64_t final_by_ns     # STATUS is sent then, even if the leader's status is unknown
     int64_t linger_until_ns  # the connection is closed even if the client has not closed it
-    int64_t exit_by_ns      # the terminal was seen closed; the session ends if it still is, and has no more output
+    int64_t closed_ns       # since when no process has the terminal open; 0 = one has
+    int64_t look_at_ns      # the closed terminal is looked at again
     int64_t memory_at_ns    # a channel that found no memory, or could not watch for room, tries again
     int64_t probe_at_ns     # see peer_expect_probe
     Retry retry_end_input

@@ -8,8 +8,8 @@
 
 /* IDLE_TURNS_MOST: a buffer of 64 KiB can hold 16,384 frames without a payload, and the relay obeys 16 of them a turn.
  * Such a turn may make no call that counts as progress. */
-/* EXIT_MS: lifecycle.pxd. */
-enum { EXIT_MS = 200, ACTS = 20, FRIENDLY_TURNS_MOST = 20000, IDLE_TURNS_MOST = WORLDS_MOST * 1024 + 64 };
+/* CLOSED_LOOK_MS: lifecycle.pxd. */
+enum { CLOSED_LOOK_MS = 50, ACTS = 20, FRIENDLY_TURNS_MOST = 20000, IDLE_TURNS_MOST = WORLDS_MOST * 1024 + 64 };
 
 void door_open(int epoll_fd, int splice, int64_t idle_ns, int64_t grace_ns, int64_t busy_poll_ns,
                uint32_t buffer_bytes);
@@ -173,7 +173,7 @@ static void check_no_wakeup_is_lost(const struct world *world, int timeout_ms)
         return;   /* the terminal is not looked at before the program runs */
     bool delivered = world->read == world->received && world->socket_room > 0;
     bool held = world->alive && (world->write_refused || world->told_closed) && world->typed_wanted > world->typed;
-    bool soon = timeout_ms >= 0 && timeout_ms <= EXIT_MS + 1;
+    bool soon = timeout_ms >= 0 && timeout_ms <= CLOSED_LOOK_MS + 1;
     if (held || (world->saw_end && delivered)) {
         REQUIRE(soon, "a closed terminal is looked at again soon");
         return;

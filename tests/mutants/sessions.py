@@ -32,6 +32,13 @@ ENDS = (
         "sessions/test_session_end.py::test_a_program_that_closes_its_terminal_and_opens_it_again_goes_on",
     ),
     Mutant(
+        "a program has a second to open its terminal again",
+        "fastpty/relay/lifecycle.pxd",
+        "    CLOSED_MOST_MS = 1000 ",
+        "    CLOSED_MOST_MS = 200 ",
+        "sessions/test_session_end.py::test_a_program_that_closes_its_terminal_and_opens_it_again_goes_on",
+    ),
+    Mutant(
         "viewers can type to a program that has opened its terminal again",
         "fastpty/relay/lifecycle.pxd",
         "        shared_wake_inputs(loop, session.shared)\n",

@@ -261,7 +261,7 @@ VHANGUP = f"{PLAIN_PYTHON} -c 'import ctypes; assert ctypes.CDLL(None).vhangup()
 
 
 @pytest.mark.parametrize("way", [":", VHANGUP], ids=["closed", "hung up"])
-@pytest.mark.parametrize(("closed", "silent"), [(0, 0), (0.1, 0), (0.05, 0.5)])
+@pytest.mark.parametrize(("closed", "silent"), [(0, 0), (0.4, 0), (0.05, 1.2)])
 def test_a_program_that_closes_its_terminal_and_opens_it_again_goes_on(
     serve: Callable[..., Service], way: str, closed: float, silent: float
 ) -> None:
