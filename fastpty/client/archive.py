@@ -47,8 +47,8 @@ _NOT_WHOLE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueErr
 def send_archive(source: int, out: int, report: Report) -> bool:
     """Reads a tar archive from the descriptor `source` and writes records to `out`; returns True if all was sent.
 
-    report: takes a line about each member that has no record. Raises CopyError if it is no whole archive, and OSError
-    if `out` cannot be written to.
+    report: takes a line about each member that has no record. Raises CopyError if it is not a complete archive, and
+    OSError if `out` cannot be written to.
     """
     writer = RecordWriter(out)
     is_whole = True
@@ -62,7 +62,7 @@ def send_archive(source: int, out: int, report: Report) -> bool:
             while stream.read(DATA_BYTES):
                 pass
         except _NOT_WHOLE as error:
-            raise CopyError(f"standard input is no whole tar archive: {error}") from error
+            raise CopyError(f"standard input is not a complete tar archive: {error}") from error
     writer.end()
     return is_whole
 
