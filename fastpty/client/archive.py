@@ -151,7 +151,7 @@ def _check_way(record: Directory | File | Link, links: Links) -> None:
     """Raises CopyError if extracting a member could follow a link of the archive: not all programs prevent that."""
     way = record.path.rpartition(b"/")[0] if isinstance(record, Link) else record.path
     if links.are_on(way):
-        raise CopyError(f"malformed copy stream: a link is on the way: {shown(record.path)}")
+        raise CopyError(f"malformed copy stream: the path leads through a link: {shown(record.path)}")
     if isinstance(record, Link):
         links.add(record.path, record.target)
 

@@ -157,7 +157,7 @@ class _Receiver:
             self._only = names[:1]
         kept = len(self._only)
         if names[:kept] != self._only:
-            raise CopyError("several things cannot get the name of one: the target must be an existing directory")
+            raise CopyError("several things cannot get one name: the target must be an existing directory")
         return [self._name, *names[kept:]]
 
     def _take_file(self, names: list[bytes], record: File) -> None:

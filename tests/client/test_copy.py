@@ -372,4 +372,4 @@ def test_no_member_of_an_archive_leads_through_a_link(router: ScriptedRouter, he
     with playing(router, part):
         status, _, errors = copy(router.address, ":a", "-")
     assert status == 1
-    assert "malformed copy stream: a link is on the way: a/l" in errors
+    assert "malformed copy stream: the path leads through a link: a/l" in errors
