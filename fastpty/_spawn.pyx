@@ -191,7 +191,7 @@ cdef complete_and_execute(Plan *plan, complete):
             child_main(plan)
         child_begin_work(plan)
         os._exit(work())
-    except RefusedError:   # `complete` has told the client why, unless it reads a report
+    except RefusedError:   # `complete` has sent the client the reason, unless it reads a report
         if plan.report >= 0:
             child_report(plan, EACCES)
     except BrokenPipeError:

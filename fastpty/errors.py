@@ -42,7 +42,7 @@ class RefusedError(FastptyError):
 
 
 class CopyError(FastptyError):
-    """A copy of files cannot begin or go on: its target cannot be used, or the other side's stream is not whole."""
+    """A copy of files cannot begin or go on: its target is unusable, or the stream is malformed or incomplete."""
 
 
 class ExecuteError(OSError):

@@ -208,7 +208,7 @@ class _ToDescriptor(_NeverWaits):
     """Writes to a descriptor. Other processes share it, so poll(2) is used instead of making it non-blocking."""
 
     def __init__(self, fd: int) -> None:
-        if is_journal(fd):  # which records the time itself, and takes the priority from the first characters
+        if is_journal(fd):  # it records the time itself, and takes the priority from the first characters
             super().__init__("<{severity}>[{process}] ", "<{severity}>")
         else:
             super().__init__(_HEAD)

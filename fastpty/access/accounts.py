@@ -143,7 +143,7 @@ def _entry_in_files(uid: int) -> Account:
 def _read(path: str) -> str:
     """Reads a file that only root may write to; raises RefusedError for another one.
 
-    Whoever may write to it could join any group, and a gid means the same outside this root.
+    A user who may write to it could join any group, and a gid means the same outside this root.
     """
     try:
         # O_NONBLOCK: opening a FIFO would block.

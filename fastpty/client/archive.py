@@ -47,8 +47,8 @@ _NOT_WHOLE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueErr
 def send_archive(source: int, out: int, report: Report) -> bool:
     """Reads a tar archive from the descriptor `source` and writes records to `out`; returns True if all was sent.
 
-    report: takes a line about each member that has no record. Raises CopyError if it is no whole archive, and OSError
-    if `out` cannot be written to.
+    report: takes a line about each member that has no record. Raises CopyError if it is not a complete archive, and
+    OSError if `out` cannot be written to.
     """
     writer = RecordWriter(out)
     is_whole = True
@@ -62,7 +62,7 @@ def send_archive(source: int, out: int, report: Report) -> bool:
             while stream.read(DATA_BYTES):
                 pass
         except _NOT_WHOLE as error:
-            raise CopyError(f"standard input is no whole tar archive: {error}") from error
+            raise CopyError(f"standard input is not a complete tar archive: {error}") from error
     writer.end()
     return is_whole
 
@@ -151,7 +151,7 @@ def _check_way(record: Directory | File | Link, links: Links) -> None:
     """Raises CopyError if extracting a member could follow a link of the archive: not all programs prevent that."""
     way = record.path.rpartition(b"/")[0] if isinstance(record, Link) else record.path
     if links.are_on(way):
-        raise CopyError(f"malformed copy stream: a link is on the way: {shown(record.path)}")
+        raise CopyError(f"malformed copy stream: the path leads through a link: {shown(record.path)}")
     if isinstance(record, Link):
         links.add(record.path, record.target)
 

@@ -38,7 +38,7 @@ def run(wanted: Wanted, complain: Callable[[str], None]) -> int:
 
     Raises FastptyError if the session did not run to its end.
     """
-    from fastpty.client.attach import attach  # exec does without; before it connects, so that nothing is read later
+    from fastpty.client.attach import attach  # `exec` does without. Loaded now, so that no file is read later
 
     connection = Connection(wanted, complain)
     connection.attach = attach

@@ -60,7 +60,7 @@ Options:
                         over TCP or behind a proxy; raw, uwsgi: uWSGI's
                         protocols
   --uwsgi               speak the uwsgi protocol, not raw, with routers that do
-                        not speak fastpty's own (--forkpty-urouter sockets)
+                        not speak fastpty's own (--listen-uwsgi sockets)
   -n                    read no input: the session's input ends at once
   -q                    show errors only
   -v                    show who is listening at ADDR, and at the end how much
@@ -100,7 +100,7 @@ Options:
   --merge-stderr        send standard error to standard output, in order
   --drain MS            when PROGRAM has ended, and other processes still have
                         its output open, wait MS milliseconds for its end; -1
-                        waits for ever (default: 1000)
+                        waits forever (default: 1000)
   --timeout SECONDS     hang the program up, and fail, after SECONDS
   --raise, --status-fd FD, --protocol NAME, -q, -v, --connect-timeout SECONDS,
   --tls-cert FILE, --tls-key FILE, --tls-ca FILE, --tls-name NAME

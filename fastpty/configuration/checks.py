@@ -37,7 +37,7 @@ def _check_addresses(config: Config) -> None:
     for_sessions = config.session_addresses
     if config.is_client:
         if config.addresses or None not in (config.pty_connect, config.pty_uconnect):
-            raise UsageError("pty-connect and pty-uconnect make a client of one address: remove all other addresses")
+            raise UsageError("pty-connect and pty-uconnect connect to one address: remove all other addresses")
         return
     if not for_sessions:
         raise UsageError("nothing to listen on: give a socket, as in 'fastpty-router /tmp/fpty.socket' (see --help)")

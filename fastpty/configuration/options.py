@@ -78,7 +78,7 @@ OPTIONS: tuple[Option, ...] = (
            metavar="ADDR", aliases=("forkpty-urouter", "forkptyurouter"), repeatable=True, own=True, usual=True),
     Option("listen-raw", "raw_addresses", one(address), SOCKETS,
            "Serve raw clients on ADDR: bytes in, bytes out. Any program that can talk to a socket is a client (socat, "
-           "a script). The window size is fixed.",
+           "a script). The window size is fixed, unless fastpty connect negotiates fastpty's own protocol.",
            metavar="ADDR", aliases=("forkpty-router", "forkptyrouter"), repeatable=True, own=True, usual=True),
     Option("fpty-router", "extended_addresses", one(address), SOCKETS,
            "Serve clients of fastpty's own protocol on ADDR, for TCP on loopback and for proxies such as ssh -L. Local "
@@ -148,10 +148,10 @@ OPTIONS: tuple[Option, ...] = (
            "LD_PRELOAD or PATH lets clients run code in spite of a forced command.", metavar="NAMES",
            default="LANG LC_* COLORTERM NO_COLOR", own=True),
     Option("rows", "rows", window_edge, SESSIONS,
-           "Open terminals with N rows, 1 to 65535. Clients of listen-uwsgi send their own size.",
+           "Open terminals with N rows, 1 to 65535. The size that a client sends takes precedence.",
            metavar="N", default="24", aliases=("forkptyrouter-rows", "forkpty-router-rows"), own=True),
     Option("cols", "cols", window_edge, SESSIONS,
-           "Open terminals with N columns, 1 to 65535. Clients of listen-uwsgi send their own size.",
+           "Open terminals with N columns, 1 to 65535. The size that a client sends takes precedence.",
            metavar="N", default="80", aliases=("forkptyrouter-cols", "forkpty-router-cols"), own=True),
     Option("idle-timeout", "idle_timeout_seconds", positive_seconds, SESSIONS,
            "End a session after TIME without input or output. Default: never.",

@@ -1,6 +1,6 @@
 """Reads the configuration again for a reload, and decides which changes a reload may make.
 
-The column `reload` of the table of options says what happens to each change. A reload that would change how sessions
+`Option.reload` in the table of options says what happens to each change. A reload that would change how sessions
 are confined is refused, so that this is never half old and half new. The new configuration passes the same checks as at
 a start.
 """

@@ -43,10 +43,10 @@ class Links:
         return [(path, target, self._objection(path, target)) for path, target in self._targets.items()]
 
     def _objection(self, path: bytes, target: bytes) -> str:
-        """A link must lead to a place below the target, whatever links are on the way.
+        """Returns why a link could lead out of the target, whatever other links are there; an empty text if it cannot.
 
-        `..` is allowed only at the beginning: there it goes up over directories, which the way to the link consists
-        of. Behind a name it would go up from where that leads, if it is a link.
+        `..` is allowed only at the beginning, where it goes up through the directories that contain the link. After a
+        name, it would go up from the place that the name leads to, if the name is a link.
         """
         names = [name for name in target.split(b"/") if name not in (b"", b".")]
         ups = 0

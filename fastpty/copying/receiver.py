@@ -1,4 +1,4 @@
-"""Turns records into files. Whoever sends them must not get at anything outside the target."""
+"""Turns records into files. The sender must not reach anything outside the target."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def receive(
 
     report: takes a line about each thing that was not copied, and about files that are overwritten in place. progress:
     takes the number of bytes so far, and that of all if the other side has said it, else 0. names: the names that may
-    come, of records.top_names(). Without them, somebody who is asked for one file could send any other, such as
+    come, of records.top_names(). Without them, a sender that is asked for one file could send another, such as
     .profile.
 
     Returns True if everything was sent and written. Raises CopyError if the target cannot be used, or the stream is
@@ -129,7 +129,7 @@ class _Receiver:
         return record
 
     def _take(self, record: Directory | File | Link) -> None:
-        """Creates what the record describes, or reports why not: then run() passes over the content of a file."""
+        """Creates what the record describes, or reports why not: then run() skips the content of a file."""
         names = self._place(record.path)
         if self._lost is not None and names[: len(self._lost)] == self._lost:
             return
@@ -157,7 +157,7 @@ class _Receiver:
             self._only = names[:1]
         kept = len(self._only)
         if names[:kept] != self._only:
-            raise CopyError("several things cannot get the name of one: the target must be an existing directory")
+            raise CopyError("several things cannot get one name: the target must be an existing directory")
         return [self._name, *names[kept:]]
 
     def _take_file(self, names: list[bytes], record: File) -> None:

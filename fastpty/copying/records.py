@@ -253,7 +253,7 @@ class RecordReader:
             self.size += len(record.content)
         elif isinstance(record, End) and record != (self._files, self.size):
             raise CopyError(
-                f"the copy is not whole: {self._files} files and {self.size} bytes came, "
+                f"the copy is incomplete: {self._files} files and {self.size} bytes came, "
                 f"the other side sent {record.files} and {record.size}"
             )
 

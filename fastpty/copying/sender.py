@@ -1,4 +1,4 @@
-"""Turns files into records. The files may change meanwhile, and belong to somebody who plants traps."""
+"""Turns files into records. The files may change meanwhile, and their owner may be hostile."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def send(
     """Writes the files and directories `paths` to the blocking descriptor `out`, each under its last name.
 
     Links are followed in `paths`, and nowhere below. Of `DIRECTORY/.` the content is sent. Other file systems below a
-    directory are not entered. report: takes a line about each thing that was not sent; None: the other side says it.
+    directory are not entered. report: takes a line about each thing that was not sent; None: the other side reports it.
     progress: takes the number of bytes so far, and that of all as it was at the beginning. Returns True if everything
     was sent. Raises OSError if `out` cannot be written to.
     """
@@ -125,7 +125,7 @@ class _Sender:
                 self._progress(self._writer.size, self._total)
 
     def fail(self, path: bytes, error: OSError) -> None:
-        """Reports that something is not sent. The other side learns it in any case, but not in words that repeat it."""
+        """Reports that something is not sent. The other side gets the reason only if it is not reported here."""
         self._writer.write(Failed(self._failure(path, error)))
 
     def _failure(self, path: bytes, error: OSError) -> bytes:
@@ -226,7 +226,7 @@ def _opened(found: _Found) -> tuple[Record, int | None]:
 
 
 def _open_file(found: _Found) -> int:
-    """Opens a regular file. It looks before, as opening a device can change it, and afterwards. Raises OSError."""
+    """Opens a regular file. Checks it before, since opening a device can change it, and afterwards. Raises OSError."""
     _check_regular(found.status)
     flags = _READ if found.directory is None else _READ | os.O_NOFOLLOW
     descriptor = _not_of_proc(os.open(found.name, flags, dir_fd=found.directory))
@@ -241,8 +241,8 @@ def _open_file(found: _Found) -> int:
 def _not_of_proc(descriptor: int) -> int:
     """Returns the descriptor. Raises OSError, and closes it, if it is of something in /proc.
 
-    In /proc/self a process may read about itself what nobody else may: of the router's copy, the router's environment
-    and addresses.
+    In /proc/self a process can read what no other process may read about it. At the router this process is a copy of
+    the worker, so the client would get the router's environment and memory addresses.
     """
     if linux.file_system_type(descriptor) == _PROC:
         os.close(descriptor)

@@ -164,7 +164,7 @@ def _turn_away(network: socket.socket) -> None:
 
 
 def _refusal(negotiated: bool) -> bytes:
-    """What a client is told whose certificate is not allowed."""
+    """The text for a client whose certificate is not allowed."""
     if not negotiated:
         return b"fastpty: " + _NOT_ALLOWED + b"\r\n"
     welcome = extension.welcome(bytes(extension.NONCE_BYTES), 0, 0)

@@ -1,8 +1,8 @@
 """Loads modules before the router loses access to their files, and stops imports before it enters a foreign root.
 
-In a foreign root, module files would be the container's. Other routers go on without what is here: tracebacks, hints in
-messages, and what only a start needs. All that a running router needs otherwise is loaded at the start, because an
-upgrade may replace the files.
+In a foreign root, module files would be the container's. The modules listed here serve rare events and steps of the
+start, so a router that can still read its files loads them only when they are used. What every running router needs is
+loaded at the start, because an upgrade may replace the files.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from fastpty.configuration.config import Config
 from fastpty.system.files import read_bytes
 from fastpty.system.records import replace
 
-# Settings of this program; see fastpty.environment.
+# Settings of this program; see configuration/language/environment.py.
 _OPTIONS = ("UWSGI_", "FASTPTY_")
 
 # A service manager sets these for the one process that it starts (systemd.exec(5), sd_listen_fds(3), sd_notify(3)).

@@ -245,4 +245,4 @@ def _check_server(sock: socket.socket) -> None:
     """Raises FastptyError unless root or this user listens there: any user can take an abstract name first."""
     _, uid, _ = peer_credentials(sock)
     if uid not in (0, os.geteuid()):
-        raise FastptyError(f"the server there runs as uid {uid}: only one of root or of this user is trusted")
+        raise FastptyError(f"the server there runs as uid {uid}: only a server of root or of this user is trusted")

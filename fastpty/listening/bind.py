@@ -226,7 +226,7 @@ def _pinned(listener: Listener, path: str) -> Iterator[str]:
         if not (stat.S_ISSOCK(found.st_mode) and found.st_nlink == 1 and listener.owns_file()):
             raise _replaced(path)
         if not os.path.exists(f"/proc/self/fd/{held}"):
-            raise FastptyError(f"cannot listen on {path}: its mode cannot be set safely without /proc: mount that")
+            raise FastptyError(f"cannot listen on {path}: its mode cannot be set safely without /proc: mount /proc")
         yield f"/proc/self/fd/{held}"
     finally:
         os.close(held)
@@ -283,8 +283,8 @@ _KINDS = {
 def _directory_locked(directory: str) -> Iterator[None]:
     """Locks a directory, so that two routers that start together do not take each other's new socket for stale.
 
-    Whoever can read the directory can hold this lock for ever. So the wait is limited, and the start goes on without
-    the lock.
+    Any user who can read the directory can hold this lock for ever. So the wait is limited, and the start goes on
+    without the lock.
     """
     lock = None
     try:

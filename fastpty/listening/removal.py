@@ -123,7 +123,7 @@ def _directories(files: Sequence[tuple[str, int] | None]) -> Iterator[list[int |
 
 
 def _directory(path: str) -> int | None:
-    """A descriptor: whoever replaces a directory above it cannot make the process remove another file."""
+    """A descriptor, so that a replaced directory above it cannot make the process remove another file."""
     try:
         return os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -20,7 +20,7 @@ from fastpty.wire.extension cimport NONCE_BYTES, name_asks, name_negotiated
 
 cdef enum:
     FILES_OF_A_START = 16              # more descriptors than the start of a session needs
-    LISTENERS_MOST = 64                # the same limit as in fastpty/configuration/values.py
+    LISTENERS_MOST = 64                # the same limit as in fastpty/configuration/config.py
     ACCEPT_PAUSE_MS = 100              # after a connection could be neither accepted nor refused
     # SO_SNDBUF of a client, which the kernel doubles. It gives as much throughput as Linux's 208 KiB, and after ^C a
     # slow client gets less of the earlier output (docs/performance.md).

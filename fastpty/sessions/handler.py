@@ -33,7 +33,7 @@ from fastpty.system.signals import signal_name
 from fastpty.wire import extension, uwsgi
 
 _EXPLAINED = ("not started", "sent nothing", "violated the protocol")
-"""For these endings, the log also gives the reason that a client of the extension is told."""
+"""For these endings, the log also gives the reason that a client of the extension gets."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class Sessions:
-    """Answers the relay's upcalls (`fastpty.handler.Handler`) as the configuration says.
+    """Answers the relay's upcalls (`fastpty.relay.upcalls.Handler`) as the configuration says.
 
     places: the listening sockets, in the order of Relay.listen. on_signal: called with each signal that the relay
     watches. rules: who may connect. limits: they count the sessions of all workers. cgroups: None if sessions have no

@@ -28,7 +28,7 @@ class Worker:
     pid: int
     link: Link
     on_trial: bool = False
-    has_shared_terminal: bool = False  # which can be in one process only
+    has_shared_terminal: bool = False  # only one worker can have it
     started: float = field(default_factory=time.monotonic)
     is_ready: bool = False
     draining: bool = False

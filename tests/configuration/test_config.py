@@ -252,7 +252,7 @@ def test_an_option_that_contradicts_a_shared_terminal_is_an_error(setting: Setti
 @pytest.mark.parametrize("other", [SOCKET, SHARED, Setting("pty-uconnect", "/tmp/u")])
 def test_a_client_has_one_address_and_listens_nowhere(other: Setting) -> None:
     assert build([Setting("pty-connect", "/tmp/x")])[0].is_client
-    with pytest.raises(UsageError, match="make a client of one address"):
+    with pytest.raises(UsageError, match="connect to one address"):
         build([Setting("pty-connect", "/tmp/x"), other])
 
 

@@ -114,7 +114,7 @@ def test_counts_that_differ_are_an_error(end: End) -> None:
     """6 bytes: those of a file that was cut count, the file itself does not."""
     records = (*file(b"f"), *cut_file(b"g"))
     assert read(whole(*records))[-1] == End(1, 6)
-    with pytest.raises(CopyError, match="not whole: 1 files and 6 bytes"):
+    with pytest.raises(CopyError, match="incomplete: 1 files and 6 bytes"):
         read(b"".join(map(encode, (*records, end))))
 
 

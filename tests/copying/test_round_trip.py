@@ -252,7 +252,7 @@ def test_a_target_that_cannot_be_used_is_an_error(
 def test_several_things_do_not_get_the_name_of_one(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)
-    with pytest.raises(CopyError, match="several things cannot get the name of one"):
+    with pytest.raises(CopyError, match="several things cannot get one name"):
         copy([tmp_path / "a", tmp_path / "b"], tmp_path / "new")
 
 

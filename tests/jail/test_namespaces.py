@@ -334,7 +334,7 @@ def test_setns_refuses_namespaces_that_another_user_serves(
         router = Router("--setns", where, path)
         assert router.process.wait(30) == 1
         router.end()
-        reason = f"the server there runs as uid {NOBODY}: only one of root or of this user is trusted"
+        reason = f"the server there runs as uid {NOBODY}: only a server of root or of this user is trusted"
         assert router.lines == [f"fastpty-router: setns={where}: {reason}"]
     with server_of_setns(f"{where}-2", 0) as server:
         router = start_router("--setns", f"{where}-2", path)

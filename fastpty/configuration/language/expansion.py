@@ -6,9 +6,9 @@ of several settings with one name it means the first. Not expanded are the value
 own words (`include`, `if-…`), and files of `inherit`, which are read after the passes. A reference to nothing stays as
 it is. Names may hold balanced parentheses, and in `%(a%(b))` the inner reference is expanded first.
 
-Two things differ. uWSGI expands the results of `$(…)` and `@(…)` again, so whoever can set a variable or write such a
-file can run commands; here these results are data (text.py), which is never expanded. And on `a = x%(a)` uWSGI runs out
-of memory; here it is an error.
+Two things differ. uWSGI expands the results of `$(…)` and `@(…)` again, so a user who can set a variable or write such
+a file can run commands; here these results are data (text.py), which is never expanded. And on `a = x%(a)` uWSGI runs
+out of memory; here it is an error.
 """
 
 from __future__ import annotations
