@@ -156,7 +156,7 @@ class AttachedClient:
         if events:
             yield self._link.sock.fileno(), events, self._on_socket
         if self._stdin_open and self._link.has_room:
-            yield self._streams.stdin, select.POLLIN, self._read
+            yield self._streams.stdin_events, select.POLLIN, self._read
 
     @property
     def _is_in_session(self) -> bool:

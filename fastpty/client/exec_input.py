@@ -1,4 +1,8 @@
-"""Reads standard input for `fastpty exec`, and sends it. No more is read than the router has room for."""
+"""Reads standard input for `fastpty exec`, and sends it.
+
+No more is spliced than the router has room for. A read(2) asks for a whole chunk: what does not fit into a read is lost
+if it belongs to a message, such as a packet of a socket. The session holds the bytes for which the router has no room.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +41,8 @@ class ExecInput:
 
     @property
     def room(self) -> int:
-        """How many bytes can be read and sent now."""
-        if not (self._is_open and self._link.output_open and self._link.is_clear):
+        """How many bytes can be sent now; 0 if no input should be read."""
+        if not (self._is_open and self._link.output_open and self._link.is_clear) or self._session.held_bytes:
             return 0
         return min(self._session.credit, PAYLOAD_BYTES)
 
@@ -49,7 +53,7 @@ class ExecInput:
             self._read(room)
 
     def _read(self, room: int) -> bool:
-        size = self._splice(self._pipe, room) if self._pipe is not None and self._pipe.works else self._copy(room)
+        size = self._splice(self._pipe, room) if self._pipe is not None and self._pipe.works else self._copy()
         if size == 0:
             self.end()
         if size is not None:
@@ -73,8 +77,8 @@ class ExecInput:
             self._link.queue_pipe(self._session.input_header(size), pipe)
         return size
 
-    def _copy(self, room: int) -> int | None:
-        data = self._streams.read(room)
+    def _copy(self) -> int | None:
+        data = self._streams.read()
         if data is None:
             return None
         self._link.queue(data)

@@ -183,7 +183,7 @@ class ExecClient:
         if events:
             yield self._link.sock.fileno(), events, self._on_socket
         if self._input.room:
-            yield self._streams.stdin, select.POLLIN, self._input.read
+            yield self._streams.stdin_events, select.POLLIN, self._input.read
 
     @property
     def _has_room(self) -> bool:

@@ -35,7 +35,11 @@ def is_writable(fd: int) -> bool:
 
 
 class Streams:
-    """stdin and stdout within a `with` block, opened again as non-blocking if that is possible."""
+    """stdin and stdout within a `with` block, opened again as non-blocking if that is possible.
+
+    `stdin_events`: the descriptor to poll(2) for input. A fifo that is opened again after its last writer has closed it
+    does not report that end; the descriptor that was given does.
+    """
 
     def __init__(self, stdin_fd: int, stdout_fd: int) -> None:
         self._given = stdin_fd, stdout_fd
@@ -48,6 +52,7 @@ class Streams:
         stdin, stdout = reopened(stdin_fd, os.O_RDONLY), reopened(stdout_fd, os.O_WRONLY)
         self._opened = [fd for fd in (stdin, stdout) if fd is not None]
         self.stdin = stdin_fd if stdin is None else stdin
+        self.stdin_events = stdin_fd if stat.S_ISFIFO(os.fstat(stdin_fd).st_mode) else self.stdin
         self.stdout = stdout_fd if stdout is None else stdout
         self.write_bytes = _BLOCKING_CHUNK_BYTES if stdout is None else CHUNK_BYTES
         return self

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import re
+import select
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from fastpty.client.exec_session import ExecSession
 from fastpty.client.link import Link
 from fastpty.client.outgoing import InputPipe, Outgoing
 from fastpty.client.streams import Streams
+from fastpty.wire import extension
+from fastpty.wire.extension import FrameReader
 from tests import ROOT
 from tests.support.client_harness import CLIENT
 from tests.support.harness import Router
@@ -111,6 +114,51 @@ def test_input_of_every_kind_arrives_whole(address: str, tmp_path: Path, kind: s
             ours.close()
             ended = subprocess.run(command, cwd=ROOT, stdin=theirs, capture_output=True, timeout=60)
     assert (ended.returncode, ended.stdout == INPUT, ended.stderr) == (0, True, b"")
+
+
+@pytest.mark.parametrize("kind", ["a packet socket", "a pipe of packets that the kernel does not splice"])
+def test_no_packet_is_cut_where_the_router_has_no_room_for_it(kind: str) -> None:
+    with connected() as (ours, theirs, _, _):
+        link, session = Link(ours, framed=False), ExecSession()
+        link.protocol = session
+        session.take(extension.frames(extension.WELCOME, extension.welcome(bytes(8), 0, 5)[4:]))
+        stdin, writer = packets() if kind == "a packet socket" else os.pipe2(os.O_DIRECT)
+        os.write(writer, b"a packet")
+        os.close(writer)
+        with Streams(stdin, 1) as streams:
+            exec_input = ExecInput(link, session, streams)
+            exec_input.close()
+            exec_input._pipe = None  # as if no pipe could be made
+            exec_input.read()
+            link.take(extension.frames(extension.CREDIT, (5).to_bytes(4, "little")))
+            link.send()
+            exec_input.read()
+        os.close(stdin)
+        expected = [(extension.STDIN, b"a pac"), (extension.STDIN, b"ket"), (extension.END_INPUT, b"")]
+        assert list(FrameReader().feed(theirs.recv(1000))) == expected
+
+
+def packets() -> tuple[int, int]:
+    """A local socket that keeps the borders of packets, and the descriptor that writes to it."""
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return reader.detach(), writer.detach()
+
+
+def test_the_end_of_a_fifo_is_noticed_although_its_writer_left_before_the_client_began(tmp_path: Path) -> None:
+    """The kernel does not report that end to a descriptor that is opened later."""
+    os.mkfifo(tmp_path / "fifo")
+    writer = os.open(tmp_path / "fifo", os.O_RDWR)
+    stdin = os.open(tmp_path / "fifo", os.O_RDONLY)
+    os.write(writer, b"input")
+    os.close(writer)
+    with Streams(stdin, 1) as streams:
+        assert streams.stdin != stdin
+        assert streams.read() == b"input"
+        poll = select.poll()
+        poll.register(streams.stdin_events, select.POLLIN)
+        assert poll.poll(0)
+        assert streams.read() == b""
+    os.close(stdin)
 
 
 @pytest.mark.parametrize("when", ["1", "2", "3", "4", "5..8"])

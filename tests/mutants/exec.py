@@ -246,6 +246,20 @@ _FAST = (
         INPUT + "test_without_room_at_the_router_no_input_is_no_end_of_input",
     ),
     Mutant(
+        "a packet that the router has no room for is not cut",
+        "fastpty/client/exec_input.py",
+        "        data = self._streams.read()\n",
+        "        data = self._streams.read(self.room)\n",
+        INPUT + "test_no_packet_is_cut_where_the_router_has_no_room_for_it",
+    ),
+    Mutant(
+        "the end of a fifo that nobody writes is noticed",
+        "fastpty/client/streams.py",
+        "        self.stdin_events = stdin_fd if stat.S_ISFIFO(os.fstat(stdin_fd).st_mode) else self.stdin\n",
+        "        self.stdin_events = self.stdin\n",
+        INPUT + "test_the_end_of_a_fifo_is_noticed_although_its_writer_left_before_the_client_began",
+    ),
+    Mutant(
         "no more input is spliced than the router has room for",
         "fastpty/client/exec_input.py",
         "        return min(self._session.credit, PAYLOAD_BYTES)\n",
