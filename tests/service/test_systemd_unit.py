@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.support import control_groups
 from tests.support.documents import examples
 from tests.support.peers import need, need_root
 
@@ -66,8 +67,7 @@ def group() -> Iterator[str]:
     name = f"fastpty-systemd-{os.getpid()}"
     yield name
     for hierarchy in ("", "unified", "systemd"):
-        for directory, _, _ in os.walk(Path("/sys/fs/cgroup", hierarchy, name), topdown=False):
-            os.rmdir(directory)
+        control_groups.remove(Path("/sys/fs/cgroup", hierarchy, name))
 
 
 def written(root: Path, name: str, text: str, mode: int = 0o644) -> None:

@@ -14,14 +14,19 @@ from tests.support.harness import eventually
 def control_group(parent: Path) -> Iterator[Path]:
     """A new control group in `parent`. At the end it is removed with all that is below it.
 
-    A killed process leaves its group only when it has ended. So the removal waits until no process is there, and fails
-    if one stays. No other test uses the same name, so such a failure remains the only one.
+    A killed process leaves its group only when it has ended. So the removal waits, and fails if a process stays. No
+    other test uses the same name, so such a failure remains the only one.
     """
     group = _made(parent)
     try:
         yield group
     finally:
-        eventually(lambda: _removed(group), f"no process is left in {group}")
+        remove(group)
+
+
+def remove(group: Path) -> None:
+    """Removes a group, if there is one, with all that is below it. Waits for the end of its processes."""
+    eventually(lambda: _removed(group), f"no process is left in {group}")
 
 
 def _made(parent: Path) -> Path:

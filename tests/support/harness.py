@@ -170,9 +170,12 @@ class Router:
     def wait_for_log(self, pattern: str, count: int = 1) -> list[re.Match[str]]:
         """The first `count` lines of the log that match."""
         found: list[re.Match[str]] = []
+        searched = 0
 
-        def has_come() -> bool:
-            found[:] = [match for line in self.lines if (match := re.search(pattern, line))]
+        def has_come() -> bool:  # each line is searched once: a reader of the log that falls behind delays the router
+            nonlocal searched
+            found.extend(match for line in self.lines[searched:] if (match := re.search(pattern, line)))
+            searched = len(self.lines)
             return len(found) >= count or self._log_is_complete
 
         with self._news:
