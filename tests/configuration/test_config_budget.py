@@ -16,7 +16,7 @@ from fastpty.configuration.language.loader import Loaded
 from fastpty.configuration.language.setting import Setting
 from fastpty.configuration.options import BY_NAME
 from fastpty.errors import UsageError
-from tests.support.harness import eventually, process_gone
+from tests.support.harness import eventually, processes
 
 
 def patient() -> Budget:
@@ -71,14 +71,7 @@ def test_a_slow_command_is_killed_in_a_thread_as_well() -> None:
 
 def is_gone(group: int) -> bool:
     """Whether all processes of a group have ended; zombies count as ended."""
-    members = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if stat.read_text().rpartition(")")[2].split()[2] == str(group):
-                members.append(int(stat.parent.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return all(process_gone(pid) for pid in members)
+    return all(fields[0] == "Z" for _, fields in processes() if fields[2] == str(group))
 
 
 @pytest.mark.parametrize("command", ["cat /dev/zero", "yes", "cat /dev/zero | cat"])

@@ -14,7 +14,7 @@ import pytest
 from fastpty.listening import bind as listening
 from fastpty.listening import removal
 from fastpty.net.address import UnixAddress
-from tests.support.harness import Client, Router, descriptors, eventually, process_gone, run, state
+from tests.support.harness import Client, Router, descriptors, eventually, process_gone, processes, run, state
 from tests.support.peers import need_root
 
 MALLORY = 54_009
@@ -77,13 +77,14 @@ def test_a_socket_file_that_the_router_cannot_remove_is_removed_at_its_end(
 def removers(router: Router) -> list[int]:
     """The processes that hold a pidfd of the router."""
     found = []
-    for place in Path("/proc").glob("[0-9]*/fdinfo"):
+    for pid, _ in processes():
+        place = Path(f"/proc/{pid}/fdinfo")
         try:
             texts = [(place / name).read_text() for name in os.listdir(place)]
         except OSError:  # it has ended, or is another user's
             continue
         if any(f"Pid:\t{router.process.pid}\n" in text for text in texts):
-            found.append(int(place.parent.name))
+            found.append(pid)
     return found
 
 

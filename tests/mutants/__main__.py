@@ -12,12 +12,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from tests import ROOT
 from tests.mutants.mutant import Mutant, StaleMutantError
 from tests.mutants.reliability import RELIABILITY
 from tests.mutants.security import SECURITY
+from tests.support.harness import processes
 
 TREE = ROOT / "build/mutants"
 COPIED = (
@@ -106,11 +106,10 @@ def pytest(test: str) -> int:
 
 def kill_session(leader: int) -> None:
     """Kills all processes of a session. That hangs up the programs on terminals, which have sessions of their own."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            session = int(stat.read_text().rpartition(")")[2].split()[3])
-            if session == leader:
-                os.kill(int(stat.parent.name), signal.SIGKILL)
+    for pid, fields in processes():
+        if fields[3] == str(leader):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness import PATIENCE_SECONDS, Router, children, eventually, process_gone
+from tests.support.harness import PATIENCE_SECONDS, Router, children, eventually, process_gone, processes
 from tests.support.peers import need, need_root
 from tests.support.tls_harness import Authority
 
@@ -48,20 +48,13 @@ class Start:
 
 
 def of_session(leader: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[3]) == leader and fields[0] != "Z" and "strace" not in name_of(stat.parent):
-            found.append(int(stat.parent.name))
-    return found
+    ours = [pid for pid, fields in processes() if fields[3] == str(leader) and fields[0] != "Z"]
+    return [pid for pid in ours if "strace" not in name_of(pid)]
 
 
-def name_of(process: Path) -> str:
+def name_of(pid: int) -> str:
     try:
-        return (process / "comm").read_text()
+        return Path(f"/proc/{pid}/comm").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return "strace"
 

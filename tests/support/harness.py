@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,16 @@ def process_gone(pid: int) -> bool:
         return state(pid) == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def processes() -> Iterator[tuple[int, list[str]]]:
+    """The pid of each process, and the fields of its /proc/PID/stat from the state on. Ended ones are left out.
+
+    Path.glob() looks at each file, and fails if a process ends at that moment.
+    """
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield int(name), Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
 
 
 def children(pid: int) -> list[int]:
